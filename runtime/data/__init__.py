@@ -1,0 +1,1 @@
+"""Data sources, read without a network: arrays in, tasks out."""

@@ -1,0 +1,1 @@
+"""The stand-alone graphs of an artifact: hash, order, masks, filter, augmentation, buffer."""
