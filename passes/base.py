@@ -3,8 +3,9 @@
 import dataclasses
 import enum
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+import numpy as np
 import onnx_ir as ir
 
 OPSET = 18
@@ -13,6 +14,14 @@ IR_VERSION = 10
 ROLE_KEY = "sparcl.role"
 DENSE_KEY = "sparcl.dense"
 PASS_KEY = "sparcl.pass"
+LAYER_KEY = "sparcl.layer"
+
+FLOAT = ir.TensorType(ir.DataType.FLOAT)
+INT64 = ir.TensorType(ir.DataType.INT64)
+BOOL = ir.TensorType(ir.DataType.BOOL)
+
+WEIGHT_SLOTS = {"Conv": (1,), "ConvTranspose": (1,), "Gemm": (0, 1), "MatMul": (0, 1)}
+"""Where a layer's weight stands among a node's inputs."""
 
 
 class Role(enum.StrEnum):
@@ -48,6 +57,23 @@ class Pass(ir.passes.InPlacePass):
         node = ir.node(op_type, inputs, **kwargs)  # type: ignore[arg-type]
         return self.tag(node)
 
+    def append(
+        self,
+        graph: ir.Graph,
+        op_type: str,
+        inputs: list[ir.Value | None],
+        name: str,
+        shape: Sequence[int | str],
+        dtype: ir.TensorType = FLOAT,
+        **attributes: int | str,
+    ) -> ir.Value:
+        """Append a one-output node named like its output value, with its type and shape stated; return the output."""
+        node = self.node(op_type, inputs, attributes=attributes or None, name=name)
+        out = node.outputs[0]
+        out.name, out.shape, out.type = name, ir.Shape(shape), dtype
+        graph.append(node)
+        return out
+
     def tag(self, node: ir.Node) -> ir.Node:
         """Mark a node as made by this pass."""
         node.metadata_props[PASS_KEY] = self.name
@@ -81,3 +107,69 @@ def dims(value: ir.Value) -> list[int]:
     if value.shape is None or not all(isinstance(d, int) for d in value.shape):
         raise ValueError(f"value {value.name} has no static shape: {value.shape}")
     return [int(d) for d in value.shape]  # type: ignore[arg-type]
+
+
+def constant(graph: ir.Graph, name: str, data: np.ndarray) -> ir.Value:
+    """Register a constant (an initializer without a role), or return the one that has this name."""
+    if name in graph.initializers:
+        return graph.initializers[name]
+    tensor = ir.tensor(data, name=name)
+    value = ir.Value(name=name, shape=ir.Shape(data.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
+    graph.register_initializer(value)
+    return value
+
+
+def feed(graph: ir.Graph, name: str, shape: Sequence[int | str], dtype: ir.TensorType = FLOAT) -> ir.Value:
+    """Add a graph input, or return the one that has this name."""
+    for value in graph.inputs:
+        if value.name == name:
+            return value
+    value = ir.Value(name=name, shape=ir.Shape(shape), type=dtype)
+    graph.inputs.append(value)
+    return value
+
+
+def value_named(graph: ir.Graph, name: str) -> ir.Value:
+    """The input, initializer or node output of this name; raises KeyError when there is none."""
+    outputs = (out for node in graph for out in node.outputs)
+    for value in (*graph.inputs, *graph.initializers.values(), *outputs):
+        if value.name == name:
+            return value
+    raise KeyError(f"the graph holds no value named {name}")
+
+
+def layer_weights(model: ir.Model) -> list[ir.Value]:
+    """Parameters that are the weight of a Conv, Gemm or MatMul, in the order of their first node, dense ones included."""
+    found: dict[str, ir.Value] = {}
+    for node in model.graph:
+        for slot in WEIGHT_SLOTS.get(node.op_type, ()):
+            value = node.inputs[slot]
+            if value is not None and role_of(value) is Role.PARAMETER:
+                found.setdefault(str(value.name), value)
+    return list(found.values())
+
+
+def masked_layers(model: ir.Model) -> list[ir.Value]:
+    """The weights that masks go on, in layer order; empty before ``insert_weight_masks``."""
+    marked = [v for v in values_with_role(model, Role.PARAMETER) if LAYER_KEY in v.metadata_props]
+    return sorted(marked, key=lambda v: int(v.metadata_props[LAYER_KEY]))
+
+
+def mask_name(weight: str) -> str:
+    """The name of a weight's mask."""
+    return f"{weight}.mask"
+
+
+def gradient_mask_name(weight: str) -> str:
+    """The name of a weight's gradient mask."""
+    return f"{weight}.gradient_mask"
+
+
+def gradient_name(weight: str) -> str:
+    """The name of a parameter's gradient, as ORT's gradient builder gives it."""
+    return f"{weight}_grad"
+
+
+def accumulator_name(weight: str) -> str:
+    """The name of a parameter's gradient accumulator, as ORT's artifact builder gives it."""
+    return f"{weight}_grad.accumulation.buffer"

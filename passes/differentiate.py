@@ -1,0 +1,134 @@
+"""The backward graph from ONNX Runtime's gradient builder. The only file that talks to it."""
+
+import contextlib
+import dataclasses
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedOpsetsPass
+
+from sparcl_compile.errors import ModelError
+from sparcl_compile.passes.base import (
+    IR_VERSION,
+    PASS_KEY,
+    Pass,
+    Role,
+    accumulator_name,
+    role_of,
+    set_role,
+    values_with_role,
+)
+
+STATE_ROLES = (Role.PARAMETER, Role.MASK, Role.RUNNING_STAT)
+
+
+@dataclasses.dataclass(frozen=True)
+class Differentiate(Pass):
+    """Append the backward graph and one gradient accumulator a parameter, in ORT's on-device-training form.
+
+    1. Every initializer with a role becomes a graph input: parameters require a gradient, masks and running statistics
+       are frozen. Their data leave the graph; ``emit`` takes them from the forward graph.
+    2. The builder needs a proto, so the model makes a round trip; roles and provenance are put back by name, and what
+       the builder made is tagged with this pass.
+    3. Accumulators ``W_grad.accumulation.buffer`` and the flag ``lazy_reset_grad`` come from the builder: micro-steps add
+       up in place without a copy of the gradients.
+    4. IR version and opset imports are set back to what ORT 1.19.2 loads: the builder copies whatever the onnx package
+       of the day writes.
+    5. A graph with ``lazy_reset_grad`` is already differentiated and left alone.
+    """
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Differentiate. Raises ModelError when the builder refuses the graph."""
+        if any(value.name == "lazy_reset_grad" for value in model.graph.inputs):
+            return ir.passes.PassResult(model, False)
+        roles = {str(v.name): role for v in _state(model) if (role := role_of(v))}
+        marks = {str(v.name): dict(v.metadata_props) for v in _state(model)}
+        origins = {str(node.name): node.metadata_props.get(PASS_KEY) for node in model.graph}
+        training = ir.from_proto(build_training_model(ir.to_proto(model), roles))
+        for value in training.graph.inputs:
+            value.metadata_props.update(marks.get(str(value.name), {}))
+        for weight in [n for n, role in roles.items() if role is Role.PARAMETER]:
+            accumulator = next(v for v in training.graph.inputs if v.name == accumulator_name(weight))
+            set_role(accumulator, Role.GRADIENT)
+        for node in training.graph:
+            self._mark_origin(node, origins)
+        _replace(model, training)
+        return ir.passes.PassResult(model, True)
+
+    def _mark_origin(self, node: ir.Node, origins: dict[str, str | None]) -> None:
+        if node.name not in origins:
+            self.tag(node)
+        elif origin := origins[str(node.name)]:
+            node.metadata_props[PASS_KEY] = origin
+
+
+def build_training_model(forward: onnx.ModelProto, roles: dict[str, Role]) -> onnx.ModelProto:
+    """ORT's training model for a forward model whose first output is the loss.
+
+    Args:
+        forward: model with loss first among its outputs; shapes of all outputs known.
+        roles: role by initializer name; ``parameter`` is trained, the others are frozen.
+
+    Raises:
+        ModelError: ORT's gradient builder refuses the graph; the message is its own first line.
+    """
+    onnxblock = _quiet_onnxblock()
+
+    class WholeGraph(onnxblock.TrainingBlock):  # type: ignore[misc, name-defined]
+        def build(self, *outputs: str) -> tuple[str, ...]:
+            return outputs
+
+    block = WholeGraph()
+    for name, role in roles.items():
+        if role in STATE_ROLES:
+            block.requires_grad(name, role is Role.PARAMETER)
+    forward.ir_version = IR_VERSION
+    try:
+        with _silent_stderr(), onnxblock.base(forward):
+            block(*[output.name for output in forward.graph.output])
+            training, _ = block.to_model_proto()
+    except RuntimeError as error:
+        first = str(error).strip().splitlines()[0]
+        raise ModelError(f"ONNX Runtime's gradient builder refuses this graph: {first}") from error
+    training.ir_version = IR_VERSION
+    return training
+
+
+@contextlib.contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """The builder's C++ logs every transformer that it tries, whatever the logger's severity; errors come as exceptions."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    sink = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(sink, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(sink)
+
+
+def _quiet_onnxblock() -> Any:
+    """Importing the training package warns about torch and CUDA, which concerns nobody here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from onnxruntime.training import onnxblock
+    return onnxblock
+
+
+def _state(model: ir.Model) -> list[ir.Value]:
+    roles = (*STATE_ROLES, Role.SAMPLE)
+    return [value for role in roles for value in values_with_role(model, role)]
+
+
+def _replace(model: ir.Model, other: ir.Model) -> None:
+    """Make ``model`` hold the graph of ``other`` in place; a graph brings its opset imports along."""
+    model.graph = other.graph
+    RemoveUnusedOpsetsPass()(model)
+    model.ir_version = IR_VERSION

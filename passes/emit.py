@@ -1,0 +1,129 @@
+"""The finished graphs as files: training model, eval model, optimizer model and the initial state."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes.common import InlinePass, RemoveUnusedNodesPass, RemoveUnusedOpsetsPass
+from safetensors.numpy import save_file
+
+from sparcl_compile.passes.attach_optimizer import DOMAIN, OPTIMIZER_KEY, optimizer_states
+from sparcl_compile.passes.base import (
+    FLOAT,
+    IR_VERSION,
+    OPSET,
+    Pass,
+    Role,
+    accumulator_name,
+    constant,
+    feed,
+    gradient_mask_name,
+    role_of,
+    set_role,
+    values_with_role,
+)
+
+FILES = {
+    "train": "train/training_model.onnx",
+    "eval": "eval/eval_model.onnx",
+    "optimizer": "optimizer/optimizer_model.onnx",
+}
+STATE_FILE = "state.safetensors"
+STORED = (Role.PARAMETER, Role.MASK, Role.RUNNING_STAT)
+
+
+@dataclasses.dataclass(frozen=True)
+class Emit(Pass):
+    """Write the graphs and the initial state of a compiled model into a folder.
+
+    1. ``train``: the training graph as it stands, without the optimizer function.
+    2. ``eval``: the forward graph before the loss, BatchNormalization back in inference form, with the *running*
+       statistics as inputs. ORT's own eval model does not load when BatchNormalization has its three training outputs.
+    3. ``optimizer``: the optimizer function applied to every parameter, inlined.
+    4. Every file is IR version 10 and imports only the opsets it uses: ORT 1.19.2 refuses newer ones.
+    5. The state file holds parameters, masks and running statistics as safetensors, which any platform can read.
+    6. The model itself is not changed.
+
+    Options:
+        folder: where to write; must exist.
+        forward: the model as it was before ``attach_loss``, which still holds its data.
+    """
+
+    folder: Path
+    forward: ir.Model
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Write everything. OSError from the file system is left to the caller, who owns the folder."""
+        graphs = {"train": train_model(model), "eval": eval_model(self.forward), "optimizer": optimizer_model(model)}
+        for name, graph in graphs.items():
+            save(graph, self.folder / FILES[name])
+        save_file(initial_state(self.forward), self.folder / STATE_FILE)
+        return ir.passes.PassResult(model, False)
+
+
+def save(model: ir.Model, path: Path) -> None:
+    """Check a model and write it in the form that ORT 1.19.2 loads."""
+    RemoveUnusedOpsetsPass()(model)
+    model.ir_version = IR_VERSION
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(ir.to_proto(model).SerializeToString())
+
+
+def train_model(model: ir.Model) -> ir.Model:
+    """A copy of the training graph without functions."""
+    copy = model.clone()
+    copy.functions.clear()
+    return copy
+
+
+def eval_model(forward: ir.Model) -> ir.Model:
+    """x to logits with the state as inputs and BatchNormalization in inference form."""
+    model = forward.clone()
+    graph = model.graph
+    del graph.outputs[1:]
+    for node in graph:
+        if node.op_type == "BatchNormalization":
+            node.attributes.pop("training_mode", None)
+            node.resize_outputs(1)
+    for value in [v for v in graph.initializers.values() if role_of(v)]:
+        graph.initializers.pop(str(value.name))
+        value.const_value = None
+        graph.inputs.append(value)
+    RemoveUnusedNodesPass()(model)
+    return model
+
+
+def optimizer_model(model: ir.Model) -> ir.Model:
+    """The optimizer step of every parameter: reads parameters, accumulators and optimizer state, gives their next values."""
+    graph = ir.Graph([], [], nodes=[], opset_imports={"": OPSET, DOMAIN: 1}, name="optimizer")
+    result = ir.Model(graph, ir_version=IR_VERSION, functions=[f.clone() for f in model.functions.values()])
+    learning_rate, count = feed(graph, "learning_rate", []), feed(graph, "count", [])
+    variant = model.metadata_props[OPTIMIZER_KEY]
+    one = constant(graph, "all_move", np.array(1, np.float32))
+    masks = {str(v.name): v for v in values_with_role(model, Role.GRADIENT_MASK)}
+    for weight in values_with_role(model, Role.PARAMETER):
+        name, shape = str(weight.name), [int(d) for d in weight.shape or ()]  # type: ignore[arg-type]
+        states = optimizer_states(variant, name)
+        moves = feed(graph, gradient_mask_name(name), shape) if gradient_mask_name(name) in masks else one
+        inputs = [feed(graph, n, shape) for n in (name, accumulator_name(name))]
+        memory = [set_role(feed(graph, n, shape), Role.OPTIMIZER) for n in states]
+        step = ir.node("step", [*inputs, moves, learning_rate, count, *memory], domain=DOMAIN, name=f"{name}.step",
+                       num_outputs=1 + len(states))
+        for out, source in zip(step.outputs, (name, *states), strict=True):
+            out.name, out.shape, out.type = f"{source}.next", ir.Shape(shape), FLOAT
+            graph.outputs.append(out)
+        graph.append(step)
+    InlinePass()(result)
+    RemoveUnusedNodesPass()(result)
+    used = {value.name for node in graph for value in node.inputs if value is not None}
+    graph.inputs[:] = [v for v in graph.inputs if v.name in used or v.name in ("learning_rate", "count")]
+    return result
+
+
+def initial_state(forward: ir.Model) -> dict[str, np.ndarray]:
+    """Data of the parameters, masks and running statistics by name; pruned weights are already 0."""
+    values = [value for role in STORED for value in values_with_role(forward, role)]
+    return {str(v.name): np.ascontiguousarray(v.const_value.numpy()) for v in values if v.const_value is not None}
+
+

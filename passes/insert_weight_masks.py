@@ -1,0 +1,78 @@
+"""W becomes W * M at every maskable weight."""
+
+import dataclasses
+
+import numpy as np
+import onnx_ir as ir
+
+from sparcl_compile.passes.base import (
+    DENSE_KEY,
+    LAYER_KEY,
+    Pass,
+    Role,
+    constant,
+    dims,
+    layer_weights,
+    mask_name,
+    masked_layers,
+    set_role,
+)
+from sparcl_compile.passes.density import count, densities
+
+
+def magnitude_mask(weight: np.ndarray, kept: int) -> np.ndarray:
+    """A 0/1 mask (float32, shape of the weight) of the ``kept`` largest magnitudes; of equal ones the lower flat index."""
+    order = np.argsort(-np.abs(weight.reshape(-1)), kind="stable")
+    mask = np.zeros(weight.size, np.float32)
+    mask[order[:kept]] = 1.0
+    return mask.reshape(weight.shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class InsertWeightMasks(Pass):
+    """Multiply every maskable weight by its mask.
+
+    1. Maskable are the weights of Conv, Gemm and MatMul without a reason to stay dense; each is given its layer index,
+       the order of its first node, which the manifest and the growth hash use.
+    2. Each gets an initializer ``W.mask`` of its shape, 0/1 in float32: the product must be differentiable in one type.
+    3. All uses of W read ``W.masked = W * W.mask`` instead, also when several nodes share W: one mask a weight.
+    4. The first mask keeps the largest magnitudes (docs/algorithm.md, Masks), and the pruned weights become 0, so that
+       the stored weight always equals the masked one and a weight that grows back starts at 0.
+    5. With sparsity 0 no mask is inserted: a product with ones would cost a walk over the weights and mean nothing.
+    6. Weights that have their layer index are left alone, which makes the pass idempotent.
+
+    Options:
+        sparsity: share of the maskable weights that is zero, in [0, 1).
+        distribution: ``uniform`` or ``erk``.
+    """
+
+    sparsity: float = 0.8
+    distribution: str = "uniform"
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Insert the masks. Raises OptionError for a sparsity or distribution that cannot be."""
+        weights = [w for w in layer_weights(model) if DENSE_KEY not in w.metadata_props]
+        share = densities({str(w.name): dims(w) for w in weights}, self.sparsity, self.distribution)
+        if masked_layers(model):
+            return ir.passes.PassResult(model, False)
+        for index, weight in enumerate(weights):
+            weight.metadata_props[LAYER_KEY] = str(index)
+            if self.sparsity > 0.0:
+                self._insert(model.graph, weight, share[str(weight.name)])
+        return ir.passes.PassResult(model, bool(weights))
+
+    def _insert(self, graph: ir.Graph, weight: ir.Value, density: float) -> None:
+        name = str(weight.name)
+        if weight.const_value is None:
+            raise ValueError(f"weight {name} holds no data")
+        data = weight.const_value.numpy()
+        mask = magnitude_mask(data, count(density, data.size))
+        weight.const_value = ir.tensor(data * mask, name=name)
+        mask_value = set_role(constant(graph, mask_name(name), mask), Role.MASK)
+        product = self.node("Mul", [weight, mask_value], name=f"{name}.mask_weight")
+        out = product.outputs[0]
+        out.name, out.shape, out.type = f"{name}.masked", weight.shape, weight.type
+        readers = {usage.node for usage in weight.uses()} - {product}
+        weight.replace_all_uses_with(out)
+        product.replace_input_with(0, weight)
+        graph.insert_before(next(node for node in graph if node in readers), product)

@@ -1,0 +1,66 @@
+"""What a user can ask of the compiler, with its defaults: the one place where they stand."""
+
+import dataclasses
+
+from sparcl_compile.errors import OptionError
+
+RECIPES = ("paper", "reference-code")
+DISTRIBUTIONS = ("uniform", "erk")
+REPLAYS = ("none", "er", "der++")
+OPTIMIZERS = ("sgd", "adamw")
+REPLAY_BATCHES = ("separate", "merged")
+LOSS_CLASSES = ("all", "task")
+INITS = ("keep", "fresh")
+LEARNING_RATE = {"sgd": 0.03, "adamw": 0.001}
+
+
+@dataclasses.dataclass(frozen=True)
+class CompileOptions:
+    """Options of one compilation; see ``sparcl-compile --help`` for their meaning.
+
+    Raises:
+        OptionError: a value is out of its range; the message names the option.
+    """
+
+    sparsity: float = 0.8
+    gradient_sparsity: float = 0.8
+    data_removal: float = 0.3
+    distribution: str = "uniform"
+    replay: str = "der++"
+    replay_batches: str = "separate"
+    loss_classes: str = "all"
+    optimizer: str = "sgd"
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    recipe: str = "paper"
+    classes: int | None = None
+    init: str = "keep"
+    dense: tuple[str, ...] = ()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the ranges; the passes check what only they can know."""
+        for name in ("sparsity", "gradient_sparsity", "data_removal"):
+            share = getattr(self, name)
+            if not 0.0 <= share < 1.0:
+                flag = name.replace("_", "-")
+                raise OptionError(f"--{flag} {share}: give a number from 0 (off) to below 1, for example 0.8")
+        for name, known in _CHOICES.items():
+            if getattr(self, name) not in known:
+                flag = name.replace("_", "-")
+                raise OptionError(f"--{flag} {getattr(self, name)}: give one of {', '.join(known)}")
+        if self.classes is not None and self.classes < 2:
+            raise OptionError(f"--classes {self.classes}: a classifier needs at least 2 classes")
+        if not 0 <= self.seed < 2**32:
+            raise OptionError(f"--seed {self.seed}: give a whole number from 0 to 4294967295")
+
+
+_CHOICES = {
+    "distribution": DISTRIBUTIONS,
+    "replay": REPLAYS,
+    "replay_batches": REPLAY_BATCHES,
+    "loss_classes": LOSS_CLASSES,
+    "optimizer": OPTIMIZERS,
+    "recipe": RECIPES,
+    "init": INITS,
+}

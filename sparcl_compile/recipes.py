@@ -1,0 +1,133 @@
+"""The two published ways of running SparCL, and the counts and events that follow from them for one model."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+
+from sparcl_compile.options import CompileOptions
+from sparcl_compile.passes.density import count, densities
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """One recipe's numbers (docs/algorithm.md gives the source of each).
+
+    Attributes:
+        alpha: weight of the current task's gradient in CWI and CGI.
+        beta: weight of the replay gradient.
+        merge_gradients: measure one gradient over current and replay batches instead of two.
+        single_head: mask other tasks' classes while measuring the current batch.
+        expand: share of all weights grown at the start of a later task (p_inter).
+        churn: share of all weights removed and grown again at an update (p_intra).
+        shrink_by_churn: whether the update that ends the expansion also exchanges ``churn`` weights.
+        score: what the sample filter counts.
+    """
+
+    alpha: float
+    beta: float
+    merge_gradients: bool
+    single_head: bool
+    expand: float
+    churn: float
+    shrink_by_churn: bool
+    score: str
+
+
+RECIPES: Mapping[str, Recipe] = {
+    "paper": Recipe(0.5, 1.0, False, True, 0.01, 0.005, False, "misclassified"),
+    "reference-code": Recipe(0.5, 0.0, True, False, 0.01, 0.01, True, "forgetting"),
+}
+
+UPDATES = tuple(i / 10 for i in range(1, 10))
+REMOVALS = (0.1, 0.2, 0.3, 0.4)
+GRADIENT_REFRESH_STEPS = 30
+NEVER_LEARNED_SCORE = 50
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """One masked weight: its counts of kept elements at each level of the schedule."""
+
+    weight: str
+    shape: tuple[int, ...]
+    density: float
+    base: int
+    shrunk: int
+    grown: int
+    gradient_keep: int
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+
+def layers_for(shapes: Mapping[str, Sequence[int]], options: CompileOptions) -> tuple[Layer, ...]:
+    """The kept counts of every masked weight, in layer order."""
+    recipe = RECIPES[options.recipe]
+    share = densities(shapes, options.sparsity, options.distribution)
+    return tuple(_layer(name, tuple(shape), share[name], recipe, options) for name, shape in shapes.items())
+
+
+def _layer(name: str, shape: tuple[int, ...], density: float, recipe: Recipe, options: CompileOptions) -> Layer:
+    size = math.prod(shape)
+    # A share of all weights can exceed what is kept at extreme sparsity, or what is free in a nearly dense layer.
+    churn = min(recipe.churn, density / 2)
+    expand = min(recipe.expand, density / 2, 1.0 - density)
+    relative = density / (1.0 - options.sparsity)
+    return Layer(
+        weight=name,
+        shape=shape,
+        density=density,
+        base=count(density, size),
+        shrunk=count(density - churn, size) if density < 1.0 else size,
+        grown=count(density + expand, size),
+        gradient_keep=count(min(1.0, (1.0 - options.gradient_sparsity) * relative), size),
+    )
+
+
+def schedule_for(layers: Sequence[Layer], options: CompileOptions) -> dict[str, object]:
+    """The schedule as the manifest holds it: fractions of a task, and counts a layer for each level."""
+    recipe = RECIPES[options.recipe]
+    first = [{"at": 0.0, "tasks": "later", "remove_to": "size", "grow_to": "grown"}]
+    exchange = {"remove_to": "shrunk", "grow_to": "base"}
+    if recipe.shrink_by_churn:
+        second = [{"at": UPDATES[0], "tasks": "all", **exchange}]
+    else:
+        second = [
+            {"at": UPDATES[0], "tasks": "first", **exchange},
+            {"at": UPDATES[0], "tasks": "later", "remove_to": "base", "grow_to": "base"},
+        ]
+    rest = [{"at": at, "tasks": "all", **exchange} for at in UPDATES[1:]]
+    stages = len(REMOVALS)
+    removals = [{"at": at, "removed": options.data_removal * (i + 1) / stages} for i, at in enumerate(REMOVALS)]
+    return {
+        "levels": {
+            "size": [layer.size for layer in layers],
+            "base": [layer.base for layer in layers],
+            "shrunk": [layer.shrunk for layer in layers],
+            "grown": [layer.grown for layer in layers],
+        },
+        "mask_updates": [*first, *second, *rest] if layers and options.sparsity > 0.0 else [],
+        "removals": removals if options.data_removal > 0.0 else [],
+        "gradient_keep": [layer.gradient_keep for layer in layers],
+        "gradient_refresh_steps": GRADIENT_REFRESH_STEPS if layers and options.gradient_sparsity > 0.0 else 0,
+    }
+
+
+REPLAY_STEPS: Mapping[str, tuple[dict[str, object], ...]] = {
+    "none": (),
+    "er": ({"draw": 1, "ce": 1.0, "distill": 0.0},),
+    "der++": ({"draw": 0, "ce": 0.0, "distill": 0.1}, {"draw": 1, "ce": 0.5, "distill": 0.0}),
+}
+"""Micro-steps on replayed samples: draw number, weight of the mean cross-entropy and of the mean distillation."""
+
+
+def replay_for(options: CompileOptions) -> dict[str, object]:
+    """The replay settings as the manifest holds them."""
+    return {
+        "method": options.replay,
+        "steps": list(REPLAY_STEPS[options.replay]),
+        "merged": options.replay_batches == "merged",
+        "from_task": 1,
+    }
