@@ -1,0 +1,265 @@
+"""What a graph costs: multiply-accumulates per sample, and the FLOPs of training with it.
+
+Counted is what multiplies matrices: Conv, ConvTranspose, Gemm and MatMul, and the gradients of Conv. Everything else
+(activations, normalisation, pooling, softmax, the product with a mask) counts as 0, which is the convention of the
+SparCL paper (arXiv 2209.09476, section 4) and of the papers it compares with; :func:`free_ops` lists these operators,
+so that nobody has to guess what was left out.
+
+A training step is taken as three times the forward pass: f = 2 * MACs forward, f for the gradients of the inputs and f
+for those of the weights. The first layer's input gradient is in this count too, although nobody computes it.
+"""
+
+import collections
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import onnx_ir as ir
+from onnx_ir.passes.common import ShapeInferencePass
+
+from sparcl_compile.errors import ModelError
+from sparcl_compile.passes.base import Role, role_of
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerCost:
+    """The cost of one node for one sample; ``weight`` is None where two activations are multiplied."""
+
+    node: str
+    op_type: str
+    weight: str | None
+    macs: int
+
+
+def label(node: ir.Node) -> str:
+    """What to call a node in a message: its name, or its first output's."""
+    return node.name or next((str(out.name) for out in node.outputs if out.name), node.op_type)
+
+
+def _dims(node: ir.Node, value: ir.Value | None) -> list[int]:
+    name = value.name if value is not None else "a missing input"
+    if value is None or value.shape is None or not value.shape.is_static():
+        raise ModelError(
+            f"node {label(node)} ({node.op_type}): the shape of {name} is unknown, so its cost cannot be counted; "
+            "give the model's input a fixed shape (all but the batch) and export it again"
+        )
+    return [int(d) for d in value.shape]  # type: ignore[arg-type]
+
+
+def _flag(node: ir.Node, name: str) -> bool:
+    attribute = node.attributes.get(name)
+    return attribute is not None and bool(attribute.as_int())
+
+
+def _conv(node: ir.Node) -> int:
+    return math.prod(_dims(node, node.outputs[0])) * math.prod(_dims(node, node.inputs[1])[1:])
+
+
+def _conv_transpose(node: ir.Node) -> int:
+    return math.prod(_dims(node, node.inputs[0])) * math.prod(_dims(node, node.inputs[1])[1:])
+
+
+def _matmul(node: ir.Node) -> int:
+    left, right = node.inputs[0], node.inputs[1]
+    # The weight's shape always stands in the file, the activation's may hide behind a Reshape.
+    if right is not None and right.shape is not None and len(right.shape) > 1 and right.shape.is_static():
+        inner = _dims(node, right)[-1 if _flag(node, "transB") else -2]
+    else:
+        inner = _dims(node, left)[-2 if _flag(node, "transA") else -1]
+    return math.prod(_dims(node, node.outputs[0])) * inner
+
+
+def _conv_grad(node: ir.Node) -> int:
+    one = math.prod(_dims(node, node.inputs[0])) * math.prod(_dims(node, node.inputs[2])[1:])
+    return one * sum(1 for out in node.outputs[:2] if out.name)
+
+
+RULES: Mapping[str, Callable[[ir.Node], int]] = {
+    "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
+    "Gemm": _matmul,
+    "MatMul": _matmul,
+    "FusedMatMul": _matmul,
+    "ConvGrad": _conv_grad,
+}
+
+# These multiply too, and a silent 0 would be a lie.
+NO_RULE = {
+    *("Attention", "ConvInteger", "DeformConv", "DFT", "Einsum", "GRU", "LSTM", "MatMulInteger"),
+    *("QLinearConv", "QLinearMatMul", "RNN", "STFT"),
+}
+
+VIEWS = frozenset(["Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"])
+
+
+def layer_costs(model: ir.Model) -> tuple[LayerCost, ...]:
+    """The multiply-accumulates of every counted node for one sample, in graph order.
+
+    The batch (dimension 0 of the inputs) is set to 1 when it is symbolic and divided out when it is a number. The model
+    is not changed; missing shapes are inferred on a copy.
+
+    Raises:
+        ModelError: a shape stays unknown, or an operator that multiplies has no rule; the node is named.
+    """
+    batch = _fixed_batch(model)
+    sized = _for_one_sample(model)
+    roles = any(role_of(value) for value in (*sized.graph.initializers.values(), *sized.graph.inputs))
+    costs: list[LayerCost] = []
+    for node in sized.graph.all_nodes():
+        if node.op_type in NO_RULE:
+            raise ModelError(
+                f"node {label(node)} ({node.op_type}): no rule counts this operator's cost; "
+                "write it with Conv, Gemm or MatMul"
+            )
+        if node.op_type in RULES:
+            macs = RULES[node.op_type](node) // batch
+            costs.append(LayerCost(label(node), node.op_type, _weight(node, roles), macs))
+    return tuple(costs)
+
+
+def free_ops(model: ir.Model) -> collections.Counter[str]:
+    """How often each operator stands in the graph that the convention counts as 0 MACs."""
+    types = (node.op_type for node in model.graph.all_nodes())
+    return collections.Counter(op for op in types if op not in RULES and op not in NO_RULE)
+
+
+def total_macs(costs: Sequence[LayerCost]) -> int:
+    """The sum over the nodes."""
+    return sum(cost.macs for cost in costs)
+
+
+def _weight(node: ir.Node, roles: bool) -> str | None:
+    """The parameter a node multiplies by, seen through mask products and views."""
+    for value in node.inputs:
+        name = _parameter(value, roles)
+        if name is not None:
+            return name
+    return None
+
+
+def _parameter(value: ir.Value | None, roles: bool) -> str | None:
+    if value is None:
+        return None
+    node = value.producer()
+    if node is None:
+        is_weight = role_of(value) is Role.PARAMETER if roles else value.is_initializer()
+        return value.name if is_weight else None
+    if node.op_type in VIEWS:
+        return _parameter(node.inputs[0], roles)
+    if node.op_type != "Mul" or not any(v is not None and role_of(v) is Role.MASK for v in node.inputs):
+        return None
+    return next((name for v in node.inputs if (name := _parameter(v, roles)) is not None), None)
+
+
+def _data_inputs(model: ir.Model) -> list[ir.Value]:
+    return [v for v in model.graph.inputs if not v.is_initializer() and role_of(v) is None and v.shape]
+
+
+def _fixed_batch(model: ir.Model) -> int:
+    first = next((v.shape[0] for v in _data_inputs(model) if v.shape is not None and len(v.shape) > 1), 1)
+    return first if isinstance(first, int) and first > 0 else 1
+
+
+def _for_one_sample(model: ir.Model) -> ir.Model:
+    sized = model.clone()
+    inputs = _data_inputs(sized)
+    symbols = {str(v.shape[0]) for v in inputs if v.shape and isinstance(v.shape[0], ir.SymbolicDim)}
+    for value in inputs:
+        value.shape = _with_batch_one(value.shape, symbols - {"None"}, first=True)
+    for node in sized.graph.all_nodes():
+        for out in node.outputs:
+            shape = _with_batch_one(out.shape, symbols - {"None"}, first=False)
+            # A dimension that is still symbolic would only stop the inference from finding the number.
+            out.shape = shape if shape is not None and shape.is_static() else None
+    # Not strict: a training graph holds operators of other domains, whose shapes their builder has left in the graph.
+    ShapeInferencePass(check_type=False, strict_mode=False)(sized)
+    return sized
+
+
+def _with_batch_one(shape: ir.Shape | None, symbols: set[str], *, first: bool) -> ir.Shape | None:
+    if shape is None:
+        return None
+    named = [1 if str(d) in symbols else d for d in shape]
+    if first and named and not isinstance(named[0], int):
+        named[0] = 1
+    return ir.Shape(named)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingFlops:
+    """FLOPs of one sample's forward and backward pass, dense and with the sparsities; float64."""
+
+    forward_dense: float
+    forward_sparse: float
+    input_gradient_dense: float
+    input_gradient_sparse: float
+    weight_gradient_dense: float
+    weight_gradient_sparse: float
+
+    @property
+    def dense(self) -> float:
+        """Forward and backward without any sparsity: 3f."""
+        return self.forward_dense + self.input_gradient_dense + self.weight_gradient_dense
+
+    @property
+    def sparse(self) -> float:
+        """Forward and backward with masks and gradient masks."""
+        return self.forward_sparse + self.input_gradient_sparse + self.weight_gradient_sparse
+
+
+def training_flops(
+    costs: Sequence[LayerCost], densities: Mapping[str, float], gradient_densities: Mapping[str, float]
+) -> TrainingFlops:
+    """FLOPs of training on one sample: forward f, input gradient f, weight gradient f, with f = 2 * MACs.
+
+    Args:
+        costs: a forward graph's, from :func:`layer_costs`.
+        densities: share of kept weights, 1 - s, by weight name; a weight that is not named counts as dense. Scales the
+            forward pass and the input gradient.
+        gradient_densities: share of updated weights, 1 - q, in the same way. Scales the weight gradient.
+
+    Where two activations are multiplied, both gradients are counted dense.
+    """
+    dense = [2.0 * cost.macs for cost in costs]
+    kept = [_density(densities, cost.weight) for cost in costs]
+    updated = [_density(gradient_densities, cost.weight) for cost in costs]
+    f = sum(dense)
+    with_mask = math.fsum(flops * share for flops, share in zip(dense, kept, strict=True))
+    with_gradient_mask = math.fsum(flops * share for flops, share in zip(dense, updated, strict=True))
+    return TrainingFlops(f, with_mask, f, with_mask, f, with_gradient_mask)
+
+
+def _density(shares: Mapping[str, float], weight: str | None) -> float:
+    return 1.0 if weight is None else shares.get(weight, 1.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFlops:
+    """FLOPs of a whole run under both counts, as if dense and with the sparsities."""
+
+    paper_dense: float
+    paper_sparse: float
+    true_dense: float
+    true_sparse: float
+
+
+def run_flops(per_sample: TrainingFlops, samples_current: int, samples_replay: int) -> RunFlops:
+    """FLOPs of a run over so many presentations of current and of replayed samples.
+
+    Paper: forward and backward for a current sample, the forward pass alone for a replayed one, so that
+    N samples, E epochs and r replay batches give ``N * E * f * (1 + 2 + r)``. True: a replayed sample costs its
+    backward pass too. The samples are those really computed, so data removal counts through ``samples_current``;
+    for the dense baseline's total give the counts of a run without removal.
+    """
+    samples = samples_current + samples_replay
+    return RunFlops(
+        paper_dense=per_sample.dense * samples_current + per_sample.forward_dense * samples_replay,
+        paper_sparse=per_sample.sparse * samples_current + per_sample.forward_sparse * samples_replay,
+        true_dense=per_sample.dense * samples,
+        true_sparse=per_sample.sparse * samples,
+    )
+
+
+def to_manifest(flops: TrainingFlops) -> dict[str, float]:
+    """The manifest's ``flops``: every field, and the totals ``training_dense`` and ``training_sparse``, per sample."""
+    return {**dataclasses.asdict(flops), "training_dense": flops.dense, "training_sparse": flops.sparse}
