@@ -1,0 +1,74 @@
+# Everything a contributor types; `make` alone lists it. BACKEND=cuda takes the CUDA build of ONNX Runtime's training package.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+# `make -j` must not mix the outputs: pytest's closing line comes last.
+.NOTPARALLEL:
+
+BACKEND ?= cpu
+JOBS ?= 2
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed-$(BACKEND)
+
+# The first Python of a supported version that can make virtual environments.
+PYTHON ?= $(shell for p in python3.11 python3 python3.12; do \
+	"$$p" -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && echo "$$p" && break; done)
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: venv
+venv: $(STAMP) ## make .venv and install the pinned versions into it (the other targets do this themselves)
+
+# torch comes first and with its exact version: a looser request lets the resolver fetch a CUDA build of gigabytes.
+# setuptools comes with it, so that the editable install builds with the pinned one and not with the newest.
+# Without this backend's stamp the environment starts empty: the two backends share one import name and must never meet,
+# and an interrupted installation is not worth mending.
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or 3.12 with the venv module found: install python3.11-venv or set PYTHON=..." >&2; exit 2; }
+	@test -e $@ || $(PYTHON) -m venv --clear $(VENV)
+	@echo "Installing the versions of constraints.txt into $(VENV) (a minute or two) ..."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt "$$(grep '^torch==' constraints.txt)" setuptools
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[$(BACKEND),dev]'
+	@touch $@
+
+.PHONY: demo
+demo: $(STAMP) ## compile a small model at sparsity 0.8 and let it learn five tasks of handwritten digits
+	rm -rf build/digits.sparcl
+	$(BIN)/sparcl-compile models/digits_cnn.onnx -o build/digits.sparcl --sparsity 0.8
+	$(BIN)/sparcl-inspect build/digits.sparcl
+	$(BIN)/sparcl-run build/digits.sparcl --data digits --tasks 5 --epochs 5 --json build/digits.json
+
+.PHONY: test
+test: lint types unit ## lint, types and all tests
+
+.PHONY: lint
+lint: $(STAMP) ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# passes/ and runtime/ are import packages below sparcl_compile (see [tool.setuptools.package-dir]), which no type checker
+# follows. So it gets a tree of links in the shape that the wheel has; sed turns the paths back into the repository's.
+.PHONY: types
+types: $(STAMP) ## mypy --strict over the three packages
+	@rm -rf build/types && mkdir -p build/types/sparcl_compile
+	@cd build/types/sparcl_compile && ln -s ../../../sparcl_compile/* ../../../passes ../../../runtime .
+	cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache -p sparcl_compile \
+		| sed -E 's,^sparcl_compile/(passes|runtime)/,\1/,'
+
+.PHONY: unit
+unit: $(STAMP) ## pytest (JOBS=2 processes; ARGS="-k walls" and the like are handed on)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+.PHONY: format
+format: $(STAMP) ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: clean
+clean: ## remove what was built, the caches included; .venv stays
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
