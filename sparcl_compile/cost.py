@@ -18,7 +18,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
 from sparcl_compile.errors import ModelError
-from sparcl_compile.passes.base import Role, role_of
+from sparcl_compile.passes.base import Role, dims, role_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +43,7 @@ def _dims(node: ir.Node, value: ir.Value | None) -> list[int]:
             f"node {label(node)} ({node.op_type}): the shape of {name} is unknown, so its cost cannot be counted; "
             "give the model's input a fixed shape (all but the batch) and export it again"
         )
-    return [int(d) for d in value.shape]  # type: ignore[arg-type]
+    return dims(value)
 
 
 def _flag(node: ir.Node, name: str) -> bool:
