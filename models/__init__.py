@@ -1,0 +1,1 @@
+"""Model definitions in PyTorch, and their export to ONNX."""
