@@ -1,0 +1,76 @@
+"""The README is run: its commands work, its options exist, its links lead somewhere."""
+
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+BLOCK = re.compile(r"^<!-- runs(?:: exit (?P<code>\d+))? -->\n```bash\n(?P<script>.*?)^```$", re.MULTILINE | re.DOTALL)
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
+LINK = re.compile(r"\]\((?!https?://)([^)#]+)")
+COMMANDS = ("sparcl-compile", "sparcl-run", "sparcl-inspect")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of shell commands of the README, and the exit code that it promises."""
+
+    script: str
+    code: int
+
+
+def runnable_blocks(text: str) -> list[Block]:
+    """The blocks marked by ``<!-- runs -->`` or ``<!-- runs: exit 2 -->``, in order."""
+    return [Block(match["script"], int(match["code"] or 0)) for match in BLOCK.finditer(text)]
+
+
+def run(script: str, folder: Path, scripts: Path) -> subprocess.CompletedProcess[str]:
+    """Run a script in a folder, with the console scripts of this environment first on the path."""
+    environment = {**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    command = ["bash", "-euo", "pipefail", "-c", script]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def readme(root: Path) -> str:
+    return (root / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_blocks_run_in_order(readme: str, root: Path, console_scripts: Path, tmp_path: Path) -> None:
+    (tmp_path / "models").symlink_to(root / "models")
+    blocks = runnable_blocks(readme)
+    assert {block.code for block in blocks} == {0, 2}
+    for block in blocks:
+        done = run(block.script, tmp_path, console_scripts)
+        assert done.returncode == block.code, f"{block.script}\n{done.stdout}\n{done.stderr}"
+        if block.code:
+            assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
+def test_a_failing_block_is_noticed(console_scripts: Path, tmp_path: Path) -> None:
+    (block,) = runnable_blocks("<!-- runs -->\n```bash\nsparcl-compile missing.onnx\necho not reached\n```\n")
+    done = run(block.script, tmp_path, console_scripts)
+    assert done.returncode == 2
+    assert "not reached" not in done.stdout
+
+
+def section(readme: str, command: str) -> str:
+    """The README's section on one command."""
+    return readme.partition(f"\n### {command}\n")[2].partition("\n## ")[0].partition("\n### ")[0]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_options_are_those_of_the_command(command: str, readme: str, console_scripts: Path, tmp_path: Path) -> None:
+    done = run(f"COLUMNS=200 {command} --help", tmp_path, console_scripts)
+    assert done.returncode == 0, done.stderr
+    offered = set(OPTION.findall(done.stdout)) - {"--help", "--version"}
+    assert set(OPTION.findall(section(readme, command))) == offered
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/passes.md"])
+def test_links_lead_somewhere(page: str, root: Path) -> None:
+    targets = LINK.findall((root / page).read_text(encoding="utf-8"))
+    assert not [target for target in targets if not ((root / page).parent / target).exists()]

@@ -1,0 +1,58 @@
+"""Conventions that no linter knows: small files; one name for a pass, its file, its test and its line in the docs."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = ("sparcl_compile", "passes", "runtime")
+MODULES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
+MAX_LINES = 300
+
+
+def pass_classes(source: str) -> list[str]:
+    """The names of the classes of a file that derive from Pass."""
+    classes = [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]
+    return [node.name for node in classes if any(isinstance(b, ast.Name) and b.id == "Pass" for b in node.bases)]
+
+
+def pass_files(folder: Path) -> dict[str, list[str]]:
+    """File name without suffix to the passes it defines, for the files that define any."""
+    found = {path.stem: pass_classes(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.py"))}
+    return {stem: classes for stem, classes in found.items() if classes}
+
+
+PASSES = pass_files(ROOT / "passes")
+
+
+def documented_passes(page: str) -> list[str]:
+    """The first column of the table of passes."""
+    return re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=[path.relative_to(ROOT).as_posix() for path in MODULES])
+def test_a_file_can_be_read_in_one_go(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
+
+
+@pytest.mark.parametrize("name", PASSES)
+def test_a_file_holds_one_pass_of_its_name(name: str) -> None:
+    assert PASSES[name] == [name.title().replace("_", "")]
+
+
+@pytest.mark.parametrize("name", PASSES)
+def test_a_pass_has_a_test(name: str) -> None:
+    assert (ROOT / "tests" / "passes" / f"test_{name}.py").is_file()
+
+
+def test_the_docs_list_every_pass() -> None:
+    page = (ROOT / "docs" / "passes.md").read_text(encoding="utf-8")
+    assert sorted(documented_passes(page)) == sorted(PASSES)
+
+
+def test_a_second_pass_in_a_file_is_noticed(tmp_path: Path) -> None:
+    (tmp_path / "insert_masks.py").write_text("class InsertMasks(Pass): ...\nclass Other(Pass): ...\nclass Free: ...\n")
+    (tmp_path / "density.py").write_text("def densities(): ...\n")
+    assert pass_files(tmp_path) == {"insert_masks": ["InsertMasks", "Other"]}
