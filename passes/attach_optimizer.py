@@ -79,8 +79,8 @@ TEMPLATES: Mapping[str, tuple[str, tuple[str, ...]]] = {
 class AttachOptimizer(Pass):
     """Give the model the function ``sparcl.optimizer::step`` that updates one parameter.
 
-    1. The function takes ``w, g, u, learning_rate, count`` and the optimizer's state, and returns the next values: ``u``
-       is 1 where the weight may move (DGM updates only those, with momentum as well), ``count`` the step from 1.
+    1. The function takes ``w, g, u, learning_rate, count`` and the optimizer's state, and returns the next values:
+       ``u`` is 1 where the weight may move (DGM updates only those, with momentum as well), ``count`` the step from 1.
     2. It is a function, not nodes of the training graph, because one optimizer step follows several accumulated
        micro-steps; ``emit`` applies it to every parameter in a graph of its own.
     3. It is standard ops, not ORT's AdamWOptimizer: that one would move masked weights by what is left of their

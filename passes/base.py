@@ -139,7 +139,7 @@ def value_named(graph: ir.Graph, name: str) -> ir.Value:
 
 
 def layer_weights(model: ir.Model) -> list[ir.Value]:
-    """Parameters that are the weight of a Conv, Gemm or MatMul, in the order of their first node, dense ones included."""
+    """Parameters that are the weight of a Conv, Gemm or MatMul, by their first node, dense ones included."""
     found: dict[str, ir.Value] = {}
     for node in model.graph:
         for slot in WEIGHT_SLOTS.get(node.op_type, ()):

@@ -35,8 +35,8 @@ class Differentiate(Pass):
        are frozen. Their data leave the graph; ``emit`` takes them from the forward graph.
     2. The builder needs a proto, so the model makes a round trip; roles and provenance are put back by name, and what
        the builder made is tagged with this pass.
-    3. Accumulators ``W_grad.accumulation.buffer`` and the flag ``lazy_reset_grad`` come from the builder: micro-steps add
-       up in place without a copy of the gradients.
+    3. Accumulators ``W_grad.accumulation.buffer`` and the flag ``lazy_reset_grad`` come from the builder: micro-steps
+       add up in place without a copy of the gradients.
     4. IR version and opset imports are set back to what ORT 1.19.2 loads: the builder copies whatever the onnx package
        of the day writes.
     5. A graph with ``lazy_reset_grad`` is already differentiated and left alone.
@@ -96,12 +96,12 @@ def build_training_model(forward: onnx.ModelProto, roles: dict[str, Role]) -> on
         first = str(error).strip().splitlines()[0]
         raise ModelError(f"ONNX Runtime's gradient builder refuses this graph: {first}") from error
     training.ir_version = IR_VERSION
-    return training
+    return onnx.ModelProto.FromString(training.SerializeToString())
 
 
 @contextlib.contextmanager
 def _silent_stderr() -> Iterator[None]:
-    """The builder's C++ logs every transformer that it tries, whatever the logger's severity; errors come as exceptions."""
+    """The builder's C++ logs every transformer that it tries, at any severity; its errors come as exceptions."""
     sys.stderr.flush()
     kept = os.dup(2)
     sink = os.open(os.devnull, os.O_WRONLY)

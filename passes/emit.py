@@ -78,7 +78,7 @@ def train_model(model: ir.Model) -> ir.Model:
 
 
 def eval_model(forward: ir.Model) -> ir.Model:
-    """x to logits with the state as inputs and BatchNormalization in inference form."""
+    """X to logits with the state as inputs and BatchNormalization in inference form."""
     model = forward.clone()
     graph = model.graph
     del graph.outputs[1:]
@@ -95,7 +95,7 @@ def eval_model(forward: ir.Model) -> ir.Model:
 
 
 def optimizer_model(model: ir.Model) -> ir.Model:
-    """The optimizer step of every parameter: reads parameters, accumulators and optimizer state, gives their next values."""
+    """The optimizer step of every parameter: from parameters, accumulators and optimizer state to their next values."""
     graph = ir.Graph([], [], nodes=[], opset_imports={"": OPSET, DOMAIN: 1}, name="optimizer")
     result = ir.Model(graph, ir_version=IR_VERSION, functions=[f.clone() for f in model.functions.values()])
     learning_rate, count = feed(graph, "learning_rate", []), feed(graph, "count", [])
@@ -108,8 +108,13 @@ def optimizer_model(model: ir.Model) -> ir.Model:
         moves = feed(graph, gradient_mask_name(name), shape) if gradient_mask_name(name) in masks else one
         inputs = [feed(graph, n, shape) for n in (name, accumulator_name(name))]
         memory = [set_role(feed(graph, n, shape), Role.OPTIMIZER) for n in states]
-        step = ir.node("step", [*inputs, moves, learning_rate, count, *memory], domain=DOMAIN, name=f"{name}.step",
-                       num_outputs=1 + len(states))
+        step = ir.node(
+            "step",
+            [*inputs, moves, learning_rate, count, *memory],
+            domain=DOMAIN,
+            name=f"{name}.step",
+            num_outputs=1 + len(states),
+        )
         for out, source in zip(step.outputs, (name, *states), strict=True):
             out.name, out.shape, out.type = f"{source}.next", ir.Shape(shape), FLOAT
             graph.outputs.append(out)
@@ -125,5 +130,3 @@ def initial_state(forward: ir.Model) -> dict[str, np.ndarray]:
     """Data of the parameters, masks and running statistics by name; pruned weights are already 0."""
     values = [value for role in STORED for value in values_with_role(forward, role)]
     return {str(v.name): np.ascontiguousarray(v.const_value.numpy()) for v in values if v.const_value is not None}
-
-

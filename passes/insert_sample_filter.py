@@ -23,8 +23,8 @@ class InsertSampleFilter(Pass):
        never counted. ``ce_weight`` is multiplied by ``sample_keep[sample_id]``: the order graph already leaves removed
        samples out, so this says what the filter means and guards against a driver that forgets.
     2. Counters are updated by ScatterElements with addition: ids of -1 add zero and need no branch.
-    3. Score ``misclassified`` (SparCL section 3.3) counts errors; ``forgetting`` (the authors' code) counts changes from
-       correct to wrong and remembers what was ever learned.
+    3. Score ``misclassified`` (SparCL section 3.3) counts errors; ``forgetting`` (the authors' code) counts changes
+       from correct to wrong and remembers what was ever learned.
     4. Counting reads the masked logits and stands beside the loss, so nothing of it is differentiated.
     5. A graph that has the input ``sample_id`` is left alone.
 
@@ -76,9 +76,7 @@ class InsertSampleFilter(Pass):
         deltas = {name: self._each(graph, "Mul", [v, counted], f"{name}_delta", INT64) for name, v in raw.items()}
         return {name: {**deltas, "sample_seen": counted}[name] for name in SCORES[self.score]}
 
-    def _transitions(
-        self, graph: ir.Graph, index: ir.Value, hit: ir.Value, miss: ir.Value
-    ) -> dict[str, ir.Value]:
+    def _transitions(self, graph: ir.Graph, index: ir.Value, hit: ir.Value, miss: ir.Value) -> dict[str, ir.Value]:
         one = constant(graph, "filter.one", np.array(1, np.int64))
         last = self._each(graph, "Gather", [_state(graph, "sample_correct", INT64), index], "last_correct", INT64)
         learned = self._each(graph, "Gather", [_state(graph, "sample_learned", INT64), index], "was_learned", INT64)
@@ -90,7 +88,13 @@ class InsertSampleFilter(Pass):
         }
 
     def _each(
-        self, graph: ir.Graph, op: str, inputs: list[ir.Value | None], name: str, dtype: ir.TensorType, **attributes: int
+        self,
+        graph: ir.Graph,
+        op: str,
+        inputs: list[ir.Value | None],
+        name: str,
+        dtype: ir.TensorType,
+        **attributes: int,
     ) -> ir.Value:
         return self.append(graph, op, inputs, f"filter.{name}", ["N"], dtype, **attributes)
 

@@ -1,0 +1,47 @@
+"""What a user can ask of a run, with its defaults."""
+
+import dataclasses
+from typing import Any
+
+from sparcl_compile.errors import OptionError
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """Options of one run; see ``sparcl-run --help``.
+
+    Everything here but ``threads`` belongs to a run's identity: a checkpoint resumes only under equal values.
+
+    Raises:
+        OptionError: a value is out of its range; the message names the option.
+    """
+
+    data: str
+    learning_rate: float
+    tasks: int = 5
+    epochs: int = 5
+    batch_size: int = 32
+    buffer_size: int = 200
+    seed: int = 0
+    class_order_seed: int | None = None
+    augment: str = "auto"
+    normalise: str = "auto"
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the ranges that need no data."""
+        for name in ("tasks", "epochs", "batch_size", "buffer_size"):
+            if getattr(self, name) < 1:
+                raise OptionError(
+                    f"--{name.replace('_size', '').replace('_', '-')} {getattr(self, name)}: give at least 1"
+                )
+        if not 0.0 < self.learning_rate < float("inf"):
+            raise OptionError(f"--lr {self.learning_rate}: give a number above 0, for example 0.03")
+        if not 0 <= self.seed < 2**32:
+            raise OptionError(f"--seed {self.seed}: give a whole number from 0 to 4294967295")
+
+    def identity(self) -> dict[str, Any]:
+        """The options that a resumed run must share."""
+        values = dataclasses.asdict(self)
+        del values["threads"]
+        return values

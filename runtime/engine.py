@@ -1,0 +1,123 @@
+"""Graphs over named state: the one place that calls ONNX Runtime."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from safetensors.numpy import load_file
+
+from sparcl_compile.artifact import Artifact
+
+ERRORS_ONLY = 3
+
+
+def device_copy(array: np.ndarray) -> ort.OrtValue:
+    """A copy of an array in memory that ORT allocated.
+
+    ORT's own allocation is aligned, a NumPy array's need not be, and vectorised reductions may sum in another order
+    from another alignment: a resumed run would then differ in the last bit.
+    """
+    value = ort.OrtValue.ortvalue_from_shape_and_type(array.shape, array.dtype, "cpu")
+    value.update_inplace(np.ascontiguousarray(array))
+    return value
+
+
+class Engine:
+    """Sessions and state of one artifact.
+
+    A graph input that is the name of a state tensor is fed from the state, any other from the caller; an output
+    ``NAME.next`` replaces state ``NAME``, any other is a result (docs/interfaces.md).
+    """
+
+    def __init__(self, artifact: Artifact, threads: int | None = None) -> None:
+        self._artifact = artifact
+        self._graphs: dict[str, Any] = artifact.manifest["graphs"]
+        self._sessions: dict[str, ort.InferenceSession] = {}
+        self._threads = threads or os.cpu_count() or 1
+        self._specs = {spec["name"]: spec for spec in artifact.manifest["state"]}
+        self.state: dict[str, ort.OrtValue] = {}
+
+    def reset(self) -> None:
+        """Put every state tensor to its initial value; those of a task's samples wait for ``reset_samples``."""
+        stored = load_file(self._artifact.folder / self._artifact.manifest["state_file"])
+        self.state = {}
+        for name, spec in self._specs.items():
+            if spec["init"] == "file":
+                self.state[name] = device_copy(stored[name])
+        for name, spec in self._specs.items():
+            if name not in self.state and None not in spec["shape"]:
+                self.state[name] = device_copy(self._initial(spec))
+
+    def reset_samples(self, samples: int) -> None:
+        """Start the counters of a task with this many samples."""
+        for name, spec in self._specs.items():
+            if spec["role"] == "sample":
+                self.state[name] = device_copy(self._initial(spec, samples))
+
+    def _initial(self, spec: Mapping[str, Any], samples: int = 0) -> np.ndarray:
+        if spec["init"].startswith("copy:"):
+            return self.array(spec["init"].removeprefix("copy:"))
+        shape = [samples if d is None else d for d in spec["shape"]]
+        return np.full(shape, {"zeros": 0, "ones": 1}[spec["init"]], spec["dtype"])
+
+    def names(self, role: str) -> list[str]:
+        """State tensors of a role, in the manifest's order."""
+        return [name for name, spec in self._specs.items() if spec["role"] == role]
+
+    def array(self, name: str) -> np.ndarray:
+        """A state tensor as an array; a view of the live memory where the runtime allows it."""
+        return np.asarray(self.state[name].numpy())
+
+    def set_array(self, name: str, array: np.ndarray) -> None:
+        """Replace a state tensor."""
+        self.state[name] = device_copy(array)
+
+    def run(
+        self,
+        graph: str,
+        feeds: Mapping[str, np.ndarray | ort.OrtValue],
+        overrides: Mapping[str, ort.OrtValue] | None = None,
+        commit: bool = True,
+    ) -> dict[str, np.ndarray]:
+        """Run a graph.
+
+        Args:
+            graph: its name in the manifest.
+            feeds: every input that is not state.
+            overrides: state to use instead of the current one, by input name.
+            commit: whether ``NAME.next`` outputs replace the state.
+
+        Returns:
+            The results, by output name.
+        """
+        session = self._session(graph)
+        spec = self._graphs[graph]
+        given = {name: v if isinstance(v, ort.OrtValue) else device_copy(np.asarray(v)) for name, v in feeds.items()}
+        inputs = {name: self._input(name, given, overrides or {}) for name in spec["inputs"]}
+        values = session.run_with_ort_values(spec["outputs"], inputs)
+        results = {}
+        for name, value in zip(spec["outputs"], values, strict=True):
+            if not name.endswith(".next"):
+                results[name] = value
+            elif commit:
+                self.state[name.removesuffix(".next")] = value
+        return {name: value.numpy() for name, value in results.items() if not name.endswith(".accumulation.out")}
+
+    def _input(
+        self, name: str, feeds: Mapping[str, ort.OrtValue], overrides: Mapping[str, ort.OrtValue]
+    ) -> ort.OrtValue:
+        for source in (feeds, overrides, self.state):
+            if name in source:
+                return source[name]
+        raise KeyError(f"graph input {name} is neither state nor fed")
+
+    def _session(self, graph: str) -> ort.InferenceSession:
+        if graph not in self._sessions:
+            options = ort.SessionOptions()
+            options.intra_op_num_threads = self._threads
+            options.log_severity_level = ERRORS_ONLY
+            path = os.fspath(self._artifact.path(graph))
+            self._sessions[graph] = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return self._sessions[graph]

@@ -1,0 +1,189 @@
+"""One task after another: batches, micro-steps, events. Every number comes out of a graph."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from sparcl_compile.errors import TrainingError
+from sparcl_compile.runtime.batches import Batch, class_mask, current_batch, merge, replay_batch
+from sparcl_compile.runtime.config import RunConfig
+from sparcl_compile.runtime.data.dataset import Dataset
+from sparcl_compile.runtime.data.tasks import Task
+from sparcl_compile.runtime.engine import Engine
+from sparcl_compile.runtime.masks import MaskKeeper
+from sparcl_compile.runtime.preprocess import Preprocessor
+from sparcl_compile.runtime.replay import ReplayBuffer
+from sparcl_compile.runtime.schedule import Agenda, agenda_for
+
+
+@dataclasses.dataclass
+class Counters:
+    """Where a run stands; saved with every checkpoint.
+
+    Attributes:
+        task: current task, from 0.
+        epoch: epochs of this task that are done.
+        step: optimizer steps of the run.
+        task_step: optimizer steps of the task.
+        removed: samples removed in this task.
+        samples_seen: presentations of current samples in the run.
+        samples_replayed: presentations of buffer samples in the run.
+        samples_measured: samples of the extra passes that measure gradients.
+        samples_removed: samples removed in the run.
+        seconds: time spent in training, evaluation apart.
+    """
+
+    task: int = 0
+    epoch: int = 0
+    step: int = 0
+    task_step: int = 0
+    removed: int = 0
+    samples_seen: int = 0
+    samples_replayed: int = 0
+    samples_measured: int = 0
+    samples_removed: int = 0
+    seconds: float = 0.0
+
+
+class Learner:
+    """The training side of a run: state in an engine, a buffer, masks and counters."""
+
+    def __init__(
+        self, engine: Engine, manifest: dict[str, Any], dataset: Dataset, config: RunConfig, layout: str
+    ) -> None:
+        self.engine = engine
+        self.config = config
+        self.counters = Counters()
+        self.preprocess = Preprocessor(engine, dataset, config, layout)
+        self.masks = MaskKeeper(engine, manifest, config.seed)
+        self.agenda = Agenda([], [])
+        self._manifest = manifest
+        self._classes: int = manifest["model"]["classes"]
+        self.buffer = ReplayBuffer(config.buffer_size, dataset.x_train.shape[1:], dataset.x_train.dtype, self._classes)
+
+    def begin_task(self, task: Task) -> None:
+        """Reset what belongs to a task and run the events at its very start."""
+        self.engine.reset_samples(len(task.y_train))
+        self.agenda = agenda_for(self._manifest["schedule"], self.counters.task)
+        self.counters.task_step = self.counters.removed = self.counters.epoch = 0
+        while update := self.agenda.due_update(0.0):
+            self.masks.update_masks(update, measured=False)
+
+    def epoch(self, task: Task, on_step: Callable[[float, int, int], None]) -> float:
+        """Train one epoch and return its mean loss.
+
+        Args:
+            task: the current task.
+            on_step: called after each step with its loss, the steps done and the steps of this epoch.
+
+        Raises:
+            TrainingError: a loss is not a number.
+        """
+        counters, size = self.counters, self.config.batch_size
+        key = np.array([self.config.seed, counters.task, counters.epoch], np.int64)
+        found = self.engine.run("order", {"key": key})
+        order, length, position, done = found["order"], int(found["length"]), 0, 0
+        total = max(1, length // size)
+        losses = []
+        while done < total:
+            started = time.perf_counter()
+            ids = order[position : min(position + size, length)]
+            batches = self._batches(task, ids)
+            losses.append(self._step(batches, task, ids))
+            position, done = position + len(ids), done + 1
+            progress = (counters.epoch + done / total) / self.config.epochs
+            self._run_updates(progress, batches)
+            while removal := self.agenda.due_removal(progress):
+                order, position, length = self._remove(removal, len(task.y_train), order, position)
+                total = done + (length - position) // size
+            counters.seconds += time.perf_counter() - started
+            on_step(losses[-1], done, total)
+        counters.epoch += 1
+        return float(np.mean(losses))
+
+    def _batches(self, task: Task, ids: np.ndarray) -> "_StepBatches":
+        x, labels = task.x_train[ids], task.y_train[ids]
+        ready = self.preprocess.training(x, self.counters.step, 0)
+        everything = np.zeros(self._classes, np.float32)
+        own = class_mask(self._classes, task.classes)
+        trained_mask = own if self._manifest["recipe"]["loss_classes"] == "task" else everything
+        current = current_batch(ready, labels, trained_mask, ids)
+        single_head = current_batch(ready, labels, own, ids)
+        return _StepBatches(current, single_head, self._replay())
+
+    def _replay(self) -> list[Batch]:
+        replay = self._manifest["replay"]
+        if self.counters.task < replay["from_task"] or not self.buffer.filled:
+            return []
+        return [self._draw(micro_step) for micro_step in replay["steps"]]
+
+    def _draw(self, micro_step: dict[str, Any]) -> Batch:
+        step, draw = self.counters.step, int(micro_step["draw"])
+        rows = self.buffer.draw(self.engine, self.config.seed, step, draw, self.config.batch_size)
+        x = self.preprocess.training(self.buffer.x[rows], step, draw + 1)
+        return replay_batch(
+            x, self.buffer.labels[rows], self.buffer.logits[rows], micro_step["ce"], micro_step["distill"]
+        )
+
+    def _step(self, batches: "_StepBatches", task: Task, ids: np.ndarray) -> float:
+        if self.masks.due(self.counters.task_step):
+            self._measure(batches)
+            self.masks.update_gradient_masks()
+        loss, logits = self._micro_steps(batches)
+        count = np.array(self.counters.step + 1, np.float32)
+        rate = np.array(self.config.learning_rate, np.float32)
+        self.engine.run("optimizer", {"learning_rate": rate, "count": count})
+        current = logits[: len(ids)]
+        if self._manifest["replay"]["steps"]:
+            self.buffer.add(self.engine, self.config.seed, task.x_train[ids], task.y_train[ids], current)
+        self.counters.step += 1
+        self.counters.task_step += 1
+        self.counters.samples_seen += len(ids)
+        self.counters.samples_replayed += sum(len(batch.labels) for batch in batches.replay)
+        return loss
+
+    def _micro_steps(self, batches: "_StepBatches") -> tuple[float, np.ndarray]:
+        trained: Sequence[Batch] = [batches.current, *batches.replay]
+        if self._manifest["replay"]["merged"]:
+            trained = [merge(trained)]
+        results = [self.engine.run("train", batch.feeds(i == 0)) for i, batch in enumerate(trained)]
+        loss = sum(float(result["loss"]) for result in results)
+        if not math.isfinite(loss):
+            where = (
+                f"task {self.counters.task + 1}, epoch {self.counters.epoch + 1}, step {self.counters.task_step + 1}"
+            )
+            raise TrainingError(f"the loss became {loss} in {where}; lower --lr (now {self.config.learning_rate})")
+        return loss, results[0]["logits"]
+
+    def _measure(self, batches: "_StepBatches") -> None:
+        self.masks.measure(batches.current, batches.single_head, batches.replay)
+        self.counters.samples_measured += sum(len(b.labels) for b in (batches.current, *batches.replay))
+
+    def _run_updates(self, progress: float, batches: "_StepBatches") -> None:
+        while update := self.agenda.due_update(progress):
+            self._measure(batches)
+            self.masks.update_masks(update, measured=True)
+
+    def _remove(
+        self, removal: dict[str, Any], samples: int, order: np.ndarray, position: int
+    ) -> tuple[np.ndarray, int, int]:
+        target = math.floor(removal["removed"] * samples + 0.5)
+        remove = np.array(target - self.counters.removed, np.int64)
+        feeds = {"remove": remove, "order": order, "position": np.array(position, np.int64)}
+        found = self.engine.run("filter_samples", feeds)
+        self.counters.removed += int(remove)
+        self.counters.samples_removed += int(remove)
+        return found["new_order"], int(found["new_position"]), int(found["length"])
+
+
+@dataclasses.dataclass(frozen=True)
+class _StepBatches:
+    """What one step trains on."""
+
+    current: Batch
+    single_head: Batch
+    replay: list[Batch]

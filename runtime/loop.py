@@ -1,0 +1,148 @@
+"""The continual loop: tasks, epochs, evaluation, checkpoints. It holds the schedule and nothing else."""
+
+import dataclasses
+import hashlib
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sparcl_compile.artifact import Artifact
+from sparcl_compile.errors import TrainingError
+from sparcl_compile.runtime import checkpoint
+from sparcl_compile.runtime.config import RunConfig
+from sparcl_compile.runtime.data import load as load_data
+from sparcl_compile.runtime.data.dataset import Dataset
+from sparcl_compile.runtime.data.tasks import Task, check_fits, split_classes
+from sparcl_compile.runtime.engine import Engine
+from sparcl_compile.runtime.evaluate import accuracies
+from sparcl_compile.runtime.learner import Counters, Learner
+from sparcl_compile.runtime.progress import Reporter
+from sparcl_compile.runtime.result import build_result, overall_sparsity
+from sparcl_compile.runtime.schedule import agenda_for
+
+SAVED_ROLES = ("parameter", "mask", "gradient_mask", "running_stat", "optimizer")
+
+
+class Run:
+    """One continual run of an artifact on a data source.
+
+    Args:
+        artifact: the compiled model.
+        config: the options.
+        folder: where checkpoints go.
+
+    Raises:
+        DataError: the data cannot be read or do not fit the model.
+    """
+
+    def __init__(self, artifact: Artifact, config: RunConfig, folder: Path) -> None:
+        manifest = artifact.manifest
+        self._dataset = load_data(config.data)
+        self._classes: int = manifest["model"]["classes"]
+        layout = check_fits(self._dataset, manifest["model"]["input_shape"], self._classes)
+        self.tasks: list[Task] = split_classes(self._dataset, config.tasks, config.class_order_seed)
+        self._manifest, self._config, self._folder = manifest, config, folder
+        self._identity = {"artifact": artifact.identity, "samples": _fingerprint(self._dataset), **config.identity()}
+        self._engine = Engine(artifact, config.threads)
+        self._engine.reset()
+        self._learner = Learner(self._engine, manifest, self._dataset, config, layout)
+        self._class_rows: list[list[float]] = []
+        self._task_rows: list[list[float]] = []
+        self._mid_task = False
+
+    def resume(self) -> int:
+        """Take up the last checkpoint and return how many epochs are done; raises CheckpointError."""
+        arrays, progress = checkpoint.load(self._folder, self._identity)
+        for name, array in arrays.items():
+            if not name.startswith("buffer."):
+                self._engine.set_array(name, array)
+        self._class_rows, self._task_rows = progress["class_rows"], progress["task_rows"]
+        learner = self._learner
+        learner.counters = Counters(**progress["counters"])
+        learner.buffer.restore(arrays, progress["buffer_seen"])
+        learner.masks.updates, learner.masks.stale = progress["mask_updates"], progress["masks_stale"]
+        self._mid_task = learner.counters.epoch > 0
+        learner.agenda = agenda_for(self._manifest["schedule"], learner.counters.task)
+        learner.agenda.updates_done, learner.agenda.removals_done = progress["updates_done"], progress["removals_done"]
+        return learner.counters.task * self._config.epochs + learner.counters.epoch
+
+    def train(self, reporter: Reporter) -> dict[str, Any]:
+        """Learn all tasks from wherever the run stands and return the result (docs: sparcl-run --json).
+
+        Raises:
+            TrainingError: the loss is not a number; the checkpoint of the last good epoch is kept.
+            WriteError: a checkpoint cannot be written.
+        """
+        counters = self._learner.counters
+        while counters.task < len(self.tasks):
+            self._train_task(self.tasks[counters.task], reporter)
+            counters = self._learner.counters
+        return build_result(
+            self._manifest, self._engine, self._learner, self._config, self._class_rows, self._task_rows, self.tasks
+        )
+
+    def _train_task(self, task: Task, reporter: Reporter) -> None:
+        learner, counters = self._learner, self._learner.counters
+        if not self._mid_task:
+            learner.begin_task(task)
+        self._mid_task = False
+        while counters.epoch < self._config.epochs:
+            self._train_epoch(task, reporter)
+            if counters.epoch < self._config.epochs:
+                self._save()
+        self._evaluate(reporter)
+        counters.task, counters.epoch = counters.task + 1, 0
+        self._save()
+
+    def _train_epoch(self, task: Task, reporter: Reporter) -> None:
+        counters = self._learner.counters
+        sparsity = overall_sparsity(self._engine)
+        index, epoch, seconds, seen = counters.task, counters.epoch, counters.seconds, counters.samples_seen
+        reporter.begin_epoch()
+        try:
+            loss = self._learner.epoch(
+                task, lambda value, done, total: reporter.step(index, epoch, value, done, total, sparsity)
+            )
+        except TrainingError as error:
+            raise TrainingError(f"{error}; {self._kept()}") from error
+        speed = (counters.samples_seen - seen) / max(1e-9, counters.seconds - seconds)
+        reporter.end_epoch(index, epoch, loss, speed, overall_sparsity(self._engine))
+
+    def _kept(self) -> str:
+        if checkpoint.exists(self._folder):
+            return f"the state of the last good epoch is in {self._folder}"
+        return "no epoch was finished, so there is no state to keep"
+
+    def _evaluate(self, reporter: Reporter) -> None:
+        done = self.tasks[: self._learner.counters.task + 1]
+        class_il, task_il = accuracies(self._engine, self._learner.preprocess, done, self._classes)
+        padding = [math.nan] * (len(self.tasks) - len(done))
+        self._class_rows.append([*class_il, *padding])
+        self._task_rows.append([*task_il, *padding])
+        reporter.end_task(self._learner.counters.task, float(np.mean(class_il)), float(np.mean(task_il)))
+
+    def _save(self) -> None:
+        engine, learner = self._engine, self._learner
+        roles = (*SAVED_ROLES, "sample")
+        arrays = {name: engine.array(name) for role in roles for name in engine.names(role) if name in engine.state}
+        progress = {
+            "counters": dataclasses.asdict(learner.counters),
+            "class_rows": self._class_rows,
+            "task_rows": self._task_rows,
+            "buffer_seen": learner.buffer.seen,
+            "mask_updates": learner.masks.updates,
+            "masks_stale": learner.masks.stale,
+            "updates_done": learner.agenda.updates_done,
+            "removals_done": learner.agenda.removals_done,
+        }
+        checkpoint.save(self._folder, {**arrays, **learner.buffer.arrays()}, progress, self._identity)
+
+
+def _fingerprint(dataset: Dataset) -> str:
+    """A checksum of the data: a resumed run must see the same samples."""
+    digest = hashlib.sha256()
+    for array in (dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test):
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

@@ -1,0 +1,84 @@
+"""What a user sees while a run goes on: a live display in a terminal, plain lines elsewhere."""
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class Reporter:
+    """Shows task, epoch, loss, accuracy so far, sparsity, samples a second and the time left."""
+
+    def __init__(self, console: Console, tasks: int, epochs: int, batch_size: int, quiet: bool = False) -> None:
+        self._console = console
+        self._total = tasks * epochs
+        self._epochs, self._tasks, self._batch = epochs, tasks, batch_size
+        self._quiet = quiet
+        self._live = console.is_terminal and not quiet
+        self._accuracy = "-"
+        self._started = time.perf_counter()
+        self._done_before = 0.0
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.percentage:3.0f}%"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not self._live,
+        )
+        self._bar = self._progress.add_task("starting", total=self._total)
+        self._epoch_started = time.perf_counter()
+
+    def __enter__(self) -> Self:
+        """Start the display."""
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop the display, also after an error, so that the terminal stays usable."""
+        self._progress.stop()
+
+    def resumed(self, epochs_done: int) -> None:
+        """Say that the run continues an earlier one."""
+        self._done_before = float(epochs_done)
+        self._line(f"resuming after {epochs_done} of {self._total} epochs")
+
+    def begin_epoch(self) -> None:
+        """Start an epoch's clock."""
+        self._epoch_started = time.perf_counter()
+
+    def step(self, task: int, epoch: int, loss: float, done: int, total: int, sparsity: float) -> None:
+        """One step is done; ``task`` and ``epoch`` count from 0."""
+        speed = done * self._batch / max(1e-9, time.perf_counter() - self._epoch_started)
+        self._progress.update(
+            self._bar,
+            completed=task * self._epochs + epoch + done / total,
+            description=f"task {task + 1}/{self._tasks} epoch {epoch + 1}/{self._epochs} loss {loss:.3f} "
+            f"accuracy {self._accuracy} sparsity {sparsity:.3f} {speed:.0f} samples/s",
+        )
+
+    def end_epoch(self, task: int, epoch: int, loss: float, speed: float, sparsity: float) -> None:
+        """One epoch is done; a plain line when there is no terminal."""
+        if self._live:
+            return
+        done = task * self._epochs + epoch + 1
+        spent = time.perf_counter() - self._started
+        left = spent / max(1e-9, done - self._done_before) * (self._total - done)
+        self._line(
+            f"task {task + 1}/{self._tasks} epoch {epoch + 1}/{self._epochs} loss {loss:.4f} sparsity {sparsity:.4f} "
+            f"{speed:.0f} samples/s, about {left:.0f} s left"
+        )
+
+    def end_task(self, task: int, class_il: float, task_il: float) -> None:
+        """A task is learned and evaluated; accuracies in percent, over the tasks so far."""
+        self._accuracy = f"{class_il:.1f}%"
+        self._line(f"after task {task + 1}/{self._tasks}: class-IL {class_il:.2f} %, task-IL {task_il:.2f} %")
+
+    def _line(self, text: str) -> None:
+        if not self._quiet:
+            self._console.print(text, highlight=False, soft_wrap=True)

@@ -1,0 +1,97 @@
+"""The table at the end of a run. A device has no compiler, so nothing of it is imported here."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+Matrix = Sequence[Sequence[float | None]]
+
+SCALARS = (
+    ("class_il", "class-incremental accuracy", "{:.1f} %"),
+    ("task_il", "task-incremental accuracy", "{:.1f} %"),
+    ("learning_accuracy", "accuracy right after learning", "{:.1f} %"),
+    ("forgetting", "forgetting", "{:.1f}"),
+    ("backward_transfer", "backward transfer", "{:+.1f}"),
+    ("sparsity", "weight sparsity", "{:.3f}"),
+    ("gradient_sparsity", "gradient sparsity", "{:.3f}"),
+    ("samples_seen", "samples computed", "{:,.0f}"),
+    ("samples_removed", "samples removed", "{:,.0f}"),
+    ("training_flops", "training FLOPs", "{:.3g}"),
+    ("samples_per_second", "samples/s", "{:,.1f}"),
+    ("seed", "seed", "{:.0f}"),
+)
+"""Key of the result, what it is called, and how its numbers are written."""
+
+
+def result_table(result: Mapping[str, Any]) -> Table:
+    """The final table of a run, without borders: the accuracies after each task, then one line a number.
+
+    Args:
+        result: what a run writes as JSON. ``accuracy_matrix`` is a matrix (row: after task t, column: on task k, in %,
+            None or absent where task k had not come yet) or a mapping of names to such matrices. A number may also be
+            a mapping of names to numbers, such as ``training_flops``; what is nested deeper (per layer) and a key
+            that is absent are left out.
+    """
+    whole = Table.grid()
+    for name, matrix in _matrices(result.get("accuracy_matrix", ())):
+        whole.add_row(accuracy_table(matrix, name))
+        whole.add_row("")
+    whole.add_row(scalar_table(result))
+    return whole
+
+
+def accuracy_table(matrix: Matrix, name: str = "") -> Table:
+    """Accuracy in % on every task so far (columns) after each task (rows), and its mean over the tasks seen."""
+    title = f"Accuracy in %{', ' + name if name else ''}"
+    made = _borderless(title)
+    made.add_column("after task")
+    for task in range(max((len(row) for row in matrix), default=0)):
+        made.add_column(f"task {task + 1}", justify="right", no_wrap=True)
+    made.add_column("mean", justify="right", no_wrap=True)
+    for index, row in enumerate(matrix):
+        seen = [value for value in row[: index + 1] if value is not None]
+        mean = sum(seen) / len(seen) if seen else None
+        blank = [None] * (max(len(r) for r in matrix) - len(row))
+        made.add_row(str(index + 1), *(_percent(value) for value in (*row, *blank, mean)))
+    return made
+
+
+def scalar_table(result: Mapping[str, Any]) -> Table:
+    """The single numbers of a result, one a line; a mapping of numbers takes one line an entry."""
+    made = _borderless("Result")
+    made.add_column("")
+    made.add_column("", justify="right", no_wrap=True)
+    for key, label, form in SCALARS:
+        for part, value in _numbers(result.get(key)):
+            made.add_row(Text(f"{label}, {part}" if part else label), form.format(value))
+    return made
+
+
+def _numbers(value: object) -> list[tuple[str, float]]:
+    if isinstance(value, Mapping):
+        return [(_words(name), number) for name, number in value.items() if _is_number(number)]
+    return [("", float(value))] if isinstance(value, int | float) and _is_number(value) else []
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _words(name: object) -> str:
+    return str(name).replace("_", " ")
+
+
+def _matrices(value: Mapping[str, Matrix] | Matrix) -> list[tuple[str, Matrix]]:
+    if isinstance(value, Mapping):
+        return [(_words(name), matrix) for name, matrix in value.items()]
+    return [("", value)] if value else []
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"
+
+
+def _borderless(title: str) -> Table:
+    return Table(title=Text(title, style="bold"), title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))

@@ -1,0 +1,167 @@
+"""The manifest: what a driver needs to know of an artifact, as JSON-ready data (docs/interfaces.md)."""
+
+import dataclasses
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from sparcl_compile import __version__
+from sparcl_compile.artifact import FORMAT, VERSION
+from sparcl_compile.cost import layer_costs, to_manifest, training_flops
+from sparcl_compile.files import sha256
+from sparcl_compile.options import LEARNING_RATE, CompileOptions
+from sparcl_compile.passes.attach_optimizer import OPTIMIZER_KEY, optimizer_states
+from sparcl_compile.passes.base import (
+    DENSE_KEY,
+    Role,
+    accumulator_name,
+    dims,
+    gradient_mask_name,
+    layer_weights,
+    mask_name,
+    masked_layers,
+    values_with_role,
+)
+from sparcl_compile.passes.emit import FILES, STATE_FILE
+from sparcl_compile.passes.insert_sample_filter import SCORES
+from sparcl_compile.pipeline import Compiled
+from sparcl_compile.recipes import RECIPES, Layer, layers_for, replay_for, schedule_for
+from sparcl_compile.side_graphs import layout_of
+from sparcl_compile.trace import PassTrace
+
+TARGET = "ort-training"
+
+
+def build(
+    source: Path, compiled: Compiled, options: CompileOptions, traces: Sequence[PassTrace], folder: Path
+) -> dict[str, Any]:
+    """Everything but the checksums of the files.
+
+    Args:
+        source: the compiled file.
+        compiled: the result of the pipeline.
+        options: the options it was compiled with.
+        traces: what each pass did.
+        folder: where the graphs lie.
+    """
+    layers = model_layers(compiled, options)
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "target": TARGET,
+        "made_by": {name: version(name) for name in ("sparcl-compile", "onnx", "onnx-ir", "torch")}
+        | {"sparcl-compile": __version__},
+        "model": _model(source, compiled),
+        "options": dataclasses.asdict(options),
+        "recipe": {
+            "name": options.recipe,
+            "loss_classes": options.loss_classes,
+            **dataclasses.asdict(RECIPES[options.recipe]),
+        },
+        "schedule": schedule_for(layers, options),
+        "replay": replay_for(options),
+        "optimizer": {"name": options.optimizer, "learning_rate": LEARNING_RATE[options.optimizer]},
+        "masks": [{**dataclasses.asdict(layer), "size": layer.size} for layer in layers],
+        "dense": _dense(compiled),
+        "flops": _flops(compiled, layers, options),
+        "passes": [trace.to_dict() for trace in traces],
+        "graphs": _graphs(folder),
+        "state": state_specs(compiled, options),
+        "state_file": STATE_FILE,
+    }
+
+
+def model_layers(compiled: Compiled, options: CompileOptions) -> tuple[Layer, ...]:
+    """The masked layers with their counts; none when neither weights nor gradients are sparse."""
+    if options.sparsity == 0.0 and options.gradient_sparsity == 0.0:
+        return ()
+    return layers_for({str(w.name): dims(w) for w in masked_layers(compiled.training)}, options)
+
+
+def state_specs(compiled: Compiled, options: CompileOptions) -> list[dict[str, Any]]:
+    """Every state tensor with its role, type, shape and where its first value comes from."""
+    training = compiled.training
+    variant = training.metadata_props[OPTIMIZER_KEY]
+    specs = []
+    for role in (Role.PARAMETER, Role.MASK, Role.RUNNING_STAT):
+        specs += [_spec(value, role, "file") for value in values_with_role(compiled.forward, role)]
+    for weight in values_with_role(training, Role.PARAMETER):
+        name = str(weight.name)
+        specs.append({**_spec(weight, Role.GRADIENT, "zeros"), "name": accumulator_name(name)})
+        specs += [{**_spec(weight, Role.OPTIMIZER, "zeros"), "name": n} for n in optimizer_states(variant, name)]
+    for layer in model_layers(compiled, options):
+        weight = next(w for w in masked_layers(training) if w.name == layer.weight)
+        if options.sparsity == 0.0:
+            specs.append({**_spec(weight, Role.MASK, "ones"), "name": mask_name(layer.weight)})
+        if options.gradient_sparsity > 0.0:
+            init = f"copy:{mask_name(layer.weight)}"
+            specs.append({**_spec(weight, Role.GRADIENT_MASK, init), "name": gradient_mask_name(layer.weight)})
+    return [*specs, *_sample_specs(RECIPES[options.recipe].score)]
+
+
+def _spec(value: ir.Value, role: Role, init: str) -> dict[str, Any]:
+    return {"name": str(value.name), "role": str(role), "dtype": "float32", "shape": dims(value), "init": init}
+
+
+def _sample_specs(score: str) -> list[dict[str, Any]]:
+    keep = {"name": "sample_keep", "role": "sample", "dtype": "float32", "shape": [None], "init": "ones"}
+    counters = [
+        {"name": name, "role": "sample", "dtype": "int64", "shape": [None], "init": "zeros"} for name in SCORES[score]
+    ]
+    return [keep, *counters]
+
+
+def input_shape(compiled: Compiled) -> list[int | None]:
+    """The shape of the model's input without the batch; None for a dimension that may vary."""
+    x = next(value for value in compiled.forward.graph.inputs if value.name == "x")
+    return [d if isinstance(d, int) else None for d in x.shape or ()][1:]
+
+
+def _model(source: Path, compiled: Compiled) -> dict[str, Any]:
+    logits = compiled.forward.graph.outputs[0]
+    shape = input_shape(compiled)
+    return {
+        "name": source.stem,
+        "source": source.name,
+        "source_sha256": sha256(source),
+        "input_shape": shape,
+        "layout": layout_of(shape),
+        "classes": int((logits.shape or (0, 0))[1]),  # type: ignore[arg-type]
+        "parameters": sum(_size(value) for value in values_with_role(compiled.forward, Role.PARAMETER)),
+    }
+
+
+def _size(value: ir.Value) -> int:
+    return value.const_value.size if value.const_value is not None else 0
+
+
+def _dense(compiled: Compiled) -> list[dict[str, Any]]:
+    weights = [w for w in layer_weights(compiled.forward) if DENSE_KEY in w.metadata_props]
+    return [
+        {"weight": str(w.name), "shape": dims(w), "size": _size(w), "reason": w.metadata_props[DENSE_KEY]}
+        for w in weights
+    ]
+
+
+def _flops(compiled: Compiled, layers: Sequence[Layer], options: CompileOptions) -> dict[str, float]:
+    density = {layer.weight: layer.base / layer.size for layer in layers}
+    kept = {layer.weight: min(layer.gradient_keep, layer.base) / layer.size for layer in layers}
+    if options.gradient_sparsity == 0.0:
+        kept = density
+    return to_manifest(training_flops(layer_costs(compiled.forward), density, kept))
+
+
+def _graphs(folder: Path) -> dict[str, Any]:
+    graphs = {}
+    for path in sorted(folder.rglob("*.onnx")):
+        graph = ir.load(path).graph
+        name = next((n for n, file in FILES.items() if folder / file == path), path.stem)
+        graphs[name] = {
+            "file": str(path.relative_to(folder)),
+            "inputs": [str(value.name) for value in graph.inputs],
+            "outputs": [str(value.name) for value in graph.outputs],
+        }
+    return graphs

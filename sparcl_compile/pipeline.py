@@ -1,0 +1,105 @@
+"""The pipelines: one list of passes a target, run with one callback that serves printing, timing and dumping."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import onnx_ir as ir
+from onnx_ir.passes.common import CheckerPass, ShapeInferencePass
+
+from sparcl_compile.errors import ModelError
+from sparcl_compile.options import CompileOptions
+from sparcl_compile.passes.attach_loss import AttachLoss
+from sparcl_compile.passes.attach_optimizer import AttachOptimizer
+from sparcl_compile.passes.base import Pass
+from sparcl_compile.passes.differentiate import Differentiate
+from sparcl_compile.passes.emit import Emit
+from sparcl_compile.passes.import_forward import ImportForward
+from sparcl_compile.passes.insert_gradient_masks import InsertGradientMasks
+from sparcl_compile.passes.insert_sample_filter import InsertSampleFilter
+from sparcl_compile.passes.insert_weight_masks import InsertWeightMasks
+from sparcl_compile.passes.prune_backward import PruneBackward
+from sparcl_compile.recipes import RECIPES
+
+AfterPass = Callable[[Pass, ir.Model, bool], None]
+"""Called after each pass with the pass, the model and whether it was modified; before the first one with no pass."""
+
+
+def forward_passes(options: CompileOptions) -> Sequence[Pass]:
+    """What makes the masked forward graph: the same for every target."""
+    return (
+        ImportForward(classes=options.classes, init=options.init, seed=options.seed, dense=options.dense),
+        InsertWeightMasks(sparsity=options.sparsity, distribution=options.distribution),
+    )
+
+
+def ort_training_passes(options: CompileOptions, forward: ir.Model, folder: Path) -> Sequence[Pass]:
+    """What turns the masked forward graph into an artifact for ONNX Runtime's training build."""
+    return (
+        AttachLoss(),
+        InsertSampleFilter(score=RECIPES[options.recipe].score),
+        Differentiate(),
+        InsertGradientMasks(gradient_sparsity=options.gradient_sparsity),
+        AttachOptimizer(optimizer=options.optimizer, momentum=options.momentum, weight_decay=options.weight_decay),
+        PruneBackward(),
+        Emit(folder=folder, forward=forward),
+    )
+
+
+def pass_names() -> tuple[str, ...]:
+    """The names of all passes in order, for options and messages."""
+    empty = ir.Model(ir.Graph([], [], nodes=[]), ir_version=10)
+    options = CompileOptions()
+    return tuple(p.name for p in (*forward_passes(options), *ort_training_passes(options, empty, Path())))
+
+
+@dataclasses.dataclass(frozen=True)
+class Compiled:
+    """What the pipeline leaves: the masked forward graph with its data, and the training graph."""
+
+    forward: ir.Model
+    training: ir.Model
+
+
+def run(model: ir.Model, options: CompileOptions, folder: Path, after: AfterPass) -> Compiled:
+    """Run the ``ort-training`` pipeline on a model in place.
+
+    Args:
+        model: the loaded model.
+        options: what to compile it to.
+        folder: where ``emit`` writes; must exist.
+        after: called after every pass.
+
+    Raises:
+        SparclError: a user's mistake that a pass found.
+        ModelError: the graph is invalid after a pass, which names the pass.
+    """
+    _run(model, forward_passes(options), after)
+    forward = model.clone()
+    _run(model, ort_training_passes(options, forward, folder), after)
+    return Compiled(forward, model)
+
+
+def _run(model: ir.Model, passes: Sequence[Pass], after: AfterPass) -> None:
+    for one in passes:
+        modified = one.call(model).modified
+        if modified:
+            verify(model, one)
+        after(one, model, modified)
+
+
+def verify(model: ir.Model, made_by: Pass) -> None:
+    """Check the whole graph, shapes included; shape inference alone hides its failures (it only warns).
+
+    A differentiated graph holds ORT's own operators, whose shapes the checker does not know: it is checked for form.
+    """
+    standard = all(node.domain in ("", "ai.onnx") for node in model.graph)
+    try:
+        if standard:
+            ShapeInferencePass()(model)
+        CheckerPass(full_check=standard)(model)
+    except (ir.passes.PassError, ValueError, RuntimeError) as error:
+        cause = str(error.__cause__ or error).strip().splitlines()[0]
+        raise ModelError(
+            f"the graph is not valid after pass {made_by}: {cause}; please report this with the model"
+        ) from error

@@ -1,0 +1,62 @@
+"""Which stand-alone graphs an artifact holds, and with what numbers."""
+
+from collections.abc import Sequence
+
+import onnx_ir as ir
+
+from sparcl_compile.graphs import (
+    augment,
+    buffer_slots,
+    draw_replay,
+    filter_samples,
+    normalise,
+    order,
+    score,
+    update_gradient_masks,
+    update_masks,
+)
+from sparcl_compile.graphs.masks import MaskedLayer
+from sparcl_compile.graphs.normalise import Layout
+from sparcl_compile.options import CompileOptions
+from sparcl_compile.passes.attach_optimizer import OPTIMIZER_KEY, optimizer_states
+from sparcl_compile.pipeline import Compiled
+from sparcl_compile.recipes import RECIPES, Layer
+
+COLOURS = (1, 3, 4)
+"""Channel counts by which a channels-last input is told from a channels-first one."""
+
+
+def layout_of(shape: Sequence[int | None]) -> Layout:
+    """How the model takes an image: [C, H, W], [H, W, C] or as one vector; ``shape`` is without the batch."""
+    if len(shape) == 1:
+        return "flat"
+    channels_last = len(shape) == 3 and shape[2] in COLOURS and shape[0] not in COLOURS
+    return "NHWC" if channels_last else "NCHW"
+
+
+def side_graphs(
+    compiled: Compiled, options: CompileOptions, layers: Sequence[Layer], layout: Layout
+) -> dict[str, ir.Model]:
+    """The graphs beside train, eval and optimizer, by name (docs/interfaces.md).
+
+    Mask graphs are there when the weights are sparse, gradient mask graphs when the gradients are.
+    """
+    recipe = RECIPES[options.recipe]
+    graphs = {
+        "order": order.build(),
+        "filter_samples": filter_samples.build(recipe.score),
+        "augment": augment.build(layout),
+        "normalise": normalise.build(layout),
+        "buffer_slots": buffer_slots.build(),
+        "draw_replay": draw_replay.build(),
+        "score": score.build(),
+    }
+    masked = [MaskedLayer(layer.weight, layer.shape) for layer in layers]
+    dgm = options.gradient_sparsity > 0.0
+    if masked and options.sparsity > 0.0:
+        variant = compiled.training.metadata_props[OPTIMIZER_KEY]
+        states = {layer.name: optimizer_states(variant, layer.name) for layer in masked}
+        graphs["update_masks"] = update_masks.build(masked, states, recipe.alpha, recipe.beta, dgm)
+    if masked and dgm:
+        graphs["update_gradient_masks"] = update_gradient_masks.build(masked, recipe.alpha, recipe.beta)
+    return graphs
