@@ -4,10 +4,13 @@ import configparser
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 PACKAGES = {"sparcl_compile": "sparcl_compile", "passes": "sparcl_compile/passes", "runtime": "sparcl_compile/runtime"}
 """Folder of the repository to folder in the wheel."""
@@ -17,7 +20,8 @@ def build_wheel(source: Path, target: Path) -> zipfile.ZipFile:
     """Build a wheel with the installed setuptools, so without a network."""
     options = ["--no-deps", "--no-build-isolation", "--disable-pip-version-check", "--quiet"]
     command = [sys.executable, "-m", "pip", "wheel", *options, "--wheel-dir", str(target), str(source)]
-    subprocess.run(command, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     return zipfile.ZipFile(next(target.glob("*.whl")))
 
 
@@ -85,3 +89,26 @@ def test_no_onnxruntime_without_an_extra(wheel: zipfile.ZipFile) -> None:
 
 def test_the_licence_is_inside(wheel: zipfile.ZipFile) -> None:
     assert "Apache License" in metadata(wheel, "licenses/LICENSE")
+
+
+def pins(root: Path) -> dict[str, str]:
+    """Distribution to exact version, from constraints.txt."""
+    lines = (root / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pairs = (line.split("==") for line in lines if line and not line.startswith("#"))
+    return {canonicalize_name(name): version for name, version in pairs}
+
+
+def unpinned(declared: list[str], pinned: dict[str, str]) -> list[str]:
+    """The requirements without a pin, or with one outside of their range."""
+    requirements = [Requirement(text) for text in declared]
+    return [str(r) for r in requirements if not r.specifier.contains(pinned.get(canonicalize_name(r.name), "0"))]
+
+
+def test_every_dependency_is_pinned(root: Path) -> None:
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = [*project["dependencies"], *(r for extra in project["optional-dependencies"].values() for r in extra)]
+    assert not unpinned(declared, pins(root))
+
+
+def test_a_missing_or_wrong_pin_is_noticed() -> None:
+    assert unpinned(["absent>=1", "old>=2", "right>=1"], {"old": "1.9", "right": "1.0"}) == ["absent>=1", "old>=2"]
