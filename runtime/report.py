@@ -1,12 +1,20 @@
-"""The table at the end of a run. A device has no compiler, so nothing of it is imported here."""
+"""What is left of a run on the screen and in a file. A device has no compiler, so nothing of it is imported here."""
 
+import json
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sparcl_compile.files import write_text
+
 Matrix = Sequence[Sequence[float | None]]
+
+PLAIN_WIDTH = 200
 
 SCALARS = (
     ("class_il", "class-incremental accuracy", "{:.1f} %"),
@@ -17,12 +25,39 @@ SCALARS = (
     ("sparsity", "weight sparsity", "{:.3f}"),
     ("gradient_sparsity", "gradient sparsity", "{:.3f}"),
     ("samples_seen", "samples computed", "{:,.0f}"),
+    ("samples_replayed", "samples replayed", "{:,.0f}"),
     ("samples_removed", "samples removed", "{:,.0f}"),
     ("training_flops", "training FLOPs", "{:.3g}"),
     ("samples_per_second", "samples/s", "{:,.1f}"),
+    ("training_seconds", "training seconds", "{:,.1f}"),
     ("seed", "seed", "{:.0f}"),
 )
 """Key of the result, what it is called, and how its numbers are written."""
+
+
+def console(file: IO[str] | None = None) -> Console:
+    """A console as wide as the terminal, and wide enough not to fold a line where there is none."""
+    made = Console(file=file, highlight=False, markup=False, emoji=False)
+    if not made.is_terminal:
+        made.width = max(made.width, PLAIN_WIDTH)
+    return made
+
+
+def write_json(path: Path, result: Mapping[str, Any]) -> None:
+    """Write a result as JSON; a number that is not finite becomes null, which every reader of JSON takes.
+
+    Raises:
+        WriteError: the file system refuses; no partial file stays.
+    """
+    write_text(path, json.dumps(_finite(result), indent=1, allow_nan=False) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def result_table(result: Mapping[str, Any]) -> Table:
@@ -38,7 +73,8 @@ def result_table(result: Mapping[str, Any]) -> Table:
     for name, matrix in _matrices(result.get("accuracy_matrix", ())):
         whole.add_row(accuracy_table(matrix, name))
         whole.add_row("")
-    whole.add_row(scalar_table(result))
+    if any(key in result for key, _, _ in SCALARS):
+        whole.add_row(scalar_table(result))
     return whole
 
 
@@ -51,7 +87,7 @@ def accuracy_table(matrix: Matrix, name: str = "") -> Table:
         made.add_column(f"task {task + 1}", justify="right", no_wrap=True)
     made.add_column("mean", justify="right", no_wrap=True)
     for index, row in enumerate(matrix):
-        seen = [value for value in row[: index + 1] if value is not None]
+        seen = [value for value in row[: index + 1] if value is not None and not math.isnan(value)]
         mean = sum(seen) / len(seen) if seen else None
         blank = [None] * (max(len(r) for r in matrix) - len(row))
         made.add_row(str(index + 1), *(_percent(value) for value in (*row, *blank, mean)))
@@ -90,7 +126,7 @@ def _matrices(value: Mapping[str, Matrix] | Matrix) -> list[tuple[str, Matrix]]:
 
 
 def _percent(value: float | None) -> str:
-    return "" if value is None else f"{value:.1f}"
+    return "" if value is None or math.isnan(value) else f"{value:.1f}"
 
 
 def _borderless(title: str) -> Table:

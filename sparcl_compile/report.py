@@ -1,0 +1,177 @@
+"""What sparcl-compile prints: passes, sparsity per layer, training FLOPs, the artifact and the next command.
+
+Tables have no borders, so that they read the same on a terminal, in a file and in a pipe; names from a model are never
+taken for markup.
+"""
+
+import math
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from rich.console import Console, Group, RenderableType
+from rich.filesize import decimal
+from rich.table import Table
+from rich.text import Text
+
+PLAIN_WIDTH = 200
+
+# A source whose samples have this many numbers; what the models of the papers' benchmarks take.
+SOURCES = {64: "digits", 784: "idx:DIR", 3072: "cifar10:PATH"}
+
+
+def console(file: IO[str] | None = None, *, stderr: bool = False) -> Console:
+    """A console for the commands: as wide as the terminal, and wide enough not to fold a line where there is none."""
+    made = Console(file=file, stderr=stderr, highlight=False, markup=False, emoji=False)
+    if not made.is_terminal:
+        made.width = max(made.width, PLAIN_WIDTH)
+    return made
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+    """A table without borders; a column whose name starts with ``>`` is aligned to the right."""
+    made = Table(title=Text(title, style="bold"), title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        right = column.startswith(">")
+        header = Text(column.removeprefix(">"))
+        made.add_column(header, justify="right" if right else "left", no_wrap=right, overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(str(cell)) for cell in row))
+    return made
+
+
+def share(part: float, whole: float) -> str:
+    """A percentage with one digit, or a dash for a share of nothing."""
+    return f"{100 * part / whole:.1f} %" if whole else "-"
+
+
+def mflops(macs: int | None) -> str:
+    """Multiply-accumulates as 10^6 floating-point operations, or a dash where they are unknown."""
+    return "-" if macs is None else f"{2 * macs / 1e6:,.2f}"
+
+
+def passes_table(passes: Sequence[Mapping[str, Any]]) -> Table:
+    """One line a pass, from the manifest's ``passes``: time, nodes, parameters and cost afterwards."""
+    columns = ("pass", ">ms", ">nodes", ">added", ">removed", ">parameters", ">MFLOPs/sample", "changed")
+    return table("Passes", columns, (_pass_row(trace) for trace in passes))
+
+
+def _pass_row(trace: Mapping[str, Any]) -> tuple[str, ...]:
+    added, removed = sum(trace["nodes_added"].values()), sum(trace["nodes_removed"].values())
+    return (
+        trace["name"],
+        f"{1000 * trace['seconds']:.0f}",
+        str(sum(trace["ops_after"].values())),
+        f"+{added}" if added else "0",
+        f"-{removed}" if removed else "0",
+        f"{trace['parameters']:,}",
+        mflops(trace["macs_after"]),
+        change(trace),
+    )
+
+
+def change(trace: Mapping[str, Any]) -> str:
+    """The operators that a pass added and removed in a few words: ``+3 Mul -1 Identity``, the most frequent first."""
+    signed = [(sign, trace[key]) for sign, key in (("+", "nodes_added"), ("-", "nodes_removed"))]
+    parts = [(sign, count, op) for sign, counts in signed for op, count in sorted(counts.items(), key=_frequent)[:4]]
+    text = " ".join(f"{sign}{count} {op}" for sign, count, op in parts)
+    more = " ..." if any(len(counts) > 4 for _, counts in signed) else ""
+    return text + more or ("weights, state or types" if trace["modified"] else "nothing")
+
+
+def _frequent(item: tuple[str, int]) -> tuple[int, str]:
+    return -item[1], item[0]
+
+
+def sparsity_table(masks: Sequence[Mapping[str, Any]], dense: Sequence[Mapping[str, Any]]) -> Table:
+    """One line a weight, from the manifest's ``masks`` and ``dense``, and a line for all of them together."""
+    columns = ("weight", "shape", ">kept", ">size", ">density", ">updated", "dense because")
+    rows = [
+        (
+            m["weight"],
+            _shape(m),
+            f"{m['base']:,}",
+            f"{m['size']:,}",
+            *_shares(m["base"], m["gradient_keep"], m["size"]),
+            "",
+        )
+        for m in masks
+    ]
+    rows += [
+        (
+            d["weight"],
+            _shape(d),
+            f"{d['size']:,}",
+            f"{d['size']:,}",
+            *_shares(d["size"], d["size"], d["size"]),
+            d["reason"],
+        )
+        for d in dense
+    ]
+    whole = sum(int(d["size"]) for d in dense)
+    kept = whole + sum(int(m["base"]) for m in masks)
+    updated = whole + sum(int(m["gradient_keep"]) for m in masks)
+    size = whole + sum(int(m["size"]) for m in masks)
+    rows.append(("all", "", f"{kept:,}", f"{size:,}", *_shares(kept, updated, size), ""))
+    return table("Weights", columns, rows)
+
+
+def _shape(layer: Mapping[str, Any]) -> str:
+    return "x".join(str(d) for d in layer["shape"])
+
+
+def _shares(kept: int, updated: int, size: int) -> tuple[str, str]:
+    return share(kept, size), share(updated, size)
+
+
+FLOPS_ROWS = (
+    ("forward", "forward_dense", "forward_sparse"),
+    ("input gradient", "input_gradient_dense", "input_gradient_sparse"),
+    ("weight gradient", "weight_gradient_dense", "weight_gradient_sparse"),
+    ("training", "training_dense", "training_sparse"),
+)
+
+
+def flops_table(flops: Mapping[str, float]) -> Table:
+    """Training FLOPs of one sample, dense and sparse, from the manifest's ``flops``."""
+    rows = (
+        (name, f"{flops[dense] / 1e6:,.2f}", f"{flops[sparse] / 1e6:,.2f}", share(flops[sparse], flops[dense]))
+        for name, dense, sparse in FLOPS_ROWS
+    )
+    return table("Training MFLOPs per sample", ("", ">dense", ">sparse", ">ratio"), rows)
+
+
+def artifact_size(folder: Path) -> int:
+    """The bytes of all files in a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def next_command(manifest: Mapping[str, Any], folder: Path) -> str:
+    """The command that trains the artifact, with a data source that fits the model's input."""
+    elements = math.prod(d for d in manifest["model"]["input_shape"] if isinstance(d, int))
+    classes = int(manifest["model"]["classes"])
+    source = SOURCES.get(elements, "npz:FILE")
+    tasks = next((count for count in (5, 4, 3, 2) if classes % count == 0 and classes > count), min(classes, 2))
+    return f"sparcl-run {shlex.quote(str(folder))} --data {source} --tasks {tasks} --epochs 5"
+
+
+def compile_report(manifest: Mapping[str, Any], folder: Path) -> RenderableType:
+    """Everything that sparcl-compile prints at its end; the folder must exist."""
+    return Group(
+        passes_table(manifest["passes"]),
+        "",
+        sparsity_table(manifest["masks"], manifest["dense"]),
+        "",
+        flops_table(manifest["flops"]),
+        "",
+    )
+
+
+def print_compile_report(target: Console, manifest: Mapping[str, Any], folder: Path) -> None:
+    """Print :func:`compile_report`, then where the artifact lies and the next command, which is never folded."""
+    target.print(compile_report(manifest, folder))
+    seconds = sum(trace["seconds"] for trace in manifest["passes"])
+    size = decimal(artifact_size(folder))
+    target.print(f"Compiled in {seconds:.1f} s to {folder} ({size})", soft_wrap=True)
+    target.print(f"Next: {next_command(manifest, folder)}", soft_wrap=True)
