@@ -125,6 +125,8 @@ def _shares(kept: int, updated: int, size: int) -> tuple[str, str]:
     return share(kept, size), share(updated, size)
 
 
+COUNTED = "Conv, Gemm and MatMul; other operators count as 0"
+
 FLOPS_ROWS = (
     ("forward", "forward_dense", "forward_sparse"),
     ("input gradient", "input_gradient_dense", "input_gradient_sparse"),
@@ -139,7 +141,7 @@ def flops_table(flops: Mapping[str, float]) -> Table:
         (name, f"{flops[dense] / 1e6:,.2f}", f"{flops[sparse] / 1e6:,.2f}", share(flops[sparse], flops[dense]))
         for name, dense, sparse in FLOPS_ROWS
     )
-    return table("Training MFLOPs per sample", ("", ">dense", ">sparse", ">ratio"), rows)
+    return table(f"Training MFLOPs per sample ({COUNTED})", ("", ">dense", ">sparse", ">ratio"), rows)
 
 
 def artifact_size(folder: Path) -> int:
