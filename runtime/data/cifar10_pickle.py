@@ -1,0 +1,138 @@
+"""CIFAR-10's python version, read without trusting it: no pickle can run code or reach numpy's own reconstruction.
+
+A pickled numpy array names a few functions of numpy. They are replaced here by stand-ins that accept plain numbers
+only; every other name in the file is refused.
+"""
+
+import io
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from sparcl_compile.errors import DataError
+from sparcl_compile.runtime.data.checks import one_line
+
+PIXELS = 3072
+SCALARS = {f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)}
+ORDERS = ("|", "<", ">")
+BROKEN = (
+    pickle.UnpicklingError,
+    EOFError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    OverflowError,
+    MemoryError,
+    ImportError,
+)
+"""What a damaged pickle raises; the pickle module lists no complete set."""
+
+
+class _Dtype:
+    """Stands in for numpy.dtype."""
+
+    def __init__(self, name: str | bytes, *_flags: object) -> None:
+        text = name.decode("ascii") if isinstance(name, bytes) else name
+        if text not in SCALARS:
+            raise pickle.UnpicklingError(f"arrays of {text} are not read")
+        self.dtype = np.dtype(text)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        order = state[1].decode("ascii") if isinstance(state[1], bytes) else state[1]
+        if order not in ORDERS:
+            raise pickle.UnpicklingError(f"arrays of byte order {order} are not read")
+        self.dtype = np.dtype(order + self.dtype.str[1:])
+
+
+class _Array:
+    """Stands in for numpy.ndarray."""
+
+    def __init__(self) -> None:
+        self.values = np.empty(0, np.uint8)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _version, shape, kind, fortran, raw = state
+        self.values = np.frombuffer(raw, kind.dtype).reshape(shape, order="F" if fortran else "C")
+
+
+def _reconstruct(*_arguments: object) -> _Array:
+    return _Array()
+
+
+def _frombuffer(raw: bytes, kind: _Dtype, shape: tuple[int, ...], order: str) -> _Array:
+    array = _Array()
+    array.__setstate__((1, shape, kind, order == "F", raw))
+    return array
+
+
+def _encode(text: str, _encoding: str) -> bytes:
+    """How old pickle protocols write bytes."""
+    return text.encode("latin1")
+
+
+ALLOWED: dict[tuple[str, str], Callable[..., object]] = {
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _Dtype,
+    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy.core.numeric", "_frombuffer"): _frombuffer,
+    ("numpy._core.numeric", "_frombuffer"): _frombuffer,
+    ("_codecs", "encode"): _encode,
+}
+"""Module and name in the pickle to the stand-in."""
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Callable[..., object]:
+        if (module, name) not in ALLOWED:
+            raise pickle.UnpicklingError(f"it names {module}.{name}, which no CIFAR-10 file does")
+        return ALLOWED[module, name]
+
+
+def parse_pickle(what: str, data: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Read a batch of the python version.
+
+    Args:
+        what: the file, for messages.
+        data: its bytes.
+
+    Returns:
+        x: uint8 [N, 3072].
+        labels: int64 [N].
+
+    Raises:
+        DataError: not a pickle of a CIFAR-10 batch.
+    """
+    try:
+        # Strings of Python 2 arrive as bytes, those of Python 3 as str.
+        loaded = _Unpickler(io.BytesIO(data), encoding="bytes").load()
+    except BROKEN as error:
+        raise DataError(f"{what} is no whole pickle of CIFAR-10 ({one_line(error)}); download it again") from error
+    entries = {_text(key): value for key, value in loaded.items()} if isinstance(loaded, dict) else {}
+    x, labels = _plain(entries.get("data")), _plain(entries.get("labels"))
+    if x is None or labels is None or x.dtype != np.uint8 or x.ndim != 2 or x.shape[1] != PIXELS:
+        raise DataError(f"{what} holds no data of uint8 [N, {PIXELS}] with labels; give a batch file of CIFAR-10")
+    if labels.dtype.kind not in "iu" or labels.shape != (len(x),) or len(x) == 0:
+        raise DataError(f"{what} does not hold one whole number as label for each image; download it again")
+    if labels.min() < 0:
+        raise DataError(f"{what}: label {labels.min()} is not one of CIFAR-10's 0 to 9; download it again")
+    return x, labels.astype(np.int64)
+
+
+def _plain(value: object) -> np.ndarray | None:
+    if isinstance(value, _Array):
+        return value.values
+    if not isinstance(value, list) or not all(type(item) is int for item in value):
+        return None
+    try:
+        return np.array(value, np.int64)
+    except OverflowError:
+        return None
+
+
+def _text(key: object) -> object:
+    return key.decode("latin1") if isinstance(key, bytes) else key
