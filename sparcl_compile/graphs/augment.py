@@ -1,0 +1,63 @@
+"""Random crop and flip of raw images, then normalisation."""
+
+import onnx_ir as ir
+
+from sparcl_compile.graphs.builder import FLOAT, INT64, Builder
+from sparcl_compile.graphs.hash import Stream, stream
+from sparcl_compile.graphs.normalise import Layout, pixels, standardise
+
+PADDING = 4
+OFFSETS = 2 * PADDING + 1
+DRAWS = 3
+"""Random words a sample takes: row offset, column offset, flip."""
+
+SIGN_BIT = 2**31
+
+
+def build(layout: Layout = "NCHW", dtype: ir.DataType = FLOAT) -> ir.Model:
+    """Make the graph ``augment`` (crop_flip).
+
+    Inputs: ``x`` [N, C, H, W], raw pixels; ``key`` int64 [3] (seed, optimizer steps, 0 current, 1 logits batch,
+    2 label batch); ``mean`` and ``std`` float32 [C].
+    Result: ``x_ready`` float32: each sample padded by 4 with zeros, cropped at its own offset back to [C, H, W],
+    mirrored or not, then ``(x / 255 - mean) / std`` in the layout asked for.
+
+    Args:
+        layout: ``NCHW``, ``NHWC`` or ``flat`` ([N, C * H * W]).
+        dtype: type of ``x``, float32 or uint8.
+
+    Raises:
+        OptionError: the layout has no such name.
+    """
+    b = Builder("augment", "Crop each padded image at a random offset, mirror every other one, normalise.")
+    x = pixels(b, dtype)
+    key = b.feed("key", INT64, [3])
+    standardise(b, _cropped(b, x, key), layout)
+    return b.model()
+
+
+def _cropped(b: Builder, x: ir.Value, key: ir.Value) -> ir.Value:
+    op = b.op
+    with b.scope("crop"):
+        samples, height, width = (op.Gather(op.Shape(x), axis) for axis in (0, 2, 3))
+        row_offset, column_offset, mirrored = _draws(b, key, samples)
+        padded = op.Pad(x, [0, 0, PADDING, PADDING, 0, 0, PADDING, PADDING])
+        rows = op.Add(op.Reshape(op.Range(0, height, 1), [1, -1, 1]), row_offset)
+        straight = op.Reshape(op.Range(0, width, 1), [1, 1, -1])
+        reverse = op.Sub(op.Sub(width, 1), straight)
+        columns = op.Add(op.Where(mirrored, reverse, straight), column_offset)
+        source = op.Add(op.Mul(rows, op.Add(width, 2 * PADDING)), columns)
+        source = op.Reshape(source, op.Concat(op.Reshape(samples, [1]), [1, -1], axis=0))
+        lines = op.Reshape(padded, [0, 0, -1])
+        wide = op.Concat(op.Shape(x, start=0, end=2), [1], axis=0)
+        taken = op.GatherElements(lines, op.Expand(source, wide), axis=2)
+        return op.Reshape(taken, op.Shape(x))
+
+
+def _draws(b: Builder, key: ir.Value, samples: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:
+    """Row offset and column offset int64, and whether to mirror bool; each [N, 1, 1]."""
+    op = b.op
+    words = stream(b, key, Stream.AUGMENT, op.Range(0, op.Mul(samples, DRAWS), 1))
+    table = op.Reshape(words, [-1, DRAWS, 1])
+    row, column, flip = (op.Slice(table, [i], [i + 1], [1]) for i in range(DRAWS))
+    return op.Mod(row, OFFSETS), op.Mod(column, OFFSETS), op.GreaterOrEqual(flip, SIGN_BIT)

@@ -1,0 +1,49 @@
+"""What the two graphs over masked layers share."""
+
+import dataclasses
+import math
+
+import onnx_ir as ir
+
+from sparcl_compile.graphs.builder import FLOAT, Builder
+
+NOT_KEPT = -1.0
+"""Below every importance, which is a sum of magnitudes."""
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskedLayer:
+    """One masked weight.
+
+    Attributes:
+        name: the weight's name.
+        shape: its static shape.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+
+def gradients(b: Builder, layer: MaskedLayer) -> tuple[ir.Value, ir.Value]:
+    """Add the feeds ``W.g1`` and ``W.g2``, the measured gradients of a layer."""
+    return b.feed(f"{layer.name}.g1", FLOAT, layer.shape), b.feed(f"{layer.name}.g2", FLOAT, layer.shape)
+
+
+def weighted(b: Builder, factor: float, gradient: ir.Value) -> ir.Value:
+    """``factor * |gradient|`` in float32."""
+    return b.op.Mul(b.op.Abs(gradient), float(factor))
+
+
+def flat(b: Builder, value: ir.Value) -> ir.Value:
+    """A value as a vector."""
+    return b.op.Reshape(value, [-1])
+
+
+def element(b: Builder, counts: ir.Value, layer: int) -> ir.Value:
+    """A layer's entry of a feed int64 [L]: int64 []."""
+    return b.op.Gather(counts, layer)

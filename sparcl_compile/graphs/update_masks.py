@@ -1,0 +1,98 @@
+"""Mask update (TDM): remove the least important weights, grow others at random."""
+
+from collections.abc import Mapping, Sequence
+
+import onnx_ir as ir
+
+from sparcl_compile.graphs.builder import FLOAT, INT64, Builder
+from sparcl_compile.graphs.hash import Stream, elements, words
+from sparcl_compile.graphs.hash import key as chained
+from sparcl_compile.graphs.masks import NOT_KEPT, MaskedLayer, element, flat, gradients, weighted
+from sparcl_compile.graphs.selection import flags, largest
+from sparcl_compile.passes.base import Role, gradient_mask_name, mask_name
+
+
+def build(
+    layers: Sequence[MaskedLayer],
+    optimizer_states: Mapping[str, Sequence[str]],
+    alpha: float,
+    beta: float,
+    gradient_masks: bool,
+) -> ir.Model:
+    """Make the graph ``update_masks`` for L layers.
+
+    Inputs: ``key`` int64 [3] (seed, mask updates so far; the third word is not read, the layer's index stands for it),
+    ``remove_to`` and ``grow_to`` int64 [L], for each weight W ``W.g1`` and ``W.g2`` float32; state W, its mask and its
+    optimizer states. Results: ``.next`` of W, its mask, its optimizer states and, when asked for, its gradient mask.
+
+    Counts hold to the element: ``min(kept, remove_to)`` weights stay, then ``grow_to`` are kept if there were fewer.
+
+    Args:
+        layers: the masked weights, in the manifest's order.
+        optimizer_states: names of the optimizer states of each weight, by its name; a weight may be missing.
+        alpha: factor of ``|g1|``.
+        beta: factor of ``|g2|``.
+        gradient_masks: also set each gradient mask to the new mask.
+    """
+    b = Builder("update_masks", "Keep the remove_to most important weights of a layer, then grow to grow_to at random.")
+    seed, updates, _ = words(b, b.feed("key", INT64, [3]))
+    run_key = chained(b, seed, Stream.GROW, updates)
+    counts = [b.feed(name, INT64, [len(layers)]) for name in ("remove_to", "grow_to")]
+    for number, layer in enumerate(layers):
+        with b.scope(layer.name):
+            remove_to, grow_to = (element(b, count, number) for count in counts)
+            weight = b.state(layer.name, FLOAT, layer.shape, Role.PARAMETER)
+            mask = b.state(mask_name(layer.name), FLOAT, layer.shape, Role.MASK)
+            kept = b.op.Greater(flat(b, mask), 0.0)
+            stays = _stays(b, kept, _importance(b, layer, weight, alpha, beta), remove_to)
+            mask_after = _grow(b, stays, grow_to, chained(b, number, start=run_key))
+            states = optimizer_states.get(layer.name, ())
+            _results(b, layer, weight, kept, stays, mask_after, states, gradient_masks)
+    return b.model()
+
+
+def _importance(b: Builder, layer: MaskedLayer, weight: ir.Value, alpha: float, beta: float) -> ir.Value:
+    first, second = gradients(b, layer)
+    current = b.op.Add(b.op.Abs(weight), weighted(b, alpha, first))
+    return flat(b, b.op.Add(current, weighted(b, beta, second)))
+
+
+def _stays(b: Builder, kept: ir.Value, importance: ir.Value, remove_to: ir.Value) -> ir.Value:
+    with b.scope("remove"):
+        room = b.op.Min(b.count(kept), b.op.Max(remove_to, 0))
+        return largest(b, b.op.Where(kept, importance, NOT_KEPT), room)
+
+
+def _grow(b: Builder, stays: ir.Value, grow_to: ir.Value, layer_key: ir.Value) -> ir.Value:
+    op = b.op
+    with b.scope("grow"):
+        unused = op.Reshape(op.NonZero(op.Not(stays)), [-1])
+        wanted = op.Sub(grow_to, b.count(stays))
+        room = op.Min(op.Max(wanted, 0), b.size(unused))
+        # Distinct indices have distinct hashes, so the set does not depend on how TopK treats ties.
+        _, best = b.top(elements(b, unused, layer_key), room, largest=True, in_order=False)
+        return flags(b, stays, op.Gather(unused, best))
+
+
+def _results(
+    b: Builder,
+    layer: MaskedLayer,
+    weight: ir.Value,
+    kept: ir.Value,
+    stays: ir.Value,
+    mask_after: ir.Value,
+    states: Sequence[str],
+    gradient_masks: bool,
+) -> None:
+    op = b.op
+    shape = list(layer.shape)
+    new_mask = op.Reshape(b.cast(mask_after, FLOAT), shape)
+    # Removed or grown; a weight that was removed and grown again in one update starts at zero as well.
+    touched = op.Reshape(op.And(op.Not(stays), op.Or(kept, mask_after)), shape)
+    b.result(f"{layer.name}.next", op.Where(touched, 0.0, weight), FLOAT, shape)
+    b.result(f"{mask_name(layer.name)}.next", new_mask, FLOAT, shape)
+    for name in states:
+        state = b.state(name, FLOAT, shape, Role.OPTIMIZER)
+        b.result(f"{name}.next", op.Where(touched, 0.0, state), FLOAT, shape)
+    if gradient_masks:
+        b.result(f"{gradient_mask_name(layer.name)}.next", new_mask, FLOAT, shape)
