@@ -1,0 +1,52 @@
+"""The settings of a reference run."""
+
+import dataclasses
+from typing import Literal
+
+Recipe = Literal["paper", "reference-code"]
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerCounts:
+    """How many of a layer's weights are kept: usually, after a removal, after the growth; how many are updated."""
+
+    size: int
+    base: int
+    shrunk: int
+    grown: int
+    update: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Everything but the model and the data.
+
+    ``masked`` are state_dict names; a layer's position in it is its index in the grow stream.
+    ``counts`` replaces the uniform counts (ERK, or numbers read from a manifest), one a masked layer.
+    ``mean`` and ``std`` are per channel, in units of 1 (raw pixels are divided by 255 first).
+    ``loss_classes`` "task" masks the other tasks' classes out of the current batch's loss, "all" masks nothing.
+    ``max_steps`` ends the run after so many optimizer steps (their events included).
+    ``record`` keeps a copy of the masks at every update and the sample ids of every step.
+    """
+
+    masked: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    recipe: Recipe = "paper"
+    sparsity: float = 0.8
+    gradient_sparsity: float = 0.8
+    data_removal: float = 0.3
+    replay: Literal["none", "er", "der"] = "der"
+    replay_batches: Literal["separate", "merged"] = "separate"
+    loss_classes: Literal["all", "task"] = "all"
+    augment: bool = False
+    batch_size: int = 32
+    buffer_size: int = 200
+    epochs: int = 5
+    lr: float = 0.03
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    seed: int = 0
+    counts: tuple[LayerCounts, ...] | None = None
+    max_steps: int | None = None
+    record: bool = True

@@ -1,0 +1,49 @@
+"""DDR: what is counted per sample, and which samples leave."""
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+NEVER_LEARNED = 50
+RULES: dict[str, Literal["misclassified", "forgetting"]] = {"paper": "misclassified", "reference-code": "forgetting"}
+
+Ids = NDArray[np.int64]
+
+
+class Samples:
+    """The counters of one task's S samples. All arrays are [S]; ``keep`` is bool, the others int64 or bool."""
+
+    def __init__(self, count: int, recipe: str) -> None:
+        """Keep all samples."""
+        self.rule = RULES[recipe]
+        self.keep = np.ones(count, dtype=bool)
+        self.wrong = np.zeros(count, dtype=np.int64)
+        self.seen = np.zeros(count, dtype=np.int64)
+        self.forgotten = np.zeros(count, dtype=np.int64)
+        self.correct = np.zeros(count, dtype=bool)
+        self.learned = np.zeros(count, dtype=bool)
+
+    def observe(self, ids: Ids, correct: NDArray[np.bool_]) -> None:
+        """Count one presentation of each of the (distinct) samples."""
+        self.seen[ids] += 1
+        self.wrong[ids] += ~correct
+        self.forgotten[ids] += self.correct[ids] & ~correct
+        self.correct[ids] = correct
+        self.learned[ids] |= correct
+
+    def score(self) -> Ids:
+        """The score by which samples leave, lowest first."""
+        if self.rule == "misclassified":
+            return self.wrong
+        return np.where(self.learned, self.forgotten, NEVER_LEARNED)
+
+    def remove(self, total: int) -> None:
+        """Remove samples until ``total`` are gone, and begin the next stage."""
+        leaving = total - int((~self.keep).sum())
+        if leaving > 0:
+            kept = np.flatnonzero(self.keep)
+            first = np.lexsort((kept, -self.seen[kept], self.score()[kept]))
+            self.keep[kept[first[:leaving]]] = False
+        self.seen[:] = 0
+        self.wrong[:] = 0

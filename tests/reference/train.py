@@ -1,0 +1,226 @@
+"""The loop of docs/algorithm.md: :func:`run` and :func:`evaluate`."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from . import schedule
+from .augment import crop_flip, normalise
+from .buffer import Buffer
+from .config import Config, LayerCounts
+from .gradient_masks import gradient_mask
+from .hashing import stream
+from .masks import combine, importance, initial_mask, update_mask
+from .network import Gradients, MaskedNetwork
+from .removal import Samples
+from .schedule import MaskEvent
+from .steps import Part, class_mask, merge, part
+from .trace import MaskSnapshot, Trace
+
+Task = tuple[NDArray[np.generic], NDArray[np.int64]]
+"""Raw samples [S, C, H, W] (uint8 or float) and labels [S]."""
+
+COEFFICIENTS = {"paper": (0.5, 1.0), "reference-code": (0.5, 0.0)}
+"""alpha and beta of CWI and CGI."""
+
+REPLAY = {"none": (), "er": ((1, 1.0, 0.0),), "der": ((0, 0.0, 0.1), (1, 0.5, 0.0))}
+"""The replay batches of a step: number in the random streams, weight of the cross-entropy, weight of the logits."""
+
+
+class _Learner:
+    """The state of a run, and what happens in one step of it."""
+
+    def __init__(self, module: torch.nn.Module, config: Config, classes: int) -> None:
+        self.config, self.classes = config, classes
+        network = MaskedNetwork(module, config.masked)
+        self.trace = Trace(network, Buffer(config.buffer_size, config.seed))
+        self.network, self.buffer = self.trace.network, self.trace.buffer
+        self.optimizer = torch.optim.SGD(
+            network.module.parameters(), lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
+        )
+        self.counts = config.counts or tuple(self._counts(w.numel()) for w in network.weights.values())
+        self.updates = 0
+        for name, counts in zip(config.masked, self.counts, strict=True):
+            mask = initial_mask(network.weight(name), counts.base)
+            network.set_mask(name, mask, ~mask, self.optimizer)
+
+    def _counts(self, size: int) -> LayerCounts:
+        c = self.config
+        return schedule.layer_counts(size, c.sparsity, c.gradient_sparsity, c.recipe)
+
+    @property
+    def done(self) -> bool:
+        return self.config.max_steps is not None and self.trace.steps >= self.config.max_steps
+
+    def begin_task(self, task: int, data: Task) -> None:
+        self.task, (self.x, self.labels) = task, data
+        self.own_classes = sorted({int(label) for label in self.labels})
+        self.samples = Samples(len(self.x), self.config.recipe)
+        self.trace.sample_keep.append(self.samples.keep)
+        self.mask_events = schedule.mask_events(task, self.counts, self.config.recipe)
+        self.filter_events = schedule.filter_events(len(self.x), self.config)
+        self.task_step, self.stale = 0, True
+        self.run_events(Fraction(0), [])
+
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """The kept samples in the order of this epoch."""
+        kept = np.flatnonzero(self.samples.keep)
+        return kept[np.lexsort((kept, stream(self.config.seed, "order", self.task, epoch, kept)))]
+
+    def prepare(self, x: NDArray[np.generic], which: int) -> NDArray[np.float32]:
+        c = self.config
+        raw = crop_flip(x, c.seed, self.trace.steps, which) if c.augment else x
+        return normalise(raw, c.mean, c.std)
+
+    def current(self, ids: NDArray[np.int64]) -> Part:
+        mask = class_mask(self.classes, self.own_classes if self.config.loss_classes == "task" else None)
+        return part(self.prepare(self.x[ids], 0), self.labels[ids], class_mask=mask, ce=1.0)
+
+    def replayed(self) -> Iterator[Part]:
+        """The replay batches; none in the first task."""
+        for which, ce, distill in REPLAY[self.config.replay] if self.task > 0 else ():
+            slots = self.buffer.draw(self.trace.steps, which, self.config.batch_size)
+            if len(slots) == 0:
+                return
+            yield part(
+                self.prepare(self.buffer.x[slots], which + 1),
+                self.buffer.labels[slots],
+                class_mask=class_mask(self.classes, None),
+                ce=ce,
+                distill=distill,
+                target=self.buffer.logits[slots],
+            )
+
+    def grouped(self, parts: Sequence[Part]) -> list[Part]:
+        """The parts as micro-steps."""
+        merged = self.config.replay_batches == "merged" and len(parts) > 1
+        return [merge(parts)] if merged else list(parts)
+
+    def measure(self, parts: Sequence[Part]) -> tuple[Gradients, Gradients]:
+        """g1 and g2; the first part is the current batch."""
+        if self.config.recipe == "reference-code":
+            return self.network.measure(self.grouped(parts)), self.network.measure([])
+        current, *replay = parts
+        mask = torch.from_numpy(class_mask(self.classes, self.own_classes)).expand_as(current.class_mask)
+        single_head = dataclasses.replace(current, class_mask=mask)
+        return self.network.measure([single_head]), self.network.measure(self.grouped(replay))
+
+    def step(self, ids: NDArray[np.int64]) -> list[Part]:
+        """One optimizer step on the given samples; returns its parts, for the events that follow."""
+        parts = [self.current(ids), *self.replayed()]
+        if self.task_step % schedule.REFRESH == 0 or self.stale:
+            self.refresh(parts)
+        losses, logits = self.network.accumulate(self.grouped(parts))
+        self.network.mask_gradients()
+        self.optimizer.step()
+        own = logits[0][: len(ids)]
+        guess = (own + parts[0].class_mask).argmax(dim=1)
+        self.samples.observe(ids, (guess == parts[0].labels).numpy())
+        self.buffer.add(self.x[ids], self.labels[ids], own.numpy())
+        self.trace.losses.append(sum(losses))
+        self.trace.micro_losses.append(losses)
+        self.trace.samples_seen += len(ids)
+        self.task_step += 1
+        if self.config.record:
+            self.trace.presented.append((self.task, ids))
+        return parts
+
+    def refresh(self, parts: Sequence[Part]) -> None:
+        """Choose the gradients that are applied until the next refresh."""
+        self.stale = False
+        if all(c.update >= c.size for c in self.counts):
+            return
+        g1, g2 = self.measure(parts)
+        alpha, beta = COEFFICIENTS[self.config.recipe]
+        for name, counts in zip(self.config.masked, self.counts, strict=True):
+            cgi = combine(g1[name], g2[name], alpha, beta)
+            self.network.gradient_masks[name] = gradient_mask(cgi, self.network.masks[name], counts.update)
+        if self.config.record:
+            self.trace.refreshes.append((self.trace.steps, dict(self.network.gradient_masks)))
+
+    def run_events(self, progress: Fraction, parts: Sequence[Part]) -> None:
+        """Run the events that are due; without parts (before a task's first step) nothing is measured."""
+        while self.mask_events and self.mask_events[0].fraction <= progress:
+            self.update_masks(self.mask_events.pop(0), parts)
+        while self.filter_events and self.filter_events[0].fraction <= progress:
+            self.samples.remove(self.filter_events.pop(0).total)
+
+    def update_masks(self, event: MaskEvent, parts: Sequence[Part]) -> None:
+        gradients = self.measure(parts) if parts else None
+        for layer, name in enumerate(self.config.masked):
+            w, mask = self.network.weight(name), self.network.masks[name]
+            coefficients = COEFFICIENTS[self.config.recipe]
+            scores = importance(w, gradients[0][name], gradients[1][name], *coefficients) if gradients else None
+            counts = event.remove_to[layer], event.grow_to[layer]
+            new, touched = update_mask(mask, scores, *counts, self.config.seed, self.updates, layer)
+            self.network.set_mask(name, new, touched, self.optimizer)
+        self.updates += 1
+        self.stale = True
+        if self.config.record:
+            snapshot = MaskSnapshot(self.trace.steps, self.task, event.fraction, dict(self.network.masks))
+            self.trace.mask_updates.append(snapshot)
+
+
+def _run_epoch(learner: _Learner, epoch: int) -> None:
+    """The steps of one epoch. The epoch's length follows removals inside it: done + what can still be done."""
+    config = learner.config
+    waiting = learner.order(epoch)
+    size, done = min(config.batch_size, len(waiting)), 0
+    while len(waiting) >= size > 0 and not learner.done:
+        ids, waiting = waiting[:size], waiting[size:]
+        parts = learner.step(ids)
+        done += 1
+        total = done + len(waiting) // size
+        learner.run_events((epoch + Fraction(done, total)) / config.epochs, parts)
+        waiting = waiting[learner.samples.keep[waiting]]
+
+
+def run(
+    model: torch.nn.Module,
+    tasks: Sequence[Task],
+    config: Config,
+    classes: int | None = None,
+    after_task: Callable[[int, Trace], None] | None = None,
+) -> Trace:
+    """Train a copy of the model on the tasks in turn.
+
+    ``classes`` is the width of the logits; by default the largest label + 1. ``after_task`` is called with the
+    task's number and the trace so far.
+    """
+    width = classes or 1 + max(int(labels.max()) for _, labels in tasks)
+    learner = _Learner(model, config, width)
+    for task, data in enumerate(tasks):
+        learner.begin_task(task, data)
+        for epoch in range(config.epochs):
+            _run_epoch(learner, epoch)
+        if after_task is not None:
+            after_task(task, learner.trace)
+        if learner.done:
+            break
+    return learner.trace
+
+
+@dataclasses.dataclass(frozen=True)
+class Accuracy:
+    """Percent, per task: among all classes, and among the task's own."""
+
+    class_il: list[float]
+    task_il: list[float]
+
+
+def evaluate(network: MaskedNetwork, tasks: Sequence[Task], config: Config, batch: int = 500) -> Accuracy:
+    """The accuracy on each task's test samples, with running statistics."""
+    network.module.eval()
+    result = Accuracy([], [])
+    for x, labels in tasks:
+        with torch.no_grad():
+            chunks = (normalise(x[i : i + batch], config.mean, config.std) for i in range(0, len(x), batch))
+            logits = torch.cat([network.forward(torch.from_numpy(chunk)) for chunk in chunks]).numpy()
+        own = class_mask(logits.shape[1], sorted({int(label) for label in labels}))
+        result.class_il.append(100 * float((logits.argmax(1) == labels).mean()))
+        result.task_il.append(100 * float(((logits + own).argmax(1) == labels).mean()))
+    return result
