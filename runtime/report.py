@@ -11,10 +11,17 @@ from rich.table import Table
 from rich.text import Text
 
 from sparcl_compile.files import write_text
+from sparcl_compile.runtime.metrics import json_ready
 
 Matrix = Sequence[Sequence[float | None]]
 
 PLAIN_WIDTH = 200
+
+MATRICES = (
+    ("accuracy_matrix", "Class-incremental accuracy in %"),
+    ("task_accuracy_matrix", "Task-incremental accuracy in %"),
+)
+"""Key of the result and what it is called."""
 
 SCALARS = (
     ("class_il", "class-incremental accuracy", "{:.1f} %"),
@@ -49,39 +56,32 @@ def write_json(path: Path, result: Mapping[str, Any]) -> None:
     Raises:
         WriteError: the file system refuses; no partial file stays.
     """
-    write_text(path, json.dumps(_finite(result), indent=1, allow_nan=False) + "\n")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _finite(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    write_text(path, json.dumps(json_ready(result), indent=1, allow_nan=False) + "\n")
 
 
 def result_table(result: Mapping[str, Any]) -> Table:
     """The final table of a run, without borders: the accuracies after each task, then one line a number.
 
     Args:
-        result: what a run writes as JSON. ``accuracy_matrix`` is a matrix (row: after task t, column: on task k, in %,
-            None or absent where task k had not come yet) or a mapping of names to such matrices. A number may also be
-            a mapping of names to numbers, such as ``training_flops``; what is nested deeper (per layer) and a key
-            that is absent are left out.
+        result: what a run writes as JSON. An accuracy matrix has a row for after each task, a column for each task, in
+            %, and None where nothing was measured. A number may also be a mapping of names to numbers, such as
+            ``training_flops``; what is nested deeper (per layer) and a key that is absent are left out.
     """
     whole = Table.grid()
-    for name, matrix in _matrices(result.get("accuracy_matrix", ())):
-        whole.add_row(accuracy_table(matrix, name))
-        whole.add_row("")
+    for key, title in MATRICES:
+        if key in result:
+            whole.add_row(Text(title, style="bold"))
+            whole.add_row(accuracy_table(result[key]))
+            whole.add_row("")
     if any(key in result for key, _, _ in SCALARS):
+        whole.add_row(Text("Result", style="bold"))
         whole.add_row(scalar_table(result))
     return whole
 
 
-def accuracy_table(matrix: Matrix, name: str = "") -> Table:
+def accuracy_table(matrix: Matrix) -> Table:
     """Accuracy in % on every task so far (columns) after each task (rows), and its mean over the tasks seen."""
-    title = f"Accuracy in %{', ' + name if name else ''}"
-    made = _borderless(title)
+    made = _borderless()
     made.add_column("after task")
     for task in range(max((len(row) for row in matrix), default=0)):
         made.add_column(f"task {task + 1}", justify="right", no_wrap=True)
@@ -96,7 +96,7 @@ def accuracy_table(matrix: Matrix, name: str = "") -> Table:
 
 def scalar_table(result: Mapping[str, Any]) -> Table:
     """The single numbers of a result, one a line; a mapping of numbers takes one line an entry."""
-    made = _borderless("Result")
+    made = _borderless(show_header=False)
     made.add_column("")
     made.add_column("", justify="right", no_wrap=True)
     for key, label, form in SCALARS:
@@ -107,7 +107,7 @@ def scalar_table(result: Mapping[str, Any]) -> Table:
 
 def _numbers(value: object) -> list[tuple[str, float]]:
     if isinstance(value, Mapping):
-        return [(_words(name), number) for name, number in value.items() if _is_number(number)]
+        return [(str(name).replace("_", " "), n) for name, n in value.items() if _is_number(n)]
     return [("", float(value))] if isinstance(value, int | float) and _is_number(value) else []
 
 
@@ -115,19 +115,9 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _words(name: object) -> str:
-    return str(name).replace("_", " ")
-
-
-def _matrices(value: Mapping[str, Matrix] | Matrix) -> list[tuple[str, Matrix]]:
-    if isinstance(value, Mapping):
-        return [(_words(name), matrix) for name, matrix in value.items()]
-    return [("", value)] if value else []
-
-
 def _percent(value: float | None) -> str:
     return "" if value is None or math.isnan(value) else f"{value:.1f}"
 
 
-def _borderless(title: str) -> Table:
-    return Table(title=Text(title, style="bold"), title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+def _borderless(show_header: bool = True) -> Table:
+    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=show_header)

@@ -29,16 +29,17 @@ def console(file: IO[str] | None = None, *, stderr: bool = False) -> Console:
     return made
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
-    """A table without borders; a column whose name starts with ``>`` is aligned to the right."""
-    made = Table(title=Text(title, style="bold"), title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> RenderableType:
+    """A titled table without borders; a column whose name starts with ``>`` is aligned to the right."""
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=any(columns))
     for column in columns:
         right = column.startswith(">")
         header = Text(column.removeprefix(">"))
         made.add_column(header, justify="right" if right else "left", no_wrap=right, overflow="fold")
     for row in rows:
         made.add_row(*(Text(str(cell)) for cell in row))
-    return made
+    # Not the table's own title, which folds at the table's width.
+    return Group(Text(title, style="bold"), made)
 
 
 def share(part: float, whole: float) -> str:
@@ -51,7 +52,7 @@ def mflops(macs: int | None) -> str:
     return "-" if macs is None else f"{2 * macs / 1e6:,.2f}"
 
 
-def passes_table(passes: Sequence[Mapping[str, Any]]) -> Table:
+def passes_table(passes: Sequence[Mapping[str, Any]]) -> RenderableType:
     """One line a pass, from the manifest's ``passes``: time, nodes, parameters and cost afterwards."""
     columns = ("pass", ">ms", ">nodes", ">added", ">removed", ">parameters", ">MFLOPs/sample", "changed")
     return table("Passes", columns, (_pass_row(trace) for trace in passes))
@@ -84,7 +85,7 @@ def _frequent(item: tuple[str, int]) -> tuple[int, str]:
     return -item[1], item[0]
 
 
-def sparsity_table(masks: Sequence[Mapping[str, Any]], dense: Sequence[Mapping[str, Any]]) -> Table:
+def sparsity_table(masks: Sequence[Mapping[str, Any]], dense: Sequence[Mapping[str, Any]]) -> RenderableType:
     """One line a weight, from the manifest's ``masks`` and ``dense``, and a line for all of them together."""
     columns = ("weight", "shape", ">kept", ">size", ">density", ">updated", "dense because")
     rows = [
@@ -135,7 +136,7 @@ FLOPS_ROWS = (
 )
 
 
-def flops_table(flops: Mapping[str, float]) -> Table:
+def flops_table(flops: Mapping[str, float]) -> RenderableType:
     """Training FLOPs of one sample, dense and sparse, from the manifest's ``flops``."""
     rows = (
         (name, f"{flops[dense] / 1e6:,.2f}", f"{flops[sparse] / 1e6:,.2f}", share(flops[sparse], flops[dense]))

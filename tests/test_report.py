@@ -177,7 +177,7 @@ RESULT = {
 def test_result_table() -> None:
     lines = [words(line) for line in cells(result_table(RESULT)) if line]
     assert lines == [
-        ["Accuracy in %"],
+        ["Class-incremental accuracy in %"],
         ["after task", "task 1", "task 2", "task 3", "mean"],
         ["1", "90.0", "90.0"],
         ["2", "70.0", "80.0", "75.0"],
@@ -198,13 +198,22 @@ def test_result_table() -> None:
     ]
 
 
-def test_result_table_with_two_matrices_and_tasks_that_have_not_come_yet() -> None:
-    matrices = {"class_il": [[90.0, None], [50.0, 70.0]], "task_il": [[90.0, float("nan")], [85.0, 95.0]]}
-    lines = [words(line) for line in cells(result_table({"accuracy_matrix": matrices})) if line]
-    assert lines[0] == ["Accuracy in %, class il"]
-    assert lines[3] == ["2", "50.0", "70.0", "60.0"]
-    assert lines[4] == ["Accuracy in %, task il"]
-    assert lines[7] == ["2", "85.0", "95.0", "90.0"]
+def test_result_table_with_both_matrices_and_what_was_not_measured() -> None:
+    result = {
+        "accuracy_matrix": [[90.0, None], [50.0, 70.0]],
+        "task_accuracy_matrix": [[90.0, float("nan")], [85.0, 95.0]],
+    }
+    lines = [words(line) for line in cells(result_table(result)) if line]
+    assert lines == [
+        ["Class-incremental accuracy in %"],
+        ["after task", "task 1", "task 2", "mean"],
+        ["1", "90.0", "90.0"],
+        ["2", "50.0", "70.0", "60.0"],
+        ["Task-incremental accuracy in %"],
+        ["after task", "task 1", "task 2", "mean"],
+        ["1", "90.0", "90.0"],
+        ["2", "85.0", "95.0", "90.0"],
+    ]
 
 
 def test_result_table_of_an_empty_result() -> None:
