@@ -88,33 +88,15 @@ def _frequent(item: tuple[str, int]) -> tuple[int, str]:
 def sparsity_table(masks: Sequence[Mapping[str, Any]], dense: Sequence[Mapping[str, Any]]) -> RenderableType:
     """One line a weight, from the manifest's ``masks`` and ``dense``, and a line for all of them together."""
     columns = ("weight", "shape", ">kept", ">size", ">density", ">updated", "dense because")
+    # Only kept weights are updated, however many gradients the mask would let through.
+    sized = [(m, int(m["base"]), min(int(m["gradient_keep"]), int(m["base"])), "") for m in masks]
+    sized += [(d, int(d["size"]), int(d["size"]), str(d["reason"])) for d in dense]
     rows = [
-        (
-            m["weight"],
-            _shape(m),
-            f"{m['base']:,}",
-            f"{m['size']:,}",
-            *_shares(m["base"], m["gradient_keep"], m["size"]),
-            "",
-        )
-        for m in masks
+        (layer["weight"], _shape(layer), *_counts(kept, updated, int(layer["size"])), reason)
+        for layer, kept, updated, reason in sized
     ]
-    rows += [
-        (
-            d["weight"],
-            _shape(d),
-            f"{d['size']:,}",
-            f"{d['size']:,}",
-            *_shares(d["size"], d["size"], d["size"]),
-            d["reason"],
-        )
-        for d in dense
-    ]
-    whole = sum(int(d["size"]) for d in dense)
-    kept = whole + sum(int(m["base"]) for m in masks)
-    updated = whole + sum(int(m["gradient_keep"]) for m in masks)
-    size = whole + sum(int(m["size"]) for m in masks)
-    rows.append(("all", "", f"{kept:,}", f"{size:,}", *_shares(kept, updated, size), ""))
+    kept, updated = sum(entry[1] for entry in sized), sum(entry[2] for entry in sized)
+    rows.append(("all", "", *_counts(kept, updated, sum(int(entry[0]["size"]) for entry in sized)), ""))
     return table("Weights", columns, rows)
 
 
@@ -122,8 +104,8 @@ def _shape(layer: Mapping[str, Any]) -> str:
     return "x".join(str(d) for d in layer["shape"])
 
 
-def _shares(kept: int, updated: int, size: int) -> tuple[str, str]:
-    return share(kept, size), share(updated, size)
+def _counts(kept: int, updated: int, size: int) -> tuple[str, str, str, str]:
+    return f"{kept:,}", f"{size:,}", share(kept, size), share(updated, size)
 
 
 COUNTED = "Conv, Gemm and MatMul; other operators count as 0"

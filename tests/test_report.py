@@ -94,6 +94,11 @@ def test_sparsity_table_adds_up_and_keeps_names_with_brackets() -> None:
     ]
 
 
+def test_no_more_weights_are_updated_than_kept() -> None:
+    masks = [{"weight": "w", "shape": [10, 10], "size": 100, "base": 20, "gradient_keep": 100}]
+    assert words(cells(report.sparsity_table(masks, []))[2]) == ["w", "10x10", "20", "100", "20.0 %", "20.0 %"]
+
+
 def test_sparsity_table_without_weights() -> None:
     assert words(cells(report.sparsity_table([], []))[-1]) == ["all", "0", "0", "-", "-"]
 
