@@ -157,6 +157,42 @@ def test_measuring_leaves_the_state_alone() -> None:
     assert not any(g.any() for g in network.measure([]).values())
 
 
+def test_measured_gradients_add_up() -> None:
+    torch.manual_seed(0)
+    network = MaskedNetwork(digits_cnn(8, 4), MASKED)
+    every, x = class_mask(4, None), np.random.default_rng(0).random((8, 1, 8, 8), np.float32)
+    parts = [part(x[i : i + 4], np.arange(4), class_mask=every, ce=1.0) for i in (0, 4)]
+    both, first, second = (network.measure(p) for p in (parts, parts[:1], parts[1:]))
+    for name in MASKED:
+        np.testing.assert_allclose(both[name], first[name] + second[name], rtol=1e-4, atol=1e-7)
+
+
+def test_touched_weights_and_momenta_start_at_zero() -> None:
+    network = MaskedNetwork(digits_cnn(8, 4), MASKED)
+    optimizer = torch.optim.SGD(network.module.parameters(), lr=0.1, momentum=0.9)
+    network.accumulate([part(np.ones((4, 1, 8, 8), np.float32), np.arange(4), class_mask=class_mask(4, None), ce=1.0)])
+    optimizer.step()
+    weight = network.weights["3.weight"]
+    mask, touched = (np.zeros(weight.numel(), dtype=bool) for _ in range(2))
+    touched[5] = True
+    network.set_mask("3.weight", mask, touched, optimizer)
+    momentum = optimizer.state[weight]["momentum_buffer"].flatten()
+    assert network.weight("3.weight")[5] == momentum[5] == 0
+    assert network.weight("3.weight")[4] != 0
+    assert momentum.count_nonzero() > 1
+
+
+def test_other_tasks_classes_learn_nothing_from_a_task_only_loss() -> None:
+    """The classifier's rows of the second task keep their fresh values through the first."""
+    torch.manual_seed(0)
+    fresh = digits_cnn(8, 4).state_dict()["11.weight"].numpy()
+    for classes, stands in (("task", True), ("all", False)):
+        config = replace(CONFIG, epochs=1, max_steps=4, loss_classes=classes)  # type: ignore[arg-type]
+        trained = toy_run(config).state["11.weight"]
+        assert np.array_equal(trained[2:], fresh[2:]) == stands
+        assert not np.array_equal(trained[:2], fresh[:2])
+
+
 def test_fewer_samples_than_a_batch_make_one_step() -> None:
     trace = toy_run(replace(CONFIG, epochs=2, data_removal=0, batch_size=64), samples=10)
     assert [len(ids) for _, ids in trace.presented] == [10] * 4
