@@ -34,10 +34,10 @@ step (w, g, u, learning_rate, count, momentum) => (w_next, momentum_next) {{
 }}"""
 
 # Loshchilov and Hutter, ICLR 2019, algorithm 2, with torch.optim.AdamW's order of operations. count is t, from 1.
+# The bias corrections are computed in double: 1 - 0.999 has four correct digits in float.
 ADAMW = """
 <opset_import: ["" : {opset}], domain: "sparcl.optimizer">
 step (w, g, u, learning_rate, count, exp_avg, exp_avg_sq) => (w_next, exp_avg_next, exp_avg_sq_next) {{
-  one = Constant <value_float: float = 1.0> ()
   beta1 = Constant <value_float: float = 0.9> ()
   beta2 = Constant <value_float: float = 0.999> ()
   rest1 = Constant <value_float: float = 0.1> ()
@@ -51,10 +51,16 @@ step (w, g, u, learning_rate, count, exp_avg, exp_avg_sq) => (w_next, exp_avg_ne
   old2 = Mul (beta2, exp_avg_sq)
   new2 = Mul (rest2, squared)
   exp_avg_sq_next = Add (old2, new2)
-  power1 = Pow (beta1, count)
-  power2 = Pow (beta2, count)
-  correction1 = Sub (one, power1)
-  correction2 = Sub (one, power2)
+  exact = Cast <to: int = 11> (count)
+  exact1 = Constant <value: tensor = double {{0.9}}> ()
+  exact2 = Constant <value: tensor = double {{0.999}}> ()
+  exact_one = Constant <value: tensor = double {{1.0}}> ()
+  power1 = Pow (exact1, exact)
+  power2 = Pow (exact2, exact)
+  rest_exact1 = Sub (exact_one, power1)
+  rest_exact2 = Sub (exact_one, power2)
+  correction1 = Cast <to: int = 1> (rest_exact1)
+  correction2 = Cast <to: int = 1> (rest_exact2)
   mean = Div (exp_avg_next, correction1)
   variance = Div (exp_avg_sq_next, correction2)
   deviation = Sqrt (variance)

@@ -103,7 +103,8 @@ class Engine:
                 results[name] = value
             elif commit:
                 self.state[name.removesuffix(".next")] = value
-        return {name: value.numpy() for name, value in results.items() if not name.endswith(".accumulation.out")}
+        # numpy() is a view of memory that goes with the OrtValue.
+        return {name: value.numpy().copy() for name, value in results.items() if not name.endswith(".accumulation.out")}
 
     def _input(
         self, name: str, feeds: Mapping[str, ort.OrtValue], overrides: Mapping[str, ort.OrtValue]

@@ -1,0 +1,50 @@
+import numpy as np
+import onnx_ir as ir
+from sparcl_compile.passes.insert_gradient_masks import InsertGradientMasks
+from sparcl_compile.passes.prune_backward import PruneBackward
+
+from tests.passes.small_model import run_twice
+from tests.passes.test_differentiate import gradients, training_feeds
+from tests.passes.test_insert_gradient_masks import differentiated, training_feeds_with_masks
+
+
+def products_with(model: ir.Model, name: str) -> list[str]:
+    value = next(v for v in model.graph.inputs if v.name == name)
+    return [str(usage.node.name) for usage in value.uses()]
+
+
+def test_the_weight_mask_is_not_applied_under_the_gradient_mask() -> None:
+    _, model = differentiated()
+    InsertGradientMasks()(model)
+    assert len(products_with(model, "conv.weight.mask")) == 2
+    run_twice(PruneBackward(), model)
+    assert products_with(model, "conv.weight.mask") == ["conv.weight.mask_weight"]
+    assert "Identity" not in {node.op_type for node in model.graph}
+
+
+def test_pruning_changes_no_gradient() -> None:
+    forward, model = differentiated()
+    InsertGradientMasks()(model)
+    feeds = training_feeds_with_masks(model, forward)
+    before = gradients(model, feeds)
+    PruneBackward()(model)
+    after = gradients(model, feeds)
+    assert before.keys() == after.keys()
+    for name in before:
+        np.testing.assert_array_equal(after[name], before[name])
+
+
+def test_without_gradient_masks_the_weight_mask_stays_in_the_backward() -> None:
+    forward, model = differentiated()
+    feeds = training_feeds(model, forward)
+    before = gradients(model, feeds)
+    PruneBackward()(model)
+    assert len(products_with(model, "conv.weight.mask")) == 2
+    np.testing.assert_array_equal(gradients(model, feeds)["conv.weight"], before["conv.weight"])
+
+
+def test_batch_normalization_keeps_its_training_form() -> None:
+    forward, model = differentiated()
+    PruneBackward()(model)
+    assert "BatchNormInternal" in {node.op_type for node in model.graph}
+    assert {"bn.mean.next", "bn.var.next"} <= {str(v.name) for v in model.graph.outputs}
