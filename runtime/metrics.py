@@ -1,8 +1,8 @@
 """What a continual run achieved, from its accuracy matrices.
 
 An accuracy matrix A is [T, T] in percent: row i was measured after task i was learned, column j on the test set of
-task j. Entries above the diagonal may be NaN (not measured). All functions return new values and raise ValueError when A is not
-square, is empty, or holds NaN on or below the diagonal.
+task j. Entries above the diagonal may be NaN (not measured). All functions return new values and raise
+ValueError when A is not square, is empty, or holds NaN on or below the diagonal.
 """
 
 import math

@@ -4,6 +4,9 @@ import numpy as np
 
 from sparcl_compile.errors import DataError
 
+MENDED_CLASSES = (
+    "every class needs training and test samples (at least 5 where the test set is split off: every fifth of a class)"
+)
 MENDED_DTYPES = "save it as uint8 (0 to 255) or float32"
 
 
@@ -26,7 +29,7 @@ def images(name: str, what: str, x: np.ndarray) -> np.ndarray:
     if x.ndim != 4:
         raise DataError(f"{name}: {what} has {x.ndim} axes; give images [N, C, H, W]")
     if x.size == 0:
-        raise DataError(f"{name}: {what} holds no images (shape {list(x.shape)}); give at least one for each class")
+        raise DataError(f"{name}: {what} holds no images (shape {list(x.shape)}); {MENDED_CLASSES}")
     if x.dtype != np.uint8 and x.dtype.kind != "f":
         raise DataError(f"{name}: {what} is {x.dtype}; {MENDED_DTYPES}")
     return _finite(name, what, x)
@@ -109,7 +112,4 @@ def classes_filled(name: str, y_train: np.ndarray, y_test: np.ndarray, classes: 
             )
         empty = np.flatnonzero(np.bincount(y, minlength=len(classes)) == 0)
         if empty.size:
-            raise DataError(
-                f"{name}: class {classes[int(empty[0])]} has no samples in {what}; every class needs training and test "
-                "samples (at least 5 where the test set is split off: every fifth of a class)"
-            )
+            raise DataError(f"{name}: class {classes[int(empty[0])]} has no samples in {what}; {MENDED_CLASSES}")

@@ -17,6 +17,8 @@ CHUNK = 1024
 STD_FLOOR = 0.01
 """Least standard deviation of a channel, as a share of all channels' root mean square."""
 
+RESOLUTION = float(np.finfo(np.float32).eps)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
@@ -113,8 +115,8 @@ def scale_of(x: np.ndarray) -> float:
 def channel_statistics(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and population standard deviation per channel of x / scale, summed in float64.
 
-    A channel that is constant, or nearly so, gets ``STD_FLOOR`` times the root mean square of all channels' deviations,
-    or 1 when all are constant: a feature that first varies in the test set must not explode.
+    A channel that hardly varies gets ``STD_FLOOR`` times the root mean square of all channels' deviations,
+    or 1 when none varies beyond float32's resolution: a feature that first varies in the test set must not explode.
 
     Args:
         x: uint8 or float32 [N, C, H, W].
@@ -130,5 +132,6 @@ def channel_statistics(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     variance = sum(((chunk - centre) ** 2).sum(axis=(0, 2, 3)) for chunk in chunks) / count
     scale = scale_of(x)
     std = np.sqrt(variance) / scale
-    floor = STD_FLOOR * float(np.sqrt(np.mean(std**2)))
-    return np.asarray(mean) / scale, np.maximum(std, floor) if floor > 0 else np.ones_like(std)
+    spread = float(np.sqrt(np.mean(std**2)))
+    varies = spread > RESOLUTION * float(np.abs(mean).max()) / scale
+    return np.asarray(mean) / scale, np.maximum(std, STD_FLOOR * spread) if varies else np.ones_like(std)

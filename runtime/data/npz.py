@@ -1,6 +1,6 @@
 """Arrays in one .npz file.
 
-Keys: ``x_train``, ``y_train``, ``x_test``, ``y_test``; or ``x``, ``y``, every fifth sample of a class being for testing.
+Keys: ``x_train``, ``y_train``, ``x_test``, ``y_test``; or ``x``, ``y``, every fifth sample of a class is for testing.
 
 ``y`` holds integers from 0, [N] or [N, 1]. ``x`` is uint8 (0 to 255) or floating (taken as it is, in float32) and
 
