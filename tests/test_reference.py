@@ -156,7 +156,7 @@ def test_misclassified_samples_stay_and_more_seen_ones_leave_first() -> None:
 
 def test_forgetting_counts_transitions_and_never_learned_samples_stay() -> None:
     samples = Samples(3, "reference-code")
-    for correct in ([True, True, False], [False, True, False], [True, True, False]):
+    for correct in ([True, False, False], [False, True, False], [True, True, False]):
         samples.observe(np.arange(3), np.array(correct))
     assert samples.score().tolist() == [1, 0, 50]
     samples.remove(1)
@@ -172,6 +172,12 @@ def test_reservoir_fills_in_order_and_the_later_of_two_wins() -> None:
     winners = np.flatnonzero(reservoir_slots(0, 0, 1, 100) == 0)
     assert buffer.source.tolist() == [winners[-1]]
     assert buffer.labels[0] == winners[-1] // 2 + 100 * (winners[-1] % 2)
+
+
+def test_reservoir_takes_the_hash_modulo_the_presentations() -> None:
+    n = np.arange(100)
+    r = stream(9, "reservoir", 0, 0, n).astype(np.int64) % (n + 1)
+    assert reservoir_slots(9, 60, 10, 40).tolist() == np.where(r < 10, r, -1)[60:].tolist()
 
 
 def test_reservoir_is_uniform() -> None:

@@ -8,7 +8,9 @@ import torch
 
 from models.small import digits_cnn
 from tests.reference import schedule
-from tests.reference.config import Config
+from tests.reference.augment import normalise
+from tests.reference.config import Config, Recipe
+from tests.reference.gradient_masks import gradient_mask
 from tests.reference.network import MaskedNetwork
 from tests.reference.steps import class_mask, part
 from tests.reference.trace import Trace
@@ -74,7 +76,7 @@ def test_masked_weights_are_zero_and_gradient_masks_lie_inside(trace: Trace) -> 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_no_weight_outside_of_the_gradient_mask_moves(momentum: float) -> None:
     """Up to the first refresh after the start the gradient mask is fixed, so those weights stand still."""
-    config = replace(CONFIG, momentum=momentum, epochs=40, max_steps=8)
+    config = replace(CONFIG, momentum=momentum, gradient_sparsity=0.9, epochs=40, max_steps=8)
     trace = toy_run(config)
     assert len(trace.refreshes) == 1
     assert not trace.mask_updates
@@ -86,15 +88,54 @@ def test_no_weight_outside_of_the_gradient_mask_moves(momentum: float) -> None:
         moved = trace.state[name] != start
         assert not moved[~free].any()
         assert moved[free].all()
+        assert free.sum() == schedule.rounded(0.1 * mask.size) < mask.sum()
 
 
 def test_removed_samples_are_never_seen_again(trace: Trace) -> None:
     for task, keep in enumerate(trace.sample_keep):
         assert (~keep).sum() == schedule.rounded(0.3 * 96)
-        batches = [ids for t, ids in trace.presented if t == task]
-        late = np.concatenate(batches[-len(batches) // 3 :])  # removal ends at two fifths of the task
-        assert keep[late].all()
-        assert not keep[np.concatenate(batches)].all()
+        seen = np.concatenate([ids for t, ids in trace.presented if t == task])
+        assert not keep[seen].all()
+    assert len(trace.removals) == 2 * 4
+    for step, task, keep in trace.removals:
+        assert all(keep[ids].all() for t, ids in trace.presented[step:] if t == task)
+
+
+def test_events_come_at_the_first_step_that_reaches_their_fraction() -> None:
+    trace = toy_run(replace(CONFIG, data_removal=0))
+    first = [-(-24 * tenth // 10) for tenth in range(1, 10)]
+    assert [s.step for s in trace.mask_updates] == [*first, 24, *(24 + step for step in first)]
+
+
+def test_gradient_masks_are_chosen_every_30_steps_and_after_mask_updates() -> None:
+    trace = toy_run(replace(CONFIG, data_removal=0, batch_size=2))
+    changed = {s.step for s in trace.mask_updates if s.step < trace.steps}
+    due = {task * 192 + step for task in (0, 1) for step in range(0, 192, 30)}
+    assert [step for step, _ in trace.refreshes] == sorted(changed | due)
+
+
+def test_each_step_draws_anew() -> None:
+    trace = toy_run(replace(CONFIG, epochs=1, data_removal=0))
+    drawn = {tuple(slots.tolist()) for step in trace.drawn for slots in step}
+    assert len(drawn) == 6 * 2
+
+
+@pytest.mark.parametrize(("recipe", "classes"), [("paper", [0, 1]), ("reference-code", None)])
+def test_first_gradient_mask_is_by_the_loss_over_the_recipes_classes(recipe: Recipe, classes: list[int] | None) -> None:
+    config = replace(CONFIG, recipe=recipe, gradient_sparsity=0.95, max_steps=1, epochs=40)
+    trace = toy_run(config)
+    torch.manual_seed(0)
+    network = MaskedNetwork(digits_cnn(8, 4), MASKED)
+    for name in MASKED:
+        network.masks[name] = trace.masks[name].reshape(-1)
+    (x, labels), (_, ids) = toy_tasks()[0], trace.presented[0]
+    batch = normalise(x[ids], config.mean, config.std)
+    measured = network.measure([part(batch, labels[ids], class_mask=class_mask(4, classes), ce=1.0)])
+    for name in MASKED:
+        expected = gradient_mask(
+            np.abs(measured[name]), network.masks[name], schedule.rounded(0.05 * measured[name].size)
+        )
+        assert np.array_equal(trace.gradient_masks[name].reshape(-1), expected)
 
 
 def test_no_sample_comes_twice_in_an_epoch() -> None:

@@ -25,9 +25,10 @@ class MaskSnapshot:
 class Trace:
     """The course and the final state of a run.
 
-    ``losses`` is the summed loss of every optimizer step, ``micro_losses`` the same by micro-step.
-    ``presented`` has the (task, sample ids) of every step; ``mask_updates`` and ``refreshes`` (step, gradient masks)
-    are copies: these three stay empty without ``Config.record``. ``sample_keep`` is a bool [S] for each task begun.
+    ``losses`` is the summed loss of every optimizer step, ``micro_losses`` the same by micro-step; ``sample_keep`` is a
+    bool [S] for each task begun. The others stay empty without ``Config.record``: ``presented`` has the (task, sample
+    ids) of every step and ``drawn`` the slots of its replay batches; ``mask_updates``, ``refreshes`` (steps done,
+    gradient masks) and ``removals`` (steps done, task, kept samples) are copies.
     """
 
     network: MaskedNetwork
@@ -36,7 +37,9 @@ class Trace:
     micro_losses: list[list[float]] = dataclasses.field(default_factory=list)
     mask_updates: list[MaskSnapshot] = dataclasses.field(default_factory=list)
     refreshes: list[tuple[int, Layers]] = dataclasses.field(default_factory=list)
+    removals: list[tuple[int, int, NDArray[np.bool_]]] = dataclasses.field(default_factory=list)
     presented: list[tuple[int, NDArray[np.int64]]] = dataclasses.field(default_factory=list)
+    drawn: list[list[NDArray[np.int64]]] = dataclasses.field(default_factory=list)
     sample_keep: list[NDArray[np.bool_]] = dataclasses.field(default_factory=list)
     samples_seen: int = 0
 

@@ -86,6 +86,8 @@ class _Learner:
             slots = self.buffer.draw(self.trace.steps, which, self.config.batch_size)
             if len(slots) == 0:
                 return
+            if self.config.record:
+                self.trace.drawn[-1].append(slots)
             yield part(
                 self.prepare(self.buffer.x[slots], which + 1),
                 self.buffer.labels[slots],
@@ -111,6 +113,9 @@ class _Learner:
 
     def step(self, ids: NDArray[np.int64]) -> list[Part]:
         """One optimizer step on the given samples; returns its parts, for the events that follow."""
+        if self.config.record:
+            self.trace.presented.append((self.task, ids))
+            self.trace.drawn.append([])
         parts = [self.current(ids), *self.replayed()]
         if self.task_step % schedule.REFRESH == 0 or self.stale:
             self.refresh(parts)
@@ -125,8 +130,6 @@ class _Learner:
         self.trace.micro_losses.append(losses)
         self.trace.samples_seen += len(ids)
         self.task_step += 1
-        if self.config.record:
-            self.trace.presented.append((self.task, ids))
         return parts
 
     def refresh(self, parts: Sequence[Part]) -> None:
@@ -148,6 +151,8 @@ class _Learner:
             self.update_masks(self.mask_events.pop(0), parts)
         while self.filter_events and self.filter_events[0].fraction <= progress:
             self.samples.remove(self.filter_events.pop(0).total)
+            if self.config.record:
+                self.trace.removals.append((self.trace.steps, self.task, self.samples.keep.copy()))
 
     def update_masks(self, event: MaskEvent, parts: Sequence[Part]) -> None:
         gradients = self.measure(parts) if parts else None
