@@ -29,7 +29,7 @@ def build(layout: Layout = "NCHW", dtype: ir.DataType = FLOAT) -> ir.Model:
     Raises:
         OptionError: the layout has no such name.
     """
-    b = Builder("augment", "Crop each padded image at a random offset, mirror every other one, normalise.")
+    b = Builder("augment", "Crop each padded image at a random offset, mirror half of them, normalise.")
     x = pixels(b, dtype)
     key = b.feed("key", INT64, [3])
     standardise(b, _cropped(b, x, key), layout)
@@ -37,27 +37,29 @@ def build(layout: Layout = "NCHW", dtype: ir.DataType = FLOAT) -> ir.Model:
 
 
 def _cropped(b: Builder, x: ir.Value, key: ir.Value) -> ir.Value:
+    """Take each sample's window out of the padded batch, by one index per pixel."""
     op = b.op
     with b.scope("crop"):
-        samples, height, width = (op.Gather(op.Shape(x), axis) for axis in (0, 2, 3))
+        samples, channels, height, width = (op.Gather(op.Shape(x), axis) for axis in range(4))
         row_offset, column_offset, mirrored = _draws(b, key, samples)
         padded = op.Pad(x, [0, 0, PADDING, PADDING, 0, 0, PADDING, PADDING])
-        rows = op.Add(op.Reshape(op.Range(0, height, 1), [1, -1, 1]), row_offset)
-        straight = op.Reshape(op.Range(0, width, 1), [1, 1, -1])
+        line, lines = op.Add(width, 2 * PADDING), op.Add(height, 2 * PADDING)
+
+        straight = op.Range(0, width, 1)
         reverse = op.Sub(op.Sub(width, 1), straight)
+        rows = op.Add(op.Reshape(op.Range(0, height, 1), [-1, 1]), row_offset)
         columns = op.Add(op.Where(mirrored, reverse, straight), column_offset)
-        source = op.Add(op.Mul(rows, op.Add(width, 2 * PADDING)), columns)
-        source = op.Reshape(source, op.Concat(op.Reshape(samples, [1]), [1, -1], axis=0))
-        lines = op.Reshape(padded, [0, 0, -1])
-        wide = op.Concat(op.Shape(x, start=0, end=2), [1], axis=0)
-        taken = op.GatherElements(lines, op.Expand(source, wide), axis=2)
-        return op.Reshape(taken, op.Shape(x))
+        within = op.Add(op.Mul(rows, line), columns)
+
+        planes = op.Mul(op.Range(0, op.Mul(samples, channels), 1), op.Mul(lines, line))
+        shape = op.Concat(op.Shape(x, start=0, end=2), [1, 1], axis=0)
+        return op.Gather(op.Reshape(padded, [-1]), op.Add(op.Reshape(planes, shape), within))
 
 
 def _draws(b: Builder, key: ir.Value, samples: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:
-    """Row offset and column offset int64, and whether to mirror bool; each [N, 1, 1]."""
+    """Row offset and column offset int64, and whether to mirror bool; each [N, 1, 1, 1]."""
     op = b.op
-    words = stream(b, key, Stream.AUGMENT, op.Range(0, op.Mul(samples, DRAWS), 1))
-    table = op.Reshape(words, [-1, DRAWS, 1])
+    drawn = stream(b, key, Stream.AUGMENT, op.Range(0, op.Mul(samples, DRAWS), 1))
+    table = op.Reshape(drawn, [-1, DRAWS, 1, 1])
     row, column, flip = (op.Slice(table, [i], [i + 1], [1]) for i in range(DRAWS))
     return op.Mod(row, OFFSETS), op.Mod(column, OFFSETS), op.GreaterOrEqual(flip, SIGN_BIT)

@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sparcl_compile.graphs import update_gradient_masks
+from sparcl_compile.graphs.masks import MaskedLayer
+
+from . import harness
+
+LAYERS = (MaskedLayer("conv.weight", (3, 2, 2, 2)), MaskedLayer("fc.weight", (4, 5)))
+RECIPES = {"paper": (0.5, 1.0), "reference-code": (0.5, 0.0)}
+
+Feeds = dict[str, harness.Array]
+
+
+@pytest.fixture(scope="module", params=RECIPES)
+def case(request: pytest.FixtureRequest) -> tuple[float, float, harness.Graph]:
+    alpha, beta = RECIPES[request.param]
+    return alpha, beta, harness.Graph(update_gradient_masks.build(LAYERS, alpha, beta))
+
+
+def tensors(seed: int, ties: bool, density: float) -> Feeds:
+    rng = np.random.default_rng(seed)
+    feeds: Feeds = {}
+    for layer in LAYERS:
+        feeds[f"{layer.name}.mask"] = (rng.random(layer.shape) < density).astype(np.float32)
+        for name in (f"{layer.name}.g1", f"{layer.name}.g2"):
+            values = rng.integers(-1, 2, layer.shape) if ties else rng.normal(size=layer.shape)
+            feeds[name] = values.astype(np.float32)
+    return feeds
+
+
+def test_form(case: tuple[float, float, harness.Graph]) -> None:
+    graph = case[2]
+    graph.check_form()
+    inputs, outputs = graph.signature()
+    assert inputs == {
+        "keep": "int64[2]",
+        **{f"conv.weight.{part}": "float[3,2,2,2]" for part in ("mask", "g1", "g2")},
+        **{f"fc.weight.{part}": "float[4,5]" for part in ("mask", "g1", "g2")},
+    }
+    assert outputs == {
+        "conv.weight.gradient_mask.next": "float[3,2,2,2]",
+        "fc.weight.gradient_mask.next": "float[4,5]",
+    }
+
+
+@given(
+    seed=st.integers(0, 2**20),
+    ties=st.booleans(),
+    density=st.sampled_from([0.0, 0.3, 0.7, 1.0]),
+    keep=st.tuples(st.integers(-1, 30), st.integers(-1, 30)),
+)
+def test_the_largest_of_the_kept(
+    case: tuple[float, float, harness.Graph], seed: int, ties: bool, density: float, keep: tuple[int, int]
+) -> None:
+    alpha, beta, graph = case
+    feeds = tensors(seed, ties, density)
+    found = graph({**feeds, "keep": np.array(keep)})
+    for layer, most in zip(LAYERS, keep, strict=True):
+        g1, g2 = (np.abs(feeds[f"{layer.name}.{g}"]).reshape(-1) for g in ("g1", "g2"))
+        importance = np.float32(alpha) * g1 + np.float32(beta) * g2
+        kept = np.flatnonzero(feeds[f"{layer.name}.mask"])
+        wanted = sorted(kept, key=lambda i: (-importance[i], i))[: max(most, 0)]
+        chosen = found[f"{layer.name}.gradient_mask.next"]
+        assert np.flatnonzero(chosen).tolist() == sorted(wanted)
+        assert set(np.unique(chosen)) <= {0.0, 1.0}
+
+
+def test_gradients_of_zero_still_give_the_count(case: tuple[float, float, harness.Graph]) -> None:
+    feeds = {name: np.zeros_like(value) for name, value in tensors(0, ties=False, density=1.0).items()}
+    feeds |= {f"{layer.name}.mask": np.ones(layer.shape, np.float32) for layer in LAYERS}
+    found = case[2]({**feeds, "keep": np.array([5, 20])})
+    np.testing.assert_array_equal(found["conv.weight.gradient_mask.next"].reshape(-1), np.arange(24) < 5)
+    assert found["fc.weight.gradient_mask.next"].all()
