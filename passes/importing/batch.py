@@ -1,0 +1,194 @@
+"""The batch becomes symbolic, and everything that depends on no input becomes an initializer."""
+
+import math
+
+import numpy as np
+import onnx_ir as ir
+
+from sparcl_compile.passes.importing.edit import Editor, adopt, int_attribute, replace_uses
+from sparcl_compile.passes.importing.worlds import RATIO, Worlds
+
+Carrier = tuple[int, int]
+"""How the batch sits inside a dimension of length outer * batch * inner: (outer, inner)."""
+
+
+class BatchTracer:
+    """Walks a sorted graph once: repairs baked batch sizes, folds constants, writes shapes.
+
+    1. A node whose result is the same in both worlds is replaced by an initializer under its output's name. That folds
+       Constant, ConstantOfShape, Identity of a weight (so every reader has its own copy) and reshaped weights.
+    2. A Reshape whose target holds the batch, as a number or computed from Shape, gets a constant target with -1 there.
+    3. A Concat of batched values with an unbatched one (a class token) expands that one to the batch.
+    4. An Expand of a batched value gets 1 in the place of the batch.
+    """
+
+    def __init__(self, graph: ir.Graph, batch: int) -> None:
+        """Trace ``graph``, exported at this batch size."""
+        self.graph = graph
+        self.worlds = Worlds.of(graph, batch)
+        self.batch = batch
+        self.carriers: dict[ir.Value, Carrier] = {value: (1, 1) for value in graph.inputs}
+        self.changed = False
+
+    def trace(self) -> Worlds:
+        """Do it; raises ModelError when a node fits no other batch size."""
+        for node in list(self.graph):
+            self._repair(node)
+            self.worlds.visit(node)
+            self._carry(node)
+            self._fold(node)
+        return self.worlds
+
+    def _repair(self, node: ir.Node) -> None:
+        repair = {"Reshape": self._repair_reshape, "Concat": self._repair_concat, "Expand": self._repair_expand}
+        if node.op_type in repair:
+            repair[node.op_type](node)
+
+    def _carry(self, node: ir.Node) -> None:
+        """Let outputs inherit how the batch sits in a dimension of unchanged length."""
+        for output in node.outputs:
+            axes = self.worlds.batch_axes(output)
+            if len(axes) != 1 or output in self.carriers:
+                continue
+            self.carriers[output] = self._inherited(node, output, axes[0])
+
+    def _inherited(self, node: ir.Node, output: ir.Value, axis: int) -> Carrier:
+        length = self._small(output)[axis]
+        for value in node.inputs:
+            axes = self.worlds.batch_axes(value)
+            if value not in self.carriers or len(axes) != 1:
+                continue
+            before = self._small(value)
+            if before[axes[0]] == length:
+                return self.carriers[value]
+            place = batch_place(before, axes[0], self.carriers[value], self._small(output), self.batch)
+            if node.op_type == "Flatten" and place is not None:
+                return place[1]
+        return (1, max(1, length // self.batch))
+
+    def _small(self, value: ir.Value | None) -> tuple[int, ...]:
+        return self.worlds.small.shape(value) or ()
+
+    def _fold(self, node: ir.Node) -> None:
+        arrays = [self.worlds.constant(output) for output in node.outputs if output.name]
+        if not arrays or any(array is None for array in arrays):
+            return
+        self.changed = True
+        for output, array in zip([o for o in node.outputs if o.name], arrays, strict=True):
+            self._become_initializer(output, np.asarray(array))
+        self.graph.remove(node, safe=True)
+
+    def _become_initializer(self, output: ir.Value, array: np.ndarray) -> None:
+        name = str(output.name)
+        output.name = f"{name}.folded"
+        value = adopt(self.graph, ir.Value(), name, array)
+        replace_uses(self.graph, output, value)
+
+    def _repair_reshape(self, node: ir.Node) -> None:
+        source, target = node.inputs[0], node.inputs[1]
+        axes = self.worlds.batch_axes(source)
+        wanted = self.worlds.small.data(target)
+        if len(axes) != 1 or wanted is None or source is None:
+            return
+        shape = resolved(self._small(source), wanted, allows_zero(node))
+        place = batch_place(self._small(source), axes[0], self.carriers[source], shape, self.batch)
+        if place is None:
+            return
+        axis, carrier = place
+        self.carriers[node.outputs[0]] = carrier
+        new = [-1 if i == axis else length for i, length in enumerate(shape)]
+        constant_target = self.worlds.constant(target)
+        if constant_target is not None and self._already(source, axis, shape, constant_target, node):
+            return
+        node.replace_input_with(1, Editor(self.graph, node).ints("shape", new))
+        node.attributes.pop("allowzero", None)
+        self.changed = True
+
+    def _already(self, source: ir.Value, axis: int, shape: tuple[int, ...], target: np.ndarray, node: ir.Node) -> bool:
+        """Whether a constant target does the right thing at the larger batch as it stands."""
+        larger = self.worlds.large.shape(source) or ()
+        right = tuple(length * RATIO if i == axis else length for i, length in enumerate(shape))
+        return resolved(larger, target, allows_zero(node)) == right
+
+    def _repair_concat(self, node: ir.Node) -> None:
+        batched = [value for value in node.inputs if len(self.worlds.batch_axes(value)) == 1]
+        if not batched:
+            return
+        like = batched[0]
+        (axis,) = self.worlds.batch_axes(like)
+        rank = len(self._small(like))
+        if node.attributes["axis"].as_int() % rank == axis:
+            return
+        for index, value in enumerate(node.inputs):
+            if value is not None and self._small(value) and not self.worlds.batch_axes(value):
+                node.replace_input_with(index, self._expanded(node, value, like, axis))
+
+    def _expanded(self, node: ir.Node, value: ir.Value, like: ir.Value | None, axis: int) -> ir.Value:
+        """``value``, equal for all rows, repeated along the batch axis of ``like``."""
+        editor = Editor(self.graph, node)
+        data = self.worlds.constant(value)
+        if data is not None and self.batch > 1:
+            value = editor.const("row", np.take(data, [0], axis=axis), data.dtype.type)
+        shape = self._small(value)
+        length = editor.op("Shape", like, start=axis, end=axis + 1)
+        parts = [editor.ints("before", shape[:axis]), length, editor.ints("after", shape[axis + 1 :])]
+        target = editor.op("Concat", *parts, axis=0)
+        out = editor.op("Expand", value, target)
+        for made in (length, target, out):
+            producer = made.producer()
+            if producer is not None:
+                self.worlds.visit(producer)
+        self.changed = True
+        return out
+
+    def _repair_expand(self, node: ir.Node) -> None:
+        axes = self.worlds.batch_axes(node.inputs[0])
+        target = self.worlds.constant(node.inputs[1])
+        if len(axes) != 1 or target is None:
+            return
+        axis = axes[0] + len(target) - len(self._small(node.inputs[0]))
+        if axis < 0 or target[axis] == 1:
+            return
+        node.replace_input_with(1, Editor(self.graph, node).ints("shape", [*target[:axis], 1, *target[axis + 1 :]]))
+        self.changed = True
+
+
+def allows_zero(node: ir.Node) -> bool:
+    """Whether a Reshape takes 0 for a length rather than for "as before"."""
+    return int_attribute(node, "allowzero", 0) == 1
+
+
+def resolved(shape: tuple[int, ...], target: np.ndarray, allow_zero: bool) -> tuple[int, ...]:
+    """The shape that a Reshape of ``shape`` to ``target`` has."""
+    lengths = [
+        shape[i] if length == 0 and not allow_zero and i < len(shape) else int(length)
+        for i, length in enumerate(target)
+    ]
+    rest = math.prod(length for length in lengths if length != -1)
+    free = math.prod(shape) // rest if rest else 0
+    return tuple(free if length == -1 else length for length in lengths)
+
+
+def batch_place(
+    before: tuple[int, ...], axis: int, carrier: Carrier, after: tuple[int, ...], batch: int
+) -> tuple[int, Carrier] | None:
+    """Where the batch is after a Reshape, and how it sits there; None when it cannot be told.
+
+    A Reshape keeps the row-major order, so the distance between two rows of the batch stays: the batch's new axis is
+    one whose stride divides that distance. With a batch of 1 several can: the last axis, which holds features, comes
+    last; then an axis that begins with the batch (batch * heads) goes before one that ends with it; the nearest wins.
+    """
+    distance = carrier[1] * math.prod(before[axis + 1 :])
+    found = []
+    for place, length in enumerate(after):
+        stride = math.prod(after[place + 1 :])
+        inner = distance // stride if stride else 0
+        if inner == 0 or distance % stride or length % (inner * batch):
+            continue
+        outer = length // (inner * batch)
+        last = place == len(after) - 1 > 0
+        found.append(((last, outer, inner, abs(place - axis)), place, (outer, inner)))
+    if not found:
+        return None
+    _, place, new = min(found)
+    return place, new

@@ -1,0 +1,104 @@
+"""Refusals that need no arithmetic: what kind of model can be imported at all."""
+
+from collections.abc import Iterator
+
+import onnx
+import onnx_ir as ir
+
+from sparcl_compile.errors import ModelError, UnsupportedOpsError
+
+OLDEST_OPSET, NEWEST_OPSET = 7, 21
+QUANTISED = ("QLinear", "Quantize", "DequantizeLinear", "DynamicQuantize", "ConvInteger", "MatMulInteger")
+RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
+CONTROL_FLOW = {"If", "Loop", "Scan", "SequenceMap"}
+STANDARD = ("", "ai.onnx")
+
+
+def check_opset(model: ir.Model) -> None:
+    """Refuse models of foreign operator sets and of opsets outside 7 to 21; raises ModelError."""
+    foreign = sorted({node.domain for node in model.graph if node.domain not in STANDARD})
+    if foreign:
+        culprits = [f"{node.op_type} ({node.name})" for node in model.graph if node.domain not in STANDARD]
+        raise ModelError(
+            f"operators of the custom domain {', '.join(foreign)}: {', '.join(culprits)}; export with standard ONNX "
+            "operators only (and without a runtime's graph optimisation)"
+        )
+    version = opset_of(model)
+    if not OLDEST_OPSET <= version <= NEWEST_OPSET:
+        raise ModelError(
+            f"opset {version} is outside {OLDEST_OPSET} to {NEWEST_OPSET}: export again with opset_version=18"
+        )
+
+
+def opset_of(model: ir.Model) -> int:
+    """The version of the standard operator set that the model imports."""
+    imports = model.opset_imports
+    version = imports.get("", imports.get("ai.onnx"))
+    if version is None:
+        raise ModelError("the model imports no version of the standard operator set: export it again")
+    return version
+
+
+def check_kinds(model: ir.Model) -> None:
+    """Refuse operators that no later step could handle, all in one message; raises UnsupportedOpsError."""
+    problems = [f"{node.op_type} ({node.name}): {reason}" for node in model.graph if (reason := refusal(node))]
+    if problems:
+        raise UnsupportedOpsError(f"cannot import {len(problems)} operator(s): {'; '.join(problems)}")
+
+
+def refusal(node: ir.Node) -> str | None:
+    """Why this operator cannot be imported, or None."""
+    if node.op_type in CONTROL_FLOW:
+        return "control flow; export with fixed control flow (tracing)"
+    if node.op_type.startswith(QUANTISED):
+        return "quantised arithmetic; use the float32 model"
+    if node.op_type in RANDOM:
+        return "a platform's random generator"
+    if node.op_type.startswith(("Sequence", "Optional", "Split" + "ToSequence", "ConcatFromSequence")):
+        return "sequence or optional values"
+    if node.op_type.startswith("String") or node.op_type == "TfIdfVectorizer":
+        return "strings"
+    return None if known(node.op_type) else "not an operator of ONNX"
+
+
+def known(op_type: str) -> bool:
+    """Whether the standard operator set defines this operator."""
+    return onnx.defs.has(op_type, max_inclusive_version=NEWEST_OPSET)
+
+
+def single_input(model: ir.Model) -> ir.Value:
+    """The one float32 input with a batch axis and otherwise fixed sizes; raises ModelError."""
+    graph = model.graph
+    inputs = list(graph.inputs)
+    if len(inputs) != 1:
+        names = ", ".join(str(value.name) for value in inputs) or "none"
+        raise ModelError(f"a classifier has one input; this model's inputs: {names}")
+    value = inputs[0]
+    if value.dtype is not ir.DataType.FLOAT:
+        kind = value.dtype.name.lower() if value.dtype is not None else "not a tensor"
+        raise ModelError(f"input {value.name} is {kind}: export the model with a float32 input")
+    if value.shape is None or len(value.shape) < 2:
+        raise ModelError(f"input {value.name} has shape {value.shape}: a batch axis and at least one more are needed")
+    free = [str(d) for d in list(value.shape)[1:] if not isinstance(d, int)]
+    if free:
+        raise ModelError(
+            f"input {value.name} has free dimensions ({', '.join(free)}) besides the batch: export with a fixed size"
+        )
+    return value
+
+
+def check_float32(model: ir.Model) -> None:
+    """Refuse weights in another float type than float32, by name; raises ModelError."""
+    wrong = [f"{value.name} ({value.dtype.name.lower()})" for value in odd_floats(model) if value.dtype is not None]
+    if wrong:
+        raise ModelError(
+            f"only float32 weights can be trained; found {', '.join(wrong[:5])}"
+            f"{' and more' if len(wrong) > 5 else ''}: export the model in float32"
+        )
+
+
+def odd_floats(model: ir.Model) -> Iterator[ir.Value]:
+    """Initializers that hold floats of another width, or four-bit and eight-bit floats."""
+    for value in model.graph.initializers.values():
+        if value.dtype is not None and value.dtype.is_floating_point() and value.dtype is not ir.DataType.FLOAT:
+            yield value

@@ -1,0 +1,65 @@
+"""Which operators ONNX Runtime 1.19.2's gradient builder differentiates correctly.
+
+Each was differentiated with a symbolic batch and compared with numeric gradients, which
+tests/passes/test_importing_gradients.py repeats. Known traps, which rewrites.py removes before this table is asked: wrong
+values for an ``auto_pad`` other than NOTSET, for a Split with an unread output and for a Where that broadcasts a
+differentiated branch; failures for AveragePool with a symbolic batch, LayerNormalization without its three outputs or
+bias, a negative Slice step, a Pad that is not constant, and a vector as a MatMul operand.
+"""
+
+import onnx_ir as ir
+
+from sparcl_compile.errors import UnsupportedOpsError
+from sparcl_compile.passes.base import Role, role_of
+
+DIFFERENTIABLE = frozenset(
+    """
+    Abs Add BatchNormalization Cast Clip Concat Conv Cos Div Erf Exp Expand Flatten Gather GatherElements GatherND Gemm
+    GlobalAveragePool Identity LayerNormalization LeakyRelu Log LogSoftmax MatMul Max MaxPool Min Mul Neg Pad Pow
+    Reciprocal ReduceL2 ReduceLogSumExp ReduceMean ReduceSum Relu Reshape Sigmoid Sin Slice Softmax Split Sqrt Squeeze
+    Sub Tanh Tile TopK Transpose Trilu Unsqueeze Where
+    """.split()  # noqa: SIM905 - sixty quoted names would be harder to read
+)
+STOPS = frozenset(
+    """
+    And ArgMax ArgMin Equal Greater GreaterOrEqual IsInf IsNaN Less LessOrEqual NonZero Not Or Shape Size
+    """.split()  # noqa: SIM905 - as above
+)
+"""Operators whose results carry no gradient by definition: what they compute is no function to train through."""
+
+
+def training_path(graph: ir.Graph) -> list[ir.Node]:
+    """The nodes between a parameter and the logits, in graph order."""
+    below: set[ir.Value] = {v for v in graph.initializers.values() if role_of(v) is Role.PARAMETER}
+    forward = []
+    for node in graph:
+        if node.op_type not in STOPS and any(value in below for value in node.inputs):
+            below.update(node.outputs)
+            forward.append(node)
+    needed: set[ir.Value | None] = {graph.outputs[0]}
+    path = []
+    for node in reversed(forward):
+        if any(value in needed for value in node.outputs):
+            needed.update(node.inputs)
+            path.append(node)
+    return path[::-1]
+
+
+def check_differentiable(graph: ir.Graph) -> None:
+    """Raise UnsupportedOpsError naming every node on the training path that has no gradient."""
+    problems = [f"{node.op_type} ({node.name})" for node in training_path(graph) if not is_differentiable(node)]
+    if problems:
+        raise UnsupportedOpsError(
+            f"{len(problems)} operator(s) between the weights and the logits cannot be trained: {', '.join(problems)}; "
+            "replace them in the model before exporting it"
+        )
+
+
+def is_differentiable(node: ir.Node) -> bool:
+    """Whether the gradient builder handles this node as it stands."""
+    if node.op_type == "Pad":
+        return "mode" not in node.attributes or node.attributes["mode"].as_string() == "constant"
+    if node.op_type == "Pow":
+        exponent = node.inputs[1]
+        return exponent is not None and exponent.is_initializer() and role_of(exponent) is None
+    return node.op_type in DIFFERENTIABLE

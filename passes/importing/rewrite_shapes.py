@@ -1,0 +1,191 @@
+"""Data movement said in Reshape, Transpose, Slice, Gather and MatMul."""
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx_ir as ir
+
+from sparcl_compile.passes.base import Role, role_of
+from sparcl_compile.passes.importing.edit import Editor, array_of, int_attribute, string_attribute
+from sparcl_compile.passes.importing.worlds import evaluate
+
+
+def lengths_of(value: ir.Value | None) -> list[int] | None:
+    """The lengths of all axes but the batch, None unless known."""
+    if value is None or value.shape is None:
+        return None
+    rest = list(value.shape)[1:]
+    return [int(n) for n in rest] if all(isinstance(n, int) for n in rest) else None  # type: ignore[arg-type]
+
+
+def depth_to_space(e: Editor, node: ir.Node) -> ir.Value | None:
+    """DepthToSpace in both modes."""
+    lengths = lengths_of(node.inputs[0])
+    if lengths is None:
+        return None
+    channels, height, width = lengths
+    block = int_attribute(node, "blocksize", 1)
+    deep = channels // block**2
+    crd = string_attribute(node, "mode", "DCR") == "CRD"
+    split = [-1, deep, block, block, height, width] if crd else [-1, block, block, deep, height, width]
+    perm = [0, 1, 4, 2, 5, 3] if crd else [0, 3, 4, 1, 5, 2]
+    parts = e.op("Transpose", e.op("Reshape", node.inputs[0], e.ints("split", split)), perm=perm)
+    return e.op("Reshape", parts, e.ints("join", [-1, deep, height * block, width * block]))
+
+
+def space_to_depth(e: Editor, node: ir.Node) -> ir.Value | None:
+    """SpaceToDepth."""
+    lengths = lengths_of(node.inputs[0])
+    if lengths is None:
+        return None
+    channels, height, width = lengths
+    block = int_attribute(node, "blocksize", 1)
+    split = [-1, channels, height // block, block, width // block, block]
+    parts = e.op("Transpose", e.op("Reshape", node.inputs[0], e.ints("split", split)), perm=[0, 3, 5, 1, 2, 4])
+    return e.op("Reshape", parts, e.ints("join", [-1, channels * block**2, height // block, width // block]))
+
+
+def split(e: Editor, node: ir.Node) -> ir.Value | None:
+    """Split with an output that nobody reads as Slices: the gradient builder forgets the unread part."""
+    if all(is_read(value) for value in node.outputs):
+        return None
+    axis = int_attribute(node, "axis", 0)
+    start, last = 0, None
+    for value in node.outputs:
+        if value.shape is None or not isinstance(value.shape[axis], int):
+            return None
+    for value in list(node.outputs):
+        length = int(value.shape[axis])  # type: ignore[index, arg-type]
+        if is_read(value):
+            bounds = (e.ints("start", [start]), e.ints("end", [start + length]), e.ints("axis", [axis]))
+            part = e.op("Slice", node.inputs[0], *bounds)
+            part.shape, part.type = value.shape, value.type
+            value.replace_all_uses_with(part, replace_graph_outputs=True)
+            last = part
+        start += length
+    return last
+
+
+def is_read(value: ir.Value) -> bool:
+    """Whether anything reads the value."""
+    return bool(list(value.uses())) or value.is_graph_output()
+
+
+def slice_backwards(e: Editor, node: ir.Node) -> ir.Value | None:
+    """Slice with a negative step as a Gather of the same indices, axis by axis."""
+    bounds = [array_of(value) for value in node.inputs[1:]]
+    lengths = lengths_of(node.inputs[0])
+    if len(bounds) < 4 or lengths is None or any(b is None for b in bounds) or np.all(bounds[3] > 0):  # type: ignore[operator]
+        return None
+    value: ir.Value | None = node.inputs[0]
+    for start, end, axis, step in np.stack(bounds, axis=1):  # type: ignore[arg-type]
+        place = int(axis) % (len(lengths) + 1)
+        if place == 0:
+            return None
+        length = lengths[place - 1]
+        indices = np.arange(length)[slice(int(start), int(end) if end >= -length else None, int(step))]
+        value = e.op("Gather", value, e.ints("indices", list(indices)), axis=place)
+    return value
+
+
+PAD_MODES = {"reflect": "reflect", "edge": "edge", "wrap": "wrap"}
+
+
+def pad(e: Editor, node: ir.Node) -> ir.Value | None:
+    """Pad by reflection or repetition as a Gather of the padded indices, axis by axis."""
+    mode, pads, lengths = (
+        string_attribute(node, "mode", "constant"),
+        array_of(node.inputs[1]),
+        lengths_of(node.inputs[0]),
+    )
+    if mode not in PAD_MODES or pads is None or lengths is None or len(node.inputs) > 3:
+        return None
+    before, after = np.split(pads, 2)
+    value: ir.Value | None = node.inputs[0]
+    if before[0] or after[0] or min(pads) < 0:
+        return None
+    for axis, length in enumerate(lengths, start=1):
+        if before[axis] or after[axis]:
+            indices = np.pad(np.arange(length), (int(before[axis]), int(after[axis])), mode=PAD_MODES[mode])  # type: ignore[call-overload]
+            value = e.op("Gather", value, e.ints("indices", list(indices)), axis=axis)
+    return value
+
+
+def resize(e: Editor, node: ir.Node) -> ir.Value | None:
+    """Resize as a product with a constant interpolation matrix along each spatial axis.
+
+    The matrix is what Resize itself makes of the identity, so every mode and coordinate rule comes out right.
+    """
+    before, after = lengths_of(node.inputs[0]), lengths_of(node.outputs[0])
+    if before is None or after is None or before[0] != after[0] or len(before) != len(after):
+        return None
+    extra = [array_of(value) for value in node.inputs[1:] if value is not None]
+    if any(array is None for array in extra) or "axes" in node.attributes:
+        return None
+    value: ir.Value | None = node.inputs[0]
+    for axis in range(1, len(before)):
+        if before[axis] != after[axis]:
+            value = along_axis(e, value, axis + 1, len(before) + 1, interpolation(node, axis + 1, before, after))
+    return value
+
+
+def interpolation(node: ir.Node, axis: int, before: list[int], after: list[int]) -> np.ndarray:
+    """The matrix [after, before] of a Resize along one axis."""
+    length, rank = before[axis - 1], len(before) + 1
+    identity = np.eye(length, dtype=np.float32).reshape([length, *[1] * (axis - 1), length, *[1] * (rank - axis - 1)])
+    names = [str(value.name) if value is not None else "" for value in node.inputs]
+    feeds: dict[str, np.ndarray | None] = {names[0]: identity}
+    for value, name in zip(node.inputs[1:], names[1:], strict=True):
+        array = array_of(value)
+        if array is None:
+            continue
+        keep = np.ones_like(array) if array.size == rank else array
+        if array.size == rank:
+            keep[axis] = array[axis]
+            keep[0] = length if array.dtype == np.int64 else 1
+        feeds[name] = keep
+    return np.asarray(evaluate(node, feeds)[0]).reshape(length, after[axis - 1]).T
+
+
+def along_axis(e: Editor, x: ir.Value | None, axis: int, rank: int, matrix: np.ndarray) -> ir.Value:
+    """The matrix times x along one axis."""
+    if axis == rank - 1:
+        return e.op("MatMul", x, e.const("resize", matrix.T))
+    if axis == rank - 2:
+        return e.op("MatMul", e.const("resize", matrix), x)
+    perm = [i for i in range(rank) if i != axis] + [axis]
+    moved = e.op("MatMul", e.op("Transpose", x, perm=perm), e.const("resize", matrix.T))
+    return e.op("Transpose", moved, perm=list(np.argsort(perm)))
+
+
+def where(e: Editor, node: ir.Node) -> ir.Value | None:
+    """Where as sum of masked branches when a branch that broadcasts needs a gradient."""
+    condition, *branches = node.inputs
+    trained = [b for b in branches if b is not None and (not b.is_initializer() or role_of(b) is Role.PARAMETER)]
+    out = node.outputs[0].shape
+    if node.outputs[0].dtype is not ir.DataType.FLOAT or out is None or all(b.shape == out for b in trained):
+        return None
+    chosen = e.op("Cast", condition, to=ir.DataType.FLOAT)
+    other = e.op("Sub", e.const("one", 1.0), chosen)
+    return e.op("Add", e.op("Mul", chosen, branches[0]), e.op("Mul", other, branches[1]))
+
+
+def matmul(e: Editor, node: ir.Node) -> ir.Value | None:
+    """MatMul with a vector on the right: the vector becomes a matrix of one column."""
+    right = node.inputs[1]
+    if right is None or right.shape is None or len(right.shape) != 1:
+        return None
+    product = e.op("MatMul", node.inputs[0], e.op("Unsqueeze", right, e.ints("column", [1])))
+    return e.op("Squeeze", product, e.ints("last", [-1]))
+
+
+REWRITES: dict[str, Callable[[Editor, ir.Node], ir.Value | None]] = {
+    "DepthToSpace": depth_to_space,
+    "SpaceToDepth": space_to_depth,
+    "Split": split,
+    "Slice": slice_backwards,
+    "Pad": pad,
+    "Resize": resize,
+    "Where": where,
+    "MatMul": matmul,
+}

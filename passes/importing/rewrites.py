@@ -1,0 +1,157 @@
+"""Operators without a (right) gradient, said in operators that have one: the table and the activations.
+
+The activations are written so that nothing overflows: an overflow in a branch that is not chosen would still give a
+gradient of NaN.
+"""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import onnx_ir as ir
+
+from sparcl_compile.passes.importing import rewrite_norms, rewrite_pools, rewrite_shapes
+from sparcl_compile.passes.importing.edit import Editor, float_attribute, string_attribute
+
+Rewrite = Callable[[Editor, ir.Node], ir.Value | None]
+"""Builds the replacement of a node's first output before the node; None leaves the node alone."""
+
+
+def negative_part(e: Editor, x: ir.Value | None) -> ir.Value:
+    """min(x, 0)."""
+    return e.op("Neg", e.op("Relu", e.op("Neg", x)))
+
+
+def exponential_unit(e: Editor, x: ir.Value | None, alpha: float, inner: float, scale: float) -> ir.Value:
+    """Scale * (max(x, 0) + alpha * (exp(min(x, 0) / inner) - 1))."""
+    low = negative_part(e, x)
+    scaled = low if inner == 1.0 else e.op("Div", low, e.const("inner", inner))
+    tail = e.op("Mul", e.op("Sub", e.op("Exp", scaled), e.const("one", 1.0)), e.const("alpha", alpha))
+    unit = e.op("Add", e.op("Relu", x), tail)
+    return unit if scale == 1.0 else e.op("Mul", unit, e.const("scale", scale))
+
+
+def elu(e: Editor, node: ir.Node) -> ir.Value:
+    """Elu."""
+    return exponential_unit(e, node.inputs[0], float_attribute(node, "alpha", 1.0), 1.0, 1.0)
+
+
+def celu(e: Editor, node: ir.Node) -> ir.Value:
+    """Celu."""
+    alpha = float_attribute(node, "alpha", 1.0)
+    return exponential_unit(e, node.inputs[0], alpha, alpha, 1.0)
+
+
+def selu(e: Editor, node: ir.Node) -> ir.Value:
+    """Selu, with the constants of its definition."""
+    alpha = float_attribute(node, "alpha", 1.6732632)
+    return exponential_unit(e, node.inputs[0], alpha, 1.0, float_attribute(node, "gamma", 1.0507010))
+
+
+def softplus_of(e: Editor, x: ir.Value | None) -> ir.Value:
+    """max(x, 0) + log(1 + exp(-|x|))."""
+    decay = e.op("Exp", e.op("Neg", e.op("Abs", x)))
+    return e.op("Add", e.op("Relu", x), e.op("Log", e.op("Add", decay, e.const("one", 1.0))))
+
+
+def softplus(e: Editor, node: ir.Node) -> ir.Value:
+    """Softplus."""
+    return softplus_of(e, node.inputs[0])
+
+
+def mish(e: Editor, node: ir.Node) -> ir.Value:
+    """Mish: x * tanh(softplus(x))."""
+    return e.op("Mul", node.inputs[0], e.op("Tanh", softplus_of(e, node.inputs[0])))
+
+
+def softsign(e: Editor, node: ir.Node) -> ir.Value:
+    """Softsign: x / (1 + |x|)."""
+    return e.op("Div", node.inputs[0], e.op("Add", e.op("Abs", node.inputs[0]), e.const("one", 1.0)))
+
+
+def hard_sigmoid_of(e: Editor, x: ir.Value | None, alpha: float, beta: float) -> ir.Value:
+    """clip(alpha * x + beta, 0, 1)."""
+    line = e.op("Add", e.op("Mul", x, e.const("alpha", alpha)), e.const("beta", beta))
+    return e.op("Clip", line, e.const("low", 0.0), e.const("high", 1.0))
+
+
+def hard_sigmoid(e: Editor, node: ir.Node) -> ir.Value:
+    """HardSigmoid."""
+    return hard_sigmoid_of(e, node.inputs[0], float_attribute(node, "alpha", 0.2), float_attribute(node, "beta", 0.5))
+
+
+def hard_swish(e: Editor, node: ir.Node) -> ir.Value:
+    """HardSwish: x * clip(x / 6 + 1/2, 0, 1)."""
+    return e.op("Mul", node.inputs[0], hard_sigmoid_of(e, node.inputs[0], 1.0 / 6.0, 0.5))
+
+
+def prelu(e: Editor, node: ir.Node) -> ir.Value:
+    """PRelu: max(x, 0) + slope * min(x, 0); the slope keeps its place as a parameter."""
+    low = e.op("Mul", negative_part(e, node.inputs[0]), node.inputs[1])
+    return e.op("Add", e.op("Relu", node.inputs[0]), low)
+
+
+def thresholded_relu(e: Editor, node: ir.Node) -> ir.Value:
+    """ThresholdedRelu: x where x > alpha, else 0."""
+    above = e.op("Greater", node.inputs[0], e.const("alpha", float_attribute(node, "alpha", 1.0)))
+    return e.op("Mul", node.inputs[0], e.op("Cast", above, to=ir.DataType.FLOAT))
+
+
+def gelu(e: Editor, node: ir.Node) -> ir.Value:
+    """Gelu, exact or by tanh."""
+    x, one = node.inputs[0], e.const("one", 1.0)
+    if string_attribute(node, "approximate", "none") == "tanh":
+        cube = e.op("Mul", e.op("Pow", x, e.const("three", 3.0)), e.const("cubic", 0.044715))
+        inner = e.op("Tanh", e.op("Mul", e.op("Add", x, cube), e.const("scale", np.sqrt(2.0 / np.pi))))
+    else:
+        inner = e.op("Erf", e.op("Mul", x, e.const("scale", np.sqrt(0.5))))
+    return e.op("Mul", e.op("Mul", x, e.const("half", 0.5)), e.op("Add", inner, one))
+
+
+def add_up(e: Editor, node: ir.Node) -> ir.Value:
+    """Sum as a chain of Add."""
+    total = node.inputs[0]
+    for value in node.inputs[1:]:
+        total = e.op("Add", total, value)
+    return e.op("Identity", total) if len(node.inputs) == 1 else total  # type: ignore[return-value]
+
+
+def mean(e: Editor, node: ir.Node) -> ir.Value:
+    """Mean of several inputs."""
+    return e.op("Mul", add_up(e, node), e.const("share", 1.0 / len(node.inputs)))
+
+
+REWRITES: dict[str, Rewrite] = {
+    "Elu": elu,
+    "Celu": celu,
+    "Selu": selu,
+    "Softplus": softplus,
+    "Mish": mish,
+    "Softsign": softsign,
+    "HardSigmoid": hard_sigmoid,
+    "HardSwish": hard_swish,
+    "PRelu": prelu,
+    "ThresholdedRelu": thresholded_relu,
+    "Gelu": gelu,
+    "Sum": add_up,
+    "Mean": mean,
+    **rewrite_norms.REWRITES,
+    **rewrite_pools.REWRITES,
+    **rewrite_shapes.REWRITES,
+}
+
+NEWER_THAN_18 = ("Gelu", "GroupNormalization")
+"""Operators that opset 18 lacks or defines otherwise: rewritten before the opset is changed."""
+
+
+def rewrite(graph: ir.Graph, nodes: Iterable[ir.Node]) -> bool:
+    """Apply the table to these nodes; returns whether any was replaced."""
+    changed = False
+    for node in nodes:
+        if node.op_type not in REWRITES:
+            continue
+        editor = Editor(graph, node)
+        replacement = REWRITES[node.op_type](editor, node)
+        if replacement is not None:
+            editor.finish(replacement)
+            changed = True
+    return changed

@@ -1,0 +1,102 @@
+"""Which initializers are parameters, running statistics or constants: a table by operator and input."""
+
+import numpy as np
+import onnx_ir as ir
+
+from sparcl_compile.passes.base import Role, set_role
+from sparcl_compile.passes.importing.edit import array_of, constant, is_float_constant
+
+EVERY = (0, 1, 2, 3, 4, 5, 6, 7)
+PARAMETER_SLOTS: dict[str, tuple[int, ...]] = {
+    "Conv": (1, 2),
+    "ConvTranspose": (1, 2),
+    "Gemm": (0, 1, 2),
+    "MatMul": (0, 1),
+    "Einsum": (0, 1),
+    "BatchNormalization": (1, 2),
+    "LayerNormalization": (1, 2),
+    "InstanceNormalization": (1, 2),
+    "GroupNormalization": (1, 2),
+    "PRelu": (1,),
+    "Gather": (0,),
+    "Expand": (0,),
+    "Tile": (0,),
+    "Concat": EVERY,
+    "Add": (0, 1),
+    "Sub": (0, 1),
+    "Mul": (0, 1),
+    "Div": (0, 1),
+    "Sum": EVERY,
+}
+STATISTIC_SLOTS = {"BatchNormalization": (3, 4)}
+ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Sum"}
+"""Operators that also serve preprocessing, attention scales and masks: a scalar there is a constant."""
+NOT_SCALAR = {*ELEMENTWISE, "Concat", "Expand", "Tile", "Gather"}
+SHAPES_ONLY = {"Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast", "Identity", "Slice", "Pad", "Resize"}
+MASK_VALUE = -100.0
+"""Additive attention masks hold 0 and this or less."""
+
+
+def assign_roles(graph: ir.Graph) -> None:
+    """Mark parameters and running statistics; every reader of a shared vector gets its own copy first."""
+    raw = raw_values(graph)
+    for node in graph:
+        for slot in STATISTIC_SLOTS.get(node.op_type, ()):
+            set_role(own_copy(graph, node, slot), Role.RUNNING_STAT)
+        for slot in PARAMETER_SLOTS.get(node.op_type, ()):
+            if slot < len(node.inputs) and is_parameter(node, slot, raw):
+                set_role(own_copy(graph, node, slot), Role.PARAMETER)
+
+
+def raw_values(graph: ir.Graph) -> set[ir.Value | None]:
+    """The input and what is made of it by moving and by elementwise arithmetic with constants."""
+    raw: set[ir.Value | None] = set(graph.inputs)
+    for node in graph:
+        plain = node.op_type in ELEMENTWISE or node.op_type in SHAPES_ONLY
+        if plain and all(v is None or v in raw or v.is_initializer() for v in node.inputs):
+            raw.update(node.outputs)
+    return raw
+
+
+def is_parameter(node: ir.Node, slot: int, raw: set[ir.Value | None]) -> bool:
+    """Whether the initializer at this input is something to train."""
+    value = node.inputs[slot]
+    if value is None or not is_float_constant(value):
+        return False
+    data = array_of(value)
+    if data is None or (node.op_type in NOT_SCALAR and data.size == 1):
+        return False
+    if node.op_type in ELEMENTWISE and (any(v in raw for v in node.inputs) or is_mask(data)):
+        return False
+    return not (node.op_type == "InstanceNormalization" and is_half_group_norm(node))
+
+
+def is_mask(data: np.ndarray) -> bool:
+    """Whether a constant is an additive attention mask: zeros and very negative numbers."""
+    return bool(np.all((data == 0) | (data <= MASK_VALUE)) and np.any(data <= MASK_VALUE))
+
+
+def is_half_group_norm(node: ir.Node) -> bool:
+    """Whether an InstanceNormalization with neutral constants is the inner half of an exported GroupNorm."""
+    source = node.inputs[0]
+    producer = None if source is None else source.producer()
+    followers = [usage.node.op_type for usage in node.outputs[0].uses()]
+    scale, bias = array_of(node.inputs[1]), array_of(node.inputs[2])
+    neutral = scale is not None and bias is not None and bool(np.all(scale == 1) and np.all(bias == 0))
+    return neutral and producer is not None and producer.op_type == "Reshape" and followers == ["Reshape"]
+
+
+def own_copy(graph: ir.Graph, node: ir.Node, slot: int) -> ir.Value:
+    """The initializer at this input, copied when something else reads it too.
+
+    Exporters merge weights that happen to be equal: zero biases, unit scales, whole layers of a freshly copied encoder.
+    Nobody means them to be trained as one.
+    """
+    value = node.inputs[slot]
+    if value is None or value.const_value is None:
+        raise ValueError(f"input {slot} of node {node.name} is no initializer")
+    if len(list(value.uses())) < 2:
+        return value
+    copy = constant(graph, f"{value.name}.{node.name}", value.const_value.numpy())
+    node.replace_input_with(slot, copy)
+    return copy

@@ -1,0 +1,107 @@
+"""Training form: BatchNormalization with running statistics that advance, fresh parameters, Dropout removed."""
+
+import numpy as np
+import onnx_ir as ir
+
+from sparcl_compile.passes.base import Role, role_of, values_with_role
+from sparcl_compile.passes.importing import draws
+from sparcl_compile.passes.importing.edit import array_of, int_attribute, remove, replace_uses, set_array
+
+ONES, ZEROS = "ones", "zeros"
+FIXED_STARTS = {
+    ("BatchNormalization", 1): ONES,
+    ("BatchNormalization", 2): ZEROS,
+    ("BatchNormalization", 3): ZEROS,
+    ("BatchNormalization", 4): ONES,
+    ("LayerNormalization", 1): ONES,
+    ("LayerNormalization", 2): ZEROS,
+    ("InstanceNormalization", 1): ONES,
+    ("InstanceNormalization", 2): ZEROS,
+    ("GroupNormalization", 1): ONES,
+    ("GroupNormalization", 2): ZEROS,
+}
+EMBEDDING_SCALE = 0.02
+PRELU_SLOPE = 0.25
+NORMALS = {"Gather", "Concat", "Expand", "Tile"}
+
+
+def drop_dropout(graph: ir.Graph) -> bool:
+    """Remove Dropout: its randomness would come from a platform's generator, and no run could be repeated."""
+    dropouts = [node for node in graph if node.op_type == "Dropout"]
+    for node in dropouts:
+        replace_uses(graph, node.outputs[0], node.inputs[0])  # type: ignore[arg-type]
+        remove(graph, node)
+    return bool(dropouts)
+
+
+def to_training_form(graph: ir.Graph) -> None:
+    """BatchNormalization normalises by the batch and returns its next running statistics as graph outputs."""
+    for node in [node for node in graph if node.op_type == "BatchNormalization"]:
+        if int_attribute(node, "training_mode", 0) == 1:
+            continue
+        node.attributes["training_mode"] = ir.AttrInt64("training_mode", 1)
+        node.resize_outputs(3)
+        for statistic, output in zip(node.inputs[3:5], node.outputs[1:], strict=True):
+            if statistic is None:
+                raise ValueError(f"BatchNormalization {node.name} lacks a statistic")
+            output.name = f"{statistic.name}.next"
+            output.shape, output.type = statistic.shape, statistic.type
+            graph.outputs.append(output)
+
+
+def initialise(model: ir.Model, seed: int) -> None:
+    """Draw all parameters and statistics anew, as PyTorch would by the operator that reads them, in graph order."""
+    generator = draws.generator(seed)
+    done: set[ir.Value] = set()
+    fans: dict[ir.Value, int] = {}
+    for node in model.graph:
+        for slot, value in enumerate(node.inputs):
+            if value is None or role_of(value) is None or value in done:
+                continue
+            done.add(value)
+            data = array_of(value)
+            if data is not None:
+                set_array(value, fresh(node, slot, data, generator, fans).astype(np.float32))
+
+
+def fresh(
+    node: ir.Node, slot: int, data: np.ndarray, generator: draws.Generator, fans: dict[ir.Value, int]
+) -> np.ndarray:
+    """New contents for the parameter that a node reads at this input.
+
+    Conv, Gemm and MatMul: U(+-1/sqrt(fan_in)), which is kaiming_uniform(a=sqrt(5)), and the same bound for their
+    biases, including an Add after a MatMul. Norms: 1 and 0. Tables, tokens and positions: N(0, 0.02).
+    """
+    fixed = FIXED_STARTS.get((node.op_type, slot))
+    if fixed is not None:
+        return np.ones_like(data) if fixed == ONES else np.zeros_like(data)
+    if node.op_type in ("Conv", "Gemm", "MatMul"):
+        fan = fan_in(node, slot, data)
+        bound = 1.0 / np.sqrt(fan)
+        fans[node.outputs[0]] = fan
+        return generator.uniform(-bound, bound, data.shape)
+    if node.op_type == "PRelu":
+        return np.full_like(data, PRELU_SLOPE)
+    before = [fans[v] for v in node.inputs if v is not None and v in fans]
+    if node.op_type == "Add" and before:
+        return generator.uniform(-1.0 / np.sqrt(before[0]), 1.0 / np.sqrt(before[0]), data.shape)
+    if node.op_type in NORMALS or (node.op_type == "Add" and data.ndim > 1 and np.ptp(data) > 0):
+        return generator.normal(0.0, EMBEDDING_SCALE, data.shape)
+    return np.ones_like(data) if node.op_type in ("Mul", "Div") else np.zeros_like(data)
+
+
+def fan_in(node: ir.Node, slot: int, data: np.ndarray) -> int:
+    """How many inputs one output of the layer sums; a bias asks the weight beside it."""
+    if slot == 2:
+        weight = array_of(node.inputs[1])
+        return fan_in(node, 1, weight) if weight is not None else max(1, data.size)
+    if node.op_type == "Conv":
+        return int(np.prod(data.shape[1:]))
+    if node.op_type == "Gemm":
+        return data.shape[1] if slot == 0 or int_attribute(node, "transB", 0) else data.shape[0]
+    return int(data.shape[-1] if slot == 0 or data.ndim == 1 else data.shape[-2])
+
+
+def parameter_count(model: ir.Model) -> int:
+    """How many initializers are parameters."""
+    return len(list(values_with_role(model, Role.PARAMETER)))
