@@ -54,7 +54,8 @@ def _read(source: str, path: Path) -> dict[str, np.ndarray]:
     if not zipfile.is_zipfile(path):
         raise DataError(f"{source}: not a .npz file, or cut short; save the arrays with numpy.savez")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Given an open file: numpy leaves one that it opened itself open when the archive is broken.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files if key in wanted}
     except BROKEN as error:
         raise DataError(

@@ -124,3 +124,11 @@ def test_a_single_array_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", pixels(4, 3))
     with pytest.raises(DataError, match=r"numpy\.savez"):
         load(f"npz:{tmp_path / 'x.npy'}")
+
+
+def test_a_broken_directory_is_refused_and_the_file_closed(tmp_path: Path) -> None:
+    source = whole(tmp_path, pixels(4, 3))
+    path = tmp_path / "data.npz"
+    path.write_bytes(path.read_bytes().replace(b"PK\x01\x02", b"PK\x09\x09"))
+    with pytest.raises(DataError, match="damaged"):
+        load(source)
