@@ -19,6 +19,7 @@ from sparcl_compile.runtime.engine import Engine
 from sparcl_compile.runtime.evaluate import accuracies
 from sparcl_compile.runtime.learner import Counters, Learner
 from sparcl_compile.runtime.progress import Reporter
+from sparcl_compile.runtime.replay import ReplayBuffer
 from sparcl_compile.runtime.result import build_result, overall_sparsity
 from sparcl_compile.runtime.schedule import agenda_for
 
@@ -39,25 +40,35 @@ class Run:
 
     def __init__(self, artifact: Artifact, config: RunConfig, folder: Path) -> None:
         manifest = artifact.manifest
-        self._dataset = load_data(config.data)
+        self.dataset = load_data(config.data)
         self._classes: int = manifest["model"]["classes"]
-        layout = check_fits(self._dataset, manifest["model"]["input_shape"], self._classes)
-        self.tasks: list[Task] = split_classes(self._dataset, config.tasks, config.class_order_seed)
+        layout = check_fits(self.dataset, manifest["model"]["input_shape"], self._classes)
+        self.tasks: list[Task] = split_classes(self.dataset, config.tasks, config.class_order_seed)
         self._manifest, self._config, self._folder = manifest, config, folder
-        self._identity = {"artifact": artifact.identity, "samples": _fingerprint(self._dataset), **config.identity()}
-        self._engine = Engine(artifact, config.threads)
-        self._engine.reset()
-        self._learner = Learner(self._engine, manifest, self._dataset, config, layout)
+        self._identity = {"artifact": artifact.identity, "samples": _fingerprint(self.dataset), **config.identity()}
+        self.engine = Engine(artifact, config.threads)
+        self.engine.reset()
+        self._learner = Learner(self.engine, manifest, self.dataset, config, layout)
         self._class_rows: list[list[float]] = []
         self._task_rows: list[list[float]] = []
         self._mid_task = False
+
+    @property
+    def counters(self) -> Counters:
+        """Where the run stands."""
+        return self._learner.counters
+
+    @property
+    def buffer(self) -> ReplayBuffer:
+        """The replay buffer."""
+        return self._learner.buffer
 
     def resume(self) -> int:
         """Take up the last checkpoint and return how many epochs are done; raises CheckpointError."""
         arrays, progress = checkpoint.load(self._folder, self._identity)
         for name, array in arrays.items():
             if not name.startswith("buffer."):
-                self._engine.set_array(name, array)
+                self.engine.set_array(name, array)
         self._class_rows, self._task_rows = progress["class_rows"], progress["task_rows"]
         learner = self._learner
         learner.counters = Counters(**progress["counters"])
@@ -80,7 +91,7 @@ class Run:
             self._train_task(self.tasks[counters.task], reporter)
             counters = self._learner.counters
         return build_result(
-            self._manifest, self._engine, self._learner, self._config, self._class_rows, self._task_rows, self.tasks
+            self._manifest, self.engine, self._learner, self._config, self._class_rows, self._task_rows, self.tasks
         )
 
     def _train_task(self, task: Task, reporter: Reporter) -> None:
@@ -98,7 +109,7 @@ class Run:
 
     def _train_epoch(self, task: Task, reporter: Reporter) -> None:
         counters = self._learner.counters
-        sparsity = overall_sparsity(self._engine)
+        sparsity = overall_sparsity(self.engine)
         index, epoch, seconds, seen = counters.task, counters.epoch, counters.seconds, counters.samples_seen
         reporter.begin_epoch()
         try:
@@ -108,7 +119,7 @@ class Run:
         except TrainingError as error:
             raise TrainingError(f"{error}; {self._kept()}") from error
         speed = (counters.samples_seen - seen) / max(1e-9, counters.seconds - seconds)
-        reporter.end_epoch(index, epoch, loss, speed, overall_sparsity(self._engine))
+        reporter.end_epoch(index, epoch, loss, speed, overall_sparsity(self.engine))
 
     def _kept(self) -> str:
         if checkpoint.exists(self._folder):
@@ -117,14 +128,14 @@ class Run:
 
     def _evaluate(self, reporter: Reporter) -> None:
         done = self.tasks[: self._learner.counters.task + 1]
-        class_il, task_il = accuracies(self._engine, self._learner.preprocess, done, self._classes)
+        class_il, task_il = accuracies(self.engine, self._learner.preprocess, done, self._classes)
         padding = [math.nan] * (len(self.tasks) - len(done))
         self._class_rows.append([*class_il, *padding])
         self._task_rows.append([*task_il, *padding])
         reporter.end_task(self._learner.counters.task, float(np.mean(class_il)), float(np.mean(task_il)))
 
     def _save(self) -> None:
-        engine, learner = self._engine, self._learner
+        engine, learner = self.engine, self._learner
         roles = (*SAVED_ROLES, "sample")
         arrays = {name: engine.array(name) for role in roles for name in engine.names(role) if name in engine.state}
         progress = {

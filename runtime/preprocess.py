@@ -36,5 +36,5 @@ def _statistics(dataset: Dataset, normalise: str) -> tuple[np.ndarray, np.ndarra
     if normalise == "raw":
         return np.zeros(channels, np.float32), np.full(channels, 1 / 255, np.float32)
     if normalise == "unit":
-        return np.zeros(channels, np.float32), np.ones(channels, np.float32)
+        return np.zeros(channels, np.float32), np.full(channels, dataset.scale / 255, np.float32)
     return dataset.graph_mean(), dataset.graph_std()

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import logging
 import sys
 import warnings
 from collections.abc import Callable
@@ -249,5 +250,6 @@ def _inspect_model(path: Path, after: str | None, diff: tuple[str, str] | None, 
 
 
 def _silence_libraries() -> None:
-    """Libraries warn about things that no user of this tool can change."""
+    """Libraries warn and log about things that no user of this tool can change."""
     warnings.filterwarnings("ignore")
+    logging.getLogger("onnx_ir").setLevel(logging.CRITICAL)
