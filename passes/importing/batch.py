@@ -5,11 +5,23 @@ import math
 import numpy as np
 import onnx_ir as ir
 
-from sparcl_compile.passes.importing.edit import Editor, adopt, int_attribute, replace_uses
+from sparcl_compile.passes.base import role_of
+from sparcl_compile.passes.importing.edit import Editor, adopt, int_attribute, is_float_constant, replace_uses
 from sparcl_compile.passes.importing.worlds import RATIO, Worlds
 
 Carrier = tuple[int, int]
 """How the batch sits inside a dimension of length outer * batch * inner: (outer, inner)."""
+
+
+MADE = "sparcl.made"
+"""Key in a value's ``meta``: folded from constants of the exporter, from no initializer with more than one float."""
+
+
+def is_weight(value: ir.Value | None) -> bool:
+    """Whether a value is a float initializer that the file stores or that was folded from one."""
+    if value is None or value.const_value is None or not is_float_constant(value):
+        return False
+    return value.const_value.size > 1 and not value.meta.get(MADE, False)
 
 
 class BatchTracer:
@@ -71,18 +83,20 @@ class BatchTracer:
 
     def _fold(self, node: ir.Node) -> None:
         arrays = [self.worlds.constant(output) for output in node.outputs if output.name]
-        if not arrays or any(array is None for array in arrays):
+        if not arrays or any(array is None for array in arrays) or any(role_of(v) for v in node.inputs if v is not None):
             return
+        made = not any(is_weight(value) for value in node.inputs)
         self.changed = True
         for output, array in zip([o for o in node.outputs if o.name], arrays, strict=True):
-            self._become_initializer(output, np.asarray(array))
+            self._become_initializer(output, np.asarray(array)).meta[MADE] = made
         self.graph.remove(node, safe=True)
 
-    def _become_initializer(self, output: ir.Value, array: np.ndarray) -> None:
+    def _become_initializer(self, output: ir.Value, array: np.ndarray) -> ir.Value:
         name = str(output.name)
         output.name = f"{name}.folded"
         value = adopt(self.graph, ir.Value(), name, array)
         replace_uses(self.graph, output, value)
+        return value
 
     def _repair_reshape(self, node: ir.Node) -> None:
         source, target = node.inputs[0], node.inputs[1]

@@ -11,6 +11,7 @@ OLDEST_OPSET, NEWEST_OPSET = 7, 21
 QUANTISED = ("QLinear", "Quantize", "DequantizeLinear", "DynamicQuantize", "ConvInteger", "MatMulInteger")
 RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
 CONTROL_FLOW = {"If", "Loop", "Scan", "SequenceMap"}
+RECURRENT = {"RNN", "GRU", "LSTM"}
 STANDARD = ("", "ai.onnx")
 
 
@@ -54,8 +55,10 @@ def refusal(node: ir.Node) -> str | None:
         return "quantised arithmetic; use the float32 model"
     if node.op_type in RANDOM:
         return "a platform's random generator"
-    if node.op_type.startswith(("Sequence", "Optional", "Split" + "ToSequence", "ConcatFromSequence")):
+    if node.op_type.startswith(("Sequence", "Optional", "SplitToSequence", "ConcatFromSequence")):
         return "sequence or optional values"
+    if node.op_type in RECURRENT:
+        return "a recurrent layer; ONNX Runtime has no gradient for it"
     if node.op_type.startswith("String") or node.op_type == "TfIdfVectorizer":
         return "strings"
     return None if known(node.op_type) else "not an operator of ONNX"

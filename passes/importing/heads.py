@@ -41,7 +41,10 @@ def choose_head(graph: ir.Graph, worlds: Worlds) -> Head:
     heads = [strip(value, worlds) for value in graph.outputs if is_scores(value, worlds)]
     if not heads:
         shapes = ", ".join(f"{value.name} {worlds.symbolic(value)}" for value in graph.outputs)
-        raise ModelError(f"no output looks like class scores (float [N, C]); the outputs are: {shapes}")
+        raise ModelError(
+            f"no output holds class scores (float [N, C], growing with the batch); the outputs are: {shapes}; "
+            "export the classifier with a symbolic batch"
+        )
     logits = [head.logits for head in heads]
     last = [head for head in heads if not any(is_above(head.logits, other) for other in logits)]
     return last[0]

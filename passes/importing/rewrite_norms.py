@@ -54,21 +54,12 @@ def group_norm(e: Editor, node: ir.Node) -> ir.Value | None:
 
 
 def layer_norm(e: Editor, node: ir.Node) -> ir.Value | None:
-    """LayerNormalization with the bias and the three outputs that the gradient builder reads."""
-    if len(node.outputs) == 3 and len(node.inputs) == 3 and node.inputs[2] is not None:
-        return None
+    """LayerNormalization with a bias, which the gradient builder wants: a constant of zeros when there is none."""
     scale = node.inputs[1]
-    bias = node.inputs[2] if len(node.inputs) > 2 else None
-    if bias is None and (scale is None or scale.shape is None):
+    if (len(node.inputs) > 2 and node.inputs[2] is not None) or scale is None or scale.shape is None:
         return None
-    if bias is None:
-        bias = e.const("bias", np.zeros([int(d) for d in scale.shape]))  # type: ignore[union-attr, arg-type]
-    attributes = {
-        "axis": int_attribute(node, "axis", -1),
-        "epsilon": float_attribute(node, "epsilon", 1e-5),
-        "stash_type": int_attribute(node, "stash_type", 1),
-    }
-    return e.op("LayerNormalization", node.inputs[0], scale, bias, outputs=3, **attributes)
+    bias = e.const("bias", np.zeros([int(d) for d in scale.shape]))  # type: ignore[arg-type]
+    return e.op("LayerNormalization", node.inputs[0], scale, bias, **dict(node.attributes))
 
 
 def mean_variance(e: Editor, node: ir.Node) -> ir.Value:

@@ -179,6 +179,58 @@ def matmul(e: Editor, node: ir.Node) -> ir.Value | None:
     return e.op("Squeeze", product, e.ints("last", [-1]))
 
 
+def einsum(e: Editor, node: ir.Node) -> ir.Value | None:
+    """Einsum of two operands as one MatMul between transposed and reshaped operands.
+
+    Letters in both operands and the result are the batch of the product, letters in both operands alone are summed.
+    Ellipses, repeated letters and letters that one operand sums alone are left alone.
+    """
+    equation = string_attribute(node, "equation", "").replace(" ", "")
+    terms, _, result = equation.partition("->")
+    left, _, right = terms.partition(",")
+    letters = [left, right, result]
+    if len(node.inputs) != 2 or "->" not in equation or not all(t.isalpha() and len(set(t)) == len(t) for t in letters):
+        return None
+    both = [c for c in left if c in right and c in result]
+    summed = [c for c in left if c in right and c not in result]
+    rows = [c for c in left if c not in right]
+    columns = [c for c in right if c not in left]
+    if not set(rows + columns) <= set(result) or not set(result) <= set(left + right):
+        return None
+    sizes = {**letter_sizes(node.inputs[1], right), **letter_sizes(node.inputs[0], left)}
+    if len(sizes) < len(set(left + right)) or [c for c in sizes.values()].count(-1) > 1:
+        return None
+    one = ordered(e, node.inputs[0], left, both, rows, summed, sizes)
+    two = ordered(e, node.inputs[1], right, both, summed, columns, sizes)
+    product = e.op("MatMul", one, two)
+    have = both + rows + columns
+    shaped = e.op("Reshape", product, e.ints("result", [sizes[c] for c in have]))
+    return e.op("Transpose", shaped, perm=[have.index(c) for c in result])
+
+
+def letter_sizes(value: ir.Value | None, letters: str) -> dict[str, int]:
+    """The length behind each letter, -1 for the batch."""
+    if value is None or value.shape is None or len(value.shape) != len(letters):
+        return {}
+    return {c: d if isinstance(d, int) else -1 for c, d in zip(letters, value.shape, strict=True)}
+
+
+def ordered(
+    e: Editor, value: ir.Value | None, letters: str, both: list[str], rows: list[str], columns: list[str],
+    sizes: dict[str, int],
+) -> ir.Value:
+    """An operand as [both..., rows, columns], the last two flattened to one axis each."""
+    order = both + rows + columns
+    turned = e.op("Transpose", value, perm=[letters.index(c) for c in order])
+    shape = [sizes[c] for c in both] + [flat([sizes[c] for c in part]) for part in (rows, columns)]
+    return e.op("Reshape", turned, e.ints("operand", shape))
+
+
+def flat(lengths: list[int]) -> int:
+    """The length of several axes as one, -1 when the batch is among them."""
+    return -1 if -1 in lengths else int(np.prod(lengths, dtype=np.int64))
+
+
 REWRITES: dict[str, Callable[[Editor, ir.Node], ir.Value | None]] = {
     "DepthToSpace": depth_to_space,
     "SpaceToDepth": space_to_depth,
@@ -188,4 +240,5 @@ REWRITES: dict[str, Callable[[Editor, ir.Node], ir.Value | None]] = {
     "Resize": resize,
     "Where": where,
     "MatMul": matmul,
+    "Einsum": einsum,
 }

@@ -4,6 +4,7 @@ import numpy as np
 import onnx_ir as ir
 
 from sparcl_compile.passes.base import Role, set_role
+from sparcl_compile.passes.importing.batch import MADE
 from sparcl_compile.passes.importing.edit import array_of, constant, is_float_constant
 
 EVERY = (0, 1, 2, 3, 4, 5, 6, 7)
@@ -31,7 +32,9 @@ PARAMETER_SLOTS: dict[str, tuple[int, ...]] = {
 STATISTIC_SLOTS = {"BatchNormalization": (3, 4)}
 ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Sum"}
 """Operators that also serve preprocessing, attention scales and masks: a scalar there is a constant."""
-NOT_SCALAR = {*ELEMENTWISE, "Concat", "Expand", "Tile", "Gather"}
+JOINING = {"Concat", "Expand", "Tile"}
+"""Operators that join tokens and positions, which files store, but also padding, which exporters make on the way."""
+NOT_SCALAR = {*ELEMENTWISE, *JOINING, "Gather"}
 SHAPES_ONLY = {"Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast", "Identity", "Slice", "Pad", "Resize"}
 MASK_VALUE = -100.0
 """Additive attention masks hold 0 and this or less."""
@@ -64,6 +67,8 @@ def is_parameter(node: ir.Node, slot: int, raw: set[ir.Value | None]) -> bool:
     if value is None or not is_float_constant(value):
         return False
     data = array_of(value)
+    if node.op_type in JOINING and value.meta.get(MADE, False):
+        return False
     if data is None or (node.op_type in NOT_SCALAR and data.size == 1):
         return False
     if node.op_type in ELEMENTWISE and (any(v in raw for v in node.inputs) or is_mask(data)):

@@ -5,7 +5,7 @@ import onnx_ir as ir
 
 from sparcl_compile.passes.base import Role, role_of, values_with_role
 from sparcl_compile.passes.importing import draws
-from sparcl_compile.passes.importing.edit import array_of, int_attribute, remove, replace_uses, set_array
+from sparcl_compile.passes.importing.edit import array_of, fresh_name, int_attribute, remove, replace_uses, set_array
 
 ONES, ZEROS = "ones", "zeros"
 FIXED_STARTS = {
@@ -35,7 +35,14 @@ def drop_dropout(graph: ir.Graph) -> bool:
 
 
 def to_training_form(graph: ir.Graph) -> None:
-    """BatchNormalization normalises by the batch and returns its next running statistics as graph outputs."""
+    """BatchNormalization normalises by the batch and returns its next running statistics as graph outputs.
+
+    LayerNormalization gets its two optional outputs, which the gradient builder reads.
+    """
+    for node in [node for node in graph if node.op_type == "LayerNormalization" and len(node.outputs) < 3]:
+        node.resize_outputs(3)
+        for output, suffix in zip(node.outputs[1:], ("mean", "inverse_deviation"), strict=True):
+            output.name = output.name or fresh_name(graph, f"{node.name}.{suffix}")
     for node in [node for node in graph if node.op_type == "BatchNormalization"]:
         if int_attribute(node, "training_mode", 0) == 1:
             continue
