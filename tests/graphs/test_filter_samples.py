@@ -129,10 +129,11 @@ def test_a_sample_never_learned_counts_fifty_forgetting_events(graphs: dict[str,
     assert found["sample_keep.next"].tolist() == [0, 1, 0, 1, 0, 1]
 
 
-def test_a_score_above_fifty_stays_above_one_never_learned(graphs: dict[str, harness.Graph]) -> None:
-    score, learned = np.array([51, 0, 51, 51, 51, 51], np.int64), np.array([1, 0, 1, 1, 1, 1], np.int64)
-    found = simple(graphs["forgetting"], 1, sample_score=score, sample_learned=learned)
-    assert found["sample_keep.next"].tolist() == [1, 0, 1, 1, 1, 1]
+@pytest.mark.parametrize(("remove", "left"), [(1, [1, 1, 0, 1, 1, 1]), (2, [1, 0, 0, 1, 1, 1])])
+def test_never_learned_stands_between_49_and_51(graphs: dict[str, harness.Graph], remove: int, left: list[int]) -> None:
+    score, learned = np.array([51, 0, 49, 51, 51, 51], np.int64), np.array([1, 0, 1, 1, 1, 1], np.int64)
+    found = simple(graphs["forgetting"], remove, sample_score=score, sample_learned=learned)
+    assert found["sample_keep.next"].tolist() == left
 
 
 @pytest.mark.parametrize("remove", [6, 100])
