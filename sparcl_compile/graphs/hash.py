@@ -42,12 +42,11 @@ def murmur3(b: Builder, word: ir.Value, seed: ir.Value | int) -> ir.Value:
         return _fold(b, h, 16)
 
 
-def words(b: Builder, feed: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:
-    """The words seed, a, b of a graph's input ``key`` (int64 [3]), each uint32 [1]."""
+def words(b: Builder, feed: ir.Value, count: int = 3) -> list[ir.Value]:
+    """The first ``count`` words (seed, a, b) of a graph's input ``key`` (int64 [3]), each uint32 [1]."""
     # Vectors of one element, here and below: NumPy, under onnx.reference, warns when a scalar wraps.
     low = b.cast(feed, UINT32)
-    seed, first, second = (b.op.Slice(low, [i], [i + 1]) for i in range(3))
-    return seed, first, second
+    return [b.op.Slice(low, [i], [i + 1]) for i in range(count)]
 
 
 def key(b: Builder, *chain: ir.Value | int, start: ir.Value | int = 0) -> ir.Value:
@@ -78,8 +77,8 @@ def stream(b: Builder, feed: ir.Value, number: Stream, index: ir.Value) -> ir.Va
         int64 in [0, 2**32), of the shape of ``index``.
     """
     with b.scope("stream"):
-        seed, first, second = words(b, feed)
-        return elements(b, index, key(b, seed, number, first, second))
+        seed, *rest = words(b, feed)
+        return elements(b, index, key(b, seed, number, *rest))
 
 
 def _multiply(b: Builder, x: ir.Value, factor: int, term: int = 0) -> ir.Value:

@@ -35,7 +35,7 @@ def build(
         gradient_masks: also set each gradient mask to the new mask.
     """
     b = Builder("update_masks", "Keep the remove_to most important weights of a layer, then grow to grow_to at random.")
-    seed, updates, _ = words(b, b.feed("key", INT64, [3]))
+    seed, updates = words(b, b.feed("key", INT64, [3]), 2)
     run_key = chained(b, seed, Stream.GROW, updates)
     counts = [b.feed(name, INT64, [len(layers)]) for name in ("remove_to", "grow_to")]
     for number, layer in enumerate(layers):
