@@ -77,7 +77,8 @@ class ImportForward(Pass):
         head = heads.choose_head(model.graph, worlds)
         heads.set_interface(model.graph, head, worlds)
         self._tidy(model, worlds)
-        verify.check_same(original, model, batch=batch, output=head.output, activation=head.activation)
+        output = original.graph.output[head.index].name
+        verify.check_same(original, model, batch=batch, output=output, activation=head.activation)
         self._make_trainable(model)
         self._personalise(model, worlds)
         training.to_training_form(model.graph)

@@ -83,7 +83,9 @@ class BatchTracer:
 
     def _fold(self, node: ir.Node) -> None:
         arrays = [self.worlds.constant(output) for output in node.outputs if output.name]
-        if not arrays or any(array is None for array in arrays) or any(role_of(v) for v in node.inputs if v is not None):
+        if not arrays or any(array is None for array in arrays):
+            return
+        if any(role_of(value) for value in node.inputs if value is not None):
             return
         made = not any(is_weight(value) for value in node.inputs)
         self.changed = True

@@ -1,6 +1,7 @@
 """Small editing vocabulary shared by the import steps: constants, inserted nodes, replacements."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -90,9 +91,19 @@ def string_attribute(node: ir.Node, name: str, default: str) -> str:
     return default if found is None else found.as_string()
 
 
+def kept_attributes(node: ir.Node) -> dict[str, Any]:
+    """All attributes, for a node that replaces this one."""
+    return dict(node.attributes)
+
+
 def replace_uses(graph: ir.Graph, old: ir.Value, new: ir.Value) -> None:
     """Let every reader of ``old``, graph outputs included, read ``new``."""
     old.replace_all_uses_with(new, replace_graph_outputs=True)
+
+
+def is_read(value: ir.Value) -> bool:
+    """Whether a node or the graph's outputs read the value."""
+    return bool(list(value.uses())) or value.is_graph_output()
 
 
 def remove(graph: ir.Graph, node: ir.Node) -> None:

@@ -1,8 +1,8 @@
 """Which operators ONNX Runtime 1.19.2's gradient builder differentiates correctly.
 
 Each was differentiated with a symbolic batch and compared with numeric gradients, which
-tests/passes/test_importing_gradients.py repeats. Known traps, which rewrites.py removes before this table is asked: wrong
-values for an ``auto_pad`` other than NOTSET, for a Split with an unread output and for a Where that broadcasts a
+tests/passes/test_importing_gradients.py repeats. Known traps, which rewrites.py removes before this table is asked:
+wrong values for an ``auto_pad`` other than NOTSET, for a Split with an unread output and for a Where that broadcasts a
 differentiated branch; failures for AveragePool with a symbolic batch, LayerNormalization without its three outputs or
 bias, a negative Slice step, a Pad that is not constant, and a vector as a MatMul operand.
 """
@@ -14,7 +14,7 @@ from sparcl_compile.passes.base import Role, role_of
 
 DIFFERENTIABLE = frozenset(
     """
-    Abs Add BatchNormalization Cast Clip Concat Conv Cos Div Erf Exp Expand Flatten Gather GatherElements GatherND Gemm
+    Abs Add BatchNormalization Cast Clip Concat Conv Cos Div Erf Exp Expand Flatten Gather Gemm
     GlobalAveragePool Identity LayerNormalization LeakyRelu Log LogSoftmax MatMul Max MaxPool Min Mul Neg Pad Pow
     Reciprocal ReduceL2 ReduceLogSumExp ReduceMean ReduceSum Relu Reshape Sigmoid Sin Slice Softmax Split Sqrt Squeeze
     Sub Tanh Tile TopK Transpose Trilu Unsqueeze Where

@@ -26,11 +26,11 @@ LAYERS = {"Gemm", "MatMul", "Conv"}
 
 @dataclasses.dataclass(frozen=True)
 class Head:
-    """The chosen output: the value before its activation, the activation, and the original output's name."""
+    """The chosen output: the value before its activation, the activation, and which of the model's outputs it was."""
 
     logits: ir.Value
     activation: str | None
-    output: str
+    index: int
 
 
 def choose_head(graph: ir.Graph, worlds: Worlds) -> Head:
@@ -38,7 +38,7 @@ def choose_head(graph: ir.Graph, worlds: Worlds) -> Head:
 
     Of several outputs the one furthest down counts (features before logits before probabilities), then the first.
     """
-    heads = [strip(value, worlds) for value in graph.outputs if is_scores(value, worlds)]
+    heads = [strip(value, i, worlds) for i, value in enumerate(graph.outputs) if is_scores(value, worlds)]
     if not heads:
         shapes = ", ".join(f"{value.name} {worlds.symbolic(value)}" for value in graph.outputs)
         raise ModelError(
@@ -60,7 +60,7 @@ def is_scores(value: ir.Value, worlds: Worlds) -> bool:
     return len(shape) >= 2 and worlds.batch_axes(value) == [0] and len(wide) <= 1 and shape[0] == worlds.small.batch
 
 
-def strip(output: ir.Value, worlds: Worlds) -> Head:
+def strip(output: ir.Value, index: int, worlds: Worlds) -> Head:
     """Walk up from an output over a final activation, if there is one."""
     value = output
     node = value.producer()
@@ -68,8 +68,8 @@ def strip(output: ir.Value, worlds: Worlds) -> Head:
         value = node.inputs[0]  # type: ignore[assignment]
         node = value.producer()
     if node is None or node.op_type not in ACTIVATIONS or not over_classes(node, worlds):
-        return Head(output, None, str(output.name))
-    return Head(node.inputs[0], node.op_type, str(output.name))  # type: ignore[arg-type]
+        return Head(output, None, index)
+    return Head(node.inputs[0], node.op_type, index)  # type: ignore[arg-type]
 
 
 def is_scores_input(node: ir.Node, worlds: Worlds) -> bool:

@@ -5,7 +5,13 @@ from collections.abc import Callable
 import numpy as np
 import onnx_ir as ir
 
-from sparcl_compile.passes.importing.edit import Editor, float_attribute, int_attribute, ints_attribute
+from sparcl_compile.passes.importing.edit import (
+    Editor,
+    float_attribute,
+    int_attribute,
+    ints_attribute,
+    kept_attributes,
+)
 
 
 def normalised(e: Editor, x: ir.Value | None, axes: list[int], epsilon: float) -> ir.Value:
@@ -59,7 +65,7 @@ def layer_norm(e: Editor, node: ir.Node) -> ir.Value | None:
     if (len(node.inputs) > 2 and node.inputs[2] is not None) or scale is None or scale.shape is None:
         return None
     bias = e.const("bias", np.zeros([int(d) for d in scale.shape]))  # type: ignore[arg-type]
-    return e.op("LayerNormalization", node.inputs[0], scale, bias, **dict(node.attributes))
+    return e.op("LayerNormalization", node.inputs[0], scale, bias, **kept_attributes(node))
 
 
 def mean_variance(e: Editor, node: ir.Node) -> ir.Value:

@@ -6,7 +6,14 @@ from collections.abc import Callable
 import numpy as np
 import onnx_ir as ir
 
-from sparcl_compile.passes.importing.edit import Editor, array_of, int_attribute, ints_attribute, string_attribute
+from sparcl_compile.passes.importing.edit import (
+    Editor,
+    array_of,
+    int_attribute,
+    ints_attribute,
+    kept_attributes,
+    string_attribute,
+)
 
 
 def spatial(value: ir.Value | None) -> list[int] | None:
@@ -143,7 +150,7 @@ def reduce_of(before: str) -> Callable[[Editor, ir.Node], ir.Value | None]:
     def build(e: Editor, node: ir.Node) -> ir.Value:
         x = node.inputs[0]
         inner = e.op("Abs", x) if before == "Abs" else e.op("Mul", x, x)
-        return e.op("ReduceSum", inner, *node.inputs[1:], **dict(node.attributes))
+        return e.op("ReduceSum", inner, *node.inputs[1:], **kept_attributes(node))
 
     return build
 

@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from sparcl_compile.passes.base import Role, role_of
-from sparcl_compile.passes.importing.edit import Editor, array_of, int_attribute, string_attribute
+from sparcl_compile.passes.importing.edit import Editor, array_of, int_attribute, is_read, string_attribute
 from sparcl_compile.passes.importing.worlds import evaluate
 
 
@@ -64,11 +64,6 @@ def split(e: Editor, node: ir.Node) -> ir.Value | None:
             last = part
         start += length
     return last
-
-
-def is_read(value: ir.Value) -> bool:
-    """Whether anything reads the value."""
-    return bool(list(value.uses())) or value.is_graph_output()
 
 
 def slice_backwards(e: Editor, node: ir.Node) -> ir.Value | None:
@@ -216,7 +211,12 @@ def letter_sizes(value: ir.Value | None, letters: str) -> dict[str, int]:
 
 
 def ordered(
-    e: Editor, value: ir.Value | None, letters: str, both: list[str], rows: list[str], columns: list[str],
+    e: Editor,
+    value: ir.Value | None,
+    letters: str,
+    both: list[str],
+    rows: list[str],
+    columns: list[str],
     sizes: dict[str, int],
 ) -> ir.Value:
     """An operand as [both..., rows, columns], the last two flattened to one axis each."""

@@ -5,7 +5,15 @@ import onnx_ir as ir
 
 from sparcl_compile.passes.base import Role, role_of, values_with_role
 from sparcl_compile.passes.importing import draws
-from sparcl_compile.passes.importing.edit import array_of, fresh_name, int_attribute, remove, replace_uses, set_array
+from sparcl_compile.passes.importing.edit import (
+    array_of,
+    fresh_name,
+    int_attribute,
+    is_read,
+    remove,
+    replace_uses,
+    set_array,
+)
 
 ONES, ZEROS = "ones", "zeros"
 FIXED_STARTS = {
@@ -27,7 +35,7 @@ NORMALS = {"Gather", "Concat", "Expand", "Tile"}
 
 def drop_dropout(graph: ir.Graph) -> bool:
     """Remove Dropout: its randomness would come from a platform's generator, and no run could be repeated."""
-    dropouts = [node for node in graph if node.op_type == "Dropout"]
+    dropouts = [node for node in graph if node.op_type == "Dropout" and not any(is_read(v) for v in node.outputs[1:])]
     for node in dropouts:
         replace_uses(graph, node.outputs[0], node.inputs[0])  # type: ignore[arg-type]
         remove(graph, node)
@@ -105,7 +113,7 @@ def fan_in(node: ir.Node, slot: int, data: np.ndarray) -> int:
     if node.op_type == "Conv":
         return int(np.prod(data.shape[1:]))
     if node.op_type == "Gemm":
-        return data.shape[1] if slot == 0 or int_attribute(node, "transB", 0) else data.shape[0]
+        return int(data.shape[1] if slot == 0 or int_attribute(node, "transB", 0) else data.shape[0])
     return int(data.shape[-1] if slot == 0 or data.ndim == 1 else data.shape[-2])
 
 
