@@ -21,7 +21,7 @@ from sparcl_compile.passes.density import count, densities
 
 
 def magnitude_mask(weight: np.ndarray, kept: int) -> np.ndarray:
-    """A 0/1 mask (float32, the weight's shape) of the ``kept`` largest magnitudes; of equal ones the lower flat index."""
+    """A 0/1 mask (float32, the weight's shape) of the ``kept`` largest magnitudes; ties go to the lower flat index."""
     order = np.argsort(-np.abs(weight.reshape(-1)), kind="stable")
     mask = np.zeros(weight.size, np.float32)
     mask[order[:kept]] = 1.0

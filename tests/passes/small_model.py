@@ -4,6 +4,7 @@ import difflib
 
 import numpy as np
 import onnx_ir as ir
+
 from sparcl_compile.passes.base import DENSE_KEY, Role, set_role
 
 TEXT = """

@@ -3,12 +3,14 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 import torch
+
 from sparcl_compile.passes.attach_loss import AttachLoss
 from sparcl_compile.passes.base import PASS_KEY
-
 from tests.passes.small_model import changed_lines, forward_model, run_twice
 
-NOTHING = """<ir_version: 10, opset_import: ["" : 18]> f (float[N,3] x) => (float[N,3] logits) { logits = Identity (x) }"""
+NOTHING = (
+    """<ir_version: 10, opset_import: ["" : 18]> f (float[N,3] x) => (float[N,3] logits) { logits = Identity (x) }"""
+)
 
 
 def test_the_loss_is_appended() -> None:

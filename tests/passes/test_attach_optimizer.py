@@ -3,12 +3,12 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 import torch
+
 from sparcl_compile.errors import OptionError
 from sparcl_compile.passes.attach_optimizer import AttachOptimizer, optimizer_states
 from sparcl_compile.passes.base import Role, accumulator_name
 from sparcl_compile.passes.emit import optimizer_model
 from sparcl_compile.passes.insert_gradient_masks import InsertGradientMasks
-
 from tests.passes.small_model import forward_model
 from tests.passes.test_insert_gradient_masks import differentiated
 
@@ -36,7 +36,11 @@ def run_steps(attach: AttachOptimizer, gradient_mask: np.ndarray | None = None) 
     for count in range(1, STEPS + 1):
         gradient = rng.normal(size=state[WEIGHT].shape).astype(np.float32)
         used.append(gradient if gradient_mask is None else gradient * gradient_mask)
-        state |= {"learning_rate": np.array(0.05, np.float32), "count": np.array(count, np.float32), accumulator_name(WEIGHT): used[-1]}
+        state |= {
+            "learning_rate": np.array(0.05, np.float32),
+            "count": np.array(count, np.float32),
+            accumulator_name(WEIGHT): used[-1],
+        }
         names = [str(v.name) for v in graph.graph.outputs]
         results = session.run(names, state)
         state |= {name.removesuffix(".next"): value for name, value in zip(names, results, strict=True)}

@@ -2,6 +2,7 @@ import numpy as np
 import onnx_ir as ir
 import onnxruntime as ort
 import pytest
+
 from sparcl_compile.errors import ModelError
 from sparcl_compile.passes.attach_loss import AttachLoss
 from sparcl_compile.passes.base import IR_VERSION, PASS_KEY, Role, accumulator_name, masked_layers, role_of
@@ -9,7 +10,6 @@ from sparcl_compile.passes.differentiate import Differentiate
 from sparcl_compile.passes.insert_sample_filter import InsertSampleFilter
 from sparcl_compile.passes.insert_weight_masks import InsertWeightMasks
 from sparcl_compile.runtime.engine import device_copy
-
 from tests.passes.small_model import forward_model, run_twice
 
 BATCH = 5

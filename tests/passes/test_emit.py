@@ -6,12 +6,12 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 from safetensors.numpy import load_file
+
 from sparcl_compile.passes.attach_optimizer import AttachOptimizer
 from sparcl_compile.passes.base import IR_VERSION, OPSET
 from sparcl_compile.passes.emit import FILES, STATE_FILE, Emit, eval_model
 from sparcl_compile.passes.insert_weight_masks import InsertWeightMasks
 from sparcl_compile.passes.prune_backward import PruneBackward
-
 from tests.passes.small_model import forward_model
 from tests.passes.test_differentiate import training_feeds
 from tests.passes.test_insert_gradient_masks import differentiated
@@ -48,7 +48,7 @@ def test_the_state_file_holds_masked_weights_masks_and_statistics(emitted: tuple
 
 
 def test_the_eval_graph_uses_running_statistics(emitted: tuple[Path, ir.Model, ir.Model]) -> None:
-    folder, forward, _ = emitted
+    folder, _, _ = emitted
     session = ort.InferenceSession(folder / FILES["eval"])
     state = load_file(folder / STATE_FILE)
     x = np.random.default_rng(0).normal(size=(2, 1, 4, 4)).astype(np.float32)

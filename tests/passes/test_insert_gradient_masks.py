@@ -1,9 +1,9 @@
 import numpy as np
 import onnx_ir as ir
+
 from sparcl_compile.passes.base import PASS_KEY, Role, gradient_mask_name, values_with_role
 from sparcl_compile.passes.differentiate import Differentiate
 from sparcl_compile.passes.insert_gradient_masks import InsertGradientMasks
-
 from tests.passes.small_model import changed_lines, run_twice
 from tests.passes.test_differentiate import gradients, training_feeds, with_loss
 
@@ -19,7 +19,8 @@ def test_the_gradient_is_masked_in_front_of_its_accumulator() -> None:
     _, model = differentiated()
     before = run_twice(InsertGradientMasks(gradient_sparsity=0.8), model)
     changes = changed_lines(before, model)
-    assert changes[0].startswith("-") and "InPlaceAccumulatorV2" in changes[0]
+    assert changes[0].startswith("-")
+    assert "InPlaceAccumulatorV2" in changes[0]
     assert changes[1] == (
         '+["conv.weight.mask_gradient"] "conv.weight_grad.masked" = '
         'Mul ("conv.weight_grad", "conv.weight.gradient_mask")'

@@ -4,10 +4,10 @@ import numpy as np
 import onnx_ir as ir
 import onnxruntime as ort
 import pytest
+
 from sparcl_compile.passes.attach_loss import AttachLoss
 from sparcl_compile.passes.base import PASS_KEY, Role, values_with_role
 from sparcl_compile.passes.insert_sample_filter import SCORES, InsertSampleFilter
-
 from tests.passes.small_model import changed_lines, forward_model, run_twice
 from tests.passes.test_attach_loss import NOTHING
 

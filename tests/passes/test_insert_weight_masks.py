@@ -3,11 +3,11 @@ import onnx_ir as ir
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from sparcl_compile.errors import OptionError
 from sparcl_compile.passes.base import DENSE_KEY, PASS_KEY, Role, masked_layers, values_with_role
 from sparcl_compile.passes.density import densities
 from sparcl_compile.passes.insert_weight_masks import InsertWeightMasks, magnitude_mask
-
 from tests.passes.small_model import changed_lines, forward_model, run_twice
 
 

@@ -1,8 +1,8 @@
 import numpy as np
 import onnx_ir as ir
+
 from sparcl_compile.passes.insert_gradient_masks import InsertGradientMasks
 from sparcl_compile.passes.prune_backward import PruneBackward
-
 from tests.passes.small_model import run_twice
 from tests.passes.test_differentiate import gradients, training_feeds
 from tests.passes.test_insert_gradient_masks import differentiated, training_feeds_with_masks
@@ -44,7 +44,7 @@ def test_without_gradient_masks_the_weight_mask_stays_in_the_backward() -> None:
 
 
 def test_batch_normalization_keeps_its_training_form() -> None:
-    forward, model = differentiated()
+    _, model = differentiated()
     PruneBackward()(model)
     assert "BatchNormInternal" in {node.op_type for node in model.graph}
     assert {"bn.mean.next", "bn.var.next"} <= {str(v.name) for v in model.graph.outputs}

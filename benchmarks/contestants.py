@@ -1,0 +1,157 @@
+"""What the step benchmark compares: each contestant is a function that makes a step."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+
+from models.export import export
+from models.resnet import resnet18
+
+Step = Callable[[], object]
+CLASSES = 10
+LEARNING_RATE = 0.03
+IMAGE = (3, 32, 32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """One contestant.
+
+    Attributes:
+        name: in the table.
+        make: makes the step from the setting, the batch size, the threads and a scratch folder.
+        scheme: of the sparsity.
+        sparsity: of the maskable weights.
+        gradient_sparsity: of their gradients.
+        width: channels of the model's first stage.
+    """
+
+    name: str
+    make: "Callable[[Setting, int, int, Path], Step]"
+    scheme: str = "dense"
+    sparsity: float = 0.0
+    gradient_sparsity: float = 0.0
+    width: int = 64
+
+
+def batch_of(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Seeded images and labels."""
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(size, *IMAGE)).astype(np.float32), rng.integers(0, CLASSES, size)
+
+
+def module_of(width: int) -> torch.nn.Module:
+    """The seeded model."""
+    torch.manual_seed(0)
+    return resnet18(width=width, classes=CLASSES)
+
+
+def pytorch(setting: Setting, batch: int, threads: int, folder: Path) -> Step:
+    """Dense eager PyTorch with torch.optim.SGD."""
+    torch.set_num_threads(threads)
+    module = module_of(setting.width).train()
+    optimizer = torch.optim.SGD(module.parameters(), LEARNING_RATE)
+    x, y = (torch.from_numpy(array) for array in batch_of(batch))
+
+    def step() -> None:
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(module(x), y).backward()
+        optimizer.step()
+
+    return step
+
+
+def ort_dense(setting: Setting, batch: int, threads: int, folder: Path) -> Step:
+    """ONNX Runtime's own training API on the dense model: its loss block, its gradient builder, its SGD."""
+    import onnxruntime as ort
+    from onnxruntime.training import api, artifacts
+
+    path = folder / "dense.onnx"
+    export(module_of(setting.width), IMAGE, path)
+    model = onnx.load(path)
+    model.ir_version = 10
+    for node in model.graph.node:
+        if node.op_type == "BatchNormalization":
+            _to_training_form(node)
+    statistics = [n for n in _initializers(model) if "running_" in n]
+    weights = [n for n in _initializers(model) if n not in statistics]
+    target = folder / "ort-dense"
+    target.mkdir(exist_ok=True)
+    artifacts.generate_artifacts(
+        model,
+        requires_grad=weights,
+        frozen_params=statistics,
+        loss=artifacts.LossType.CrossEntropyLoss,
+        optimizer=artifacts.OptimType.SGD,
+        artifact_directory=target,
+    )
+    for file in ("training_model.onnx", "optimizer_model.onnx"):
+        made = onnx.load(target / file)
+        made.ir_version = 10
+        onnx.save(made, target / file)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    state = api.CheckpointState.load_checkpoint(target / "checkpoint")
+    learner = api.Module(target / "training_model.onnx", state, session_options=options)
+    optimizer = api.Optimizer(target / "optimizer_model.onnx", learner)
+    optimizer.set_learning_rate(LEARNING_RATE)
+    learner.train()
+    x, y = batch_of(batch)
+
+    def step() -> None:
+        learner(x, y)
+        optimizer.step()
+        learner.lazy_reset_grad()
+
+    return step
+
+
+def _to_training_form(node: onnx.NodeProto) -> None:
+    others = [attribute for attribute in node.attribute if attribute.name != "training_mode"]
+    del node.attribute[:]
+    node.attribute.extend([*others, onnx.helper.make_attribute("training_mode", 1)])
+    node.output.extend([f"{node.name}.mean", f"{node.name}.var"])
+
+
+def _initializers(model: onnx.ModelProto) -> list[str]:
+    return [tensor.name for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT]
+
+
+def compiled(setting: Setting, batch: int, threads: int, folder: Path) -> Step:
+    """This tool's artifact: the training graph and the optimizer graph on the engine."""
+    from sparcl_compile.artifact import load
+    from sparcl_compile.compiler import compile_model
+    from sparcl_compile.options import CompileOptions
+    from sparcl_compile.runtime.batches import current_batch
+    from sparcl_compile.runtime.engine import Engine
+
+    path = folder / f"{setting.name}.onnx"
+    export(module_of(setting.width), IMAGE, path)
+    options = CompileOptions(sparsity=setting.sparsity, gradient_sparsity=setting.gradient_sparsity)
+    target = folder / f"{setting.name}.sparcl"
+    compile_model(path, target, options)
+    engine = Engine(load(target), threads)
+    engine.reset()
+    engine.reset_samples(batch)
+    x, y = batch_of(batch)
+    current = current_batch(x, y, np.zeros(CLASSES, np.float32), np.arange(batch))
+    rate, count = np.array(LEARNING_RATE, np.float32), np.array(1, np.float32)
+
+    def step() -> None:
+        engine.run("train", current.feeds(first=True))
+        engine.run("optimizer", {"learning_rate": rate, "count": count})
+
+    return step
+
+
+CONTESTANTS = (
+    Setting("pytorch-dense", pytorch),
+    Setting("ort-dense", ort_dense),
+    Setting("compiled-dense", compiled),
+    Setting("masked-0.75", compiled, "unstructured", 0.75),
+    Setting("masked-0.75-dgm", compiled, "unstructured", 0.75, 0.8),
+)

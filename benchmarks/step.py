@@ -1,0 +1,128 @@
+"""Training step time, interleaved: dense PyTorch, ONNX Runtime's own dense step, and this tool's forms.
+
+``python -m benchmarks.step`` prints a table and writes build/bench/step.json. One step is forward, backward and SGD on
+one batch of 32 images of 3x32x32 by a ResNet-18. The contestants take turns, so that a noisy machine disturbs all
+alike; the median of a contestant's times counts. Peak memory is that of a process which runs this contestant alone.
+"""
+
+import dataclasses
+import json
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import click
+import numpy as np
+from rich.console import Console
+
+from benchmarks.contestants import CONTESTANTS, Setting, Step
+
+BATCH = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One line of the table and of step.json."""
+
+    name: str
+    model: str
+    scheme: str
+    sparsity: float
+    gradient_sparsity: float
+    samples_per_second: float
+    ratio_to_pytorch: float | None
+    ratio_to_ort_dense: float | None
+    peak_memory_bytes: int
+
+
+def measure(steps: Mapping[str, Step], repeats: int) -> dict[str, float]:
+    """Median seconds a step of each contestant, taken in turns after two warm-up rounds."""
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for round_ in range(repeats + 2):
+        for name, step in steps.items():
+            started = time.perf_counter()
+            step()
+            if round_ >= 2:
+                times[name].append(time.perf_counter() - started)
+    return {name: float(np.median(values)) for name, values in times.items()}
+
+
+def peak_memory(setting: Setting) -> int:
+    """Peak resident bytes of a process that makes this contestant and runs three steps."""
+    command = [sys.executable, "-m", "benchmarks.step", "--alone", setting.name, "--width", str(setting.width)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return int(done.stdout.split()[-1])
+
+
+def rows(settings: list[Setting], seconds: Mapping[str, float], memory: Mapping[str, int]) -> list[Row]:
+    """Ratios are speeds relative to the baseline of the same run: above 1 is faster."""
+
+    def ratio(name: str, baseline: str) -> float | None:
+        return seconds[baseline] / seconds[name] if baseline in seconds else None
+
+    return [
+        Row(
+            name=s.name,
+            model=f"resnet18-w{s.width}",
+            scheme=s.scheme,
+            sparsity=s.sparsity,
+            gradient_sparsity=s.gradient_sparsity,
+            samples_per_second=BATCH / seconds[s.name],
+            ratio_to_pytorch=ratio(s.name, "pytorch-dense"),
+            ratio_to_ort_dense=ratio(s.name, "ort-dense"),
+            peak_memory_bytes=memory[s.name],
+        )
+        for s in settings
+    ]
+
+
+@click.command()
+@click.option("--width", default=64, show_default=True, help="Channels of the first stage.")
+@click.option("--repeats", default=15, show_default=True, help="Timed steps of each contestant.")
+@click.option("--threads", default=2, show_default=True, help="Threads of each contestant.")
+@click.option("--quick", is_flag=True, help="Five timed steps.")
+@click.option("--alone", hidden=True, help="Run one contestant and print its peak memory.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("build/bench/step.json"))
+def main(width: int, repeats: int, threads: int, quick: bool, alone: str | None, output: Path) -> None:
+    """Measure one training step of every contestant."""
+    warnings.filterwarnings("ignore")
+    settings = [dataclasses.replace(setting, width=width) for setting in CONTESTANTS]
+    with tempfile.TemporaryDirectory() as folder:
+        if alone is not None:
+            _run_alone(next(s for s in settings if s.name == alone), threads, Path(folder))
+            return
+        made = {setting.name: setting.make(setting, BATCH, threads, Path(folder)) for setting in settings}
+        seconds = measure(made, 5 if quick else repeats)
+    table = rows(settings, seconds, {setting.name: peak_memory(setting) for setting in settings})
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps([dataclasses.asdict(row) for row in table], indent=1) + "\n", encoding="utf-8")
+    _print(Console(), table)
+    click.echo(f"written to {output}")
+
+
+def _run_alone(setting: Setting, threads: int, folder: Path) -> None:
+    step: Callable[[], object] = setting.make(setting, BATCH, threads, folder)
+    for _ in range(3):
+        step()
+    # Not getrusage: its maximum starts at what the parent process had when it forked.
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    click.echo(int(status.split("VmHWM:")[1].split()[0]) * 1024)
+
+
+def _print(console: Console, table: list[Row]) -> None:
+    console.print(f"{'':24}{'s':>6}{'q':>6}{'samples/s':>11}{'/ PyTorch':>11}{'/ ORT dense':>13}{'peak MB':>9}")
+    for row in table:
+        ratios = [f"{r:.2f}" if r else "-" for r in (row.ratio_to_pytorch, row.ratio_to_ort_dense)]
+        console.print(
+            f"{row.name:24}{row.sparsity:6.2f}{row.gradient_sparsity:6.2f}{row.samples_per_second:11.1f}"
+            f"{ratios[0]:>11}{ratios[1]:>13}{row.peak_memory_bytes / 1e6:9.0f}",
+            highlight=False,
+        )
+
+
+if __name__ == "__main__":
+    main()
