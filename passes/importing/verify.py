@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from sparcl_compile.errors import ModelError
 from sparcl_compile.passes.importing import draws
@@ -54,13 +55,17 @@ def session(model: onnx.ModelProto) -> ort.InferenceSession:
 
 
 def run(model: onnx.ModelProto, x: np.ndarray, output: str, batch: int | None = None) -> np.ndarray:
-    """One output of a model for ``x``, fed in batches (default: as one); raises ModelError with the runtime's reason."""
+    """One output of a model as [rows, C] for ``x``, fed in batches (default: all rows as one).
+
+    Raises:
+        ModelError: the runtime cannot run the model, with its reason.
+    """
     size = batch or len(x)
     try:
         running = session(model)
         name = running.get_inputs()[0].name
         parts = [running.run([output], {name: x[i : i + size]})[0] for i in range(0, len(x), size)]
-    except (RuntimeError, *ort_failures()) as error:
+    except failures() as error:
         raise refused(error) from error
     return np.concatenate([np.asarray(part).reshape(size, -1) for part in parts])
 
@@ -71,11 +76,10 @@ def refused(error: BaseException) -> ModelError:
     return ModelError(f"ONNX Runtime cannot run the model: {reason}")
 
 
-def ort_failures() -> tuple[type[BaseException], ...]:
-    """The exception classes of the runtime; they share no base class of their own."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
-
-    return tuple(value for value in vars(state).values() if isinstance(value, type) and issubclass(value, Exception))
+def failures() -> tuple[type[Exception], ...]:
+    """What the runtime raises: RuntimeError, and classes of its own that share no base."""
+    own = [value for value in vars(state).values() if isinstance(value, type) and issubclass(value, Exception)]
+    return (RuntimeError, *own)
 
 
 def runnable(model: ir.Model) -> onnx.ModelProto:
