@@ -1,19 +1,21 @@
 """Saving and restoring everything a run needs, in one file that appears whole or not at all."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save as to_bytes
 
 from sparcl_compile.errors import CheckpointError
-from sparcl_compile.files import write_atomically
+from sparcl_compile.files import check_writable, remove_leftovers, write_atomically
 
 FILE = "state.safetensors"
 PREVIOUS = "state.previous.safetensors"
 VERSION = "1"
+TEXTS = ("version", "progress", "identity")
 
 
 def save(folder: Path, arrays: dict[str, np.ndarray], progress: dict[str, Any], identity: dict[str, Any]) -> None:
@@ -30,7 +32,19 @@ def save(folder: Path, arrays: dict[str, np.ndarray], progress: dict[str, Any], 
     """
     metadata = {"version": VERSION, "progress": json.dumps(progress), "identity": json.dumps(identity)}
     whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    write_atomically(folder / FILE, lambda path: save_file(whole, path, metadata))
+    metadata["sha256"] = _checksum(whole, metadata)
+    # Not safetensors' own save_file: it reports a full disk as an error of its own, without the errno.
+    content = to_bytes(whole, metadata)
+    write_atomically(folder / FILE, lambda path: path.write_bytes(content))
+
+
+def _checksum(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> str:
+    """Over everything but itself: safetensors has none."""
+    digest = hashlib.sha256(json.dumps([metadata[key] for key in TEXTS]).encode())
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
+        digest.update(arrays[name].tobytes())
+    return digest.hexdigest()
 
 
 def exists(folder: Path) -> bool:
@@ -40,8 +54,29 @@ def exists(folder: Path) -> bool:
 
 def set_aside(folder: Path) -> None:
     """Keep the checkpoint of an earlier run under another name, so that starting over loses nothing."""
-    if exists(folder):
-        (folder / FILE).replace(folder / PREVIOUS)
+    path = folder / FILE
+    if exists(folder) and not _is_beginning(path):
+        path.replace(folder / PREVIOUS)
+
+
+def _is_beginning(path: Path) -> bool:
+    """Whether a checkpoint holds no finished epoch."""
+    try:
+        _, texts = _read(path)
+    except CheckpointError:
+        return False
+    counters = json.loads(texts["progress"])["counters"]
+    return bool(counters["task"] == counters["epoch"] == 0)
+
+
+def prepare(folder: Path) -> None:
+    """Make sure that checkpoints can be written, and remove what a killed run may have left half-written.
+
+    Raises:
+        WriteError: they cannot.
+    """
+    check_writable(folder / FILE)
+    remove_leftovers(folder / FILE)
 
 
 def load(folder: Path, identity: dict[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -53,15 +88,28 @@ def load(folder: Path, identity: dict[str, Any]) -> tuple[dict[str, np.ndarray],
     path = folder / FILE
     if not path.is_file():
         raise CheckpointError(f"{path}: there is no checkpoint to resume; run without --resume to start")
+    arrays, texts = _read(path)
+    _compare(path, json.loads(texts["identity"]), identity)
+    return arrays, json.loads(texts["progress"])
+
+
+def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The arrays and the metadata, whole; raises CheckpointError when damaged or of another version."""
     try:
         with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
+            texts = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        saved, progress = json.loads(metadata["identity"]), json.loads(metadata["progress"])
+        version, sound = texts["version"], texts["sha256"] == _checksum(arrays, texts)
     except (SafetensorError, KeyError, ValueError, OSError) as error:
         raise CheckpointError(f"{path}: is damaged ({error}); start again without --resume") from error
-    _compare(path, saved, identity)
-    return arrays, progress
+    if version != VERSION:
+        raise CheckpointError(
+            f"{path}: has checkpoint version {version}, this program reads version {VERSION}; "
+            "resume it with the program that wrote it, or start again without --resume"
+        )
+    if not sound:
+        raise CheckpointError(f"{path}: is damaged (its checksum differs); start again without --resume")
+    return arrays, texts
 
 
 def _compare(path: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:

@@ -10,7 +10,8 @@ from sparcl_compile.errors import OptionError
 class RunConfig:
     """Options of one run; see ``sparcl-run --help``.
 
-    Everything here but ``threads`` belongs to a run's identity: a checkpoint resumes only under equal values.
+    A checkpoint resumes only under equal values, but for ``threads``, which changes no more than rounding, and
+    ``learning_rate``: a run that diverged is worth continuing with a lower one.
 
     Raises:
         OptionError: a value is out of its range; the message names the option.
@@ -37,11 +38,14 @@ class RunConfig:
                 )
         if not 0.0 < self.learning_rate < float("inf"):
             raise OptionError(f"--lr {self.learning_rate}: give a number above 0, for example 0.03")
-        if not 0 <= self.seed < 2**32:
-            raise OptionError(f"--seed {self.seed}: give a whole number from 0 to 4294967295")
+        if self.threads is not None and self.threads < 1:
+            raise OptionError(f"--threads {self.threads}: give at least 1")
+        for flag, seed in (("--seed", self.seed), ("--class-order-seed", self.class_order_seed or 0)):
+            if not 0 <= seed < 2**32:
+                raise OptionError(f"{flag} {seed}: give a whole number from 0 to 4294967295")
 
     def identity(self) -> dict[str, Any]:
         """The options that a resumed run must share."""
         values = dataclasses.asdict(self)
-        del values["threads"]
+        del values["threads"], values["learning_rate"]
         return values

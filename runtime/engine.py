@@ -1,5 +1,6 @@
 """Graphs over named state: the one place that calls ONNX Runtime."""
 
+import importlib.util
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +12,7 @@ from safetensors.numpy import load_file
 from sparcl_compile.artifact import Artifact
 
 ERRORS_ONLY = 3
+TRAINING = "onnxruntime.training"
 
 
 def device_copy(array: np.ndarray) -> ort.OrtValue:
@@ -29,9 +31,15 @@ class Engine:
 
     A graph input that is the name of a state tensor is fed from the state, any other from the caller; an output
     ``NAME.next`` replaces state ``NAME``, any other is a result (docs/interfaces.md).
+
+    Raises:
+        ImportError: the installed ONNX Runtime is not the training build.
     """
 
     def __init__(self, artifact: Artifact, threads: int | None = None) -> None:
+        if importlib.util.find_spec(TRAINING) is None:
+            # The stock package has the same name, and lacks the gradient operators.
+            raise ImportError("this onnxruntime has no training operators", name=TRAINING)
         self._artifact = artifact
         self._graphs: dict[str, Any] = artifact.manifest["graphs"]
         self._sessions: dict[str, ort.InferenceSession] = {}

@@ -19,6 +19,9 @@ from sparcl_compile.runtime.preprocess import Preprocessor
 from sparcl_compile.runtime.replay import ReplayBuffer
 from sparcl_compile.runtime.schedule import Agenda, agenda_for
 
+LEARNED = ("parameter", "optimizer", "running_stat")
+"""Roles of the state that training computes."""
+
 
 @dataclasses.dataclass
 class Counters:
@@ -102,8 +105,23 @@ class Learner:
                 total = done + (length - position) // size
             counters.seconds += time.perf_counter() - started
             on_step(losses[-1], done, total)
+        self._check_state()
         counters.epoch += 1
         return float(np.mean(losses))
+
+    def _check_state(self) -> None:
+        """The last step of an epoch can break the weights without any loss to show it."""
+        for role in LEARNED:
+            broken = [name for name in self.engine.names(role) if not np.isfinite(self.engine.array(name)).all()]
+            if broken:
+                raise TrainingError(f"{broken[0]} is no longer finite in {self._where()}; {self._mend()}")
+
+    def _where(self) -> str:
+        counters = self.counters
+        return f"task {counters.task + 1}, epoch {counters.epoch + 1}, step {counters.task_step + 1}"
+
+    def _mend(self) -> str:
+        return f"lower --lr (now {self.config.learning_rate:g})"
 
     def _batches(self, task: Task, ids: np.ndarray) -> "_StepBatches":
         x, labels = task.x_train[ids], task.y_train[ids]
@@ -153,10 +171,7 @@ class Learner:
         results = [self.engine.run("train", batch.feeds(i == 0)) for i, batch in enumerate(trained)]
         loss = sum(float(result["loss"]) for result in results)
         if not math.isfinite(loss):
-            where = (
-                f"task {self.counters.task + 1}, epoch {self.counters.epoch + 1}, step {self.counters.task_step + 1}"
-            )
-            raise TrainingError(f"the loss became {loss} in {where}; lower --lr (now {self.config.learning_rate})")
+            raise TrainingError(f"the loss became {loss} in {self._where()}; {self._mend()}")
         return loss, results[0]["logits"]
 
     def _measure(self, batches: "_StepBatches") -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sparcl_compile.artifact import Artifact
-from sparcl_compile.errors import TrainingError
+from sparcl_compile.errors import DataError, TrainingError
 from sparcl_compile.runtime import checkpoint
 from sparcl_compile.runtime.config import RunConfig
 from sparcl_compile.runtime.data import load as load_data
@@ -43,6 +43,7 @@ class Run:
         self.dataset = load_data(config.data)
         self._classes: int = manifest["model"]["classes"]
         layout = check_fits(self.dataset, manifest["model"]["input_shape"], self._classes)
+        _check_layout(self.dataset, layout, manifest["model"]["layout"])
         self.tasks: list[Task] = split_classes(self.dataset, config.tasks, config.class_order_seed)
         self._manifest, self._config, self._folder = manifest, config, folder
         self._identity = {"artifact": artifact.identity, "samples": _fingerprint(self.dataset), **config.identity()}
@@ -52,6 +53,18 @@ class Run:
         self._class_rows: list[list[float]] = []
         self._task_rows: list[list[float]] = []
         self._mid_task = False
+        self._resumed = False
+        self._rates = [{"after_epochs": 0, "learning_rate": config.learning_rate}]
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the epochs to come."""
+        return self._config.learning_rate
+
+    @property
+    def epochs_done(self) -> int:
+        """Finished epochs of all tasks."""
+        return self.counters.task * self._config.epochs + self.counters.epoch
 
     @property
     def counters(self) -> Counters:
@@ -63,8 +76,12 @@ class Run:
         """The replay buffer."""
         return self._learner.buffer
 
-    def resume(self) -> int:
-        """Take up the last checkpoint and return how many epochs are done; raises CheckpointError."""
+    def resume(self, learning_rate: float | None = None) -> int:
+        """Take up the last checkpoint and return how many epochs are done; raises CheckpointError.
+
+        Args:
+            learning_rate: another one for the epochs to come; None keeps the run's own.
+        """
         arrays, progress = checkpoint.load(self._folder, self._identity)
         for name, array in arrays.items():
             if not name.startswith("buffer."):
@@ -77,7 +94,15 @@ class Run:
         self._mid_task = learner.counters.epoch > 0
         learner.agenda = agenda_for(self._manifest["schedule"], learner.counters.task)
         learner.agenda.updates_done, learner.agenda.removals_done = progress["updates_done"], progress["removals_done"]
-        return learner.counters.task * self._config.epochs + learner.counters.epoch
+        self._resumed = True
+        self._rates = progress["learning_rates"]
+        self._set_rate(self._rates[-1]["learning_rate"] if learning_rate is None else learning_rate)
+        return self.epochs_done
+
+    def _set_rate(self, rate: float) -> None:
+        if rate != self._rates[-1]["learning_rate"]:
+            self._rates.append({"after_epochs": self.epochs_done, "learning_rate": rate})
+        self._config = self._learner.config = dataclasses.replace(self._config, learning_rate=rate)
 
     def train(self, reporter: Reporter) -> dict[str, Any]:
         """Learn all tasks from wherever the run stands and return the result (docs: sparcl-run --json).
@@ -86,13 +111,14 @@ class Run:
             TrainingError: the loss is not a number; the checkpoint of the last good epoch is kept.
             WriteError: a checkpoint cannot be written.
         """
-        counters = self._learner.counters
-        while counters.task < len(self.tasks):
-            self._train_task(self.tasks[counters.task], reporter)
-            counters = self._learner.counters
-        return build_result(
+        if not self._resumed:
+            self._save()  # a run that is killed in its first epoch can be resumed as well
+        while self.counters.task < len(self.tasks):
+            self._train_task(self.tasks[self.counters.task], reporter)
+        result = build_result(
             self._manifest, self.engine, self._learner, self._config, self._class_rows, self._task_rows, self.tasks
         )
+        return {**result, "learning_rates": self._rates}
 
     def _train_task(self, task: Task, reporter: Reporter) -> None:
         learner, counters = self._learner, self._learner.counters
@@ -122,9 +148,11 @@ class Run:
         reporter.end_epoch(index, epoch, loss, speed, overall_sparsity(self.engine))
 
     def _kept(self) -> str:
-        if checkpoint.exists(self._folder):
-            return f"the state of the last good epoch is in {self._folder}"
-        return "no epoch was finished, so there is no state to keep"
+        if self.epochs_done:
+            return (
+                f"the state after {self.epochs_done} good epochs is in {self._folder}, continue it with --resume --lr"
+            )
+        return "no epoch was finished, so start again without --resume"
 
     def _evaluate(self, reporter: Reporter) -> None:
         done = self.tasks[: self._learner.counters.task + 1]
@@ -147,8 +175,18 @@ class Run:
             "masks_stale": learner.masks.stale,
             "updates_done": learner.agenda.updates_done,
             "removals_done": learner.agenda.removals_done,
+            "learning_rates": self._rates,
         }
         checkpoint.save(self._folder, {**arrays, **learner.buffer.arrays()}, progress, self._identity)
+
+
+def _check_layout(dataset: Dataset, needed: str, compiled: str) -> None:
+    """Raise DataError where the compiler took the input's axes in another order than the data have them."""
+    if needed != compiled:
+        raise DataError(
+            f"{dataset.name}: its samples would have to lie as {needed}, the artifact was compiled for {compiled}; "
+            "export the model with its input in the other order of axes"
+        )
 
 
 def _fingerprint(dataset: Dataset) -> str:

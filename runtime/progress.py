@@ -43,10 +43,10 @@ class Reporter:
         """Stop the display, also after an error, so that the terminal stays usable."""
         self._progress.stop()
 
-    def resumed(self, epochs_done: int) -> None:
+    def resumed(self, epochs_done: int, learning_rate: float) -> None:
         """Say that the run continues an earlier one."""
         self._done_before = float(epochs_done)
-        self._line(f"resuming after {epochs_done} of {self._total} epochs")
+        self._line(f"resuming after {epochs_done} of {self._total} epochs with learning rate {learning_rate:g}")
 
     def begin_epoch(self) -> None:
         """Start an epoch's clock."""

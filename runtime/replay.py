@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from sparcl_compile.errors import OptionError
 from sparcl_compile.runtime.engine import Engine
 
 
@@ -15,13 +16,19 @@ class ReplayBuffer:
         labels: int64 [size].
         logits: float32 [size, C], in training mode at the time of the presentation.
         seen: presentations so far.
+
+    Raises:
+        OptionError: the buffer does not fit into the memory.
     """
 
     def __init__(self, size: int, sample_shape: Sequence[int], dtype: np.dtype, classes: int) -> None:
         self.size = size
-        self.x = np.zeros((size, *sample_shape), dtype)
-        self.labels = np.zeros(size, np.int64)
-        self.logits = np.zeros((size, classes), np.float32)
+        try:
+            self.x = np.zeros((size, *sample_shape), dtype)
+            self.labels = np.zeros(size, np.int64)
+            self.logits = np.zeros((size, classes), np.float32)
+        except (MemoryError, ValueError) as error:
+            raise OptionError(f"--buffer {size}: does not fit into the memory; give fewer samples") from error
         self.seen = 0
 
     @property

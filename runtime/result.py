@@ -48,7 +48,7 @@ def build_result(
         "optimizer_steps": counters.step,
         "mask_updates": learner.masks.updates,
         "seed": config.seed,
-        "config": config.identity(),
+        "config": {**config.identity(), "learning_rate": config.learning_rate},
         "options": manifest["options"],
         "classes_by_task": [list(task.classes) for task in tasks],
         "versions": versions(),

@@ -1,16 +1,19 @@
 """Reading an artifact folder: manifest, checksums, version. A leaf module, shared by the compiler and the runtime."""
 
 import dataclasses
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
-from sparcl_compile.errors import ArtifactError
+from sparcl_compile.errors import ArtifactError, OptionError
 from sparcl_compile.files import sha256
 
 FORMAT = "sparcl-artifact"
 VERSION = 1
 MANIFEST = "manifest.json"
+CHECKSUM = "manifest.sha256"
+"""The manifest's own checksum, as ``sha256sum --check`` reads it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,8 +29,36 @@ class Artifact:
 
     @property
     def identity(self) -> str:
-        """A checksum over all files: two artifacts are the same when theirs are."""
-        return sha256(self.folder / MANIFEST)
+        """A checksum over the manifest, which holds those of all files; what a compilation's clock said is left out."""
+        content = {key: value for key, value in self.manifest.items() if key != "passes"}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def write_manifest(folder: Path, content: dict[str, Any]) -> None:
+    """Write the manifest, and the checksums of the files below ``folder`` into it; OSError is left to the caller."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    content["files"] = {path.relative_to(folder).as_posix(): sha256(path) for path in files}
+    path = folder / MANIFEST
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    (folder / CHECKSUM).write_text(_checksum_line(path), encoding="utf-8")
+
+
+def _checksum_line(path: Path) -> str:
+    return f"{sha256(path)}  {path.name}\n"
+
+
+def is_artifact(folder: Path) -> bool:
+    """Whether a folder holds an artifact, be it damaged: other programs write a manifest.json, too."""
+    try:
+        return FORMAT in (folder / MANIFEST).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return (folder / CHECKSUM).is_file()
+
+
+def check_outside(folder: Path, path: Path, option: str) -> None:
+    """Refuse to write into an artifact, which would damage it; raises OptionError."""
+    if path.resolve().is_relative_to(folder.resolve()) or is_artifact(path):
+        raise OptionError(f"{option} {path}: is a compiled artifact or inside of one; name another place")
 
 
 def load(folder: Path) -> Artifact:
@@ -57,7 +88,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         )
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
+    except (ValueError, OSError) as error:
         raise ArtifactError(f"{path}: is damaged ({error}); compile the model again") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise ArtifactError(f"{path}: is not a {FORMAT} manifest; compile the model with sparcl-compile")
@@ -67,7 +98,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             "install a newer sparcl-compile" if isinstance(version, int) and version > VERSION else "compile it again"
         )
         raise ArtifactError(f"{path}: has artifact version {version}, this program reads version {VERSION}; {mend}")
-    missing = [key for key in ("files", "graphs", "state", "schedule", "model") if key not in manifest]
-    if missing:
-        raise ArtifactError(f"{path}: is damaged (no {', '.join(missing)}); compile the model again")
+    checksum = folder / CHECKSUM
+    if not checksum.is_file():
+        raise ArtifactError(f"{checksum}: is missing from the artifact; compile the model again")
+    if checksum.read_bytes() != _checksum_line(path).encode():
+        raise ArtifactError(f"{path}: is damaged (its checksum differs from {CHECKSUM}); compile the model again")
     return manifest

@@ -1,18 +1,17 @@
 """The three commands. Heavy imports wait until a command really runs, so that --help is quick."""
 
-import functools
 import json
 import logging
-import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import click
 
 from sparcl_compile import __version__
-from sparcl_compile.errors import OptionError, SparclError
+from sparcl_compile.command import Command
+from sparcl_compile.errors import OptionError
 from sparcl_compile.options import (
     DISTRIBUTIONS,
     INITS,
@@ -24,30 +23,10 @@ from sparcl_compile.options import (
     CompileOptions,
 )
 
-P = ParamSpec("P")
-R = TypeVar("R")
 DEFAULTS = CompileOptions()
-USER_ERROR = 2
 
 
-def user_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """Print a user's mistake as one line and exit with 2; anything else is a bug and keeps its traceback."""
-
-    @functools.wraps(command)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return command(*args, **kwargs)
-        except SparclError as error:
-            click.echo(f"error: {' '.join(str(error).split())}", err=True)
-            sys.exit(USER_ERROR)
-        except BrokenPipeError:
-            sys.stderr.close()
-            sys.exit(0)
-
-    return wrapped
-
-
-@click.command(context_settings={"show_default": True})
+@click.command(cls=Command, context_settings={"show_default": True})
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Artifact folder.  [default: MODEL.sparcl]")
 @click.option("--sparsity", type=float, default=DEFAULTS.sparsity, help="Share of the maskable weights that is zero.")
@@ -105,7 +84,6 @@ def user_errors(command: Callable[P, R]) -> Callable[P, R]:
 @click.option("--print-after", metavar="PASS|all", help="Print the graph after this pass.")
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON instead of tables.")
 @click.version_option(__version__)
-@user_errors
 def compile_command(
     model: Path, output: Path | None, dump_passes: Path | None, print_after: str | None, as_json: bool, **options: Any
 ) -> None:
@@ -114,7 +92,7 @@ def compile_command(
     from sparcl_compile import report
     from sparcl_compile.compiler import compile_model
 
-    target = output or model.with_suffix(".sparcl")
+    target = output or beside(model, ".onnx", ".sparcl")
     watch = [_printer(print_after)] if print_after else []
     artifact = compile_model(model, target, CompileOptions(**options), watch, dump_passes)
     if as_json:
@@ -139,14 +117,20 @@ def _printer(wanted: str) -> Callable[[Any, Any], None]:
     return show
 
 
-@click.command(context_settings={"show_default": True})
+@click.command(cls=Command, context_settings={"show_default": True})
 @click.argument("artifact", type=click.Path(path_type=Path))
 @click.option("--data", required=True, metavar="SOURCE", help="digits, cifar10:PATH, idx:DIR, folder:DIR or npz:FILE.")
 @click.option("--tasks", "tasks", type=int, default=5, help="Number of tasks that the classes are split over.")
 @click.option("--epochs", type=int, default=5, help="Epochs a task.")
 @click.option("--batch-size", type=int, default=32, help="Samples a step, and samples a replay batch.")
 @click.option("--buffer", "buffer_size", type=int, default=200, help="Samples in the replay buffer.")
-@click.option("--lr", "learning_rate", type=float, help="Learning rate.  [default: 0.03 for sgd, 0.001 for adamw]")
+@click.option(
+    "--lr",
+    "learning_rate",
+    type=float,
+    help="Learning rate; with --resume it holds from there on.  [default: 0.03 for sgd, 0.001 for adamw; with --resume "
+    "the run's own]",
+)
 @click.option("--seed", type=int, default=0, help="Seed of order, growth, replay and augmentation.")
 @click.option("--class-order-seed", type=int, help="Shuffle the classes over the tasks.  [default: in order]")
 @click.option(
@@ -167,12 +151,16 @@ def _printer(wanted: str) -> Callable[[Any, Any], None]:
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder of the run's state.  [default: ARTIFACT.run]",
 )
-@click.option("--resume", is_flag=True, help="Continue the run in the checkpoint folder.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Continue the run in the checkpoint folder, to the same result as if it had not stopped. All options must be "
+    "as they were, but --lr, --threads and --json may differ.",
+)
 @click.option(
     "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the result to this file."
 )
 @click.version_option(__version__)
-@user_errors
 def run_command(
     artifact: Path,
     checkpoint: Path | None,
@@ -184,6 +172,7 @@ def run_command(
     """Let a compiled artifact learn a stream of tasks, and measure what it keeps."""
     _silence_libraries()
     from sparcl_compile import artifact as artifacts
+    from sparcl_compile.files import check_writable
     from sparcl_compile.runtime import checkpoint as checkpoints
     from sparcl_compile.runtime.config import RunConfig
     from sparcl_compile.runtime.loop import Run
@@ -191,28 +180,48 @@ def run_command(
     from sparcl_compile.runtime.report import console, result_table, write_json
 
     loaded = artifacts.load(artifact)
-    config = RunConfig(learning_rate=learning_rate or loaded.manifest["optimizer"]["learning_rate"], **options)
-    folder = checkpoint or artifact.with_suffix(".run")
+    rate = loaded.manifest["optimizer"]["learning_rate"] if learning_rate is None else learning_rate
+    config = RunConfig(learning_rate=rate, **options)
+    folder = checkpoint or beside(artifact, ".sparcl", ".run")
+    artifacts.check_outside(artifact, folder, "--checkpoint")
     screen = console()
     run = Run(loaded, config, folder)
+    if json_file is not None:
+        artifacts.check_outside(artifact, json_file, "--json")
+        check_writable(json_file)
     with Reporter(screen, config.tasks, config.epochs, config.batch_size) as reporter:
         if resume:
-            reporter.resumed(run.resume())
+            reporter.resumed(run.resume(learning_rate), run.learning_rate)
         else:
             checkpoints.set_aside(folder)
+        checkpoints.prepare(folder)
+        click.get_current_context().obj = (
+            f"interrupted; continue after the last whole epoch, in {folder}, with --resume"
+        )
         result = run.train(reporter)
     screen.print(result_table(result))
     if json_file is not None:
         write_json(json_file, result)
 
 
-@click.command()
+def beside(path: Path, suffix: str, replacement: str) -> Path:
+    """The path with its suffix replaced; any other ending stays and the replacement is appended.
+
+    Raises:
+        OptionError: the path has no last part to change, as ``/``.
+    """
+    whole = path if path.name not in ("", "..") else path.resolve()
+    if not whole.name:
+        raise OptionError(f"{path}: is a directory; name a file or folder below it")
+    return whole.with_name(whole.name.removesuffix(suffix) + replacement)
+
+
+@click.command(cls=Command)
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--after", metavar="PASS", help="Print the graph after this pass.")
 @click.option("--diff", nargs=2, metavar="PASS PASS", help="Show what changed from one pass to another.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.version_option(__version__)
-@user_errors
 def inspect_command(path: Path, after: str | None, diff: tuple[str, str] | None, as_json: bool) -> None:
     """Show the passes of an artifact, the graph after each, and what each one changed."""
     _silence_libraries()
@@ -224,13 +233,16 @@ def inspect_command(path: Path, after: str | None, diff: tuple[str, str] | None,
     from sparcl_compile.report import console
 
     manifest = read_manifest(path)
+    texts = {}
     if after:
-        inspect.write_text(inspect.text_after(path, manifest, after))
+        texts["after"] = inspect.text_after(path, manifest, after)
     if diff:
-        inspect.write_text(inspect.diff(path, manifest, *diff))
+        texts["diff"] = inspect.diff(path, manifest, *diff)
     if as_json:
-        click.echo(json.dumps(inspect.facts(manifest), indent=1))
-    elif not after and not diff:
+        click.echo(json.dumps({**inspect.facts(manifest), **texts}, indent=1))
+    elif texts:
+        inspect.write_text("".join(texts.values()))
+    else:
         console().print(inspect.summary(manifest))
 
 

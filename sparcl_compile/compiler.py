@@ -1,18 +1,18 @@
 """model.onnx to an artifact folder: the pipeline, the stand-alone graphs, the manifest, written as one."""
 
 import dataclasses
-import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
+from safetensors import SafetensorError
 
 from sparcl_compile import manifest, pipeline
-from sparcl_compile.artifact import MANIFEST
-from sparcl_compile.errors import OptionError
-from sparcl_compile.files import sha256, staged_folder
+from sparcl_compile.artifact import is_artifact, write_manifest
+from sparcl_compile.errors import OptionError, WriteError
+from sparcl_compile.files import staged_folder
 from sparcl_compile.load import load_model
 from sparcl_compile.options import CompileOptions
 from sparcl_compile.passes.base import Pass
@@ -51,30 +51,41 @@ def compile_model(
     Raises:
         SparclError: a user's mistake; nothing was written.
     """
-    check_target(target)
+    check_places(source, target, dumps)
     model = load_model(source)
-    with staged_folder(target) as staging:
-        recorder = _Recorder(model, staging / "passes", dumps, watch)
-        compiled = pipeline.run(model, options, staging, recorder)
-        layers = manifest.model_layers(compiled, options)
-        layout = layout_of(manifest.input_shape(compiled))
-        for name, graph in side_graphs(compiled, options, layers, layout).items():
-            save(graph, staging / name / f"{name}.onnx")
-        content = manifest.build(source, compiled, options, recorder.traces, staging)
-        content["files"] = {
-            str(path.relative_to(staging)): sha256(path) for path in sorted(staging.rglob("*")) if path.is_file()
-        }
-        (staging / MANIFEST).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    try:
+        with staged_folder(target) as staging:
+            content = _build(source, model, options, staging, _Recorder(model, staging / "passes", dumps, watch))
+    except SafetensorError as error:
+        raise WriteError(f"{target}: cannot be written ({error}); free space, nothing was changed") from error
     return Artifact(target, content)
 
 
-def check_target(target: Path) -> None:
-    """Refuse to replace anything that is not an artifact; raises OptionError."""
+def _build(
+    source: Path, model: ir.Model, options: CompileOptions, folder: Path, recorder: "_Recorder"
+) -> dict[str, Any]:
+    compiled = pipeline.run(model, options, folder, recorder)
+    layers = manifest.model_layers(compiled, options)
+    layout = layout_of(manifest.input_shape(compiled))
+    for name, graph in side_graphs(compiled, options, layers, layout).items():
+        save(graph, folder / name / f"{name}.onnx")
+    content = manifest.build(source, compiled, options, recorder.traces, folder)
+    write_manifest(folder, content)
+    return content
+
+
+def check_places(source: Path, target: Path, dumps: Path | None) -> None:
+    """Refuse to replace anything that is not an artifact, or the model itself; raises OptionError."""
+    if target.is_symlink() and not target.exists():
+        raise OptionError(f"-o {target}: is a link to nowhere; remove it or name another folder")
+    inside = [path for path in (source, dumps) if path is not None and path.resolve().is_relative_to(target.resolve())]
+    if inside and not source.is_dir():
+        raise OptionError(f"-o {target}: would replace {inside[0]}, which lies in it; name another folder")
     if not target.exists():
         return
     if not target.is_dir():
         raise OptionError(f"-o {target}: is a file; name a folder for the artifact")
-    if any(target.iterdir()) and not (target / MANIFEST).is_file():
+    if any(target.iterdir()) and not is_artifact(target):
         raise OptionError(f"-o {target}: is a folder that holds something else; name a new one")
 
 

@@ -1,6 +1,7 @@
 """Files and folders that appear whole or not at all. A leaf module, shared by the compiler and the runtime."""
 
 import contextlib
+import glob
 import hashlib
 import os
 import shutil
@@ -23,13 +24,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     Raises:
         WriteError: the file system refuses (disk full, no permission); ``path`` is as it was before.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(handle)
-    except OSError as error:
-        raise _write_error(path, error) from error
-    temporary = Path(name)
+    temporary = _temporary_beside(path)
     try:
         write(temporary)
         temporary.chmod(0o644)
@@ -40,6 +35,34 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         raise _write_error(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _temporary_beside(path: Path) -> Path:
+    """An empty file with a name of its own in the folder of ``path``, which is made if needed; raises WriteError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(handle)
+    except OSError as error:
+        raise _write_error(path, error) from error
+    return Path(name)
+
+
+def check_writable(path: Path) -> None:
+    """Find out before long work whether ``path`` can be written after it; its folder is made if needed.
+
+    Raises:
+        WriteError: it cannot; ``path`` is as it was before.
+    """
+    if path.is_dir():
+        raise WriteError(f"{path}: is a folder; name a file")
+    _temporary_beside(path).unlink()
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove the temporary files that killed calls of ``write_atomically`` left beside ``path``."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        left.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -80,14 +103,16 @@ def _swap(staging: Path, target: Path) -> None:
         sync(target.parent)
         return
     old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-    target.replace(old)
     try:
-        staging.replace(target)
-    except OSError:
-        old.replace(target)
-        raise
-    sync(target.parent)
-    shutil.rmtree(old, ignore_errors=True)
+        target.replace(old)
+        try:
+            staging.replace(target)
+        except OSError:
+            old.replace(target)
+            raise
+        sync(target.parent)
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def sync(path: Path) -> None:
