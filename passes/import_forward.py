@@ -38,8 +38,9 @@ class ImportForward(Pass):
        platform's generator).
     3. Follow the graph at two batch sizes: constants become initializers, the batch becomes symbolic "N".
     4. Keep the one [N, C] output, without its Softmax or LogSoftmax, as ``logits``; call the input ``x``.
-    5. Compare with the original on random inputs. A model that answers differently is refused.
-    6. Give initializers their roles, and rewrite operators on the training path that have no gradient.
+    5. Give initializers their roles, and rewrite operators on the training path that have no gradient.
+    6. Compare with the original on random inputs, the rewritten operators included: a model that answers differently is
+       refused.
     7. Replace the head (``classes``) and start afresh (``init="fresh"``) if asked.
     8. BatchNormalization goes into training form; its next running statistics become outputs.
     9. Mark the weights that stay dense.
@@ -77,9 +78,9 @@ class ImportForward(Pass):
         head = heads.choose_head(model.graph, worlds)
         heads.set_interface(model.graph, head, worlds)
         self._tidy(model, worlds)
+        self._make_trainable(model)
         output = original.graph.output[head.index].name
         verify.check_same(original, model, batch=batch, output=output, activation=head.activation)
-        self._make_trainable(model)
         self._personalise(model, worlds)
         training.to_training_form(model.graph)
         dense.mark_dense(model, self.dense)
@@ -117,7 +118,7 @@ class ImportForward(Pass):
         names.unique_names(model.graph)
 
     def _make_trainable(self, model: ir.Model) -> None:
-        """Step 6."""
+        """Step 5."""
         graph = model.graph
         roles.assign_roles(graph)
         if not training.parameter_count(model) or not list(dense.weighted_layers(graph)):

@@ -40,6 +40,7 @@ class BatchTracer:
         self.worlds = Worlds.of(graph, batch)
         self.batch = batch
         self.carriers: dict[ir.Value, Carrier] = {value: (1, 1) for value in graph.inputs}
+        self.trained: set[ir.Value] = set()
         self.changed = False
 
     def trace(self) -> Worlds:
@@ -85,7 +86,8 @@ class BatchTracer:
         arrays = [self.worlds.constant(output) for output in node.outputs if output.name]
         if not arrays or any(array is None for array in arrays):
             return
-        if any(role_of(value) for value in node.inputs if value is not None):
+        if any(value in self.trained or role_of(value) for value in node.inputs if value is not None):
+            self.trained.update(node.outputs)  # a folded parameter would stop learning
             return
         made = not any(is_weight(value) for value in node.inputs)
         self.changed = True

@@ -5,6 +5,7 @@ at a seven times larger one tells: what differs between these two *worlds* depen
 """
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -17,6 +18,9 @@ from sparcl_compile.passes.base import IR_VERSION, OPSET
 RATIO = 7
 SMALL_DATA = 4096
 """Values of at most this many elements are handed to shape inference (Reshape targets, Slice bounds, axes)."""
+
+UNINFERRED = ("MeanVarianceNormalization",)
+"""Operators that ONNX defines by others, without shape inference of their own."""
 
 Shape = tuple[int, ...]
 
@@ -82,6 +86,15 @@ class World:
             dtype = int(ir.DataType.from_numpy(array.dtype))
             self.facts[output] = Fact(tuple(array.shape), dtype, array)
 
+    def _try_out(self, node: ir.Node) -> None:
+        """Run a node on zeros to see its shapes."""
+        facts = {str(value.name): self.fact(value) for value in node.inputs if value is not None}
+        if any(fact is None or fact.shape is None for fact in facts.values()):
+            return
+        feeds = {name: zeros(fact) if fact.data is None else fact.data for name, fact in facts.items() if fact}
+        for output, data in zip(node.outputs, evaluate(node, feeds), strict=False):
+            self.facts[output] = Fact(np.shape(data), int(ir.DataType.from_numpy(np.asarray(data).dtype)))
+
     def _infer(self, node: ir.Node) -> None:
         types, data = {}, {}
         for value in node.inputs:
@@ -106,10 +119,19 @@ class World:
             raise ModelError(
                 f"node {node.name} ({node.op_type}) cannot take a batch of {self.batch}: {reason}"
             ) from error
+        unknown = not found or any(static_shape(proto.tensor_type) is None for proto in found.values())
+        if unknown and node.op_type in UNINFERRED:
+            self._try_out(node)
+            return
         for output in node.outputs:
             if output.name in found:
                 tensor = found[output.name].tensor_type
                 self.facts[output] = Fact(static_shape(tensor), tensor.elem_type)
+
+
+def zeros(fact: Fact) -> np.ndarray:
+    """Contents for a value of which only shape and type are known."""
+    return np.zeros(fact.shape or (), ir.DataType(fact.dtype).numpy())
 
 
 def tensor_type(fact: Fact) -> onnx.TypeProto:
@@ -129,7 +151,7 @@ def static_shape(tensor: onnx.TypeProto.Tensor) -> Shape | None:
     return tuple(int(dim.dim_value) for dim in tensor.shape.dim)
 
 
-def evaluate(node: ir.Node, feeds: dict[str, np.ndarray | None]) -> list[np.ndarray]:
+def evaluate(node: ir.Node, feeds: Mapping[str, np.ndarray | None]) -> Sequence[np.ndarray]:
     """Run one node in numpy; raises ModelError when it fails."""
     proto = ir.serde.serialize_node(node)
     names = [name for name in proto.output if name]
@@ -142,7 +164,7 @@ def evaluate(node: ir.Node, feeds: dict[str, np.ndarray | None]) -> list[np.ndar
     imports = [onnx.OperatorSetIdProto(domain="", version=OPSET)]
     model = onnx.ModelProto(ir_version=IR_VERSION, opset_import=imports, graph=graph)
     try:
-        return list(ReferenceEvaluator(model).run(None, feeds))
+        return [np.asarray(result) for result in ReferenceEvaluator(model).run(None, dict(feeds))]
     except (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError, ArithmeticError) as error:
         reason = " ".join(str(error).split())
         raise ModelError(f"constant node {node.name} ({node.op_type}) cannot be computed: {reason}") from error

@@ -142,6 +142,59 @@ def test_imported_models_train_with_the_right_gradients(name: str) -> None:
     assert worst < TOLERANCE, parameter
 
 
+# Body from `h`, a trained convolution of the input, to `y`; the import compares values, this file the gradients.
+REWRITTEN: dict[str, tuple[int, str, dict[str, Any]]] = {
+    "ThresholdedRelu": (18, "y = ThresholdedRelu<alpha = 0.3>(h)", {}),
+    "Sum": (18, "a = Tanh(h) y = Sum(a, h, a)", {}),
+    "Mean": (18, "a = Tanh(h) y = Mean(a, h, a)", {}),
+    "MeanVarianceNormalization": (18, "y = MeanVarianceNormalization<axes = [1, 2, 3]>(h)", {}),
+    "LpNormalization.1": (18, "y = LpNormalization<p = 1, axis = 1>(h)", {}),
+    "LpNormalization.2": (18, "y = LpNormalization<axis = 2>(h)", {}),
+    "ReduceMin": (13, "y = ReduceMin<axes = [1, 3]>(h)", {}),
+    "ReduceMax": (18, "y = ReduceMax(h, c)", {"c": i(2, 3)}),
+    "ReduceL1": (13, "y = ReduceL1<axes = [2], keepdims = 0>(h)", {}),
+    "ReduceSumSquare": (18, "y = ReduceSumSquare(h, c)", {"c": i(2)}),
+    "Slice": (18, "y = Slice(h, c, d, e, g)", {"c": i(-1), "d": i(-99), "e": i(2), "g": i(-2)}),
+    "Pad": (18, 'y = Pad<mode = "reflect">(h, c)', {"c": i(0, 0, 1, 2, 0, 0, 0, 1)}),
+    "Where": (18, "a = Greater(h, c) y = Where(a, h, w)", {"c": f(0), "w": w(6)}),
+    "MatMul": (18, "y = MatMul(h, w)", {"w": w(6)}),
+    "Einsum": (13, 'y = Einsum<equation = "nchw,kc->nkhw">(h, w)', {"w": w(3, 2)}),
+    "LRN": (13, "y = LRN<size = 3, alpha = 0.5, beta = 0.5>(h)", {}),
+    "DepthToSpace": (13, 'a = Concat<axis = 1>(h, h) y = DepthToSpace<blocksize = 2, mode = "CRD">(a)', {}),
+    "SpaceToDepth": (13, "y = SpaceToDepth<blocksize = 3>(h)", {}),
+    "Resize": (18, 'y = Resize<mode = "cubic">(h, , c)', {"c": np.asarray([1, 1, 1.5, 0.5], np.float32)}),
+    "LayerNormalization": (17, "y = LayerNormalization(h, w)", {"w": w(6)}),
+    "AveragePool": (13, 'y = AveragePool<kernel_shape = [3, 3], strides = [2, 2], auto_pad = "SAME_LOWER">(h)', {}),
+    "MaxPool": (13, 'y = MaxPool<kernel_shape = [3, 3], strides = [2, 2], auto_pad = "SAME_UPPER">(h)', {}),
+    "Conv": (13, 'y = Conv<strides = [2, 2], auto_pad = "SAME_LOWER">(h, w)', {"w": w(4, 2, 4, 3)}),
+    "GlobalMaxPool": (9, "y = GlobalMaxPool(h)", {}),
+    "Gelu": (20, 'y = Gelu<approximate = "tanh">(h)', {}),
+}
+
+
+def rewritten_model(opset: int, body: str, arrays: dict[str, Any]) -> onnx.ModelProto:
+    text = f"""<ir_version: 8, opset_import: ["" : {opset}]> case (float[N, 2, 6, 6] x) => (float[N, 5] logits) {{
+        h = Conv(x, kernel)
+        {body}
+        flat = Flatten(y)
+        logits = MatMul(flat, last)
+    }}"""
+    model = onnx.parser.parse_model(text)
+    arrays = {"kernel": w(2, 2, 1, 1), **arrays}
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in arrays.items())
+    kept = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    (width,) = [v.type.tensor_type.shape.dim[1].dim_value for v in kept.value_info if v.name == "flat"]
+    model.graph.initializer.append(onnx.numpy_helper.from_array(w(width, 5), "last"))
+    return model
+
+
+@pytest.mark.parametrize("name", REWRITTEN)
+def test_rewritten_operators_keep_their_values_and_get_their_gradients(name: str) -> None:
+    model = imported(rewritten_model(*REWRITTEN[name]))
+    worst, parameter = worst_gradient(model)
+    assert worst < TOLERANCE, parameter
+
+
 def test_all_operators_without_gradient_are_named_at_once() -> None:
     model = case_model(((6,), "a = Floor(h) b = Softsign(a) y = Ceil(b)", {}))
     with pytest.raises(UnsupportedOpsError, match=r"3 operator.*Floor \(n2\), Softsign \(n3\), Ceil \(n4\)"):
