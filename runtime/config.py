@@ -5,6 +5,8 @@ from typing import Any
 
 from sparcl_compile.errors import OptionError
 
+AT_LEAST_ONE = {"--tasks": "tasks", "--epochs": "epochs", "--batch-size": "batch_size", "--buffer": "buffer_size"}
+
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
@@ -31,11 +33,9 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges that need no data."""
-        for name in ("tasks", "epochs", "batch_size", "buffer_size"):
+        for flag, name in AT_LEAST_ONE.items():
             if getattr(self, name) < 1:
-                raise OptionError(
-                    f"--{name.replace('_size', '').replace('_', '-')} {getattr(self, name)}: give at least 1"
-                )
+                raise OptionError(f"{flag} {getattr(self, name)}: give at least 1")
         if not 0.0 < self.learning_rate < float("inf"):
             raise OptionError(f"--lr {self.learning_rate}: give a number above 0, for example 0.03")
         if self.threads is not None and self.threads < 1:

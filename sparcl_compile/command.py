@@ -42,6 +42,8 @@ class Command(click.Command):
                 f"ONNX Runtime's training package is missing ({error}); "
                 "install sparcl-compile[cpu], or sparcl-compile[cuda] for NVIDIA GPUs"
             )
+        except MemoryError as error:
+            fail(f"the memory is too small ({error}); give smaller numbers, or a machine with more")
         except KeyboardInterrupt:
             fail(ctx.obj or "interrupted", INTERRUPTED)
 

@@ -78,14 +78,12 @@ def check_places(source: Path, target: Path, dumps: Path | None) -> None:
     """Refuse to replace anything that is not an artifact, or the model itself; raises OptionError."""
     if target.is_symlink() and not target.exists():
         raise OptionError(f"-o {target}: is a link to nowhere; remove it or name another folder")
+    if target.exists() and not target.is_dir():
+        raise OptionError(f"-o {target}: is a file; name a folder for the artifact")
     inside = [path for path in (source, dumps) if path is not None and path.resolve().is_relative_to(target.resolve())]
     if inside and not source.is_dir():
         raise OptionError(f"-o {target}: would replace {inside[0]}, which lies in it; name another folder")
-    if not target.exists():
-        return
-    if not target.is_dir():
-        raise OptionError(f"-o {target}: is a file; name a folder for the artifact")
-    if any(target.iterdir()) and not is_artifact(target):
+    if target.exists() and any(target.iterdir()) and not is_artifact(target):
         raise OptionError(f"-o {target}: is a folder that holds something else; name a new one")
 
 

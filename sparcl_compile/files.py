@@ -91,6 +91,8 @@ def staged_folder(target: Path) -> Iterator[Path]:
         for path in (*staging.rglob("*"), staging):
             sync(path)
         _swap(staging, target)
+    except WriteError as error:  # the temporary folder's name says nothing to a user
+        raise WriteError(str(error).replace(str(staging), str(target))) from error
     except OSError as error:
         raise _write_error(target, error) from error
     finally:
@@ -125,5 +127,6 @@ def sync(path: Path) -> None:
 
 
 def _write_error(path: Path, error: OSError) -> WriteError:
-    reason = error.strerror or str(error)
+    blocked = isinstance(error, FileExistsError | NotADirectoryError)
+    reason = "a file stands where a folder is needed" if blocked else error.strerror or str(error)
     return WriteError(f"{path}: cannot be written ({reason}); free space or choose another place, nothing was changed")

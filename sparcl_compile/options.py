@@ -49,6 +49,12 @@ class CompileOptions:
             if getattr(self, name) not in known:
                 flag = name.replace("_", "-")
                 raise OptionError(f"--{flag} {getattr(self, name)}: give one of {', '.join(known)}")
+        if not 0.0 <= self.weight_decay < float("inf"):
+            raise OptionError(f"--weight-decay {self.weight_decay}: give a number from 0, for example 0.0005")
+        if not 0.0 <= self.momentum < 1.0:
+            raise OptionError(f"--momentum {self.momentum}: give a number from 0 (off) to below 1, for example 0.9")
+        if self.momentum and self.optimizer != "sgd":
+            raise OptionError(f"--momentum {self.momentum}: is for sgd, {self.optimizer} has its own; leave it out")
         if self.classes is not None and self.classes < 2:
             raise OptionError(f"--classes {self.classes}: a classifier needs at least 2 classes")
         if not 0 <= self.seed < 2**32:
