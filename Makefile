@@ -40,7 +40,7 @@ demo: $(STAMP) ## compile a small model at sparsity 0.8 and let it learn five ta
 	rm -rf build/digits.sparcl
 	$(BIN)/sparcl-compile models/digits_cnn.onnx -o build/digits.sparcl --sparsity 0.8
 	$(BIN)/sparcl-inspect build/digits.sparcl
-	$(BIN)/sparcl-run build/digits.sparcl --data digits --tasks 5 --epochs 5 --json build/digits.json
+	$(BIN)/sparcl-run build/digits.sparcl --data digits --tasks 5 --epochs 20 --json build/digits.json
 
 .PHONY: test
 test: lint types unit ## lint, types and all tests

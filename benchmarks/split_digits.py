@@ -101,7 +101,7 @@ def draw(results: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None
             flops = np.mean([run["training_flops"]["true_sparse"] for run in runs]) / 1e9
             mean, deviation = summary(runs, "class_il")
             axes.errorbar(flops, mean, deviation, color=colour, marker=marker, capsize=3, label=f"{replay}, {sparsity}")
-    axes.set(xlabel="training GFLOPs (true count)", ylabel="class-incremental accuracy, %", xscale="log")
+    axes.set(xlabel="training GFLOPs (true count)", ylabel="class-incremental accuracy, %", xlim=(0, None))
     axes.set_title("Split-Digits after five tasks: mean and deviation over seeds")
     axes.legend(fontsize=8, ncols=1, loc="center left", bbox_to_anchor=(1.0, 0.5))
     path.parent.mkdir(parents=True, exist_ok=True)
