@@ -42,6 +42,10 @@ demo: $(STAMP) ## compile a small model at sparsity 0.8 and let it learn five ta
 	$(BIN)/sparcl-inspect build/digits.sparcl
 	$(BIN)/sparcl-run build/digits.sparcl --data digits --tasks 5 --epochs 20 --json build/digits.json
 
+.PHONY: bench
+bench: $(STAMP) ## time a training step against dense PyTorch and dense ONNX Runtime (ARGS=--quick for a short look)
+	$(BIN)/python -m benchmarks.step $(ARGS)
+
 .PHONY: test
 test: lint types unit ## lint, types and all tests
 
