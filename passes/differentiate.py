@@ -96,7 +96,8 @@ def build_training_model(forward: onnx.ModelProto, roles: dict[str, Role]) -> on
         first = str(error).strip().splitlines()[0]
         raise ModelError(f"ONNX Runtime's gradient builder refuses this graph: {first}") from error
     training.ir_version = IR_VERSION
-    return onnx.ModelProto.FromString(training.SerializeToString())
+    typed: onnx.ModelProto = training
+    return typed
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import onnx_ir as ir
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError
 from rich.console import Group, RenderableType
 from rich.text import Text
 

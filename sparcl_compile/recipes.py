@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 
+from sparcl_compile.graphs.filter_samples import Score
 from sparcl_compile.options import CompileOptions
 from sparcl_compile.passes.density import count, densities
 
@@ -30,7 +31,7 @@ class Recipe:
     expand: float
     churn: float
     shrink_by_churn: bool
-    score: str
+    score: Score
 
 
 RECIPES: Mapping[str, Recipe] = {

@@ -22,8 +22,8 @@ from tests.reference.train import Trace, run
 SAMPLES = 16
 BATCH = 8
 CLASSES = 4
-"""Two tasks of two classes, ``SAMPLES`` a class. In smaller batches the last stage's BatchNorm is so badly conditioned that
-rounding grows tenfold a step, in PyTorch against itself as well."""
+"""Two tasks of two classes, ``SAMPLES`` a class. In smaller batches the last stage's BatchNorm is so badly
+conditioned that rounding grows tenfold a step, in PyTorch against itself as well."""
 
 
 def colours(seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:
