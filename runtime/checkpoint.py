@@ -31,7 +31,7 @@ def save(folder: Path, arrays: dict[str, np.ndarray], progress: dict[str, Any], 
         WriteError: the file cannot be written; the one before it stays.
     """
     metadata = {"version": VERSION, "progress": json.dumps(progress), "identity": json.dumps(identity)}
-    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}  # a scalar stays one
     metadata["sha256"] = _checksum(whole, metadata)
     # Not safetensors' own save_file: it reports a full disk as an error of its own, without the errno.
     content = to_bytes(whole, metadata)

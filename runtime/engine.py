@@ -22,7 +22,7 @@ def device_copy(array: np.ndarray) -> ort.OrtValue:
     from another alignment: a resumed run would then differ in the last bit.
     """
     value = ort.OrtValue.ortvalue_from_shape_and_type(array.shape, array.dtype, "cpu")
-    value.update_inplace(np.ascontiguousarray(array))
+    value.update_inplace(np.asarray(array, order="C"))
     return value
 
 

@@ -1,0 +1,43 @@
+import dataclasses
+from typing import Any
+
+import pytest
+
+from sparcl_compile.errors import OptionError
+from sparcl_compile.runtime.config import RunConfig
+
+SOUND = RunConfig(data="digits", learning_rate=0.03)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "flag"),
+    [
+        ("tasks", 0, "--tasks"),
+        ("epochs", 0, "--epochs"),
+        ("batch_size", -1, "--batch-size"),
+        ("buffer_size", 0, "--buffer"),
+        ("learning_rate", 0.0, "--lr"),
+        ("learning_rate", float("nan"), "--lr"),
+        ("learning_rate", float("inf"), "--lr"),
+        ("seed", -1, "--seed"),
+        ("seed", 2**32, "--seed"),
+        ("class_order_seed", -1, "--class-order-seed"),
+        ("threads", 0, "--threads"),
+    ],
+)
+def test_out_of_range(name: str, value: float, flag: str) -> None:
+    with pytest.raises(OptionError, match=f"^{flag} "):
+        dataclasses.replace(SOUND, **{name: value})
+
+
+@pytest.mark.parametrize("changed", [{"seed": 2**32 - 1}, {"class_order_seed": 0}, {"threads": 1}, {"tasks": 1}])
+def test_at_the_edge(changed: dict[str, Any]) -> None:
+    dataclasses.replace(SOUND, **changed)
+
+
+def test_identity_leaves_out_what_may_change_on_the_way() -> None:
+    changed = dataclasses.replace(SOUND, threads=3, learning_rate=1.0)
+    assert changed.identity() == SOUND.identity()
+    fields = {field.name for field in dataclasses.fields(RunConfig)}
+    assert fields - set(SOUND.identity()) == {"threads", "learning_rate"}
+    assert dataclasses.replace(SOUND, epochs=6).identity() != SOUND.identity()

@@ -1,0 +1,102 @@
+"""State in, state out: what the engine does with the names of a graph's inputs and outputs."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from safetensors.numpy import save_file
+
+from sparcl_compile.artifact import Artifact
+from sparcl_compile.runtime.engine import Engine, device_copy
+
+GRAPH = """<ir_version: 10, opset_import: ["" : 18]>
+g (float[2] w, float[2] x, float s) => (float[2] "w.next", float total) {
+    moved = Mul (x, s)
+    "w.next" = Add (w, moved)
+    total = ReduceSum <keepdims = 0> ("w.next")
+}"""
+
+
+def spec(name: str, role: str, shape: list[int | None], init: str, dtype: str = "float32") -> dict[str, Any]:
+    return {"name": name, "role": role, "shape": shape, "init": init, "dtype": dtype}
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    onnx.save(onnx.parser.parse_model(GRAPH), tmp_path / "g.onnx")
+    save_file({"w": np.array([1, 2], np.float32)}, tmp_path / "state.safetensors")
+    manifest = {
+        "graphs": {"g": {"file": "g.onnx", "inputs": ["w", "x", "s"], "outputs": ["w.next", "total"]}},
+        "state": [
+            spec("w.copy", "gradient_mask", [2], "copy:w"),
+            spec("w", "parameter", [2], "file"),
+            spec("m", "mask", [3], "ones"),
+            spec("seen", "sample", [None], "zeros", "int64"),
+        ],
+        "state_file": "state.safetensors",
+    }
+    made = Engine(Artifact(tmp_path, manifest), threads=1)
+    made.reset()
+    return made
+
+
+FEEDS = {"x": np.array([1, 1], np.float32), "s": np.array(3, np.float32)}
+
+
+def test_initial_state(engine: Engine) -> None:
+    assert engine.array("w.copy").tolist() == [1, 2]
+    assert engine.array("m").tolist() == [1, 1, 1]
+    assert "seen" not in engine.state
+    engine.reset_samples(4)
+    assert (engine.array("seen").tolist(), engine.array("seen").dtype) == ([0] * 4, np.int64)
+    assert engine.names("parameter") == ["w"]
+
+
+def test_next_becomes_state_and_the_rest_is_a_result(engine: Engine) -> None:
+    assert {name: a.tolist() for name, a in engine.run("g", FEEDS).items()} == {"total": 9.0}
+    assert engine.array("w").tolist() == [4, 5]
+    engine.reset()
+    assert engine.array("w").tolist() == [1, 2]
+
+
+def test_without_commit_and_with_overrides_the_state_stays(engine: Engine) -> None:
+    assert engine.run("g", FEEDS, commit=False)["total"] == 9
+    other = {"w": device_copy(np.array([10, 20], np.float32))}
+    assert engine.run("g", FEEDS, overrides=other, commit=False)["total"] == 36
+    assert engine.array("w").tolist() == [1, 2]
+
+
+def test_an_input_that_nobody_gives(engine: Engine) -> None:
+    with pytest.raises(KeyError, match="graph input s is neither state nor fed"):
+        engine.run("g", {"x": FEEDS["x"]})
+
+
+def test_results_outlive_the_next_run(engine: Engine) -> None:
+    first = engine.run("g", FEEDS)["total"]
+    for _ in range(50):
+        engine.run("g", FEEDS)
+    assert first == 9
+
+
+@pytest.mark.parametrize("array", [np.float32(3.5), np.zeros((0, 2)), np.arange(12).reshape(3, 4).T, np.array([True])])
+def test_device_copy_keeps_shape_type_and_values(array: np.ndarray) -> None:
+    array = np.asarray(array)
+    copy = device_copy(array).numpy()
+    assert (copy.shape, copy.dtype) == (array.shape, array.dtype)
+    np.testing.assert_array_equal(copy, array)
+
+
+def test_a_device_copy_is_a_copy() -> None:
+    array = np.zeros(3, np.float32)
+    copy = device_copy(array)
+    array[:] = 1
+    assert copy.numpy().tolist() == [0, 0, 0]
+
+
+def test_the_stock_onnx_runtime_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime.training", None)
+    with pytest.raises(ImportError, match="no training operators"):
+        Engine(Artifact(tmp_path, {"graphs": {}, "state": []}))
