@@ -129,4 +129,4 @@ def optimizer_model(model: ir.Model) -> ir.Model:
 def initial_state(forward: ir.Model) -> dict[str, np.ndarray]:
     """Data of the parameters, masks and running statistics by name; pruned weights are already 0."""
     values = [value for role in STORED for value in values_with_role(forward, role)]
-    return {str(v.name): np.ascontiguousarray(v.const_value.numpy()) for v in values if v.const_value is not None}
+    return {str(v.name): np.asarray(v.const_value.numpy(), order="C") for v in values if v.const_value is not None}
