@@ -17,6 +17,7 @@ from sparcl_compile.runtime.data.dataset import Dataset
 from sparcl_compile.runtime.data.tasks import Task, check_fits, split_classes
 from sparcl_compile.runtime.engine import Engine
 from sparcl_compile.runtime.evaluate import accuracies
+from sparcl_compile.runtime.interrupt import Interrupt
 from sparcl_compile.runtime.learner import Counters, Learner
 from sparcl_compile.runtime.progress import Reporter
 from sparcl_compile.runtime.replay import ReplayBuffer
@@ -54,6 +55,7 @@ class Run:
         self._task_rows: list[list[float]] = []
         self._mid_task = False
         self._resumed = False
+        self._interrupt = Interrupt()
         self._rates = [{"after_epochs": 0, "learning_rate": config.learning_rate}]
 
     @property
@@ -110,11 +112,13 @@ class Run:
         Raises:
             TrainingError: the loss is not a number; the checkpoint of the last good epoch is kept.
             WriteError: a checkpoint cannot be written.
+            KeyboardInterrupt: Ctrl-C; the checkpoint of the last epoch is kept.
         """
         if not self._resumed:
             self._save()  # a run that is killed in its first epoch can be resumed as well
-        while self.counters.task < len(self.tasks):
-            self._train_task(self.tasks[self.counters.task], reporter)
+        with self._interrupt:
+            while self.counters.task < len(self.tasks):
+                self._train_task(self.tasks[self.counters.task], reporter)
         result = build_result(
             self._manifest, self.engine, self._learner, self._config, self._class_rows, self._task_rows, self.tasks
         )
@@ -138,10 +142,13 @@ class Run:
         sparsity = overall_sparsity(self.engine)
         index, epoch, seconds, seen = counters.task, counters.epoch, counters.seconds, counters.samples_seen
         reporter.begin_epoch()
+
+        def on_step(value: float, done: int, total: int) -> None:
+            self._interrupt.check()
+            reporter.step(index, epoch, value, done, total, sparsity)
+
         try:
-            loss = self._learner.epoch(
-                task, lambda value, done, total: reporter.step(index, epoch, value, done, total, sparsity)
-            )
+            loss = self._learner.epoch(task, on_step)
         except TrainingError as error:
             raise TrainingError(f"{error}; {self._kept()}") from error
         speed = (counters.samples_seen - seen) / max(1e-9, counters.seconds - seconds)
