@@ -17,6 +17,7 @@ from sparcl_compile.passes.base import (
     Role,
     accumulator_name,
     constant,
+    dims,
     feed,
     gradient_mask_name,
     role_of,
@@ -103,7 +104,7 @@ def optimizer_model(model: ir.Model) -> ir.Model:
     one = constant(graph, "all_move", np.array(1, np.float32))
     masks = {str(v.name): v for v in values_with_role(model, Role.GRADIENT_MASK)}
     for weight in values_with_role(model, Role.PARAMETER):
-        name, shape = str(weight.name), [int(d) for d in weight.shape or ()]  # type: ignore[arg-type]
+        name, shape = str(weight.name), dims(weight)
         states = optimizer_states(variant, name)
         moves = feed(graph, gradient_mask_name(name), shape) if gradient_mask_name(name) in masks else one
         inputs = [feed(graph, n, shape) for n in (name, accumulator_name(name))]
