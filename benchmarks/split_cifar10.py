@@ -1,0 +1,104 @@
+"""Split CIFAR-10, small protocol: ResNet-18 of width 20, 5 epochs a task, DER++ with a buffer of 200, SGD 0.03.
+
+``python -m benchmarks.split_cifar10 PATH`` (PATH as in ``--data cifar10:PATH``) runs every setting and seed through the
+real commands, one thread a run, several runs side by side. A run takes about an hour on one core. What is finished is
+kept in build/split_cifar10 and what was stopped resumes, so the command may be repeated until the table is complete.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from models.export import MODELS, build, export
+
+FOLDER = Path("build/split_cifar10")
+WIDTH = 20
+CLASSES = 10
+OFF = {"--sparsity": "0", "--gradient-sparsity": "0", "--data-removal": "0"}
+MASKED = {**OFF, "--sparsity": "0.75"}
+FULL = {"--sparsity": "0.75", "--gradient-sparsity": "0.8", "--data-removal": "0.3"}
+
+SETTINGS: Mapping[str, Mapping[str, str]] = {
+    "dense": {**OFF, "--recipe": "reference-code"},
+    "dense, task's classes": {**OFF, "--recipe": "reference-code", "--loss-classes": "task"},
+    "TDM": {**MASKED, "--recipe": "reference-code"},
+    "TDM+DGM+DDR": {**FULL, "--recipe": "reference-code"},
+    "TDM, paper": {**MASKED, "--recipe": "paper"},
+    "TDM+DGM+DDR, paper": {**FULL, "--recipe": "paper"},
+}
+"""Name in the table to the options of sparcl-compile."""
+
+
+def slug(setting: str, seed: int) -> str:
+    """The name of a run's files."""
+    return f"{''.join(c if c.isalnum() else '_' for c in setting)}_{seed}"
+
+
+def tool(name: str, *arguments: str | Path) -> None:
+    """Run one of the console scripts of this interpreter's environment."""
+    subprocess.run([Path(sys.executable).with_name(name), *arguments], check=True, stdout=subprocess.DEVNULL)
+
+
+def learn(setting: str, seed: int, data: Path) -> None:
+    """Compile and run one setting, or resume it, or leave it when its result is there."""
+    result = FOLDER / f"{slug(setting, seed)}.json"
+    if result.exists():
+        return
+    model, artifact = FOLDER / f"resnet18_{seed}.onnx", result.with_suffix(".sparcl")
+    if not artifact.exists():
+        options = [word for pair in SETTINGS[setting].items() for word in pair]
+        tool("sparcl-compile", model, "-o", artifact, *options)
+    state = result.with_suffix(".run")
+    resume = ["--resume"] if (state / "state.safetensors").exists() else []
+    run = ["--tasks", "5", "--epochs", "5", "--batch-size", "32", "--buffer", "200", "--lr", "0.03"]
+    place = ["--checkpoint", state, "--json", result, "--threads", "1", "--seed", str(seed)]
+    tool("sparcl-run", artifact, "--data", f"cifar10:{data}", *run, *place, *resume)
+
+
+def table(seeds: int) -> Table:
+    """Mean over the seeds that are done, with each seed's value."""
+    made = Table("setting", "class-IL %", "task-IL %", "by seed", "training PFLOPs (true)", box=None)
+    for setting in SETTINGS:
+        files = [FOLDER / f"{slug(setting, seed)}.json" for seed in range(seeds)]
+        runs = [json.loads(file.read_text(encoding="utf-8")) for file in files if file.exists()]
+        made.add_row(setting, *_cells(runs))
+    return made
+
+
+def _cells(runs: Sequence[Mapping[str, object]]) -> list[str]:
+    if not runs:
+        return ["-"] * 4
+    class_il, task_il = ([float(str(run[key])) for run in runs] for key in ("class_il", "task_il"))
+    flops = [run["training_flops"]["true_sparse"] for run in runs]  # type: ignore[index]
+    by_seed = ", ".join(f"{c:.1f}/{t:.1f}" for c, t in zip(class_il, task_il, strict=True))
+    return [f"{np.mean(class_il):.1f}", f"{np.mean(task_il):.1f}", by_seed, f"{np.mean(flops) / 1e15:.3f}"]
+
+
+@click.command()
+@click.argument("data", type=click.Path(path_type=Path, exists=True))
+@click.option("--seeds", default=2, show_default=True, help="Seeds, from 0.")
+@click.option("--jobs", default=2, show_default=True, help="Runs side by side.")
+@click.option("--only", multiple=True, type=click.Choice(list(SETTINGS)), help="Settings to run; all without it.")
+def main(data: Path, seeds: int, jobs: int, only: tuple[str, ...]) -> None:
+    """Run the grid, or what is left of it, and print the table."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for seed in range(seeds):
+        model = FOLDER / f"resnet18_{seed}.onnx"
+        if not model.exists():
+            export(build("resnet18", WIDTH, CLASSES, seed), MODELS["resnet18"][1], model)
+    with ThreadPoolExecutor(jobs) as pool:
+        grid = [(setting, seed) for seed in range(seeds) for setting in only or SETTINGS]
+        for _ in pool.map(lambda cell: learn(*cell, data), grid):
+            Console().print(table(seeds))
+
+
+if __name__ == "__main__":
+    main()
