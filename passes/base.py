@@ -140,13 +140,16 @@ def value_named(graph: ir.Graph, name: str) -> ir.Value:
 
 def layer_weights(model: ir.Model) -> list[ir.Value]:
     """Parameters that are the weight of a Conv, Gemm or MatMul, by their first node, dense ones included."""
-    found: dict[str, ir.Value] = {}
-    for node in model.graph:
+    return list({str(weight.name): weight for _, weight in weighted_layers(model.graph)}.values())
+
+
+def weighted_layers(graph: ir.Graph) -> Iterator[tuple[ir.Node, ir.Value]]:
+    """Each Conv, Gemm and MatMul with its weight, a parameter of two axes or more, in graph order."""
+    for node in graph:
         for slot in WEIGHT_SLOTS.get(node.op_type, ()):
             value = node.inputs[slot]
-            if value is not None and role_of(value) is Role.PARAMETER:
-                found.setdefault(str(value.name), value)
-    return list(found.values())
+            if value is not None and role_of(value) is Role.PARAMETER and len(value.shape or ()) >= 2:
+                yield node, value
 
 
 def masked_layers(model: ir.Model) -> list[ir.Value]:

@@ -12,7 +12,7 @@ from onnx_ir.passes.common import (
 )
 
 from sparcl_compile.errors import ModelError, OptionError
-from sparcl_compile.passes.base import Pass, role_of
+from sparcl_compile.passes.base import Pass, role_of, weighted_layers
 from sparcl_compile.passes.importing import (
     checks,
     dense,
@@ -121,7 +121,7 @@ class ImportForward(Pass):
         """Step 5."""
         graph = model.graph
         roles.assign_roles(graph)
-        if not training.parameter_count(model) or not list(dense.weighted_layers(graph)):
+        if not training.parameter_count(model) or not list(weighted_layers(graph)):
             raise ModelError("the model has no trainable weights (no Conv, Gemm or MatMul with a weight of its own)")
         if rewrites.rewrite(graph, gradients.training_path(graph)):
             RemoveUnusedNodesPass()(model)

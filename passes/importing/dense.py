@@ -7,11 +7,10 @@ from collections.abc import Iterator
 import onnx_ir as ir
 
 from sparcl_compile.errors import OptionError
-from sparcl_compile.passes.base import DENSE_KEY, Role, role_of, values_with_role
+from sparcl_compile.passes.base import DENSE_KEY, Role, values_with_role, weighted_layers
 from sparcl_compile.passes.importing.edit import int_attribute
 from sparcl_compile.passes.importing.heads import find_head
 
-LAYERS = ("Conv", "Gemm", "MatMul")
 NOT_A_LAYER = "elementwise"
 TO_ADD = {"BatchNormalization", "Identity"}
 
@@ -28,18 +27,6 @@ def mark_dense(model: ir.Model, globs: tuple[str, ...]) -> None:
     for weight, reason in (*reasons.items(), *((w, "user") for w in chosen(weights, globs))):
         weight.metadata_props[DENSE_KEY] = reason
     keep_something(weights)
-
-
-def weighted_layers(graph: ir.Graph) -> Iterator[tuple[ir.Node, ir.Value]]:
-    """Each Conv, Gemm and MatMul with its weight parameter, in graph order."""
-    for node in graph:
-        if node.op_type not in LAYERS:
-            continue
-        slots = (0, 1) if node.op_type != "Conv" else (1,)
-        for slot in slots:
-            value = node.inputs[slot]
-            if value is not None and role_of(value) is Role.PARAMETER and len(value.shape or ()) >= 2:
-                yield node, value
 
 
 def structural_reasons(graph: ir.Graph, layers: list[tuple[ir.Node, ir.Value]]) -> dict[ir.Value, str]:

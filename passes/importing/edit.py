@@ -150,3 +150,11 @@ class Editor:
         remove(self.graph, self.anchor)
         if value.producer() is not None and value.producer() is not self.anchor:
             value.name = name
+
+
+def lengths_from(value: ir.Value | None, axis: int) -> list[int] | None:
+    """The lengths of the axes from ``axis`` on, None unless all are known."""
+    if value is None or value.shape is None:
+        return None
+    lengths = list(value.shape)[axis:]
+    return [int(n) for n in lengths] if all(isinstance(n, int) for n in lengths) else None  # type: ignore[arg-type]

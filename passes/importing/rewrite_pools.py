@@ -12,16 +12,14 @@ from sparcl_compile.passes.importing.edit import (
     int_attribute,
     ints_attribute,
     kept_attributes,
+    lengths_from,
     string_attribute,
 )
 
 
 def spatial(value: ir.Value | None) -> list[int] | None:
-    """The lengths of the axes after batch and channels, None unless all are known."""
-    if value is None or value.shape is None or len(value.shape) < 3:
-        return None
-    lengths = list(value.shape)[2:]
-    return [int(n) for n in lengths] if all(isinstance(n, int) for n in lengths) else None  # type: ignore[arg-type]
+    """The lengths of the axes after batch and channels, None unless there are some and all are known."""
+    return lengths_from(value, 2) or None
 
 
 def explicit_pads(node: ir.Node, lengths: list[int], kernel: list[int]) -> list[int]:

@@ -6,16 +6,20 @@ import numpy as np
 import onnx_ir as ir
 
 from sparcl_compile.passes.base import Role, role_of
-from sparcl_compile.passes.importing.edit import Editor, array_of, int_attribute, is_read, string_attribute
+from sparcl_compile.passes.importing.edit import (
+    Editor,
+    array_of,
+    int_attribute,
+    is_read,
+    lengths_from,
+    string_attribute,
+)
 from sparcl_compile.passes.importing.worlds import evaluate
 
 
 def lengths_of(value: ir.Value | None) -> list[int] | None:
     """The lengths of all axes but the batch, None unless known."""
-    if value is None or value.shape is None:
-        return None
-    rest = list(value.shape)[1:]
-    return [int(n) for n in rest] if all(isinstance(n, int) for n in rest) else None  # type: ignore[arg-type]
+    return lengths_from(value, 1)
 
 
 def depth_to_space(e: Editor, node: ir.Node) -> ir.Value | None:
