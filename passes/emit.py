@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass, RemoveUnusedNodesPass, RemoveUnusedOpsetsPass
-from safetensors.numpy import save_file
+from safetensors.numpy import save as to_bytes
 
 from sparcl_compile.passes.attach_optimizer import DOMAIN, OPTIMIZER_KEY, optimizer_states
 from sparcl_compile.passes.base import (
@@ -59,7 +59,8 @@ class Emit(Pass):
         graphs = {"train": train_model(model), "eval": eval_model(self.forward), "optimizer": optimizer_model(model)}
         for name, graph in graphs.items():
             save(graph, self.folder / FILES[name])
-        save_file(initial_state(self.forward), self.folder / STATE_FILE)
+        # Not safetensors' own save_file: it reports a full disk as an error of its own, without the errno.
+        (self.folder / STATE_FILE).write_bytes(to_bytes(initial_state(self.forward)))
         return ir.passes.PassResult(model, False)
 
 

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
-from safetensors import SafetensorError
 
 from sparcl_compile import manifest, pipeline
 from sparcl_compile.artifact import is_artifact, write_manifest
-from sparcl_compile.errors import OptionError, WriteError
+from sparcl_compile.errors import OptionError
 from sparcl_compile.files import staged_folder
 from sparcl_compile.load import load_model
 from sparcl_compile.options import CompileOptions
@@ -53,11 +52,8 @@ def compile_model(
     """
     check_places(source, target, dumps)
     model = load_model(source)
-    try:
-        with staged_folder(target) as staging:
-            content = _build(source, model, options, staging, _Recorder(model, staging / "passes", dumps, watch))
-    except SafetensorError as error:
-        raise WriteError(f"{target}: cannot be written ({error}); free space, nothing was changed") from error
+    with staged_folder(target) as staging:
+        content = _build(source, model, options, staging, _Recorder(model, staging / "passes", dumps, watch))
     return Artifact(target, content)
 
 
@@ -69,7 +65,7 @@ def _build(
     layout = layout_of(manifest.input_shape(compiled))
     for name, graph in side_graphs(compiled, options, layers, layout).items():
         save(graph, folder / name / f"{name}.onnx")
-    content = manifest.build(source, compiled, options, recorder.traces, folder)
+    content = manifest.build(source, compiled, options, layers, recorder.traces, folder)
     write_manifest(folder, content)
     return content
 

@@ -36,7 +36,12 @@ TARGET = "ort-training"
 
 
 def build(
-    source: Path, compiled: Compiled, options: CompileOptions, traces: Sequence[PassTrace], folder: Path
+    source: Path,
+    compiled: Compiled,
+    options: CompileOptions,
+    layers: Sequence[Layer],
+    traces: Sequence[PassTrace],
+    folder: Path,
 ) -> dict[str, Any]:
     """Everything but the checksums of the files.
 
@@ -44,16 +49,15 @@ def build(
         source: the compiled file.
         compiled: the result of the pipeline.
         options: the options it was compiled with.
+        layers: what ``model_layers`` gives.
         traces: what each pass did.
         folder: where the graphs lie.
     """
-    layers = model_layers(compiled, options)
     return {
         "format": FORMAT,
         "version": VERSION,
         "target": TARGET,
-        "made_by": {name: version(name) for name in ("sparcl-compile", "onnx", "onnx-ir", "torch")}
-        | {"sparcl-compile": __version__},
+        "made_by": {"sparcl-compile": __version__, **{name: version(name) for name in ("onnx", "onnx-ir", "torch")}},
         "model": _model(source, compiled),
         "options": dataclasses.asdict(options),
         "recipe": {
@@ -69,7 +73,7 @@ def build(
         "flops": _flops(compiled, layers, options),
         "passes": [trace.to_dict() for trace in traces],
         "graphs": _graphs(folder),
-        "state": state_specs(compiled, options),
+        "state": state_specs(compiled, options, layers),
         "state_file": STATE_FILE,
     }
 
@@ -81,7 +85,7 @@ def model_layers(compiled: Compiled, options: CompileOptions) -> tuple[Layer, ..
     return layers_for({str(w.name): dims(w) for w in masked_layers(compiled.training)}, options)
 
 
-def state_specs(compiled: Compiled, options: CompileOptions) -> list[dict[str, Any]]:
+def state_specs(compiled: Compiled, options: CompileOptions, layers: Sequence[Layer]) -> list[dict[str, Any]]:
     """Every state tensor with its role, type, shape and where its first value comes from."""
     training = compiled.training
     variant = training.metadata_props[OPTIMIZER_KEY]
@@ -92,8 +96,9 @@ def state_specs(compiled: Compiled, options: CompileOptions) -> list[dict[str, A
         name = str(weight.name)
         specs.append({**_spec(weight, Role.GRADIENT, "zeros"), "name": accumulator_name(name)})
         specs += [{**_spec(weight, Role.OPTIMIZER, "zeros"), "name": n} for n in optimizer_states(variant, name)]
-    for layer in model_layers(compiled, options):
-        weight = next(w for w in masked_layers(training) if w.name == layer.weight)
+    weights = {str(weight.name): weight for weight in masked_layers(training)}
+    for layer in layers:
+        weight = weights[layer.weight]
         if options.sparsity == 0.0:
             specs.append({**_spec(weight, Role.MASK, "ones"), "name": mask_name(layer.weight)})
         if options.gradient_sparsity > 0.0:
