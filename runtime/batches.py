@@ -65,6 +65,11 @@ def replay_batch(x: np.ndarray, labels: np.ndarray, logits: np.ndarray, ce: floa
     )
 
 
+def with_class_mask(batch: Batch, mask: np.ndarray) -> Batch:
+    """The same batch under another class mask, float32 [C]."""
+    return dataclasses.replace(batch, class_mask=np.broadcast_to(mask, batch.class_mask.shape).astype(np.float32))
+
+
 def merge(batches: Sequence[Batch]) -> Batch:
     """Several batches as one: one forward pass, one set of BatchNorm statistics."""
     names = [field.name for field in dataclasses.fields(Batch)]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sparcl_compile.errors import TrainingError
-from sparcl_compile.runtime.batches import Batch, class_mask, current_batch, merge, replay_batch
+from sparcl_compile.runtime.batches import Batch, class_mask, current_batch, merge, replay_batch, with_class_mask
 from sparcl_compile.runtime.config import RunConfig
 from sparcl_compile.runtime.data.dataset import Dataset
 from sparcl_compile.runtime.data.tasks import Task
@@ -130,8 +130,7 @@ class Learner:
         own = class_mask(self._classes, task.classes)
         trained_mask = own if self._manifest["recipe"]["loss_classes"] == "task" else everything
         current = current_batch(ready, labels, trained_mask, ids)
-        single_head = current_batch(ready, labels, own, ids)
-        return _StepBatches(current, single_head, self._replay())
+        return _StepBatches(current, own, self._replay())
 
     def _replay(self) -> list[Batch]:
         replay = self._manifest["replay"]
@@ -175,7 +174,8 @@ class Learner:
         return loss, results[0]["logits"]
 
     def _measure(self, batches: "_StepBatches") -> None:
-        self.masks.measure(batches.current, batches.single_head, batches.replay)
+        single_head = with_class_mask(batches.current, batches.own_classes)
+        self.masks.measure(batches.current, single_head, batches.replay)
         self.counters.samples_measured += sum(len(b.labels) for b in (batches.current, *batches.replay))
 
     def _run_updates(self, progress: float, batches: "_StepBatches") -> None:
@@ -197,8 +197,8 @@ class Learner:
 
 @dataclasses.dataclass(frozen=True)
 class _StepBatches:
-    """What one step trains on."""
+    """What one step trains on; ``own_classes`` is the class mask [C] of the task."""
 
     current: Batch
-    single_head: Batch
+    own_classes: np.ndarray
     replay: list[Batch]

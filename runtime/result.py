@@ -1,7 +1,7 @@
 """The result of a run as JSON-ready data."""
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -16,11 +16,17 @@ from sparcl_compile.runtime.metrics import summary
 PACKAGES = ("sparcl-compile", "onnxruntime-training-cpu", "onnxruntime-training", "numpy")
 
 
-def overall_sparsity(engine: Engine) -> float:
-    """The share of zeros over all weights with a mask, as it stands; 0 without masks."""
-    masks = [engine.array(name) for name in engine.names("mask")]
+def overall_sparsity(engine: Engine, role: str = "mask") -> float:
+    """The share of zeros over all masks of a role (``mask`` or ``gradient_mask``), as it stands; 0 without masks."""
+    masks = [engine.array(name) for name in engine.names(role)]
     total = sum(mask.size for mask in masks)
     return 1.0 - sum(float(mask.sum(dtype=np.float64)) for mask in masks) / total if total else 0.0
+
+
+def layer_sparsity(engine: Engine, role: str = "mask") -> dict[str, float]:
+    """The same for each weight by itself."""
+    names = engine.names(role)
+    return {name.removesuffix(f".{role}"): 1.0 - float(engine.array(name).mean(dtype=np.float64)) for name in names}
 
 
 def build_result(
@@ -36,13 +42,18 @@ def build_result(
     counters = learner.counters
     return {
         **summary(np.array(class_rows), np.array(task_rows)),
-        "sparsity": _sparsity(manifest, engine),
-        "gradient_sparsity": _gradient_sparsity(engine),
+        "sparsity": _sparsity(engine),
+        "gradient_sparsity": {
+            "overall": overall_sparsity(engine, "gradient_mask"),
+            "per_layer": layer_sparsity(engine, "gradient_mask"),
+        },
         "samples_seen": counters.samples_seen,
         "samples_replayed": counters.samples_replayed,
         "samples_measured": counters.samples_measured,
         "samples_removed": counters.samples_removed,
-        "training_flops": _flops(manifest["flops"], learner),
+        "training_flops": run_flops(
+            manifest["flops"], counters.samples_seen, counters.samples_replayed, counters.samples_measured
+        ),
         "samples_per_second": counters.samples_seen / counters.seconds if counters.seconds else 0.0,
         "training_seconds": counters.seconds,
         "optimizer_steps": counters.step,
@@ -66,46 +77,30 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _sparsity(manifest: dict[str, Any], engine: Engine) -> dict[str, Any]:
+def _sparsity(engine: Engine) -> dict[str, Any]:
     """Zeros among the stored weights, counted and not assumed: per masked layer, over those, over all parameters."""
-    layers = {layer["weight"]: engine.array(layer["weight"]) for layer in manifest["masks"]}
     everything = [engine.array(name) for name in engine.names("parameter")]
     nonzero = sum(int(np.count_nonzero(weight)) for weight in everything)
     return {
         "overall": overall_sparsity(engine),
         "all_parameters": 1.0 - nonzero / sum(weight.size for weight in everything),
-        "per_layer": {name: _zeros(engine, name) for name in layers},
+        "per_layer": layer_sparsity(engine),
     }
 
 
-def _zeros(engine: Engine, weight: str) -> float:
-    mask = f"{weight}.mask"
-    return 1.0 - float(engine.array(mask).mean(dtype=np.float64)) if mask in engine.state else 0.0
+def run_flops(per_sample: Mapping[str, float], current: int, replayed: int, measured: int = 0) -> dict[str, float]:
+    """FLOPs of a run over so many presentations, from the manifest's numbers per sample.
 
-
-def _gradient_sparsity(engine: Engine) -> dict[str, Any]:
-    masks = {name.removesuffix(".gradient_mask"): engine.array(name) for name in engine.names("gradient_mask")}
-    if not masks:
-        return {"overall": 0.0, "per_layer": {}}
-    kept = sum(float(mask.sum(dtype=np.float64)) for mask in masks.values())
-    return {
-        "overall": 1.0 - kept / sum(mask.size for mask in masks.values()),
-        "per_layer": {name: 1.0 - float(mask.mean(dtype=np.float64)) for name, mask in masks.items()},
-    }
-
-
-def _flops(per_sample: dict[str, float], learner: Learner) -> dict[str, float]:
-    """Totals of the run. Paper: a replayed sample costs its forward pass only (SparCL, section 4); true: all of it.
-
-    The true count includes the passes that measure gradients, forward and backward.
+    Paper (SparCL, section 4): forward and backward for a current sample, the forward pass alone for a replayed one, so
+    that N samples, E epochs and r replay batches give ``N * E * f * (1 + 2 + r)``. True: a replayed sample costs its
+    backward pass too, and the sparse count includes the passes that measure gradients. The samples are those really
+    computed, so data removal counts through ``current``; for the dense baseline's total give the counts of a run
+    without removal.
     """
-    counters = learner.counters
-    current, replayed = counters.samples_seen, counters.samples_replayed
-    computed = current + replayed + counters.samples_measured
     dense, sparse = per_sample["training_dense"], per_sample["training_sparse"]
     return {
         "paper_dense": dense * current + per_sample["forward_dense"] * replayed,
         "paper_sparse": sparse * current + per_sample["forward_sparse"] * replayed,
         "true_dense": dense * (current + replayed),
-        "true_sparse": sparse * computed,
+        "true_sparse": sparse * (current + replayed + measured),
     }

@@ -233,33 +233,6 @@ def _density(shares: Mapping[str, float], weight: str | None) -> float:
     return 1.0 if weight is None else shares.get(weight, 1.0)
 
 
-@dataclasses.dataclass(frozen=True)
-class RunFlops:
-    """FLOPs of a whole run under both counts, as if dense and with the sparsities."""
-
-    paper_dense: float
-    paper_sparse: float
-    true_dense: float
-    true_sparse: float
-
-
-def run_flops(per_sample: TrainingFlops, samples_current: int, samples_replay: int) -> RunFlops:
-    """FLOPs of a run over so many presentations of current and of replayed samples.
-
-    Paper: forward and backward for a current sample, the forward pass alone for a replayed one, so that
-    N samples, E epochs and r replay batches give ``N * E * f * (1 + 2 + r)``. True: a replayed sample costs its
-    backward pass too. The samples are those really computed, so data removal counts through ``samples_current``;
-    for the dense baseline's total give the counts of a run without removal.
-    """
-    samples = samples_current + samples_replay
-    return RunFlops(
-        paper_dense=per_sample.dense * samples_current + per_sample.forward_dense * samples_replay,
-        paper_sparse=per_sample.sparse * samples_current + per_sample.forward_sparse * samples_replay,
-        true_dense=per_sample.dense * samples,
-        true_sparse=per_sample.sparse * samples,
-    )
-
-
 def to_manifest(flops: TrainingFlops) -> dict[str, float]:
     """The manifest's ``flops``: every field, and the totals ``training_dense`` and ``training_sparse``, per sample."""
     return {**dataclasses.asdict(flops), "training_dense": flops.dense, "training_sparse": flops.sparse}
