@@ -1,6 +1,7 @@
 """What a user can ask of the compiler, with its defaults: the one place where they stand."""
 
 import dataclasses
+import re
 
 from sparcl_compile.errors import OptionError
 
@@ -11,6 +12,9 @@ OPTIMIZERS = ("sgd", "adamw")
 REPLAY_BATCHES = ("separate", "merged")
 LOSS_CLASSES = ("all", "task")
 INITS = ("keep", "fresh")
+SCHEMES = ("unstructured", "channel", "block4x1", "kernel", "pattern")
+UPDATES = ("all", "bias", "norm")
+GRADIENT_SCHEMES = ("unstructured", "channel")
 LEARNING_RATE = {"sgd": 0.03, "adamw": 0.001}
 
 
@@ -25,6 +29,8 @@ class CompileOptions:
     sparsity: float = 0.8
     gradient_sparsity: float = 0.8
     data_removal: float = 0.3
+    scheme: str = "unstructured"
+    gradient_scheme: str = "unstructured"
     distribution: str = "uniform"
     replay: str = "der++"
     replay_batches: str = "separate"
@@ -36,6 +42,10 @@ class CompileOptions:
     classes: int | None = None
     init: str = "keep"
     dense: tuple[str, ...] = ()
+    fold: bool = True
+    freeze: tuple[str, ...] = ()
+    update: str = "all"
+    recompute: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -49,6 +59,7 @@ class CompileOptions:
             if getattr(self, name) not in known:
                 flag = name.replace("_", "-")
                 raise OptionError(f"--{flag} {getattr(self, name)}: give one of {', '.join(known)}")
+        self._check_patterns()
         if not 0.0 <= self.weight_decay < float("inf"):
             raise OptionError(f"--weight-decay {self.weight_decay}: give a number from 0, for example 0.0005")
         if not 0.0 <= self.momentum < 1.0:
@@ -60,8 +71,17 @@ class CompileOptions:
         if not 0 <= self.seed < 2**32:
             raise OptionError(f"--seed {self.seed}: give a whole number from 0 to 4294967295")
 
+    def _check_patterns(self) -> None:
+        if self.scheme not in SCHEMES and not _N_OF_M.fullmatch(self.scheme):
+            raise OptionError(f"--scheme {self.scheme}: give one of {', '.join(SCHEMES)} or N:M, for example 2:4")
+        if self.update not in UPDATES and not _LAST.fullmatch(self.update):
+            raise OptionError(f"--update {self.update}: give one of {', '.join(UPDATES)} or last:K, for example last:1")
 
+
+_N_OF_M = re.compile(r"[1-9]\d*:[1-9]\d*")
+_LAST = re.compile(r"last:[1-9]\d*")
 _CHOICES = {
+    "gradient_scheme": GRADIENT_SCHEMES,
     "distribution": DISTRIBUTIONS,
     "replay": REPLAYS,
     "replay_batches": REPLAY_BATCHES,

@@ -35,7 +35,7 @@ WALLS = (
     Wall("passes", ("onnxruntime",), doors=("passes/differentiate.py", "passes/importing/verify.py")),
     Wall("runtime", ("sparcl_compile",), allowed=(*LEAVES, "sparcl_compile.runtime")),
     Wall("runtime", (*PROTO_LIBRARIES, *GRADIENT_BUILDER, "torch")),
-    Wall("sparcl_compile", ("sparcl_compile.runtime",), doors=("sparcl_compile/cli.py",)),
+    Wall("sparcl_compile", ("sparcl_compile.runtime",), doors=("sparcl_compile/cli/run.py",)),
     Wall("sparcl_compile", ("onnxruntime.training",)),
     Wall(
         "sparcl_compile/graphs",
@@ -128,7 +128,7 @@ def test_a_made_up_breach_is_found(path: str, source: str) -> None:
         ("passes/differentiate.py", "from onnxruntime.training import artifacts"),
         ("runtime/loop.py", "import onnxruntime\nfrom sparcl_compile.runtime.data import digits"),
         ("runtime/loop.py", "import onnx_tool_of_another_name"),
-        ("sparcl_compile/cli.py", "from sparcl_compile.runtime.loop import run"),
+        ("sparcl_compile/cli/run.py", "from sparcl_compile.runtime.loop import run"),
         ("sparcl_compile/graphs/order.py", "from sparcl_compile.passes.base import constant"),
     ],
 )

@@ -1,0 +1,109 @@
+"""Channel spaces: sets of units (channels, heads, groups) whose members lie along axes of several tensors.
+
+Removing a unit removes its elements from every axis that the space lies on, and leaves a graph that computes the same
+as the one in which those elements are zero. ``analyse`` finds the spaces, ``shrink`` removes units.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Segment:
+    """A contiguous part of an axis: ``outer`` repetitions of ``units`` units of ``inner`` elements each.
+
+    Element ``start + (o * units + u) * inner + i`` belongs to unit ``u``. A plain channel axis has outer = inner = 1;
+    flattening [C, H, W] gives inner = H * W, flattening [H, W, C] gives outer = H * W, heads of a fused QKV projection
+    give outer = 3 and inner = the size of a head. A part that cannot be removed has no space, and units = its length.
+    """
+
+    start: int
+    space: str | None
+    units: int
+    outer: int = 1
+    inner: int = 1
+
+    @property
+    def length(self) -> int:
+        """Number of elements."""
+        return self.outer * self.units * self.inner
+
+
+@dataclasses.dataclass(frozen=True)
+class Space:
+    """A set of units that lie on the same axes; ``size`` is their number."""
+
+    name: str
+    size: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Stop:
+    """Why the channels of some weights cannot be removed.
+
+    Attributes:
+        node: the name of the node that stopped it, or of the weight for ``--dense``.
+        op_type: its operator, or an empty string.
+        reason: a few words: ``mixes all channels``, ``the classes``, ``--dense``, ...
+        weights: the names of the weights with an axis that stays whole because of it, in layer order.
+    """
+
+    node: str
+    op_type: str
+    reason: str
+    weights: tuple[str, ...]
+
+
+Axes = Mapping[int, tuple[Segment, ...]]
+"""Axis number to its segments, which cover it without gaps; only axes that a space lies on."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Channels:
+    """What can be removed from a graph.
+
+    Attributes:
+        spaces: in the order of the first weight that produces them.
+        axes: by name of a parameter, running statistic or other initializer.
+        produced: by weight name the axis along which it produces units: 0 for Conv (depthwise too), the output axis of
+            Gemm and MatMul.
+        fills: by name of a one-axis tensor, what a unit starts with when it is grown: 1 for a normalisation's scale and
+            variance, 0 for everything else.
+        stops: what could not be proven, one entry a cause.
+    """
+
+    spaces: tuple[Space, ...]
+    axes: Mapping[str, Axes]
+    produced: Mapping[str, int]
+    fills: Mapping[str, float]
+    stops: tuple[Stop, ...]
+
+    def size(self, space: str) -> int:
+        """The number of units of a space."""
+        return next(one.size for one in self.spaces if one.name == space)
+
+
+def kept_elements(segments: Sequence[Segment], keep: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The element indices, int64 ascending within each segment, that stay along an axis.
+
+    Args:
+        segments: the axis.
+        keep: by space the units that stay, int64 ascending; a space that is missing stays whole.
+    """
+    parts = []
+    for one in segments:
+        units = np.arange(one.units) if one.space is None else np.asarray(keep.get(one.space, np.arange(one.units)))
+        outer, inner = np.arange(one.outer)[:, None, None], np.arange(one.inner)[None, None, :]
+        parts.append((one.start + (outer * one.units + units[None, :, None]) * one.inner + inner).reshape(-1))
+    return np.concatenate(parts).astype(np.int64)
+
+
+def element_flags(segments: Sequence[Segment], flags: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Flags of units (bool, by space) as flags of the elements of an axis: bool [length]; no space means True."""
+    parts = []
+    for one in segments:
+        units = np.ones(one.units, bool) if one.space is None else flags.get(one.space, np.ones(one.units, bool))
+        parts.append(np.tile(np.repeat(units, one.inner), one.outer))
+    return np.concatenate(parts)

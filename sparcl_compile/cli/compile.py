@@ -1,0 +1,139 @@
+"""sparcl-compile."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sparcl_compile import __version__
+from sparcl_compile.cli.common import beside, silence_libraries
+from sparcl_compile.command import Command
+from sparcl_compile.options import (
+    DISTRIBUTIONS,
+    GRADIENT_SCHEMES,
+    INITS,
+    LOSS_CLASSES,
+    OPTIMIZERS,
+    RECIPES,
+    REPLAY_BATCHES,
+    REPLAYS,
+    SCHEMES,
+    CompileOptions,
+)
+
+DEFAULTS = CompileOptions()
+
+
+@click.command(cls=Command, context_settings={"show_default": True})
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Artifact folder.  [default: MODEL.sparcl]")
+@click.option("--sparsity", type=float, default=DEFAULTS.sparsity, help="Share of the maskable weights that is zero.")
+@click.option(
+    "--gradient-sparsity",
+    type=float,
+    default=DEFAULTS.gradient_sparsity,
+    help="Share of gradients not used; 0 turns it off.",
+)
+@click.option(
+    "--data-removal",
+    type=float,
+    default=DEFAULTS.data_removal,
+    help="Share of a task's samples removed while training; 0 turns it off.",
+)
+@click.option(
+    "--scheme",
+    metavar=f"[{'|'.join(SCHEMES)}|N:M]",
+    default=DEFAULTS.scheme,
+    help="What the weight masks remove: single weights, whole channels, blocks of 4 output channels, whole kernels, "
+    "all but 4 entries of a 3x3 kernel, or all but N of M consecutive weights.",
+)
+@click.option(
+    "--gradient-scheme",
+    type=click.Choice(GRADIENT_SCHEMES),
+    default=DEFAULTS.gradient_scheme,
+    help="What the gradient masks choose: single weights, or whole output channels.",
+)
+@click.option(
+    "--distribution",
+    type=click.Choice(DISTRIBUTIONS),
+    default=DEFAULTS.distribution,
+    help="How the sparsity is spread over the layers.",
+)
+@click.option("--replay", type=click.Choice(REPLAYS), default=DEFAULTS.replay, help="Replay method.")
+@click.option(
+    "--replay-batches",
+    type=click.Choice(REPLAY_BATCHES),
+    default=DEFAULTS.replay_batches,
+    help="Replay batches as micro-steps of their own, or merged with the current batch.",
+)
+@click.option(
+    "--loss-classes",
+    type=click.Choice(LOSS_CLASSES),
+    default=DEFAULTS.loss_classes,
+    help="Classes that take part in the current task's loss.",
+)
+@click.option("--optimizer", type=click.Choice(OPTIMIZERS), default=DEFAULTS.optimizer, help="Optimizer.")
+@click.option("--momentum", type=float, default=DEFAULTS.momentum, help="Momentum of sgd.")
+@click.option("--weight-decay", type=float, default=DEFAULTS.weight_decay, help="Weight decay (decoupled for adamw).")
+@click.option(
+    "--recipe",
+    type=click.Choice(RECIPES),
+    default=DEFAULTS.recipe,
+    help="SparCL as published, or as in the authors' code.",
+)
+@click.option("--dense", multiple=True, metavar="GLOB", help="Keep weights of this name dense; may be repeated.")
+@click.option("--fold/--no-fold", default=DEFAULTS.fold, help="Compute with the kept channels only (scheme channel).")
+@click.option("--freeze", multiple=True, metavar="GLOB", help="Do not train parameters of this name; may be repeated.")
+@click.option(
+    "--update",
+    metavar="all|last:K|bias|norm",
+    default=DEFAULTS.update,
+    help="Train everything, the last K stages, the biases or the normalisations; the classifier always.",
+)
+@click.option("--recompute", is_flag=True, help="Recompute cheap activations in the backward pass to save memory.")
+@click.option("--classes", type=int, help="Replace the model's head by one of so many classes.")
+@click.option(
+    "--init", type=click.Choice(INITS), default=DEFAULTS.init, help="Start from the file's weights or from fresh ones."
+)
+@click.option("--seed", type=int, default=DEFAULTS.seed, help="Seed of fresh weights.")
+@click.option(
+    "--dump-passes",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for the model after every pass (.onnx).",
+)
+@click.option("--print-after", metavar="PASS|all", help="Print the graph after this pass.")
+@click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON instead of tables.")
+@click.version_option(__version__)
+def compile_command(
+    model: Path, output: Path | None, dump_passes: Path | None, print_after: str | None, as_json: bool, **options: Any
+) -> None:
+    """Compile an ONNX classifier into an artifact that learns new classes with sparse weights."""
+    silence_libraries()
+    from sparcl_compile import report
+    from sparcl_compile.compiler import compile_model
+
+    target = output or beside(model, ".onnx", ".sparcl")
+    watch = [_printer(print_after)] if print_after else []
+    artifact = compile_model(model, target, CompileOptions(**options), watch, dump_passes)
+    if as_json:
+        click.echo(json.dumps(artifact.manifest, indent=1))
+        return
+    report.print_compile_report(report.console(), artifact.manifest, artifact.folder)
+
+
+def _printer(wanted: str) -> Callable[[Any, Any], None]:
+    from sparcl_compile.inspect import known_pass
+    from sparcl_compile.pipeline import pass_names
+    from sparcl_compile.trace import graph_text
+
+    if wanted != "all":
+        known_pass(wanted, pass_names(), "--print-after")
+
+    def show(trace: Any, model: Any) -> None:
+        if wanted in ("all", trace.name):
+            click.echo(f"# after {trace.name}", err=True)
+            click.echo(graph_text(model), err=True)
+
+    return show

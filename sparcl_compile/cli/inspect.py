@@ -1,0 +1,56 @@
+"""sparcl-inspect."""
+
+import json
+from pathlib import Path
+
+import click
+
+from sparcl_compile import __version__
+from sparcl_compile.cli.common import silence_libraries
+from sparcl_compile.command import Command
+from sparcl_compile.errors import OptionError
+
+
+@click.command(cls=Command)
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--after", metavar="PASS", help="Print the graph after this pass.")
+@click.option("--diff", nargs=2, metavar="PASS PASS", help="Show what changed from one pass to another.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.version_option(__version__)
+def inspect_command(path: Path, after: str | None, diff: tuple[str, str] | None, as_json: bool) -> None:
+    """Show the passes of an artifact, the graph after each, and what each one changed."""
+    silence_libraries()
+    if not path.is_dir():
+        _inspect_model(path, after, diff, as_json)
+        return
+    from sparcl_compile import inspect
+    from sparcl_compile.artifact import read_manifest
+    from sparcl_compile.report import console
+
+    manifest = read_manifest(path)
+    texts = {}
+    if after:
+        texts["after"] = inspect.text_after(path, manifest, after)
+    if diff:
+        texts["diff"] = inspect.diff(path, manifest, *diff)
+    if as_json:
+        click.echo(json.dumps({**inspect.facts(manifest), **texts}, indent=1))
+    elif texts:
+        inspect.write_text("".join(texts.values()))
+    else:
+        console().print(inspect.summary(manifest))
+
+
+def _inspect_model(path: Path, after: str | None, diff: tuple[str, str] | None, as_json: bool) -> None:
+    from sparcl_compile import inspect
+    from sparcl_compile.report import console
+
+    if after or diff:
+        flag = "--after" if after else "--diff"
+        raise OptionError(
+            f"{flag}: {path} is not a compiled artifact; run sparcl-compile {path} and inspect its folder"
+        )
+    if as_json:
+        click.echo(json.dumps(inspect.model_facts(path), indent=1))
+        return
+    console().print(inspect.model_summary(path))
