@@ -34,6 +34,7 @@ class Role(enum.StrEnum):
     GRADIENT = "gradient"
     OPTIMIZER = "optimizer"
     SAMPLE = "sample"
+    CHANNEL = "channel"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,6 +24,7 @@ from sparcl_compile.passes.base import (
     set_role,
     values_with_role,
 )
+from sparcl_compile.passes.channels.plan import plan_of
 
 FILES = {
     "train": "train/training_model.onnx",
@@ -43,7 +44,7 @@ class Emit(Pass):
        statistics as inputs. ORT's own eval model does not load when BatchNormalization has its three training outputs.
     3. ``optimizer``: the optimizer function applied to every parameter, inlined.
     4. Every file is IR version 10 and imports only the opsets it uses: ORT 1.19.2 refuses newer ones.
-    5. The state file holds parameters, masks and running statistics as safetensors, which any platform can read.
+    5. The state file holds parameters, masks, running statistics and channel numbers as safetensors, which any platform can read.
     6. The model itself is not changed.
 
     Options:
@@ -129,6 +130,8 @@ def optimizer_model(model: ir.Model) -> ir.Model:
 
 
 def initial_state(forward: ir.Model) -> dict[str, np.ndarray]:
-    """Data of the parameters, masks and running statistics by name; pruned weights are already 0."""
+    """Data of the parameters, masks, running statistics and channels by name; pruned weights are already 0."""
     values = [value for role in STORED for value in values_with_role(forward, role)]
-    return {str(v.name): np.asarray(v.const_value.numpy(), order="C") for v in values if v.const_value is not None}
+    stored = {str(v.name): np.asarray(v.const_value.numpy(), order="C") for v in values if v.const_value is not None}
+    plan = plan_of(forward)
+    return {**stored, **plan.state()} if plan else stored

@@ -17,6 +17,8 @@ from sparcl_compile.passes.base import (
     masked_layers,
     set_role,
 )
+from sparcl_compile.passes.channels.masking import clear_pruned, data_of, flags_of, outer_mask, plan_channels
+from sparcl_compile.passes.channels.plan import set_plan
 from sparcl_compile.passes.density import count, densities
 
 
@@ -44,17 +46,24 @@ class InsertWeightMasks(Pass):
        the stored weight always equals the masked one and a weight that grows back starts at 0.
     5. With sparsity 0 no mask is inserted: a product with ones would cost a walk over the weights and mean nothing.
     6. Weights that have their layer index are left alone, which makes the pass idempotent.
+    7. Scheme ``channel`` masks every weight that loses rows or columns with a channel, and those alone. A mask is the
+       outer product of the kept units' flags along its axes; biases, scales and shifts of removed units become 0. The
+       graph then carries its ``ChannelPlan`` (docs/algorithm.md, Channels).
 
     Options:
         sparsity: share of the maskable weights that is zero, in [0, 1).
         distribution: ``uniform`` or ``erk``.
+        scheme: what the masks remove: ``unstructured`` or ``channel``.
     """
 
     sparsity: float = 0.8
     distribution: str = "uniform"
+    scheme: str = "unstructured"
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Insert the masks. Raises OptionError for a sparsity or distribution that cannot be."""
+        if self.scheme == "channel" and 0.0 < self.sparsity < 1.0:
+            return self._channels(model)
         weights = [w for w in layer_weights(model) if DENSE_KEY not in w.metadata_props]
         share = densities({str(w.name): dims(w) for w in weights}, self.sparsity, self.distribution)
         if masked_layers(model):
@@ -62,15 +71,25 @@ class InsertWeightMasks(Pass):
         for index, weight in enumerate(weights):
             weight.metadata_props[LAYER_KEY] = str(index)
             if self.sparsity > 0.0:
-                self._insert(model.graph, weight, share[str(weight.name)])
+                data = data_of(weight)
+                self._insert(model.graph, weight, magnitude_mask(data, count(share[str(weight.name)], data.size)))
         return ir.passes.PassResult(model, bool(weights))
 
-    def _insert(self, graph: ir.Graph, weight: ir.Value, density: float) -> None:
-        name = str(weight.name)
-        if weight.const_value is None:
-            raise ValueError(f"weight {name} holds no data")
-        data = weight.const_value.numpy()
-        mask = magnitude_mask(data, count(density, data.size))
+    def _channels(self, model: ir.Model) -> ir.passes.PassResult:
+        if masked_layers(model):
+            return ir.passes.PassResult(model, False)
+        plan = plan_channels(model, 1.0 - self.sparsity, self.distribution)
+        flags = flags_of(plan)
+        for index, name in enumerate(plan.weights):
+            weight = model.graph.initializers[name]
+            weight.metadata_props[LAYER_KEY] = str(index)
+            self._insert(model.graph, weight, outer_mask(plan.shapes[name], plan.channels.axes[name], flags))
+        clear_pruned(model, plan)
+        set_plan(model, plan)
+        return ir.passes.PassResult(model, True)
+
+    def _insert(self, graph: ir.Graph, weight: ir.Value, mask: np.ndarray) -> None:
+        name, data = str(weight.name), data_of(weight)
         weight.const_value = ir.tensor(data * mask, name=name)
         mask_value = set_role(constant(graph, mask_name(name), mask), Role.MASK)
         product = self.node("Mul", [weight, mask_value], name=f"{name}.mask_weight")

@@ -1,6 +1,7 @@
 """Graphs over named state: the one place that calls ONNX Runtime."""
 
 import importlib.util
+import math
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -73,6 +74,11 @@ class Engine:
     def names(self, role: str) -> list[str]:
         """State tensors of a role, in the manifest's order."""
         return [name for name, spec in self._specs.items() if spec["role"] == role]
+
+    def full_size(self, name: str) -> int:
+        """The elements of a state tensor, those that are folded away included."""
+        spec = self._specs[name]
+        return math.prod(spec.get("full_shape", spec["shape"]))
 
     def array(self, name: str) -> np.ndarray:
         """A state tensor as an array; a view of the live memory where the runtime allows it."""

@@ -18,15 +18,19 @@ PACKAGES = ("sparcl-compile", "onnxruntime-training-cpu", "onnxruntime-training"
 
 def overall_sparsity(engine: Engine, role: str = "mask") -> float:
     """The share of zeros over all masks of a role (``mask`` or ``gradient_mask``), as it stands; 0 without masks."""
-    masks = [engine.array(name) for name in engine.names(role)]
-    total = sum(mask.size for mask in masks)
-    return 1.0 - sum(float(mask.sum(dtype=np.float64)) for mask in masks) / total if total else 0.0
+    names = engine.names(role)
+    total = sum(engine.full_size(name) for name in names)
+    return 1.0 - sum(_ones(engine, name) for name in names) / total if total else 0.0
 
 
 def layer_sparsity(engine: Engine, role: str = "mask") -> dict[str, float]:
     """The same for each weight by itself."""
     names = engine.names(role)
-    return {name.removesuffix(f".{role}"): 1.0 - float(engine.array(name).mean(dtype=np.float64)) for name in names}
+    return {name.removesuffix(f".{role}"): 1.0 - _ones(engine, name) / engine.full_size(name) for name in names}
+
+
+def _ones(engine: Engine, name: str) -> float:
+    return float(engine.array(name).sum(dtype=np.float64))
 
 
 def build_result(
@@ -79,11 +83,11 @@ def versions() -> dict[str, str]:
 
 def _sparsity(engine: Engine) -> dict[str, Any]:
     """Zeros among the stored weights, counted and not assumed: per masked layer, over those, over all parameters."""
-    everything = [engine.array(name) for name in engine.names("parameter")]
-    nonzero = sum(int(np.count_nonzero(weight)) for weight in everything)
+    names = engine.names("parameter")
+    nonzero = sum(int(np.count_nonzero(engine.array(name))) for name in names)
     return {
         "overall": overall_sparsity(engine),
-        "all_parameters": 1.0 - nonzero / sum(weight.size for weight in everything),
+        "all_parameters": 1.0 - nonzero / sum(engine.full_size(name) for name in names),
         "per_layer": layer_sparsity(engine),
     }
 

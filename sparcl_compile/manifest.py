@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from sparcl_compile import __version__
 from sparcl_compile.artifact import FORMAT, VERSION
+from sparcl_compile.channel_levels import channel_layers, channel_schedule, channels_entry
 from sparcl_compile.cost import layer_costs, to_manifest, training_flops
 from sparcl_compile.files import sha256
 from sparcl_compile.options import LEARNING_RATE, CompileOptions
@@ -25,6 +26,7 @@ from sparcl_compile.passes.base import (
     masked_layers,
     values_with_role,
 )
+from sparcl_compile.passes.channels.plan import ChannelPlan, plan_of
 from sparcl_compile.passes.emit import FILES, STATE_FILE
 from sparcl_compile.passes.insert_sample_filter import SCORES
 from sparcl_compile.pipeline import Compiled
@@ -53,6 +55,8 @@ def build(
         traces: what each pass did.
         folder: where the graphs lie.
     """
+    plan = plan_of(compiled.forward)
+    schedule = schedule_for(layers, options)
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -65,11 +69,12 @@ def build(
             "loss_classes": options.loss_classes,
             **dataclasses.asdict(RECIPES[options.recipe]),
         },
-        "schedule": schedule_for(layers, options),
+        "schedule": {**schedule, "levels": channel_schedule(plan, options)} if plan else schedule,
         "replay": replay_for(options),
         "optimizer": {"name": options.optimizer, "learning_rate": LEARNING_RATE[options.optimizer]},
-        "masks": [{**dataclasses.asdict(layer), "size": layer.size} for layer in layers],
+        "masks": [_mask(layer, plan) for layer in layers],
         "dense": _dense(compiled),
+        **({"channels": channels_entry(plan, options)} if plan else {}),
         "flops": _flops(compiled, layers, options),
         "passes": [trace.to_dict() for trace in traces],
         "graphs": _graphs(folder),
@@ -78,10 +83,17 @@ def build(
     }
 
 
+def _mask(layer: Layer, plan: ChannelPlan | None) -> dict[str, Any]:
+    compact = {"compact_shape": list(plan.stored_shape(layer.weight))} if plan else {}
+    return {**dataclasses.asdict(layer), "size": layer.size, **compact}
+
+
 def model_layers(compiled: Compiled, options: CompileOptions) -> tuple[Layer, ...]:
     """The masked layers with their counts; none when neither weights nor gradients are sparse."""
     if options.sparsity == 0.0 and options.gradient_sparsity == 0.0:
         return ()
+    if plan := plan_of(compiled.forward):
+        return channel_layers(plan, options)
     return layers_for({str(w.name): dims(w) for w in masked_layers(compiled.training)}, options)
 
 
@@ -104,7 +116,24 @@ def state_specs(compiled: Compiled, options: CompileOptions, layers: Sequence[La
         if options.gradient_sparsity > 0.0:
             init = f"copy:{mask_name(layer.weight)}"
             specs.append({**_spec(weight, Role.GRADIENT_MASK, init), "name": gradient_mask_name(layer.weight)})
+    plan = plan_of(compiled.forward)
+    if plan is not None:
+        specs = [_with_full_shape(spec, plan) for spec in specs] + _channel_specs(plan)
     return [*specs, *_sample_specs(RECIPES[options.recipe].score)]
+
+
+def _with_full_shape(spec: dict[str, Any], plan: ChannelPlan) -> dict[str, Any]:
+    """The full shape beside the stored one where they differ: sparsity is measured against it."""
+    name = str(spec["name"])
+    shape = plan.shapes.get(name.removesuffix(".gradient_mask").removesuffix(".mask"))
+    return spec if shape is None or list(shape) == spec["shape"] else {**spec, "full_shape": list(shape)}
+
+
+def _channel_specs(plan: ChannelPlan) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "role": str(Role.CHANNEL), "dtype": str(data.dtype), "shape": list(data.shape), "init": "file"}
+        for name, data in plan.state().items()
+    ]
 
 
 def _spec(value: ir.Value, role: Role, init: str) -> dict[str, Any]:
@@ -135,7 +164,7 @@ def _model(source: Path, compiled: Compiled) -> dict[str, Any]:
         "input_shape": shape,
         "layout": layout_of(shape),
         "classes": int((logits.shape or (0, 0))[1]),  # type: ignore[arg-type]
-        "parameters": sum(_size(value) for value in values_with_role(compiled.forward, Role.PARAMETER)),
+        "parameters": sum(_size(value) for value in values_with_role(compiled.full, Role.PARAMETER)),
     }
 
 
@@ -144,7 +173,7 @@ def _size(value: ir.Value) -> int:
 
 
 def _dense(compiled: Compiled) -> list[dict[str, Any]]:
-    weights = [w for w in layer_weights(compiled.forward) if DENSE_KEY in w.metadata_props]
+    weights = [w for w in layer_weights(compiled.full) if DENSE_KEY in w.metadata_props]
     return [
         {"weight": str(w.name), "shape": dims(w), "size": _size(w), "reason": w.metadata_props[DENSE_KEY]}
         for w in weights
@@ -156,7 +185,7 @@ def _flops(compiled: Compiled, layers: Sequence[Layer], options: CompileOptions)
     kept = {layer.weight: min(layer.gradient_keep, layer.base) / layer.size for layer in layers}
     if options.gradient_sparsity == 0.0:
         kept = density
-    return to_manifest(training_flops(layer_costs(compiled.forward), density, kept))
+    return to_manifest(training_flops(layer_costs(compiled.full), density, kept))
 
 
 def _graphs(folder: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import CheckerPass, ShapeInferencePass
 
+from sparcl_compile.channel_levels import channel_densities
 from sparcl_compile.errors import ModelError
 from sparcl_compile.options import CompileOptions
 from sparcl_compile.passes.attach_loss import AttachLoss
@@ -15,6 +16,7 @@ from sparcl_compile.passes.attach_optimizer import AttachOptimizer
 from sparcl_compile.passes.base import Pass
 from sparcl_compile.passes.differentiate import Differentiate
 from sparcl_compile.passes.emit import Emit
+from sparcl_compile.passes.fold_channels import FoldChannels
 from sparcl_compile.passes.import_forward import ImportForward
 from sparcl_compile.passes.insert_gradient_masks import InsertGradientMasks
 from sparcl_compile.passes.insert_sample_filter import InsertSampleFilter
@@ -32,8 +34,17 @@ def forward_passes(options: CompileOptions) -> Sequence[Pass]:
     """What makes the masked forward graph: the same for every target."""
     return (
         ImportForward(classes=options.classes, init=options.init, seed=options.seed, dense=options.dense),
-        InsertWeightMasks(sparsity=options.sparsity, distribution=options.distribution),
+        InsertWeightMasks(
+            sparsity=options.sparsity, distribution=options.distribution, scheme=options.scheme
+        ),
     )
+
+
+def lowering_passes(options: CompileOptions) -> Sequence[Pass]:
+    """What makes the masked forward graph smaller."""
+    if options.scheme != "channel" or not options.fold:
+        return ()
+    return (FoldChannels(density=max(channel_densities(options).values())),)
 
 
 def ort_training_passes(options: CompileOptions, forward: ir.Model, folder: Path) -> Sequence[Pass]:
@@ -49,19 +60,26 @@ def ort_training_passes(options: CompileOptions, forward: ir.Model, folder: Path
     )
 
 
-def pass_names() -> tuple[str, ...]:
+def pass_names(options: CompileOptions) -> tuple[str, ...]:
     """The names of all passes in order, for options and messages."""
     empty = ir.Model(ir.Graph([], [], nodes=[]), ir_version=10)
-    options = CompileOptions()
-    return tuple(p.name for p in (*forward_passes(options), *ort_training_passes(options, empty, Path())))
+    forward = (*forward_passes(options), *lowering_passes(options))
+    return tuple(p.name for p in (*forward, *ort_training_passes(options, empty, Path())))
 
 
 @dataclasses.dataclass(frozen=True)
 class Compiled:
-    """What the pipeline leaves: the masked forward graph with its data, and the training graph."""
+    """What the pipeline leaves.
+
+    Attributes:
+        forward: the forward graph with its data, as the artifact holds it: masked, and lowered where that was asked.
+        training: the training graph.
+        full: the masked forward graph before it was lowered, for sizes and costs.
+    """
 
     forward: ir.Model
     training: ir.Model
+    full: ir.Model
 
 
 def run(model: ir.Model, options: CompileOptions, folder: Path, after: AfterPass) -> Compiled:
@@ -78,9 +96,11 @@ def run(model: ir.Model, options: CompileOptions, folder: Path, after: AfterPass
         ModelError: the graph is invalid after a pass, which names the pass.
     """
     _run(model, forward_passes(options), after)
+    full = model.clone()
+    _run(model, lowering_passes(options), after)
     forward = model.clone()
     _run(model, ort_training_passes(options, forward, folder), after)
-    return Compiled(forward, model)
+    return Compiled(forward, model, full)
 
 
 def _run(model: ir.Model, passes: Sequence[Pass], after: AfterPass) -> None:

@@ -70,19 +70,25 @@ def layers_for(shapes: Mapping[str, Sequence[int]], options: CompileOptions) -> 
     return tuple(_layer(name, tuple(shape), share[name], recipe, options) for name, shape in shapes.items())
 
 
-def _layer(name: str, shape: tuple[int, ...], density: float, recipe: Recipe, options: CompileOptions) -> Layer:
-    size = math.prod(shape)
+def level_densities(density: float, recipe: Recipe) -> dict[str, float]:
+    """The density at each level of the schedule."""
     # A share of all weights can exceed what is kept at extreme sparsity, or what is free in a nearly dense layer.
     churn = min(recipe.churn, density / 2)
     expand = min(recipe.expand, density / 2, 1.0 - density)
+    return {"base": density, "shrunk": density - churn, "grown": density + expand}
+
+
+def _layer(name: str, shape: tuple[int, ...], density: float, recipe: Recipe, options: CompileOptions) -> Layer:
+    size = math.prod(shape)
+    level = level_densities(density, recipe)
     relative = density / (1.0 - options.sparsity)
     return Layer(
         weight=name,
         shape=shape,
         density=density,
         base=count(density, size),
-        shrunk=count(density - churn, size) if density < 1.0 else size,
-        grown=count(density + expand, size),
+        shrunk=count(level["shrunk"], size) if density < 1.0 else size,
+        grown=count(level["grown"], size),
         gradient_keep=count(min(1.0, (1.0 - options.gradient_sparsity) * relative), size),
     )
 

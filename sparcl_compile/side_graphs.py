@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
+from sparcl_compile.channel_levels import fan_in
 from sparcl_compile.graphs import (
     augment,
     buffer_slots,
@@ -12,6 +13,7 @@ from sparcl_compile.graphs import (
     normalise,
     order,
     score,
+    update_channels,
     update_gradient_masks,
     update_masks,
 )
@@ -19,6 +21,8 @@ from sparcl_compile.graphs.masks import MaskedLayer
 from sparcl_compile.graphs.normalise import Layout
 from sparcl_compile.options import CompileOptions
 from sparcl_compile.passes.attach_optimizer import OPTIMIZER_KEY, optimizer_states
+from sparcl_compile.passes.base import Role, dims, masked_layers, role_of, values_with_role
+from sparcl_compile.passes.channels.plan import plan_of
 from sparcl_compile.pipeline import Compiled
 from sparcl_compile.recipes import RECIPES, Layer
 
@@ -51,12 +55,27 @@ def side_graphs(
         "draw_replay": draw_replay.build(),
         "score": score.build(),
     }
-    masked = [MaskedLayer(layer.weight, layer.shape) for layer in layers]
+    shapes = {str(weight.name): tuple(dims(weight)) for weight in masked_layers(compiled.training)}
+    masked = [MaskedLayer(layer.weight, shapes[layer.weight]) for layer in layers]
     dgm = options.gradient_sparsity > 0.0
     if masked and options.sparsity > 0.0:
-        variant = compiled.training.metadata_props[OPTIMIZER_KEY]
-        states = {layer.name: optimizer_states(variant, layer.name) for layer in masked}
-        graphs["update_masks"] = update_masks.build(masked, states, recipe.alpha, recipe.beta, dgm)
+        graphs["update_masks"] = _update_masks(compiled, options, masked, dgm)
     if masked and dgm:
         graphs["update_gradient_masks"] = update_gradient_masks.build(masked, recipe.alpha, recipe.beta)
     return graphs
+
+
+def _update_masks(
+    compiled: Compiled, options: CompileOptions, masked: Sequence[MaskedLayer], gradient_masks: bool
+) -> ir.Model:
+    recipe, plan = RECIPES[options.recipe], plan_of(compiled.forward)
+    variant = compiled.training.metadata_props[OPTIMIZER_KEY]
+    if plan is None:
+        states = {layer.name: optimizer_states(variant, layer.name) for layer in masked}
+        return update_masks.build(masked, states, recipe.alpha, recipe.beta, gradient_masks)
+    values = {name: compiled.forward.graph.initializers[name] for name in plan.channels.axes}
+    roles = {name: role for name, value in values.items() if (role := role_of(value))}
+    trained = [str(value.name) for value in values_with_role(compiled.training, Role.PARAMETER)]
+    states = {name: optimizer_states(variant, name) for name in trained}
+    fans = fan_in(plan, options)
+    return update_channels.build(plan, roles, states, fans, recipe.alpha, recipe.beta, gradient_masks)

@@ -115,21 +115,22 @@ def compile_command(
     from sparcl_compile.compiler import compile_model
 
     target = output or beside(model, ".onnx", ".sparcl")
-    watch = [_printer(print_after)] if print_after else []
-    artifact = compile_model(model, target, CompileOptions(**options), watch, dump_passes)
+    wanted = CompileOptions(**options)
+    watch = [_printer(print_after, wanted)] if print_after else []
+    artifact = compile_model(model, target, wanted, watch, dump_passes)
     if as_json:
         click.echo(json.dumps(artifact.manifest, indent=1))
         return
     report.print_compile_report(report.console(), artifact.manifest, artifact.folder)
 
 
-def _printer(wanted: str) -> Callable[[Any, Any], None]:
+def _printer(wanted: str, options: CompileOptions) -> Callable[[Any, Any], None]:
     from sparcl_compile.inspect import known_pass
     from sparcl_compile.pipeline import pass_names
     from sparcl_compile.trace import graph_text
 
     if wanted != "all":
-        known_pass(wanted, pass_names(), "--print-after")
+        known_pass(wanted, pass_names(options), "--print-after")
 
     def show(trace: Any, model: Any) -> None:
         if wanted in ("all", trace.name):

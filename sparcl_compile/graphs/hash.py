@@ -24,6 +24,7 @@ class Stream(enum.IntEnum):
     RESERVOIR = 3
     REPLAY = 4
     AUGMENT = 5
+    INIT = 7
 
 
 def murmur3(b: Builder, word: ir.Value, seed: ir.Value | int) -> ir.Value:

@@ -39,6 +39,13 @@ def weighted(b: Builder, factor: float, gradient: ir.Value) -> ir.Value:
     return b.op.Mul(b.op.Abs(gradient), float(factor))
 
 
+def importance_of(b: Builder, layer: MaskedLayer, weight: ir.Value, alpha: float, beta: float) -> ir.Value:
+    """CWI ``(|w| + alpha * |g1|) + beta * |g2|`` of every element; adds the feeds ``W.g1`` and ``W.g2``."""
+    first, second = gradients(b, layer)
+    current = b.op.Add(b.op.Abs(weight), weighted(b, alpha, first))
+    return b.op.Add(current, weighted(b, beta, second))
+
+
 def flat(b: Builder, value: ir.Value) -> ir.Value:
     """A value as a vector."""
     return b.op.Reshape(value, [-1])

@@ -7,7 +7,7 @@ import onnx_ir as ir
 from sparcl_compile.graphs.builder import FLOAT, INT64, Builder
 from sparcl_compile.graphs.hash import Stream, elements, words
 from sparcl_compile.graphs.hash import key as chained
-from sparcl_compile.graphs.masks import NOT_KEPT, MaskedLayer, element, flat, gradients, weighted
+from sparcl_compile.graphs.masks import NOT_KEPT, MaskedLayer, element, flat, importance_of
 from sparcl_compile.graphs.selection import flags, largest
 from sparcl_compile.passes.base import Role, gradient_mask_name, mask_name
 
@@ -44,26 +44,22 @@ def build(
             weight = b.state(layer.name, FLOAT, layer.shape, Role.PARAMETER)
             mask = b.state(mask_name(layer.name), FLOAT, layer.shape, Role.MASK)
             kept = b.op.Greater(flat(b, mask), 0.0)
-            stays = _stays(b, kept, _importance(b, layer, weight, alpha, beta), remove_to)
-            mask_after = _grow(b, stays, grow_to, chained(b, number, start=run_key))
+            stays = stays_after_removal(b, kept, flat(b, importance_of(b, layer, weight, alpha, beta)), remove_to)
+            mask_after = grow_at_random(b, stays, grow_to, chained(b, number, start=run_key))
             states = optimizer_states.get(layer.name, ())
             _results(b, layer, weight, kept, stays, mask_after, states, gradient_masks)
     return b.model()
 
 
-def _importance(b: Builder, layer: MaskedLayer, weight: ir.Value, alpha: float, beta: float) -> ir.Value:
-    first, second = gradients(b, layer)
-    current = b.op.Add(b.op.Abs(weight), weighted(b, alpha, first))
-    return flat(b, b.op.Add(current, weighted(b, beta, second)))
-
-
-def _stays(b: Builder, kept: ir.Value, importance: ir.Value, remove_to: ir.Value) -> ir.Value:
+def stays_after_removal(b: Builder, kept: ir.Value, importance: ir.Value, remove_to: ir.Value) -> ir.Value:
+    """Of the kept elements or units (bool [n]) the ``remove_to`` most important, at most all of them: bool [n]."""
     with b.scope("remove"):
         room = b.op.Min(b.count(kept), b.op.Max(remove_to, 0))
         return largest(b, b.op.Where(kept, importance, NOT_KEPT), room)
 
 
-def _grow(b: Builder, stays: ir.Value, grow_to: ir.Value, layer_key: ir.Value) -> ir.Value:
+def grow_at_random(b: Builder, stays: ir.Value, grow_to: ir.Value, layer_key: ir.Value) -> ir.Value:
+    """What stays (bool [n]), and others by the largest hash until ``grow_to`` are there: bool [n]."""
     op = b.op
     with b.scope("grow"):
         unused = op.Reshape(op.NonZero(op.Not(stays)), [-1])

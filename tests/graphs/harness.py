@@ -14,7 +14,7 @@ from sparcl_compile.graphs.builder import PRODUCER
 
 Array = NDArray[Any]
 WORD = 2**32
-STREAMS = {"order": 1, "grow": 2, "reservoir": 3, "replay": 4, "augment": 5}
+STREAMS = {"order": 1, "grow": 2, "reservoir": 3, "replay": 4, "augment": 5, "init": 7}
 
 
 class Graph:

@@ -1,0 +1,237 @@
+"""Mask update (TDM) of whole channels: remove the least important units, grow others, move them between the places."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import onnx_ir as ir
+
+from sparcl_compile.graphs.builder import BOOL, FLOAT, INT64, Builder
+from sparcl_compile.graphs.channel_axes import along_axis, element_flags, element_indices, sums_of_units
+from sparcl_compile.graphs.channel_growth import Growth
+from sparcl_compile.graphs.hash import Stream, words
+from sparcl_compile.graphs.hash import key as chained
+from sparcl_compile.graphs.masks import MaskedLayer, element, importance_of
+from sparcl_compile.graphs.selection import flags
+from sparcl_compile.graphs.update_masks import grow_at_random, stays_after_removal
+from sparcl_compile.passes.base import Role, gradient_mask_name, mask_name
+from sparcl_compile.passes.channels.plan import ChannelPlan, index_name, live_name
+from sparcl_compile.passes.channels.spaces import Segment, Space
+
+
+@dataclasses.dataclass(frozen=True)
+class Places:
+    """The places of one space after the update, each a vector [K].
+
+    Attributes:
+        index: int64, the full number of the unit in each place, ascending.
+        source: int64, the place that the unit had before; None where no unit ever moves.
+        carried: bool, the unit was kept and stays.
+        grown: bool, the unit is new.
+        kept: bool, either of them.
+    """
+
+    index: ir.Value
+    source: ir.Value | None
+    carried: ir.Value
+    grown: ir.Value
+    kept: ir.Value
+
+
+def build(
+    plan: ChannelPlan,
+    roles: Mapping[str, Role],
+    optimizer_states: Mapping[str, Sequence[str]],
+    fan_in: Mapping[str, int],
+    alpha: float,
+    beta: float,
+    gradient_masks: bool,
+) -> ir.Model:
+    """Make the graph ``update_masks`` for S spaces of channels, folded or not.
+
+    Inputs: ``key`` int64 [3] (seed, mask updates so far), ``remove_to`` and ``grow_to`` int64 [S], for each masked
+    weight W ``W.g1`` and ``W.g2`` float32 in W's stored shape; state: index and live of each space, and every tensor
+    on their axes with its mask and optimizer states. Results: ``.next`` of all of it, and of the gradient masks.
+
+    Args:
+        plan: the spaces, their axes, and the tensors' full and stored shapes.
+        roles: ``parameter`` or ``running_stat`` by name of each tensor on an axis that is state.
+        optimizer_states: names of the optimizer states of each parameter; a parameter may be missing.
+        fan_in: by masked weight how many elements feed one output element, for the first values of a grown unit.
+        alpha: factor of ``|g1|``.
+        beta: factor of ``|g2|``.
+        gradient_masks: also set each gradient mask to the new mask.
+    """
+    b = Builder("update_masks", "Keep the remove_to most important channels of a space, then grow to grow_to at random.")
+    seed, updates = words(b, b.feed("key", INT64, [3]), 2)
+    counts = [b.feed(name, INT64, [len(plan.channels.spaces)]) for name in ("remove_to", "grow_to")]
+    weights = {name: b.state(name, FLOAT, plan.stored_shape(name), Role.PARAMETER) for name in plan.weights}
+    totals = _importance(b, plan, weights, alpha, beta)
+    run_key = chained(b, seed, Stream.GROW, updates)
+    places = {}
+    for number, space in enumerate(plan.channels.spaces):
+        with b.scope(space.name):
+            remove_to, grow_to = (element(b, count, number) for count in counts)
+            unit_key = chained(b, number, start=run_key)
+            places[space.name] = _update(b, plan, space, totals[space.name], remove_to, grow_to, unit_key)
+    init_key = chained(b, seed, Stream.INIT, updates)
+    mover = _Mover(b, plan, places, Growth(b, plan, init_key, fan_in))
+    for name in roles:
+        with b.scope(name):
+            value = weights.get(name)
+            if value is None:
+                value = b.state(name, FLOAT, plan.stored_shape(name), roles[name])
+            mover.move(name, value, optimizer_states.get(name, ()))
+            if name in weights:
+                mover.mask(name, gradient_masks)
+    return b.model()
+
+
+def _importance(
+    b: Builder, plan: ChannelPlan, weights: Mapping[str, ir.Value], alpha: float, beta: float
+) -> dict[str, ir.Value]:
+    """CWI summed over each place's elements, rows and columns: float32 [K] by space."""
+    parts: dict[str, list[ir.Value]] = {space.name: [] for space in plan.channels.spaces}
+    for name, weight in weights.items():
+        with b.scope(name):
+            shape = plan.stored_shape(name)
+            values = importance_of(b, MaskedLayer(name, shape), weight, alpha, beta)
+            for axis, segments in plan.channels.axes[name].items():
+                others = [a for a in range(len(shape)) if a != axis]
+                along = b.op.ReduceSum(values, others, keepdims=0) if others else values
+                for one in (s for s in plan.compact(segments) if s.space is not None):
+                    parts[str(one.space)].append(sums_of_units(b, along, one))
+    return {space: _sum(b, found) for space, found in parts.items()}
+
+
+def _sum(b: Builder, parts: Sequence[ir.Value]) -> ir.Value:
+    total = parts[0]
+    for part in parts[1:]:
+        total = b.op.Add(total, part)
+    return total
+
+
+def _update(
+    b: Builder,
+    plan: ChannelPlan,
+    space: Space,
+    importance: ir.Value,
+    remove_to: ir.Value,
+    grow_to: ir.Value,
+    unit_key: ir.Value,
+) -> Places:
+    """Choose the units of a space and give them places; writes its index and live flags."""
+    op, capacity = b.op, plan.capacity(space.name)
+    index = b.state(index_name(space.name), INT64, [capacity], Role.CHANNEL)
+    live = op.Greater(b.state(live_name(space.name), FLOAT, [capacity], Role.CHANNEL), 0.0)
+    moves = capacity < space.size
+    if moves:
+        nothing = op.Expand(0.0, [space.size])
+        importance = op.ScatterElements(nothing, index, importance, axis=0)
+        kept = op.ScatterElements(b.cast(nothing, BOOL), index, live, axis=0)
+    else:
+        kept = live
+    stays = stays_after_removal(b, kept, importance, remove_to)
+    after = grow_at_random(b, stays, op.Min(grow_to, capacity), unit_key)
+    places = _moved(b, index, stays, after, capacity, space.size) if moves else _unmoved(b, index, stays, after)
+    b.result(f"{index_name(space.name)}.next", places.index, INT64, [capacity])
+    b.result(f"{live_name(space.name)}.next", b.cast(places.kept, FLOAT), FLOAT, [capacity])
+    return places
+
+
+def _unmoved(b: Builder, index: ir.Value, stays: ir.Value, after: ir.Value) -> Places:
+    grown = b.op.And(after, b.op.Not(stays))
+    return Places(b.op.Identity(index), None, stays, grown, after)
+
+
+def _moved(b: Builder, index: ir.Value, stays: ir.Value, after: ir.Value, capacity: int, size: int) -> Places:
+    op = b.op
+    with b.scope("places"):
+        others = op.Reshape(op.NonZero(op.Not(after)), [-1])
+        room = op.Sub(capacity, b.count(after))
+        padding = op.Slice(others, [0], op.Reshape(room, [1]))
+        chosen = flags(b, after, padding)
+        new_index = op.Reshape(op.NonZero(chosen), [capacity])
+        # A unit that had no place comes from place 0, and its flags say that nothing is carried.
+        place_of = op.ScatterElements(op.Expand(b.cast(0, INT64), [size]), index, op.Range(0, capacity, 1), axis=0)
+        source, kept = op.Gather(place_of, new_index), op.Gather(after, new_index)
+        carried = op.Gather(stays, new_index)
+        return Places(new_index, source, carried, op.And(kept, op.Not(carried)), kept)
+
+
+class _Mover:
+    """Writes the next value of every tensor on the spaces' axes; what an axis needs is made once for all of them."""
+
+    def __init__(self, b: Builder, plan: ChannelPlan, places: Mapping[str, Places], growth: Growth) -> None:
+        self._b, self._plan, self._places, self._growth = b, plan, places, growth
+        self._made: dict[tuple[str, tuple[Segment, ...]], ir.Value] = {}
+
+    def move(self, name: str, value: ir.Value, states: Sequence[str]) -> None:
+        """The next value of a tensor and of its optimizer states."""
+        b, plan = self._b, self._plan
+        axes, shape = plan.channels.axes[name], plan.stored_shape(name)
+        carried = self._every_axis(name, "carried")
+        kept = b.op.Where(carried, self._gathered(name, value), self._fill(name))
+        if name in plan.weights and plan.channels.produced.get(name) in axes:
+            kept = self._grown_rows(name, kept)
+        b.result(f"{name}.next", kept, FLOAT, shape)
+        for state_name in states:
+            state = b.state(state_name, FLOAT, shape, Role.OPTIMIZER)
+            b.result(f"{state_name}.next", b.op.Where(carried, self._gathered(name, state), 0.0), FLOAT, shape)
+
+    def mask(self, name: str, gradient_mask: bool) -> None:
+        """The next masks of a weight: the outer product of the kept flags of its axes."""
+        b, shape = self._b, self._plan.stored_shape(name)
+        mask = b.cast(b.op.Expand(self._every_axis(name, "kept"), list(shape)), FLOAT)
+        b.result(f"{mask_name(name)}.next", mask, FLOAT, shape)
+        if gradient_mask:
+            b.result(f"{gradient_mask_name(name)}.next", mask, FLOAT, shape)
+
+    def _gathered(self, name: str, value: ir.Value) -> ir.Value:
+        for axis, segments in self._plan.channels.axes[name].items():
+            if any(s.space is not None and self._places[s.space].source is not None for s in segments):
+                value = self._b.op.Gather(value, self._axis("source", segments), axis=axis)
+        return value
+
+    def _fill(self, name: str) -> ir.Value | float:
+        """What stands where nothing was carried: a grown unit's first value, and 0 for padding."""
+        fill = self._plan.channels.fills.get(name, 0.0)
+        if fill == 0.0:
+            return 0.0
+        ((axis, segments),) = self._plan.channels.axes[name].items()
+        grown = along_axis(self._b, self._axis("grown", segments), axis, len(self._plan.shapes[name]))
+        return self._b.op.Mul(self._b.cast(grown, FLOAT), float(fill))
+
+    def _grown_rows(self, name: str, value: ir.Value) -> ir.Value:
+        plan = self._plan
+        axes, produced = plan.channels.axes[name], plan.channels.produced[name]
+        indices = {axis: self._axis("index", segments) for axis, segments in axes.items()}
+        inputs = {axis: self._axis("carried", segments) for axis, segments in axes.items() if axis != produced}
+        return self._growth.rows(name, value, self._axis("grown", axes[produced]), indices, inputs)
+
+    def _every_axis(self, name: str, flag: str) -> ir.Value:
+        """Where the flags of all axes are set: bool, broadcasts to the tensor."""
+        rank = len(self._plan.shapes[name])
+        axes = self._plan.channels.axes[name].items()
+        parts = [along_axis(self._b, self._axis(flag, segments), axis, rank) for axis, segments in axes]
+        both = parts[0]
+        for part in parts[1:]:
+            both = self._b.op.And(both, part)
+        return both
+
+    def _axis(self, what: str, segments: tuple[Segment, ...]) -> ir.Value:
+        """What the places say (``index``, ``source``, ``carried``, ...) for every element of an axis."""
+        if (what, segments) not in self._made:
+            self._made[what, segments] = self._make(what, segments)
+        return self._made[what, segments]
+
+    def _make(self, what: str, segments: tuple[Segment, ...]) -> ir.Value:
+        b, stored = self._b, self._plan.compact(segments)
+        if what == "index":
+            return element_indices(b, stored, segments, lambda space: self._places[space].index)
+        if what == "source":
+            return element_indices(b, stored, stored, self._source)
+        return element_flags(b, stored, lambda space: getattr(self._places[space], what))
+
+    def _source(self, space: str) -> ir.Value:
+        source = self._places[space].source
+        return self._b.op.Range(0, self._plan.capacity(space), 1) if source is None else source
