@@ -28,6 +28,7 @@ class Setting:
         sparsity: of the maskable weights.
         gradient_sparsity: of their gradients.
         width: channels of the model's first stage.
+        fold: whether a compiled model is folded.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Setting:
     sparsity: float = 0.0
     gradient_sparsity: float = 0.0
     width: int = 64
+    fold: bool = True
 
 
 def batch_of(size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -131,7 +133,12 @@ def compiled(setting: Setting, batch: int, threads: int, folder: Path) -> Step:
 
     path = folder / f"{setting.name}.onnx"
     export(module_of(setting.width), IMAGE, path)
-    options = CompileOptions(sparsity=setting.sparsity, gradient_sparsity=setting.gradient_sparsity)
+    options = CompileOptions(
+        sparsity=setting.sparsity,
+        gradient_sparsity=setting.gradient_sparsity,
+        scheme="unstructured" if setting.scheme == "dense" else setting.scheme,
+        fold=setting.fold,
+    )
     target = folder / f"{setting.name}.sparcl"
     compile_model(path, target, options)
     engine = Engine(load(target), threads)
@@ -154,4 +161,8 @@ CONTESTANTS = (
     Setting("compiled-dense", compiled),
     Setting("masked-0.75", compiled, "unstructured", 0.75),
     Setting("masked-0.75-dgm", compiled, "unstructured", 0.75, 0.8),
+    Setting("channel-0.75-masked", compiled, "channel", 0.75, fold=False),
+    Setting("channel-0.75", compiled, "channel", 0.75),
+    Setting("channel-0.90", compiled, "channel", 0.90),
+    Setting("channel-0.95", compiled, "channel", 0.95),
 )

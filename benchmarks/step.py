@@ -85,15 +85,16 @@ def rows(settings: list[Setting], seconds: Mapping[str, float], memory: Mapping[
 @click.option("--repeats", default=15, show_default=True, help="Timed steps of each contestant.")
 @click.option("--threads", default=2, show_default=True, help="Threads of each contestant.")
 @click.option("--quick", is_flag=True, help="Five timed steps.")
+@click.option("--only", multiple=True, metavar="NAME", help="Measure this contestant and no other; may be repeated.")
 @click.option("--alone", hidden=True, help="Run one contestant and print its peak memory.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("build/bench/step.json"))
-def main(width: int, repeats: int, threads: int, quick: bool, alone: str | None, output: Path) -> None:
+def main(width: int, repeats: int, threads: int, quick: bool, only: tuple[str, ...], alone: str | None, output: Path) -> None:
     """Measure one training step of every contestant."""
     warnings.filterwarnings("ignore")
-    settings = [dataclasses.replace(setting, width=width) for setting in CONTESTANTS]
+    settings = [dataclasses.replace(setting, width=width) for setting in chosen(only or ((alone,) if alone else ()))]
     with tempfile.TemporaryDirectory() as folder:
         if alone is not None:
-            _run_alone(next(s for s in settings if s.name == alone), threads, Path(folder))
+            _run_alone(settings[0], threads, Path(folder))
             return
         made = {setting.name: setting.make(setting, BATCH, threads, Path(folder)) for setting in settings}
         seconds = measure(made, 5 if quick else repeats)
@@ -102,6 +103,14 @@ def main(width: int, repeats: int, threads: int, quick: bool, alone: str | None,
     output.write_text(json.dumps([dataclasses.asdict(row) for row in table], indent=1) + "\n", encoding="utf-8")
     _print(Console(), table)
     click.echo(f"written to {output}")
+
+
+def chosen(only: tuple[str, ...]) -> list[Setting]:
+    """The contestants of these names, or all of them; raises UsageError for a name that none has."""
+    names = [setting.name for setting in CONTESTANTS]
+    if unknown := [name for name in only if name not in names]:
+        raise click.UsageError(f"--only {unknown[0]}: give one of {', '.join(names)}")
+    return [setting for setting in CONTESTANTS if not only or setting.name in only]
 
 
 def _run_alone(setting: Setting, threads: int, folder: Path) -> None:

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from sparcl_compile.cost import layer_costs, total_macs
 from sparcl_compile.errors import ArtifactError, ModelError, OptionError
-from sparcl_compile.report import change, flops_table, mflops, sparsity_table, table
+from sparcl_compile.report import change, channels_table, flops_table, mflops, sparsity_table, table
 
 PASSES_FOLDER = "passes"
 
@@ -36,6 +36,7 @@ def summary(manifest: Mapping[str, Any]) -> RenderableType:
         "",
         sparsity_table(manifest["masks"], manifest["dense"]),
         "",
+        *((channels_table(manifest["channels"]), "") if "channels" in manifest else ()),
         flops_table(manifest["flops"]),
         "",
         "One pass: --after PASS. What a pass did: --diff PASS PASS.",
@@ -79,7 +80,7 @@ def known_pass(name: str, known: Sequence[str], option: str) -> str:
 
 def facts(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """What :func:`summary` shows, as JSON data (``sparcl-inspect --json``)."""
-    keys = ("format", "version", "model", "options", "passes", "graphs", "masks", "dense", "flops")
+    keys = ("format", "version", "model", "options", "passes", "graphs", "masks", "dense", "channels", "flops")
     return {key: manifest[key] for key in keys if key in manifest}
 
 

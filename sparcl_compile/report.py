@@ -108,6 +108,19 @@ def _counts(kept: int, updated: int, size: int) -> tuple[str, str, str, str]:
     return f"{kept:,}", f"{size:,}", share(kept, size), share(updated, size)
 
 
+def channels_table(channels: Mapping[str, Any]) -> RenderableType:
+    """One line a space of channels, from the manifest's ``channels``, and one for everything that stays whole."""
+    columns = ("space", ">kept", ">of", ">places", "weights")
+    rows = ((s["name"], s["base"], s["size"], s["capacity"], ", ".join(s["members"])) for s in channels["spaces"])
+    return Group(table("Channels", columns, rows), *(Text(stop_line(stop)) for stop in channels["stops"]))
+
+
+def stop_line(stop: Mapping[str, Any]) -> str:
+    """Which weights keep channels whole, and because of which node."""
+    operator = f" ({stop['op_type']})" if stop["op_type"] else ""
+    return f"kept whole: {', '.join(stop['weights'])} because {stop['node']}{operator}: {stop['reason']}"
+
+
 COUNTED = "Conv, Gemm and MatMul; other operators count as 0"
 
 FLOPS_ROWS = (
@@ -148,6 +161,7 @@ def compile_report(manifest: Mapping[str, Any], folder: Path) -> RenderableType:
         "",
         sparsity_table(manifest["masks"], manifest["dense"]),
         "",
+        *((channels_table(manifest["channels"]), "") if "channels" in manifest else ()),
         flops_table(manifest["flops"]),
         "",
     )
