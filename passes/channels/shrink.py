@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir as ir
 
+from sparcl_compile.passes.base import Role, role_of
 from sparcl_compile.passes.channels.spaces import Axes, Channels, kept_elements
 from sparcl_compile.passes.import_forward import write_shapes
 from sparcl_compile.passes.importing.edit import array_of, constant, int_attribute, set_array
@@ -55,10 +56,17 @@ def shrink_groups(node: ir.Node, channels: Channels, keep: Keep) -> None:
     """A unit of a grouped Conv holds whole groups: their number goes with the rows of the weight."""
     group = int_attribute(node, "group", 1) if node.op_type == "Conv" else 1
     weight = node.inputs[1] if group > 1 else None
-    rows = channels.axes.get(str(weight.name), {}).get(0) if weight is not None else None
+    rows = channels.axes.get(stored_name(weight), {}).get(0) if weight is not None else None
     if rows:
         left = len(kept_elements(rows, keep)) * group // sum(one.length for one in rows)
         node.attributes["group"] = ir.AttrInt64("group", left)
+
+
+def stored_name(weight: ir.Value) -> str:
+    """The name of a weight, seen through the product with its mask."""
+    product = weight.producer()
+    factors = [] if product is None else [v for v in product.inputs if v is not None and role_of(v) is Role.PARAMETER]
+    return str(factors[0].name if factors else weight.name)
 
 
 def shrink_initializer(value: ir.Value, axes: Axes, keep: Keep) -> None:

@@ -197,9 +197,7 @@ class _Mover:
         fill = self._plan.channels.fills.get(name, 0.0)
         if fill == 0.0:
             return 0.0
-        ((axis, segments),) = self._plan.channels.axes[name].items()
-        grown = along_axis(self._b, self._axis("grown", segments), axis, len(self._plan.shapes[name]))
-        return self._b.op.Mul(self._b.cast(grown, FLOAT), float(fill))
+        return self._b.op.Mul(self._b.cast(self._every_axis(name, "kept"), FLOAT), float(fill))
 
     def _grown_rows(self, name: str, value: ir.Value) -> ir.Value:
         plan = self._plan

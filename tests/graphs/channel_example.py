@@ -32,6 +32,7 @@ SHAPES: dict[str, tuple[int, ...]] = {
     "qkv.bias": (18,),
     "fc.weight": (3, 24),
     "position": (1, 7, 6),
+    "gate": (6, 4),
 }
 AXES: dict[str, Axes] = {
     **{f"stem.{part}": {0: plain("a")} for part in ("weight", "scale", "shift", "mean", "var")},
@@ -43,10 +44,11 @@ AXES: dict[str, Axes] = {
     "qkv.bias": {0: HEADS},
     "fc.weight": {1: FLAT},
     "position": {2: plain("c")},
+    "gate": {0: plain("c"), 1: plain("b")},
 }
 WEIGHTS = tuple(name for name in SHAPES if name.endswith(".weight"))
 PRODUCED = {name: 0 for name in WEIGHTS} | {"qkv.weight": 1}
-FILLS = {"stem.scale": 1.0, "stem.var": 1.0, "stem.shift": 0.0, "stem.mean": 0.0, "qkv.bias": 0.0}
+FILLS = {"stem.scale": 1.0, "stem.var": 1.0, "gate": 1.0, "stem.shift": 0.0, "stem.mean": 0.0, "qkv.bias": 0.0}
 FAN_IN = {"stem.weight": 18, "depthwise.weight": 9, "expand.weight": 3, "residual.weight": 27, "join.weight": 8}
 FAN_IN["qkv.weight"] = 4
 STATES = {name: (f"{name}.exp_avg", f"{name}.exp_avg_sq") for name in ("stem.scale", "join.weight", "position")}

@@ -82,7 +82,7 @@ def next_value(
     carried = everywhere(tensor, value.shape, stays)
     made = np.where(carried, value, np.float32(0)).astype(np.float32)
     if tensor.number is None:
-        made[everywhere(tensor, value.shape, grown)] = tensor.fill
+        made[everywhere(tensor, value.shape, after) & ~carried] = tensor.fill
     elif tensor.produced is not None:
         here = {a: u for a, u in tensor.units.items() if a == tensor.produced}
         others = {a: u for a, u in tensor.units.items() if a != tensor.produced}
