@@ -88,7 +88,9 @@ def rows(settings: list[Setting], seconds: Mapping[str, float], memory: Mapping[
 @click.option("--only", multiple=True, metavar="NAME", help="Measure this contestant and no other; may be repeated.")
 @click.option("--alone", hidden=True, help="Run one contestant and print its peak memory.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("build/bench/step.json"))
-def main(width: int, repeats: int, threads: int, quick: bool, only: tuple[str, ...], alone: str | None, output: Path) -> None:
+def main(
+    width: int, repeats: int, threads: int, quick: bool, only: tuple[str, ...], alone: str | None, output: Path
+) -> None:
     """Measure one training step of every contestant."""
     warnings.filterwarnings("ignore")
     settings = [dataclasses.replace(setting, width=width) for setting in chosen(only or ((alone,) if alone else ()))]

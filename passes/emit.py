@@ -44,7 +44,8 @@ class Emit(Pass):
        statistics as inputs. ORT's own eval model does not load when BatchNormalization has its three training outputs.
     3. ``optimizer``: the optimizer function applied to every parameter, inlined.
     4. Every file is IR version 10 and imports only the opsets it uses: ORT 1.19.2 refuses newer ones.
-    5. The state file holds parameters, masks, running statistics and channel numbers as safetensors, which any platform can read.
+    5. The state file holds parameters, masks, running statistics and channel numbers as safetensors, which any
+       platform can read.
     6. The model itself is not changed.
 
     Options:

@@ -35,9 +35,7 @@ def channel_layers(plan: ChannelPlan, options: CompileOptions) -> tuple[Layer, .
     return tuple(_layer(plan, name, levels, options) for name in plan.weights)
 
 
-def _layer(
-    plan: ChannelPlan, name: str, levels: Mapping[str, Mapping[str, int]], options: CompileOptions
-) -> Layer:
+def _layer(plan: ChannelPlan, name: str, levels: Mapping[str, Mapping[str, int]], options: CompileOptions) -> Layer:
     shape, axes = plan.shapes[name], plan.channels.axes[name]
     kept = {level: math.prod(kept_shape(shape, axes, counts)) for level, counts in levels.items()}
     density = kept["base"] / kept["size"]

@@ -103,6 +103,19 @@ def test_sparsity_table_without_weights() -> None:
     assert words(cells(report.sparsity_table([], []))[-1]) == ["all", "0", "0", "-", "-"]
 
 
+def test_channels_table_gives_a_line_to_every_space_and_every_stop() -> None:
+    space = {"name": "conv.w", "base": 8, "size": 16, "capacity": 9, "members": ["conv.w", "next[0].w"]}
+    stops = [
+        {"node": "fc", "op_type": "Gemm", "reason": "the classes", "weights": ["fc.w"]},
+        {"node": "next[1].w", "op_type": "", "reason": "--dense", "weights": ["next[1].w", "other.w"]},
+    ]
+    lines = printed(report.channels_table({"spaces": [space], "stops": stops}))
+    assert lines[2].split() == ["conv.w", "8", "16", "9", "conv.w,", "next[0].w"]
+    assert lines[3] == "kept whole: fc.w because fc (Gemm): the classes"
+    assert lines[4] == "kept whole: next[1].w, other.w because next[1].w: --dense"
+    assert len(lines) == 5
+
+
 def test_flops_table() -> None:
     lines = [words(line) for line in cells(report.flops_table(MANIFEST["flops"]))]
     assert lines[2:] == [

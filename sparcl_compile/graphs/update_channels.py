@@ -61,7 +61,9 @@ def build(
         beta: factor of ``|g2|``.
         gradient_masks: also set each gradient mask to the new mask.
     """
-    b = Builder("update_masks", "Keep the remove_to most important channels of a space, then grow to grow_to at random.")
+    b = Builder(
+        "update_masks", "Keep the remove_to most important channels of a space, then grow to grow_to at random."
+    )
     seed, updates = words(b, b.feed("key", INT64, [3]), 2)
     counts = [b.feed(name, INT64, [len(plan.channels.spaces)]) for name in ("remove_to", "grow_to")]
     weights = {name: b.state(name, FLOAT, plan.stored_shape(name), Role.PARAMETER) for name in plan.weights}
@@ -152,7 +154,7 @@ def _moved(b: Builder, index: ir.Value, stays: ir.Value, after: ir.Value, capaci
         chosen = flags(b, after, padding)
         new_index = op.Reshape(op.NonZero(chosen), [capacity])
         # A unit that had no place comes from place 0, and its flags say that nothing is carried.
-        place_of = op.ScatterElements(op.Expand(b.cast(0, INT64), [size]), index, op.Range(0, capacity, 1), axis=0)
+        place_of = op.ScatterElements(op.Expand(0, [size]), index, op.Range(0, capacity, 1), axis=0)
         source, kept = op.Gather(place_of, new_index), op.Gather(after, new_index)
         carried = op.Gather(stays, new_index)
         return Places(new_index, source, carried, op.And(kept, op.Not(carried)), kept)

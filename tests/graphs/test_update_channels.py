@@ -46,7 +46,9 @@ def full_state(seed: int, kept: Flags, ties: bool) -> Arrays:
 def feeds_of(state: Arrays, kept: Flags, chosen: Arrays) -> Arrays:
     feeds = {}
     for name in SHAPES:
-        for one in (n for n in state if n == name or n.removeprefix(f"{name}.") in ("g1", "g2", "exp_avg", "exp_avg_sq")):
+        for one in (
+            n for n in state if n == name or n.removeprefix(f"{name}.") in ("g1", "g2", "exp_avg", "exp_avg_sq")
+        ):
             if one == name or one in STATES.get(name, ()) or one in (f"{name}.g1", f"{name}.g2"):
                 feeds[one] = compact(name, state[one], chosen)
     for space in SIZES:
@@ -67,10 +69,17 @@ def draw(seed: int, counts: Mapping[str, int], capacity: Mapping[str, int]) -> t
 
 
 def call(
-    graph: harness.Graph, feeds: Arrays, remove_to: Mapping[str, int], grow_to: Mapping[str, int], seed: int, update: int
+    graph: harness.Graph,
+    feeds: Arrays,
+    remove_to: Mapping[str, int],
+    grow_to: Mapping[str, int],
+    seed: int,
+    update: int,
 ) -> Arrays:
     counts = {"remove_to": [remove_to[s] for s in SIZES], "grow_to": [grow_to[s] for s in SIZES]}
-    return graph({**feeds, **{n: np.array(c, np.int64) for n, c in counts.items()}, "key": harness.key(seed, update, 7)})
+    return graph(
+        {**feeds, **{n: np.array(c, np.int64) for n, c in counts.items()}, "key": harness.key(seed, update, 7)}
+    )
 
 
 COUNTS = st.fixed_dictionaries({space: st.integers(-1, size + 1) for space, size in SIZES.items()})
@@ -131,7 +140,9 @@ def test_form(graphs: dict[str, harness.Graph]) -> None:
         assert inputs["remove_to"] == inputs["grow_to"] == "int64[4]"
         assert inputs["channels.a.index"] == outputs["channels.a.index.next"] == f"int64[{CAPACITIES[form]['a']}]"
         assert inputs["channels.heads.live"] == f"float[{CAPACITIES[form]['heads']}]"
-        state = {name for name in inputs if name not in ("key", "remove_to", "grow_to") and name[-3:] not in (".g1", ".g2")}
+        state = {
+            name for name in inputs if name not in ("key", "remove_to", "grow_to") and name[-3:] not in (".g1", ".g2")
+        }
         masks = {f"{name}.{mask}" for name in WEIGHTS for mask in ("mask", "gradient_mask")}
         assert set(outputs) == {f"{name}.next" for name in state | masks}
     assert graphs["folded"].signature()[0]["qkv.weight"] == "float[4,12]"

@@ -123,4 +123,13 @@ def test_a_mask_is_the_outer_product_of_its_axes() -> None:
     mask = outer_mask(SHAPES["third"], AXES["third"], flags)
     assert mask.dtype == np.float32
     assert np.argwhere(mask).tolist() == [[6, column, 0, 0] for column in (0, 1, 40, 41, 42, 43, 44, 45)]
-    assert np.flatnonzero(outer_mask(SHAPES["last"], AXES["last"], flags)[0]).tolist() == [24, 25, 26, 27, 52, 53, 54, 55]
+    assert np.flatnonzero(outer_mask(SHAPES["last"], AXES["last"], flags)[0]).tolist() == [
+        24,
+        25,
+        26,
+        27,
+        52,
+        53,
+        54,
+        55,
+    ]

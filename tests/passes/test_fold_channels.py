@@ -104,5 +104,5 @@ def test_a_constant_must_be_the_same_for_every_unit(values: list[float], refused
     if not refused:
         assert FoldChannels(density=0.5).call(model).modified
         return
-    with pytest.raises(OptionError, match="--fold: the constant factor differs from channel to channel.*--no-fold"):
+    with pytest.raises(OptionError, match=r"--fold: the constant factor differs from channel to channel.*--no-fold"):
         FoldChannels(density=0.5).call(model)
