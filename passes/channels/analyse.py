@@ -19,12 +19,14 @@ from sparcl_compile.passes.channels import elementwise, layers, moves
 from sparcl_compile.passes.channels.labels import QUIET, Axis, Cause, Components
 from sparcl_compile.passes.channels.layout import Layout, lay_out, named
 from sparcl_compile.passes.channels.spaces import Axes, Channels, Segment, Space, Stop
-from sparcl_compile.passes.channels.trace import Rule, Trace
+from sparcl_compile.passes.channels.trace import Rule, Trace, shapes_of
 from sparcl_compile.passes.importing.edit import int_attribute
+from sparcl_compile.passes.importing.worlds import World
 
 RULES: Mapping[str, Rule] = {**elementwise.RULES, **layers.RULES, **moves.RULES}
 FACTORS = {"BatchNormalization": (1, 4), "Mul": (0, 1), "Div": (0, 1)}
 """Inputs that a grown unit is multiplied by: they start at 1."""
+CLASSES = "the classes"
 
 
 def analyse(model: ir.Model, dense: Collection[str] = ()) -> Channels:
@@ -35,9 +37,10 @@ def analyse(model: ir.Model, dense: Collection[str] = ()) -> Channels:
         dense: names of weights that stay whole.
     """
     choices: dict[str, int] = {}
-    best = last = attempt(model.graph, dense, choices)
+    world = shapes_of(model.graph)
+    best = last = attempt(model.graph, world, dense, choices)
     while next_choices(last.trace, last.components, choices):
-        last = attempt(model.graph, dense, choices)
+        last = attempt(model.graph, world, dense, choices)
         best = max(best, last, key=lambda one: one.removable)
     return Result(model, best.trace, best.components).channels()
 
@@ -51,50 +54,43 @@ class Attempt:
     removable: int
 
 
-def attempt(graph: ir.Graph, dense: Collection[str], choices: Mapping[str, int]) -> Attempt:
+def attempt(graph: ir.Graph, world: World, dense: Collection[str], choices: Mapping[str, int]) -> Attempt:
     """Walk the graph with these choices."""
-    trace = walked(graph, dense, choices)
+    trace = walked(Trace(graph, world, choices), dense)
     components = trace.ties.components()
     return Attempt(trace, components, removable(graph, trace, components))
 
 
-def walked(graph: ir.Graph, dense: Collection[str], choices: Mapping[str, int]) -> Trace:
-    """Walk the graph with these choices at its Reshapes; the classes and ``dense`` weights are blocked."""
-    trace = Trace(graph, choices)
-    for node, weight in weighted_layers(graph):
-        if weight.name in dense:
-            cause = Cause(str(weight.name), "", "--dense")
-            for axis in trace.axes(node, list(node.inputs).index(weight)):
-                trace.ties.block(axis, cause)
+def walked(trace: Trace, dense: Collection[str]) -> Trace:
+    """Walk the graph; the classes and ``dense`` weights are blocked."""
+    for node, weight in weighted_layers(trace.graph):
+        cause = Cause(str(weight.name), "", "--dense")
+        for axis in trace.axes(node, list(node.inputs).index(weight)) if weight.name in dense else ():
+            trace.ties.block(axis, cause)
     trace.walk(RULES)
-    logits = graph.outputs[0]
+    logits = trace.graph.outputs[0]
     maker = logits.producer()
+    cause = Cause(str(logits.name), "", CLASSES) if maker is None else trace.cause(maker, CLASSES)
     for axis in trace.states.get(logits, []):
-        trace.ties.block(
-            axis, Cause(str(maker.name if maker else logits.name), maker.op_type if maker else "", CLASSES)
-        )
+        trace.ties.block(axis, cause)
     return trace
-
-
-CLASSES = "the classes"
 
 
 def next_choices(trace: Trace, components: Components, choices: dict[str, int]) -> bool:
     """Where a Reshape's choice left nothing to remove, take the next candidate; whether there was one.
 
-    When another Reshape's choice is what stopped it (values split along the size of a head, queries along the heads),
-    the other one gives way.
+    The blame is first on the Reshape that chose otherwise (values split along the size of a head, queries along the
+    heads), then on those whose chosen axis is what a node stopped, then on the last that has a choice left.
     """
-    open_splits = {split.key: split for split in trace.splits if choices.get(split.key, 0) + 1 < split.candidates}
-    moved: set[str] = set()
-    for split in trace.splits:
-        causes = components.causes_of(split.labels)
-        if not causes or components.free(split.labels).any():
-            continue
-        others = {key for key, other in open_splits.items() if other is not split and other.rest in causes}
-        moved |= others or ({split.key} & open_splits.keys())
-    for key in moved:
-        choices[key] = choices.get(key, 0) + 1
+    stuck = [split for split in trace.splits if not components.free(split.labels).any()]
+    left = [split for split in trace.splits if choices.get(split.key, 0) + 1 < split.candidates]
+    causes = {cause for split in stuck for cause in components.causes_of(split.labels)}
+    hit = {id(labels) for labels, _ in trace.ties.blocks}
+    stuck_left = [split for split in left if any(split is one for one in stuck)]
+    moved = [split for split in left if split.rest in causes]
+    moved = moved or [split for split in stuck_left if id(split.kept) in hit] or stuck_left[-1:]
+    for split in moved:
+        choices[split.key] = choices.get(split.key, 0) + 1
     return bool(moved)
 
 
@@ -133,6 +129,7 @@ class Result:
 
     def channels(self) -> Channels:
         """Everything that ``analyse`` returns."""
+        self._keep_weightless()
         order = self._axes_in_order()
         labels = [axis for axis, _ in order.values()]
         layout = lay_out(self.components, labels, [cause for _, cause in order.values()])
@@ -146,6 +143,16 @@ class Result:
             stops=self._stops(),
             lengths=self._lengths(layout, names),
         )
+
+    def _keep_weightless(self) -> None:
+        """Units that lie on no layer's weight (elements of a constant, say) are nobody's channels."""
+        found = np.zeros(len(self.components.stays), bool)
+        for weight, *axes in self._layers():
+            for axis in axes:
+                labels = self.trace.states[weight][axis]
+                if not isinstance(labels, Cause):
+                    found[self.components.of_label[labels]] = True
+        self.components.keep(np.flatnonzero(~found), QUIET)
 
     def _layers(self) -> list[tuple[ir.Value, int, int]]:
         """The weights in layer order with the axes that they produce and contract."""

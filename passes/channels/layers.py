@@ -5,7 +5,7 @@ import onnx_ir as ir
 from sparcl_compile.passes.channels.elementwise import broadcast, meet
 from sparcl_compile.passes.channels.labels import QUIET, Axis, Cause
 from sparcl_compile.passes.channels.trace import Axes, Rule, Trace, positions, unknown, whole
-from sparcl_compile.passes.importing.edit import int_attribute, is_read
+from sparcl_compile.passes.importing.edit import array_of, int_attribute, is_read
 from sparcl_compile.passes.importing.rewrite_pools import reduction_axes
 
 MIXES = "mixes all channels"
@@ -142,7 +142,10 @@ def lengths(t: Trace, node: ir.Node) -> list[Axes]:
     """Shape and Size: a length that is read must stay."""
     x = t.axes(node, 0)
     start, end = int_attribute(node, "start", 0), int_attribute(node, "end", len(x))
-    t.block(node, x[start:end], "its length is read")
+    readers = [usage.node for usage in node.outputs[0].uses()]
+    picked = [array_of(reader.inputs[1]) if reader.op_type == "Gather" else None for reader in readers]
+    entries = [x[start:end] if numbers is None else [x[start:end][n] for n in numbers.flat] for numbers in picked]
+    t.block(node, [axis for some in entries for axis in some], "its length is read")
     return [whole(t, node, node.outputs[0], "its length is read")]
 
 

@@ -90,8 +90,10 @@ def irregular(layout: Layout, axis: np.ndarray) -> Iterator[tuple[np.ndarray, st
     single = np.asarray([space for space in np.unique(spaces) if space != STAYS and layout.sizes[space] == 1])
     if len(single):
         yield np.unique(axis[np.isin(spaces, single)]), "all of it is one unit"
-    if layout.segments(axis) is None:
-        yield np.unique(axis[spaces != STAYS]), "an irregular layout"
+    for space in np.unique(spaces[spaces != STAYS]) if layout.segments(axis) is None else ():
+        alone = dataclasses.replace(layout, space=np.where(layout.space == space, space, STAYS))
+        if alone.segments(axis) is None:
+            yield np.unique(axis[spaces == space]), "an irregular layout"
 
 
 def spaces_of(components: Components, axes: Sequence[np.ndarray]) -> Layout:

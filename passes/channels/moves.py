@@ -99,9 +99,10 @@ def divided(t: Trace, node: ir.Node, number: int, labels: np.ndarray, lengths: t
     key = f"{node.name}/{number}"
     chosen = candidates[t.choices.get(key, 0)]
     rest = t.cause(node, "splits it into parts of a unit")
-    t.splits.append(Split(key, labels, len(candidates), rest))
+    kept = tables[chosen][:, 0].copy()
+    t.splits.append(Split(key, labels, kept, len(candidates), rest))
     t.ties.tie_rows(tables[chosen])
-    return [tables[chosen][:, 0].copy() if axis == chosen else rest for axis in range(len(lengths))]
+    return [kept if axis == chosen else rest for axis in range(len(lengths))]
 
 
 def follow_target(t: Trace, node: ir.Node, out: Axes) -> None:
@@ -188,11 +189,10 @@ def expand(t: Trace, node: ir.Node) -> list[Axes]:
     x, before = [*[QUIET] * (len(after) - len(before)), *x], (*[1] * (len(after) - len(before)), *before)
     repeated = t.cause(node, "repeats one element along it")
     out: Axes = [one if a == b else repeated for one, a, b in zip(x, before, after, strict=True)]
-    target = t.shape(node.inputs[1])
-    for axis, one in enumerate(out):
-        entry = axis - (len(after) - target[0])
-        if entry >= 0:
-            t.follow(node, 1, entry, one)
+    target = t.world.data(node.inputs[1])
+    for entry, axis in enumerate(range(-t.shape(node.inputs[1])[0], 0)):
+        if target is None or target[entry] != 1:
+            t.follow(node, 1, entry, out[axis])
     return [out]
 
 

@@ -35,20 +35,34 @@ class Split:
     Attributes:
         key: what ``choices`` knows it by.
         labels: the elements.
+        kept: those that the chosen axis goes on with.
         candidates: how many axes there are to choose from.
         rest: what the other axes stay by.
     """
 
     key: str
     labels: np.ndarray
+    kept: np.ndarray
     candidates: int
     rest: Cause
+
+
+def shapes_of(graph: ir.Graph) -> World:
+    """All shapes at batch size BATCH."""
+    world = World(BATCH)
+    for value in graph.inputs:
+        rest = tuple(int(d) for d in list(value.shape or ())[1:])  # type: ignore[arg-type]
+        world.facts[value] = Fact((BATCH, *rest), int(value.dtype or ir.DataType.FLOAT))
+    for node in graph:
+        world.visit(node)
+    return world
 
 
 class Trace:
     """The state of one walk, which the rules read and extend.
 
     Attributes:
+        world: the shapes, and the contents of constants.
         ties: labels, ties and blocks so far.
         states: the axes of every value seen so far.
         lengths: constants that have to follow when elements are removed.
@@ -57,27 +71,24 @@ class Trace:
             axes is exact, because the elements of a removed unit are zero there.
     """
 
-    def __init__(self, graph: ir.Graph, choices: Mapping[str, int]) -> None:
+    def __init__(self, graph: ir.Graph, world: World, choices: Mapping[str, int]) -> None:
         """Begin with the graph's input; ``choices`` gives the number of the candidate by Reshape, 0 by default."""
         self.graph = graph
+        self.world = world
         self.choices = choices
         self.ties = Ties()
         self.states: dict[ir.Value, Axes] = {}
         self.lengths: list[Length] = []
         self.splits: list[Split] = []
         self.weights = {v for v in graph.initializers.values() if role_of(v) is Role.PARAMETER}
-        self.world = World(BATCH)
         for value in graph.inputs:
-            rest = tuple(int(d) for d in list(value.shape or ())[1:])  # type: ignore[arg-type]
-            self.world.facts[value] = Fact((BATCH, *rest), int(value.dtype or ir.DataType.FLOAT))
             name = str(value.name)
-            features = [Cause(name, "", "the model's input")] * len(rest)
+            features = [Cause(name, "", "the model's input")] * (len(self.shape(value)) - 1)
             self.states[value] = [Cause(name, "", "the rows of a batch"), *features]
 
     def walk(self, rules: Mapping[str, "Rule"]) -> None:
         """Apply the rule of every node, in graph order; one without a rule blocks all that it reads."""
         for node in self.graph:
-            self.world.visit(node)
             rule = rules.get(node.op_type, unknown) if self._known(node) else unknown
             for value, axes in zip(node.outputs, rule(self, node), strict=False):
                 self.states[value] = [self._settled(node, axis) for axis in axes]
@@ -117,11 +128,12 @@ class Trace:
         return [self._constant(data, axis, uneven) for axis in range(len(shape))]
 
     def _constant(self, data: np.ndarray, axis: int, uneven: Cause) -> Axis:
-        """A constant that is the same all along an axis can be cut there, whichever units stay."""
+        """A float constant that is the same all along an axis can be cut there, whichever units stay."""
         length = data.shape[axis]
         if length < 2:
             return QUIET
-        return self.ties.fresh(length) if np.all(data == np.take(data, [0], axis)) else uneven
+        even = data.dtype.kind == "f" and bool(np.all(data == np.take(data, [0], axis)))
+        return self.ties.fresh(length) if even else uneven
 
     def cause(self, node: ir.Node, reason: str) -> Cause:
         """A cause at a node."""
