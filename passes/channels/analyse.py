@@ -230,7 +230,7 @@ class Result:
         values = self.model.graph.initializers
         state = [name for name in axes if name not in weights and role_of(values[name]) is not None]
         factors = {
-            str(value.name)
+            str(origin(value).name)
             for node in self.model.graph
             for slot in FACTORS.get(node.op_type, ())
             if (value := node.inputs[slot]) is not None
@@ -249,6 +249,15 @@ class Result:
         rank = {cause: index for index, cause in reversed(list(enumerate(self.components.causes)))}
         chosen = sorted((cause for cause in kept if cause != QUIET), key=lambda cause: rank[cause])
         return tuple(Stop(cause.node, cause.op_type, cause.reason, tuple(kept[cause])) for cause in chosen)
+
+
+def origin(value: ir.Value) -> ir.Value:
+    """What a value was before it was moved."""
+    node = value.producer()
+    while node is not None and node.op_type in elementwise.MOVES and node.inputs[0] is not None:
+        value = node.inputs[0]
+        node = value.producer()
+    return value
 
 
 def unique(name: str, taken: set[str]) -> str:

@@ -77,12 +77,12 @@ def mend(graph: ir.Graph, node: ir.Node, slot: int, entries: Axes, keep: Keep) -
     if before is None:
         axis = int_attribute(node, "axis", 0)
         before = np.asarray([int(v.shape[axis]) for v in node.outputs], np.int64)  # type: ignore[index, arg-type]
-        node.attributes.pop("num_outputs", None)
     after = before.copy()
     for entry, segments in entries.items():
         after[entry] = len(kept_elements(segments, keep))
-    if np.array_equal(before, after) and slot < len(node.inputs):
+    if np.array_equal(before, after):
         return
+    node.attributes.pop("num_outputs", None)
     node.resize_inputs(max(slot + 1, len(node.inputs)))
     node.replace_input_with(slot, constant(graph, f"{node.name}.lengths", after))
 
