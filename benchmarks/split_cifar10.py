@@ -1,8 +1,9 @@
 """Split CIFAR-10, small protocol: ResNet-18 of width 20, 5 epochs a task, DER++ with a buffer of 200, SGD 0.03.
 
 ``python -m benchmarks.split_cifar10 PATH`` (PATH as in ``--data cifar10:PATH``) runs every setting and seed through the
-real commands, one thread a run, several runs side by side. A run takes about an hour on one core. What is finished is
-kept in build/split_cifar10 and what was stopped resumes, so the command may be repeated until the table is complete.
+real commands, one thread a run, several runs side by side. A run takes about an hour on one core. The result of every
+finished run is a file in benchmarks/results/split_cifar10, kept with the sources: the command makes what is missing and
+prints the table of all. What was stopped resumes from build/split_cifar10.
 """
 
 import json
@@ -20,6 +21,7 @@ from rich.table import Table
 from models.export import MODELS, build, export
 
 FOLDER = Path("build/split_cifar10")
+RESULTS = Path(__file__).parent / "results" / "split_cifar10"
 WIDTH = 20
 CLASSES = 10
 OFF = {"--sparsity": "0", "--gradient-sparsity": "0", "--data-removal": "0"}
@@ -49,14 +51,14 @@ def tool(name: str, *arguments: str | Path) -> None:
 
 def learn(setting: str, seed: int, data: Path) -> None:
     """Compile and run one setting, or resume it, or leave it when its result is there."""
-    result = FOLDER / f"{slug(setting, seed)}.json"
+    result, work = RESULTS / f"{slug(setting, seed)}.json", FOLDER / slug(setting, seed)
     if result.exists():
         return
-    model, artifact = FOLDER / f"resnet18_{seed}.onnx", result.with_suffix(".sparcl")
+    model, artifact = FOLDER / f"resnet18_{seed}.onnx", work.with_suffix(".sparcl")
     if not artifact.exists():
         options = [word for pair in SETTINGS[setting].items() for word in pair]
         tool("sparcl-compile", model, "-o", artifact, *options)
-    state = result.with_suffix(".run")
+    state = work.with_suffix(".run")
     resume = ["--resume"] if (state / "state.safetensors").exists() else []
     run = ["--tasks", "5", "--epochs", "5", "--batch-size", "32", "--buffer", "200", "--lr", "0.03"]
     place = ["--checkpoint", state, "--json", result, "--threads", "1", "--seed", str(seed)]
@@ -67,7 +69,7 @@ def table(seeds: int) -> Table:
     """Mean over the seeds that are done, with each seed's value."""
     made = Table("setting", "class-IL %", "task-IL %", "by seed", "training PFLOPs (true)", box=None)
     for setting in SETTINGS:
-        files = [FOLDER / f"{slug(setting, seed)}.json" for seed in range(seeds)]
+        files = [RESULTS / f"{slug(setting, seed)}.json" for seed in range(seeds)]
         runs = [json.loads(file.read_text(encoding="utf-8")) for file in files if file.exists()]
         made.add_row(setting, *_cells(runs))
     return made
@@ -89,7 +91,8 @@ def _cells(runs: Sequence[Mapping[str, object]]) -> list[str]:
 @click.option("--only", multiple=True, type=click.Choice(list(SETTINGS)), help="Settings to run; all without it.")
 def main(data: Path, seeds: int, jobs: int, only: tuple[str, ...]) -> None:
     """Run the grid, or what is left of it, and print the table."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
+    for folder in (FOLDER, RESULTS):
+        folder.mkdir(parents=True, exist_ok=True)
     for seed in range(seeds):
         model = FOLDER / f"resnet18_{seed}.onnx"
         if not model.exists():
