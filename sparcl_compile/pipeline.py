@@ -32,7 +32,7 @@ def forward_passes(options: CompileOptions) -> Sequence[Pass]:
     """What makes the masked forward graph: the same for every target."""
     return (
         ImportForward(classes=options.classes, init=options.init, seed=options.seed, dense=options.dense),
-        InsertWeightMasks(sparsity=options.sparsity, distribution=options.distribution),
+        InsertWeightMasks(sparsity=options.sparsity, distribution=options.distribution, scheme=options.scheme),
     )
 
 

@@ -87,16 +87,16 @@ def _frequent(item: tuple[str, int]) -> tuple[int, str]:
 
 def sparsity_table(masks: Sequence[Mapping[str, Any]], dense: Sequence[Mapping[str, Any]]) -> RenderableType:
     """One line a weight, from the manifest's ``masks`` and ``dense``, and a line for all of them together."""
-    columns = ("weight", "shape", ">kept", ">size", ">density", ">updated", "dense because")
+    columns = ("weight", "shape", "scheme", ">kept", ">size", ">density", ">updated", "dense because")
     # Only kept weights are updated, however many gradients the mask would let through.
     sized = [(m, int(m["base"]), min(int(m["gradient_keep"]), int(m["base"])), "") for m in masks]
     sized += [(d, int(d["size"]), int(d["size"]), str(d["reason"])) for d in dense]
     rows = [
-        (layer["weight"], _shape(layer), *_counts(kept, updated, int(layer["size"])), reason)
+        (layer["weight"], _shape(layer), layer.get("scheme", ""), *_counts(kept, updated, int(layer["size"])), reason)
         for layer, kept, updated, reason in sized
     ]
     kept, updated = sum(entry[1] for entry in sized), sum(entry[2] for entry in sized)
-    rows.append(("all", "", *_counts(kept, updated, sum(int(entry[0]["size"]) for entry in sized)), ""))
+    rows.append(("all", "", "", *_counts(kept, updated, sum(int(entry[0]["size"]) for entry in sized)), ""))
     return table("Weights", columns, rows)
 
 

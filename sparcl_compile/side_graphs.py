@@ -51,7 +51,7 @@ def side_graphs(
         "draw_replay": draw_replay.build(),
         "score": score.build(),
     }
-    masked = [MaskedLayer(layer.weight, layer.shape) for layer in layers]
+    masked = [MaskedLayer(layer.weight, layer.shape, layer.cut) for layer in layers]
     dgm = options.gradient_sparsity > 0.0
     if masked and options.sparsity > 0.0:
         variant = compiled.training.metadata_props[OPTIMIZER_KEY]

@@ -40,7 +40,8 @@ WALLS = (
     Wall(
         "sparcl_compile/graphs",
         ("sparcl_compile",),
-        allowed=(*LEAVES, "sparcl_compile.graphs", "sparcl_compile.passes.base"),
+        # schemes: how a weight is cut into groups is said once, for its first mask and for the graph that updates it.
+        allowed=(*LEAVES, "sparcl_compile.graphs", "sparcl_compile.passes.base", "sparcl_compile.passes.schemes"),
     ),
     Wall("sparcl_compile/errors.py", ("sparcl_compile",)),
     Wall("sparcl_compile/files.py", ("sparcl_compile",), allowed=LEAVES),

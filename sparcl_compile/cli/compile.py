@@ -19,9 +19,9 @@ from sparcl_compile.options import (
     RECIPES,
     REPLAY_BATCHES,
     REPLAYS,
-    SCHEMES,
     CompileOptions,
 )
+from sparcl_compile.passes.schemes.names import SCHEMES, sparsity_for
 
 DEFAULTS = CompileOptions()
 
@@ -29,7 +29,11 @@ DEFAULTS = CompileOptions()
 @click.command(cls=Command, context_settings={"show_default": True})
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Artifact folder.  [default: MODEL.sparcl]")
-@click.option("--sparsity", type=float, default=DEFAULTS.sparsity, help="Share of the maskable weights that is zero.")
+@click.option(
+    "--sparsity",
+    type=float,
+    help=f"Share of the maskable weights that is zero.  [default: {DEFAULTS.sparsity}; 1 - N/M for scheme N:M]",
+)
 @click.option(
     "--gradient-sparsity",
     type=float,
@@ -116,6 +120,7 @@ def compile_command(
 
     target = output or beside(model, ".onnx", ".sparcl")
     watch = [_printer(print_after)] if print_after else []
+    options["sparsity"] = sparsity_for(options["scheme"], options["sparsity"], DEFAULTS.sparsity)
     artifact = compile_model(model, target, CompileOptions(**options), watch, dump_passes)
     if as_json:
         click.echo(json.dumps(artifact.manifest, indent=1))
