@@ -10,8 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from . import masks
+from .config import LayerCounts, Recipe
 from .hashing import stream
 from .masks import Floats, Mask, top
+from .schedule import P_INTER, P_INTRA, layer_counts, rounded
 
 Indices = NDArray[np.int64]
 
@@ -21,17 +24,15 @@ PATTERNS = ("110110000", "011011000", "000110110", "000011011", "010111000", "00
 
 @dataclasses.dataclass(frozen=True)
 class Groups:
-    """``members`` [G, most members]: the flat indices of each group, ascending, -1 for those that it lacks."""
+    """``members`` [G, most members]: the flat indices of each group, ascending, -1 for those that it lacks.
+
+    ``kind`` is single (weights of their own), whole, pattern or n:m; ``stay`` the N and M of the latter.
+    """
 
     kind: str
     size: int
     members: Indices
     stay: tuple[int, int] | None = None
-
-    @property
-    def mean(self) -> float:
-        """The mean number of weights in a group."""
-        return self.size / len(self.members)
 
 
 def groups_of(scheme: str, shape: Sequence[int], axes: str) -> Groups:
@@ -40,7 +41,7 @@ def groups_of(scheme: str, shape: Sequence[int], axes: str) -> Groups:
     at: dict[int, Indices] = dict(enumerate(np.indices(shape).reshape(len(shape), size)))
     conv = "k" in axes
     if scheme == "unstructured" or (scheme in ("kernel", "pattern") and not conv):
-        return Groups("whole", size, np.arange(size)[:, None])
+        return Groups("single", size, np.arange(size)[:, None])
     if scheme == "block4x1":
         at[axes.index("o")] = at[axes.index("o")] // 4
         return Groups("whole", size, _table(list(at.values())))
@@ -97,8 +98,27 @@ def room(groups: Groups) -> list[int]:
     return [int(np.floor(n * int(r) / m + 0.5)) for r in present]
 
 
+def counts(groups: Groups, sparsity: float, gradient_sparsity: float, recipe: Recipe) -> LayerCounts:
+    """The counts of one layer under a uniform distribution: groups, weights for n:m; size and update are weights."""
+    single = layer_counts(groups.size, sparsity, gradient_sparsity, recipe)
+    if groups.kind == "single":
+        return single
+    density = 1 - sparsity
+    less = density - min(P_INTRA[recipe], density / 2)
+    more = density + min(P_INTER[recipe], density / 2, 1 - density)
+    if groups.kind == "n:m":
+        base = sum(room(groups))
+        shrunk = max(base - rounded((density - less) * groups.size), 0)
+        return dataclasses.replace(single, base=base, shrunk=shrunk, grown=base)
+    room_for = 4 / 9 if groups.kind == "pattern" else 1.0
+    base, shrunk, grown = (rounded(min(share / room_for, 1.0) * len(groups.members)) for share in (density, less, more))
+    return dataclasses.replace(single, base=base, shrunk=shrunk, grown=grown)
+
+
 def initial_mask(groups: Groups, weight: Floats, base: int) -> Mask:
     """The first mask, by magnitude."""
+    if groups.kind == "single":
+        return masks.initial_mask(weight, base)
     size, everything = np.abs(weight), np.ones(len(groups.members), dtype=bool)
     if groups.kind == "whole":
         return _elements(groups, top(sums(size, groups.members), everything, base))
@@ -125,8 +145,10 @@ def update_mask(
     if groups.kind == "n:m":
         kept, new = _exchange_in_groups(groups, mask, scores, counts[0], key)
         return new, (mask & ~kept) | (new & ~kept)
+    if groups.kind == "single":
+        return masks.update_mask(mask, scores, *counts, *key)
     seed, update, layer = key
-    before = np.array([mask[row[row >= 0]].any() for row in groups.members])
+    before = (mask[groups.members] & (groups.members >= 0)).any(axis=1)
     after = before.copy()
     if scores is not None and before.sum() > counts[0]:
         after = top(sums(np.where(mask, scores, np.float32(0)), groups.members), before, counts[0])
