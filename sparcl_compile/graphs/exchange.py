@@ -84,7 +84,8 @@ def _n_of_m(b: Builder, cut: Cut, update: Update) -> Flags:
         order = b.top(unused, op.Constant(value_int=runs.size), largest=True, axis=2)[1]
         ranks = ir.tensor(np.arange(runs.size, dtype=np.float32).reshape(1, 1, -1, 1))
         wanted = op.Less(op.Constant(value=ranks), room)
-        chosen = op.ScatterElements(op.Less(unused, -1), order, wanted, axis=2)
+        nothing = op.Less(unused, -1)
+        chosen = op.ScatterElements(nothing, order, wanted, axis=2)
         return stays, op.Or(stays, join(b, chosen, runs))
 
 
