@@ -15,6 +15,7 @@ ROLE_KEY = "sparcl.role"
 DENSE_KEY = "sparcl.dense"
 PASS_KEY = "sparcl.pass"
 LAYER_KEY = "sparcl.layer"
+AXES_KEY = "sparcl.axes"
 
 FLOAT = ir.TensorType(ir.DataType.FLOAT)
 INT64 = ir.TensorType(ir.DataType.INT64)

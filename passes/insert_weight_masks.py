@@ -6,6 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from sparcl_compile.passes.base import (
+    AXES_KEY,
     DENSE_KEY,
     LAYER_KEY,
     Pass,
@@ -16,22 +17,22 @@ from sparcl_compile.passes.base import (
     mask_name,
     masked_layers,
     set_role,
+    weighted_layers,
 )
 from sparcl_compile.passes.channels.masking import clear_pruned, data_of, flags_of, outer_mask, plan_channels
 from sparcl_compile.passes.channels.plan import set_plan
-from sparcl_compile.passes.density import count, densities
+from sparcl_compile.passes.density import densities
+from sparcl_compile.passes.schemes.axes import axes_of
+from sparcl_compile.passes.schemes.cuts import Cut, cut_for, unstructured
 
 
-def magnitude_mask(weight: np.ndarray, kept: int) -> np.ndarray:
-    """A 0/1 mask (float32, the weight's shape) of the ``kept`` largest magnitudes; ties go to the lower flat index."""
-    if kept == 0:
-        return np.zeros(weight.shape, np.float32)
-    sizes = np.abs(weight.reshape(-1))
-    # A partition finds the threshold without sorting: ten times faster on millions of weights.
-    threshold = np.partition(sizes, weight.size - kept)[weight.size - kept]
-    mask: np.ndarray = sizes > threshold
-    mask[np.flatnonzero(sizes == threshold)[: kept - np.count_nonzero(mask)]] = True
-    return mask.astype(np.float32).reshape(weight.shape)
+def magnitude_mask(weight: np.ndarray, kept: int, cut: Cut | None = None) -> np.ndarray:
+    """A 0/1 mask (float32, the weight's shape) of the ``kept`` largest magnitudes; ties go to the lower flat index.
+
+    With a ``cut`` the groups of largest magnitude are kept, as docs/algorithm.md says for its scheme.
+    """
+    chosen = (cut or unstructured(weight.shape)).first(np.abs(weight.reshape(-1)), kept)
+    return chosen.astype(np.float32).reshape(weight.shape)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,11 +40,12 @@ class InsertWeightMasks(Pass):
     """Multiply every maskable weight by its mask.
 
     1. Maskable are the weights of Conv, Gemm and MatMul without a reason to stay dense; each is given its layer index,
-       the order of its first node, which the manifest and the growth hash use.
+       the order of its first node, which the manifest and the growth hash use, and under a scheme with groups what
+       its axes stand for in that node.
     2. Each gets an initializer ``W.mask`` of its shape, 0/1 in float32: the product must be differentiable in one type.
     3. All uses of W read ``W.masked = W * W.mask`` instead, also when several nodes share W: one mask a weight.
-    4. The first mask keeps the largest magnitudes (docs/algorithm.md, Masks), and the pruned weights become 0, so that
-       the stored weight always equals the masked one and a weight that grows back starts at 0.
+    4. The first mask keeps the groups of the largest magnitudes (docs/algorithm.md, Masks), and the pruned weights
+       become 0, so that the stored weight always equals the masked one and a weight that grows back starts at 0.
     5. With sparsity 0 no mask is inserted: a product with ones would cost a walk over the weights and mean nothing.
     6. Weights that have their layer index are left alone, which makes the pass idempotent.
     7. Scheme ``channel`` masks every weight that loses rows or columns with a channel, and those alone. A mask is the
@@ -53,7 +55,7 @@ class InsertWeightMasks(Pass):
     Options:
         sparsity: share of the maskable weights that is zero, in [0, 1).
         distribution: ``uniform`` or ``erk``.
-        scheme: what the masks remove: ``unstructured`` or ``channel``.
+        scheme: what is removed and grown together.
     """
 
     sparsity: float = 0.8
@@ -68,11 +70,13 @@ class InsertWeightMasks(Pass):
         share = densities({str(w.name): dims(w) for w in weights}, self.sparsity, self.distribution)
         if masked_layers(model):
             return ir.passes.PassResult(model, False)
+        first = {str(weight.name): node for node, weight in reversed(list(weighted_layers(model.graph)))}
         for index, weight in enumerate(weights):
             weight.metadata_props[LAYER_KEY] = str(index)
+            if self.scheme != "unstructured":
+                weight.metadata_props[AXES_KEY] = axes_of(first[str(weight.name)], weight)
             if self.sparsity > 0.0:
-                data = data_of(weight)
-                self._insert(model.graph, weight, magnitude_mask(data, count(share[str(weight.name)], data.size)))
+                self._insert(model.graph, weight, self._first_mask(weight, share[str(weight.name)]))
         return ir.passes.PassResult(model, bool(weights))
 
     def _channels(self, model: ir.Model) -> ir.passes.PassResult:
@@ -87,6 +91,11 @@ class InsertWeightMasks(Pass):
         clear_pruned(model, plan)
         set_plan(model, plan)
         return ir.passes.PassResult(model, True)
+
+    def _first_mask(self, weight: ir.Value, density: float) -> np.ndarray:
+        data = data_of(weight)
+        cut = cut_for(self.scheme, data.shape, weight.metadata_props.get(AXES_KEY, ""))
+        return magnitude_mask(data, cut.levels(density, 0.0, 0.0).base, cut)
 
     def _insert(self, graph: ir.Graph, weight: ir.Value, mask: np.ndarray) -> None:
         name, data = str(weight.name), data_of(weight)

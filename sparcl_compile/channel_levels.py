@@ -9,12 +9,17 @@ from sparcl_compile.options import CompileOptions
 from sparcl_compile.passes.channels.counts import kept_shape, unit_counts
 from sparcl_compile.passes.channels.plan import ChannelPlan
 from sparcl_compile.passes.density import count
-from sparcl_compile.recipes import RECIPES, Layer, level_densities
+from sparcl_compile.passes.schemes.cuts import Levels
+from sparcl_compile.recipes import RECIPES, Layer, churn_and_expand
+
+CHANNEL = "channel"
 
 
 def channel_densities(options: CompileOptions) -> dict[str, float]:
     """The density of the masked weights at the levels ``base``, ``shrunk`` and ``grown``."""
-    return level_densities(1.0 - options.sparsity, RECIPES[options.recipe])
+    density = 1.0 - options.sparsity
+    churn, expand = churn_and_expand(density, RECIPES[options.recipe])
+    return {"base": density, "shrunk": density - churn, "grown": density + expand}
 
 
 def space_levels(plan: ChannelPlan, options: CompileOptions) -> dict[str, dict[str, int]]:
@@ -43,11 +48,14 @@ def _layer(plan: ChannelPlan, name: str, levels: Mapping[str, Mapping[str, int]]
     return Layer(
         weight=name,
         shape=shape,
+        scheme=CHANNEL,
+        axes="",
         density=density,
         base=kept["base"],
         shrunk=kept["shrunk"],
         grown=kept["grown"],
         gradient_keep=count(updated, kept["size"]),
+        groups=Levels(**kept),
     )
 
 

@@ -16,6 +16,7 @@ from sparcl_compile.files import sha256
 from sparcl_compile.options import LEARNING_RATE, CompileOptions
 from sparcl_compile.passes.attach_optimizer import OPTIMIZER_KEY, optimizer_states
 from sparcl_compile.passes.base import (
+    AXES_KEY,
     DENSE_KEY,
     Role,
     accumulator_name,
@@ -94,7 +95,9 @@ def model_layers(compiled: Compiled, options: CompileOptions) -> tuple[Layer, ..
         return ()
     if plan := plan_of(compiled.forward):
         return channel_layers(plan, options)
-    return layers_for({str(w.name): dims(w) for w in masked_layers(compiled.training)}, options)
+    weights = {str(w.name): w for w in masked_layers(compiled.training)}
+    axes = {name: weight.metadata_props.get(AXES_KEY, "") for name, weight in weights.items()}
+    return layers_for({name: dims(weight) for name, weight in weights.items()}, options, axes)
 
 
 def state_specs(compiled: Compiled, options: CompileOptions, layers: Sequence[Layer]) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ import dataclasses
 import re
 
 from sparcl_compile.errors import OptionError
+from sparcl_compile.passes.schemes.names import check_scheme, check_sparsity
 
 RECIPES = ("paper", "reference-code")
 DISTRIBUTIONS = ("uniform", "erk")
@@ -12,7 +13,6 @@ OPTIMIZERS = ("sgd", "adamw")
 REPLAY_BATCHES = ("separate", "merged")
 LOSS_CLASSES = ("all", "task")
 INITS = ("keep", "fresh")
-SCHEMES = ("unstructured", "channel", "block4x1", "kernel", "pattern")
 UPDATES = ("all", "bias", "norm")
 GRADIENT_SCHEMES = ("unstructured", "channel")
 LEARNING_RATE = {"sgd": 0.03, "adamw": 0.001}
@@ -50,6 +50,7 @@ class CompileOptions:
 
     def __post_init__(self) -> None:
         """Check the ranges; the passes check what only they can know."""
+        check_scheme(self.scheme)
         for name in ("sparsity", "gradient_sparsity", "data_removal"):
             share = getattr(self, name)
             if not 0.0 <= share < 1.0:
@@ -59,6 +60,7 @@ class CompileOptions:
             if getattr(self, name) not in known:
                 flag = name.replace("_", "-")
                 raise OptionError(f"--{flag} {getattr(self, name)}: give one of {', '.join(known)}")
+        check_sparsity(self.scheme, self.sparsity, self.distribution)
         self._check_patterns()
         if not 0.0 <= self.weight_decay < float("inf"):
             raise OptionError(f"--weight-decay {self.weight_decay}: give a number from 0, for example 0.0005")
@@ -72,13 +74,10 @@ class CompileOptions:
             raise OptionError(f"--seed {self.seed}: give a whole number from 0 to 4294967295")
 
     def _check_patterns(self) -> None:
-        if self.scheme not in SCHEMES and not _N_OF_M.fullmatch(self.scheme):
-            raise OptionError(f"--scheme {self.scheme}: give one of {', '.join(SCHEMES)} or N:M, for example 2:4")
         if self.update not in UPDATES and not _LAST.fullmatch(self.update):
             raise OptionError(f"--update {self.update}: give one of {', '.join(UPDATES)} or last:K, for example last:1")
 
 
-_N_OF_M = re.compile(r"[1-9]\d*:[1-9]\d*")
 _LAST = re.compile(r"last:[1-9]\d*")
 _CHOICES = {
     "gradient_scheme": GRADIENT_SCHEMES,

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from sparcl_compile.graphs.filter_samples import Score
 from sparcl_compile.options import CompileOptions
 from sparcl_compile.passes.density import count, densities
+from sparcl_compile.passes.schemes.cuts import Cut, Levels, cut_for
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,49 +48,69 @@ NEVER_LEARNED_SCORE = 50
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """One masked weight: its counts of kept elements at each level of the schedule."""
+    """One masked weight: its counts of kept elements at each level of the schedule, and of kept groups.
+
+    The counts of elements are means where groups differ in size (docs/algorithm.md, Schemes).
+    """
 
     weight: str
     shape: tuple[int, ...]
+    scheme: str
+    axes: str
     density: float
     base: int
     shrunk: int
     grown: int
     gradient_keep: int
+    groups: Levels
 
     @property
     def size(self) -> int:
         """Number of elements."""
         return math.prod(self.shape)
 
+    @property
+    def cut(self) -> Cut:
+        """The weight under its scheme."""
+        return cut_for(self.scheme, self.shape, self.axes)
 
-def layers_for(shapes: Mapping[str, Sequence[int]], options: CompileOptions) -> tuple[Layer, ...]:
-    """The kept counts of every masked weight, in layer order."""
+
+def layers_for(
+    shapes: Mapping[str, Sequence[int]], options: CompileOptions, axes: Mapping[str, str] | None = None
+) -> tuple[Layer, ...]:
+    """The kept counts of every masked weight, in layer order; ``axes`` may be missing for the unstructured scheme."""
     recipe = RECIPES[options.recipe]
     share = densities(shapes, options.sparsity, options.distribution)
-    return tuple(_layer(name, tuple(shape), share[name], recipe, options) for name, shape in shapes.items())
+    letters = axes or dict.fromkeys(shapes, "")
+    return tuple(
+        _layer(name, tuple(shape), letters[name], share[name], recipe, options) for name, shape in shapes.items()
+    )
 
 
-def level_densities(density: float, recipe: Recipe) -> dict[str, float]:
-    """The density at each level of the schedule."""
+def churn_and_expand(density: float, recipe: Recipe) -> tuple[float, float]:
+    """The shares of all weights that an exchange removes and an expansion adds at this density."""
     # A share of all weights can exceed what is kept at extreme sparsity, or what is free in a nearly dense layer.
-    churn = min(recipe.churn, density / 2)
-    expand = min(recipe.expand, density / 2, 1.0 - density)
-    return {"base": density, "shrunk": density - churn, "grown": density + expand}
+    return min(recipe.churn, density / 2), min(recipe.expand, density / 2, 1.0 - density)
 
 
-def _layer(name: str, shape: tuple[int, ...], density: float, recipe: Recipe, options: CompileOptions) -> Layer:
-    size = math.prod(shape)
-    level = level_densities(density, recipe)
+def _layer(
+    name: str, shape: tuple[int, ...], axes: str, density: float, recipe: Recipe, options: CompileOptions
+) -> Layer:
+    churn, expand = churn_and_expand(density, recipe)
     relative = density / (1.0 - options.sparsity)
+    cut = cut_for(options.scheme, shape, axes)
+    levels = cut.levels(density, churn, expand)
     return Layer(
         weight=name,
         shape=shape,
+        scheme=cut.scheme,
+        axes=axes,
         density=density,
-        base=count(density, size),
-        shrunk=count(level["shrunk"], size) if density < 1.0 else size,
-        grown=count(level["grown"], size),
-        gradient_keep=count(min(1.0, (1.0 - options.gradient_sparsity) * relative), size),
+        base=cut.elements(levels.base),
+        shrunk=cut.elements(levels.shrunk),
+        grown=cut.elements(levels.grown),
+        gradient_keep=count(min(1.0, (1.0 - options.gradient_sparsity) * relative), math.prod(shape)),
+        groups=levels,
     )
 
 
@@ -110,10 +131,10 @@ def schedule_for(layers: Sequence[Layer], options: CompileOptions) -> dict[str, 
     removals = [{"at": at, "removed": options.data_removal * (i + 1) / stages} for i, at in enumerate(REMOVALS)]
     return {
         "levels": {
-            "size": [layer.size for layer in layers],
-            "base": [layer.base for layer in layers],
-            "shrunk": [layer.shrunk for layer in layers],
-            "grown": [layer.grown for layer in layers],
+            "size": [layer.groups.size for layer in layers],
+            "base": [layer.groups.base for layer in layers],
+            "shrunk": [layer.groups.shrunk for layer in layers],
+            "grown": [layer.groups.grown for layer in layers],
         },
         "mask_updates": [*first, *second, *rest] if layers and options.sparsity > 0.0 else [],
         "removals": removals if options.data_removal > 0.0 else [],

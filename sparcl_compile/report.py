@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 PLAIN_WIDTH = 200
+UNSTRUCTURED = "unstructured"
 
 # A source whose samples have this many numbers; what the models of the papers' benchmarks take.
 SOURCES = {64: "digits", 784: "idx:DIR", 3072: "cifar10:PATH"}
@@ -87,9 +88,9 @@ def _frequent(item: tuple[str, int]) -> tuple[int, str]:
 
 def sparsity_table(masks: Sequence[Mapping[str, Any]], dense: Sequence[Mapping[str, Any]]) -> RenderableType:
     """One line a weight, from the manifest's ``masks`` and ``dense``, and a line for all of them together."""
-    columns = ("weight", "shape", ">kept", ">size", ">density", ">updated", "dense because")
+    columns = ("weight", "shape", ">kept", ">size", ">density", ">updated", "scheme, or dense because")
     # Only kept weights are updated, however many gradients the mask would let through.
-    sized = [(m, int(m["base"]), min(int(m["gradient_keep"]), int(m["base"])), "") for m in masks]
+    sized = [(m, int(m["base"]), min(int(m["gradient_keep"]), int(m["base"])), _scheme(m)) for m in masks]
     sized += [(d, int(d["size"]), int(d["size"]), str(d["reason"])) for d in dense]
     rows = [
         (layer["weight"], _shape(layer), *_counts(kept, updated, int(layer["size"])), reason)
@@ -98,6 +99,12 @@ def sparsity_table(masks: Sequence[Mapping[str, Any]], dense: Sequence[Mapping[s
     kept, updated = sum(entry[1] for entry in sized), sum(entry[2] for entry in sized)
     rows.append(("all", "", *_counts(kept, updated, sum(int(entry[0]["size"]) for entry in sized)), ""))
     return table("Weights", columns, rows)
+
+
+def _scheme(layer: Mapping[str, Any]) -> str:
+    """What a layer's weights are masked in, or nothing for single weights."""
+    scheme = str(layer.get("scheme", UNSTRUCTURED))
+    return "" if scheme == UNSTRUCTURED else scheme
 
 
 def _shape(layer: Mapping[str, Any]) -> str:

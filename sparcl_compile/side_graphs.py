@@ -21,7 +21,7 @@ from sparcl_compile.graphs.masks import MaskedLayer
 from sparcl_compile.graphs.normalise import Layout
 from sparcl_compile.options import CompileOptions
 from sparcl_compile.passes.attach_optimizer import OPTIMIZER_KEY, optimizer_states
-from sparcl_compile.passes.base import Role, dims, masked_layers, role_of, values_with_role
+from sparcl_compile.passes.base import Role, role_of, values_with_role
 from sparcl_compile.passes.channels.plan import plan_of
 from sparcl_compile.pipeline import Compiled
 from sparcl_compile.recipes import RECIPES, Layer
@@ -55,14 +55,21 @@ def side_graphs(
         "draw_replay": draw_replay.build(),
         "score": score.build(),
     }
-    shapes = {str(weight.name): tuple(dims(weight)) for weight in masked_layers(compiled.training)}
-    masked = [MaskedLayer(layer.weight, shapes[layer.weight]) for layer in layers]
+    masked = _masked(compiled, layers)
     dgm = options.gradient_sparsity > 0.0
     if masked and options.sparsity > 0.0:
         graphs["update_masks"] = _update_masks(compiled, options, masked, dgm)
     if masked and dgm:
         graphs["update_gradient_masks"] = update_gradient_masks.build(masked, recipe.alpha, recipe.beta)
     return graphs
+
+
+def _masked(compiled: Compiled, layers: Sequence[Layer]) -> list[MaskedLayer]:
+    """The layers as they are stored; channels are no groups of one weight."""
+    plan = plan_of(compiled.forward)
+    if plan is None:
+        return [MaskedLayer(layer.weight, layer.shape, layer.cut) for layer in layers]
+    return [MaskedLayer(layer.weight, plan.stored_shape(layer.weight)) for layer in layers]
 
 
 def _update_masks(

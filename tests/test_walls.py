@@ -40,8 +40,15 @@ WALLS = (
     Wall(
         "sparcl_compile/graphs",
         ("sparcl_compile",),
-        # What a channel space is, and which units of it are stored, is said once for the passes and the update graph.
-        allowed=(*LEAVES, "sparcl_compile.graphs", "sparcl_compile.passes.base", "sparcl_compile.passes.channels"),
+        # How weights are cut into groups, and what a channel space is, is said once, for the first masks and for the
+        # graphs that update them.
+        allowed=(
+            *LEAVES,
+            "sparcl_compile.graphs",
+            "sparcl_compile.passes.base",
+            "sparcl_compile.passes.channels",
+            "sparcl_compile.passes.schemes",
+        ),
     ),
     Wall("sparcl_compile/errors.py", ("sparcl_compile",)),
     Wall("sparcl_compile/files.py", ("sparcl_compile",), allowed=LEAVES),

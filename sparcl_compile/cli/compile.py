@@ -19,9 +19,9 @@ from sparcl_compile.options import (
     RECIPES,
     REPLAY_BATCHES,
     REPLAYS,
-    SCHEMES,
     CompileOptions,
 )
+from sparcl_compile.passes.schemes.names import SCHEMES, sparsity_for
 
 DEFAULTS = CompileOptions()
 
@@ -29,7 +29,11 @@ DEFAULTS = CompileOptions()
 @click.command(cls=Command, context_settings={"show_default": True})
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Artifact folder.  [default: MODEL.sparcl]")
-@click.option("--sparsity", type=float, default=DEFAULTS.sparsity, help="Share of the maskable weights that is zero.")
+@click.option(
+    "--sparsity",
+    type=float,
+    help=f"Share of the maskable weights that is zero.  [default: {DEFAULTS.sparsity}; 1 - N/M for scheme N:M]",
+)
 @click.option(
     "--gradient-sparsity",
     type=float,
@@ -115,6 +119,7 @@ def compile_command(
     from sparcl_compile.compiler import compile_model
 
     target = output or beside(model, ".onnx", ".sparcl")
+    options["sparsity"] = sparsity_for(options["scheme"], options["sparsity"], DEFAULTS.sparsity)
     wanted = CompileOptions(**options)
     watch = [_printer(print_after, wanted)] if print_after else []
     artifact = compile_model(model, target, wanted, watch, dump_passes)

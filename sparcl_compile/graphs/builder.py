@@ -74,15 +74,17 @@ class Builder:
         """The length of a value's first dimension: int64 []."""
         return self.op.Gather(self.op.Shape(value, start=0, end=1), 0)
 
-    def top(self, values: ir.Value, k: ir.Value, largest: bool, in_order: bool = True) -> tuple[ir.Value, ir.Value]:
-        """The ``k`` (int64 []) largest or smallest of a vector, and their int64 indices.
+    def top(
+        self, values: ir.Value, k: ir.Value, largest: bool, in_order: bool = True, axis: int = 0
+    ) -> tuple[ir.Value, ir.Value]:
+        """The ``k`` (int64 []) largest or smallest along an axis, and their int64 indices.
 
         ONNX gives ties to the lower index when ``in_order``, and promises nothing otherwise.
         """
         length = self.op.Reshape(k, [1])
         values, indices = cast(
             Sequence[ir.Value],
-            self.op.TopK(values, length, axis=0, largest=int(largest), sorted=int(in_order), _outputs=2),
+            self.op.TopK(values, length, axis=axis, largest=int(largest), sorted=int(in_order), _outputs=2),
         )
         return values, indices
 

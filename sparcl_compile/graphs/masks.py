@@ -6,6 +6,7 @@ import math
 import onnx_ir as ir
 
 from sparcl_compile.graphs.builder import FLOAT, Builder
+from sparcl_compile.passes.schemes.cuts import Cut, unstructured
 
 NOT_KEPT = -1.0
 """Below every importance, which is a sum of magnitudes."""
@@ -18,10 +19,17 @@ class MaskedLayer:
     Attributes:
         name: the weight's name.
         shape: its static shape.
+        cut: its groups under a scheme; None for single weights.
     """
 
     name: str
     shape: tuple[int, ...]
+    cut: Cut | None = None
+
+    @property
+    def groups(self) -> Cut:
+        """What is removed and grown together."""
+        return self.cut or unstructured(self.shape)
 
     @property
     def size(self) -> int:

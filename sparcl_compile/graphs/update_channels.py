@@ -8,11 +8,11 @@ import onnx_ir as ir
 from sparcl_compile.graphs.builder import BOOL, FLOAT, INT64, Builder
 from sparcl_compile.graphs.channel_axes import along_axis, element_flags, element_indices, sums_of_units
 from sparcl_compile.graphs.channel_growth import Growth
+from sparcl_compile.graphs.exchange import grow_at_random, stays_after_removal
 from sparcl_compile.graphs.hash import Stream, words
 from sparcl_compile.graphs.hash import key as chained
 from sparcl_compile.graphs.masks import MaskedLayer, element, importance_of
 from sparcl_compile.graphs.selection import flags
-from sparcl_compile.graphs.update_masks import grow_at_random, stays_after_removal
 from sparcl_compile.passes.base import Role, gradient_mask_name, mask_name
 from sparcl_compile.passes.channels.plan import ChannelPlan, index_name, live_name
 from sparcl_compile.passes.channels.spaces import Segment, Space

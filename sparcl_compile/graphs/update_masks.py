@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 import onnx_ir as ir
 
 from sparcl_compile.graphs.builder import FLOAT, INT64, Builder
-from sparcl_compile.graphs.hash import Stream, elements, words
+from sparcl_compile.graphs.exchange import Update, exchange
+from sparcl_compile.graphs.hash import Stream, words
 from sparcl_compile.graphs.hash import key as chained
-from sparcl_compile.graphs.masks import NOT_KEPT, MaskedLayer, element, flat, importance_of
-from sparcl_compile.graphs.selection import flags, largest
+from sparcl_compile.graphs.masks import MaskedLayer, element, flat, importance_of
 from sparcl_compile.passes.base import Role, gradient_mask_name, mask_name
 
 
@@ -25,7 +25,8 @@ def build(
     ``remove_to`` and ``grow_to`` int64 [L], for each weight W ``W.g1`` and ``W.g2`` float32; state W, its mask and its
     optimizer states. Results: ``.next`` of W, its mask, its optimizer states and, when asked for, its gradient mask.
 
-    Counts hold to the element: ``min(kept, remove_to)`` weights stay, then ``grow_to`` are kept if there were fewer.
+    Counts are of the layer's groups and hold exactly: ``min(kept, remove_to)`` stay, then ``grow_to`` are kept if there
+    were fewer. Under N:M they are of weights, and each group grows what it lacks, whatever ``grow_to`` says.
 
     Args:
         layers: the masked weights, in the manifest's order.
@@ -44,30 +45,12 @@ def build(
             weight = b.state(layer.name, FLOAT, layer.shape, Role.PARAMETER)
             mask = b.state(mask_name(layer.name), FLOAT, layer.shape, Role.MASK)
             kept = b.op.Greater(flat(b, mask), 0.0)
-            stays = stays_after_removal(b, kept, flat(b, importance_of(b, layer, weight, alpha, beta)), remove_to)
-            mask_after = grow_at_random(b, stays, grow_to, chained(b, number, start=run_key))
+            importance = flat(b, importance_of(b, layer, weight, alpha, beta))
+            update = Update(kept, importance, remove_to, grow_to, run_key, number)
+            stays, mask_after = exchange(b, layer.groups, update)
             states = optimizer_states.get(layer.name, ())
             _results(b, layer, weight, kept, stays, mask_after, states, gradient_masks)
     return b.model()
-
-
-def stays_after_removal(b: Builder, kept: ir.Value, importance: ir.Value, remove_to: ir.Value) -> ir.Value:
-    """Of the kept elements or units (bool [n]) the ``remove_to`` most important, at most all of them: bool [n]."""
-    with b.scope("remove"):
-        room = b.op.Min(b.count(kept), b.op.Max(remove_to, 0))
-        return largest(b, b.op.Where(kept, importance, NOT_KEPT), room)
-
-
-def grow_at_random(b: Builder, stays: ir.Value, grow_to: ir.Value, layer_key: ir.Value) -> ir.Value:
-    """What stays (bool [n]), and others by the largest hash until ``grow_to`` are there: bool [n]."""
-    op = b.op
-    with b.scope("grow"):
-        unused = op.Reshape(op.NonZero(op.Not(stays)), [-1])
-        wanted = op.Sub(grow_to, b.count(stays))
-        room = op.Min(op.Max(wanted, 0), b.size(unused))
-        # Distinct indices have distinct hashes, so the set does not depend on how TopK treats ties.
-        _, best = b.top(elements(b, unused, layer_key), room, largest=True, in_order=False)
-        return flags(b, stays, op.Gather(unused, best))
 
 
 def _results(

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparcl_compile.errors import OptionError
-from sparcl_compile.passes.base import DENSE_KEY, PASS_KEY, Role, masked_layers, values_with_role
+from sparcl_compile.passes.base import AXES_KEY, DENSE_KEY, PASS_KEY, Role, masked_layers, values_with_role
 from sparcl_compile.passes.density import densities
 from sparcl_compile.passes.insert_weight_masks import InsertWeightMasks, magnitude_mask
 from tests.passes.small_model import changed_lines, forward_model, run_twice
@@ -57,6 +57,37 @@ def test_sparsity_zero_inserts_nothing_but_names_the_layers() -> None:
     before = run_twice(InsertWeightMasks(sparsity=0.0), model)
     assert not changed_lines(before, model)
     assert [w.name for w in masked_layers(model)] == ["conv.weight"]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "sparsity", "kept"), [("block4x1", 0.5, 10), ("kernel", 0.5, 9), ("pattern", 0.75, 4), ("2:4", 0.5, 10)]
+)
+def test_a_scheme_inserts_the_same_graph_with_masks_of_whole_groups(scheme: str, sparsity: float, kept: int) -> None:
+    model = forward_model()
+    before = run_twice(InsertWeightMasks(sparsity=sparsity, scheme=scheme), model)
+    assert changed_lines(before, model) == [
+        '-[conv] c = Conv <pads: ints = [1, 1, 1, 1]> (x, "conv.weight")',
+        '+["conv.weight.mask_weight"] "conv.weight.masked" = Mul ("conv.weight", "conv.weight.mask")',
+        '+[conv] c = Conv <pads: ints = [1, 1, 1, 1]> (x, "conv.weight.masked")',
+    ]
+    weight, mask = (model.graph.initializers[n].const_value.numpy() for n in ("conv.weight", "conv.weight.mask"))
+    assert mask.sum() == kept
+    assert not weight[mask == 0].any()
+    assert weight[mask == 1].all()
+
+
+def test_a_scheme_notes_what_the_axes_stand_for() -> None:
+    model = forward_model(dense=())
+    InsertWeightMasks(sparsity=0.5, scheme="block4x1")(model)
+    assert [w.metadata_props[AXES_KEY] for w in masked_layers(model)] == ["oikk", "io"]
+    mask = model.graph.initializers["head.weight.mask"].const_value.numpy()
+    assert mask.shape == (32, 3)
+    assert set(mask.sum(axis=1).tolist()) == {0.0, 3.0}
+
+
+def test_a_pattern_cannot_be_dense_under_erk() -> None:
+    with pytest.raises(OptionError, match="--distribution erk"):
+        InsertWeightMasks(sparsity=0.5, distribution="erk", scheme="pattern").call(forward_model())
 
 
 def test_dense_weights_stay_without_a_mask() -> None:

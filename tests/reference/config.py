@@ -24,6 +24,7 @@ class Config:
     ``masked`` are state_dict names; a layer's position in it is its index in the grow stream.
     ``counts`` replaces the uniform counts (ERK, or numbers read from a manifest), one a masked layer.
     ``mean`` and ``std`` are per channel, in units of 1 (raw pixels are divided by 255 first).
+    ``scheme`` says which weights are removed and grown together; the counts are then counts of groups.
     ``loss_classes`` "task" masks the other tasks' classes out of the current batch's loss, "all" masks nothing.
     ``max_steps`` ends the run after so many optimizer steps (their events included).
     ``record`` keeps a copy of the masks at every update and the sample ids of every step.
@@ -33,6 +34,7 @@ class Config:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     recipe: Recipe = "paper"
+    scheme: str = "unstructured"
     sparsity: float = 0.8
     gradient_sparsity: float = 0.8
     data_removal: float = 0.3

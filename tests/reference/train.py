@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from . import schedule
+from . import schedule, schemes
 from .augment import crop_flip, normalise
 from .buffer import Buffer
 from .config import Config, LayerCounts
 from .gradient_masks import gradient_mask
 from .hashing import stream
-from .masks import combine, importance, initial_mask, update_mask
+from .masks import combine, importance
 from .network import Gradients, MaskedNetwork
 from .removal import Samples
 from .schedule import MaskEvent
@@ -42,15 +42,19 @@ class _Learner:
         self.optimizer = torch.optim.SGD(
             network.module.parameters(), lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
         )
-        self.counts = config.counts or tuple(self._counts(w.numel()) for w in network.weights.values())
+        self.groups = [self._groups(weight) for weight in network.weights.values()]
+        self.counts = config.counts or tuple(self._counts(groups) for groups in self.groups)
         self.updates = 0
-        for name, counts in zip(config.masked, self.counts, strict=True):
-            mask = initial_mask(network.weight(name), counts.base)
+        for name, groups, counts in zip(config.masked, self.groups, self.counts, strict=True):
+            mask = schemes.initial_mask(groups, network.weight(name), counts.base)
             network.set_mask(name, mask, ~mask, self.optimizer)
 
-    def _counts(self, size: int) -> LayerCounts:
+    def _groups(self, weight: torch.Tensor) -> schemes.Groups:
+        return schemes.groups_of(self.config.scheme, weight.shape, "oi" + "k" * (weight.dim() - 2))
+
+    def _counts(self, groups: schemes.Groups) -> LayerCounts:
         c = self.config
-        return schedule.layer_counts(size, c.sparsity, c.gradient_sparsity, c.recipe)
+        return schemes.counts(groups, c.sparsity, c.gradient_sparsity, c.recipe)
 
     @property
     def done(self) -> bool:
@@ -161,7 +165,8 @@ class _Learner:
             coefficients = COEFFICIENTS[self.config.recipe]
             scores = importance(w, gradients[0][name], gradients[1][name], *coefficients) if gradients else None
             counts = event.remove_to[layer], event.grow_to[layer]
-            new, touched = update_mask(mask, scores, *counts, self.config.seed, self.updates, layer)
+            key = self.config.seed, self.updates, layer
+            new, touched = schemes.update_mask(self.groups[layer], mask, scores, counts, key)
             self.network.set_mask(name, new, touched, self.optimizer)
         self.updates += 1
         self.stale = True

@@ -1,0 +1,1 @@
+"""Schemes: what of a weight is removed and grown together."""

@@ -1,0 +1,59 @@
+"""The names of the schemes and what a name alone says; without NumPy, so that the options stay light."""
+
+import re
+
+from sparcl_compile.errors import OptionError
+
+SCHEMES = ("unstructured", "channel", "block4x1", "kernel", "pattern")
+"""Beside these, ``N:M`` names a scheme."""
+
+PATTERN_ENTRIES, KERNEL_ENTRIES = 4, 9
+PATTERN_DENSITY = PATTERN_ENTRIES / KERNEL_ENTRIES
+ROUNDING = 1e-3
+"""How far a sparsity may be from 1 - N/M, so that 0.667 is two thirds."""
+
+_N_OF_M = re.compile(r"([1-9]\d*):([1-9]\d*)")
+
+
+def n_of_m(scheme: str) -> tuple[int, int] | None:
+    """N and M of a scheme ``N:M``, None for any other name."""
+    match = _N_OF_M.fullmatch(scheme)
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def sparsity_for(scheme: str, given: float | None, default: float) -> float:
+    """The sparsity that a scheme and an option ``--sparsity`` (None: not given) mean together.
+
+    A sparsity that contradicts the scheme is returned as it is: :func:`check_sparsity` refuses it.
+    """
+    pair = n_of_m(scheme)
+    if pair is None:
+        return default if given is None else given
+    exact = 1.0 - pair[0] / pair[1]
+    return exact if given is None or abs(given - exact) <= ROUNDING else given
+
+
+def check_scheme(scheme: str) -> None:
+    """Raise OptionError for a name that is no scheme."""
+    pair = n_of_m(scheme)
+    if pair is None and scheme not in SCHEMES:
+        raise OptionError(f"--scheme {scheme}: give one of {', '.join(SCHEMES)} or N:M, for example 2:4")
+    if pair is not None and pair[0] >= pair[1]:
+        raise OptionError(f"--scheme {scheme}: N of M weights stay, so N must be below M; give for example 2:4")
+
+
+def check_sparsity(scheme: str, sparsity: float, distribution: str) -> None:
+    """Raise OptionError for a sparsity or distribution that the scheme cannot have."""
+    pair = n_of_m(scheme)
+    if pair is not None and abs(sparsity - (1.0 - pair[0] / pair[1])) > ROUNDING:
+        exact = 1.0 - pair[0] / pair[1]
+        raise OptionError(f"--sparsity {sparsity}: --scheme {scheme} is sparsity {exact:.4g}; leave --sparsity out")
+    if pair is not None and distribution == "erk":
+        raise OptionError(f"--distribution erk: --scheme {scheme} keeps the same share everywhere; give uniform")
+    if scheme == "pattern" and not pattern_fits(1.0 - sparsity):
+        raise OptionError(f"--sparsity {sparsity}: --scheme pattern keeps at most 4 of 9 weights; give 0.5556 or more")
+
+
+def pattern_fits(density: float) -> bool:
+    """Whether kernels with four of nine entries can have this density, up to rounding."""
+    return density <= PATTERN_DENSITY + 1e-9
