@@ -67,11 +67,13 @@ class Channels:
     Attributes:
         spaces: in the order of the first weight that produces them.
         axes: by name of a parameter, running statistic or other initializer.
-        produced: by weight name the axis along which it produces units: 0 for Conv (depthwise too), the output axis of
-            Gemm and MatMul.
-        fills: by name of a one-axis tensor, what a unit starts with when it is grown: 1 for a normalisation's scale and
-            variance, 0 for everything else.
+        produced: by name of a Conv, Gemm or MatMul weight the axis along which it produces units, removable or not:
+            0 for Conv (depthwise too), the output axis of Gemm and MatMul.
+        fills: by name of a tensor of ``axes`` that is no such weight and no constant, what a unit starts with when it
+            is grown: 1 for a normalisation's scale and variance and for other factors, 0 for everything else.
         stops: what could not be proven, one entry a cause.
+        lengths: constants that hold lengths (a Reshape's target, a Split's sizes), by node name and input number: entry
+            to the part of an axis that it is the length of.
     """
 
     spaces: tuple[Space, ...]
@@ -79,6 +81,7 @@ class Channels:
     produced: Mapping[str, int]
     fills: Mapping[str, float]
     stops: tuple[Stop, ...]
+    lengths: Mapping[tuple[str, int], Axes] = dataclasses.field(default_factory=dict)
 
     def size(self, space: str) -> int:
         """The number of units of a space."""

@@ -147,9 +147,9 @@ class BatchTracer:
         data = self.worlds.constant(value)
         if data is not None and self.batch > 1:
             value = editor.const("row", np.take(data, [0], axis=axis), data.dtype.type)
-        shape = self._small(value)
+        after = len(self._small(value)) - axis - 1
         length = editor.op("Shape", like, start=axis, end=axis + 1)
-        parts = [editor.ints("before", shape[:axis]), length, editor.ints("after", shape[axis + 1 :])]
+        parts = [editor.ints("before", [1] * axis), length, editor.ints("after", [1] * after)]
         target = editor.op("Concat", *parts, axis=0)
         out = editor.op("Expand", value, target)
         for made in (length, target, out):
