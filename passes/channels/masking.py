@@ -112,7 +112,7 @@ def clear_pruned(model: ir.Model, plan: ChannelPlan) -> None:
     flags = flags_of(plan)
     for name in (n for n in plan.channels.axes if n not in plan.weights):
         value = model.graph.initializers[name]
-        if role_of(value) is Role.PARAMETER:
+        if role_of(value) not in (None, Role.RUNNING_STAT):
             mask = outer_mask(plan.shapes[name], plan.channels.axes[name], flags)
             value.const_value = ir.tensor(data_of(value) * mask, name=name)
 
