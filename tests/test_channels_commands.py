@@ -112,6 +112,14 @@ def test_user_dense_keeps_its_channels(folder: Path, tmp_path: Path) -> None:
     assert reasons["block.conv1.weight"] == "user"
 
 
+def test_a_whole_weight_names_the_node_and_not_the_models_input(tmp_path: Path) -> None:
+    model, out = write_model(tmp_path, "resnet"), tmp_path / "out.sparcl"
+    done("compile", model, *SCHEME, "--dense", "block.shortcut.weight", "-o", out)
+    reasons = {layer["weight"]: layer["reason"] for layer in read_json(out / "manifest.json")["dense"]}
+    cause = "coupling stopped at block.shortcut.weight: --dense"
+    assert reasons == {"block.shortcut.weight": "user", "stem.weight": cause, "fc.weight": cause}
+
+
 REFUSED = (
     (("--distribution", "erk"), "--distribution erk"),
     (("--dense", "*"), "--scheme channel: no channel can be removed"),

@@ -41,7 +41,7 @@ def plan_channels(model: ir.Model, density: float, distribution: str) -> Channel
     masked = tuple(str(w.name) for w in layers if channels.axes.get(str(w.name)))
     if not masked:
         raise OptionError(f"--scheme channel: no channel can be removed: {_first(channels)}; give another --scheme")
-    _give_reasons(layers, masked, channels)
+    _give_reasons(model, masked, channels)
     values = {name: model.graph.initializers[name] for name in channels.axes}
     shapes = {name: tuple(data_of(value).shape) for name, value in values.items()}
     counts = unit_counts(channels, {name: shapes[name] for name in masked}, density)
@@ -61,13 +61,16 @@ def describe(stop: Stop) -> str:
     return f"{stop.node}{operator}: {stop.reason}"
 
 
-def _give_reasons(layers: list[ir.Value], masked: tuple[str, ...], channels: Channels) -> None:
-    for weight in layers:
+def _give_reasons(model: ir.Model, masked: tuple[str, ...], channels: Channels) -> None:
+    inputs = [value.name for value in model.graph.inputs]
+    # Every first layer reads the model's input; what stopped its other axis tells more.
+    stops = sorted(channels.stops, key=lambda stop: stop.node in inputs)
+    for weight in layer_weights(model):
         name = str(weight.name)
         if name in masked:
             weight.metadata_props.pop(DENSE_KEY, None)
         elif weight.metadata_props.get(DENSE_KEY) != USER:
-            stop = next((s for s in channels.stops if name in s.weights), None)
+            stop = next((s for s in stops if name in s.weights), None)
             cause = f"coupling stopped at {describe(stop)}" if stop else "no axis with channels"
             weight.metadata_props[DENSE_KEY] = cause
 
