@@ -10,6 +10,7 @@ from onnxscript.optimizer import fold_constants_ir
 
 from sparcl_compile.passes.base import Pass, Role, role_of
 
+FEED = "x"
 UNLIMITED = 2**62
 
 
@@ -31,9 +32,9 @@ class FoldState(Pass):
     state: Mapping[str, np.ndarray]
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        """Fold; raises KeyError when an input other than the first one has no value."""
+        """Fold; raises KeyError when an input other than ``x`` has no value."""
         graph = model.graph
-        inputs = [value for value in graph.inputs if role_of(value) is not None]
+        inputs = state_inputs(graph)
         for value in inputs:
             name = str(value.name)
             value.const_value = ir.tensor(np.asarray(self.state[name], order="C"), name=name)
@@ -45,6 +46,11 @@ class FoldState(Pass):
         for name, parameter in made_of.items():
             _rename(graph, name, parameter)
         return ir.passes.PassResult(model, bool(inputs) or folded or unused)
+
+
+def state_inputs(graph: ir.Graph) -> list[ir.Value]:
+    """The inputs of an evaluation graph that are fed from state: all but the samples (docs/interfaces.md)."""
+    return [value for value in graph.inputs if value.name != FEED]
 
 
 def _sources(graph: ir.Graph) -> dict[str, ir.Value]:

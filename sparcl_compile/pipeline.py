@@ -1,9 +1,10 @@
 """The pipelines: one list of passes a target, run with one callback that serves printing, timing and dumping."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import CheckerPass, ShapeInferencePass
@@ -15,11 +16,14 @@ from sparcl_compile.passes.attach_optimizer import AttachOptimizer
 from sparcl_compile.passes.base import Pass
 from sparcl_compile.passes.differentiate import Differentiate
 from sparcl_compile.passes.emit import Emit
+from sparcl_compile.passes.fold_state import FoldState
+from sparcl_compile.passes.fuse_normalisation import FuseNormalisation
 from sparcl_compile.passes.import_forward import ImportForward
 from sparcl_compile.passes.insert_gradient_masks import InsertGradientMasks
 from sparcl_compile.passes.insert_sample_filter import InsertSampleFilter
 from sparcl_compile.passes.insert_weight_masks import InsertWeightMasks
 from sparcl_compile.passes.prune_backward import PruneBackward
+from sparcl_compile.passes.remove_idle_channels import RemoveIdleChannels
 from sparcl_compile.recipes import RECIPES
 
 FOREIGN = "com.microsoft"
@@ -47,6 +51,11 @@ def ort_training_passes(options: CompileOptions, forward: ir.Model, folder: Path
         PruneBackward(),
         Emit(folder=folder, forward=forward),
     )
+
+
+def export_passes(state: Mapping[str, np.ndarray]) -> Sequence[Pass]:
+    """What turns an artifact's evaluation graph and learned state into a plain model for inference."""
+    return (FoldState(state), RemoveIdleChannels(), FuseNormalisation())
 
 
 def pass_names() -> tuple[str, ...]:
@@ -81,6 +90,11 @@ def run(model: ir.Model, options: CompileOptions, folder: Path, after: AfterPass
     forward = model.clone()
     _run(model, ort_training_passes(options, forward, folder), after)
     return Compiled(forward, model)
+
+
+def export(model: ir.Model, state: Mapping[str, np.ndarray], after: AfterPass) -> None:
+    """Run the export pipeline on an evaluation graph in place; raises ModelError as ``run``."""
+    _run(model, export_passes(state), after)
 
 
 def _run(model: ir.Model, passes: Sequence[Pass], after: AfterPass) -> None:
