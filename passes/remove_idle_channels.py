@@ -67,7 +67,7 @@ def read_units(model: ir.Model, channels: Channels) -> dict[str, np.ndarray]:
             if axis == channels.produced.get(name) or weight.const_value is None:
                 continue
             array = weight.const_value.numpy()
-            read = np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1).any(axis=1)
+            read: np.ndarray = np.any(np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1), axis=1)
             for segment in segments:
                 if segment.space is None:
                     continue
