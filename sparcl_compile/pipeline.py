@@ -53,11 +53,6 @@ def ort_training_passes(options: CompileOptions, forward: ir.Model, folder: Path
     )
 
 
-def export_passes(state: Mapping[str, np.ndarray]) -> Sequence[Pass]:
-    """What turns an artifact's evaluation graph and learned state into a plain model for inference."""
-    return (FoldState(state), RemoveIdleChannels(), FuseNormalisation())
-
-
 def pass_names() -> tuple[str, ...]:
     """The names of all passes in order, for options and messages."""
     empty = ir.Model(ir.Graph([], [], nodes=[]), ir_version=10)
@@ -92,17 +87,22 @@ def run(model: ir.Model, options: CompileOptions, folder: Path, after: AfterPass
     return Compiled(forward, model)
 
 
-def export(model: ir.Model, state: Mapping[str, np.ndarray], after: AfterPass) -> None:
-    """Run the export pipeline on an evaluation graph in place; raises ModelError as ``run``."""
-    _run(model, export_passes(state), after)
-
-
 def _run(model: ir.Model, passes: Sequence[Pass], after: AfterPass) -> None:
     for one in passes:
         modified = one.call(model).modified
         if modified:
             verify(model, one)
         after(one, model, modified)
+
+
+def export_passes(state: Mapping[str, np.ndarray]) -> Sequence[Pass]:
+    """What turns an artifact's evaluation graph and learned state into a plain model for inference."""
+    return (FoldState(state), RemoveIdleChannels(), FuseNormalisation())
+
+
+def export(model: ir.Model, state: Mapping[str, np.ndarray], after: AfterPass) -> None:
+    """Run the export pipeline on an evaluation graph in place; raises ModelError as ``run``."""
+    _run(model, export_passes(state), after)
 
 
 def verify(model: ir.Model, made_by: Pass) -> None:
