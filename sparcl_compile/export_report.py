@@ -1,6 +1,7 @@
 """What sparcl-export says of its result, as JSON-ready facts and as text."""
 
 import json
+import math
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from sparcl_compile.export import Exported
 from sparcl_compile.passes.base import IR_VERSION, OPSET
 from sparcl_compile.report import passes_table, share, table
 
+NUMBERS = ("nodes", "parameters", "macs_per_sample")
 UNKNOWN = "unknown: the run is of an older version; look at its --data and --normalise"
 
 
@@ -28,16 +30,18 @@ def facts(
         files: path to content, the .onnx file first.
     """
     first, last = exported.passes[0], exported.passes[-1]
-    before = (sum(first["ops_before"].values()), manifest["model"]["parameters"], first["macs_before"])
+    source = manifest["passes"][0]["ops_before"]
+    given = (sum(source.values()), manifest["model"]["parameters"], int(manifest["flops"]["forward_dense"] / 2))
+    before = (sum(first["ops_before"].values()), _parameters(manifest), first["macs_before"])
     after = (exported.nodes, last["parameters"], last["macs_after"])
-    names = ("nodes", "parameters", "macs_per_sample")
     return {
         "file": str(next(iter(files))),
         "files": {str(path): len(content) for path, content in files.items()},
         "opset": OPSET,
         "ir_version": IR_VERSION,
-        "before": dict(zip(names, before, strict=True)),
-        "after": dict(zip(names, after, strict=True)),
+        "given": dict(zip(NUMBERS, given, strict=True)),
+        "before": dict(zip(NUMBERS, before, strict=True)),
+        "after": dict(zip(NUMBERS, after, strict=True)),
         "removed_channels": exported.removed,
         "check": exported.check,
         "input": {"name": "x", "shape": exported.input_shape, "layout": manifest["model"]["layout"]},
@@ -45,6 +49,12 @@ def facts(
         **origin,
         "passes": exported.passes,
     }
+
+
+def _parameters(manifest: Mapping[str, Any]) -> int:
+    """The elements of the parameters that the evaluation graph computes with."""
+    read = manifest["graphs"]["eval"]["inputs"]
+    return sum(math.prod(s["shape"]) for s in manifest["state"] if s["role"] == "parameter" and s["name"] in read)
 
 
 def print_facts(target: Console, found: Mapping[str, Any]) -> None:
@@ -56,16 +66,17 @@ def print_facts(target: Console, found: Mapping[str, Any]) -> None:
 
 
 def tables(found: Mapping[str, Any]) -> RenderableType:
-    """What the passes did, the model before and after, and how it was checked."""
-    before, after = found["before"], found["after"]
+    """What the passes did, the model before and after, and how it was checked.
+
+    Three models are compared: the one given to sparcl-compile, the artifact's evaluation graph, the exported one.
+    """
+    stages = [found["given"], found["before"], found["after"]]
     rows = [
-        (key.replace("_", " "), *(_number(part[key]) for part in (before, after)), _share(after[key], before[key]))
-        for key in before
+        (key.replace("_", " "), *(_number(stage[key]) for stage in stages), _share(stages[2][key], stages[0][key]))
+        for key in NUMBERS
     ]
-    facts_of = table("Facts", ("", ""), _lines(found))
-    return Group(
-        passes_table(found["passes"]), "", table("Model", ("", ">before", ">after", ">ratio"), rows), "", facts_of, ""
-    )
+    sizes = table("Model", ("", ">given", ">artifact", ">exported", ">exported / given"), rows)
+    return Group(passes_table(found["passes"]), "", sizes, "", table("Facts", ("", ""), _lines(found)), "")
 
 
 def _number(value: int | None) -> str:
