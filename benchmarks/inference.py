@@ -79,7 +79,7 @@ def inference(content: bytes, batch: int, threads: int) -> Callable[[], object]:
 @click.option("--width", default=64, show_default=True, help="Channels of the first stage before pruning.")
 @click.option("--sparsity", default=0.75, show_default=True)
 @click.option("--batch", default=32, show_default=True)
-@click.option("--repeats", default=15, show_default=True, help="Timed runs of each model.")
+@click.option("--repeats", default=50, show_default=True, help="Timed runs of each model.")
 @click.option("--threads", default=2, show_default=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("build/bench/inference.json"))
 def main(width: int, sparsity: float, batch: int, repeats: int, threads: int, output: Path) -> None:
