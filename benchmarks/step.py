@@ -40,12 +40,17 @@ class Row:
 
 
 def measure(steps: Mapping[str, Step], repeats: int) -> dict[str, float]:
-    """Median seconds a step of each contestant, taken in turns after two warm-up rounds."""
+    """Median seconds a step of each contestant, taken in turns after two warm-up rounds.
+
+    Each round begins with another contestant: on a busy machine the place in the round would matter otherwise.
+    """
     times: dict[str, list[float]] = {name: [] for name in steps}
+    names = list(steps)
     for round_ in range(repeats + 2):
-        for name, step in steps.items():
+        first = round_ % len(names)
+        for name in (*names[first:], *names[:first]):
             started = time.perf_counter()
-            step()
+            steps[name]()
             if round_ >= 2:
                 times[name].append(time.perf_counter() - started)
     return {name: float(np.median(values)) for name, values in times.items()}

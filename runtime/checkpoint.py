@@ -1,5 +1,6 @@
 """Saving and restoring everything a run needs, in one file that appears whole or not at all."""
 
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -16,6 +17,15 @@ FILE = "state.safetensors"
 PREVIOUS = "state.previous.safetensors"
 VERSION = "1"
 TEXTS = ("version", "progress", "identity")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """What a checkpoint holds: every tensor of the run, counters and results so far, and which run it is."""
+
+    arrays: dict[str, np.ndarray]
+    progress: dict[str, Any]
+    identity: dict[str, Any]
 
 
 def save(folder: Path, arrays: dict[str, np.ndarray], progress: dict[str, Any], identity: dict[str, Any]) -> None:
@@ -93,6 +103,19 @@ def load(folder: Path, identity: dict[str, Any]) -> tuple[dict[str, np.ndarray],
     return arrays, json.loads(texts["progress"])
 
 
+def read(folder: Path) -> Checkpoint:
+    """Read a checkpoint of any run, to look at it.
+
+    Raises:
+        CheckpointError: there is none, it is damaged or of another version.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        raise CheckpointError(f"{path}: there is no checkpoint; make one with sparcl-run")
+    arrays, texts = _read(path)
+    return Checkpoint(arrays, json.loads(texts["progress"]), json.loads(texts["identity"]))
+
+
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The arrays and the metadata, whole; raises CheckpointError when damaged or of another version."""
     try:
@@ -101,14 +124,14 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
         version, sound = texts["version"], texts["sha256"] == _checksum(arrays, texts)
     except (SafetensorError, KeyError, ValueError, OSError) as error:
-        raise CheckpointError(f"{path}: is damaged ({error}); start again without --resume") from error
+        raise CheckpointError(f"{path}: is damaged ({error}); start the run again, without --resume") from error
     if version != VERSION:
         raise CheckpointError(
             f"{path}: has checkpoint version {version}, this program reads version {VERSION}; "
-            "resume it with the program that wrote it, or start again without --resume"
+            "use it with the program that wrote it, or start the run again, without --resume"
         )
     if not sound:
-        raise CheckpointError(f"{path}: is damaged (its checksum differs); start again without --resume")
+        raise CheckpointError(f"{path}: is damaged (its checksum differs); start the run again, without --resume")
     return arrays, texts
 
 

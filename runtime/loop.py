@@ -183,6 +183,11 @@ class Run:
             "updates_done": learner.agenda.updates_done,
             "removals_done": learner.agenda.removals_done,
             "learning_rates": self._rates,
+            "samples": {
+                "normalise": learner.preprocess.facts(),
+                "classes": list(self.dataset.classes),
+                "classes_by_task": [list(task.classes) for task in self.tasks],
+            },
         }
         checkpoint.save(self._folder, {**arrays, **learner.buffer.arrays()}, progress, self._identity)
 

@@ -1,5 +1,7 @@
 """Raw samples to what the model takes, by the graphs ``augment`` and ``normalise``."""
 
+from typing import Any
+
 import numpy as np
 
 from sparcl_compile.runtime.config import RunConfig
@@ -15,6 +17,7 @@ class Preprocessor:
         self._seed = config.seed
         self._augment = (dataset.augment if config.augment == "auto" else config.augment) == "crop_flip"
         self._mean, self._std = _statistics(dataset, config.normalise)
+        self._scale = 1.0 if config.normalise == "raw" else dataset.scale
 
     def training(self, x: np.ndarray, step: int, draw: int) -> np.ndarray:
         """A training batch: raw [N, C, H, W] to the model's input, augmented when the data ask for it."""
@@ -28,6 +31,12 @@ class Preprocessor:
         """A batch without augmentation."""
         feeds = {"x": x.astype(np.float32), "mean": self._mean, "std": self._std}
         return self._engine.run("normalise", feeds)["x_ready"]
+
+    def facts(self) -> dict[str, Any]:
+        """What was done to a raw sample, for those who run the model elsewhere: ``(x / scale - mean) / std``."""
+        unit = 255.0 / self._scale
+        mean, std = (np.asarray(array, np.float64) * unit for array in (self._mean, self._std))
+        return {"scale": self._scale, "mean": mean.tolist(), "std": std.tolist()}
 
 
 def _statistics(dataset: Dataset, normalise: str) -> tuple[np.ndarray, np.ndarray]:

@@ -56,8 +56,9 @@ def is_artifact(folder: Path) -> bool:
 
 
 def check_outside(folder: Path, path: Path, option: str) -> None:
-    """Refuse to write into an artifact, which would damage it; raises OptionError."""
-    if path.resolve().is_relative_to(folder.resolve()) or is_artifact(path):
+    """Refuse to write into this artifact or another one, which would damage it; raises OptionError."""
+    place = path.resolve()
+    if place.is_relative_to(folder.resolve()) or any(is_artifact(one) for one in (place, *place.parents)):
         raise OptionError(f"{option} {path}: is a compiled artifact or inside of one; name another place")
 
 

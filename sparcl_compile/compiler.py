@@ -53,12 +53,12 @@ def compile_model(
     check_places(source, target, dumps)
     model = load_model(source)
     with staged_folder(target) as staging:
-        content = _build(source, model, options, staging, _Recorder(model, staging / "passes", dumps, watch))
+        content = _build(source, model, options, staging, Recorder(model, staging / "passes", dumps, watch))
     return Artifact(target, content)
 
 
 def _build(
-    source: Path, model: ir.Model, options: CompileOptions, folder: Path, recorder: "_Recorder"
+    source: Path, model: ir.Model, options: CompileOptions, folder: Path, recorder: "Recorder"
 ) -> dict[str, Any]:
     compiled = pipeline.run(model, options, folder, recorder)
     layers = manifest.model_layers(compiled, options)
@@ -83,22 +83,26 @@ def check_places(source: Path, target: Path, dumps: Path | None) -> None:
         raise OptionError(f"-o {target}: is a folder that holds something else; name a new one")
 
 
-class _Recorder:
-    """The one callback after each pass: times it, compares the graph, dumps it and tells the watchers."""
+class Recorder:
+    """The one callback after each pass: times it, compares the graph, dumps it where asked to, tells the watchers."""
 
-    def __init__(self, model: ir.Model, texts: Path, dumps: Path | None, watch: Sequence[Watcher]) -> None:
+    def __init__(
+        self, model: ir.Model, texts: Path | None = None, dumps: Path | None = None, watch: Sequence[Watcher] = ()
+    ) -> None:
         self.traces: list[PassTrace] = []
         self._texts, self._dumps, self._watch = texts, dumps, watch
         self._before = snapshot(model)
         self._started = time.perf_counter()
 
     def __call__(self, made_by: Pass, model: ir.Model, modified: bool) -> None:
+        """Record what the pass ``made_by`` did."""
         seconds = time.perf_counter() - self._started
         after = snapshot(model)
         trace = compare(made_by.name, seconds, modified, self._before, after)
         index = len(self.traces) + 1
         self.traces.append(trace)
-        dump_text(model, self._texts, index, made_by.name)
+        if self._texts is not None:
+            dump_text(model, self._texts, index, made_by.name)
         if self._dumps is not None:
             dump(model, self._dumps, index, made_by.name)
         for watcher in self._watch:

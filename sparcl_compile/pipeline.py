@@ -1,9 +1,10 @@
 """The pipelines: one list of passes a target, run with one callback that serves printing, timing and dumping."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import CheckerPass, ShapeInferencePass
@@ -17,11 +18,14 @@ from sparcl_compile.passes.base import Pass
 from sparcl_compile.passes.differentiate import Differentiate
 from sparcl_compile.passes.emit import Emit
 from sparcl_compile.passes.fold_channels import FoldChannels
+from sparcl_compile.passes.fold_state import FoldState
+from sparcl_compile.passes.fuse_normalisation import FuseNormalisation
 from sparcl_compile.passes.import_forward import ImportForward
 from sparcl_compile.passes.insert_gradient_masks import InsertGradientMasks
 from sparcl_compile.passes.insert_sample_filter import InsertSampleFilter
 from sparcl_compile.passes.insert_weight_masks import InsertWeightMasks
 from sparcl_compile.passes.prune_backward import PruneBackward
+from sparcl_compile.passes.remove_idle_channels import RemoveIdleChannels
 from sparcl_compile.recipes import RECIPES
 
 FOREIGN = "com.microsoft"
@@ -107,6 +111,16 @@ def _run(model: ir.Model, passes: Sequence[Pass], after: AfterPass) -> None:
         if modified:
             verify(model, one)
         after(one, model, modified)
+
+
+def export_passes(state: Mapping[str, np.ndarray]) -> Sequence[Pass]:
+    """What turns an artifact's evaluation graph and learned state into a plain model for inference."""
+    return (FoldState(state), RemoveIdleChannels(), FuseNormalisation())
+
+
+def export(model: ir.Model, state: Mapping[str, np.ndarray], after: AfterPass) -> None:
+    """Run the export pipeline on an evaluation graph in place; raises ModelError as ``run``."""
+    _run(model, export_passes(state), after)
 
 
 def verify(model: ir.Model, made_by: Pass) -> None:

@@ -1,4 +1,4 @@
-"""The three commands as a user calls them, a tiny model and data for them, and what every refusal must look like."""
+"""The commands as a user calls them, a tiny model and data for them, and what every refusal must look like."""
 
 import dataclasses
 import hashlib
@@ -13,10 +13,10 @@ import numpy as np
 import onnx
 from click.testing import CliRunner
 
-from sparcl_compile.cli import compile_command, inspect_command, run_command
+from sparcl_compile.cli import compile_command, export_command, inspect_command, run_command
 from tests.zoo import CLASSES, ZOO
 
-COMMANDS = {"compile": compile_command, "run": run_command, "inspect": inspect_command}
+COMMANDS = {"compile": compile_command, "run": run_command, "inspect": inspect_command, "export": export_command}
 SCRIPTS = Path(sys.executable).parent
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 SMALL_RUN = ("--tasks", "2", "--epochs", "2", "--batch-size", "8", "--buffer", "10", "--threads", "1")

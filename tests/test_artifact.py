@@ -126,6 +126,7 @@ def test_check_outside(artifact: Path, tmp_path: Path) -> None:
     artifacts.check_outside(artifact, tmp_path, "--checkpoint")
     (tmp_path / "link").symlink_to(artifact)
     other = Path(shutil.copytree(artifact, tmp_path / "other"))
-    for inside in (artifact, artifact / "train" / "x", artifact / ".." / artifact.name, tmp_path / "link" / "x", other):
+    places = (artifact, artifact / "train" / "x", artifact / ".." / artifact.name, tmp_path / "link" / "x")
+    for inside in (*places, other, other / "eval" / "eval_model.onnx"):
         with pytest.raises(OptionError, match="--checkpoint"):
             artifacts.check_outside(artifact, inside, "--checkpoint")

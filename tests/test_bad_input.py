@@ -208,7 +208,7 @@ def test_more_classes_than_memory(model: Path, shared: Path) -> None:
     assert contents(shared) == before
 
 
-@pytest.mark.parametrize("command", ["compile", "run", "inspect"])
+@pytest.mark.parametrize("command", ["compile", "run", "inspect", "export"])
 def test_a_missing_argument(command: str) -> None:
     check_refused(call(command), "Missing", f"sparcl-{command} --help")
 
@@ -489,9 +489,14 @@ from sparcl_compile.cli import {command}_command
 """
 
 
-@pytest.mark.parametrize("command", ["compile", "run"])
+@pytest.mark.parametrize("command", ["compile", "run", "export"])
 def test_no_onnx_runtime(command: str, shared: Path, data: str) -> None:
-    given = {"compile": [shared / "cnn_bn.onnx"], "run": [shared / "cnn_bn.sparcl", "--data", data]}[command]
+    artifact = shared / "cnn_bn.sparcl"
+    given = {
+        "compile": [shared / "cnn_bn.onnx"],
+        "run": [artifact, "--data", data],
+        "export": [artifact, "--initial"],
+    }[command]
     code = BLOCK.format(argv=[f"sparcl-{command}", *map(str, given)], command=command)
     before = contents(shared)
     found = subprocess.run(
@@ -515,7 +520,7 @@ def test_onnx_runtime_without_training(
 def test_the_installed_commands_refuse_alike(tmp_path: Path) -> None:
     truncated(tmp_path / "model.onnx")
     before = contents(tmp_path)
-    for command, args in (("compile", []), ("run", ["--data", "digits"]), ("inspect", [])):
+    for command, args in (("compile", []), ("run", ["--data", "digits"]), ("inspect", []), ("export", [])):
         check_refused(spawn(command, tmp_path / "model.onnx", *args), tmp_path / "model.onnx")
     assert contents(tmp_path) == before
 
@@ -530,4 +535,4 @@ def test_a_bug_keeps_its_traceback(artifact: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_command_line_names_the_installed_scripts() -> None:
-    assert all(Path(command_line(name)[0]).is_file() for name in ("compile", "run", "inspect"))
+    assert all(Path(command_line(name)[0]).is_file() for name in ("compile", "run", "inspect", "export"))

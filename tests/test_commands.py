@@ -1,4 +1,4 @@
-"""The three commands on real input: what they print, what they write, and what a terminal sees."""
+"""The commands on real input: what they print, what they write, and what a terminal sees."""
 
 import itertools
 import json
@@ -290,7 +290,7 @@ def test_a_reader_that_stops_early(option: tuple[str, ...], folder: Path) -> Non
         process.wait(timeout=60)
 
 
-@pytest.mark.parametrize("command", ["compile", "run", "inspect"])
+@pytest.mark.parametrize("command", ["compile", "run", "inspect", "export"])
 def test_help_and_version(command: str) -> None:
     assert "--help" in done(command, "--help").out
     assert "0.1.0" in done(command, "--version").out

@@ -1,7 +1,8 @@
 """The commands, a file each. Heavy imports wait until a command really runs, so that --help is quick."""
 
 from sparcl_compile.cli.compile import compile_command
+from sparcl_compile.cli.export import export_command
 from sparcl_compile.cli.inspect import inspect_command
 from sparcl_compile.cli.run import run_command
 
-__all__ = ["compile_command", "inspect_command", "run_command"]
+__all__ = ["compile_command", "export_command", "inspect_command", "run_command"]
