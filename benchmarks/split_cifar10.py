@@ -35,6 +35,10 @@ SETTINGS: Mapping[str, Mapping[str, str]] = {
     "TDM+DGM+DDR": {**FULL, "--recipe": "reference-code"},
     "TDM, paper": {**MASKED, "--recipe": "paper"},
     "TDM+DGM+DDR, paper": {**FULL, "--recipe": "paper"},
+    **{
+        f"TDM, {scheme}": {**MASKED, "--recipe": "reference-code", "--scheme": scheme}
+        for scheme in ("block4x1", "kernel", "pattern", "4:16", "channel")
+    },
 }
 """Name in the table to the options of sparcl-compile."""
 
