@@ -29,6 +29,7 @@ class Setting:
         gradient_sparsity: of their gradients.
         width: channels of the model's first stage.
         fold: whether a compiled model is folded.
+        update: what trains, as ``--update`` says it.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Setting:
     gradient_sparsity: float = 0.0
     width: int = 64
     fold: bool = True
+    update: str = "all"
 
 
 def batch_of(size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -138,6 +140,7 @@ def compiled(setting: Setting, batch: int, threads: int, folder: Path) -> Step:
         gradient_sparsity=setting.gradient_sparsity,
         scheme="unstructured" if setting.scheme == "dense" else setting.scheme,
         fold=setting.fold,
+        update=setting.update,
     )
     target = folder / f"{setting.name}.sparcl"
     compile_model(path, target, options)
@@ -165,4 +168,7 @@ CONTESTANTS = (
     Setting("channel-0.75", compiled, "channel", 0.75),
     Setting("channel-0.90", compiled, "channel", 0.90),
     Setting("channel-0.95", compiled, "channel", 0.95),
+    Setting("update-last-1", compiled, update="last:1"),
+    Setting("update-bias", compiled, update="bias"),
+    Setting("update-norm", compiled, update="norm"),
 )
