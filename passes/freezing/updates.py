@@ -5,7 +5,7 @@ from collections.abc import Callable
 import onnx_ir as ir
 
 from sparcl_compile.errors import OptionError
-from sparcl_compile.passes.base import Role, values_with_role
+from sparcl_compile.passes.base import Role, role_of, values_with_role
 from sparcl_compile.passes.freezing.stages import VIEWS, parameter_stages, readers
 from sparcl_compile.passes.importing.heads import find_head
 
@@ -68,13 +68,21 @@ def _is_of_norm(value: ir.Value, node: ir.Node, slot: int) -> bool:
 
 
 def _is_normalised(value: ir.Value | None) -> bool:
-    """Whether a value is something divided by a square root."""
+    """Whether a value is something divided by a square root, as it is or moved and scaled by constants."""
     node = None if value is None else value.producer()
-    while node is not None and node.op_type in VIEWS:
+    while node is not None and (node.op_type in VIEWS or _by_constant(node)):
         node = node.inputs[0].producer() if node.inputs[0] else None
     divisor = node.inputs[1] if node is not None and node.op_type == "Div" else None
     root = None if divisor is None else divisor.producer()
     return root is not None and root.op_type == "Sqrt"
+
+
+def _by_constant(node: ir.Node) -> bool:
+    """Whether a node adds or multiplies a constant, as the inner half of an exported GroupNorm does."""
+    value = node.inputs[1] if node.op_type in ("Add", "Mul") else None
+    while value is not None and (maker := value.producer()) is not None and maker.op_type in VIEWS:
+        value = maker.inputs[0]
+    return value is not None and value.is_initializer() and role_of(value) is None
 
 
 WAYS: dict[str, Callable[[ir.Value, ir.Node, int], bool]] = {"all": _any, "bias": _is_shift, "norm": _is_of_norm}

@@ -101,7 +101,9 @@ def test_form_with_channels(channel_graph: harness.Graph) -> None:
 
 
 @given(seed=st.integers(0, 2**20), ties=st.booleans(), density=st.sampled_from([0.0, 0.1, 0.4, 1.0]))
-def test_the_channels_with_the_largest_sums(channel_graph: harness.Graph, seed: int, ties: bool, density: float) -> None:
+def test_the_channels_with_the_largest_sums(
+    channel_graph: harness.Graph, seed: int, ties: bool, density: float
+) -> None:
     rng = np.random.default_rng(seed)
     feeds: Feeds = {"keep": np.array(KEEP)}
     for layer in CHANNELS:
