@@ -30,6 +30,7 @@ class Setting:
         width: channels of the model's first stage.
         fold: whether a compiled model is folded.
         update: what trains, as ``--update`` says it.
+        gradient_scheme: what the gradient masks choose.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Setting:
     width: int = 64
     fold: bool = True
     update: str = "all"
+    gradient_scheme: str = "unstructured"
 
 
 def batch_of(size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -140,6 +142,7 @@ def compiled(setting: Setting, batch: int, threads: int, folder: Path) -> Step:
         gradient_sparsity=setting.gradient_sparsity,
         scheme="unstructured" if setting.scheme == "dense" else setting.scheme,
         fold=setting.fold,
+        gradient_scheme=setting.gradient_scheme,
         update=setting.update,
     )
     target = folder / f"{setting.name}.sparcl"
@@ -168,6 +171,7 @@ CONTESTANTS = (
     Setting("channel-0.75", compiled, "channel", 0.75),
     Setting("channel-0.90", compiled, "channel", 0.90),
     Setting("channel-0.95", compiled, "channel", 0.95),
+    Setting("gradient-channels", compiled, gradient_sparsity=0.8, gradient_scheme="channel"),
     Setting("update-last-1", compiled, update="last:1"),
     Setting("update-bias", compiled, update="bias"),
     Setting("update-norm", compiled, update="norm"),
