@@ -4,7 +4,7 @@ import onnx_ir as ir
 
 from sparcl_compile.passes.base import WEIGHT_SLOTS, Role, dims, role_of, value_named
 from sparcl_compile.passes.density import count
-from sparcl_compile.passes.importing.heads import class_axis
+from sparcl_compile.passes.schemes.axes import OUTPUT, axes_of
 
 
 def kept_rows(channels: int, gradient_sparsity: float) -> int:
@@ -21,9 +21,10 @@ def output_axes(graph: ir.Graph) -> dict[str, int]:
     found: dict[str, int] = {}
     for node in graph:
         for slot in WEIGHT_SLOTS.get(node.op_type, ()):
-            weight = _weight(node.inputs[slot])
-            if weight is not None and weight.shape is not None and len(weight.shape) >= 2:
-                found.setdefault(str(weight.name), class_axis(node, slot) % len(weight.shape))
+            read = node.inputs[slot]
+            weight = _weight(read)
+            if read is not None and weight is not None and len(weight.shape or ()) >= 2:
+                found.setdefault(str(weight.name), axes_of(node, read).index(OUTPUT))
     return found
 
 
