@@ -161,6 +161,7 @@ def test_all_stages_are_everything() -> None:
     ("options", "message"),
     [
         ({"update": "last:3"}, r"--update last:3: the model has 2 stages; give last:1 to last:2"),
+        ({"update": "last:2", "name": "mobilenet"}, r"--update last:2: the model has 1 stage; give last:1$"),
         ({"freeze": ("boddy.weight",)}, r"--freeze boddy.weight matches no parameter; near names: body.weight"),
         ({"freeze": ("*",)}, r"--freeze \* freezes all 8 parameters: nothing is left to train"),
         (
