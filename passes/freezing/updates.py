@@ -42,8 +42,8 @@ def _last(model: ir.Model, count: int) -> set[str]:
     stages = parameter_stages(model.graph)
     number = max(stages.values()) + 1
     if count > number:
-        stages = "1 stage; give last:1" if number == 1 else f"{number} stages; give last:1 to last:{number}"
-        raise OptionError(f"--update last:{count}: the model has {stages}")
+        found = "1 stage; give last:1" if number == 1 else f"{number} stages; give last:1 to last:{number}"
+        raise OptionError(f"--update last:{count}: the model has {found}")
     return {name for name, stage in stages.items() if stage >= number - count} | classifier(model)
 
 
