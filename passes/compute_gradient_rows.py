@@ -1,7 +1,7 @@
 """Weight gradients of the chosen output channels only."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -30,7 +30,8 @@ class ComputeGradientRows(Pass):
     """Compute only those rows of dW that the gradient mask lets through (DGM with ``--gradient-scheme channel``).
 
     1. ``W.gradient_rows`` is a graph input, int64 [K], ascending: the output channels of W that are updated,
-       ``K = max(1, floor((1 - q) * O + 0.5))`` of O. ``update_gradient_masks`` makes it together with the mask.
+       ``K = max(1, floor((1 - q) * O + 0.5))`` of O, or what folding has left where that is less.
+       ``update_gradient_masks`` makes it together with the mask.
     2. ``ConvGrad(dY, X, W) -> dX, dW, dB`` keeps dX and dB; dW comes from a second ConvGrad on the chosen channels of
        dY and of W. ORT's kernel does the two matrix products one after the other anyway, so nothing is computed twice.
     3. A dW that is a matrix product is the product of the chosen rows or columns of its operand on that side.
@@ -44,9 +45,11 @@ class ComputeGradientRows(Pass):
 
     Options:
         gradient_sparsity: share of a layer's channels without a gradient, in (0, 1).
+        channels: by weight the output channels that it had before folding, where that is not what it has.
     """
 
     gradient_sparsity: float = 0.8
+    channels: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Cut the gradients of a pruned training graph."""
@@ -64,8 +67,8 @@ class ComputeGradientRows(Pass):
         gradient = product.inputs[0]
         source = None if gradient is None else gradient.producer()
         channels = dims(weight)[axis]
-        kept = kept_rows(channels, self.gradient_sparsity)
-        if gradient is None or source is None or kept == channels or not _can_cut(source, gradient, axis):
+        kept = kept_rows(self.channels.get(name, channels), self.gradient_sparsity)
+        if gradient is None or source is None or kept >= channels or not _can_cut(source, gradient, axis):
             return False
         rows = set_role(feed(graph, gradient_rows_name(name), [kept], INT64), Role.GRADIENT_ROWS)
         cutter = _Cutter(self, graph, source, name)

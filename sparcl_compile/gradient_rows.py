@@ -7,7 +7,7 @@ from typing import Any
 from sparcl_compile.options import CompileOptions
 from sparcl_compile.passes.base import Role, gradient_rows_name, values_with_role
 from sparcl_compile.passes.density import count
-from sparcl_compile.passes.rows.units import kept_rows, output_axes
+from sparcl_compile.passes.rows.units import kept_rows, output_axes, output_channels
 from sparcl_compile.pipeline import Compiled
 from sparcl_compile.recipes import Layer
 
@@ -38,13 +38,13 @@ def rows_of(compiled: Compiled, options: CompileOptions, layers: Sequence[Layer]
     """The channels of every masked weight, by name; empty when the gradient masks choose single weights."""
     if options.gradient_scheme != "channel":
         return {}
-    axes = output_axes(compiled.forward.graph)
+    axes, stored = output_axes(compiled.forward.graph), output_channels(compiled.forward.graph)
     computed = {value.name for value in values_with_role(compiled.training, Role.GRADIENT_ROWS)}
     found = {}
     for layer in layers:
         axis = axes[layer.weight]
         channels = layer.shape[axis]
-        kept = kept_rows(channels, options.gradient_sparsity)
+        kept = min(stored[layer.weight], kept_rows(channels, options.gradient_sparsity))
         found[layer.weight] = Rows(axis, kept, channels, gradient_rows_name(layer.weight) in computed)
     return found
 

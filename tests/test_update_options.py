@@ -261,6 +261,19 @@ def test_no_step_runs_with_rows_that_are_not_the_mask(
     assert np.any(moved, axis=0).sum() > 2
 
 
+def test_channels_that_meet_a_frozen_parameter_stay_whole(model_file: Path, tmp_path: Path) -> None:
+    """A normalisation's frozen scale is a constant of the graph and cannot follow a channel mask."""
+    options = {"sparsity": 0.3, "scheme": "channel", "freeze": ("stages.3.0.bn1.weight", "stages.0.*")}
+    manifest = step_of(model_file, tmp_path, **options).manifest
+    axes = manifest["channels"]["axes"]
+    assert not [name for name in axes if name.startswith(("stages.0", "stages.3.0.bn1"))]
+    assert "0" in axes["stages.2.0.conv1.weight"]
+    assert "0" not in axes.get("stages.3.0.conv1.weight", {})
+    assert "frozen" in {stop["reason"] for stop in manifest["channels"]["stops"]}
+    reasons = {entry["weight"]: entry["reason"] for entry in manifest["dense"]}
+    assert reasons["stages.0.0.conv1.weight"] == "frozen"
+
+
 def test_the_report_says_what_trains(tmp_path: Path) -> None:
     out = done("compile", write_model(tmp_path), "--update", "last:1", "--sparsity", "0.5").out
     assert "Training 493 of 667 parameters (73.9 %), in stages 2 of 2" in out
@@ -301,6 +314,7 @@ def test_a_killed_run_with_rows_resumes_to_the_same_bits(tmp_path: Path) -> None
         (("--update", "bias", "--freeze", "fc.*", "--freeze", "*.bias"), ("nothing is left to train",)),
         (("--gradient-scheme", "channel", "--gradient-sparsity", "0"), ("--gradient-scheme channel",)),
         (("--gradient-scheme", "rows"), ("--gradient-scheme",)),
+        (("--scheme", "channel", "--update", "bias"), ("--scheme channel: no channel can be removed", "frozen")),
     ],
 )
 def test_refusals(options: tuple[str, ...], parts: tuple[str, ...], tmp_path: Path) -> None:
