@@ -29,6 +29,8 @@ class Setting:
         gradient_sparsity: of their gradients.
         width: channels of the model's first stage.
         fold: whether a compiled model is folded.
+        update: what trains, as ``--update`` says it.
+        gradient_scheme: what the gradient masks choose.
     """
 
     name: str
@@ -38,6 +40,8 @@ class Setting:
     gradient_sparsity: float = 0.0
     width: int = 64
     fold: bool = True
+    update: str = "all"
+    gradient_scheme: str = "unstructured"
 
 
 def batch_of(size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -138,6 +142,8 @@ def compiled(setting: Setting, batch: int, threads: int, folder: Path) -> Step:
         gradient_sparsity=setting.gradient_sparsity,
         scheme="unstructured" if setting.scheme == "dense" else setting.scheme,
         fold=setting.fold,
+        gradient_scheme=setting.gradient_scheme,
+        update=setting.update,
     )
     target = folder / f"{setting.name}.sparcl"
     compile_model(path, target, options)
@@ -165,4 +171,8 @@ CONTESTANTS = (
     Setting("channel-0.75", compiled, "channel", 0.75),
     Setting("channel-0.90", compiled, "channel", 0.90),
     Setting("channel-0.95", compiled, "channel", 0.95),
+    Setting("gradient-channels", compiled, gradient_sparsity=0.8, gradient_scheme="channel"),
+    Setting("update-last-1", compiled, update="last:1"),
+    Setting("update-bias", compiled, update="bias"),
+    Setting("update-norm", compiled, update="norm"),
 )

@@ -16,6 +16,7 @@ DENSE_KEY = "sparcl.dense"
 PASS_KEY = "sparcl.pass"
 LAYER_KEY = "sparcl.layer"
 AXES_KEY = "sparcl.axes"
+STAGE_KEY = "sparcl.stage"
 
 FLOAT = ir.TensorType(ir.DataType.FLOAT)
 INT64 = ir.TensorType(ir.DataType.INT64)
@@ -29,13 +30,19 @@ class Role(enum.StrEnum):
     """What a state tensor is for; see docs/interfaces.md."""
 
     PARAMETER = "parameter"
+    FROZEN = "frozen"
     MASK = "mask"
     GRADIENT_MASK = "gradient_mask"
+    GRADIENT_ROWS = "gradient_rows"
     RUNNING_STAT = "running_stat"
     GRADIENT = "gradient"
     OPTIMIZER = "optimizer"
     SAMPLE = "sample"
     CHANNEL = "channel"
+
+
+TRAINABLE = (Role.PARAMETER, Role.FROZEN)
+"""What the model's file gives as its parameters, whether they train here or not."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,17 +148,22 @@ def value_named(graph: ir.Graph, name: str) -> ir.Value:
 
 
 def layer_weights(model: ir.Model) -> list[ir.Value]:
-    """Parameters that are the weight of a Conv, Gemm or MatMul, by their first node, dense ones included."""
+    """The weights of Conv, Gemm and MatMul by their first node, dense and frozen ones included."""
     return list({str(weight.name): weight for _, weight in weighted_layers(model.graph)}.values())
 
 
 def weighted_layers(graph: ir.Graph) -> Iterator[tuple[ir.Node, ir.Value]]:
-    """Each Conv, Gemm and MatMul with its weight, a parameter of two axes or more, in graph order."""
+    """Each Conv, Gemm and MatMul with its weight, a parameter (frozen ones too) of two axes or more, in graph order."""
     for node in graph:
         for slot in WEIGHT_SLOTS.get(node.op_type, ()):
             value = node.inputs[slot]
-            if value is not None and role_of(value) is Role.PARAMETER and len(value.shape or ()) >= 2:
+            if value is not None and role_of(value) in TRAINABLE and len(value.shape or ()) >= 2:
                 yield node, value
+
+
+def frozen_names(model: ir.Model) -> tuple[str, ...]:
+    """The names of the parameters that do not train, in graph order: their units must stay whole."""
+    return tuple(str(value.name) for value in values_with_role(model, Role.FROZEN))
 
 
 def masked_layers(model: ir.Model) -> list[ir.Value]:
@@ -168,6 +180,11 @@ def mask_name(weight: str) -> str:
 def gradient_mask_name(weight: str) -> str:
     """The name of a weight's gradient mask."""
     return f"{weight}.gradient_mask"
+
+
+def gradient_rows_name(weight: str) -> str:
+    """The name of the numbers of the output channels whose gradient is computed."""
+    return f"{weight}.gradient_rows"
 
 
 def gradient_name(weight: str) -> str:

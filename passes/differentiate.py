@@ -24,7 +24,7 @@ from sparcl_compile.passes.base import (
     values_with_role,
 )
 
-STATE_ROLES = (Role.PARAMETER, Role.MASK, Role.RUNNING_STAT)
+STATE_ROLES = (Role.PARAMETER, Role.FROZEN, Role.MASK, Role.RUNNING_STAT)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,14 +32,17 @@ class Differentiate(Pass):
     """Append the backward graph and one gradient accumulator a parameter, in ORT's on-device-training form.
 
     1. Every initializer with a role becomes a graph input: parameters require a gradient, masks and running statistics
-       are frozen. Their data leave the graph; ``emit`` takes them from the forward graph.
+       do not. Their data leave the graph; ``emit`` takes them from the forward graph.
     2. The builder needs a proto, so the model makes a round trip; roles and provenance are put back by name, and what
        the builder made is tagged with this pass.
     3. Accumulators ``W_grad.accumulation.buffer`` and the flag ``lazy_reset_grad`` come from the builder: micro-steps
        add up in place without a copy of the gradients.
     4. IR version and opset imports are set back to what ORT 1.19.2 loads: the builder copies whatever the onnx package
        of the day writes.
-    5. A graph with ``lazy_reset_grad`` is already differentiated and left alone.
+    5. Frozen parameters have no gradient, and the backward graph ends where nothing below trains. The builder sees them
+       as inputs, so that its own optimizations leave them alone; afterwards they are constants again, which ONNX
+       Runtime prepacks, lays out and fuses as in inference.
+    6. A graph with ``lazy_reset_grad`` is already differentiated and left alone.
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
@@ -48,10 +51,15 @@ class Differentiate(Pass):
             return ir.passes.PassResult(model, False)
         roles = {str(v.name): role for v in _state(model) if (role := role_of(v))}
         marks = {str(v.name): dict(v.metadata_props) for v in _state(model)}
+        frozen = {str(v.name): v.const_value for v in values_with_role(model, Role.FROZEN)}
         origins = {str(node.name): node.metadata_props.get(PASS_KEY) for node in model.graph}
         training = ir.from_proto(build_training_model(ir.to_proto(model), roles))
         for value in training.graph.inputs:
             value.metadata_props.update(marks.get(str(value.name), {}))
+        for value in [v for v in training.graph.inputs if v.name in frozen]:
+            training.graph.inputs.remove(value)
+            value.const_value = frozen[str(value.name)]
+            training.graph.register_initializer(value)
         for weight in [n for n, role in roles.items() if role is Role.PARAMETER]:
             accumulator = next(v for v in training.graph.inputs if v.name == accumulator_name(weight))
             set_role(accumulator, Role.GRADIENT)
@@ -72,7 +80,7 @@ def build_training_model(forward: onnx.ModelProto, roles: dict[str, Role]) -> on
 
     Args:
         forward: model with loss first among its outputs; shapes of all outputs known.
-        roles: role by initializer name; ``parameter`` is trained, the others are frozen.
+        roles: role by initializer name; ``parameter`` is trained, the others are fixed.
 
     Raises:
         ModelError: ORT's gradient builder refuses the graph; the message is its own first line.

@@ -30,9 +30,10 @@ FILES = {
     "train": "train/training_model.onnx",
     "eval": "eval/eval_model.onnx",
     "optimizer": "optimizer/optimizer_model.onnx",
+    "measure": "measure/measure_model.onnx",
 }
 STATE_FILE = "state.safetensors"
-STORED = (Role.PARAMETER, Role.MASK, Role.RUNNING_STAT)
+STORED = (Role.PARAMETER, Role.FROZEN, Role.MASK, Role.RUNNING_STAT)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,25 +45,33 @@ class Emit(Pass):
        statistics as inputs. ORT's own eval model does not load when BatchNormalization has its three training outputs.
     3. ``optimizer``: the optimizer function applied to every parameter, inlined.
     4. Every file is IR version 10 and imports only the opsets it uses: ORT 1.19.2 refuses newer ones.
-    5. The state file holds parameters, masks, running statistics and channel numbers as safetensors, which any
-       platform can read.
-    6. The model itself is not changed.
+    5. The state file holds parameters (frozen ones too), masks, running statistics and channel numbers as safetensors,
+       which any platform can read.
+    6. ``measure``: where only chosen rows of the gradients are computed, the training graph before that, which gives
+       all of them, without the next statistics and counters. The first rows in the state file are the first channels;
+       a run chooses its own before it trains.
+    7. The model itself is not changed.
 
     Options:
         folder: where to write; must exist.
         forward: the model as it was before ``attach_loss``, which still holds its data.
+        whole: the training graph before ``compute_gradient_rows``; None when no rows were chosen.
     """
 
     folder: Path
     forward: ir.Model
+    whole: ir.Model | None = None
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Write everything. OSError from the file system is left to the caller, who owns the folder."""
         graphs = {"train": train_model(model), "eval": eval_model(self.forward), "optimizer": optimizer_model(model)}
+        rows = first_rows(model)
+        if self.whole is not None and rows:
+            graphs["measure"] = measure_model(self.whole)
         for name, graph in graphs.items():
             save(graph, self.folder / FILES[name])
         # Not safetensors' own save_file: it reports a full disk as an error of its own, without the errno.
-        (self.folder / STATE_FILE).write_bytes(to_bytes(initial_state(self.forward)))
+        (self.folder / STATE_FILE).write_bytes(to_bytes({**initial_state(self.forward), **rows}))
         return ir.passes.PassResult(model, False)
 
 
@@ -79,6 +88,21 @@ def train_model(model: ir.Model) -> ir.Model:
     copy = model.clone()
     copy.functions.clear()
     return copy
+
+
+def measure_model(whole: ir.Model) -> ir.Model:
+    """The loss and all gradients, without anything that follows the state."""
+    copy = train_model(whole)
+    graph = copy.graph
+    graph.outputs[:] = [value for value in graph.outputs if not str(value.name).endswith(".next")]
+    RemoveUnusedNodesPass()(copy)
+    graph.inputs[:] = [value for value in graph.inputs if any(True for _ in value.uses())]
+    return copy
+
+
+def first_rows(model: ir.Model) -> dict[str, np.ndarray]:
+    """The first output channels of every weight whose gradient is computed by rows: int64 [K] by state name."""
+    return {str(v.name): np.arange(dims(v)[0], dtype=np.int64) for v in values_with_role(model, Role.GRADIENT_ROWS)}
 
 
 def eval_model(forward: ir.Model) -> ir.Model:
@@ -131,7 +155,7 @@ def optimizer_model(model: ir.Model) -> ir.Model:
 
 
 def initial_state(forward: ir.Model) -> dict[str, np.ndarray]:
-    """Data of the parameters, masks, running statistics and channels by name; pruned weights are already 0."""
+    """Data of the parameters, frozen ones too, masks, statistics and channels by name; pruned weights are already 0."""
     values = [value for role in STORED for value in values_with_role(forward, role)]
     stored = {str(v.name): np.asarray(v.const_value.numpy(), order="C") for v in values if v.const_value is not None}
     plan = plan_of(forward)

@@ -8,7 +8,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 from onnxscript.optimizer import fold_constants_ir
 
-from sparcl_compile.passes.base import Pass, Role, role_of
+from sparcl_compile.passes.base import TRAINABLE, Pass, role_of
 
 FEED = "x"
 UNLIMITED = 2**62
@@ -60,7 +60,7 @@ def _sources(graph: ir.Graph) -> dict[str, ir.Value]:
         given = [value for value in node.inputs if value is not None]
         if not given or any(not value.is_initializer() and value.name not in found for value in given):
             continue
-        parameters = {value for value in given if role_of(value) is Role.PARAMETER}
+        parameters = {value for value in given if role_of(value) in TRAINABLE}
         parameters.update(*(found.get(str(value.name), ()) for value in given))
         found.update({str(out.name): parameters for out in node.outputs})
     return {name: next(iter(values)) for name, values in found.items() if len(values) == 1}

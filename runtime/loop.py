@@ -24,7 +24,16 @@ from sparcl_compile.runtime.replay import ReplayBuffer
 from sparcl_compile.runtime.result import build_result, overall_sparsity
 from sparcl_compile.runtime.schedule import agenda_for
 
-SAVED_ROLES = ("parameter", "mask", "gradient_mask", "running_stat", "optimizer", "channel")
+SAVED_ROLES = (
+    "parameter",
+    "frozen",
+    "mask",
+    "gradient_mask",
+    "gradient_rows",
+    "running_stat",
+    "optimizer",
+    "channel",
+)
 
 
 class Run:

@@ -25,6 +25,8 @@ class MaskKeeper:
         self._schedule = manifest["schedule"]
         self._layers: list[str] = [layer["weight"] for layer in manifest["masks"]]
         self._merged: bool = manifest["replay"]["merged"]
+        # A training graph that computes some rows of the gradients only is no measure of all of them.
+        self._graph = "measure" if "measure" in manifest["graphs"] else "train"
         self._seed = seed
         self._measured: tuple[Gradients, Gradients] | None = None
         self.updates = 0
@@ -79,7 +81,7 @@ class MaskKeeper:
         whole = {f"{w}.gradient_mask": self._engine.state[f"{w}.mask"] for w in self._layers}
         known = {name: value for name, value in whole.items() if name in self._engine.state}
         for index, batch in enumerate(batches):
-            self._engine.run("train", batch.feeds(index == 0), overrides={**gradients, **known}, commit=False)
+            self._engine.run(self._graph, batch.feeds(index == 0), overrides={**gradients, **known}, commit=False)
 
     def _buffers(self) -> tuple[Gradients, Gradients]:
         if self._measured is None:

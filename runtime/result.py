@@ -83,7 +83,7 @@ def versions() -> dict[str, str]:
 
 def _sparsity(engine: Engine) -> dict[str, Any]:
     """Zeros among the stored weights, counted and not assumed: per masked layer, over those, over all parameters."""
-    names = engine.names("parameter")
+    names = [name for role in ("parameter", "frozen") for name in engine.names(role)]
     nonzero = sum(int(np.count_nonzero(engine.array(name))) for name in names)
     return {
         "overall": overall_sparsity(engine),

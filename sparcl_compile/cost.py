@@ -6,19 +6,20 @@ SparCL paper (arXiv 2209.09476, section 4) and of the papers it compares with; :
 so that nobody has to guess what was left out.
 
 A training step is taken as three times the forward pass: f = 2 * MACs forward, f for the gradients of the inputs and f
-for those of the weights. The first layer's input gradient is in this count too, although nobody computes it.
+for those of the weights. The first layer's input gradient is in this count too, although nobody computes it. With
+frozen parameters the convention says nothing, and only what :func:`computed_gradients` finds is counted.
 """
 
 import collections
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
 from sparcl_compile.errors import ModelError
-from sparcl_compile.passes.base import Role, dims, role_of
+from sparcl_compile.passes.base import TRAINABLE, Role, dims, role_of, values_with_role
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +143,7 @@ def _parameter(value: ir.Value | None, roles: bool) -> str | None:
         return None
     node = value.producer()
     if node is None:
-        is_weight = role_of(value) is Role.PARAMETER if roles else value.is_initializer()
+        is_weight = role_of(value) in TRAINABLE if roles else value.is_initializer()
         return value.name if is_weight else None
     if node.op_type in VIEWS:
         return _parameter(node.inputs[0], roles)
@@ -207,8 +208,43 @@ class TrainingFlops:
         return self.forward_sparse + self.input_gradient_sparse + self.weight_gradient_sparse
 
 
+@dataclasses.dataclass(frozen=True)
+class ComputedGradients:
+    """The nodes whose gradients a step computes, by label: of the data that goes in, and of the weight."""
+
+    inputs: Collection[str]
+    weights: Collection[str]
+
+
+def computed_gradients(forward: ir.Model) -> ComputedGradients | None:
+    """What the backward pass of a forward graph with frozen parameters computes; None when nothing is frozen.
+
+    A weight gradient where the weight trains, an input gradient where a parameter that trains stands before the node.
+    Where two activations are multiplied, both gradients count when either of them depends on such a parameter.
+    """
+    if not any(True for _ in values_with_role(forward, Role.FROZEN)):
+        return None
+    moving: set[ir.Value] = set(values_with_role(forward, Role.PARAMETER))
+    inputs, weights = set(), set()
+    for node in forward.graph:
+        given = [value for value in node.inputs if value is not None]
+        if any(value in moving for value in given):
+            moving.update(node.outputs)
+        if node.op_type not in RULES:
+            continue
+        data = [value for value in given[:2] if _parameter(value, True) is None]
+        if any(value in moving for value in data):
+            inputs.add(label(node))
+        if any(value in moving for value in given[:2] if value not in data or len(data) == 2):
+            weights.add(label(node))
+    return ComputedGradients(inputs, weights)
+
+
 def training_flops(
-    costs: Sequence[LayerCost], densities: Mapping[str, float], gradient_densities: Mapping[str, float]
+    costs: Sequence[LayerCost],
+    densities: Mapping[str, float],
+    gradient_densities: Mapping[str, float],
+    computed: ComputedGradients | None = None,
 ) -> TrainingFlops:
     """FLOPs of training on one sample: forward f, input gradient f, weight gradient f, with f = 2 * MACs.
 
@@ -217,6 +253,7 @@ def training_flops(
         densities: share of kept weights, 1 - s, by weight name; a weight that is not named counts as dense. Scales the
             forward pass and the input gradient.
         gradient_densities: share of updated weights, 1 - q, in the same way. Scales the weight gradient.
+        computed: what the sparse backward pass computes; None for everything.
 
     Where two activations are multiplied, both gradients are counted dense.
     """
@@ -224,9 +261,15 @@ def training_flops(
     kept = [_density(densities, cost.weight) for cost in costs]
     updated = [_density(gradient_densities, cost.weight) for cost in costs]
     f = sum(dense)
-    with_mask = math.fsum(flops * share for flops, share in zip(dense, kept, strict=True))
-    with_gradient_mask = math.fsum(flops * share for flops, share in zip(dense, updated, strict=True))
-    return TrainingFlops(f, with_mask, f, with_mask, f, with_gradient_mask)
+    with_mask = [flops * share for flops, share in zip(dense, kept, strict=True)]
+    with_gradient_mask = [flops * share for flops, share in zip(dense, updated, strict=True)]
+    data = _sum_over(costs, with_mask, computed.inputs if computed else None)
+    weights = _sum_over(costs, with_gradient_mask, computed.weights if computed else None)
+    return TrainingFlops(f, math.fsum(with_mask), f, data, f, weights)
+
+
+def _sum_over(costs: Sequence[LayerCost], flops: Sequence[float], nodes: Collection[str] | None) -> float:
+    return math.fsum(one for cost, one in zip(costs, flops, strict=True) if nodes is None or cost.node in nodes)
 
 
 def _density(shares: Mapping[str, float], weight: str | None) -> float:

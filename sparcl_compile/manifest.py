@@ -11,13 +11,15 @@ import onnx_ir as ir
 from sparcl_compile import __version__
 from sparcl_compile.artifact import FORMAT, VERSION
 from sparcl_compile.channel_levels import channel_layers, channel_schedule, channels_entry
-from sparcl_compile.cost import layer_costs, to_manifest, training_flops
+from sparcl_compile.cost import computed_gradients, layer_costs, to_manifest, training_flops
 from sparcl_compile.files import sha256
+from sparcl_compile.gradient_rows import row_specs, rows_of, updated_elements
 from sparcl_compile.options import LEARNING_RATE, CompileOptions
 from sparcl_compile.passes.attach_optimizer import OPTIMIZER_KEY, optimizer_states
 from sparcl_compile.passes.base import (
     AXES_KEY,
     DENSE_KEY,
+    TRAINABLE,
     Role,
     accumulator_name,
     dims,
@@ -29,6 +31,7 @@ from sparcl_compile.passes.base import (
 )
 from sparcl_compile.passes.channels.plan import ChannelPlan, plan_of
 from sparcl_compile.passes.emit import FILES, STATE_FILE
+from sparcl_compile.passes.freeze_parameters import update_summary
 from sparcl_compile.passes.insert_sample_filter import SCORES
 from sparcl_compile.pipeline import Compiled
 from sparcl_compile.recipes import RECIPES, Layer, layers_for, replay_for, schedule_for
@@ -57,6 +60,7 @@ def build(
         folder: where the graphs lie.
     """
     plan = plan_of(compiled.forward)
+    rows = rows_of(compiled, options, layers)
     schedule = schedule_for(layers, options)
     return {
         "format": FORMAT,
@@ -70,12 +74,17 @@ def build(
             "loss_classes": options.loss_classes,
             **dataclasses.asdict(RECIPES[options.recipe]),
         },
-        "schedule": {**schedule, "levels": channel_schedule(plan, options)} if plan else schedule,
+        "schedule": {
+            **schedule,
+            **({"levels": channel_schedule(plan, options)} if plan else {}),
+            **({"gradient_keep": [one.kept for one in rows.values()]} if rows else {}),
+        },
         "replay": replay_for(options),
         "optimizer": {"name": options.optimizer, "learning_rate": LEARNING_RATE[options.optimizer]},
         "masks": [_mask(layer, plan) for layer in layers],
         "dense": _dense(compiled),
         **({"channels": channels_entry(plan, options)} if plan else {}),
+        "update": update_summary(compiled.full),
         "flops": _flops(compiled, layers, options),
         "passes": [trace.to_dict() for trace in traces],
         "graphs": _graphs(folder),
@@ -93,6 +102,11 @@ def model_layers(compiled: Compiled, options: CompileOptions) -> tuple[Layer, ..
     """The masked layers with their counts; none when neither weights nor gradients are sparse."""
     if options.sparsity == 0.0 and options.gradient_sparsity == 0.0:
         return ()
+    layers = _all_gradients(compiled, options)
+    return updated_elements(layers, rows_of(compiled, options, layers))
+
+
+def _all_gradients(compiled: Compiled, options: CompileOptions) -> tuple[Layer, ...]:
     if plan := plan_of(compiled.forward):
         return channel_layers(plan, options)
     weights = {str(w.name): w for w in masked_layers(compiled.training)}
@@ -105,7 +119,7 @@ def state_specs(compiled: Compiled, options: CompileOptions, layers: Sequence[La
     training = compiled.training
     variant = training.metadata_props[OPTIMIZER_KEY]
     specs = []
-    for role in (Role.PARAMETER, Role.MASK, Role.RUNNING_STAT):
+    for role in (Role.PARAMETER, Role.FROZEN, Role.MASK, Role.RUNNING_STAT):
         specs += [_spec(value, role, "file") for value in values_with_role(compiled.forward, role)]
     for weight in values_with_role(training, Role.PARAMETER):
         name = str(weight.name)
@@ -119,6 +133,7 @@ def state_specs(compiled: Compiled, options: CompileOptions, layers: Sequence[La
         if options.gradient_sparsity > 0.0:
             init = f"copy:{mask_name(layer.weight)}"
             specs.append({**_spec(weight, Role.GRADIENT_MASK, init), "name": gradient_mask_name(layer.weight)})
+    specs += row_specs(rows_of(compiled, options, layers))
     plan = plan_of(compiled.forward)
     if plan is not None:
         specs = [_with_full_shape(spec, plan) for spec in specs] + _channel_specs(plan)
@@ -167,7 +182,7 @@ def _model(source: Path, compiled: Compiled) -> dict[str, Any]:
         "input_shape": shape,
         "layout": layout_of(shape),
         "classes": int((logits.shape or (0, 0))[1]),  # type: ignore[arg-type]
-        "parameters": sum(_size(value) for value in values_with_role(compiled.full, Role.PARAMETER)),
+        "parameters": sum(_size(v) for role in TRAINABLE for v in values_with_role(compiled.full, role)),
     }
 
 
@@ -188,7 +203,8 @@ def _flops(compiled: Compiled, layers: Sequence[Layer], options: CompileOptions)
     kept = {layer.weight: min(layer.gradient_keep, layer.base) / layer.size for layer in layers}
     if options.gradient_sparsity == 0.0:
         kept = density
-    return to_manifest(training_flops(layer_costs(compiled.full), density, kept))
+    kept |= {weight: one.share for weight, one in rows_of(compiled, options, layers).items()}
+    return to_manifest(training_flops(layer_costs(compiled.full), density, kept, computed_gradients(compiled.full)))
 
 
 def _graphs(folder: Path) -> dict[str, Any]:

@@ -74,6 +74,8 @@ class CompileOptions:
             raise OptionError(f"--seed {self.seed}: give a whole number from 0 to 4294967295")
 
     def _check_patterns(self) -> None:
+        if self.gradient_scheme == "channel" and self.gradient_sparsity == 0.0:
+            raise OptionError("--gradient-scheme channel: chooses nothing with --gradient-sparsity 0; leave one out")
         if self.update not in UPDATES and not _LAST.fullmatch(self.update):
             raise OptionError(f"--update {self.update}: give one of {', '.join(UPDATES)} or last:K, for example last:1")
 

@@ -15,10 +15,13 @@ from sparcl_compile.options import CompileOptions
 from sparcl_compile.passes.attach_loss import AttachLoss
 from sparcl_compile.passes.attach_optimizer import AttachOptimizer
 from sparcl_compile.passes.base import Pass
+from sparcl_compile.passes.compute_gradient_rows import ComputeGradientRows
 from sparcl_compile.passes.differentiate import Differentiate
 from sparcl_compile.passes.emit import Emit
 from sparcl_compile.passes.fold_channels import FoldChannels
+from sparcl_compile.passes.fold_fixed_norms import FoldFixedNorms
 from sparcl_compile.passes.fold_state import FoldState
+from sparcl_compile.passes.freeze_parameters import FreezeParameters
 from sparcl_compile.passes.fuse_normalisation import FuseNormalisation
 from sparcl_compile.passes.import_forward import ImportForward
 from sparcl_compile.passes.insert_gradient_masks import InsertGradientMasks
@@ -26,6 +29,8 @@ from sparcl_compile.passes.insert_sample_filter import InsertSampleFilter
 from sparcl_compile.passes.insert_weight_masks import InsertWeightMasks
 from sparcl_compile.passes.prune_backward import PruneBackward
 from sparcl_compile.passes.remove_idle_channels import RemoveIdleChannels
+from sparcl_compile.passes.rows.units import output_channels
+from sparcl_compile.passes.simplify_backward import SimplifyBackward
 from sparcl_compile.recipes import RECIPES
 
 FOREIGN = "com.microsoft"
@@ -38,6 +43,7 @@ def forward_passes(options: CompileOptions) -> Sequence[Pass]:
     """What makes the masked forward graph: the same for every target."""
     return (
         ImportForward(classes=options.classes, init=options.init, seed=options.seed, dense=options.dense),
+        FreezeParameters(freeze=options.freeze, update=options.update),
         InsertWeightMasks(sparsity=options.sparsity, distribution=options.distribution, scheme=options.scheme),
     )
 
@@ -49,24 +55,44 @@ def lowering_passes(options: CompileOptions) -> Sequence[Pass]:
     return (FoldChannels(density=max(channel_densities(options).values())),)
 
 
-def ort_training_passes(options: CompileOptions, forward: ir.Model, folder: Path) -> Sequence[Pass]:
-    """What turns the masked forward graph into an artifact for ONNX Runtime's training build."""
+def ort_training_passes(options: CompileOptions) -> Sequence[Pass]:
+    """What turns the masked forward graph into a training graph for ONNX Runtime's training build."""
     return (
+        FoldFixedNorms(),
         AttachLoss(),
         InsertSampleFilter(score=RECIPES[options.recipe].score),
         Differentiate(),
         InsertGradientMasks(gradient_sparsity=options.gradient_sparsity),
         AttachOptimizer(optimizer=options.optimizer, momentum=options.momentum, weight_decay=options.weight_decay),
         PruneBackward(),
-        Emit(folder=folder, forward=forward),
+        SimplifyBackward(),
     )
+
+
+def emitting_passes(
+    options: CompileOptions, forward: ir.Model, full: ir.Model, whole: ir.Model, folder: Path
+) -> Sequence[Pass]:
+    """What chooses rows of the gradients and writes the artifact.
+
+    Args:
+        options: what to compile to.
+        forward: the forward graph as the artifact holds it.
+        full: the forward graph before it was lowered, of whose channels the gradient sparsity is a share.
+        whole: the training graph with all rows.
+        folder: where to write.
+    """
+    if options.gradient_scheme != "channel":
+        return (Emit(folder=folder, forward=forward),)
+    rows = ComputeGradientRows(options.gradient_sparsity, output_channels(full.graph))
+    return (rows, Emit(folder=folder, forward=forward, whole=whole))
 
 
 def pass_names(options: CompileOptions) -> tuple[str, ...]:
     """The names of all passes in order, for options and messages."""
     empty = ir.Model(ir.Graph([], [], nodes=[]), ir_version=10)
     forward = (*forward_passes(options), *lowering_passes(options))
-    return tuple(p.name for p in (*forward, *ort_training_passes(options, empty, Path())))
+    training = (*ort_training_passes(options), *emitting_passes(options, empty, empty, empty, Path()))
+    return tuple(one.name for one in (*forward, *training))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +127,8 @@ def run(model: ir.Model, options: CompileOptions, folder: Path, after: AfterPass
     full = model.clone()
     _run(model, lowering_passes(options), after)
     forward = model.clone()
-    _run(model, ort_training_passes(options, forward, folder), after)
+    _run(model, ort_training_passes(options), after)
+    _run(model, emitting_passes(options, forward, full, model.clone(), folder), after)
     return Compiled(forward, model, full)
 
 

@@ -147,6 +147,15 @@ def flops_table(flops: Mapping[str, float]) -> RenderableType:
     return table(f"Training MFLOPs per sample ({COUNTED})", ("", ">dense", ">sparse", ">ratio"), rows)
 
 
+def update_line(update: Mapping[str, Any]) -> str:
+    """What trains, from the manifest's ``update``: parameters, and the stages where some are frozen."""
+    line = f"Training {update['trained']:,} of {update['parameters']:,} parameters"
+    if update["trained"] == update["parameters"]:
+        return line
+    stages = ", ".join(str(stage) for stage in update["trained_stages"])
+    return f"{line} ({share(update['trained'], update['parameters'])}), in stages {stages} of {update['stages']}"
+
+
 def artifact_size(folder: Path) -> int:
     """The bytes of all files in a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
@@ -171,6 +180,7 @@ def compile_report(manifest: Mapping[str, Any], folder: Path) -> RenderableType:
         *((channels_table(manifest["channels"]), "") if "channels" in manifest else ()),
         flops_table(manifest["flops"]),
         "",
+        Text(update_line(manifest["update"])),
     )
 
 

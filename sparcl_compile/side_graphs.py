@@ -1,10 +1,12 @@
 """Which stand-alone graphs an artifact holds, and with what numbers."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import onnx_ir as ir
 
 from sparcl_compile.channel_levels import fan_in
+from sparcl_compile.gradient_rows import rows_of
 from sparcl_compile.graphs import (
     augment,
     buffer_slots,
@@ -56,11 +58,17 @@ def side_graphs(
         "score": score.build(),
     }
     masked = _masked(compiled, layers)
+    rows = rows_of(compiled, options, layers)
+    if rows:
+        masked = [
+            dataclasses.replace(one, output_axis=r.axis, rows=r.kept if r.computed else None)
+            for one, r in zip(masked, rows.values(), strict=True)
+        ]
     dgm = options.gradient_sparsity > 0.0
     if masked and options.sparsity > 0.0:
         graphs["update_masks"] = _update_masks(compiled, options, masked, dgm)
     if masked and dgm:
-        graphs["update_gradient_masks"] = update_gradient_masks.build(masked, recipe.alpha, recipe.beta)
+        graphs["update_gradient_masks"] = update_gradient_masks.build(masked, recipe.alpha, recipe.beta, bool(rows))
     return graphs
 
 

@@ -98,6 +98,7 @@ def both(module: torch.nn.Module, model: Path, data: Path, folder: Path, **chang
         scheme=options.scheme,
         sparsity=options.sparsity,
         gradient_sparsity=options.gradient_sparsity,
+        gradient_scheme=options.gradient_scheme,
         data_removal=options.data_removal,
         replay="der" if options.replay == "der++" else options.replay,
         replay_batches=options.replay_batches,
@@ -144,6 +145,7 @@ def test_training_equals_pytorch(
     [
         {"replay_batches": "merged"},
         {"replay": "er", "loss_classes": "task"},
+        {"gradient_scheme": "channel"},
         {"replay": "none", "data_removal": 0.0, "gradient_sparsity": 0.0},
     ],
     ids=lambda changed: "-".join(map(str, changed.values())),

@@ -33,13 +33,24 @@ OPTIMIZERS = {
     "sgd": {},
     "momentum": {"momentum": 0.9, "weight_decay": 1e-3},
     "adamw": {"optimizer": "adamw", "weight_decay": 0.01},
+    "rows": {"gradient_scheme": "channel", "momentum": 0.9},
+    "frozen": {"update": "last:2", "gradient_scheme": "channel"},
 }
-RATES = {"sgd": 0.03, "momentum": 0.01, "adamw": 0.001}
+RATES = {"sgd": 0.03, "momentum": 0.01, "adamw": 0.001, "rows": 0.01, "frozen": 0.03}
 
 
 @pytest.mark.parametrize(
     ("model", "optimizer"),
-    [("resnet", "sgd"), ("resnet", "adamw"), ("mlp", "momentum"), ("depthwise", "sgd"), ("transformer", "adamw")],
+    [
+        ("resnet", "sgd"),
+        ("resnet", "adamw"),
+        ("mlp", "momentum"),
+        ("depthwise", "sgd"),
+        ("transformer", "adamw"),
+        ("resnet", "rows"),
+        ("resnet", "frozen"),
+        ("mlp", "rows"),
+    ],
 )
 def test_folded_training_equals_masked_training(model: str, optimizer: str, tmp_path: Path) -> None:
     make, sample = MODELS[model]

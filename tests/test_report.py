@@ -40,6 +40,7 @@ MANIFEST = {
         {"weight": "layer[1].w", "shape": [16, 8, 3, 3], "size": 1152, "base": 288, "gradient_keep": 230},
         {"weight": "fc.w", "shape": [10, 16], "size": 160, "base": 40, "gradient_keep": 32},
     ],
+    "update": {"parameters": 12_345, "trained": 12_345},
     "dense": [{"weight": "stem.w", "shape": [8, 3, 3, 3], "size": 216, "reason": "first layer"}],
     "flops": {
         "forward_dense": 3e6,

@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 import onnx_ir as ir
 
-from sparcl_compile.passes.base import layer_weights, role_of, weighted_layers
+from sparcl_compile.passes.base import Role, layer_weights, role_of, weighted_layers
 from sparcl_compile.passes.channels import elementwise, layers, moves
 from sparcl_compile.passes.channels.labels import QUIET, Axis, Cause, Components
 from sparcl_compile.passes.channels.layout import Layout, lay_out, named
@@ -34,7 +34,7 @@ def analyse(model: ir.Model, dense: Collection[str] = ()) -> Channels:
 
     Args:
         model: opset 18, parameters are initializers with roles; it is not changed.
-        dense: names of weights that stay whole.
+        dense: names of weights, and of other parameters, that stay whole.
     """
     choices: dict[str, int] = {}
     world = shapes_of(model.graph)
@@ -62,18 +62,26 @@ def attempt(graph: ir.Graph, world: World, dense: Collection[str], choices: Mapp
 
 
 def walked(trace: Trace, dense: Collection[str]) -> Trace:
-    """Walk the graph; the classes and ``dense`` weights are blocked."""
+    """Walk the graph; the classes and ``dense`` parameters are blocked."""
     for node, weight in weighted_layers(trace.graph):
-        cause = Cause(str(weight.name), "", "--dense")
+        cause = Cause(str(weight.name), "", reason(weight))
         for axis in trace.axes(node, list(node.inputs).index(weight)) if weight.name in dense else ():
             trace.ties.block(axis, cause)
     trace.walk(RULES)
+    for value in [v for v in trace.graph.initializers.values() if v.name in dense]:
+        for axis in trace.states.get(value, []):
+            trace.ties.block(axis, Cause(str(value.name), "", reason(value)))
     logits = trace.graph.outputs[0]
     maker = logits.producer()
     cause = Cause(str(logits.name), "", CLASSES) if maker is None else trace.cause(maker, CLASSES)
     for axis in trace.states.get(logits, []):
         trace.ties.block(axis, cause)
     return trace
+
+
+def reason(value: ir.Value) -> str:
+    """Why a parameter stays whole: it is frozen, or the user said so."""
+    return "frozen" if role_of(value) is Role.FROZEN else "--dense"
 
 
 def next_choices(trace: Trace, components: Components, choices: dict[str, int]) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from sparcl_compile.errors import OptionError
-from sparcl_compile.passes.base import DENSE_KEY, Role, layer_weights, role_of
+from sparcl_compile.passes.base import DENSE_KEY, Role, frozen_names, layer_weights, role_of
 from sparcl_compile.passes.channels.analyse import analyse
 from sparcl_compile.passes.channels.counts import unit_counts
 from sparcl_compile.passes.channels.plan import ChannelPlan
@@ -20,7 +20,8 @@ def plan_channels(model: ir.Model, density: float, distribution: str) -> Channel
     """Analyse a forward graph, choose the units of the first masks and say of every other weight why it is whole.
 
     A weight with an axis that can be removed is masked, whatever its reason to stay dense was, but for those that the
-    user named: it loses rows or columns with the units of its neighbours.
+    user named: it loses rows or columns with the units of its neighbours. What is frozen stays whole, and with it every
+    unit that has an element there: a constant of the graph cannot follow a mask update.
 
     Args:
         model: the forward graph as ``import_forward`` leaves it; its dense reasons change.
@@ -37,7 +38,7 @@ def plan_channels(model: ir.Model, density: float, distribution: str) -> Channel
         )
     layers = layer_weights(model)
     user = [str(w.name) for w in layers if w.metadata_props.get(DENSE_KEY) == USER]
-    channels = analyse(model, user)
+    channels = analyse(model, (*user, *frozen_names(model)))
     masked = tuple(str(w.name) for w in layers if channels.axes.get(str(w.name)))
     if not masked:
         raise OptionError(f"--scheme channel: no channel can be removed: {_first(channels)}; give another --scheme")
@@ -69,7 +70,7 @@ def _give_reasons(model: ir.Model, masked: tuple[str, ...], channels: Channels) 
         name = str(weight.name)
         if name in masked:
             weight.metadata_props.pop(DENSE_KEY, None)
-        elif weight.metadata_props.get(DENSE_KEY) != USER:
+        elif weight.metadata_props.get(DENSE_KEY) != USER and role_of(weight) is not Role.FROZEN:
             stop = next((s for s in stops if name in s.weights), None)
             cause = f"coupling stopped at {describe(stop)}" if stop else "no axis with channels"
             weight.metadata_props[DENSE_KEY] = cause

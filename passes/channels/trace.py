@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import onnx_ir as ir
 
-from sparcl_compile.passes.base import Role, role_of
+from sparcl_compile.passes.base import TRAINABLE, Role, role_of
 from sparcl_compile.passes.channels.labels import QUIET, Axis, Cause, Ties
 from sparcl_compile.passes.importing.edit import is_read
 from sparcl_compile.passes.importing.worlds import Fact, World
@@ -80,7 +80,7 @@ class Trace:
         self.states: dict[ir.Value, Axes] = {}
         self.lengths: list[Length] = []
         self.splits: list[Split] = []
-        self.weights = {v for v in graph.initializers.values() if role_of(v) is Role.PARAMETER}
+        self.weights = {v for v in graph.initializers.values() if role_of(v) in TRAINABLE}
         for value in graph.inputs:
             name = str(value.name)
             features = [Cause(name, "", "the model's input")] * (len(self.shape(value)) - 1)
@@ -121,7 +121,7 @@ class Trace:
     def _stored(self, node: ir.Node, value: ir.Value) -> Axes:
         """The axes of an initializer that is met for the first time."""
         shape = self.shape(value)
-        if role_of(value) in (Role.PARAMETER, Role.RUNNING_STAT):
+        if role_of(value) in (*TRAINABLE, Role.RUNNING_STAT):
             return [self.ties.fresh(length) if length > 1 else QUIET for length in shape]
         data = np.asarray(self.world.data(value))
         uneven = self.cause(node, "a constant that differs along it")

@@ -20,11 +20,15 @@ class MaskedLayer:
         name: the weight's name.
         shape: its static shape.
         cut: its groups under a scheme; None for single weights.
+        output_axis: the axis of its output channels.
+        rows: how many output channels the training graph computes gradients of; None for all.
     """
 
     name: str
     shape: tuple[int, ...]
     cut: Cut | None = None
+    output_axis: int = 0
+    rows: int | None = None
 
     @property
     def groups(self) -> Cut:

@@ -7,20 +7,25 @@ import onnx_ir as ir
 from sparcl_compile.graphs.builder import FLOAT, INT64, Builder
 from sparcl_compile.graphs.masks import NOT_KEPT, MaskedLayer, element, flat, gradients, weighted
 from sparcl_compile.graphs.selection import largest
-from sparcl_compile.passes.base import Role, gradient_mask_name, mask_name
+from sparcl_compile.passes.base import Role, gradient_mask_name, gradient_rows_name, mask_name
 
 
-def build(layers: Sequence[MaskedLayer], alpha: float, beta: float) -> ir.Model:
+def build(layers: Sequence[MaskedLayer], alpha: float, beta: float, channels: bool = False) -> ir.Model:
     """Make the graph ``update_gradient_masks`` for L layers.
 
     Inputs: ``keep`` int64 [L]; for each weight W ``W.g1`` and ``W.g2`` float32; state ``W.mask``.
     Results: ``W.gradient_mask.next``, where exactly ``min(keep, kept weights)`` of the kept weights are chosen, those
     with the largest ``alpha * |g1| + beta * |g2|`` (ties: lower index).
 
+    With ``channels`` exactly ``min(keep, O)`` of the O output channels are chosen, those with the largest sum (ties:
+    lower index; channels without a kept weight come last), and the mask holds their kept weights. A layer with rows has
+    the result ``W.gradient_rows.next`` as well, their numbers int64 [rows], ascending; its ``keep`` equals ``rows``.
+
     Args:
         layers: the masked weights, in the manifest's order.
         alpha: factor of ``|g1|``.
         beta: factor of ``|g2|``.
+        channels: choose whole output channels.
     """
     b = Builder("update_gradient_masks", "Choose the keep kept weights of a layer with the largest gradients.")
     op = b.op
@@ -30,9 +35,30 @@ def build(layers: Sequence[MaskedLayer], alpha: float, beta: float) -> ir.Model:
             mask = b.state(mask_name(layer.name), FLOAT, layer.shape, Role.MASK)
             first, second = gradients(b, layer)
             importance = op.Add(weighted(b, alpha, first), weighted(b, beta, second))
-            kept = op.Greater(mask, 0.0)
-            room = op.Min(b.count(kept), op.Max(element(b, keep, number), 0))
-            chosen = largest(b, flat(b, op.Where(kept, importance, NOT_KEPT)), room)
-            chosen = op.Reshape(b.cast(chosen, FLOAT), list(layer.shape))
+            choose = _channels if channels else _weights
+            chosen = choose(b, layer, mask, importance, element(b, keep, number))
             b.result(f"{gradient_mask_name(layer.name)}.next", chosen, FLOAT, layer.shape)
     return b.model()
+
+
+def _weights(b: Builder, layer: MaskedLayer, mask: ir.Value, importance: ir.Value, keep: ir.Value) -> ir.Value:
+    op = b.op
+    kept = op.Greater(mask, 0.0)
+    room = op.Min(b.count(kept), op.Max(keep, 0))
+    chosen = largest(b, flat(b, op.Where(kept, importance, NOT_KEPT)), room)
+    return op.Reshape(b.cast(chosen, FLOAT), list(layer.shape))
+
+
+def _channels(b: Builder, layer: MaskedLayer, mask: ir.Value, importance: ir.Value, keep: ir.Value) -> ir.Value:
+    op = b.op
+    number = layer.shape[layer.output_axis]
+    others = [axis for axis in range(len(layer.shape)) if axis != layer.output_axis]
+    alive = op.Greater(op.ReduceMax(mask, others, keepdims=0), 0.0)
+    total = op.ReduceSum(op.Mul(importance, mask), others, keepdims=0)
+    room = op.Min(op.Max(keep, 0), number)
+    chosen = largest(b, op.Where(alive, total, NOT_KEPT), room)
+    if layer.rows is not None:
+        rows = op.Reshape(op.NonZero(chosen), [-1])
+        b.result(f"{gradient_rows_name(layer.name)}.next", rows, INT64, [layer.rows])
+    shape = [number if axis == layer.output_axis else 1 for axis in range(len(layer.shape))]
+    return op.Mul(mask, op.Reshape(b.cast(chosen, FLOAT), shape))

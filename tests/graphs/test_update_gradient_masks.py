@@ -74,3 +74,54 @@ def test_gradients_of_zero_still_give_the_count(case: tuple[float, float, harnes
     found = case[2]({**feeds, "keep": np.array([5, 20])})
     np.testing.assert_array_equal(found["conv.weight.gradient_mask.next"].reshape(-1), np.arange(24) < 5)
     assert found["fc.weight.gradient_mask.next"].all()
+
+
+CHANNELS = (
+    MaskedLayer("conv.weight", (3, 2, 2, 2), rows=2),
+    MaskedLayer("fc.weight", (4, 5), output_axis=1, rows=3),
+    MaskedLayer("grouped.weight", (6, 1, 2)),
+)
+KEEP = (2, 3, 4)
+
+
+@pytest.fixture(scope="module")
+def channel_graph() -> harness.Graph:
+    return harness.Graph(update_gradient_masks.build(CHANNELS, 0.5, 1.0, channels=True))
+
+
+def test_form_with_channels(channel_graph: harness.Graph) -> None:
+    channel_graph.check_form()
+    assert channel_graph.signature()[1] == {
+        "conv.weight.gradient_rows.next": "int64[2]",
+        "conv.weight.gradient_mask.next": "float[3,2,2,2]",
+        "fc.weight.gradient_rows.next": "int64[3]",
+        "fc.weight.gradient_mask.next": "float[4,5]",
+        "grouped.weight.gradient_mask.next": "float[6,1,2]",
+    }
+
+
+@given(seed=st.integers(0, 2**20), ties=st.booleans(), density=st.sampled_from([0.0, 0.1, 0.4, 1.0]))
+def test_the_channels_with_the_largest_sums(
+    channel_graph: harness.Graph, seed: int, ties: bool, density: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    feeds: Feeds = {"keep": np.array(KEEP)}
+    for layer in CHANNELS:
+        mask = (rng.random(layer.shape) < density).astype(np.float32)
+        feeds[f"{layer.name}.mask"] = mask
+        for name in ("g1", "g2"):
+            # Small whole numbers: sums are exact in any order, and ties are frequent.
+            values = rng.integers(-2, 3, layer.shape) if ties else rng.integers(-999, 1000, layer.shape)
+            feeds[f"{layer.name}.{name}"] = values.astype(np.float32) * mask
+    found = channel_graph(feeds)
+    for layer, keep in zip(CHANNELS, KEEP, strict=True):
+        cgi = 0.5 * np.abs(feeds[f"{layer.name}.g1"]) + np.abs(feeds[f"{layer.name}.g2"])
+        mask = np.moveaxis(feeds[f"{layer.name}.mask"], layer.output_axis, 0)
+        total = np.moveaxis(cgi, layer.output_axis, 0).reshape(len(mask), -1).sum(axis=1)
+        alive = mask.reshape(len(mask), -1).any(axis=1)
+        wanted = sorted(sorted(range(len(mask)), key=lambda i: (not alive[i], -total[i], i))[:keep])
+        if layer.rows is not None:
+            assert found[f"{layer.name}.gradient_rows.next"].tolist() == wanted
+        chosen = np.moveaxis(found[f"{layer.name}.gradient_mask.next"], layer.output_axis, 0)
+        assert not chosen[[i for i in range(len(mask)) if i not in wanted]].any()
+        np.testing.assert_array_equal(chosen[wanted], mask[wanted])

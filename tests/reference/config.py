@@ -25,6 +25,7 @@ class Config:
     ``counts`` replaces the uniform counts (ERK, or numbers read from a manifest), one a masked layer.
     ``mean`` and ``std`` are per channel, in units of 1 (raw pixels are divided by 255 first).
     ``scheme`` says which weights are removed and grown together; the counts are then counts of groups.
+    ``gradient_scheme`` "channel" updates whole output channels, axis 0 of the weights.
     ``loss_classes`` "task" masks the other tasks' classes out of the current batch's loss, "all" masks nothing.
     ``max_steps`` ends the run after so many optimizer steps (their events included).
     ``record`` keeps a copy of the masks at every update and the sample ids of every step.
@@ -37,6 +38,7 @@ class Config:
     scheme: str = "unstructured"
     sparsity: float = 0.8
     gradient_sparsity: float = 0.8
+    gradient_scheme: str = "unstructured"
     data_removal: float = 0.3
     replay: Literal["none", "er", "der"] = "der"
     replay_batches: Literal["separate", "merged"] = "separate"

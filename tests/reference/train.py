@@ -12,7 +12,7 @@ from . import schedule, schemes
 from .augment import crop_flip, normalise
 from .buffer import Buffer
 from .config import Config, LayerCounts
-from .gradient_masks import gradient_mask
+from .gradient_masks import channel_gradient_mask, gradient_mask
 from .hashing import stream
 from .masks import combine, importance
 from .network import Gradients, MaskedNetwork
@@ -145,7 +145,12 @@ class _Learner:
         alpha, beta = COEFFICIENTS[self.config.recipe]
         for name, counts in zip(self.config.masked, self.counts, strict=True):
             cgi = combine(g1[name], g2[name], alpha, beta)
-            self.network.gradient_masks[name] = gradient_mask(cgi, self.network.masks[name], counts.update)
+            mask, channels = self.network.masks[name], len(self.network.weights[name])
+            if self.config.gradient_scheme == "channel":
+                chosen = channel_gradient_mask(cgi, mask, channels, self.config.gradient_sparsity)
+            else:
+                chosen = gradient_mask(cgi, mask, counts.update)
+            self.network.gradient_masks[name] = chosen
         if self.config.record:
             self.trace.refreshes.append((self.trace.steps, dict(self.network.gradient_masks)))
 
