@@ -15,14 +15,14 @@ from sparcl_compile.passes.liveness.sizes import at_batch, bytes_of
 class RecomputeActivations(Pass):
     """Let the backward read activations that are computed anew from what it keeps anyway.
 
-    1. A candidate is the output of a BatchNormalization, a ReLU or an Add that the backward reads, if a
+    1. A candidate is the output of a BatchNormalization, a ReLU, a Clip or an Add that the backward reads, if a
        BatchNormalization stands between it and the nearest kept values. A BatchNormalization's gradient keeps the
        convolution's output and the batch's statistics, so that everything up to the next convolution is elementwise
        work on kept values. A ReLU right behind a convolution is none: ONNX Runtime writes it over its input.
     2. Each candidate gets a chain of its own: ``BatchNormalization`` in inference form on the kept statistics (the gain
        times the inverse deviation as scale, a variance of 1 and an epsilon of 0, which gives the forward's very bits),
-       then its Adds and ReLUs. What the chain needs on the way and is not kept is computed again as well, over at most
-       ``MAX_ADDS`` residual additions; a value behind more of them is kept.
+       then its Adds, ReLUs and Clips. What the chain needs on the way and is not kept is computed again as well, over
+       at most ``MAX_ADDS`` residual additions; a value behind more of them is kept.
     3. The chain stands behind the forward node in the file, and depends on nothing of the backward. ONNX Runtime visits
        of two inputs the younger one first, so a chain runs when the gradient is there, just before its reader.
     4. Nothing may merge the copies again: they are another operator than the forward's, and where two chains

@@ -84,7 +84,19 @@ def known_pass(name: str, known: Sequence[str], option: str) -> str:
 
 def facts(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """What :func:`summary` shows, as JSON data (``sparcl-inspect --json``)."""
-    keys = ("format", "version", "model", "options", "passes", "graphs", "masks", "dense", "channels", "flops", "memory")
+    keys = (
+        "format",
+        "version",
+        "model",
+        "options",
+        "passes",
+        "graphs",
+        "masks",
+        "dense",
+        "channels",
+        "flops",
+        "memory",
+    )
     return {key: manifest[key] for key in keys if key in manifest}
 
 

@@ -24,7 +24,7 @@ from sparcl_compile.passes.import_forward import ImportForward
 from sparcl_compile.passes.insert_gradient_masks import InsertGradientMasks
 from sparcl_compile.passes.insert_sample_filter import InsertSampleFilter
 from sparcl_compile.passes.insert_weight_masks import InsertWeightMasks
-from sparcl_compile.passes.order_accumulators import OrderAccumulators
+from sparcl_compile.passes.order_backward import OrderBackward
 from sparcl_compile.passes.prune_backward import PruneBackward
 from sparcl_compile.passes.recompute_activations import RecomputeActivations
 from sparcl_compile.passes.remove_idle_channels import RemoveIdleChannels
@@ -60,7 +60,7 @@ def ort_training_passes(options: CompileOptions, forward: ir.Model, folder: Path
         InsertGradientMasks(gradient_sparsity=options.gradient_sparsity),
         AttachOptimizer(optimizer=options.optimizer, momentum=options.momentum, weight_decay=options.weight_decay),
         PruneBackward(),
-        OrderAccumulators(),
+        OrderBackward(),
         RecomputeActivations(enabled=options.recompute),
         Emit(folder=folder, forward=forward),
     )

@@ -15,11 +15,11 @@ MAX_ADDS = 4
 NORMS = frozenset(["BatchNormInternal", "BatchNormalization"])
 AGAIN = ".again"
 """What the name of a recomputed activation has behind the name of the one in the forward."""
-CHEAP = NORMS | {"Add", "Relu"}
+CHEAP = NORMS | {"Add", "Clip", "Relu"}
 LOSS = "loss"
 
 
-def backward_nodes(graph: ir.Graph) -> set[ir.Node]:
+def after_loss(graph: ir.Graph) -> set[ir.Node]:
     """The nodes that depend on the gradient of the loss; none in a graph that is not differentiated."""
     try:
         waiting = [value_named(graph, gradient_name(LOSS))]
@@ -30,6 +30,16 @@ def backward_nodes(graph: ir.Graph) -> set[ir.Node]:
         readers = {usage.node for usage in waiting.pop().uses()} - found
         found |= readers
         waiting += [out for node in readers for out in node.outputs]
+    return found
+
+
+def backward_nodes(graph: ir.Graph) -> set[ir.Node]:
+    """The nodes that depend on the gradient of the loss, and those that only such nodes read."""
+    found = after_loss(graph)
+    for node in reversed(graph):
+        readers = {usage.node for out in node.outputs for usage in out.uses()}
+        if readers and readers <= found and not any(out.is_graph_output() for out in node.outputs):
+            found.add(node)
     return found
 
 
@@ -64,14 +74,18 @@ def is_cheap(node: ir.Node) -> bool:
 
 
 def activations(node: ir.Node) -> list[ir.Value]:
-    """The inputs that a cheap node transforms; statistics and parameters are none."""
-    inputs = node.inputs[:1] if node.op_type in NORMS else node.inputs
+    """The inputs that a cheap node transforms; statistics, parameters and bounds are none."""
+    inputs = node.inputs if node.op_type == "Add" else node.inputs[:1]
     return [value for value in inputs if value is not None]
 
 
 def late_readers(value: ir.Value, backward: Set[ir.Node]) -> list[tuple[ir.Node, int]]:
     """Where the backward reads the contents of a value."""
-    return [(usage.node, usage.idx) for usage in value.uses() if usage.node in backward and usage.node.op_type not in AT_ONCE]
+    return [
+        (usage.node, usage.idx)
+        for usage in value.uses()
+        if usage.node in backward and usage.node.op_type not in AT_ONCE
+    ]
 
 
 def originals(graph: ir.Graph) -> dict[ir.Value, ir.Value]:
@@ -110,8 +124,8 @@ class Chains:
             raise ValueError(f"{value.name} is no node's output")
         if node.op_type in NORMS:
             return self._normalise(node, name, nodes)
-        inputs = [self._input(v, f"{name}.{i}", nodes) for i, v in enumerate(activations(node))]
-        return self._emit(node.op_type, inputs, value, name, nodes)
+        again = [self._input(v, f"{name}.{i}", nodes) for i, v in enumerate(activations(node))]
+        return self._emit(node.op_type, [*again, *node.inputs[len(again) :]], value, name, nodes)
 
     def _input(self, value: ir.Value, name: str, nodes: list[ir.Node]) -> ir.Value:
         node = value.producer()
@@ -144,13 +158,13 @@ class Chains:
     def _emit(
         self,
         op_type: str,
-        inputs: list[ir.Value | None] | list[ir.Value],
+        inputs: list[ir.Value | None],
         like: ir.Value,
         name: str,
         nodes: list[ir.Node],
         attributes: dict[str, object] | None = None,
     ) -> ir.Value:
-        node = self._pass.node(op_type, list(inputs), attributes=attributes, name=name)
+        node = self._pass.node(op_type, inputs, attributes=attributes, name=name)
         out = node.outputs[0]
         out.name, out.shape, out.type = name, like.shape, like.type
         nodes.append(node)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
-from sparcl_compile.passes.base import BOOL, gradient_name, role_of
+from sparcl_compile.passes.base import BOOL, INT64, gradient_name, role_of
 
 SAME_AS_INPUT: Mapping[str, tuple[int, ...]] = {
     "BatchNormInternal": (0, 3, 4, 1, 1),
@@ -78,6 +78,8 @@ def _rules(graph: ir.Graph, values: Mapping[str, ir.Value]) -> list[tuple[ir.Val
         pairs += [(node.inputs[i], out) for i, out in zip(sources, node.outputs, strict=False) if i < len(node.inputs)]
         if node.op_type == "InPlaceAccumulatorV2":
             node.outputs[0].shape, node.outputs[0].type = ir.Shape([1]), BOOL
+        if node.op_type == "ConcatTraining" and len(node.outputs) == 2:
+            node.outputs[1].shape, node.outputs[1].type = ir.Shape([len(node.inputs)]), INT64
     suffix = gradient_name("")
     for name, out in values.items():
         whole = name.removesuffix(suffix)
