@@ -8,17 +8,20 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedOpsetsPass
 
 from sparcl_compile.errors import ModelError
 from sparcl_compile.passes.base import (
+    INT64,
     IR_VERSION,
     PASS_KEY,
     Pass,
     Role,
     accumulator_name,
+    constant,
     role_of,
     set_role,
     values_with_role,
@@ -39,7 +42,10 @@ class Differentiate(Pass):
        add up in place without a copy of the gradients.
     4. IR version and opset imports are set back to what ORT 1.19.2 loads: the builder copies whatever the onnx package
        of the day writes.
-    5. A graph with ``lazy_reset_grad`` is already differentiated and left alone.
+    5. MaxPoolGrad gets its indices from 0 up: for a window of NaN MaxPool writes an index in front of its plane (ORT
+       1.19.2), and the gradient would be added to memory that is not its own. Training that diverges must end in a
+       message, not in a crash.
+    6. A graph with ``lazy_reset_grad`` is already differentiated and left alone.
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
@@ -57,8 +63,19 @@ class Differentiate(Pass):
             set_role(accumulator, Role.GRADIENT)
         for node in training.graph:
             self._mark_origin(node, origins)
+        for node in [node for node in training.graph if node.op_type == "MaxPoolGrad"]:
+            self._clamp_indices(training.graph, node)
         _replace(model, training)
         return ir.passes.PassResult(model, True)
+
+    def _clamp_indices(self, graph: ir.Graph, node: ir.Node) -> None:
+        indices = node.inputs[1]
+        clamp = self.node("Max", [indices, constant(graph, "first_index", np.array(0, np.int64))])
+        out = clamp.outputs[0]
+        clamp.name = out.name = f"{node.name}.indices"
+        out.shape, out.type = (indices.shape if indices else None), INT64
+        graph.insert_before(node, clamp)
+        node.replace_input_with(1, out)
 
     def _mark_origin(self, node: ir.Node, origins: dict[str, str | None]) -> None:
         if node.name not in origins:

@@ -33,7 +33,7 @@ from tests.cli import (
 DIGITS = Path(__file__).resolve().parent.parent / "models" / "digits_cnn.onnx"
 PASSES = (
     "import_forward", "insert_weight_masks", "attach_loss", "insert_sample_filter", "differentiate",
-    "insert_gradient_masks", "attach_optimizer", "prune_backward", "emit",
+    "insert_gradient_masks", "attach_optimizer", "prune_backward", "order_backward", "recompute_activations", "emit",
 )  # fmt: skip
 KEYS = {
     "class_il", "task_il", "accuracy_matrix", "forgetting", "backward_transfer", "learning_accuracy", "sparsity",
