@@ -1,15 +1,19 @@
-"""What the step benchmark compares: each contestant is a function that makes a step."""
+"""What the step benchmark compares: each contestant is a function that makes a step.
+
+What a contestant builds in its scratch folder it finds there again, and the libraries that build are imported where
+they are used: a process that only runs the step holds nothing else (benchmarks/alone.py).
+"""
 
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx
-import torch
 
-from models.export import export
-from models.resnet import resnet18
+if TYPE_CHECKING:
+    import onnx
+    import torch
 
 Step = Callable[[], object]
 CLASSES = 10
@@ -31,6 +35,7 @@ class Setting:
         fold: whether a compiled model is folded.
         update: what trains, as ``--update`` says it.
         gradient_scheme: what the gradient masks choose.
+        recompute: whether the compiled step recomputes cheap activations.
     """
 
     name: str
@@ -42,6 +47,7 @@ class Setting:
     fold: bool = True
     update: str = "all"
     gradient_scheme: str = "unstructured"
+    recompute: bool = False
 
 
 def batch_of(size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -50,14 +56,20 @@ def batch_of(size: int) -> tuple[np.ndarray, np.ndarray]:
     return rng.normal(size=(size, *IMAGE)).astype(np.float32), rng.integers(0, CLASSES, size)
 
 
-def module_of(width: int) -> torch.nn.Module:
+def module_of(width: int) -> "torch.nn.Module":
     """The seeded model."""
+    import torch
+
+    from models.resnet import resnet18
+
     torch.manual_seed(0)
     return resnet18(width=width, classes=CLASSES)
 
 
 def pytorch(setting: Setting, batch: int, threads: int, folder: Path) -> Step:
     """Dense eager PyTorch with torch.optim.SGD."""
+    import torch
+
     torch.set_num_threads(threads)
     module = module_of(setting.width).train()
     optimizer = torch.optim.SGD(module.parameters(), LEARNING_RATE)
@@ -74,31 +86,11 @@ def pytorch(setting: Setting, batch: int, threads: int, folder: Path) -> Step:
 def ort_dense(setting: Setting, batch: int, threads: int, folder: Path) -> Step:
     """ONNX Runtime's own training API on the dense model: its loss block, its gradient builder, its SGD."""
     import onnxruntime as ort
-    from onnxruntime.training import api, artifacts
+    from onnxruntime.training import api
 
-    path = folder / "dense.onnx"
-    export(module_of(setting.width), IMAGE, path)
-    model = onnx.load(path)
-    model.ir_version = 10
-    for node in model.graph.node:
-        if node.op_type == "BatchNormalization":
-            _to_training_form(node)
-    statistics = [n for n in _initializers(model) if "running_" in n]
-    weights = [n for n in _initializers(model) if n not in statistics]
     target = folder / "ort-dense"
-    target.mkdir(exist_ok=True)
-    artifacts.generate_artifacts(
-        model,
-        requires_grad=weights,
-        frozen_params=statistics,
-        loss=artifacts.LossType.CrossEntropyLoss,
-        optimizer=artifacts.OptimType.SGD,
-        artifact_directory=target,
-    )
-    for file in ("training_model.onnx", "optimizer_model.onnx"):
-        made = onnx.load(target / file)
-        made.ir_version = 10
-        onnx.save(made, target / file)
+    if not target.exists():
+        _build_ort_dense(setting, folder / "dense.onnx", target)
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     state = api.CheckpointState.load_checkpoint(target / "checkpoint")
@@ -116,37 +108,59 @@ def ort_dense(setting: Setting, batch: int, threads: int, folder: Path) -> Step:
     return step
 
 
-def _to_training_form(node: onnx.NodeProto) -> None:
+def _build_ort_dense(setting: Setting, path: Path, target: Path) -> None:
+    import onnx
+    from onnxruntime.training import artifacts
+
+    from models.export import export
+
+    export(module_of(setting.width), IMAGE, path)
+    model = onnx.load(path)
+    model.ir_version = 10
+    for node in model.graph.node:
+        if node.op_type == "BatchNormalization":
+            _to_training_form(node)
+    statistics = [n for n in _initializers(model) if "running_" in n]
+    weights = [n for n in _initializers(model) if n not in statistics]
+    target.mkdir()
+    artifacts.generate_artifacts(
+        model,
+        requires_grad=weights,
+        frozen_params=statistics,
+        loss=artifacts.LossType.CrossEntropyLoss,
+        optimizer=artifacts.OptimType.SGD,
+        artifact_directory=target,
+    )
+    for file in ("training_model.onnx", "optimizer_model.onnx"):
+        made = onnx.load(target / file)
+        made.ir_version = 10
+        onnx.save(made, target / file)
+
+
+def _to_training_form(node: "onnx.NodeProto") -> None:
+    import onnx
+
     others = [attribute for attribute in node.attribute if attribute.name != "training_mode"]
     del node.attribute[:]
     node.attribute.extend([*others, onnx.helper.make_attribute("training_mode", 1)])
     node.output.extend([f"{node.name}.mean", f"{node.name}.var"])
 
 
-def _initializers(model: onnx.ModelProto) -> list[str]:
+def _initializers(model: "onnx.ModelProto") -> list[str]:
+    import onnx
+
     return [tensor.name for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT]
 
 
 def compiled(setting: Setting, batch: int, threads: int, folder: Path) -> Step:
     """This tool's artifact: the training graph and the optimizer graph on the engine."""
     from sparcl_compile.artifact import load
-    from sparcl_compile.compiler import compile_model
-    from sparcl_compile.options import CompileOptions
     from sparcl_compile.runtime.batches import current_batch
     from sparcl_compile.runtime.engine import Engine
 
-    path = folder / f"{setting.name}.onnx"
-    export(module_of(setting.width), IMAGE, path)
-    options = CompileOptions(
-        sparsity=setting.sparsity,
-        gradient_sparsity=setting.gradient_sparsity,
-        scheme="unstructured" if setting.scheme == "dense" else setting.scheme,
-        fold=setting.fold,
-        gradient_scheme=setting.gradient_scheme,
-        update=setting.update,
-    )
-    target = folder / f"{setting.name}.sparcl"
-    compile_model(path, target, options)
+    target = artifact_folder(setting, folder)
+    if not target.exists():
+        _compile(setting, folder / f"{setting.name}.onnx", target)
     engine = Engine(load(target), threads)
     engine.reset()
     engine.reset_samples(batch)
@@ -161,10 +175,34 @@ def compiled(setting: Setting, batch: int, threads: int, folder: Path) -> Step:
     return step
 
 
+def artifact_folder(setting: Setting, folder: Path) -> Path:
+    """Where the artifact of a compiled contestant lies."""
+    return folder / f"{setting.name}.sparcl"
+
+
+def _compile(setting: Setting, path: Path, target: Path) -> None:
+    from models.export import export
+    from sparcl_compile.compiler import compile_model
+    from sparcl_compile.options import CompileOptions
+
+    export(module_of(setting.width), IMAGE, path)
+    options = CompileOptions(
+        sparsity=setting.sparsity,
+        gradient_sparsity=setting.gradient_sparsity,
+        scheme="unstructured" if setting.scheme == "dense" else setting.scheme,
+        fold=setting.fold,
+        gradient_scheme=setting.gradient_scheme,
+        update=setting.update,
+        recompute=setting.recompute,
+    )
+    compile_model(path, target, options)
+
+
 CONTESTANTS = (
     Setting("pytorch-dense", pytorch),
     Setting("ort-dense", ort_dense),
     Setting("compiled-dense", compiled),
+    Setting("recompute", compiled, recompute=True),
     Setting("masked-0.75", compiled, "unstructured", 0.75),
     Setting("masked-0.75-dgm", compiled, "unstructured", 0.75, 0.8),
     Setting("channel-0.75-masked", compiled, "channel", 0.75, fold=False),

@@ -2,7 +2,9 @@
 
 ``python -m benchmarks.step`` prints a table and writes build/bench/step.json. One step is forward, backward and SGD on
 one batch of 32 images of 3x32x32 by a ResNet-18. The contestants take turns, so that a noisy machine disturbs all
-alike; the median of a contestant's times counts. Peak memory is that of a process which runs this contestant alone.
+alike; the median of a contestant's times counts. Peak memory is that of a process which only runs this contestant's
+step (benchmarks/alone.py), its libraries included; beside it stand what the libraries alone take and what the compiler
+estimates for activations, gradients, state and feeds together.
 """
 
 import dataclasses
@@ -12,16 +14,17 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 import numpy as np
 from rich.console import Console
 
-from benchmarks.contestants import CONTESTANTS, Setting, Step
-
-BATCH = 32
+from benchmarks.alone import BATCH
+from benchmarks.contestants import CONTESTANTS, Setting, Step, artifact_folder
+from sparcl_compile.artifact import read_manifest
+from sparcl_compile.report import training_bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +40,8 @@ class Row:
     ratio_to_pytorch: float | None
     ratio_to_ort_dense: float | None
     peak_memory_bytes: int
+    imports_bytes: int
+    estimated_bytes: int | None
 
 
 def measure(steps: Mapping[str, Step], repeats: int) -> dict[str, float]:
@@ -56,14 +61,27 @@ def measure(steps: Mapping[str, Step], repeats: int) -> dict[str, float]:
     return {name: float(np.median(values)) for name, values in times.items()}
 
 
-def peak_memory(setting: Setting) -> int:
-    """Peak resident bytes of a process that makes this contestant and runs three steps."""
-    command = [sys.executable, "-m", "benchmarks.step", "--alone", setting.name, "--width", str(setting.width)]
+@dataclasses.dataclass(frozen=True)
+class Memory:
+    """A contestant's memory in bytes: the peak of its process, its imports, and the compiler's estimate."""
+
+    peak: int
+    imports: int
+    estimate: int | None
+
+
+def memory_of(setting: Setting, threads: int, folder: Path) -> Memory:
+    """Measure a contestant that has been made in this folder, in a process of its own."""
+    arguments = (setting.name, str(setting.width), str(threads), str(folder))
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.alone", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return int(done.stdout.split()[-1])
+    found = json.loads(done.stdout.splitlines()[-1])
+    artifact = artifact_folder(setting, folder)
+    estimate = training_bytes(read_manifest(artifact)["memory"]) if artifact.exists() else None
+    return Memory(found["peak"], found["imports"], estimate)
 
 
-def rows(settings: list[Setting], seconds: Mapping[str, float], memory: Mapping[str, int]) -> list[Row]:
+def rows(settings: list[Setting], seconds: Mapping[str, float], memory: Mapping[str, Memory]) -> list[Row]:
     """Ratios are speeds relative to the baseline of the same run: above 1 is faster."""
 
     def ratio(name: str, baseline: str) -> float | None:
@@ -79,7 +97,9 @@ def rows(settings: list[Setting], seconds: Mapping[str, float], memory: Mapping[
             samples_per_second=BATCH / seconds[s.name],
             ratio_to_pytorch=ratio(s.name, "pytorch-dense"),
             ratio_to_ort_dense=ratio(s.name, "ort-dense"),
-            peak_memory_bytes=memory[s.name],
+            peak_memory_bytes=memory[s.name].peak,
+            imports_bytes=memory[s.name].imports,
+            estimated_bytes=memory[s.name].estimate,
         )
         for s in settings
     ]
@@ -91,21 +111,17 @@ def rows(settings: list[Setting], seconds: Mapping[str, float], memory: Mapping[
 @click.option("--threads", default=2, show_default=True, help="Threads of each contestant.")
 @click.option("--quick", is_flag=True, help="Five timed steps.")
 @click.option("--only", multiple=True, metavar="NAME", help="Measure this contestant and no other; may be repeated.")
-@click.option("--alone", hidden=True, help="Run one contestant and print its peak memory.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("build/bench/step.json"))
-def main(
-    width: int, repeats: int, threads: int, quick: bool, only: tuple[str, ...], alone: str | None, output: Path
-) -> None:
+def main(width: int, repeats: int, threads: int, quick: bool, only: tuple[str, ...], output: Path) -> None:
     """Measure one training step of every contestant."""
     warnings.filterwarnings("ignore")
-    settings = [dataclasses.replace(setting, width=width) for setting in chosen(only or ((alone,) if alone else ()))]
+    settings = [dataclasses.replace(setting, width=width) for setting in chosen(only)]
     with tempfile.TemporaryDirectory() as folder:
-        if alone is not None:
-            _run_alone(settings[0], threads, Path(folder))
-            return
         made = {setting.name: setting.make(setting, BATCH, threads, Path(folder)) for setting in settings}
         seconds = measure(made, 5 if quick else repeats)
-    table = rows(settings, seconds, {setting.name: peak_memory(setting) for setting in settings})
+        made.clear()
+        memory = {setting.name: memory_of(setting, threads, Path(folder)) for setting in settings}
+    table = rows(settings, seconds, memory)
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps([dataclasses.asdict(row) for row in table], indent=1) + "\n", encoding="utf-8")
     _print(Console(), table)
@@ -120,23 +136,18 @@ def chosen(only: tuple[str, ...]) -> list[Setting]:
     return [setting for setting in CONTESTANTS if not only or setting.name in only]
 
 
-def _run_alone(setting: Setting, threads: int, folder: Path) -> None:
-    step: Callable[[], object] = setting.make(setting, BATCH, threads, folder)
-    for _ in range(3):
-        step()
-    # Not getrusage: its maximum starts at what the parent process had when it forked.
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    click.echo(int(status.split("VmHWM:")[1].split()[0]) * 1024)
-
-
 def _print(console: Console, table: list[Row]) -> None:
-    console.print(f"{'':24}{'s':>6}{'q':>6}{'samples/s':>11}{'/ PyTorch':>11}{'/ ORT dense':>13}{'peak MB':>9}")
+    console.print(f"{'':24}{'s':>6}{'q':>6}{'samples/s':>11}{'/ PyTorch':>11}{'/ ORT dense':>13}", end="")
+    console.print(f"{'peak MB':>9}{'imports':>9}{'est. MB':>9}", soft_wrap=True)
     for row in table:
         ratios = [f"{r:.2f}" if r else "-" for r in (row.ratio_to_pytorch, row.ratio_to_ort_dense)]
+        estimate = f"{row.estimated_bytes / 1e6:.0f}" if row.estimated_bytes else "-"
         console.print(
             f"{row.name:24}{row.sparsity:6.2f}{row.gradient_sparsity:6.2f}{row.samples_per_second:11.1f}"
-            f"{ratios[0]:>11}{ratios[1]:>13}{row.peak_memory_bytes / 1e6:9.0f}",
+            f"{ratios[0]:>11}{ratios[1]:>13}"
+            f"{row.peak_memory_bytes / 1e6:9.0f}{row.imports_bytes / 1e6:9.0f}{estimate:>9}",
             highlight=False,
+            soft_wrap=True,
         )
 
 

@@ -8,17 +8,20 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedOpsetsPass
 
 from sparcl_compile.errors import ModelError
 from sparcl_compile.passes.base import (
+    INT64,
     IR_VERSION,
     PASS_KEY,
     Pass,
     Role,
     accumulator_name,
+    constant,
     role_of,
     set_role,
     values_with_role,
@@ -42,7 +45,10 @@ class Differentiate(Pass):
     5. Frozen parameters have no gradient, and the backward graph ends where nothing below trains. The builder sees them
        as inputs, so that its own optimizations leave them alone; afterwards they are constants again, which ONNX
        Runtime prepacks, lays out and fuses as in inference.
-    6. A graph with ``lazy_reset_grad`` is already differentiated and left alone.
+    6. MaxPoolGrad gets its indices from 0 up: for a window of NaN MaxPool writes an index in front of its plane (ORT
+       1.19.2), and the gradient would be added to memory that is not its own. Training that diverges must end in a
+       message, not in a crash.
+    7. A graph with ``lazy_reset_grad`` is already differentiated and left alone.
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
@@ -65,8 +71,19 @@ class Differentiate(Pass):
             set_role(accumulator, Role.GRADIENT)
         for node in training.graph:
             self._mark_origin(node, origins)
+        for node in [node for node in training.graph if node.op_type == "MaxPoolGrad"]:
+            self._clamp_indices(training.graph, node)
         _replace(model, training)
         return ir.passes.PassResult(model, True)
+
+    def _clamp_indices(self, graph: ir.Graph, node: ir.Node) -> None:
+        indices = node.inputs[1]
+        clamp = self.node("Max", [indices, constant(graph, "first_index", np.array(0, np.int64))])
+        out = clamp.outputs[0]
+        clamp.name = out.name = f"{node.name}.indices"
+        out.shape, out.type = (indices.shape if indices else None), INT64
+        graph.insert_before(node, clamp)
+        node.replace_input_with(1, out)
 
     def _mark_origin(self, node: ir.Node, origins: dict[str, str | None]) -> None:
         if node.name not in origins:

@@ -1,5 +1,7 @@
 """Graphs over named state: the one place that calls ONNX Runtime."""
 
+import contextlib
+import functools
 import importlib.util
 import math
 import os
@@ -25,6 +27,32 @@ def device_copy(array: np.ndarray) -> ort.OrtValue:
     value = ort.OrtValue.ortvalue_from_shape_and_type(array.shape, array.dtype, "cpu")
     value.update_inplace(np.asarray(array, order="C"))
     return value
+
+
+@functools.cache
+def _share_arena() -> None:
+    """One pool of memory for the sessions of this process: what the training graph has freed serves the optimizer's."""
+    place = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    # A program around us may have registered a pool; then that one is shared.
+    with contextlib.suppress(RuntimeError):
+        ort.create_and_register_allocator(place, None)
+
+
+def session_options(threads: int) -> ort.SessionOptions:
+    """How every graph runs: quietly, with as little memory as costs no time.
+
+    A memory pattern is one block that holds a whole run's values *beside* the pool that the first run filled. A planned
+    reuse of buffers keeps a freed one until the next value of its shape comes, and the forward's would wait for the
+    backward; the pool hands memory on at once.
+    """
+    _share_arena()
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = ERRORS_ONLY
+    options.enable_mem_pattern = False
+    options.enable_mem_reuse = False
+    options.add_session_config_entry("session.use_env_allocators", "1")
+    return options
 
 
 class Engine:
@@ -130,9 +158,7 @@ class Engine:
 
     def _session(self, graph: str) -> ort.InferenceSession:
         if graph not in self._sessions:
-            options = ort.SessionOptions()
-            options.intra_op_num_threads = self._threads
-            options.log_severity_level = ERRORS_ONLY
+            options = session_options(self._threads)
             path = os.fspath(self._artifact.path(graph))
             self._sessions[graph] = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         return self._sessions[graph]

@@ -114,7 +114,7 @@ def layer_costs(model: ir.Model) -> tuple[LayerCost, ...]:
             )
         if node.op_type in RULES:
             macs = RULES[node.op_type](node) // batch
-            costs.append(LayerCost(label(node), node.op_type, _weight(node, roles), macs))
+            costs.append(LayerCost(label(node), node.op_type, weight_of(node, roles), macs))
     return tuple(costs)
 
 
@@ -129,8 +129,13 @@ def total_macs(costs: Sequence[LayerCost]) -> int:
     return sum(cost.macs for cost in costs)
 
 
-def _weight(node: ir.Node, roles: bool) -> str | None:
-    """The parameter a node multiplies by, seen through mask products and views."""
+def weight_of(node: ir.Node, roles: bool = True) -> str | None:
+    """The parameter a node multiplies by, seen through mask products and views; None where it is no counted node.
+
+    Without ``roles`` every initializer counts as a parameter.
+    """
+    if node.op_type not in RULES:
+        return None
     for value in node.inputs:
         name = _parameter(value, roles)
         if name is not None:

@@ -17,9 +17,11 @@ from rich.text import Text
 
 from sparcl_compile.cost import layer_costs, total_macs
 from sparcl_compile.errors import ArtifactError, ModelError, OptionError
-from sparcl_compile.report import change, channels_table, flops_table, mflops, sparsity_table, table
+from sparcl_compile.report import change, channels_table, flops_table, memory_table, mflops, sparsity_table, table
 
 PASSES_FOLDER = "passes"
+LAYERS = 5
+"""How many layers the summary names that take the most memory."""
 
 
 def summary(manifest: Mapping[str, Any]) -> RenderableType:
@@ -39,6 +41,8 @@ def summary(manifest: Mapping[str, Any]) -> RenderableType:
         *((channels_table(manifest["channels"]), "") if "channels" in manifest else ()),
         flops_table(manifest["flops"]),
         "",
+        # An artifact of an earlier compiler has no estimate.
+        *((memory_table(manifest["memory"], LAYERS), "") if "memory" in manifest else ()),
         "One pass: --after PASS. What a pass did: --diff PASS PASS.",
     )
 
@@ -80,7 +84,19 @@ def known_pass(name: str, known: Sequence[str], option: str) -> str:
 
 def facts(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """What :func:`summary` shows, as JSON data (``sparcl-inspect --json``)."""
-    keys = ("format", "version", "model", "options", "passes", "graphs", "masks", "dense", "channels", "flops")
+    keys = (
+        "format",
+        "version",
+        "model",
+        "options",
+        "passes",
+        "graphs",
+        "masks",
+        "dense",
+        "channels",
+        "flops",
+        "memory",
+    )
     return {key: manifest[key] for key in keys if key in manifest}
 
 

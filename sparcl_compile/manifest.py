@@ -8,7 +8,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from sparcl_compile import __version__
+from sparcl_compile import __version__, memory
 from sparcl_compile.artifact import FORMAT, VERSION
 from sparcl_compile.channel_levels import channel_layers, channel_schedule, channels_entry
 from sparcl_compile.cost import computed_gradients, layer_costs, to_manifest, training_flops
@@ -62,6 +62,7 @@ def build(
     plan = plan_of(compiled.forward)
     rows = rows_of(compiled, options, layers)
     schedule = schedule_for(layers, options)
+    state = state_specs(compiled, options, layers)
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -86,9 +87,10 @@ def build(
         **({"channels": channels_entry(plan, options)} if plan else {}),
         "update": update_summary(compiled.full),
         "flops": _flops(compiled, layers, options),
+        "memory": memory.to_manifest(compiled.training, state),
         "passes": [trace.to_dict() for trace in traces],
         "graphs": _graphs(folder),
-        "state": state_specs(compiled, options, layers),
+        "state": state,
         "state_file": STATE_FILE,
     }
 

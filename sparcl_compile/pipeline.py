@@ -27,7 +27,9 @@ from sparcl_compile.passes.import_forward import ImportForward
 from sparcl_compile.passes.insert_gradient_masks import InsertGradientMasks
 from sparcl_compile.passes.insert_sample_filter import InsertSampleFilter
 from sparcl_compile.passes.insert_weight_masks import InsertWeightMasks
+from sparcl_compile.passes.order_backward import OrderBackward
 from sparcl_compile.passes.prune_backward import PruneBackward
+from sparcl_compile.passes.recompute_activations import RecomputeActivations
 from sparcl_compile.passes.remove_idle_channels import RemoveIdleChannels
 from sparcl_compile.passes.rows.units import output_channels
 from sparcl_compile.passes.simplify_backward import SimplifyBackward
@@ -66,6 +68,8 @@ def ort_training_passes(options: CompileOptions) -> Sequence[Pass]:
         AttachOptimizer(optimizer=options.optimizer, momentum=options.momentum, weight_decay=options.weight_decay),
         PruneBackward(),
         SimplifyBackward(),
+        OrderBackward(),
+        RecomputeActivations(enabled=options.recompute),
     )
 
 

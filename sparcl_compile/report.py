@@ -156,6 +156,37 @@ def update_line(update: Mapping[str, Any]) -> str:
     return f"{line} ({share(update['trained'], update['parameters'])}), in stages {stages} of {update['stages']}"
 
 
+def memory_table(memory: Mapping[str, Any], layers: int = 0) -> RenderableType:
+    """The estimated memory of training from the manifest's ``memory``, and what so many layers take of the peak."""
+    recompute, state = memory["recompute"], memory["state_bytes"]
+    at_least = "at least " if memory["unknown"] else ""
+    rows = [
+        ("activations and gradients at the peak", at_least + _megabytes(memory["peak_activation_bytes"])),
+        *_recompute_row(recompute),
+        *((f"state: {role}", _megabytes(size)) for role, size in state.items() if role != "sample"),
+        ("together", at_least + _megabytes(training_bytes(memory))),
+    ]
+    largest = sorted(memory["by_layer"], key=lambda one: -one["bytes"])[:layers]
+    rows += [(f"peak: {one['layer'] or 'no layer'}", _megabytes(one["bytes"])) for one in largest]
+    return table(f"Training memory in MB, batch of {memory['batch']} (estimate)", ("", ">"), rows)
+
+
+def _recompute_row(recompute: Mapping[str, Any]) -> list[tuple[str, str]]:
+    if recompute["enabled"]:
+        return [("  without --recompute", _megabytes(recompute["peak_without"]))]
+    return [("  with --recompute", _megabytes(recompute["peak_with"]))]
+
+
+def training_bytes(memory: Mapping[str, Any]) -> int:
+    """Activations, gradients, state, feeds and results together, from the manifest's ``memory``."""
+    apart = memory["feed_bytes"] + memory["result_bytes"] + sum(memory["state_bytes"].values())
+    return int(memory["peak_activation_bytes"] + apart)
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.2f}"
+
+
 def artifact_size(folder: Path) -> int:
     """The bytes of all files in a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
@@ -181,6 +212,9 @@ def compile_report(manifest: Mapping[str, Any], folder: Path) -> RenderableType:
         flops_table(manifest["flops"]),
         "",
         Text(update_line(manifest["update"])),
+        "",
+        memory_table(manifest["memory"]),
+        "",
     )
 
 

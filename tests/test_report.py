@@ -52,6 +52,16 @@ MANIFEST = {
         "training_dense": 9e6,
         "training_sparse": 2.25e6,
     },
+    "memory": {
+        "batch": 32,
+        "peak_activation_bytes": 3_000_000,
+        "by_layer": [{"layer": "a.w", "bytes": 1_000_000}, {"layer": "", "bytes": 2_000_000}],
+        "feed_bytes": 250_000,
+        "result_bytes": 0,
+        "state_bytes": {"parameter": 1_500_000, "gradient": 1_500_000, "sample": 20},
+        "unknown": [],
+        "recompute": {"enabled": False, "peak_without": 3_000_000, "peak_with": 2_000_000},
+    },
 }
 
 
@@ -124,6 +134,19 @@ def test_flops_table() -> None:
         ["input gradient", "3.00", "1.00", "33.3 %"],
         ["weight gradient", "3.00", "0.25", "8.3 %"],
         ["training", "9.00", "2.25", "25.0 %"],
+    ]
+
+
+def test_memory_table() -> None:
+    found = [words(line) for line in cells(report.memory_table(MANIFEST["memory"], layers=1))]
+    assert found[0] == ["Training memory in MB, batch of 32 (estimate)"]
+    assert [line for line in found[1:] if line] == [
+        ["activations and gradients at the peak", "3.00"],
+        ["with --recompute", "2.00"],
+        ["state: parameter", "1.50"],
+        ["state: gradient", "1.50"],
+        ["together", "6.25"],
+        ["peak: no layer", "2.00"],
     ]
 
 

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import onnx_ir as ir
 import onnxruntime as ort
@@ -9,8 +11,9 @@ from sparcl_compile.passes.base import IR_VERSION, PASS_KEY, Role, accumulator_n
 from sparcl_compile.passes.differentiate import Differentiate
 from sparcl_compile.passes.insert_sample_filter import InsertSampleFilter
 from sparcl_compile.passes.insert_weight_masks import InsertWeightMasks
-from sparcl_compile.runtime.engine import device_copy
+from sparcl_compile.runtime.engine import device_copy, session_options
 from tests.passes.small_model import forward_model, run_twice
+from tests.passes.test_liveness import random_feeds, training_model
 
 BATCH = 5
 
@@ -115,3 +118,16 @@ def test_a_graph_that_cannot_be_differentiated_is_refused() -> None:
     relu.op_type = "Softplus"
     with pytest.raises(ModelError, match="gradient builder refuses"):
         Differentiate().call(model)
+
+
+def test_a_pool_over_no_number_does_not_reach_beyond_its_plane(tmp_path: Path) -> None:
+    model = training_model("cnn_bn", tmp_path)
+    model.functions.clear()
+    pools = [node for node in model.graph if node.op_type == "MaxPoolGrad"]
+    assert pools
+    model.graph.outputs[:] = [value for node in pools if (value := node.inputs[1]) is not None]
+    feeds = random_feeds(model)
+    feeds["x"][:] = np.nan
+    session = ort.InferenceSession(ir.to_proto(model).SerializeToString(), session_options(1))
+    for indices in session.run(None, feeds):
+        assert indices.min() >= 0

@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from sparcl_compile.artifact import Artifact
-from sparcl_compile.runtime.engine import Engine, device_copy
+from sparcl_compile.runtime.engine import Engine, _share_arena, device_copy, session_options
 
 GRAPH = """<ir_version: 10, opset_import: ["" : 18]>
 g (float[2] w, float[2] x, float s) => (float[2] "w.next", float total) {
@@ -100,3 +100,18 @@ def test_the_stock_onnx_runtime_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setitem(sys.modules, "onnxruntime.training", None)
     with pytest.raises(ImportError, match="no training operators"):
         Engine(Artifact(tmp_path, {"graphs": {}, "state": []}))
+
+
+def test_sessions_share_one_pool_and_plan_nothing() -> None:
+    options = session_options(3)
+    assert options.intra_op_num_threads == 3
+    assert not options.enable_mem_pattern
+    assert not options.enable_mem_reuse
+    assert options.enable_cpu_mem_arena
+    assert options.get_session_config_entry("session.use_env_allocators") == "1"
+
+
+def test_a_pool_that_is_there_already_is_shared() -> None:
+    session_options(1)
+    _share_arena.cache_clear()
+    session_options(1)

@@ -1,0 +1,43 @@
+"""The order in which ONNX Runtime executes a graph, which is not the order of the file."""
+
+import onnx_ir as ir
+
+AT_ONCE = frozenset(["Shape", "Size"])
+"""Executed as soon as their input is there: they hold on to nothing but a few numbers."""
+
+
+def execution_order(graph: ir.Graph) -> list[ir.Node]:
+    """The nodes of a graph in the order of a session with the default ``execution_order``.
+
+    ONNX Runtime 1.19.2 (``GraphViewer``): a depth-first search from the nodes that no node reads, the last one in the
+    file first; it goes back along the inputs, the one whose producer stands last in the file first, and a node follows
+    when its inputs are done. So the last reader of the file decides what comes first, and of two inputs the younger
+    one: what only depends on old values is computed just before it is read. What the session's own optimizers
+    change in the graph is not seen here.
+    """
+    nodes = list(graph)
+    place = {node: index for index, node in enumerate(nodes)}
+    stack = [(node, False) for node in nodes if not any(out.uses() for out in node.outputs)]
+    seen: set[ir.Node] = set()
+    order: list[ir.Node] = []
+    while stack:
+        node, inputs_done = stack.pop()
+        if inputs_done:
+            order += [node, *_at_once(node, seen)]
+        elif node not in seen:
+            seen.add(node)
+            stack.append((node, True))
+            stack += [(before, False) for before in sorted(_before(node) - seen, key=place.__getitem__)]
+    return order
+
+
+def _before(node: ir.Node) -> set[ir.Node]:
+    producers = (value.producer() for value in node.inputs if value is not None)
+    return {producer for producer in producers if producer is not None and producer.graph is node.graph}
+
+
+def _at_once(node: ir.Node, seen: set[ir.Node]) -> list[ir.Node]:
+    readers = dict.fromkeys(usage.node for out in node.outputs for usage in out.uses())
+    found = [r for r in readers if r.op_type in AT_ONCE and r.graph is node.graph and r not in seen]
+    seen.update(found)
+    return found
