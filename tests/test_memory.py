@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import pytest
+import torch
 
+from models.export import export
+from models.resnet import resnet18
 from sparcl_compile import memory, report
 from sparcl_compile.artifact import read_manifest
 from sparcl_compile.inspect import summary
@@ -63,7 +66,7 @@ def test_state_by_role() -> None:
 
 
 def test_keeping_everything_again_undoes_the_recomputation(tmp_path: Path) -> None:
-    model = training_model("resnet", tmp_path)
+    model = training_model("resnet18", tmp_path)
     text = ir.to_onnx_text(model, exclude_initializers=True)
     peak = plan(model, 32).peak_bytes
     assert RecomputeActivations(enabled=True)(model).modified
@@ -148,23 +151,31 @@ def test_a_run_learns_the_same_with_and_without(artifacts: dict[str, Path], tmp_
         np.testing.assert_array_equal(results["recomputed"][key], results["kept"][key])
 
 
-def test_peak_memory_of_a_process_falls(artifacts: dict[str, Path], root: Path, tmp_path: Path) -> None:
-    """At a batch whose activations outweigh everything else: 32 digits would not show."""
+def test_peak_memory_of_a_process_falls(root: Path, tmp_path: Path) -> None:
+    """At a batch whose activations outweigh everything else.
+
+    On a small network, such as that of the digits, the pool's fragments can cost more than recomputation saves.
+    """
+    torch.manual_seed(0)
+    export(resnet18(width=8), (3, 32, 32), tmp_path / "resnet18.onnx")
     peaks = {}
     for options in ((), ("--recompute",)):
         folder = tmp_path / f"{len(options)}.sparcl"
-        done("compile", DIGITS, "-o", folder, "--sparsity", "0", "--gradient-sparsity", "0", *options)
-        code = MEASURE.format(folder=str(folder), batch=4096)
+        done(
+            "compile", tmp_path / "resnet18.onnx", "-o", folder, "--sparsity", "0", "--gradient-sparsity", "0", *options
+        )
+        code = MEASURE.format(folder=str(folder), batch=BATCH)
         environment = {**ENVIRONMENT, "PYTHONPATH": str(root)}
         found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=root)
         assert found.returncode == 0, found.stderr
         peaks[bool(options)] = int(found.stdout.split()[-1])
-        estimate = plan(ir.load(folder / "train" / "training_model.onnx"), 4096).peak_bytes
+        estimate = plan(ir.load(folder / "train" / "training_model.onnx"), BATCH).peak_bytes
         # The workspaces of the kernels, the graph and the feeds come on top.
         assert 0.8 * estimate < peaks[bool(options)] < 1.4 * estimate
-    assert peaks[True] < 0.95 * peaks[False]
+    assert peaks[True] < 0.75 * peaks[False]
 
 
+BATCH = 256
 MEASURE = """
 import sys
 sys.modules["torch"] = None
@@ -178,9 +189,9 @@ from sparcl_compile.runtime.engine import Engine
 engine = Engine(load(Path("{folder}")), 1)
 engine.reset()
 engine.reset_samples({batch})
-numbers = dict(x=np.zeros((2, 1, 8, 8), np.float32), mean=np.zeros(1, np.float32), std=np.ones(1, np.float32))
+numbers = dict(x=np.zeros((2, 3, 32, 32), np.float32), mean=np.zeros(3, np.float32), std=np.ones(3, np.float32))
 engine.run("normalise", numbers)
-x, y = np.random.default_rng(0).normal(size=({batch}, 1, 8, 8)).astype(np.float32), np.arange({batch}) % 10
+x, y = np.random.default_rng(0).normal(size=({batch}, 3, 32, 32)).astype(np.float32), np.arange({batch}) % 10
 feeds = current_batch(x, y, np.zeros(10, np.float32), np.arange({batch})).feeds(first=True)
 before = status("VmRSS")
 engine.run("train", feeds)
