@@ -45,18 +45,21 @@ class Row:
 
 
 def measure(steps: Mapping[str, Step], repeats: int) -> dict[str, float]:
-    """Median seconds a step of each contestant, taken in turns after two warm-up rounds.
+    """Median seconds a step of each contestant, taken in turns after one warm-up round.
 
-    Each round begins with another contestant: on a busy machine the place in the round would matter otherwise.
+    A turn is two steps, of which the second counts: training repeats its step, and the first one of a turn finds the
+    caches full of another contestant's values. Each round begins with another contestant: on a busy machine the place
+    in the round would matter otherwise.
     """
     times: dict[str, list[float]] = {name: [] for name in steps}
     names = list(steps)
-    for round_ in range(repeats + 2):
+    for round_ in range(repeats + 1):
         first = round_ % len(names)
         for name in (*names[first:], *names[:first]):
+            steps[name]()
             started = time.perf_counter()
             steps[name]()
-            if round_ >= 2:
+            if round_ >= 1:
                 times[name].append(time.perf_counter() - started)
     return {name: float(np.median(values)) for name, values in times.items()}
 
