@@ -70,7 +70,8 @@ def test_folded_training_equals_masked_training(model: str, optimizer: str, tmp_
                 form.keeper.update_masks(UPDATES[step], measured=True)
         check_same(forms)
         seen.add(str(forms.folded.kept_units()))
-    assert len(seen) >= len(UPDATES)
+    # The expansion that is undone may leave the set from before it.
+    assert len(seen) >= len(UPDATES) - 1
     x = batches(99, sample)[0].x
     found = [form.engine.run("eval", {"x": x})["logits"] for form in forms.forms]
     np.testing.assert_allclose(found[1], found[0], atol=1e-3)

@@ -83,6 +83,10 @@ class Channels:
     stops: tuple[Stop, ...]
     lengths: Mapping[tuple[str, int], Axes] = dataclasses.field(default_factory=dict)
 
+    def reading(self, weight: str) -> Axes:
+        """The axes along which a weight reads units, and does not produce them."""
+        return {axis: segments for axis, segments in self.axes[weight].items() if axis != self.produced.get(weight)}
+
     def size(self, space: str) -> int:
         """The number of units of a space."""
         return next(one.size for one in self.spaces if one.name == space)

@@ -91,18 +91,23 @@ def build(
 def _importance(
     b: Builder, plan: ChannelPlan, weights: Mapping[str, ir.Value], alpha: float, beta: float
 ) -> dict[str, ir.Value]:
-    """CWI summed over each place's elements, rows and columns: float32 [K] by space."""
+    """CWI summed over the weights that read each place: float32 [K] by space.
+
+    Not over those that make it: a grown unit's are fresh and large, and would push out a unit that has learned. A space
+    that no weight reads is of no use, and all its places are equal.
+    """
     parts: dict[str, list[ir.Value]] = {space.name: [] for space in plan.channels.spaces}
     for name, weight in weights.items():
         with b.scope(name):
             shape = plan.stored_shape(name)
             values = importance_of(b, MaskedLayer(name, shape), weight, alpha, beta)
-            for axis, segments in plan.channels.axes[name].items():
+            for axis, segments in plan.channels.reading(name).items():
                 others = [a for a in range(len(shape)) if a != axis]
                 along = b.op.ReduceSum(values, others, keepdims=0) if others else values
                 for one in (s for s in plan.compact(segments) if s.space is not None):
                     parts[str(one.space)].append(sums_of_units(b, along, one))
-    return {space: _sum(b, found) for space, found in parts.items()}
+    nothing = {space: b.op.Expand(0.0, [plan.capacity(space)]) for space, found in parts.items() if not found}
+    return {space: nothing.get(space) or _sum(b, found) for space, found in parts.items()}
 
 
 def _sum(b: Builder, parts: Sequence[ir.Value]) -> ir.Value:

@@ -51,7 +51,7 @@ def everywhere(tensor: Tensor, shape: tuple[int, ...], of_space: Mapping[str, Ma
 def scores(
     tensors: Mapping[str, Tensor], values: Mapping[str, Array], alpha: float, beta: float, sizes: Mapping[str, int]
 ) -> dict[str, Array]:
-    """CWI summed over the elements of each unit, rows and columns; ``values`` holds ``W``, ``W.g1`` and ``W.g2``."""
+    """CWI summed over the elements that read each unit; ``values`` holds ``W``, ``W.g1`` and ``W.g2``."""
     totals = {space: np.zeros(size) for space, size in sizes.items()}
     for name, tensor in tensors.items():
         if tensor.number is None:
@@ -59,7 +59,7 @@ def scores(
         each = importance(values[name], values[f"{name}.g1"], values[f"{name}.g2"], alpha, beta)
         for axis, units in tensor.units.items():
             for element, unit in enumerate(units):
-                if unit is not None:
+                if unit is not None and axis != tensor.produced:
                     totals[unit[0]][unit[1]] += np.moveaxis(each, axis, 0)[element].sum(dtype=np.float64)
     return totals
 
