@@ -140,3 +140,12 @@ def test_a_model_without_inner_channels_is_refused_with_the_node(tmp_path: Path)
     onnx.save(net.model(), tmp_path / "linear.onnx")
     refused = call("compile", tmp_path / "linear.onnx", *SCHEME)
     check_refused(refused, "--scheme channel: no channel can be removed", "give another --scheme")
+
+
+def test_a_grown_channel_does_not_push_out_what_was_learned(root: Path, tmp_path: Path) -> None:
+    """Importance once counted a grown channel's fresh incoming weights: 64 % of the old tasks' answers were left."""
+    model, scheme = root / "models" / "digits_cnn.onnx", ("--scheme", "channel", "--sparsity", "0.7")
+    done("compile", model, *scheme, "-o", tmp_path / "a")
+    run = ("--data", "digits", "--tasks", "5", "--epochs", "4", "--threads", "1")
+    done("run", tmp_path / "a", *run, "--checkpoint", tmp_path / "run", "--json", tmp_path / "a.json")
+    assert read_json(tmp_path / "a.json")["task_il"] > 90.0
