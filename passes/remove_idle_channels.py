@@ -63,8 +63,8 @@ def read_units(model: ir.Model, channels: Channels) -> dict[str, np.ndarray]:
     used: dict[str, np.ndarray] = {}
     weights = {str(weight.name): weight for _, weight in weighted_layers(model.graph)}
     for name, weight in weights.items():
-        for axis, segments in channels.axes.get(name, {}).items():
-            if axis == channels.produced.get(name) or weight.const_value is None:
+        for axis, segments in channels.reading(name).items():
+            if weight.const_value is None:
                 continue
             array = weight.const_value.numpy()
             read: np.ndarray = np.any(np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1), axis=1)

@@ -122,7 +122,7 @@ def state_bytes(specs: Iterable[Mapping[str, Any]]) -> dict[str, int]:
 def to_manifest(training: ir.Model, specs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """The manifest's ``memory`` of a training graph: the estimate as compiled, and with and without recomputation."""
     found = peak(training)
-    kept, again = _both_ways(training)
+    kept, again = _both_ways(training, found.peak_bytes)
     return {
         "batch": found.batch,
         "peak_activation_bytes": found.peak_bytes,
@@ -137,10 +137,9 @@ def to_manifest(training: ir.Model, specs: Iterable[Mapping[str, Any]]) -> dict[
     }
 
 
-def _both_ways(training: ir.Model) -> tuple[int, int]:
-    """The peak without and with recomputation."""
+def _both_ways(training: ir.Model, as_compiled: int) -> tuple[int, int]:
+    """The peak without and with recomputation, from the one that is known."""
     other = training.clone()
-    as_compiled = plan(training, BATCH).peak_bytes
     if is_recomputed(training):
         keep_everything(other)
         return plan(other, BATCH).peak_bytes, as_compiled

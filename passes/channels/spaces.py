@@ -84,8 +84,9 @@ class Channels:
     lengths: Mapping[tuple[str, int], Axes] = dataclasses.field(default_factory=dict)
 
     def reading(self, weight: str) -> Axes:
-        """The axes along which a weight reads units, and does not produce them."""
-        return {axis: segments for axis, segments in self.axes[weight].items() if axis != self.produced.get(weight)}
+        """The axes along which a weight reads units, and does not produce them; none for a weight on no space."""
+        axes = self.axes.get(weight, {})
+        return {axis: segments for axis, segments in axes.items() if axis != self.produced.get(weight)}
 
     def size(self, space: str) -> int:
         """The number of units of a space."""

@@ -106,8 +106,9 @@ def _importance(
                 along = b.op.ReduceSum(values, others, keepdims=0) if others else values
                 for one in (s for s in plan.compact(segments) if s.space is not None):
                     parts[str(one.space)].append(sums_of_units(b, along, one))
-    nothing = {space: b.op.Expand(0.0, [plan.capacity(space)]) for space, found in parts.items() if not found}
-    return {space: nothing.get(space) or _sum(b, found) for space, found in parts.items()}
+    return {
+        space: _sum(b, found) if found else b.op.Expand(0.0, [plan.capacity(space)]) for space, found in parts.items()
+    }
 
 
 def _sum(b: Builder, parts: Sequence[ir.Value]) -> ir.Value:
