@@ -18,8 +18,8 @@ from sparcl_compile.passes.channels.spaces import Axes
 class FoldChannels(Pass):
     """Slice a graph with channel masks down to the units that are kept.
 
-    1. Every space gets a fixed number of places: as many units as the schedule ever keeps. A mask update then moves
-       units in and out of the places by gather and scatter, and no graph is compiled again on the device.
+    1. Every space gets a fixed number of places, as many as the units it keeps. A mask update then moves units in and
+       out of the places by gather and scatter, and no graph is compiled again on the device.
     2. The kept units take their places first, then the lowest of the others as padding. A place that is padding has
        mask 0, so the folded graph computes what the masked one does.
     3. Parameters, masks and running statistics are sliced on the *forward* graph. Everything that is derived from it
@@ -28,7 +28,7 @@ class FoldChannels(Pass):
     5. A graph without channel masks, or one that is folded, is left alone.
 
     Options:
-        density: the largest share of the masked weights that the schedule keeps, in (0, 1].
+        density: the share of the masked weights that is kept, in (0, 1].
     """
 
     density: float = 0.2

@@ -77,7 +77,7 @@ def build(
         },
         "schedule": {
             **schedule,
-            **({"levels": channel_schedule(plan, options)} if plan else {}),
+            **(channel_schedule(plan, options) if plan else {}),
             **({"gradient_keep": [one.kept for one in rows.values()]} if rows else {}),
         },
         "replay": replay_for(options),

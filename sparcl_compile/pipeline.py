@@ -9,7 +9,6 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import CheckerPass, ShapeInferencePass
 
-from sparcl_compile.channel_levels import channel_densities
 from sparcl_compile.errors import ModelError
 from sparcl_compile.options import CompileOptions
 from sparcl_compile.passes.attach_loss import AttachLoss
@@ -54,7 +53,7 @@ def lowering_passes(options: CompileOptions) -> Sequence[Pass]:
     """What makes the masked forward graph smaller."""
     if options.scheme != "channel" or not options.fold:
         return ()
-    return (FoldChannels(density=max(channel_densities(options).values())),)
+    return (FoldChannels(density=1.0 - options.sparsity),)
 
 
 def ort_training_passes(options: CompileOptions) -> Sequence[Pass]:

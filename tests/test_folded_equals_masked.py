@@ -14,7 +14,8 @@ from tests.folded_pair import CLASSES, batches, check_same, pair
 
 COLOUR = (3, 16, 16)
 MODELS = {
-    "resnet": (lambda: resnet18(width=8, classes=CLASSES, blocks=(1, 1, 1, 1)), COLOUR),
+    # Narrower, a unit whose inputs are all dead has no variance, and its BatchNorm makes 300 of a rounding error of 1.
+    "resnet": (lambda: resnet18(width=12, classes=CLASSES, blocks=(1, 1, 1, 1)), COLOUR),
     "mlp": (lambda: mlp(width=24, classes=CLASSES), (1, 8, 8)),
     "depthwise": (lambda: depthwise_cnn(width=12, classes=CLASSES), COLOUR),
     "transformer": (lambda: VisionTransformer(16, CLASSES, channels=3, size=16, patch=4, depth=2), COLOUR),
