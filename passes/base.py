@@ -18,6 +18,11 @@ LAYER_KEY = "sparcl.layer"
 AXES_KEY = "sparcl.axes"
 STAGE_KEY = "sparcl.stage"
 
+SPARSE_DOMAIN = "sparcl"
+SPARSE_CONV = "SparseConv"
+SPARSE_INPUT_GRADIENT = "SparseConvInputGrad"
+SPARSE_WEIGHT_GRADIENT = "SparseConvWeightGrad"
+
 FLOAT = ir.TensorType(ir.DataType.FLOAT)
 INT64 = ir.TensorType(ir.DataType.INT64)
 BOOL = ir.TensorType(ir.DataType.BOOL)
@@ -39,6 +44,7 @@ class Role(enum.StrEnum):
     OPTIMIZER = "optimizer"
     SAMPLE = "sample"
     CHANNEL = "channel"
+    INDEX = "index"
 
 
 TRAINABLE = (Role.PARAMETER, Role.FROZEN)
@@ -175,6 +181,16 @@ def masked_layers(model: ir.Model) -> list[ir.Value]:
 def mask_name(weight: str) -> str:
     """The name of a weight's mask."""
     return f"{weight}.mask"
+
+
+def index_name(weight: str) -> str:
+    """The name of the positions of a compressed weight's values."""
+    return f"{weight}.index"
+
+
+def rows_name(weight: str) -> str:
+    """The name of the places where the output channels of a compressed weight begin."""
+    return f"{weight}.rows"
 
 
 def gradient_mask_name(weight: str) -> str:

@@ -2,10 +2,12 @@
 
 import contextlib
 import dataclasses
+import functools
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from sparcl_compile.passes.base import (
     INT64,
     IR_VERSION,
     PASS_KEY,
+    SPARSE_DOMAIN,
     Pass,
     Role,
     accumulator_name,
@@ -26,8 +29,9 @@ from sparcl_compile.passes.base import (
     set_role,
     values_with_role,
 )
+from sparcl_compile.passes.sparse_gradients import GRADIENTS, complete, sparse_nodes
 
-STATE_ROLES = (Role.PARAMETER, Role.FROZEN, Role.MASK, Role.RUNNING_STAT)
+STATE_ROLES = (Role.PARAMETER, Role.FROZEN, Role.MASK, Role.INDEX, Role.RUNNING_STAT)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,8 +52,16 @@ class Differentiate(Pass):
     6. MaxPoolGrad gets its indices from 0 up: for a window of NaN MaxPool writes an index in front of its plane (ORT
        1.19.2), and the gradient would be added to memory that is not its own. Training that diverges must end in a
        message, not in a crash.
-    7. A graph with ``lazy_reset_grad`` is already differentiated and left alone.
+    7. Sparse operators (domain ``sparcl``) get their gradients from a table; the builder needs the library that has
+       them. It skips an operator of which one input needs no gradient, so the gradient of the model's input is asked
+       for as well, and dropped; what computes it goes with ``prune_backward``.
+    8. A graph with ``lazy_reset_grad`` is already differentiated and left alone.
+
+    Options:
+        library: the library of the sparse operators; None where the graph has none.
     """
+
+    library: Path | None = None
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Differentiate. Raises ModelError when the builder refuses the graph."""
@@ -59,7 +71,11 @@ class Differentiate(Pass):
         marks = {str(v.name): dict(v.metadata_props) for v in _state(model)}
         frozen = {str(v.name): v.const_value for v in values_with_role(model, Role.FROZEN)}
         origins = {str(node.name): node.metadata_props.get(PASS_KEY) for node in model.graph}
-        training = ir.from_proto(build_training_model(ir.to_proto(model), roles))
+        sparse = bool(sparse_nodes(model.graph))
+        also = ("x",) if sparse else ()
+        training = ir.from_proto(build_training_model(ir.to_proto(model), roles, also, self.library))
+        for name in also:
+            _drop_gradient(training.graph, name)
         for value in training.graph.inputs:
             value.metadata_props.update(marks.get(str(value.name), {}))
         for value in [v for v in training.graph.inputs if v.name in frozen]:
@@ -71,6 +87,7 @@ class Differentiate(Pass):
             set_role(accumulator, Role.GRADIENT)
         for node in training.graph:
             self._mark_origin(node, origins)
+        complete(training.graph)
         for node in [node for node in training.graph if node.op_type == "MaxPoolGrad"]:
             self._clamp_indices(training.graph, node)
         _replace(model, training)
@@ -92,12 +109,25 @@ class Differentiate(Pass):
             node.metadata_props[PASS_KEY] = origin
 
 
-def build_training_model(forward: onnx.ModelProto, roles: dict[str, Role]) -> onnx.ModelProto:
+def _drop_gradient(graph: ir.Graph, name: str) -> None:
+    """Remove the accumulator of a value that does not train."""
+    buffer = next(value for value in graph.inputs if value.name == accumulator_name(name))
+    node = next(iter(buffer.uses())).node
+    graph.outputs[:] = [value for value in graph.outputs if value is not node.outputs[0]]
+    graph.remove(node, safe=True)
+    graph.inputs.remove(buffer)
+
+
+def build_training_model(
+    forward: onnx.ModelProto, roles: dict[str, Role], also: Sequence[str] = (), library: Path | None = None
+) -> onnx.ModelProto:
     """ORT's training model for a forward model whose first output is the loss.
 
     Args:
         forward: model with loss first among its outputs; shapes of all outputs known.
         roles: role by initializer name; ``parameter`` is trained, the others are fixed.
+        also: inputs of the model whose gradients are made too.
+        library: custom operators.
 
     Raises:
         ModelError: ORT's gradient builder refuses the graph; the message is its own first line.
@@ -112,9 +142,11 @@ def build_training_model(forward: onnx.ModelProto, roles: dict[str, Role]) -> on
     for name, role in roles.items():
         if role in STATE_ROLES:
             block.requires_grad(name, role is Role.PARAMETER)
+    for name in also:
+        block.requires_grad(name)
     forward.ir_version = IR_VERSION
     try:
-        with _silent_stderr(), onnxblock.base(forward):
+        with _silent_stderr(), onnxblock.base(forward), _custom_operators(onnxblock, library):
             block(*[output.name for output in forward.graph.output])
             training, _ = block.to_model_proto()
     except RuntimeError as error:
@@ -123,6 +155,29 @@ def build_training_model(forward: onnx.ModelProto, roles: dict[str, Role]) -> on
     training.ir_version = IR_VERSION
     typed: onnx.ModelProto = training
     return typed
+
+
+def _custom_operators(onnxblock: Any, library: Path | None) -> contextlib.AbstractContextManager[object]:
+    if library is None:
+        return contextlib.nullcontext()
+    _register_gradients()
+    made: contextlib.AbstractContextManager[object] = onnxblock.custom_op_library(library)
+    return made
+
+
+@functools.cache
+def _register_gradients() -> None:
+    """Tell the builder of this process the gradients of the sparse operators."""
+    from onnxruntime.capi import _pybind_state as builder
+
+    for op_type, nodes in GRADIENTS.items():
+        definition = []
+        for made in nodes:
+            node = builder.GradientNodeDefinition()
+            node.op_type, node.domain = made.op_type, SPARSE_DOMAIN
+            node.inputs, node.outputs, node.attributes = list(made.inputs), list(made.outputs), []
+            definition.append(node)
+        builder.register_gradient_definition(f"{SPARSE_DOMAIN}::{op_type}", definition)
 
 
 @contextlib.contextmanager

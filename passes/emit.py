@@ -33,7 +33,7 @@ FILES = {
     "measure": "measure/measure_model.onnx",
 }
 STATE_FILE = "state.safetensors"
-STORED = (Role.PARAMETER, Role.FROZEN, Role.MASK, Role.RUNNING_STAT)
+STORED = (Role.PARAMETER, Role.FROZEN, Role.MASK, Role.INDEX, Role.RUNNING_STAT)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,7 @@ import dataclasses
 import onnx_ir as ir
 from onnx_ir.passes.common import IdentityEliminationPass, RemoveUnusedNodesPass
 
-from sparcl_compile.passes.base import Pass, gradient_mask_name, mask_name, masked_layers
+from sparcl_compile.passes.base import SPARSE_WEIGHT_GRADIENT, Pass, gradient_mask_name, mask_name, masked_layers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,15 +14,20 @@ class PruneBackward(Pass):
 
     1. ``(dW * M) * G`` becomes ``dW * G``: a gradient mask is a subset of the weight mask, so the first product changes
        nothing. At 0/1 masks this is exact to the bit, and it saves a walk over the weights.
-    2. Identity nodes of the gradient builder go.
-    3. Nodes that no output needs go.
+    2. The gradient of a compressed weight takes the gradient mask as an input and computes where it is on alone.
+    3. Identity nodes of the gradient builder go.
+    4. Nodes that no output needs go.
 
-    Rules 2 and 3 are onnx-ir's own passes; onnx-ir >= 1.1.0 keeps BatchNormalization's training form.
+    Rules 3 and 4 are onnx-ir's own passes; onnx-ir >= 1.1.0 keeps BatchNormalization's training form.
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Prune a differentiated graph."""
-        merged = [_merge_masks(model.graph, str(weight.name)) for weight in masked_layers(model)]
+        merged = [
+            rule(model.graph, str(weight.name))
+            for weight in masked_layers(model)
+            for rule in (_merge_masks, _mask_sparse)
+        ]
         identities = IdentityEliminationPass()(model).modified
         unused = RemoveUnusedNodesPass()(model).modified
         return ir.passes.PassResult(model, any(merged) or identities or unused)
@@ -39,6 +44,19 @@ def _merge_masks(graph: ir.Graph, weight: str) -> bool:
         return False
     raw = next(value for value in inner.inputs if value is not mask)
     outer.replace_input_with(0, raw)
+    return True
+
+
+def _mask_sparse(graph: ir.Graph, weight: str) -> bool:
+    mask = {value.name: value for value in graph.inputs}.get(gradient_mask_name(weight))
+    product = None if mask is None else next((u.node for u in mask.uses() if u.node.op_type == "Mul"), None)
+    source = None if product is None else _through_identities(product.inputs[0])
+    if product is None or source is None or source.op_type != SPARSE_WEIGHT_GRADIENT:
+        return False
+    source.resize_inputs(len(source.inputs) + 1)
+    source.replace_input_with(len(source.inputs) - 1, mask)
+    product.outputs[0].replace_all_uses_with(source.outputs[0])
+    graph.remove(product, safe=True)
     return True
 
 

@@ -13,6 +13,7 @@ import onnxruntime as ort
 from safetensors.numpy import load_file
 
 from sparcl_compile.artifact import Artifact
+from sparcl_compile.runtime import kernels
 
 ERRORS_ONLY = 3
 TRAINING = "onnxruntime.training"
@@ -159,6 +160,8 @@ class Engine:
     def _session(self, graph: str) -> ort.InferenceSession:
         if graph not in self._sessions:
             options = session_options(self._threads)
+            if self._artifact.manifest.get("sparse_kernels"):
+                kernels.register(options)
             path = os.fspath(self._artifact.path(graph))
             self._sessions[graph] = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         return self._sessions[graph]

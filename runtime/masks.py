@@ -29,6 +29,7 @@ class MaskKeeper:
         self._graph = "measure" if "measure" in manifest["graphs"] else "train"
         self._seed = seed
         self._measured: tuple[Gradients, Gradients] | None = None
+        self._all: Gradients = {}
         self.updates = 0
         self.stale = False
 
@@ -78,10 +79,24 @@ class MaskKeeper:
         return bool(every) and (self.stale or steps_in_task % every == 0)
 
     def _accumulate(self, gradients: Gradients, batches: Sequence[Batch]) -> None:
-        whole = {f"{w}.gradient_mask": self._engine.state[f"{w}.mask"] for w in self._layers}
-        known = {name: value for name, value in whole.items() if name in self._engine.state}
         for index, batch in enumerate(batches):
-            self._engine.run(self._graph, batch.feeds(index == 0), overrides={**gradients, **known}, commit=False)
+            whole = {**gradients, **self._whole_masks()}
+            self._engine.run(self._graph, batch.feeds(index == 0), overrides=whole, commit=False)
+
+    def _whole_masks(self) -> Gradients:
+        """Gradient masks that let every kept weight through."""
+        state = self._engine.state
+        return {
+            name: state[f"{w}.mask"] if f"{w}.mask" in state else self._ones(name)
+            for w in self._layers
+            if (name := f"{w}.gradient_mask") in state
+        }
+
+    def _ones(self, name: str) -> ort.OrtValue:
+        """For a compressed weight, which has no mask; the gradient of its padding is 0 anyway."""
+        if name not in self._all:
+            self._all[name] = device_copy(np.ones_like(self._engine.array(name)))
+        return self._all[name]
 
     def _buffers(self) -> tuple[Gradients, Gradients]:
         if self._measured is None:

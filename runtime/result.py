@@ -13,24 +13,34 @@ from sparcl_compile.runtime.engine import Engine
 from sparcl_compile.runtime.learner import Learner
 from sparcl_compile.runtime.metrics import summary
 
+ROWS = ".rows"
 PACKAGES = ("sparcl-compile", "onnxruntime-training-cpu", "onnxruntime-training", "numpy")
 
 
 def overall_sparsity(engine: Engine, role: str = "mask") -> float:
     """The share of zeros over all masks of a role (``mask`` or ``gradient_mask``), as it stands; 0 without masks."""
-    names = engine.names(role)
-    total = sum(engine.full_size(name) for name in names)
-    return 1.0 - sum(_ones(engine, name) for name in names) / total if total else 0.0
+    kept = _kept(engine, role)
+    total = sum(size for _, size in kept.values())
+    return 1.0 - sum(ones for ones, _ in kept.values()) / total if total else 0.0
 
 
 def layer_sparsity(engine: Engine, role: str = "mask") -> dict[str, float]:
     """The same for each weight by itself."""
-    names = engine.names(role)
-    return {name.removesuffix(f".{role}"): 1.0 - _ones(engine, name) / engine.full_size(name) for name in names}
+    return {weight: 1.0 - ones / size for weight, (ones, size) in _kept(engine, role).items()}
 
 
-def _ones(engine: Engine, name: str) -> float:
-    return float(engine.array(name).sum(dtype=np.float64))
+def _kept(engine: Engine, role: str) -> dict[str, tuple[float, int]]:
+    """By weight how many of its elements a mask keeps, and of how many."""
+    found = {
+        name.removesuffix(f".{role}"): (float(engine.array(name).sum(dtype=np.float64)), engine.full_size(name))
+        for name in engine.names(role)
+    }
+    if role != "mask":
+        return found
+    # A compressed weight has no mask: its last row ends where its live places do.
+    rows = [name for name in engine.names("index") if name.endswith(ROWS)]
+    compressed = {name.removesuffix(ROWS): float(engine.array(name)[-1]) for name in rows}
+    return found | {weight: (live, engine.full_size(weight)) for weight, live in compressed.items()}
 
 
 def build_result(

@@ -1,7 +1,7 @@
 """The manifest: what a driver needs to know of an artifact, as JSON-ready data (docs/interfaces.md)."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ from sparcl_compile.gradient_rows import row_specs, rows_of, updated_elements
 from sparcl_compile.options import LEARNING_RATE, CompileOptions
 from sparcl_compile.passes.attach_optimizer import OPTIMIZER_KEY, optimizer_states
 from sparcl_compile.passes.base import (
-    AXES_KEY,
     DENSE_KEY,
     TRAINABLE,
     Role,
@@ -34,7 +33,7 @@ from sparcl_compile.passes.emit import FILES, STATE_FILE
 from sparcl_compile.passes.freeze_parameters import update_summary
 from sparcl_compile.passes.insert_sample_filter import SCORES
 from sparcl_compile.pipeline import Compiled
-from sparcl_compile.recipes import RECIPES, Layer, layers_for, replay_for, schedule_for
+from sparcl_compile.recipes import RECIPES, Layer, replay_for, schedule_for, weight_layers
 from sparcl_compile.side_graphs import layout_of
 from sparcl_compile.trace import PassTrace
 
@@ -92,6 +91,7 @@ def build(
         "graphs": _graphs(folder),
         "state": state,
         "state_file": STATE_FILE,
+        "sparse_kernels": any(values_with_role(compiled.forward, Role.INDEX)),
     }
 
 
@@ -111,9 +111,7 @@ def model_layers(compiled: Compiled, options: CompileOptions) -> tuple[Layer, ..
 def _all_gradients(compiled: Compiled, options: CompileOptions) -> tuple[Layer, ...]:
     if plan := plan_of(compiled.forward):
         return channel_layers(plan, options)
-    weights = {str(w.name): w for w in masked_layers(compiled.training)}
-    axes = {name: weight.metadata_props.get(AXES_KEY, "") for name, weight in weights.items()}
-    return layers_for({name: dims(weight) for name, weight in weights.items()}, options, axes)
+    return weight_layers(compiled.full, options)
 
 
 def state_specs(compiled: Compiled, options: CompileOptions, layers: Sequence[Layer]) -> list[dict[str, Any]]:
@@ -121,7 +119,7 @@ def state_specs(compiled: Compiled, options: CompileOptions, layers: Sequence[La
     training = compiled.training
     variant = training.metadata_props[OPTIMIZER_KEY]
     specs = []
-    for role in (Role.PARAMETER, Role.FROZEN, Role.MASK, Role.RUNNING_STAT):
+    for role in (Role.PARAMETER, Role.FROZEN, Role.MASK, Role.INDEX, Role.RUNNING_STAT):
         specs += [_spec(value, role, "file") for value in values_with_role(compiled.forward, role)]
     for weight in values_with_role(training, Role.PARAMETER):
         name = str(weight.name)
@@ -133,19 +131,21 @@ def state_specs(compiled: Compiled, options: CompileOptions, layers: Sequence[La
         if options.sparsity == 0.0:
             specs.append({**_spec(weight, Role.MASK, "ones"), "name": mask_name(layer.weight)})
         if options.gradient_sparsity > 0.0:
-            init = f"copy:{mask_name(layer.weight)}"
+            masked = mask_name(layer.weight) in compiled.forward.graph.initializers
+            init = f"copy:{mask_name(layer.weight)}" if masked or options.sparsity == 0.0 else "ones"
             specs.append({**_spec(weight, Role.GRADIENT_MASK, init), "name": gradient_mask_name(layer.weight)})
     specs += row_specs(rows_of(compiled, options, layers))
     plan = plan_of(compiled.forward)
     if plan is not None:
-        specs = [_with_full_shape(spec, plan) for spec in specs] + _channel_specs(plan)
+        specs = [_with_full_shape(spec, plan.shapes) for spec in specs] + _channel_specs(plan)
+    specs = [_with_full_shape(spec, {layer.weight: layer.shape for layer in layers}) for spec in specs]
     return [*specs, *_sample_specs(RECIPES[options.recipe].score)]
 
 
-def _with_full_shape(spec: dict[str, Any], plan: ChannelPlan) -> dict[str, Any]:
+def _with_full_shape(spec: dict[str, Any], shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
     """The full shape beside the stored one where they differ: sparsity is measured against it."""
     name = str(spec["name"])
-    shape = plan.shapes.get(name.removesuffix(".gradient_mask").removesuffix(".mask"))
+    shape = shapes.get(name.removesuffix(".gradient_mask").removesuffix(".mask"))
     return spec if shape is None or list(shape) == spec["shape"] else {**spec, "full_shape": list(shape)}
 
 
@@ -157,7 +157,8 @@ def _channel_specs(plan: ChannelPlan) -> list[dict[str, Any]]:
 
 
 def _spec(value: ir.Value, role: Role, init: str) -> dict[str, Any]:
-    return {"name": str(value.name), "role": str(role), "dtype": "float32", "shape": dims(value), "init": init}
+    dtype = "float32" if value.dtype is None else value.dtype.numpy().name
+    return {"name": str(value.name), "role": str(role), "dtype": dtype, "shape": dims(value), "init": init}
 
 
 def _sample_specs(score: str) -> list[dict[str, Any]]:

@@ -43,6 +43,7 @@ class CompileOptions:
     init: str = "keep"
     dense: tuple[str, ...] = ()
     fold: bool = True
+    compress: bool = False
     freeze: tuple[str, ...] = ()
     update: str = "all"
     recompute: bool = False

@@ -9,11 +9,13 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import CheckerPass, ShapeInferencePass
 
+from sparcl_compile import kernels
 from sparcl_compile.errors import ModelError
 from sparcl_compile.options import CompileOptions
 from sparcl_compile.passes.attach_loss import AttachLoss
 from sparcl_compile.passes.attach_optimizer import AttachOptimizer
 from sparcl_compile.passes.base import Pass
+from sparcl_compile.passes.compress_weights import CompressWeights
 from sparcl_compile.passes.compute_gradient_rows import ComputeGradientRows
 from sparcl_compile.passes.differentiate import Differentiate
 from sparcl_compile.passes.emit import Emit
@@ -32,7 +34,7 @@ from sparcl_compile.passes.recompute_activations import RecomputeActivations
 from sparcl_compile.passes.remove_idle_channels import RemoveIdleChannels
 from sparcl_compile.passes.rows.units import output_channels
 from sparcl_compile.passes.simplify_backward import SimplifyBackward
-from sparcl_compile.recipes import RECIPES
+from sparcl_compile.recipes import RECIPES, weight_layers
 
 FOREIGN = "com.microsoft"
 
@@ -49,20 +51,20 @@ def forward_passes(options: CompileOptions) -> Sequence[Pass]:
     )
 
 
-def lowering_passes(options: CompileOptions) -> Sequence[Pass]:
-    """What makes the masked forward graph smaller."""
-    if options.scheme != "channel" or not options.fold:
-        return ()
-    return (FoldChannels(density=1.0 - options.sparsity),)
+def lowering_passes(options: CompileOptions, places: Mapping[str, int]) -> Sequence[Pass]:
+    """What makes the masked forward graph smaller; ``places`` as in ``CompressWeights``."""
+    if options.scheme == "channel":
+        return (FoldChannels(density=1.0 - options.sparsity),) if options.fold else ()
+    return (CompressWeights(places),) if options.compress else ()
 
 
-def ort_training_passes(options: CompileOptions) -> Sequence[Pass]:
+def ort_training_passes(options: CompileOptions, library: Path | None = None) -> Sequence[Pass]:
     """What turns the masked forward graph into a training graph for ONNX Runtime's training build."""
     return (
         FoldFixedNorms(),
         AttachLoss(),
         InsertSampleFilter(score=RECIPES[options.recipe].score),
-        Differentiate(),
+        Differentiate(library),
         InsertGradientMasks(gradient_sparsity=options.gradient_sparsity),
         AttachOptimizer(optimizer=options.optimizer, momentum=options.momentum, weight_decay=options.weight_decay),
         PruneBackward(),
@@ -93,7 +95,7 @@ def emitting_passes(
 def pass_names(options: CompileOptions) -> tuple[str, ...]:
     """The names of all passes in order, for options and messages."""
     empty = ir.Model(ir.Graph([], [], nodes=[]), ir_version=10)
-    forward = (*forward_passes(options), *lowering_passes(options))
+    forward = (*forward_passes(options), *lowering_passes(options, {}))
     training = (*ort_training_passes(options), *emitting_passes(options, empty, empty, empty, Path()))
     return tuple(one.name for one in (*forward, *training))
 
@@ -128,9 +130,10 @@ def run(model: ir.Model, options: CompileOptions, folder: Path, after: AfterPass
     """
     _run(model, forward_passes(options), after)
     full = model.clone()
-    _run(model, lowering_passes(options), after)
+    places = {layer.weight: layer.places for layer in weight_layers(full, options)} if options.compress else {}
+    _run(model, lowering_passes(options, places), after)
     forward = model.clone()
-    _run(model, ort_training_passes(options), after)
+    _run(model, ort_training_passes(options, kernels.library() if options.compress else None), after)
     _run(model, emitting_passes(options, forward, full, model.clone(), folder), after)
     return Compiled(forward, model, full)
 

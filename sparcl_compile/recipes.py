@@ -4,8 +4,11 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 
+import onnx_ir as ir
+
 from sparcl_compile.graphs.filter_samples import Score
 from sparcl_compile.options import CompileOptions
+from sparcl_compile.passes.base import AXES_KEY, dims, masked_layers
 from sparcl_compile.passes.density import count, densities
 from sparcl_compile.passes.schemes.cuts import Cut, Levels, cut_for
 
@@ -70,6 +73,11 @@ class Layer:
         return math.prod(self.shape)
 
     @property
+    def places(self) -> int:
+        """The most weights that the schedule ever keeps."""
+        return self.cut.most(max(self.groups.base, self.groups.grown))
+
+    @property
     def cut(self) -> Cut:
         """The weight under its scheme."""
         return cut_for(self.scheme, self.shape, self.axes)
@@ -85,6 +93,13 @@ def layers_for(
     return tuple(
         _layer(name, tuple(shape), letters[name], share[name], recipe, options) for name, shape in shapes.items()
     )
+
+
+def weight_layers(model: ir.Model, options: CompileOptions) -> tuple[Layer, ...]:
+    """The layers of a masked graph whose weights have their full shapes."""
+    weights = {str(w.name): w for w in masked_layers(model)}
+    axes = {name: weight.metadata_props.get(AXES_KEY, "") for name, weight in weights.items()}
+    return layers_for({name: dims(weight) for name, weight in weights.items()}, options, axes)
 
 
 def churn_and_expand(density: float, recipe: Recipe) -> tuple[float, float]:

@@ -23,7 +23,7 @@ from sparcl_compile.graphs.masks import MaskedLayer
 from sparcl_compile.graphs.normalise import Layout
 from sparcl_compile.options import CompileOptions
 from sparcl_compile.passes.attach_optimizer import OPTIMIZER_KEY, optimizer_states
-from sparcl_compile.passes.base import Role, role_of, values_with_role
+from sparcl_compile.passes.base import Role, index_name, role_of, values_with_role
 from sparcl_compile.passes.channels.plan import plan_of
 from sparcl_compile.pipeline import Compiled
 from sparcl_compile.recipes import RECIPES, Layer
@@ -76,8 +76,13 @@ def _masked(compiled: Compiled, layers: Sequence[Layer]) -> list[MaskedLayer]:
     """The layers as they are stored; channels are no groups of one weight."""
     plan = plan_of(compiled.forward)
     if plan is None:
-        return [MaskedLayer(layer.weight, layer.shape, layer.cut) for layer in layers]
+        return [_stored(compiled.forward, layer) for layer in layers]
     return [MaskedLayer(layer.weight, plan.stored_shape(layer.weight)) for layer in layers]
+
+
+def _stored(forward: ir.Model, layer: Layer) -> MaskedLayer:
+    compressed = index_name(layer.weight) in forward.graph.initializers
+    return MaskedLayer(layer.weight, layer.shape, layer.cut, places=layer.places if compressed else None)
 
 
 def _update_masks(

@@ -71,6 +71,10 @@ class Cut(abc.ABC):
         """How many weights stay when a level keeps ``kept``; a mean where groups differ in size."""
 
     @abc.abstractmethod
+    def most(self, kept: int) -> int:
+        """The most weights that stay when a level keeps ``kept``."""
+
+    @abc.abstractmethod
     def first(self, importance: np.ndarray, kept: int) -> np.ndarray:
         """The first mask: flat flags of the elements, from their importance (flat float32, from 0)."""
 
@@ -88,6 +92,10 @@ class Whole(Cut):
     def elements(self, kept: int) -> int:
         """Halves round up."""
         return (2 * kept * self.runs.elements + self.runs.count) // (2 * self.runs.count)
+
+    def most(self, kept: int) -> int:
+        """Groups of full size."""
+        return min(self.runs.elements, kept * self.runs.size)
 
     def first(self, importance: np.ndarray, kept: int) -> np.ndarray:
         """The ``kept`` groups of largest importance."""
@@ -120,6 +128,10 @@ class Patterns(Cut):
         """Four a kernel."""
         return PATTERN_ENTRIES * kept
 
+    def most(self, kept: int) -> int:
+        """Four a kernel."""
+        return self.elements(kept)
+
     def first(self, importance: np.ndarray, kept: int) -> np.ndarray:
         """The best pattern of each kernel (ties: lower number), in the ``kept`` kernels where it is largest."""
         kernels = importance.reshape(-1, KERNEL_ENTRIES)
@@ -151,6 +163,10 @@ class NOfM(Cut):
         return Levels(self.runs.elements, base, max(0, base - count(churn, self.runs.elements)), base)
 
     def elements(self, kept: int) -> int:
+        """The levels are elements."""
+        return kept
+
+    def most(self, kept: int) -> int:
         """The levels are elements."""
         return kept
 

@@ -89,6 +89,11 @@ DEFAULTS = CompileOptions()
 )
 @click.option("--dense", multiple=True, metavar="GLOB", help="Keep weights of this name dense; may be repeated.")
 @click.option("--fold/--no-fold", default=DEFAULTS.fold, help="Compute with the kept channels only (scheme channel).")
+@click.option(
+    "--compress/--no-compress",
+    default=DEFAULTS.compress,
+    help="Store the kept weights alone and compute with sparse kernels (needs the kernel library).",
+)
 @click.option("--freeze", multiple=True, metavar="GLOB", help="Do not train parameters of this name; may be repeated.")
 @click.option(
     "--update",
