@@ -1,19 +1,19 @@
 """Masked weights become kept values with an index, and what reads them sparse operators."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import onnx_ir as ir
 
 from sparcl_compile.passes.base import (
-    FLOAT,
+    COMPRESSED_KEY,
     SPARSE_CONV,
     SPARSE_DOMAIN,
+    Inserter,
     Pass,
     Role,
     constant,
-    dims,
     index_name,
     mask_name,
     masked_layers,
@@ -21,13 +21,8 @@ from sparcl_compile.passes.base import (
     set_role,
 )
 from sparcl_compile.passes.channels.masking import data_of
+from sparcl_compile.passes.compressing.forms import Form, form_of, geometry, only_reader, permuted, why_not, with_ones
 from sparcl_compile.passes.compression import compress
-from sparcl_compile.passes.importing.edit import int_attribute, ints_attribute
-
-INT32 = ir.TensorType(ir.DataType.INT32)
-BATCH_LAST, BATCH_FIRST = (1, 2, 3, 0), (3, 0, 1, 2)
-SHAPE_KEY = "sparcl.shape"
-COMPRESSED_KEY = "sparcl.compressed"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,11 +34,11 @@ class CompressWeights(Pass):
        many places as the schedule ever keeps. What a level does not use is padding behind ``rows[O]`` and inert.
     2. ``Conv(x, W * M)`` becomes ``SparseConv`` of the domain ``sparcl``, which takes the batch as the innermost axis
        (a kept weight is then one broadcast times one contiguous run); a Transpose stands in front and one behind.
-       The bias is added behind it.
+       The bias is added behind it. Gemm and MatMul are convolutions of 1 x 1; a weight [I, O] is stored as [O, I].
     3. This is done on the forward graph, before differentiation: gradients, accumulators and optimizer state have K
        elements without a rule of their own, and the weight gradient is computed at kept places only.
-    4. Left masked, with the reason in the weight's metadata: weights that several nodes read, convolutions with groups
-       or without static spatial sizes, and weights of Gemm and MatMul.
+    4. Left masked, with the reason in the weight's metadata: weights that several nodes read, convolutions with groups,
+       a scaled Gemm, products with the weight in front, and readers whose sizes but the batch are not known.
     5. A weight that is compressed has no mask, and is left alone.
 
     Options:
@@ -65,93 +60,45 @@ class CompressWeights(Pass):
         if mask is None:
             return False
         product = next(iter(mask.uses())).node
-        reason, conv = _reader(product.outputs[0])
-        if conv is None:
+        reader = only_reader(product.outputs[0])
+        reason = why_not(reader, product.outputs[0])
+        if reader is None or reason:
             weight.metadata_props[COMPRESSED_KEY] = reason
             return False
-        shape = dims(weight)
-        values, index, rows = compress(data_of(weight), data_of(mask), self.places[name])
-        weight.metadata_props[SHAPE_KEY] = ",".join(map(str, shape))
+        form = form_of(reader)
+        full, kept = form.stored(data_of(weight)), form.stored(data_of(mask))
+        values, index, rows = compress(full, kept, self.places[name])
+        weight.metadata_props[COMPRESSED_KEY] = "transposed" if form.transposed else "rows"
         weight.const_value, weight.shape = ir.tensor(values, name=name), ir.Shape(values.shape)
         places = [
             set_role(constant(graph, made, data), Role.INDEX)
             for made, data in ((index_name(name), index), (rows_name(name), rows))
         ]
-        self._replace(graph, conv, [weight, *places], shape)
-        graph.remove([conv, product], safe=True)
+        self._replace(graph, reader, form, [weight, *places], full.shape)
+        graph.remove([reader, product], safe=True)
         graph.initializers.pop(mask_name(name))
         return True
 
-    def _replace(self, graph: ir.Graph, conv: ir.Node, weight: list[ir.Value], shape: list[int]) -> None:
-        x, y = conv.inputs[0], conv.outputs[0]
-        inside = self._insert(graph, conv, "Transpose", [x], "batch_last", _permuted(x, BATCH_LAST), perm=BATCH_LAST)
-        made = self._insert(
-            graph, conv, SPARSE_CONV, [inside, *weight], "sparse", _permuted(y, BATCH_LAST), **_geometry(conv, shape)
-        )
-        bias = conv.inputs[2] if len(conv.inputs) > 2 else None
+    def _replace(
+        self, graph: ir.Graph, reader: ir.Node, form: Form, weight: list[ir.Value], shape: tuple[int, ...]
+    ) -> None:
+        x, y = reader.inputs[0], reader.outputs[0]
+        add = Inserter(self, graph, reader)
+        inside = add("batch_last", "Transpose", [x], permuted(x, form.batch_last), perm=form.batch_last)
+        outside = permuted(y, form.batch_last)
+        if form.axes:
+            axes = constant(graph, f"compress.axes_{len(form.axes)}", np.array(form.axes, np.int64))
+            inside = add("plane", "Unsqueeze", [inside, axes], with_ones(inside, form.axes))
+        plane = [*outside[:1], *[1] * len(form.axes), *outside[1:]]
+        made = add("sparse", SPARSE_CONV, [inside, *weight], plane, SPARSE_DOMAIN, **geometry(reader, shape))
+        bias = reader.inputs[2] if len(reader.inputs) > 2 else None
         if bias is not None:
-            axes = constant(graph, "compress.axes", np.array([1, 2, 3], np.int64))
-            column = self._insert(graph, conv, "Unsqueeze", [bias, axes], "bias", [shape[0], 1, 1, 1])
-            made = self._insert(graph, conv, "Add", [made, column], "biased", _permuted(y, BATCH_LAST))
-        back = self._insert(graph, conv, "Transpose", [made], "batch_first", y.shape, perm=BATCH_FIRST)
+            column_axes = constant(graph, "compress.axes_bias", np.array([1, 2, 3], np.int64))
+            column = add("bias", "Unsqueeze", [bias, column_axes], [shape[0], 1, 1, 1])
+            made = add("biased", "Add", [made, column], plane)
+        if form.axes:
+            made = add("flat", "Squeeze", [made, axes], outside)
+        back = add("batch_first", "Transpose", [made], list(y.shape or ()), perm=form.batch_first)
         name, y.name = y.name, f"{y.name}.masked"
         y.replace_all_uses_with(back, replace_graph_outputs=True)
         back.name = name
-
-    def _insert(
-        self,
-        graph: ir.Graph,
-        anchor: ir.Node,
-        op_type: str,
-        inputs: Sequence[ir.Value | None],
-        part: str,
-        shape: Sequence[int | ir.SymbolicDim] | ir.Shape | None,
-        **attributes: Sequence[int] | int,
-    ) -> ir.Value:
-        node = self.node(
-            op_type,
-            list(inputs),
-            attributes=attributes or None,
-            domain=SPARSE_DOMAIN if op_type == SPARSE_CONV else "",
-            name=f"{anchor.name}.{part}",
-        )
-        out = node.outputs[0]
-        out.name, out.shape, out.type = f"{anchor.name}.{part}", ir.Shape(shape or ()), FLOAT
-        graph.insert_before(anchor, node)
-        return out
-
-
-def _reader(masked: ir.Value) -> tuple[str, ir.Node | None]:
-    """The one convolution that reads a masked weight, or why it stays masked and None."""
-    readers = [usage.node for usage in masked.uses()]
-    if len(readers) > 1:
-        return "several nodes read it", None
-    conv = readers[0]
-    if conv.op_type != "Conv":
-        return f"{conv.op_type} has no sparse form yet", None
-    if int_attribute(conv, "group", 1) != 1:
-        return "a convolution with groups", None
-    if any(not _is_plane(value) for value in (conv.inputs[0], conv.outputs[0])):
-        return "the height and width are not known", None
-    return "", conv
-
-
-def _is_plane(value: ir.Value | None) -> bool:
-    shape = None if value is None else value.shape
-    return shape is not None and len(shape) == 4 and all(isinstance(d, int) for d in list(shape)[1:])
-
-
-def _permuted(value: ir.Value | None, order: Sequence[int]) -> list[int | ir.SymbolicDim]:
-    if value is None or value.shape is None:
-        raise ValueError("a convolution without shapes")
-    return [value.shape[axis] for axis in order]
-
-
-def _geometry(conv: ir.Node, shape: Sequence[int]) -> dict[str, Sequence[int] | int]:
-    return {
-        "channels": shape[1],
-        "kernel_shape": list(shape[2:]),
-        "strides": ints_attribute(conv, "strides", (1, 1)),
-        "pads": ints_attribute(conv, "pads", (0, 0, 0, 0)),
-        "dilations": ints_attribute(conv, "dilations", (1, 1)),
-    }

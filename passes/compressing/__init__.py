@@ -1,0 +1,1 @@
+"""What a masked weight's reader looks like as a sparse convolution."""

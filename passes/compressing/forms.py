@@ -1,0 +1,120 @@
+"""How the readers of a weight become convolutions with the batch as the innermost axis."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from sparcl_compile.passes.importing.edit import float_attribute, int_attribute, ints_attribute
+
+Dims = list[int | ir.SymbolicDim]
+
+
+@dataclasses.dataclass(frozen=True)
+class Form:
+    """The way of an input of one rank into ``[C, H, W, N]``, and of the result back.
+
+    Attributes:
+        batch_last: the permutation that moves the batch behind.
+        batch_first: the opposite one.
+        axes: the axes of length 1 that are then missing.
+        transposed: whether the weight [I, O] is stored as [O, I].
+    """
+
+    batch_last: tuple[int, ...]
+    batch_first: tuple[int, ...]
+    axes: tuple[int, ...]
+    transposed: bool = False
+
+    def stored(self, weight: np.ndarray) -> np.ndarray:
+        """A weight or its mask as [O, C, kh, kw]."""
+        rows = weight.T if self.transposed else weight
+        return rows.reshape(*rows.shape, *[1] * (4 - rows.ndim))
+
+
+FORMS: Mapping[int, Form] = {
+    2: Form((1, 0), (1, 0), (1, 2)),
+    3: Form((2, 1, 0), (2, 1, 0), (1,)),
+    4: Form((1, 2, 3, 0), (3, 0, 1, 2), ()),
+}
+"""By rank of the input: features, tokens of features, images. The tokens are the width."""
+
+
+def form_of(reader: ir.Node) -> Form:
+    """The form of a node that ``why_not`` finds nothing against."""
+    form = FORMS[len(_shape(reader.inputs[0]) or ())]
+    if reader.op_type == "Conv":
+        return form
+    return dataclasses.replace(form, transposed=int_attribute(reader, "transB", 0) == 0)
+
+
+def only_reader(masked: ir.Value) -> ir.Node | None:
+    """The node that reads a masked weight, None when there are several."""
+    readers = [usage.node for usage in masked.uses()]
+    return readers[0] if len(readers) == 1 and not masked.is_graph_output() else None
+
+
+def why_not(reader: ir.Node | None, masked: ir.Value) -> str:
+    """Why a weight stays masked; empty when its reader has a sparse form."""
+    if reader is None:
+        return "several nodes read it"
+    if reader.inputs[1] is not masked:
+        return "the weight is the first operand"
+    shapes = [_shape(value) for value in (reader.inputs[0], reader.outputs[0])]
+    if any(shape is None or not all(isinstance(d, int) for d in shape[1:]) for shape in shapes):
+        return "sizes beside the batch are not known"
+    if reader.op_type not in OBSTACLES:
+        return f"{reader.op_type} has no sparse form"
+    return OBSTACLES[reader.op_type](reader, len(shapes[0] or ()))
+
+
+def _conv(reader: ir.Node, rank: int) -> str:
+    if rank != 4:
+        return "a convolution that is not over planes"
+    return "a convolution with groups" if int_attribute(reader, "group", 1) != 1 else ""
+
+
+def _gemm(reader: ir.Node, _: int) -> str:
+    plain = float_attribute(reader, "alpha", 1.0) == float_attribute(reader, "beta", 1.0) == 1.0
+    bias = reader.inputs[2] if len(reader.inputs) > 2 else None
+    if not plain or int_attribute(reader, "transA", 0):
+        return "a scaled or transposed Gemm"
+    return "a bias that is no vector" if bias is not None and len(_shape(bias) or ()) != 1 else ""
+
+
+def _matmul(_: ir.Node, rank: int) -> str:
+    return "" if rank in FORMS and rank < 4 else "a product over planes"
+
+
+OBSTACLES = {"Conv": _conv, "Gemm": _gemm, "MatMul": _matmul}
+"""By operator what stands against a sparse form."""
+
+
+def geometry(reader: ir.Node, shape: Sequence[int]) -> dict[str, Sequence[int] | int]:
+    """The attributes of the sparse convolution with a weight of this shape [O, C, kh, kw]."""
+    return {
+        "channels": shape[1],
+        "kernel_shape": list(shape[2:]),
+        "strides": ints_attribute(reader, "strides", (1, 1)),
+        "pads": ints_attribute(reader, "pads", (0, 0, 0, 0)),
+        "dilations": ints_attribute(reader, "dilations", (1, 1)),
+    }
+
+
+def permuted(value: ir.Value | None, order: Sequence[int]) -> Dims:
+    """The dimensions of a value in another order."""
+    shape = _shape(value) or []
+    return [shape[axis] for axis in order]
+
+
+def with_ones(value: ir.Value, axes: Sequence[int]) -> Dims:
+    """The dimensions of a value with axes of length 1 at these places of the result."""
+    shape = _shape(value) or []
+    for axis in axes:
+        shape.insert(axis, 1)
+    return shape
+
+
+def _shape(value: ir.Value | None) -> Dims | None:
+    return None if value is None or value.shape is None else list(value.shape)
