@@ -110,7 +110,7 @@ class Inserter:
         inputs: Sequence[ir.Value | None],
         shape: Sequence[int | ir.SymbolicDim],
         domain: str = "",
-        **attributes: Sequence[int] | int,
+        **attributes: Sequence[int] | int | str,
     ) -> ir.Value:
         """Insert a node and return its output, float32."""
         name = f"{self._anchor.name}.{part}"

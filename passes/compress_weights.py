@@ -21,6 +21,7 @@ from sparcl_compile.passes.base import (
     set_role,
 )
 from sparcl_compile.passes.channels.masking import data_of
+from sparcl_compile.passes.compressing.expand import TRANSPOSED
 from sparcl_compile.passes.compressing.forms import Form, form_of, geometry, only_reader, permuted, why_not, with_ones
 from sparcl_compile.passes.compression import compress
 
@@ -68,7 +69,7 @@ class CompressWeights(Pass):
         form = form_of(reader)
         full, kept = form.stored(data_of(weight)), form.stored(data_of(mask))
         values, index, rows = compress(full, kept, self.places[name])
-        weight.metadata_props[COMPRESSED_KEY] = "transposed" if form.transposed else "rows"
+        weight.metadata_props[COMPRESSED_KEY] = TRANSPOSED if form.transposed else "rows"
         weight.const_value, weight.shape = ir.tensor(values, name=name), ir.Shape(values.shape)
         places = [
             set_role(constant(graph, made, data), Role.INDEX)

@@ -25,6 +25,7 @@ from sparcl_compile.passes.base import (
     values_with_role,
 )
 from sparcl_compile.passes.channels.plan import plan_of
+from sparcl_compile.passes.compressing.expand import expanded
 
 FILES = {
     "train": "train/training_model.onnx",
@@ -50,21 +51,26 @@ class Emit(Pass):
     6. ``measure``: where only chosen rows of the gradients are computed, the training graph before that, which gives
        all of them, without the next statistics and counters. The first rows in the state file are the first channels;
        a run chooses its own before it trains.
-    7. The model itself is not changed.
+    7. Where weights are compressed, ``eval`` scatters them into their full shapes and has standard operators only: it
+       runs where no sparse kernels are, and an export is plain ONNX.
+    8. The model itself is not changed.
 
     Options:
         folder: where to write; must exist.
         forward: the model as it was before ``attach_loss``, which still holds its data.
         whole: the training graph before ``compute_gradient_rows``; None when no rows were chosen.
+        masked: the forward graph before ``compress_weights``; None when no weights were compressed.
     """
 
     folder: Path
     forward: ir.Model
     whole: ir.Model | None = None
+    masked: ir.Model | None = None
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Write everything. OSError from the file system is left to the caller, who owns the folder."""
-        graphs = {"train": train_model(model), "eval": eval_model(self.forward), "optimizer": optimizer_model(model)}
+        plain = expanded(self, self.masked, self.forward) if self.masked else self.forward
+        graphs = {"train": train_model(model), "eval": eval_model(plain), "optimizer": optimizer_model(model)}
         rows = first_rows(model)
         if self.whole is not None and rows:
             graphs["measure"] = measure_model(self.whole)

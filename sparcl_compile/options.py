@@ -77,6 +77,12 @@ class CompileOptions:
     def _check_patterns(self) -> None:
         if self.gradient_scheme == "channel" and self.gradient_sparsity == 0.0:
             raise OptionError("--gradient-scheme channel: chooses nothing with --gradient-sparsity 0; leave one out")
+        if self.compress and "channel" in (self.scheme, self.gradient_scheme):
+            option = "--scheme" if self.scheme == "channel" else "--gradient-scheme"
+            raise OptionError(
+                f"--compress: stores single weights, and {option} channel computes on whole channels; "
+                "leave one of the two out"
+            )
         if self.update not in UPDATES and not _LAST.fullmatch(self.update):
             raise OptionError(f"--update {self.update}: give one of {', '.join(UPDATES)} or last:K, for example last:1")
 

@@ -87,7 +87,7 @@ def emitting_passes(
         folder: where to write.
     """
     if options.gradient_scheme != "channel":
-        return (Emit(folder=folder, forward=forward),)
+        return (Emit(folder=folder, forward=forward, masked=full if options.compress else None),)
     rows = ComputeGradientRows(options.gradient_sparsity, output_channels(full.graph))
     return (rows, Emit(folder=folder, forward=forward, whole=whole))
 
