@@ -17,6 +17,7 @@ from sparcl_compile.gradient_rows import row_specs, rows_of, updated_elements
 from sparcl_compile.options import LEARNING_RATE, CompileOptions
 from sparcl_compile.passes.attach_optimizer import OPTIMIZER_KEY, optimizer_states
 from sparcl_compile.passes.base import (
+    COMPRESSED_KEY,
     DENSE_KEY,
     TRAINABLE,
     Role,
@@ -38,6 +39,7 @@ from sparcl_compile.side_graphs import layout_of
 from sparcl_compile.trace import PassTrace
 
 TARGET = "ort-training"
+MASKED = "masked"
 
 
 def build(
@@ -81,7 +83,7 @@ def build(
         },
         "replay": replay_for(options),
         "optimizer": {"name": options.optimizer, "learning_rate": LEARNING_RATE[options.optimizer]},
-        "masks": [_mask(layer, plan) for layer in layers],
+        "masks": [_mask(layer, plan, compiled.forward) for layer in layers],
         "dense": _dense(compiled),
         **({"channels": channels_entry(plan, options)} if plan else {}),
         "update": update_summary(compiled.full),
@@ -95,9 +97,10 @@ def build(
     }
 
 
-def _mask(layer: Layer, plan: ChannelPlan | None) -> dict[str, Any]:
+def _mask(layer: Layer, plan: ChannelPlan | None, forward: ir.Model) -> dict[str, Any]:
     compact = {"compact_shape": list(plan.stored_shape(layer.weight))} if plan else {}
-    return {**dataclasses.asdict(layer), "size": layer.size, **compact}
+    stored = forward.graph.initializers[layer.weight].metadata_props.get(COMPRESSED_KEY, MASKED)
+    return {**dataclasses.asdict(layer), "size": layer.size, **compact, "stored": stored}
 
 
 def model_layers(compiled: Compiled, options: CompileOptions) -> tuple[Layer, ...]:

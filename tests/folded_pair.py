@@ -7,56 +7,28 @@ from typing import Any
 
 import numpy as np
 
-from sparcl_compile.artifact import load
-from sparcl_compile.compiler import compile_model
 from sparcl_compile.options import CompileOptions
 from sparcl_compile.passes.channels.spaces import Segment, kept_elements
-from sparcl_compile.runtime.batches import Batch, class_mask, current_batch, replay_batch, with_class_mask
-from sparcl_compile.runtime.engine import Engine
-from sparcl_compile.runtime.masks import MaskKeeper
+from tests.form import Form
 
-CLASSES = 4
-BATCH = 8
 MASKS = (".gradient_mask", ".mask")
 STATES = (".momentum", ".exp_avg", ".exp_avg_sq")
 
 
-class Form:
-    """An artifact in one of the forms, with its state and a driver of a few lines.
+class ChannelForm(Form):
+    """An artifact with channel masks.
 
     The levels are one below and two below the places that the compiler gave, so that every update of a small model
     moves something.
     """
 
     def __init__(self, source: Path, target: Path, options: CompileOptions, places: Sequence[int] | None) -> None:
-        compile_model(source, target, options)
-        artifact = load(target)
-        self.manifest: dict[str, Any] = artifact.manifest
+        super().__init__(source, target, options)
         self.spaces: list[dict[str, Any]] = self.manifest["channels"]["spaces"]
         self.places = list(places or (space["capacity"] for space in self.spaces))
         levels = self.manifest["schedule"]["levels"]
         for level, below in (("grown", 0), ("base", 1), ("shrunk", 2)):
             levels[level] = [max(1, count - below) for count in self.places]
-        self.engine = Engine(artifact, threads=1)
-        self.engine.reset()
-        self.engine.reset_samples(BATCH)
-        self.keeper = MaskKeeper(self.engine, self.manifest, seed=3)
-        self.steps = 0
-
-    def step(self, current: Batch, replay: Sequence[Batch], rate: float) -> np.ndarray:
-        """Measure, choose the gradients, accumulate the micro-steps, move; the logits of the current batch."""
-        if self.engine.names("gradient_mask"):
-            self.measure(current, replay)
-            self.keeper.update_gradient_masks()
-        found = [self.engine.run("train", batch.feeds(i == 0)) for i, batch in enumerate((current, *replay))]
-        self.steps += 1
-        count = np.array(self.steps, np.float32)
-        self.engine.run("optimizer", {"learning_rate": np.array(rate, np.float32), "count": count})
-        return found[0]["logits"]
-
-    def measure(self, current: Batch, replay: Sequence[Batch]) -> None:
-        own = class_mask(CLASSES, [0, 1])
-        self.keeper.measure(current, with_class_mask(current, own), replay)
 
     def full(self, name: str) -> np.ndarray:
         """A state tensor scattered into its full shape, 0 where a unit is folded away or not kept."""
@@ -92,38 +64,20 @@ class Form:
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    masked: Form
-    folded: Form
+    masked: ChannelForm
+    folded: ChannelForm
 
     @property
-    def forms(self) -> tuple[Form, Form]:
+    def forms(self) -> tuple[ChannelForm, ChannelForm]:
         return self.masked, self.folded
 
 
 def pair(source: Path, folder: Path, **changed: Any) -> Pair:
     """Both forms of a model, at the same levels."""
     options = CompileOptions(**{"scheme": "channel", "sparsity": 0.75, "gradient_sparsity": 0.8, **changed})
-    folded = Form(source, folder / "folded.sparcl", options, None)
-    masked = Form(source, folder / "masked.sparcl", dataclasses.replace(options, fold=False), folded.places)
+    folded = ChannelForm(source, folder / "folded.sparcl", options, None)
+    masked = ChannelForm(source, folder / "masked.sparcl", dataclasses.replace(options, fold=False), folded.places)
     return Pair(masked, folded)
-
-
-def batches(seed: int, sample: tuple[int, ...]) -> tuple[Batch, list[Batch]]:
-    """A current batch, and two replayed ones as DER++ draws them."""
-    rng = np.random.default_rng(seed)
-
-    def drawn() -> tuple[np.ndarray, np.ndarray]:
-        labels = rng.integers(0, CLASSES, BATCH)
-        return rng.normal(size=(BATCH, *sample)).astype(np.float32) + labels.reshape(-1, *[1] * len(sample)) / 4, labels
-
-    x, labels = drawn()
-    current = current_batch(x.astype(np.float32), labels, np.zeros(CLASSES, np.float32), np.arange(BATCH))
-    replay = []
-    for ce, distill in ((0.0, 0.1), (0.5, 0.0)):
-        x, labels = drawn()
-        logits = rng.normal(size=(BATCH, CLASSES)).astype(np.float32)
-        replay.append(replay_batch(x.astype(np.float32), labels, logits, ce, distill))
-    return current, replay
 
 
 def check_same(forms: Pair, tolerance: float = 1e-4) -> None:

@@ -10,7 +10,8 @@ from models.export import export
 from models.resnet import resnet18
 from models.small import depthwise_cnn, mlp
 from models.transformer import VisionTransformer
-from tests.folded_pair import CLASSES, batches, check_same, pair
+from tests.folded_pair import check_same, pair
+from tests.form import CLASSES, batches
 
 COLOUR = (3, 16, 16)
 MODELS = {

@@ -1,0 +1,64 @@
+"""One artifact with its state and a driver of a few lines: steps, mask updates, full tensors."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sparcl_compile.artifact import load
+from sparcl_compile.compiler import compile_model
+from sparcl_compile.options import CompileOptions
+from sparcl_compile.runtime.batches import Batch, class_mask, current_batch, replay_batch, with_class_mask
+from sparcl_compile.runtime.engine import Engine
+from sparcl_compile.runtime.masks import MaskKeeper
+
+CLASSES = 4
+BATCH = 8
+
+
+class Form:
+    """A compiled model with its first state."""
+
+    def __init__(self, source: Path, target: Path, options: CompileOptions) -> None:
+        compile_model(source, target, options)
+        artifact = load(target)
+        self.manifest: dict[str, Any] = artifact.manifest
+        self.engine = Engine(artifact, threads=1)
+        self.engine.reset()
+        self.engine.reset_samples(BATCH)
+        self.keeper = MaskKeeper(self.engine, self.manifest, seed=3)
+        self.steps = 0
+
+    def step(self, current: Batch, replay: Sequence[Batch], rate: float) -> np.ndarray:
+        """Measure, choose the gradients, accumulate the micro-steps, move; the logits of the current batch."""
+        if self.engine.names("gradient_mask"):
+            self.measure(current, replay)
+            self.keeper.update_gradient_masks()
+        found = [self.engine.run("train", batch.feeds(i == 0)) for i, batch in enumerate((current, *replay))]
+        self.steps += 1
+        count = np.array(self.steps, np.float32)
+        self.engine.run("optimizer", {"learning_rate": np.array(rate, np.float32), "count": count})
+        return found[0]["logits"]
+
+    def measure(self, current: Batch, replay: Sequence[Batch]) -> None:
+        own = class_mask(CLASSES, [0, 1])
+        self.keeper.measure(current, with_class_mask(current, own), replay)
+
+
+def batches(seed: int, sample: tuple[int, ...]) -> tuple[Batch, list[Batch]]:
+    """A current batch, and two replayed ones as DER++ draws them."""
+    rng = np.random.default_rng(seed)
+
+    def drawn() -> tuple[np.ndarray, np.ndarray]:
+        labels = rng.integers(0, CLASSES, BATCH)
+        return rng.normal(size=(BATCH, *sample)).astype(np.float32) + labels.reshape(-1, *[1] * len(sample)) / 4, labels
+
+    x, labels = drawn()
+    current = current_batch(x.astype(np.float32), labels, np.zeros(CLASSES, np.float32), np.arange(BATCH))
+    replay = []
+    for ce, distill in ((0.0, 0.1), (0.5, 0.0)):
+        x, labels = drawn()
+        logits = rng.normal(size=(BATCH, CLASSES)).astype(np.float32)
+        replay.append(replay_batch(x.astype(np.float32), labels, logits, ce, distill))
+    return current, replay

@@ -1,0 +1,112 @@
+"""Training on the kept weights alone against training with masks, from the same state, with mask updates between."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from models.export import export
+from models.resnet import resnet18
+from models.small import depthwise_cnn, mlp
+from models.transformer import VisionTransformer
+from sparcl_compile.options import CompileOptions
+from sparcl_compile.passes.base import index_name, rows_name
+from sparcl_compile.passes.compression import decompress
+from sparcl_compile.runtime import kernels
+from tests.form import CLASSES, Form, batches
+
+pytestmark = pytest.mark.skipif(
+    kernels.library() is None, reason=f"the sparse kernels were not built: {kernels.reason()}"
+)
+
+COLOUR = (3, 16, 16)
+MODELS = {
+    # Narrower, a unit whose inputs are all dead has no variance, and its BatchNorm makes 300 of a rounding error of 1.
+    "resnet": (lambda: resnet18(width=12, classes=CLASSES, blocks=(1, 1, 1, 1)), COLOUR),
+    "mlp": (lambda: mlp(width=24, classes=CLASSES), (1, 8, 8)),
+    "depthwise": (lambda: depthwise_cnn(width=12, classes=CLASSES), COLOUR),
+    "transformer": (lambda: VisionTransformer(16, CLASSES, channels=3, size=16, patch=4, depth=2), COLOUR),
+}
+UPDATES = {
+    2: {"remove_to": "shrunk", "grow_to": "base"},
+    4: {"remove_to": "size", "grow_to": "grown"},
+    6: {"remove_to": "base", "grow_to": "base"},
+    8: {"remove_to": "shrunk", "grow_to": "base"},
+    10: {"remove_to": "shrunk", "grow_to": "grown"},
+}
+"""After so many steps: exchange, expand, shrink, exchange, exchange and expand."""
+STEPS = 13
+SUFFIXES = (".gradient_mask", ".momentum", ".exp_avg", ".exp_avg_sq")
+
+
+def full(form: Form, name: str) -> np.ndarray:
+    """A state tensor in the full shape of its weight."""
+    array, weight = np.array(form.engine.array(name)), name
+    for suffix in SUFFIXES:
+        weight = weight.removesuffix(suffix)
+    if index_name(weight) not in form.engine.state:
+        return array
+    shape = next(layer["shape"] for layer in form.manifest["masks"] if layer["weight"] == weight)
+    transposed = next(layer["stored"] == "transposed" for layer in form.manifest["masks"] if layer["weight"] == weight)
+    index, rows = (np.array(form.engine.array(made(weight))) for made in (index_name, rows_name))
+    dense, _ = decompress(array, index, rows, shape[::-1] if transposed else shape)
+    return dense.T if transposed else dense
+
+
+def check_same(masked: Form, compressed: Form, tolerance: float = 1e-4) -> None:
+    for name in masked.engine.names("gradient_mask"):
+        np.testing.assert_array_equal(full(compressed, name), masked.engine.array(name), err_msg=name)
+    for role in ("parameter", "optimizer", "running_stat"):
+        for name in masked.engine.names(role):
+            wanted = masked.engine.array(name)
+            np.testing.assert_allclose(full(compressed, name), wanted, rtol=0, atol=tolerance, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("model", "changed", "rate"),
+    [
+        ("resnet", {}, 0.03),
+        ("resnet", {"optimizer": "adamw", "weight_decay": 0.01}, 0.001),
+        ("resnet", {"scheme": "block4x1", "momentum": 0.9}, 0.01),
+        ("resnet", {"scheme": "pattern"}, 0.03),
+        ("mlp", {"momentum": 0.9, "weight_decay": 1e-3}, 0.01),
+        ("depthwise", {"scheme": "kernel"}, 0.03),
+        ("transformer", {"optimizer": "adamw", "distribution": "erk"}, 0.001),
+        ("transformer", {"scheme": "4:16"}, 0.01),
+    ],
+)
+def test_compressed_training_equals_masked_training(
+    model: str, changed: dict[str, Any], rate: float, tmp_path: Path
+) -> None:
+    make, sample = MODELS[model]
+    torch.manual_seed(0)
+    export(make(), sample, tmp_path / "model.onnx")
+    options = {"sparsity": 0.75, "gradient_sparsity": 0.8, **changed}
+    masked, compressed = (
+        Form(
+            tmp_path / "model.onnx",
+            tmp_path / f"{form}.sparcl",
+            CompileOptions(**options, compress=form == "compressed"),
+        )
+        for form in ("masked", "compressed")
+    )
+    assert compressed.engine.names("index")
+    assert not masked.engine.names("index")
+    check_same(masked, compressed, 0.0)
+    seen = set()
+    for step in range(STEPS):
+        current, replay = batches(step, sample)
+        logits = [form.step(current, replay, rate) for form in (masked, compressed)]
+        np.testing.assert_allclose(logits[1], logits[0], atol=1e-3)
+        if step in UPDATES:
+            for form in (masked, compressed):
+                form.measure(current, replay)
+                form.keeper.update_masks(UPDATES[step], measured=True)
+        check_same(masked, compressed)
+        seen.add(b"".join(masked.engine.array(name).tobytes() for name in masked.engine.names("mask")))
+    assert len(seen) == len(UPDATES) + 1
+    x = batches(99, sample)[0].x
+    found = [form.engine.run("eval", {"x": x})["logits"] for form in (masked, compressed)]
+    np.testing.assert_allclose(found[1], found[0], atol=1e-3)
