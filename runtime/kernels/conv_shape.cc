@@ -80,4 +80,15 @@ Failure ReadWeight(const Context& context, const ConvShape& shape, const Tensor*
   return CheckRows(context, weight);
 }
 
+Failure CheckGradient(const Context& context, const ConvShape& shape, const Weight& weight, const Tensor& dy,
+                      int64_t height, int64_t width) {
+  const int64_t rows = shape.height.OutputSize(height), cols = shape.width.OutputSize(width);
+  if (height < 1 || width < 1 || rows < 1 || cols < 1) {
+    return context.Fail(Message() << "the kernel is larger than the padded input of " << height << " * " << width);
+  }
+  if (dy.shape[0] == weight.channels && dy.shape[1] == rows && dy.shape[2] == cols) return nullptr;
+  return context.Fail(Message() << "dy is " << dy << ", not [" << weight.channels << ", " << rows << ", " << cols
+                                << ", batch]");
+}
+
 }  // namespace sparcl

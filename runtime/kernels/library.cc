@@ -1,6 +1,8 @@
 // What ONNX Runtime calls when it loads the library: registers the ops in the domain `sparcl`.
 #include "abi/op.h"
 #include "ops/sparse_conv.h"
+#include "ops/sparse_conv_input_grad.h"
+#include "ops/sparse_conv_weight_grad.h"
 
 namespace sparcl {
 namespace {
@@ -19,6 +21,8 @@ Failure Register(ort::SessionOptions* options, const ort::Api& api) {
   }
   const ort::CustomOp* const ops[] = {
       Registered<SparseConv>(),
+      Registered<SparseConvInputGrad>(),
+      Registered<SparseConvWeightGrad>(),
   };
   for (const ort::CustomOp* op : ops) {
     auto add = api.At<Failure(ort::Domain*, const ort::CustomOp*)>(ort::kCustomOpDomainAdd);

@@ -12,13 +12,14 @@ Message& operator<<(Message& message, const Tensor& tensor) {
 
 namespace {
 
-Failure MakeStatus(const Api& api, const char* text) {
-  return api.At<Status*(ErrorCode, const char*)>(kCreateStatus)(kInvalidArgument, text);
+Failure MakeStatus(const Api& api, const char* op, const Message& message) {
+  const Message whole = Message() << op << ": " << message.text();
+  return api.At<Status*(ErrorCode, const char*)>(kCreateStatus)(kInvalidArgument, whole.text());
 }
 
 }  // namespace
 
-Failure Attributes::Fail(const Message& message) const { return MakeStatus(api_, message.text()); }
+Failure Attributes::Fail(const Message& message) const { return MakeStatus(api_, op_, message); }
 
 bool Attributes::Absent(Failure failure) const {
   if (failure == nullptr) return false;
@@ -49,9 +50,7 @@ Failure Attributes::Get(const char* name, int64_t* values, size_t count) const {
   return get(info_, name, values, &found);
 }
 
-Failure Context::Fail(const Message& message) const {
-  return MakeStatus(api_, (Message() << op_ << ": " << message.text()).text());
-}
+Failure Context::Fail(const Message& message) const { return MakeStatus(api_, op_, message); }
 
 Failure Context::Read(const Value* value, const char* name, int rank, Tensor& tensor) const {
   ShapeInfo* info = nullptr;

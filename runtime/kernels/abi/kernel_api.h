@@ -28,8 +28,9 @@ using Failure = ort::Status*;
 
 class Attributes {
  public:
-  Attributes(const ort::Api& api, const ort::KernelInfo* info) : api_(api), info_(info) {}
+  Attributes(const ort::Api& api, const ort::KernelInfo* info, const char* op) : api_(api), info_(info), op_(op) {}
 
+  // Fails with the op's name before the message.
   Failure Fail(const Message& message) const;
   // An absent attribute leaves `value` as it is.
   void Get(const char* name, float& value) const;
@@ -42,6 +43,7 @@ class Attributes {
 
   const ort::Api& api_;
   const ort::KernelInfo* info_;
+  const char* op_;
 };
 
 class Context {

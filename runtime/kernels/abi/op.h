@@ -48,7 +48,7 @@ class Registration : public ort::CustomOp {
  private:
   static Failure Create(const CustomOp*, const ort::Api* api, const ort::KernelInfo* info, void** kernel) {
     Op op;
-    if (Failure failure = op.Read(Attributes(*api, info))) return failure;
+    if (Failure failure = op.Read(Attributes(*api, info, Op::kName))) return failure;
     ort::Allocator* allocator = nullptr;
     auto get = api->At<ort::Status*(ort::Allocator**)>(ort::kGetAllocatorWithDefaultOptions);
     if (Failure failure = get(&allocator)) return failure;
