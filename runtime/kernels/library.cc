@@ -1,5 +1,7 @@
 // What ONNX Runtime calls when it loads the library: registers the ops in the domain `sparcl`.
 #include "abi/op.h"
+#include "ops/batch_norm_grad.h"
+#include "ops/batch_norm_training.h"
 #include "ops/sparse_conv.h"
 #include "ops/sparse_conv_input_grad.h"
 #include "ops/sparse_conv_weight_grad.h"
@@ -23,6 +25,8 @@ Failure Register(ort::SessionOptions* options, const ort::Api& api) {
       Registered<SparseConv>(),
       Registered<SparseConvInputGrad>(),
       Registered<SparseConvWeightGrad>(),
+      Registered<BatchNormTraining>(),
+      Registered<BatchNormGrad>(),
   };
   for (const ort::CustomOp* op : ops) {
     auto add = api.At<Failure(ort::Domain*, const ort::CustomOp*)>(ort::kCustomOpDomainAdd);

@@ -25,34 +25,19 @@ Task TaskAt(const WalkJob& job, size_t number) {
   return task;
 }
 
-// Of each row of the block, the tap rows that read the plane and not only padding.
-void FindGroups(const Walk& walk, const Block& block, int32_t* first, int32_t* last) {
-  for (int64_t row = 0; row < block.rows; ++row) {
-    const int64_t at = (block.row + row) * walk.rows.stride;
-    int64_t begin = 0, end = walk.rows.count;
-    while (begin < end && at + walk.rows.shift[begin] < 0) ++begin;
-    while (end > begin && at + walk.rows.shift[end - 1] >= walk.input.rows) --end;
-    first[row] = static_cast<int32_t>(begin);
-    last[row] = static_cast<int32_t>(end);
-  }
-}
-
-void CopyOut(const Simd& simd, const WalkJob& job, const Task& task, const Tile& tile) {
+// y holds [part][channel][row][column][run].
+void CopyOut(const Simd& simd, const WalkJob& job, const Task& task, const float* y) {
+  const Cut& cut = job.cut;
   const Placement& at = job.placements[task.walk];
-  const int64_t batch = job.walks[task.walk].batch;
-  const int64_t y_row = tile.vectors * job.cut.lanes;
+  const int64_t batch = job.walks[task.walk].batch, y_row = cut.Vectors(task.block.cols) * cut.lanes;
   for (int64_t channel = 0; channel < task.count; ++channel) {
-    float* plane = job.output + (task.first + channel) * job.plane.rows * job.plane.cols * batch;
+    float* plane = job.output + task.block.batch + (task.first + channel) * job.plane.rows * job.plane.cols * batch;
     for (int64_t row = 0; row < task.block.rows; ++row) {
-      const float* from = tile.y + channel * tile.y_channel + row * y_row;
       const int64_t to_row = at.row + (task.block.row + row) * at.row_step;
       float* to = plane + (to_row * job.plane.cols + at.col + task.block.col * at.col_step) * batch;
-      if (at.col_step == 1) {
-        simd.copy(from, to, task.block.cols * batch);
-        continue;
-      }
-      for (int64_t col = 0; col < task.block.cols; ++col) {
-        simd.copy(from + col * batch, to + col * at.col_step * batch, batch);
+      for (int64_t part = 0; part < cut.parts; ++part) {
+        const float* from = y + (part * cut.outputs + channel) * cut.OutputFloats() + row * y_row;
+        simd.copy_runs(from, cut.run, to + part * cut.run, at.col_step * batch, cut.run, task.block.cols);
       }
     }
   }
@@ -61,37 +46,29 @@ void CopyOut(const Simd& simd, const WalkJob& job, const Task& task, const Tile&
 void RunTask(const Simd& simd, const WalkJob& job, const Task& task, Workspace& memory) {
   const Cut& cut = job.cut;
   const Walk& walk = job.walks[task.walk];
-  float* scratch = memory.Take<float>(cut.InputFloats());
-  Tile tile{};
-  tile.x = scratch;
-  tile.x_row = InputRowStride(cut, walk);
-  tile.rows = task.block.rows;
-  tile.vectors = cut.Vectors(task.block.cols, walk.batch);
-  // A line more than needed keeps the channels' blocks off the same lines of the cache.
-  tile.y_channel = task.block.rows * tile.vectors * cut.lanes + 16;
-  float* y = memory.Take<float>(cut.outputs * (cut.rows * cut.Vectors(cut.cols, walk.batch) * cut.lanes + 16));
-  int32_t* first = memory.Take<int32_t>(cut.rows);
-  int32_t* last = memory.Take<int32_t>(cut.rows);
-  tile.y = y;
-  if (job.groups > 1) {
-    FindGroups(walk, task.block, first, last);
-    tile.first = first;
-    tile.last = last;
+  float* x = memory.Take<float>(cut.parts * cut.InputFloats());
+  float* y = memory.Take<float>(cut.parts * cut.outputs * cut.OutputFloats());
+  for (int64_t channel = 0; channel < cut.parts * cut.outputs; ++channel) {
+    const int64_t number = task.first + channel % cut.outputs;
+    const float start = job.bias == nullptr || channel % cut.outputs >= task.count ? 0.0f : job.bias[number];
+    simd.fill(start, y + channel * cut.OutputFloats(), cut.OutputFloats());
   }
-  for (int64_t channel = 0; channel < task.count; ++channel) {
-    const float start = job.bias == nullptr ? 0.0f : job.bias[task.first + channel];
-    simd.fill(start, y + channel * tile.y_channel, tile.y_channel);
-  }
-  if (walk.rows.count * walk.cols.count > 0) {
-    const int64_t stride = cut.chunks * job.groups;
-    const int32_t* starts = job.starts + (task.walk * walk.output.channels + task.first) * stride;
-    for (int64_t chunk = 0; chunk < cut.chunks; ++chunk) {
-      const int64_t from = chunk * cut.chunk;
-      CopyIn(simd, cut, walk, task.block, job.input, from, Least(cut.chunk, walk.input.channels - from), scratch);
-      simd.accumulate({job.entries, starts + chunk * job.groups, stride, task.count}, tile);
+  const bool taps = walk.rows.count * walk.cols.count > 0;
+  const int32_t* starts = job.starts + (task.walk * walk.output.channels + task.first) * cut.chunks;
+  for (int64_t chunk = 0; taps && chunk < cut.chunks; ++chunk) {
+    const int64_t from = chunk * cut.chunk;
+    CopyIn(simd, cut, walk, task.block, job.input, from, Least(cut.chunk, walk.input.channels - from), x);
+    for (int64_t part = 0; part < cut.parts; ++part) {
+      const Tile tile = {x + part * cut.InputFloats(),
+                         InputRowStride(cut, walk),
+                         y + part * cut.outputs * cut.OutputFloats(),
+                         cut.OutputFloats(),
+                         task.block.rows,
+                         cut.Vectors(task.block.cols)};
+      simd.accumulate({job.entries, starts + chunk, cut.chunks, task.count}, tile);
     }
   }
-  CopyOut(simd, job, task, tile);
+  CopyOut(simd, job, task, y);
 }
 
 }  // namespace
@@ -99,9 +76,8 @@ void RunTask(const Simd& simd, const WalkJob& job, const Task& task, Workspace& 
 Failure RunWalks(const Context& context, const WalkJob& job) {
   const Simd& simd = ChosenSimd();
   const Cut& cut = job.cut;
-  const int64_t output_floats = cut.rows * cut.Vectors(cut.cols, job.walks[0].batch) * cut.lanes + 16;
-  const size_t bytes = Workspace::Bytes<float>(cut.InputFloats()) + Workspace::Bytes<float>(cut.outputs * output_floats) +
-                       2 * Workspace::Bytes<int32_t>(cut.rows);
+  const size_t bytes = Workspace::Bytes<float>(cut.parts * cut.InputFloats()) +
+                       Workspace::Bytes<float>(cut.parts * cut.outputs * cut.OutputFloats());
   int out_of_memory = 0;
   auto run = [&](size_t number) {
     const Task task = TaskAt(job, number);

@@ -18,9 +18,8 @@ struct WalkJob {
   int64_t count;
   Cut cut;
   const Entry* entries;
-  // Bucket ((walk * channels + output channel) * chunks + chunk) * groups + group; one more at the end.
+  // Of bucket (walk * output channels + output channel) * chunks + chunk; one more at the end.
   const int32_t* starts;
-  int64_t groups;  // 1, or one for each tap row, ascending by displacement
 
   const float* input;
   const float* bias;  // null: 0

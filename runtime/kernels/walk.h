@@ -35,39 +35,42 @@ struct Walk {
 
 // How a walk, or several with the same cut, is cut up.
 struct Cut {
+  int64_t run;                     // batch elements that lie together in scratch: all, or so many as make whole vectors
+  int64_t parts;                   // runs of a block; each has its own scratch
   int64_t rows, cols;              // output pixels of a block
-  int64_t row_blocks, col_blocks;  // of a plane
+  int64_t batch_blocks, row_blocks, col_blocks;
   int64_t chunk, chunks;           // input channels
   int64_t outputs, output_blocks;  // output channels of a task
-  // The scratch copy of one block and chunk: [channel][row][column phase][column][batch], in floats.
+  // The scratch copy of one block and chunk: [channel][row][column phase][column][run], in floats.
   int64_t phase_floats, row_floats, channel_floats;
   int64_t lanes;
 
-  int64_t blocks() const { return row_blocks * col_blocks; }
-  int64_t Vectors(int64_t columns, int64_t batch) const { return (columns * batch + lanes - 1) / lanes; }
-  // One vector more than is copied: the last of a row may read past its end.
+  int64_t blocks() const { return row_blocks * col_blocks * batch_blocks; }
+  int64_t Vectors(int64_t columns) const { return (columns * run + lanes - 1) / lanes; }
+  // One channel's scratch of a part's outputs. A line more keeps the channels off the same lines of the cache.
+  int64_t OutputFloats() const { return rows * Vectors(cols) * lanes + 16; }
+  // The scratch of a part and chunk. One vector more than is copied: the last of a row may read past its end.
   int64_t InputFloats() const { return chunk * channel_floats + lanes; }
 };
 
 struct Block {
   int64_t row, col;    // the first output pixel
   int64_t rows, cols;  // how many
+  int64_t batch;       // the first batch element
 };
 
-// How much of the caches a block may take; the input gradient and the forward pass want more channels at once than the
-// weight gradient, which wants a long run.
+// How much a block may hold, in floats.
 struct Budget {
-  int64_t block_floats;     // output floats of a block and channel
-  int64_t entries;          // kept weights of an output channel in a chunk, on average
-  int64_t input_floats;     // scratch of a block and chunk
-  int64_t output_floats;    // scratch of a task's outputs
+  int64_t block;   // outputs of one channel
+  int64_t window;  // what one register tile reads of all channels of a chunk: should fit L1
+  int64_t output;  // a task's outputs: should fit L2, with the scratch of the inputs
 };
 
 // The taps of a forward pass along one axis.
 TapAxis ForwardTaps(const Axis& axis);
 
-// `live` kept weights in the whole of the walks, of which `walks` points to `count`.
-Cut CutUp(const Walk* walks, int64_t count, int64_t live, const Budget& budget, int64_t lanes);
+// One cut for all of the `count` walks.
+Cut CutUp(const Walk* walks, int64_t count, const Budget& budget, const Simd& simd);
 
 Block BlockAt(const Cut& cut, const Walk& walk, int64_t number);
 

@@ -6,19 +6,15 @@ namespace sparcl {
 
 namespace {
 
-// Many channels at once cost L1 misses, few cost reads and writes of y: measured on ResNet-18's layers.
-constexpr Budget kBudget = {1024, 24, 96 * 1024, 64 * 1024};
-// On planes this low, leaving out the tap rows that read only padding outweighs the narrower register tile.
-constexpr int64_t kLowPlane = 8;
+constexpr Budget kBudget = {1024, 12 * 1024, 64 * 1024};
 
 // Bucket and offset of each place of one output channel.
-void FillTable(const ConvShape& shape, const Walk& walk, const Cut& cut, int64_t groups, int32_t* bucket,
-               int32_t* offset) {
+void FillTable(const ConvShape& shape, const Walk& walk, const Cut& cut, int32_t* bucket, int32_t* offset) {
   int64_t place = 0;
   for (int64_t c = 0; c < shape.channels; ++c) {
     for (int64_t i = 0; i < shape.height.kernel; ++i) {
       for (int64_t j = 0; j < shape.width.kernel; ++j, ++place) {
-        bucket[place] = static_cast<int32_t>(c / cut.chunk * groups + (groups > 1 ? i : 0));
+        bucket[place] = static_cast<int32_t>(c / cut.chunk);
         offset[place] = static_cast<int32_t>(c % cut.chunk * cut.channel_floats) + TapOffset(cut, walk, i, j);
       }
     }
@@ -50,9 +46,8 @@ Failure SparseConv::Run(const Context& context) const {
 
   const Walk walk = {x.shape[3], {shape.channels, x.shape[1], x.shape[2]}, {weight.channels, rows, cols},
                      ForwardTaps(shape.height), ForwardTaps(shape.width)};
-  const Cut cut = CutUp(&walk, 1, weight.live(), kBudget, ChosenSimd().lanes);
-  const int64_t groups = rows <= kLowPlane ? shape.height.kernel : 1;
-  const int64_t buckets = weight.channels * cut.chunks * groups, places = shape.row_places();
+  const Cut cut = CutUp(&walk, 1, kBudget, ChosenSimd());
+  const int64_t buckets = weight.channels * cut.chunks, places = shape.row_places();
   Workspace memory(context.api(), Workspace::Bytes<Entry>(weight.live()) + 2 * Workspace::Bytes<int32_t>(places) +
                                       Workspace::Bytes<int32_t>(buckets + 1));
   if (memory.failed()) return context.Fail(Message() << "out of memory");
@@ -60,12 +55,12 @@ Failure SparseConv::Run(const Context& context) const {
   int32_t* bucket = memory.Take<int32_t>(places);
   int32_t* offset = memory.Take<int32_t>(places);
   int32_t* starts = memory.Take<int32_t>(buckets + 1);
-  FillTable(shape, walk, cut, groups, bucket, offset);
-  const SortTable table = {bucket, offset, buckets, 1, cut.chunks * groups, 0};
+  FillTable(shape, walk, cut, bucket, offset);
+  const SortTable table = {bucket, offset, buckets, 1, cut.chunks, 0};
   if (Failure failure = SortEntries(context, weight, places, table, {entries, nullptr, nullptr, starts})) return failure;
 
   const Placement placement = {0, 0, 1, 1};
-  return RunWalks(context, {&walk, &placement, 1, cut, entries, starts, groups, x.floats(), bias.floats(), y.floats(),
+  return RunWalks(context, {&walk, &placement, 1, cut, entries, starts, x.floats(), bias.floats(), y.floats(),
                             {weight.channels, rows, cols}});
 }
 

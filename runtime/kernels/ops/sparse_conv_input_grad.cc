@@ -6,8 +6,7 @@ namespace sparcl {
 
 namespace {
 
-constexpr Budget kBudget = {1024, 24, 96 * 1024, 64 * 1024};
-constexpr int64_t kLowPlane = 8;
+constexpr Budget kBudget = {1024, 12 * 1024, 64 * 1024};
 
 // The input pixels h with (h + pad_begin) % stride == phase are fed by the taps with (i * dilation) % stride == phase
 // alone. Numbered from the first of them, they make a grid on which the gradient is a walk of stride 1 over dy.
@@ -43,18 +42,16 @@ int64_t Rank(const Axis& axis, int64_t i) {
   return rank;
 }
 
-void FillTable(const ConvShape& shape, const Walk* walks, const Cut& cut, int64_t groups, int32_t* bucket,
-               int32_t* offset) {
+void FillTable(const ConvShape& shape, const Walk* walks, const Cut& cut, int32_t* bucket, int32_t* offset) {
   const Axis &height = shape.height, &width = shape.width;
   for (int64_t i = 0; i < height.kernel; ++i) {
     for (int64_t j = 0; j < width.kernel; ++j) {
       const int64_t phase = i * height.dilation % height.stride * width.stride + j * width.dilation % width.stride;
-      const int64_t row = Rank(height, i);
-      const int32_t at = TapOffset(cut, walks[phase], row, Rank(width, j));
+      const int32_t at = TapOffset(cut, walks[phase], Rank(height, i), Rank(width, j));
       for (int64_t c = 0; c < shape.channels; ++c) {
         const int64_t place = (c * height.kernel + i) * width.kernel + j;
         const int64_t list = phase * shape.channels + c;
-        bucket[place] = static_cast<int32_t>(list * cut.chunks * groups + (groups > 1 ? row : 0));
+        bucket[place] = static_cast<int32_t>(list * cut.chunks);
         offset[place] = at;
       }
     }
@@ -87,16 +84,14 @@ Failure SparseConvInputGrad::Run(const Context& context) const {
   if (walk_memory.failed()) return context.Fail(Message() << "out of memory");
   Walk* walks = walk_memory.Take<Walk>(phases);
   Placement* placements = walk_memory.Take<Placement>(phases);
-  int64_t groups = 1;
   for (int64_t phase = 0; phase < phases; ++phase) {
     const Phase rows = PhaseOf(shape.height, input_shape[0], phase / shape.width.stride);
     const Phase cols = PhaseOf(shape.width, input_shape[1], phase % shape.width.stride);
     walks[phase] = {batch, {weight.channels, dy.shape[1], dy.shape[2]}, {shape.channels, rows.size, cols.size}, rows.taps, cols.taps};
     placements[phase] = {rows.first, cols.first, shape.height.stride, shape.width.stride};
-    if (rows.size <= kLowPlane && rows.taps.count > groups) groups = rows.taps.count;
   }
-  const Cut cut = CutUp(walks, phases, weight.live(), kBudget, ChosenSimd().lanes);
-  const int64_t buckets = phases * shape.channels * cut.chunks * groups;
+  const Cut cut = CutUp(walks, phases, kBudget, ChosenSimd());
+  const int64_t buckets = phases * shape.channels * cut.chunks;
   Workspace memory(context.api(), Workspace::Bytes<Entry>(weight.live()) + 2 * Workspace::Bytes<int32_t>(places) +
                                       Workspace::Bytes<int32_t>(buckets + 1));
   if (memory.failed()) return context.Fail(Message() << "out of memory");
@@ -104,10 +99,10 @@ Failure SparseConvInputGrad::Run(const Context& context) const {
   int32_t* bucket = memory.Take<int32_t>(places);
   int32_t* offset = memory.Take<int32_t>(places);
   int32_t* starts = memory.Take<int32_t>(buckets + 1);
-  FillTable(shape, walks, cut, groups, bucket, offset);
-  const SortTable table = {bucket, offset, buckets, cut.chunk, groups, cut.channel_floats};
+  FillTable(shape, walks, cut, bucket, offset);
+  const SortTable table = {bucket, offset, buckets, cut.chunk, 1, cut.channel_floats};
   if (Failure failure = SortEntries(context, weight, places, table, {entries, nullptr, nullptr, starts})) return failure;
-  return RunWalks(context, {walks, placements, phases, cut, entries, starts, groups, dy.floats(), nullptr, dx.floats(),
+  return RunWalks(context, {walks, placements, phases, cut, entries, starts, dy.floats(), nullptr, dx.floats(),
                             {shape.channels, input_shape[0], input_shape[1]}});
 }
 

@@ -11,7 +11,7 @@ int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }
 int64_t Most(int64_t a, int64_t b) { return a > b ? a : b; }
 
 // Few channels, so that x stays in L1 while the output channels stream by; as many places share a load of dy.
-constexpr Budget kBudget = {1024, 8, 96 * 1024, 64 * 1024};
+constexpr Budget kBudget = {512, 6 * 1024, 64 * 1024};
 // Tasks to aim at: enough for the threads of a phone or a desktop to balance.
 constexpr int64_t kTasks = 16;
 // Floats of the partial sums of all parts.
@@ -29,17 +29,19 @@ struct Job {
   float* partial;   // [parts, K]; with one part the output itself
 };
 
-// The gradient's block of the output channels, without gaps, zeros up to a whole vector.
-void CopyGradient(const Simd& simd, const Job& job, const Block& block, int64_t first, int64_t count, int64_t channel_floats,
-                  float* scratch) {
-  const int64_t batch = job.walk.batch, run = block.cols * batch;
-  const int64_t row_floats = job.cut.Vectors(block.cols, batch) * job.cut.lanes;
+// The gradient's block of the output channels, [part][channel][row][column][run], zeros up to a whole vector.
+void CopyGradient(const Simd& simd, const Job& job, const Block& block, int64_t first, int64_t count, float* scratch) {
+  const Cut& cut = job.cut;
+  const int64_t batch = job.walk.batch, floats = block.cols * cut.run;
+  const int64_t row_floats = cut.Vectors(block.cols) * cut.lanes;
   for (int64_t channel = 0; channel < count; ++channel) {
     for (int64_t row = 0; row < block.rows; ++row) {
       const int64_t at = ((first + channel) * job.walk.output.rows + block.row + row) * job.walk.output.cols + block.col;
-      float* to = scratch + channel * channel_floats + row * row_floats;
-      simd.copy(job.dy + at * batch, to, run);
-      simd.fill(0.0f, to + run, row_floats - run);
+      for (int64_t part = 0; part < cut.parts; ++part) {
+        float* to = scratch + (part * cut.outputs + channel) * cut.OutputFloats() + row * row_floats;
+        simd.copy_runs(job.dy + at * batch + block.batch + part * cut.run, batch, to, cut.run, cut.run, block.cols);
+        if (floats < row_floats) simd.fill(0.0f, to + floats, row_floats - floats);
+      }
     }
   }
 }
@@ -48,28 +50,25 @@ void CopyGradient(const Simd& simd, const Job& job, const Block& block, int64_t 
 void AddBlock(const Simd& simd, const Job& job, const Block& block, int64_t first, int64_t count, float* x, float* dy,
               float* sums) {
   const Cut& cut = job.cut;
-  const int64_t vectors = cut.Vectors(block.cols, job.walk.batch);
-  const int64_t channel_floats = block.rows * vectors * cut.lanes + 16;
-  CopyGradient(simd, job, block, first, count, channel_floats, dy);
+  CopyGradient(simd, job, block, first, count, dy);
   for (int64_t chunk = 0; chunk < cut.chunks; ++chunk) {
     const int64_t from = chunk * cut.chunk;
     CopyIn(simd, cut, job.walk, block, job.x, from, Least(cut.chunk, job.walk.input.channels - from), x);
-    const int32_t* starts = job.starts + first * cut.chunks + chunk;
-    for (int64_t channel = 0; channel < count; ++channel, starts += cut.chunks) {
-      simd.dot(job.places + starts[0], starts[1] - starts[0], x, InputRowStride(cut, job.walk),
-               dy + channel * channel_floats, block.rows, vectors, sums);
+    for (int64_t part = 0; part < cut.parts; ++part) {
+      const int32_t* starts = job.starts + first * cut.chunks + chunk;
+      for (int64_t channel = 0; channel < count; ++channel, starts += cut.chunks) {
+        const float* gradient = dy + (part * cut.outputs + channel) * cut.OutputFloats();
+        simd.dot(job.places + starts[0], starts[1] - starts[0], x + part * cut.InputFloats(),
+                 InputRowStride(cut, job.walk), gradient, block.rows, cut.Vectors(block.cols), sums);
+      }
     }
   }
 }
 
-int64_t GradientFloats(const Cut& cut, const Walk& walk) {
-  return cut.outputs * (cut.rows * cut.Vectors(cut.cols, walk.batch) * cut.lanes + 16);
-}
-
 void RunTask(const Simd& simd, const Job& job, size_t number, Workspace& memory) {
   const Cut& cut = job.cut;
-  float* x = memory.Take<float>(cut.InputFloats());
-  float* dy = memory.Take<float>(GradientFloats(cut, job.walk));
+  float* x = memory.Take<float>(cut.parts * cut.InputFloats());
+  float* dy = memory.Take<float>(cut.parts * cut.outputs * cut.OutputFloats());
   const int64_t part = static_cast<int64_t>(number) / cut.output_blocks;
   const int64_t first = static_cast<int64_t>(number) % cut.output_blocks * cut.outputs;
   const int64_t count = Least(cut.outputs, job.weight.channels - first);
@@ -77,7 +76,7 @@ void RunTask(const Simd& simd, const Job& job, size_t number, Workspace& memory)
   const int64_t begin = job.weight.rows[first], end = job.weight.rows[first + count];
   simd.fill(0.0f, sums + begin, end - begin);
   // Where a row ends within a vector, the rest of dy's vector is 0, and x's must at least be finite.
-  if (cut.cols * job.walk.batch % cut.lanes != 0 || job.walk.output.cols % cut.cols != 0) simd.fill(0.0f, x, cut.InputFloats());
+  if (cut.run % cut.lanes != 0) simd.fill(0.0f, x, cut.parts * cut.InputFloats());
   for (int64_t block = part * cut.blocks() / job.parts; block < (part + 1) * cut.blocks() / job.parts; ++block) {
     AddBlock(simd, job, BlockAt(cut, job.walk, block), first, count, x, dy, sums);
   }
@@ -86,7 +85,8 @@ void RunTask(const Simd& simd, const Job& job, size_t number, Workspace& memory)
 Failure RunTasks(const Context& context, const Job& job) {
   const Simd& simd = ChosenSimd();
   const size_t bytes =
-      Workspace::Bytes<float>(job.cut.InputFloats()) + Workspace::Bytes<float>(GradientFloats(job.cut, job.walk));
+      Workspace::Bytes<float>(job.cut.parts * job.cut.InputFloats()) +
+                       Workspace::Bytes<float>(job.cut.parts * job.cut.outputs * job.cut.OutputFloats());
   int out_of_memory = 0;
   auto run = [&](size_t number) {
     Workspace memory(context.api(), bytes);
@@ -112,12 +112,6 @@ void FillTable(const ConvShape& shape, const Walk& walk, const Cut& cut, int32_t
   }
 }
 
-int64_t CountNonzero(const float* mask, int64_t count) {
-  int64_t found = 0;
-  for (int64_t i = 0; i < count; ++i) found += mask[i] != 0.0f;
-  return found;
-}
-
 }  // namespace
 
 Failure SparseConvWeightGrad::Run(const Context& context) const {
@@ -140,11 +134,10 @@ Failure SparseConvWeightGrad::Run(const Context& context) const {
   if (Failure failure = context.Output(0, &weight.stored, 1, dvalues)) return failure;
   const Simd& simd = ChosenSimd();
   simd.fill(0.0f, dvalues.floats() + weight.live(), weight.stored - weight.live());
-  const int64_t wanted = mask ? CountNonzero(mask.floats(), weight.live()) : weight.live();
 
   const Walk walk = {x.shape[3], {shape.channels, x.shape[1], x.shape[2]}, {weight.channels, dy.shape[1], dy.shape[2]},
                      ForwardTaps(shape.height), ForwardTaps(shape.width)};
-  const Cut cut = CutUp(&walk, 1, wanted, kBudget, simd.lanes);
+  const Cut cut = CutUp(&walk, 1, kBudget, simd);
   const int64_t most_parts = Most(1, kPartialFloats / Most(1, weight.stored));
   const int64_t parts = Least(Least(cut.blocks(), most_parts), Most(1, kTasks / cut.output_blocks));
   const int64_t buckets = weight.channels * cut.chunks, places = shape.row_places();

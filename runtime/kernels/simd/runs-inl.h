@@ -16,6 +16,16 @@ void Copy(const float* HWY_RESTRICT from, float* HWY_RESTRICT to, int64_t count)
   for (; i < count; ++i) to[i] = from[i];
 }
 
+void CopyRuns(const float* HWY_RESTRICT from, int64_t from_step, float* HWY_RESTRICT to, int64_t to_step, int64_t run,
+              int64_t count) {
+  const hn::ScalableTag<float> d;
+  if (run == static_cast<int64_t>(hn::Lanes(d))) {
+    for (; count > 0; --count, from += from_step, to += to_step) hn::StoreU(hn::LoadU(d, from), d, to);
+    return;
+  }
+  for (; count > 0; --count, from += from_step, to += to_step) Copy(from, to, run);
+}
+
 void Fill(float value, float* HWY_RESTRICT to, int64_t count) {
   const hn::ScalableTag<float> d;
   const int64_t lanes = hn::Lanes(d);

@@ -22,9 +22,11 @@ extern const Simd kSimd;
 const Simd kSimd = {
     hwy::TargetName(HWY_TARGET),
     static_cast<int64_t>(HWY_LANES(float)),
+    kAccumulators,
     Accumulate,
     Dot,
     Copy,
+    CopyRuns,
     Fill,
     Add,
     Moments,

@@ -18,8 +18,8 @@ struct Place {
   int32_t index;
 };
 
-// Entries of `channels` output channels against one chunk of input channels. Channel c has `groups` groups (one a kernel
-// row, or one for all): group g is entries[starts[c * stride + g] : starts[c * stride + g + 1]].
+// Entries of `channels` output channels against one chunk of input channels: those of channel c are
+// entries[starts[c * stride] : starts[c * stride + 1]].
 struct EntryLists {
   const Entry* entries;
   const int32_t* starts;
@@ -35,20 +35,20 @@ struct Tile {
   int64_t y_channel;
   int64_t rows;
   int64_t vectors;  // per row; a row of y is vectors * lanes floats
-  // Of output row r, the groups first[r] to last[r] - 1 read anything but zero padding. Null: all, groups = 1.
-  const int32_t* first;
-  const int32_t* last;
 };
 
 struct Simd {
   const char* name;
   int64_t lanes;
+  int64_t accumulators;  // vectors of a register tile
   // y[c] += sum over the entries e of c of e.value * x[e.offset ...], elementwise over rows and vectors.
   void (*accumulate)(const EntryLists& lists, const Tile& tile);
   // sums[p.index] += dot(dy, x[p.offset ...]) over rows and vectors for each of the `count` places.
   void (*dot)(const Place* places, int64_t count, const float* x, int64_t x_row, const float* dy, int64_t rows,
               int64_t vectors, float* sums);
   void (*copy)(const float* from, float* to, int64_t count);
+  // `count` runs of `run` floats, which lie from_step and to_step floats apart.
+  void (*copy_runs)(const float* from, int64_t from_step, float* to, int64_t to_step, int64_t run, int64_t count);
   void (*fill)(float value, float* to, int64_t count);
   // to += from
   void (*add)(const float* from, float* to, int64_t count);
