@@ -1,0 +1,57 @@
+// A convolution's attributes and shapes, checked.
+#pragma once
+
+#include "abi/kernel_api.h"
+
+namespace sparcl {
+
+constexpr int64_t kMaxKernel = 64;
+constexpr int64_t kMaxStride = 16;
+// Offsets are 32 bits wide, as the index is.
+constexpr int64_t kMaxPlaces = int64_t{1} << 31;
+
+struct Axis {
+  int64_t kernel = 1;
+  int64_t stride = 1;
+  int64_t dilation = 1;
+  int64_t pad_begin = 0;
+  int64_t pad_end = 0;
+
+  int64_t OutputSize(int64_t input) const {
+    return (input + pad_begin + pad_end - (kernel - 1) * dilation - 1) / stride + 1;
+  }
+};
+
+// The attributes kernel_shape, strides, dilations, pads and channels, as ONNX's Conv has them.
+struct ConvShape {
+  Axis height;
+  Axis width;
+  int64_t channels = 0;  // input channels of the weight
+
+  Failure Read(const Attributes& attributes);
+
+  int64_t taps() const { return height.kernel * width.kernel; }
+  // Weight places of one output channel.
+  int64_t row_places() const { return channels * taps(); }
+};
+
+// The stored weight: the inputs values, index and rows, whose shapes are checked here. CheckRows and the sorting of the
+// entries (entries.h) check what they hold.
+struct Weight {
+  const float* values = nullptr;
+  const int32_t* index = nullptr;
+  const int32_t* rows = nullptr;
+  int64_t stored = 0;    // K
+  int64_t channels = 0;  // O
+
+  int64_t live() const { return rows[channels]; }
+};
+
+// `first` is the number of the op's input `index`; `values` may be null, where only the index is wanted.
+Failure ReadWeight(const Context& context, const ConvShape& shape, const Tensor* values, size_t first, Weight& weight);
+
+// Whether dy [O,Ho,Wo,N] is the gradient of this convolution of an input of `height` rows and `width` columns.
+Failure CheckGradient(const Context& context, const ConvShape& shape, const Weight& weight, const Tensor& dy,
+                      int64_t height, int64_t width);
+
+}  // namespace sparcl

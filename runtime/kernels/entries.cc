@@ -1,0 +1,108 @@
+#include "entries.h"
+
+namespace sparcl {
+
+namespace {
+
+// Calls body(local, e) for every wanted place e of output channel o, where local is its place within the channel.
+// Returns the first place that is out of order or out of range, or -1.
+template <class Body>
+int64_t ForEachPlace(const Weight& weight, int64_t row_places, int64_t o, const float* mask, const Body& body) {
+  const int64_t base = o * row_places;
+  int64_t before = -1;
+  for (int64_t e = weight.rows[o]; e < weight.rows[o + 1]; ++e) {
+    const int64_t local = weight.index[e] - base;
+    if (local <= before || local >= row_places) return e;
+    before = local;
+    if (mask == nullptr || mask[e] != 0.0f) body(local, e);
+  }
+  return -1;
+}
+
+// Output channels are handled `chunk` at a time, so that no two tasks share a bucket.
+struct Sorter {
+  const Weight& weight;
+  int64_t row_places;
+  const SortTable& table;
+  const SortTarget& target;
+  int64_t per_task;
+  int64_t* wrong;   // [tasks]
+  int32_t* cursor;  // [buckets]
+
+  void Count(size_t task) const {
+    wrong[task] = -1;
+    for (int64_t o = Begin(task); o < End(task); ++o) {
+      int32_t* counts = cursor + o / table.chunk * table.bucket_step;
+      const int64_t bad = ForEachPlace(weight, row_places, o, target.mask,
+                                       [&](int64_t local, int64_t) { ++counts[table.bucket[local]]; });
+      if (bad >= 0 && wrong[task] < 0) wrong[task] = bad;
+    }
+  }
+
+  // Writes the running sum of the counts to starts, and makes each bucket's cursor its start.
+  void Sum() const {
+    int32_t sum = 0;
+    for (int64_t bucket = 0; bucket < table.buckets; ++bucket) {
+      target.starts[bucket] = sum;
+      sum += cursor[bucket];
+      cursor[bucket] = target.starts[bucket];
+    }
+    target.starts[table.buckets] = sum;
+  }
+
+  void Place(size_t task) const {
+    for (int64_t o = Begin(task); o < End(task); ++o) {
+      int32_t* next = cursor + o / table.chunk * table.bucket_step;
+      const int32_t share = static_cast<int32_t>(o % table.chunk * table.offset_step);
+      if (target.entries != nullptr) {
+        ForEachPlace(weight, row_places, o, nullptr, [&](int64_t local, int64_t e) {
+          target.entries[next[table.bucket[local]]++] = {table.offset[local] + share, weight.values[e]};
+        });
+      } else {
+        ForEachPlace(weight, row_places, o, target.mask, [&](int64_t local, int64_t e) {
+          target.places[next[table.bucket[local]]++] = {table.offset[local] + share, static_cast<int32_t>(e)};
+        });
+      }
+    }
+  }
+
+  int64_t Begin(size_t task) const { return static_cast<int64_t>(task) * per_task; }
+  int64_t End(size_t task) const {
+    const int64_t end = Begin(task) + per_task;
+    return end < weight.channels ? end : weight.channels;
+  }
+};
+
+Failure DescribeWrong(const Context& context, const Weight& weight, int64_t row_places, int64_t place) {
+  int64_t o = 0;
+  while (weight.rows[o + 1] <= place) ++o;
+  Message message;
+  message << "index[" << place << "] is " << int64_t{weight.index[place]} << ": output channel " << o
+          << " needs ascending positions in [" << o * row_places << ", " << (o + 1) * row_places << ")";
+  return context.Fail(message);
+}
+
+}  // namespace
+
+Failure SortEntries(const Context& context, const Weight& weight, int64_t row_places, const SortTable& table,
+                    const SortTarget& target) {
+  // About 32 tasks of whole chunks.
+  const int64_t chunks = (weight.channels + table.chunk - 1) / table.chunk;
+  const int64_t per_task = (chunks + 31) / 32 * table.chunk;
+  const int64_t tasks = (weight.channels + per_task - 1) / per_task;
+  Workspace memory(context.api(), Workspace::Bytes<int64_t>(tasks) + Workspace::Bytes<int32_t>(table.buckets));
+  if (memory.failed()) return context.Fail(Message() << "out of memory");
+  int64_t* wrong = memory.Take<int64_t>(tasks);
+  int32_t* cursor = memory.Take<int32_t>(table.buckets);
+  for (int64_t bucket = 0; bucket < table.buckets; ++bucket) cursor[bucket] = 0;
+
+  const Sorter sorter{weight, row_places, table, target, per_task, wrong, cursor};
+  if (Failure failure = context.Parallel(tasks, [&](size_t task) { sorter.Count(task); })) return failure;
+  for (int64_t task = 0; task < tasks; ++task) {
+    if (wrong[task] >= 0) return DescribeWrong(context, weight, row_places, wrong[task]);
+  }
+  sorter.Sum();
+  return context.Parallel(tasks, [&](size_t task) { sorter.Place(task); });
+}
+
+}  // namespace sparcl

@@ -1,0 +1,42 @@
+// The kept weights in the order in which a walk wants them.
+//
+// Every call sorts anew, in two passes over the index that cost a few nanoseconds a kept weight: a copy of the sorted
+// index kept between calls would double the memory of the weights, and could be stale. The first pass also finds what is
+// wrong with the index.
+#pragma once
+
+#include "abi/workspace.h"
+#include "conv_shape.h"
+#include "simd/simd.h"
+
+namespace sparcl {
+
+// Where the place `p` of output channel o goes (p in [0, C * kh * kw)): into bucket bucket[p] + o's share, with
+// offset[p] + o's share as its offset. Buckets are numbered as the walk reads them.
+struct SortTable {
+  const int32_t* bucket;
+  const int32_t* offset;
+  int64_t buckets;
+
+  // Output channels that are chunked (the input gradient reads them): `chunk` of them share a bucket.
+  // The share of o is o / chunk * bucket_step and o % chunk * offset_step.
+  int64_t chunk;
+  int64_t bucket_step;
+  int64_t offset_step;
+};
+
+// What is sorted: the entries for a walk, or the places of the weight gradient, of which only those are taken whose mask
+// is not 0 (null: all).
+struct SortTarget {
+  Entry* entries;
+  Place* places;
+  const float* mask;
+  int32_t* starts;  // [buckets + 1]
+};
+
+// Sorts stably, by output channel within a bucket. Fails where the index of an output channel is not ascending within
+// its range.
+Failure SortEntries(const Context& context, const Weight& weight, int64_t row_places, const SortTable& table,
+                    const SortTarget& target);
+
+}  // namespace sparcl

@@ -1,0 +1,65 @@
+#include "ops/batch_norm_training.h"
+
+#include "simd/simd.h"
+
+namespace sparcl {
+
+Failure BatchNormTraining::Read(const Attributes& attributes) {
+  attributes.Get("epsilon", epsilon);
+  attributes.Get("momentum", momentum);
+  attributes.Get("relu", relu);
+  if (!(epsilon > 0.0f)) return attributes.Fail(Message() << "attribute epsilon is not positive");
+  return nullptr;
+}
+
+Failure BatchNormTraining::Run(const Context& context) const {
+  Tensor x, addend, parameters[4], y, statistics[4];
+  const char* const names[4] = {"scale", "bias", "mean", "var"};
+  if (Failure failure = context.Input(0, "x", 4, x)) return failure;
+  const int64_t channels = x.shape[0];
+  for (int i = 0; i < 4; ++i) {
+    if (Failure failure = context.Input(1 + i, names[i], 1, parameters[i])) return failure;
+    if (parameters[i].size == channels) continue;
+    return context.Fail(Message() << names[i] << " has " << parameters[i].size << " numbers for " << channels << " channels");
+  }
+  if (Failure failure = context.OptionalInput(5, "addend", 4, addend)) return failure;
+  for (int axis = 0; addend && axis < 4; ++axis) {
+    if (addend.shape[axis] == x.shape[axis]) continue;
+    return context.Fail(Message() << "addend is " << addend << " and x is " << x);
+  }
+  if (x.size == 0) return context.Fail(Message() << "x is empty: " << x);
+  if (Failure failure = context.Output(0, x.shape, 4, y)) return failure;
+  for (int i = 0; i < 4; ++i) {
+    if (Failure failure = context.Output(1 + i, &channels, 1, statistics[i])) return failure;
+  }
+
+  const Simd& simd = ChosenSimd();
+  const int64_t count = x.size / channels;
+  auto set = [](const Tensor& tensor, int64_t channel, double value) {
+    if (tensor.data != nullptr) tensor.floats()[channel] = static_cast<float>(value);
+  };
+  return context.Parallel(channels, [&](size_t task) {
+    const int64_t channel = static_cast<int64_t>(task);
+    const float* from = x.floats() + channel * count;
+    // Moments about a value of the channel lose fewer digits than about 0.
+    const double shift = static_cast<double>(from[0]);
+    double sums[2] = {0, 0};
+    simd.moments(from, count, from[0], sums);
+    const double offset = sums[0] / static_cast<double>(count), square = sums[1] / static_cast<double>(count);
+    const double mean = shift + offset;
+    const double variance = square > offset * offset ? square - offset * offset : 0.0;
+    const double inv_std = 1.0 / __builtin_sqrt(variance + static_cast<double>(epsilon));
+    const double scale = static_cast<double>(parameters[0].floats()[channel]) * inv_std;
+    const double keep = static_cast<double>(momentum);
+    set(statistics[0], channel, static_cast<double>(parameters[2].floats()[channel]) * keep + mean * (1.0 - keep));
+    set(statistics[1], channel, static_cast<double>(parameters[3].floats()[channel]) * keep + variance * (1.0 - keep));
+    set(statistics[2], channel, mean);
+    set(statistics[3], channel, inv_std);
+    const float* added = addend ? addend.floats() + channel * count : nullptr;
+    const double bias = static_cast<double>(parameters[1].floats()[channel]) - mean * scale;
+    simd.normalise(from, added, count, static_cast<float>(scale), static_cast<float>(bias), relu != 0,
+                   y.floats() + channel * count);
+  });
+}
+
+}  // namespace sparcl

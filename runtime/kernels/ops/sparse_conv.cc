@@ -1,0 +1,67 @@
+#include "ops/sparse_conv.h"
+
+#include "run_walks.h"
+
+namespace sparcl {
+
+namespace {
+
+constexpr Budget kBudget = {1024, 12 * 1024, 64 * 1024};
+
+// Bucket and offset of each place of one output channel.
+void FillTable(const ConvShape& shape, const Walk& walk, const Cut& cut, int32_t* bucket, int32_t* offset) {
+  int64_t place = 0;
+  for (int64_t c = 0; c < shape.channels; ++c) {
+    for (int64_t i = 0; i < shape.height.kernel; ++i) {
+      for (int64_t j = 0; j < shape.width.kernel; ++j, ++place) {
+        bucket[place] = static_cast<int32_t>(c / cut.chunk);
+        offset[place] = static_cast<int32_t>(c % cut.chunk * cut.channel_floats) + TapOffset(cut, walk, i, j);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+Failure SparseConv::Run(const Context& context) const {
+  Tensor x, values, bias, y;
+  Weight weight;
+  if (Failure failure = context.Input(0, "x", 4, x)) return failure;
+  if (Failure failure = context.Input(1, "values", 1, values)) return failure;
+  if (Failure failure = ReadWeight(context, shape, &values, 2, weight)) return failure;
+  if (Failure failure = context.OptionalInput(4, "bias", 1, bias)) return failure;
+  if (x.shape[0] != shape.channels) {
+    return context.Fail(Message() << "x has " << x.shape[0] << " channels, the attribute channels says " << shape.channels);
+  }
+  if (bias && bias.size != weight.channels) {
+    return context.Fail(Message() << "bias has " << bias.size << " numbers for " << weight.channels << " output channels");
+  }
+  const int64_t rows = shape.height.OutputSize(x.shape[1]), cols = shape.width.OutputSize(x.shape[2]);
+  if (x.shape[1] < 1 || x.shape[2] < 1 || rows < 1 || cols < 1) {
+    return context.Fail(Message() << "the kernel is larger than the padded x " << x);
+  }
+  const int64_t y_shape[] = {weight.channels, rows, cols, x.shape[3]};
+  if (Failure failure = context.Output(0, y_shape, 4, y)) return failure;
+  if (y.size == 0) return nullptr;
+
+  const Walk walk = {x.shape[3], {shape.channels, x.shape[1], x.shape[2]}, {weight.channels, rows, cols},
+                     ForwardTaps(shape.height), ForwardTaps(shape.width)};
+  const Cut cut = CutUp(&walk, 1, kBudget, ChosenSimd());
+  const int64_t buckets = weight.channels * cut.chunks, places = shape.row_places();
+  Workspace memory(context.api(), Workspace::Bytes<Entry>(weight.live()) + 2 * Workspace::Bytes<int32_t>(places) +
+                                      Workspace::Bytes<int32_t>(buckets + 1));
+  if (memory.failed()) return context.Fail(Message() << "out of memory");
+  Entry* entries = memory.Take<Entry>(weight.live());
+  int32_t* bucket = memory.Take<int32_t>(places);
+  int32_t* offset = memory.Take<int32_t>(places);
+  int32_t* starts = memory.Take<int32_t>(buckets + 1);
+  FillTable(shape, walk, cut, bucket, offset);
+  const SortTable table = {bucket, offset, buckets, 1, cut.chunks, 0};
+  if (Failure failure = SortEntries(context, weight, places, table, {entries, nullptr, nullptr, starts})) return failure;
+
+  const Placement placement = {0, 0, 1, 1};
+  return RunWalks(context, {&walk, &placement, 1, cut, entries, starts, x.floats(), bias.floats(), y.floats(),
+                            {weight.channels, rows, cols}});
+}
+
+}  // namespace sparcl

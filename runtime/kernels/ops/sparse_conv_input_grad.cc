@@ -1,0 +1,109 @@
+#include "ops/sparse_conv_input_grad.h"
+
+#include "run_walks.h"
+
+namespace sparcl {
+
+namespace {
+
+constexpr Budget kBudget = {1024, 12 * 1024, 64 * 1024};
+
+// The input pixels h with (h + pad_begin) % stride == phase are fed by the taps with (i * dilation) % stride == phase
+// alone. Numbered from the first of them, they make a grid on which the gradient is a walk of stride 1 over dy.
+struct Phase {
+  TapAxis taps;
+  int64_t first;  // the first of its input pixels
+  int64_t size;   // how many there are
+};
+
+Phase PhaseOf(const Axis& axis, int64_t input, int64_t number) {
+  Phase phase;
+  phase.first = ((number - axis.pad_begin) % axis.stride + axis.stride) % axis.stride;
+  phase.size = input > phase.first ? (input - phase.first + axis.stride - 1) / axis.stride : 0;
+  // From the last tap to the first, which is the order of ascending displacements.
+  for (int64_t i = axis.kernel - 1; i >= 0; --i) {
+    if (i * axis.dilation % axis.stride != number) continue;
+    const int64_t shift = (phase.first + axis.pad_begin - i * axis.dilation) / axis.stride;
+    phase.taps.shift[phase.taps.count++] = static_cast<int32_t>(shift);
+  }
+  if (phase.taps.count > 0) {
+    phase.taps.least = phase.taps.shift[0];
+    phase.taps.reach = phase.taps.shift[phase.taps.count - 1] - phase.taps.least + 1;
+  }
+  return phase;
+}
+
+// Which of its phase's taps tap i is.
+int64_t Rank(const Axis& axis, int64_t i) {
+  int64_t rank = 0;
+  for (int64_t later = i + 1; later < axis.kernel; ++later) {
+    if ((later - i) * axis.dilation % axis.stride == 0) ++rank;
+  }
+  return rank;
+}
+
+void FillTable(const ConvShape& shape, const Walk* walks, const Cut& cut, int32_t* bucket, int32_t* offset) {
+  const Axis &height = shape.height, &width = shape.width;
+  for (int64_t i = 0; i < height.kernel; ++i) {
+    for (int64_t j = 0; j < width.kernel; ++j) {
+      const int64_t phase = i * height.dilation % height.stride * width.stride + j * width.dilation % width.stride;
+      const int32_t at = TapOffset(cut, walks[phase], Rank(height, i), Rank(width, j));
+      for (int64_t c = 0; c < shape.channels; ++c) {
+        const int64_t place = (c * height.kernel + i) * width.kernel + j;
+        const int64_t list = phase * shape.channels + c;
+        bucket[place] = static_cast<int32_t>(list * cut.chunks);
+        offset[place] = at;
+      }
+    }
+  }
+}
+
+}  // namespace
+
+Failure SparseConvInputGrad::Read(const Attributes& attributes) {
+  if (Failure failure = shape.Read(attributes)) return failure;
+  if (Failure failure = attributes.Get("input_shape", input_shape, 2)) return failure;
+  if (input_shape[0] > 0 && input_shape[1] > 0) return nullptr;
+  return attributes.Fail(Message() << "attribute input_shape is missing or not positive");
+}
+
+Failure SparseConvInputGrad::Run(const Context& context) const {
+  Tensor dy, values, dx;
+  Weight weight;
+  if (Failure failure = context.Input(0, "dy", 4, dy)) return failure;
+  if (Failure failure = context.Input(1, "values", 1, values)) return failure;
+  if (Failure failure = ReadWeight(context, shape, &values, 2, weight)) return failure;
+  if (Failure failure = CheckGradient(context, shape, weight, dy, input_shape[0], input_shape[1])) return failure;
+  const int64_t batch = dy.shape[3];
+  const int64_t dx_shape[] = {shape.channels, input_shape[0], input_shape[1], batch};
+  if (Failure failure = context.Output(0, dx_shape, 4, dx)) return failure;
+  if (dx.size == 0) return nullptr;
+
+  const int64_t phases = shape.height.stride * shape.width.stride, places = shape.row_places();
+  Workspace walk_memory(context.api(), Workspace::Bytes<Walk>(phases) + Workspace::Bytes<Placement>(phases));
+  if (walk_memory.failed()) return context.Fail(Message() << "out of memory");
+  Walk* walks = walk_memory.Take<Walk>(phases);
+  Placement* placements = walk_memory.Take<Placement>(phases);
+  for (int64_t phase = 0; phase < phases; ++phase) {
+    const Phase rows = PhaseOf(shape.height, input_shape[0], phase / shape.width.stride);
+    const Phase cols = PhaseOf(shape.width, input_shape[1], phase % shape.width.stride);
+    walks[phase] = {batch, {weight.channels, dy.shape[1], dy.shape[2]}, {shape.channels, rows.size, cols.size}, rows.taps, cols.taps};
+    placements[phase] = {rows.first, cols.first, shape.height.stride, shape.width.stride};
+  }
+  const Cut cut = CutUp(walks, phases, kBudget, ChosenSimd());
+  const int64_t buckets = phases * shape.channels * cut.chunks;
+  Workspace memory(context.api(), Workspace::Bytes<Entry>(weight.live()) + 2 * Workspace::Bytes<int32_t>(places) +
+                                      Workspace::Bytes<int32_t>(buckets + 1));
+  if (memory.failed()) return context.Fail(Message() << "out of memory");
+  Entry* entries = memory.Take<Entry>(weight.live());
+  int32_t* bucket = memory.Take<int32_t>(places);
+  int32_t* offset = memory.Take<int32_t>(places);
+  int32_t* starts = memory.Take<int32_t>(buckets + 1);
+  FillTable(shape, walks, cut, bucket, offset);
+  const SortTable table = {bucket, offset, buckets, cut.chunk, 1, cut.channel_floats};
+  if (Failure failure = SortEntries(context, weight, places, table, {entries, nullptr, nullptr, starts})) return failure;
+  return RunWalks(context, {walks, placements, phases, cut, entries, starts, dy.floats(), nullptr, dx.floats(),
+                            {shape.channels, input_shape[0], input_shape[1]}});
+}
+
+}  // namespace sparcl

@@ -1,0 +1,166 @@
+#include "ops/sparse_conv_weight_grad.h"
+
+#include "entries.h"
+#include "walk.h"
+
+namespace sparcl {
+
+namespace {
+
+int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }
+int64_t Most(int64_t a, int64_t b) { return a > b ? a : b; }
+
+// Few channels, so that x stays in L1 while the output channels stream by; as many places share a load of dy.
+constexpr Budget kBudget = {512, 6 * 1024, 64 * 1024};
+// Tasks to aim at: enough for the threads of a phone or a desktop to balance.
+constexpr int64_t kTasks = 16;
+// Floats of the partial sums of all parts.
+constexpr int64_t kPartialFloats = int64_t{1} << 22;
+
+struct Job {
+  const Weight& weight;
+  const Walk& walk;
+  const Cut& cut;
+  const Place* places;
+  const int32_t* starts;  // by (output channel, chunk)
+  const float* x;
+  const float* dy;
+  int64_t parts;    // of the blocks; each sums on its own, and the sums are added in order
+  float* partial;   // [parts, K]; with one part the output itself
+};
+
+// The gradient's block of the output channels, [part][channel][row][column][run], zeros up to a whole vector.
+void CopyGradient(const Simd& simd, const Job& job, const Block& block, int64_t first, int64_t count, float* scratch) {
+  const Cut& cut = job.cut;
+  const int64_t batch = job.walk.batch, floats = block.cols * cut.run;
+  const int64_t row_floats = cut.Vectors(block.cols) * cut.lanes;
+  for (int64_t channel = 0; channel < count; ++channel) {
+    for (int64_t row = 0; row < block.rows; ++row) {
+      const int64_t at = ((first + channel) * job.walk.output.rows + block.row + row) * job.walk.output.cols + block.col;
+      for (int64_t part = 0; part < cut.parts; ++part) {
+        float* to = scratch + (part * cut.outputs + channel) * cut.OutputFloats() + row * row_floats;
+        simd.copy_runs(job.dy + at * batch + block.batch + part * cut.run, batch, to, cut.run, cut.run, block.cols);
+        if (floats < row_floats) simd.fill(0.0f, to + floats, row_floats - floats);
+      }
+    }
+  }
+}
+
+// Adds one block's share of the gradients of output channels first to first + count - 1.
+void AddBlock(const Simd& simd, const Job& job, const Block& block, int64_t first, int64_t count, float* x, float* dy,
+              float* sums) {
+  const Cut& cut = job.cut;
+  CopyGradient(simd, job, block, first, count, dy);
+  for (int64_t chunk = 0; chunk < cut.chunks; ++chunk) {
+    const int64_t from = chunk * cut.chunk;
+    CopyIn(simd, cut, job.walk, block, job.x, from, Least(cut.chunk, job.walk.input.channels - from), x);
+    for (int64_t part = 0; part < cut.parts; ++part) {
+      const int32_t* starts = job.starts + first * cut.chunks + chunk;
+      for (int64_t channel = 0; channel < count; ++channel, starts += cut.chunks) {
+        const float* gradient = dy + (part * cut.outputs + channel) * cut.OutputFloats();
+        simd.dot(job.places + starts[0], starts[1] - starts[0], x + part * cut.InputFloats(),
+                 InputRowStride(cut, job.walk), gradient, block.rows, cut.Vectors(block.cols), sums);
+      }
+    }
+  }
+}
+
+void RunTask(const Simd& simd, const Job& job, size_t number, Workspace& memory) {
+  const Cut& cut = job.cut;
+  float* x = memory.Take<float>(cut.parts * cut.InputFloats());
+  float* dy = memory.Take<float>(cut.parts * cut.outputs * cut.OutputFloats());
+  const int64_t part = static_cast<int64_t>(number) / cut.output_blocks;
+  const int64_t first = static_cast<int64_t>(number) % cut.output_blocks * cut.outputs;
+  const int64_t count = Least(cut.outputs, job.weight.channels - first);
+  float* sums = job.partial + part * job.weight.stored;
+  const int64_t begin = job.weight.rows[first], end = job.weight.rows[first + count];
+  simd.fill(0.0f, sums + begin, end - begin);
+  // Where a row ends within a vector, the rest of dy's vector is 0, and x's must at least be finite.
+  if (cut.run % cut.lanes != 0) simd.fill(0.0f, x, cut.parts * cut.InputFloats());
+  for (int64_t block = part * cut.blocks() / job.parts; block < (part + 1) * cut.blocks() / job.parts; ++block) {
+    AddBlock(simd, job, BlockAt(cut, job.walk, block), first, count, x, dy, sums);
+  }
+}
+
+Failure RunTasks(const Context& context, const Job& job) {
+  const Simd& simd = ChosenSimd();
+  const size_t bytes =
+      Workspace::Bytes<float>(job.cut.parts * job.cut.InputFloats()) +
+                       Workspace::Bytes<float>(job.cut.parts * job.cut.outputs * job.cut.OutputFloats());
+  int out_of_memory = 0;
+  auto run = [&](size_t number) {
+    Workspace memory(context.api(), bytes);
+    if (memory.failed()) {
+      __atomic_store_n(&out_of_memory, 1, __ATOMIC_RELAXED);
+      return;
+    }
+    RunTask(simd, job, number, memory);
+  };
+  if (Failure failure = context.Parallel(job.parts * job.cut.output_blocks, run)) return failure;
+  return out_of_memory ? context.Fail(Message() << "out of memory") : nullptr;
+}
+
+void FillTable(const ConvShape& shape, const Walk& walk, const Cut& cut, int32_t* bucket, int32_t* offset) {
+  int64_t place = 0;
+  for (int64_t c = 0; c < shape.channels; ++c) {
+    for (int64_t i = 0; i < shape.height.kernel; ++i) {
+      for (int64_t j = 0; j < shape.width.kernel; ++j, ++place) {
+        bucket[place] = static_cast<int32_t>(c / cut.chunk);
+        offset[place] = static_cast<int32_t>(c % cut.chunk * cut.channel_floats) + TapOffset(cut, walk, i, j);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+Failure SparseConvWeightGrad::Run(const Context& context) const {
+  Tensor x, dy, mask, dvalues;
+  Weight weight;
+  if (Failure failure = context.Input(0, "x", 4, x)) return failure;
+  if (Failure failure = context.Input(1, "dy", 4, dy)) return failure;
+  if (Failure failure = ReadWeight(context, shape, nullptr, 2, weight)) return failure;
+  if (Failure failure = context.OptionalInput(4, "mask", 1, mask)) return failure;
+  if (x.shape[0] != shape.channels) {
+    return context.Fail(Message() << "x has " << x.shape[0] << " channels, the attribute channels says " << shape.channels);
+  }
+  if (x.shape[3] != dy.shape[3]) {
+    return context.Fail(Message() << "the batch of x " << x << " is not that of dy " << dy);
+  }
+  if (Failure failure = CheckGradient(context, shape, weight, dy, x.shape[1], x.shape[2])) return failure;
+  if (mask && mask.size != weight.stored) {
+    return context.Fail(Message() << "mask has " << mask.size << " numbers for " << weight.stored << " stored places");
+  }
+  if (Failure failure = context.Output(0, &weight.stored, 1, dvalues)) return failure;
+  const Simd& simd = ChosenSimd();
+  simd.fill(0.0f, dvalues.floats() + weight.live(), weight.stored - weight.live());
+
+  const Walk walk = {x.shape[3], {shape.channels, x.shape[1], x.shape[2]}, {weight.channels, dy.shape[1], dy.shape[2]},
+                     ForwardTaps(shape.height), ForwardTaps(shape.width)};
+  const Cut cut = CutUp(&walk, 1, kBudget, simd);
+  const int64_t most_parts = Most(1, kPartialFloats / Most(1, weight.stored));
+  const int64_t parts = Least(Least(cut.blocks(), most_parts), Most(1, kTasks / cut.output_blocks));
+  const int64_t buckets = weight.channels * cut.chunks, places = shape.row_places();
+  Workspace memory(context.api(), Workspace::Bytes<Place>(weight.live()) + 2 * Workspace::Bytes<int32_t>(places) +
+                                      Workspace::Bytes<int32_t>(buckets + 1) +
+                                      Workspace::Bytes<float>(parts * weight.stored));
+  if (memory.failed()) return context.Fail(Message() << "out of memory");
+  Place* kept = memory.Take<Place>(weight.live());
+  int32_t* bucket = memory.Take<int32_t>(places);
+  int32_t* offset = memory.Take<int32_t>(places);
+  int32_t* starts = memory.Take<int32_t>(buckets + 1);
+  float* partial = parts == 1 ? dvalues.floats() : memory.Take<float>(parts * weight.stored);
+  FillTable(shape, walk, cut, bucket, offset);
+  const SortTable table = {bucket, offset, buckets, 1, cut.chunks, 0};
+  if (Failure failure = SortEntries(context, weight, places, table, {nullptr, kept, mask.floats(), starts})) return failure;
+  const Job job = {weight, walk, cut, kept, starts, x.floats(), dy.floats(), parts, partial};
+  if (Failure failure = RunTasks(context, job)) return failure;
+  if (parts == 1) return nullptr;
+  simd.copy(partial, dvalues.floats(), weight.live());
+  for (int64_t part = 1; part < parts; ++part) {
+    simd.add(partial + part * weight.stored, dvalues.floats(), weight.live());
+  }
+  return nullptr;
+}
+
+}  // namespace sparcl

@@ -1,0 +1,21 @@
+// SparseConvWeightGrad(x [C,H,W,N], dy [O,Ho,Wo,N], index [K], rows [O+1], mask? [K]) -> dvalues [K]
+#pragma once
+
+#include "abi/op.h"
+#include "conv_shape.h"
+
+namespace sparcl {
+
+struct SparseConvWeightGrad {
+  static constexpr const char* kName = "SparseConvWeightGrad";
+  static constexpr Port kInputs[] = {
+      {ort::kFloat}, {ort::kFloat}, {ort::kInt32}, {ort::kInt32}, {ort::kFloat, ort::kOptional}};
+  static constexpr Port kOutputs[] = {{ort::kFloat}};
+
+  Failure Read(const Attributes& attributes) { return shape.Read(attributes); }
+  Failure Run(const Context& context) const;
+
+  ConvShape shape;
+};
+
+}  // namespace sparcl

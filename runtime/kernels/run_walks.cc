@@ -1,0 +1,96 @@
+#include "run_walks.h"
+
+namespace sparcl {
+
+namespace {
+
+int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+// One block of one walk for some of the output channels.
+struct Task {
+  int64_t walk;
+  Block block;
+  int64_t first, count;  // output channels
+};
+
+Task TaskAt(const WalkJob& job, size_t number) {
+  const Cut& cut = job.cut;
+  Task task;
+  int64_t rest = static_cast<int64_t>(number);
+  task.first = rest % cut.output_blocks * cut.outputs;
+  rest /= cut.output_blocks;
+  task.walk = rest / cut.blocks();
+  task.block = BlockAt(cut, job.walks[task.walk], rest % cut.blocks());
+  task.count = Least(cut.outputs, job.walks[task.walk].output.channels - task.first);
+  return task;
+}
+
+// y holds [part][channel][row][column][run].
+void CopyOut(const Simd& simd, const WalkJob& job, const Task& task, const float* y) {
+  const Cut& cut = job.cut;
+  const Placement& at = job.placements[task.walk];
+  const int64_t batch = job.walks[task.walk].batch, y_row = cut.Vectors(task.block.cols) * cut.lanes;
+  for (int64_t channel = 0; channel < task.count; ++channel) {
+    float* plane = job.output + task.block.batch + (task.first + channel) * job.plane.rows * job.plane.cols * batch;
+    for (int64_t row = 0; row < task.block.rows; ++row) {
+      const int64_t to_row = at.row + (task.block.row + row) * at.row_step;
+      float* to = plane + (to_row * job.plane.cols + at.col + task.block.col * at.col_step) * batch;
+      for (int64_t part = 0; part < cut.parts; ++part) {
+        const float* from = y + (part * cut.outputs + channel) * cut.OutputFloats() + row * y_row;
+        simd.copy_runs(from, cut.run, to + part * cut.run, at.col_step * batch, cut.run, task.block.cols);
+      }
+    }
+  }
+}
+
+void RunTask(const Simd& simd, const WalkJob& job, const Task& task, Workspace& memory) {
+  const Cut& cut = job.cut;
+  const Walk& walk = job.walks[task.walk];
+  float* x = memory.Take<float>(cut.parts * cut.InputFloats());
+  float* y = memory.Take<float>(cut.parts * cut.outputs * cut.OutputFloats());
+  for (int64_t channel = 0; channel < cut.parts * cut.outputs; ++channel) {
+    const int64_t number = task.first + channel % cut.outputs;
+    const float start = job.bias == nullptr || channel % cut.outputs >= task.count ? 0.0f : job.bias[number];
+    simd.fill(start, y + channel * cut.OutputFloats(), cut.OutputFloats());
+  }
+  const bool taps = walk.rows.count * walk.cols.count > 0;
+  const int32_t* starts = job.starts + (task.walk * walk.output.channels + task.first) * cut.chunks;
+  for (int64_t chunk = 0; taps && chunk < cut.chunks; ++chunk) {
+    const int64_t from = chunk * cut.chunk;
+    CopyIn(simd, cut, walk, task.block, job.input, from, Least(cut.chunk, walk.input.channels - from), x);
+    for (int64_t part = 0; part < cut.parts; ++part) {
+      const Tile tile = {x + part * cut.InputFloats(),
+                         InputRowStride(cut, walk),
+                         y + part * cut.outputs * cut.OutputFloats(),
+                         cut.OutputFloats(),
+                         task.block.rows,
+                         cut.Vectors(task.block.cols)};
+      simd.accumulate({job.entries, starts + chunk, cut.chunks, task.count}, tile);
+    }
+  }
+  CopyOut(simd, job, task, y);
+}
+
+}  // namespace
+
+Failure RunWalks(const Context& context, const WalkJob& job) {
+  const Simd& simd = ChosenSimd();
+  const Cut& cut = job.cut;
+  const size_t bytes = Workspace::Bytes<float>(cut.parts * cut.InputFloats()) +
+                       Workspace::Bytes<float>(cut.parts * cut.outputs * cut.OutputFloats());
+  int out_of_memory = 0;
+  auto run = [&](size_t number) {
+    const Task task = TaskAt(job, number);
+    if (task.block.rows <= 0 || task.block.cols <= 0) return;
+    Workspace memory(context.api(), bytes);
+    if (memory.failed()) {
+      __atomic_store_n(&out_of_memory, 1, __ATOMIC_RELAXED);
+      return;
+    }
+    RunTask(simd, job, task, memory);
+  };
+  if (Failure failure = context.Parallel(job.count * cut.blocks() * cut.output_blocks, run)) return failure;
+  return out_of_memory ? context.Fail(Message() << "out of memory") : nullptr;
+}
+
+}  // namespace sparcl

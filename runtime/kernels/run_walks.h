@@ -1,0 +1,32 @@
+// Runs one walk, or the walks of a stride's phases, over the session's threads.
+#pragma once
+
+#include "entries.h"
+#include "walk.h"
+
+namespace sparcl {
+
+// Where a walk's grid lies in the output: its pixel (r, c) is output pixel (row + r * row_step, col + c * col_step).
+struct Placement {
+  int64_t row, col;
+  int64_t row_step, col_step;
+};
+
+struct WalkJob {
+  const Walk* walks;
+  const Placement* placements;
+  int64_t count;
+  Cut cut;
+  const Entry* entries;
+  // Of bucket (walk * output channels + output channel) * chunks + chunk; one more at the end.
+  const int32_t* starts;
+
+  const float* input;
+  const float* bias;  // null: 0
+  float* output;      // [channels, rows, cols, batch] of this plane
+  Plane plane;
+};
+
+Failure RunWalks(const Context& context, const WalkJob& job);
+
+}  // namespace sparcl

@@ -1,0 +1,89 @@
+// y[c] += sum of value * shifted x, with a block of y in registers. No include guard on purpose: once a target.
+//
+// The batch is innermost, so one kept weight is one broadcast times one contiguous run. The accumulators of a register
+// tile stay in registers over all entries of a channel's list, as in SparseProp (Nikdan et al., ICML 2023), which keeps
+// the batch innermost too; here the tile is a piece of an output row, so that a kernel's taps find the same lines in L1.
+#include "simd/simd.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace sparcl {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using Floats = hn::ScalableTag<float>;
+using Vector = hn::Vec<Floats>;
+
+// AVX-512 and NEON have 32 vector registers, the others 16; two hold the weight and an input.
+#if HWY_TARGET == HWY_AVX3 || HWY_ARCH_ARM_A64
+constexpr int kAccumulators = 16;
+#else
+constexpr int kAccumulators = 8;
+#endif
+
+// A register tile of kRows rows of kVectors vectors.
+template <int kRows, int kVectors>
+HWY_INLINE void AccumulateTile(const Entry* HWY_RESTRICT entry, const Entry* HWY_RESTRICT end,
+                               const float* HWY_RESTRICT x, int64_t x_row, float* HWY_RESTRICT y, int64_t y_row) {
+  const Floats d;
+  constexpr int64_t kLanes = HWY_LANES(float);
+  Vector sums[kRows * kVectors];
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows * kVectors; ++i) {
+    sums[i] = hn::LoadU(d, y + (i / kVectors) * y_row + (i % kVectors) * kLanes);
+  }
+  for (; entry != end; ++entry) {
+    const Vector value = hn::Set(d, entry->value);
+    // One pointer that moves from row to row: sixteen precomputed distances would not fit the scalar registers.
+    const float* from = x + entry->offset;
+#pragma GCC unroll 4
+    for (int row = 0; row < kRows; ++row, from += x_row) {
+#pragma GCC unroll 16
+      for (int v = 0; v < kVectors; ++v) {
+        Vector& sum = sums[row * kVectors + v];
+        sum = hn::MulAdd(value, hn::LoadU(d, from + v * kLanes), sum);
+      }
+    }
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows * kVectors; ++i) {
+    hn::StoreU(sums[i], d, y + (i / kVectors) * y_row + (i % kVectors) * kLanes);
+  }
+}
+
+// All channels at one tile: its input stays in L1 while the lists stream by.
+template <int kRows, int kVectors>
+void AccumulateChannels(const EntryLists& lists, const Tile& tile, int64_t row, int64_t vector) {
+  constexpr int64_t kLanes = HWY_LANES(float);
+  const int64_t y_row = tile.vectors * kLanes;
+  const float* x = tile.x + row * tile.x_row + vector * kLanes;
+  float* y = tile.y + row * y_row + vector * kLanes;
+  const int32_t* starts = lists.starts;
+  for (int64_t channel = 0; channel < lists.channels; ++channel, y += tile.y_channel, starts += lists.stride) {
+    if (starts[0] == starts[1]) continue;
+    AccumulateTile<kRows, kVectors>(lists.entries + starts[0], lists.entries + starts[1], x, tile.x_row, y, y_row);
+  }
+}
+
+// One column of tiles, kVectors wide: as many rows at a time as there are accumulators for, but at most four.
+template <int kVectors>
+void AccumulateColumn(const EntryLists& lists, const Tile& tile, int64_t vector) {
+  constexpr int kRows = kAccumulators / kVectors < 4 ? kAccumulators / kVectors : 4;
+  int64_t row = 0;
+  for (; row + kRows <= tile.rows; row += kRows) AccumulateChannels<kRows, kVectors>(lists, tile, row, vector);
+  for (; row < tile.rows; ++row) AccumulateChannels<1, kVectors>(lists, tile, row, vector);
+}
+
+void Accumulate(const EntryLists& lists, const Tile& tile) {
+  int64_t vector = 0;
+  // A low block has room for wider tiles, a high one for square ones, which share more of their input.
+  if (tile.rows < 4) {
+    for (; vector + 8 <= tile.vectors; vector += 8) AccumulateColumn<8>(lists, tile, vector);
+  }
+  for (; vector + 4 <= tile.vectors; vector += 4) AccumulateColumn<4>(lists, tile, vector);
+  if (vector + 2 <= tile.vectors) AccumulateColumn<2>(lists, tile, vector), vector += 2;
+  if (vector < tile.vectors) AccumulateColumn<1>(lists, tile, vector);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace sparcl
+HWY_AFTER_NAMESPACE();

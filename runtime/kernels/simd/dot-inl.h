@@ -1,0 +1,53 @@
+// Dot products of one block of dy with shifted blocks of x, several at once. No include guard on purpose.
+#include "simd/simd.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace sparcl {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// kPlaces places share every vector of dy; as many independent sums hide the latency of the multiply-add.
+template <int kPlaces>
+HWY_INLINE void DotPlaces(const Place* HWY_RESTRICT places, const float* HWY_RESTRICT x, int64_t x_row,
+                          const float* HWY_RESTRICT dy, int64_t rows, int64_t vectors, float* HWY_RESTRICT sums) {
+  const hn::ScalableTag<float> d;
+  using Vector = hn::Vec<decltype(d)>;
+  const int64_t lanes = hn::Lanes(d);
+  Vector partial[kPlaces];
+  const float* from[kPlaces];
+#pragma GCC unroll 8
+  for (int i = 0; i < kPlaces; ++i) {
+    partial[i] = hn::Zero(d);
+    from[i] = x + places[i].offset;
+  }
+  for (int64_t row = 0; row < rows; ++row) {
+    for (int64_t at = 0; at < vectors * lanes; at += lanes) {
+      const Vector gradient = hn::LoadU(d, dy + at);
+#pragma GCC unroll 8
+      for (int i = 0; i < kPlaces; ++i) partial[i] = hn::MulAdd(gradient, hn::LoadU(d, from[i] + at), partial[i]);
+    }
+    dy += vectors * lanes;
+#pragma GCC unroll 8
+    for (int i = 0; i < kPlaces; ++i) from[i] += x_row;
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < kPlaces; ++i) sums[places[i].index] += hn::GetLane(hn::SumOfLanes(d, partial[i]));
+}
+
+void Dot(const Place* places, int64_t count, const float* x, int64_t x_row, const float* dy, int64_t rows,
+         int64_t vectors, float* sums) {
+  for (; count >= 8; count -= 8, places += 8) DotPlaces<8>(places, x, x_row, dy, rows, vectors, sums);
+  switch (count) {
+    case 7: return DotPlaces<7>(places, x, x_row, dy, rows, vectors, sums);
+    case 6: return DotPlaces<6>(places, x, x_row, dy, rows, vectors, sums);
+    case 5: return DotPlaces<5>(places, x, x_row, dy, rows, vectors, sums);
+    case 4: return DotPlaces<4>(places, x, x_row, dy, rows, vectors, sums);
+    case 3: return DotPlaces<3>(places, x, x_row, dy, rows, vectors, sums);
+    case 2: return DotPlaces<2>(places, x, x_row, dy, rows, vectors, sums);
+    case 1: return DotPlaces<1>(places, x, x_row, dy, rows, vectors, sums);
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace sparcl
+HWY_AFTER_NAMESPACE();

@@ -1,0 +1,71 @@
+// The vector code, compiled once for each instruction set and chosen when the library is loaded.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+namespace sparcl {
+
+// A kept weight as the walk over it wants it: where its input lies relative to the chunk's scratch copy, and its value.
+struct Entry {
+  int32_t offset;  // in floats
+  float value;
+};
+
+// A kept place whose gradient is wanted: where its input lies, and which of the K stored values it is.
+struct Place {
+  int32_t offset;  // in floats
+  int32_t index;
+};
+
+// Entries of `channels` output channels against one chunk of input channels: those of channel c are
+// entries[starts[c * stride] : starts[c * stride + 1]].
+struct EntryLists {
+  const Entry* entries;
+  const int32_t* starts;
+  int64_t stride;
+  int64_t channels;
+};
+
+// One block of output rows of every channel: y[c][row][vector].
+struct Tile {
+  const float* x;
+  int64_t x_row;  // floats from an output row's input to the next output row's
+  float* y;
+  int64_t y_channel;
+  int64_t rows;
+  int64_t vectors;  // per row; a row of y is vectors * lanes floats
+};
+
+struct Simd {
+  const char* name;
+  int64_t lanes;
+  int64_t accumulators;  // vectors of a register tile
+  // y[c] += sum over the entries e of c of e.value * x[e.offset ...], elementwise over rows and vectors.
+  void (*accumulate)(const EntryLists& lists, const Tile& tile);
+  // sums[p.index] += dot(dy, x[p.offset ...]) over rows and vectors for each of the `count` places.
+  void (*dot)(const Place* places, int64_t count, const float* x, int64_t x_row, const float* dy, int64_t rows,
+              int64_t vectors, float* sums);
+  void (*copy)(const float* from, float* to, int64_t count);
+  // `count` runs of `run` floats, which lie from_step and to_step floats apart.
+  void (*copy_runs)(const float* from, int64_t from_step, float* to, int64_t to_step, int64_t run, int64_t count);
+  void (*fill)(float value, float* to, int64_t count);
+  // to += from
+  void (*add)(const float* from, float* to, int64_t count);
+
+  // Batch normalisation over one channel's run of numbers.
+  // sums[0] += sum(x - shift), sums[1] += sum((x - shift)^2)
+  void (*moments)(const float* x, int64_t count, float shift, double* sums);
+  // y = relu?(x * scale + offset + addend); addend may be null
+  void (*normalise)(const float* x, const float* addend, int64_t count, float scale, float offset, bool relu, float* y);
+  // sums[0] += sum(g), sums[1] += sum(g * (x - mean)) where g = dy, or 0 where y is given and not positive
+  void (*gradient_moments)(const float* dy, const float* x, const float* y, int64_t count, float mean, double* sums);
+  // dx = g * a + x * b + c; daddend = g; daddend may be null
+  void (*normalise_gradient)(const float* dy, const float* x, const float* y, int64_t count, float a, float b, float c,
+                             float* dx, float* daddend);
+};
+
+// The best instruction set of this processor; SPARCL_TARGET is for tests only (see choose.cc).
+const Simd& ChosenSimd();
+
+}  // namespace sparcl

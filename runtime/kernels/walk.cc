@@ -1,0 +1,141 @@
+#include "walk.h"
+
+namespace sparcl {
+
+namespace {
+
+int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }
+int64_t Most(int64_t a, int64_t b) { return a > b ? a : b; }
+int64_t DivideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Cuts `size` into pieces of about the same size, none larger than `most`.
+int64_t Piece(int64_t size, int64_t most) {
+  if (size <= 0) return 1;
+  return DivideUp(size, DivideUp(size, Least(size, Most(1, most))));
+}
+
+// Of the stride's phases, only those that a tap reads are copied: those below this number hold them all.
+int64_t Phases(const TapAxis& axis) { return Least(axis.stride, axis.reach); }
+
+bool Reads(const TapAxis& axis, int64_t displacement) {
+  for (int64_t i = 0; i < axis.count; ++i) {
+    if ((displacement - (axis.shift[i] - axis.least)) % axis.stride == 0) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+TapAxis ForwardTaps(const Axis& axis) {
+  TapAxis taps;
+  taps.stride = axis.stride;
+  taps.count = axis.kernel;
+  for (int64_t i = 0; i < axis.kernel; ++i) taps.shift[i] = static_cast<int32_t>(i * axis.dilation - axis.pad_begin);
+  taps.least = taps.shift[0];
+  taps.reach = (axis.kernel - 1) * axis.dilation + 1;
+  return taps;
+}
+
+namespace {
+
+// With one vector a pixel, a register tile is a square of pixels, whose taps overlap the most. Planes too small for that
+// take more of the batch at once. A batch that is not whole vectors stays in one run, with the next pixel's behind it.
+int64_t Run(int64_t batch, int64_t rows, int64_t cols, const Simd& simd) {
+  const int64_t pixels = Least(cols, 4) * Least(rows, Most(1, simd.accumulators / 4));
+  const int64_t wide = simd.lanes * Most(1, simd.accumulators / pixels);
+  if (batch <= wide) return Most(1, batch);
+  if (batch % wide == 0) return wide;
+  return batch % simd.lanes == 0 ? simd.lanes : batch;
+}
+
+}  // namespace
+
+Cut CutUp(const Walk* walks, int64_t count, const Budget& budget, const Simd& simd) {
+  Cut cut{};
+  cut.lanes = simd.lanes;
+  int64_t rows = 1, cols = 1, row_reach = 1, col_reach = 1, phases = 1;
+  for (int64_t w = 0; w < count; ++w) {
+    const Walk& walk = walks[w];
+    rows = Most(rows, walk.output.rows);
+    cols = Most(cols, walk.output.cols);
+    row_reach = Most(row_reach, walk.rows.reach);
+    col_reach = Most(col_reach, DivideUp(walk.cols.reach, walk.cols.stride));
+    phases = Most(phases, Phases(walk.cols));
+  }
+  cut.run = Run(walks[0].batch, rows, cols, simd);
+  const int64_t runs = DivideUp(walks[0].batch, cut.run);
+  // Two neighbours at once, because the tensors are read and written a line and its neighbour at a time.
+  cut.parts = runs % 2 == 0 ? 2 : 1;
+  cut.batch_blocks = runs / cut.parts;
+  cut.cols = Piece(cols, Most(8, 128 / cut.run));
+  cut.rows = Piece(rows, budget.block / (cut.cols * cut.run * cut.parts));
+  cut.row_blocks = DivideUp(rows, cut.rows);
+  cut.col_blocks = DivideUp(cols, cut.cols);
+  cut.phase_floats = (cut.cols + col_reach - 1) * cut.run;
+  cut.row_floats = phases * cut.phase_floats;
+  const int64_t row_stride = walks[0].rows.stride;
+  cut.channel_floats = ((cut.rows - 1) * row_stride + row_reach) * cut.row_floats;
+
+  const int64_t inputs = walks[0].input.channels, outputs = walks[0].output.channels;
+  const int64_t tile_rows = Least(cut.rows, Most(1, simd.accumulators / 4)), tile_cols = Least(cut.cols, Most(1, 4 * cut.lanes / cut.run));
+  const int64_t window = ((tile_rows - 1) * row_stride + row_reach) * phases * (tile_cols + col_reach - 1) * cut.run;
+  cut.chunk = Piece(inputs, budget.window / window);
+  cut.chunks = DivideUp(inputs, cut.chunk);
+  cut.outputs = Piece(outputs, budget.output / (cut.OutputFloats() * cut.parts));
+  cut.output_blocks = DivideUp(outputs, cut.outputs);
+  return cut;
+}
+
+Block BlockAt(const Cut& cut, const Walk& walk, int64_t number) {
+  Block block;
+  block.batch = number % cut.batch_blocks * cut.parts * cut.run;
+  number /= cut.batch_blocks;
+  block.row = number / cut.col_blocks * cut.rows;
+  block.col = number % cut.col_blocks * cut.cols;
+  block.rows = Most(0, Least(cut.rows, walk.output.rows - block.row));
+  block.cols = Most(0, Least(cut.cols, walk.output.cols - block.col));
+  return block;
+}
+
+int32_t TapOffset(const Cut& cut, const Walk& walk, int64_t i, int64_t j) {
+  const int64_t row = walk.rows.shift[i] - walk.rows.least;
+  const int64_t col = walk.cols.shift[j] - walk.cols.least;
+  const int64_t phase = col % walk.cols.stride, step = col / walk.cols.stride;
+  return static_cast<int32_t>(row * cut.row_floats + phase * cut.phase_floats + step * cut.run);
+}
+
+void CopyIn(const Simd& simd, const Cut& cut, const Walk& walk, const Block& block, const float* input, int64_t first,
+            int64_t count, float* scratch) {
+  const int64_t batch = walk.batch, stride = walk.cols.stride, run = cut.run;
+  const int64_t input_rows = (block.rows - 1) * walk.rows.stride + walk.rows.reach;
+  const int64_t columns = block.cols + (walk.cols.reach - 1) / stride;
+  const int64_t top = block.row * walk.rows.stride + walk.rows.least;
+  const int64_t plane = walk.input.rows * walk.input.cols * batch;
+  for (int64_t channel = 0; channel < count; ++channel) {
+    for (int64_t row = 0; row < input_rows; ++row) {
+      if (!Reads(walk.rows, row)) continue;
+      const bool inside = top + row >= 0 && top + row < walk.input.rows;
+      for (int64_t phase = 0; phase < Phases(walk.cols); ++phase) {
+        // Column m of the copy is input column start + m * stride; those inside of the plane are before <= m < after.
+        const int64_t start = block.col * stride + walk.cols.least + phase;
+        const int64_t left = Least(columns, start >= 0 ? 0 : DivideUp(-start, stride));
+        const int64_t before = inside ? left : columns;
+        const int64_t after = Most(before, Least(columns, DivideUp(walk.input.cols - start, stride)));
+        const float* from = input + (first + channel) * plane + block.batch +
+                            ((top + row) * walk.input.cols + start + before * stride) * batch;
+        float* to = scratch + channel * cut.channel_floats + row * cut.row_floats + phase * cut.phase_floats;
+        for (int64_t part = 0; part < cut.parts; ++part, from += run, to += cut.InputFloats()) {
+          if (before > 0) simd.fill(0.0f, to, before * run);
+          simd.copy_runs(from, stride * batch, to + before * run, run, run, after - before);
+          if (after < columns) simd.fill(0.0f, to + after * run, (columns - after) * run);
+        }
+      }
+    }
+  }
+  // What the last vector of a part's last row reads past its end.
+  for (int64_t part = 0; part < cut.parts; ++part) {
+    simd.fill(0.0f, scratch + part * cut.InputFloats() + count * cut.channel_floats, cut.lanes);
+  }
+}
+
+}  // namespace sparcl
