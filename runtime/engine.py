@@ -13,6 +13,7 @@ import onnxruntime as ort
 from safetensors.numpy import load_file
 
 from sparcl_compile.artifact import Artifact
+from sparcl_compile.errors import ArtifactError
 from sparcl_compile.runtime import kernels
 
 ERRORS_ONLY = 3
@@ -160,8 +161,11 @@ class Engine:
     def _session(self, graph: str) -> ort.InferenceSession:
         if graph not in self._sessions:
             options = session_options(self._threads)
-            if self._artifact.manifest.get("sparse_kernels"):
-                kernels.register(options)
+            if self._artifact.manifest.get("sparse_kernels") and not kernels.register(options):
+                raise ArtifactError(
+                    f"{self._artifact.folder}: was compiled with --compress, and {kernels.reason()}; "
+                    "or compile it with --no-compress"
+                )
             path = os.fspath(self._artifact.path(graph))
             self._sessions[graph] = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         return self._sessions[graph]
