@@ -11,6 +11,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
@@ -114,7 +116,7 @@ def state_bytes(specs: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     """The bytes of the state by role, from the manifest's ``state``; of role ``sample`` those of one sample."""
     sums: collections.Counter[str] = collections.Counter()
     for spec in specs:
-        width = ir.DataType[{"float32": "FLOAT", "int64": "INT64"}[spec["dtype"]]].itemsize
+        width = np.dtype(spec["dtype"]).itemsize
         sums[spec["role"]] += int(width * math.prod(d or 1 for d in spec["shape"]))
     return dict(sums)
 

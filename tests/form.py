@@ -32,9 +32,17 @@ class Form:
 
     def step(self, current: Batch, replay: Sequence[Batch], rate: float) -> np.ndarray:
         """Measure, choose the gradients, accumulate the micro-steps, move; the logits of the current batch."""
+        self.choose(current, replay)
+        return self.move(current, replay, rate)
+
+    def choose(self, current: Batch, replay: Sequence[Batch]) -> None:
+        """Choose the gradients to use, where gradients are sparse."""
         if self.engine.names("gradient_mask"):
             self.measure(current, replay)
             self.keeper.update_gradient_masks()
+
+    def move(self, current: Batch, replay: Sequence[Batch], rate: float) -> np.ndarray:
+        """Accumulate the micro-steps and move the weights; the logits of the current batch."""
         found = [self.engine.run("train", batch.feeds(i == 0)) for i, batch in enumerate((current, *replay))]
         self.steps += 1
         count = np.array(self.steps, np.float32)
