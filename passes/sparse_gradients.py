@@ -11,8 +11,8 @@ from sparcl_compile.passes.base import SPARSE_CONV, SPARSE_DOMAIN, SPARSE_INPUT_
 class GradientNode(NamedTuple):
     """One node of a gradient.
 
-    ``I(k)``, ``O(k)`` and ``GO(k)`` are the operator's inputs, outputs and their gradients, ``GI(k)`` is the gradient of
-    an input.
+    ``I(k)``, ``O(k)`` and ``GO(k)`` are the operator's inputs, outputs and their gradients, ``GI(k)`` is an input's
+    gradient.
     """
 
     op_type: str

@@ -1,9 +1,9 @@
 """What a graph costs: multiply-accumulates per sample, and the FLOPs of training with it.
 
-Counted is what multiplies matrices: Conv, ConvTranspose, Gemm and MatMul, and the gradients of Conv. Everything else
-(activations, normalisation, pooling, softmax, the product with a mask) counts as 0, which is the convention of the
-SparCL paper (arXiv 2209.09476, section 4) and of the papers it compares with; :func:`free_ops` lists these operators,
-so that nobody has to guess what was left out.
+Counted is what multiplies matrices: Conv, ConvTranspose, Gemm and MatMul, the gradients of Conv, and the sparse
+convolutions at their places. Everything else (activations, normalisation, pooling, softmax, the product with a mask)
+counts as 0, which is the convention of the SparCL paper (arXiv 2209.09476, section 4) and of the papers it compares
+with; :func:`free_ops` lists these operators, so that nobody has to guess what was left out.
 
 A training step is taken as three times the forward pass: f = 2 * MACs forward, f for the gradients of the inputs and f
 for those of the weights. The first layer's input gradient is in this count too, although nobody computes it. With
@@ -19,7 +19,16 @@ import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
 from sparcl_compile.errors import ModelError
-from sparcl_compile.passes.base import TRAINABLE, Role, dims, role_of, values_with_role
+from sparcl_compile.passes.base import (
+    SPARSE_CONV,
+    SPARSE_INPUT_GRADIENT,
+    SPARSE_WEIGHT_GRADIENT,
+    TRAINABLE,
+    Role,
+    dims,
+    role_of,
+    values_with_role,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +84,16 @@ def _conv_grad(node: ir.Node) -> int:
     return one * sum(1 for out in node.outputs[:2] if out.name)
 
 
+def _sparse(values: int, outputs: int | None = None) -> Callable[[ir.Node], int]:
+    """Of a sparse convolution: each place meets every pixel of the output. Where the two stand among the inputs."""
+
+    def macs(node: ir.Node) -> int:
+        plane = node.outputs[0] if outputs is None else node.inputs[outputs]
+        return _dims(node, node.inputs[values])[0] * math.prod(_dims(node, plane)[1:])
+
+    return macs
+
+
 RULES: Mapping[str, Callable[[ir.Node], int]] = {
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
@@ -82,6 +101,9 @@ RULES: Mapping[str, Callable[[ir.Node], int]] = {
     "MatMul": _matmul,
     "FusedMatMul": _matmul,
     "ConvGrad": _conv_grad,
+    SPARSE_CONV: _sparse(values=1),
+    SPARSE_INPUT_GRADIENT: _sparse(values=1, outputs=0),
+    SPARSE_WEIGHT_GRADIENT: _sparse(values=2, outputs=1),
 }
 
 # These multiply too, and a silent 0 would be a lie.
