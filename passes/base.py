@@ -18,6 +18,11 @@ LAYER_KEY = "sparcl.layer"
 AXES_KEY = "sparcl.axes"
 STAGE_KEY = "sparcl.stage"
 
+SPARSE_DOMAIN = "sparcl"
+SPARSE_CONV = "SparseConv"
+SPARSE_INPUT_GRADIENT = "SparseConvInputGrad"
+SPARSE_WEIGHT_GRADIENT = "SparseConvWeightGrad"
+
 FLOAT = ir.TensorType(ir.DataType.FLOAT)
 INT64 = ir.TensorType(ir.DataType.INT64)
 BOOL = ir.TensorType(ir.DataType.BOOL)
