@@ -1,0 +1,90 @@
+"""Forward graphs with sparse convolutions as compress_weights leaves them, for the tests of the layout."""
+
+import numpy as np
+import onnx_ir as ir
+from onnx.reference import ReferenceEvaluator
+
+from sparcl_compile.passes.base import FLOAT, SPARSE_CONV, SPARSE_DOMAIN, Role, constant, set_role
+from sparcl_compile.passes.importing.edit import ints_attribute
+from tests.kernels_reference import KERNELS
+
+STATISTICS = (".mean", ".var")
+GEOMETRY = {"strides": (1, 1), "pads": (0, 0, 0, 0), "dilations": (1, 1)}
+
+
+def model_of(text: str) -> ir.Model:
+    """A forward graph from ONNX text: all inputs but the first become seeded parameters and running statistics."""
+    model = ir.from_onnx_text('<ir_version: 10, opset_import: ["" : 18]>' + text)
+    rng = np.random.default_rng(0)
+    state = list(model.graph.inputs[1:])
+    del model.graph.inputs[1:]
+    for value in state:
+        name = str(value.name)
+        data = rng.normal(size=[int(length) for length in value.shape or ()])
+        data = np.abs(data) + 0.5 if name.endswith(".var") else data
+        value.const_value = ir.tensor(data.astype(np.float32), name=name)
+        set_role(value, Role.RUNNING_STAT if name.endswith(STATISTICS) else Role.PARAMETER)
+        model.graph.register_initializer(value)
+    return model
+
+
+def with_sparse(model: ir.Model, *names: str) -> ir.Model:
+    """Put a Transpose, a SparseConv that keeps every weight, and a Transpose in the place of each named Conv."""
+    for node in [node for node in model.graph if node.name in names]:
+        _replace(model.graph, node)
+    model.opset_imports[SPARSE_DOMAIN] = 1
+    return model
+
+
+def conversions(model: ir.Model) -> int:
+    """How many Transposes a graph has."""
+    return sum(node.op_type == "Transpose" for node in model.graph)
+
+
+def operators(model: ir.Model) -> list[str]:
+    """The operators in the order of the file."""
+    return [node.op_type for node in model.graph]
+
+
+def answers(model: ir.Model, batch: int = 3) -> dict[str, np.ndarray]:
+    """All outputs of a graph by name, for seeded inputs, by the reference implementations."""
+    rng = np.random.default_rng(1)
+    x = model.graph.inputs[0]
+    shape = [length if isinstance(length, int) else batch for length in x.shape or ()]
+    results = ReferenceEvaluator(ir.to_proto(model), new_ops=KERNELS).run(
+        None, {str(x.name): rng.normal(size=shape).astype(np.float32)}
+    )
+    return {str(value.name): result for value, result in zip(model.graph.outputs, results, strict=True)}
+
+
+def _replace(graph: ir.Graph, conv: ir.Node) -> None:
+    x, weight, y = conv.inputs[0], conv.inputs[1], conv.outputs[0]
+    assert x is not None
+    assert weight is not None
+    assert weight.const_value is not None
+    data = weight.const_value.numpy()
+    out, per_output = data.shape[0], int(np.prod(data.shape[1:]))
+    index = constant(graph, f"{weight.name}.index", np.arange(data.size, dtype=np.int32))
+    rows = constant(graph, f"{weight.name}.rows", (np.arange(out + 1) * per_output).astype(np.int32))
+    weight.const_value = ir.tensor(data.reshape(-1), name=weight.name)
+    weight.shape = ir.Shape([data.size])
+    geometry = {name: ints_attribute(conv, name, default) for name, default in GEOMETRY.items()}
+    attributes = {"channels": data.shape[1], "kernel_shape": list(data.shape[2:]), **geometry}
+    enter = ir.node("Transpose", [x], {"perm": (1, 2, 3, 0)}, name=f"{conv.name}.enter")
+    sparse = ir.node(
+        SPARSE_CONV,
+        [enter.outputs[0], weight, index, rows, *conv.inputs[2:]],
+        attributes,
+        domain=SPARSE_DOMAIN,
+        name=conv.name,
+    )
+    leave = ir.node("Transpose", [sparse.outputs[0]], {"perm": (3, 0, 1, 2)}, name=f"{conv.name}.leave")
+    for node, like, suffix in ((enter, x, "x"), (sparse, y, "y")):
+        shape = list(like.shape or ())
+        value = node.outputs[0]
+        value.name, value.shape, value.type = f"{conv.name}.{suffix}", ir.Shape([*shape[1:], shape[0]]), FLOAT
+    leave.outputs[0].shape, leave.outputs[0].type = y.shape, FLOAT
+    graph.insert_before(conv, [enter, sparse, leave])
+    y.replace_all_uses_with(leave.outputs[0], replace_graph_outputs=True)
+    graph.remove(conv, safe=True)
+    leave.outputs[0].name = y.name
