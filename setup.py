@@ -1,4 +1,4 @@
-"""Builds the kernel library (runtime/kernels) with CMake, where a compiler is there; everything else is in pyproject.toml.
+"""Builds the kernel library (runtime/kernels) with CMake, where a compiler is there; the rest is in pyproject.toml.
 
 Without a C++17 compiler, CMake or Google Highway's headers the installation goes on without the library, and the tool
 computes in the masked form.
@@ -31,7 +31,9 @@ class BuildKernels(build_ext):
             for command in (configure, ["cmake", "--build", str(folder), "--parallel"]):
                 subprocess.run(command, check=True)
         except (OSError, subprocess.CalledProcessError) as error:
-            raise CompileError(f"the kernel library was not built ({error}): docs/kernels.md says what it needs") from None
+            raise CompileError(
+                f"the kernel library was not built ({error}): docs/kernels.md says what it needs"
+            ) from None
 
 
 setup(

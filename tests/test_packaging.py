@@ -28,7 +28,7 @@ def build_wheel(source: Path, target: Path) -> zipfile.ZipFile:
 def copy_source(root: Path, target: Path) -> Path:
     """Copy what a wheel is made of: in the tree itself, an old build/lib would smuggle deleted modules in."""
     target.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(root / name, target)
     for folder in PACKAGES:
         shutil.copytree(root / folder, target / folder, ignore=shutil.ignore_patterns("__pycache__"))

@@ -19,7 +19,9 @@ def _candidates() -> list[Path]:
     named = os.environ.get(ENVIRONMENT)
     if named is not None:
         return [Path(named)] if named else []
-    return [path for path in sorted(Path(__file__).parent.glob("_kernels*")) if path.suffix in {".so", ".dylib", ".pyd"}]
+    return [
+        path for path in sorted(Path(__file__).parent.glob("_kernels*")) if path.suffix in {".so", ".dylib", ".pyd"}
+    ]
 
 
 @cache

@@ -11,7 +11,7 @@ int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }
 int64_t Most(int64_t a, int64_t b) { return a > b ? a : b; }
 
 // Few channels, so that x stays in L1 while the output channels stream by; as many places share a load of dy.
-constexpr Budget kBudget = {512, 6 * 1024, 64 * 1024};
+constexpr Budget kBudget = {2048, 12 * 1024, 128 * 1024};
 // Tasks to aim at: enough for the threads of a phone or a desktop to balance.
 constexpr int64_t kTasks = 16;
 // Floats of the partial sums of all parts.

@@ -7,28 +7,34 @@ namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // kPlaces places share every vector of dy; as many independent sums hide the latency of the multiply-add.
+template <int kPlaces, int kVectors>
+HWY_INLINE void DotRun(const Place* HWY_RESTRICT places, const float* HWY_RESTRICT x, const float* HWY_RESTRICT dy,
+                       hn::Vec<hn::ScalableTag<float>>* sums) {
+  const hn::ScalableTag<float> d;
+  constexpr int64_t kLanes = HWY_LANES(float);
+  hn::Vec<decltype(d)> gradient[kVectors];
+#pragma GCC unroll 4
+  for (int v = 0; v < kVectors; ++v) gradient[v] = hn::LoadU(d, dy + v * kLanes);
+#pragma GCC unroll 8
+  for (int i = 0; i < kPlaces; ++i) {
+    const float* from = x + places[i].offset;
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) sums[i] = hn::MulAdd(gradient[v], hn::LoadU(d, from + v * kLanes), sums[i]);
+  }
+}
+
 template <int kPlaces>
 HWY_INLINE void DotPlaces(const Place* HWY_RESTRICT places, const float* HWY_RESTRICT x, int64_t x_row,
                           const float* HWY_RESTRICT dy, int64_t rows, int64_t vectors, float* HWY_RESTRICT sums) {
   const hn::ScalableTag<float> d;
-  using Vector = hn::Vec<decltype(d)>;
-  const int64_t lanes = hn::Lanes(d);
-  Vector partial[kPlaces];
-  const float* from[kPlaces];
+  constexpr int64_t kLanes = HWY_LANES(float);
+  hn::Vec<decltype(d)> partial[kPlaces];
 #pragma GCC unroll 8
-  for (int i = 0; i < kPlaces; ++i) {
-    partial[i] = hn::Zero(d);
-    from[i] = x + places[i].offset;
-  }
-  for (int64_t row = 0; row < rows; ++row) {
-    for (int64_t at = 0; at < vectors * lanes; at += lanes) {
-      const Vector gradient = hn::LoadU(d, dy + at);
-#pragma GCC unroll 8
-      for (int i = 0; i < kPlaces; ++i) partial[i] = hn::MulAdd(gradient, hn::LoadU(d, from[i] + at), partial[i]);
-    }
-    dy += vectors * lanes;
-#pragma GCC unroll 8
-    for (int i = 0; i < kPlaces; ++i) from[i] += x_row;
+  for (int i = 0; i < kPlaces; ++i) partial[i] = hn::Zero(d);
+  for (int64_t row = 0; row < rows; ++row, x += x_row, dy += vectors * kLanes) {
+    int64_t v = 0;
+    for (; v + 4 <= vectors; v += 4) DotRun<kPlaces, 4>(places, x + v * kLanes, dy + v * kLanes, partial);
+    for (; v < vectors; ++v) DotRun<kPlaces, 1>(places, x + v * kLanes, dy + v * kLanes, partial);
   }
 #pragma GCC unroll 8
   for (int i = 0; i < kPlaces; ++i) sums[places[i].index] += hn::GetLane(hn::SumOfLanes(d, partial[i]));
