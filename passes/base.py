@@ -23,6 +23,8 @@ COMPRESSED_KEY = "sparcl.compressed"
 SPARSE_CONV = "SparseConv"
 SPARSE_INPUT_GRADIENT = "SparseConvInputGrad"
 SPARSE_WEIGHT_GRADIENT = "SparseConvWeightGrad"
+BATCH_NORM = "BatchNormTraining"
+BATCH_NORM_GRADIENT = "BatchNormGrad"
 
 FLOAT = ir.TensorType(ir.DataType.FLOAT)
 INT64 = ir.TensorType(ir.DataType.INT64)

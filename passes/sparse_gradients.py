@@ -5,7 +5,14 @@ from typing import NamedTuple
 
 import onnx_ir as ir
 
-from sparcl_compile.passes.base import SPARSE_CONV, SPARSE_DOMAIN, SPARSE_INPUT_GRADIENT, SPARSE_WEIGHT_GRADIENT
+from sparcl_compile.passes.base import (
+    BATCH_NORM,
+    BATCH_NORM_GRADIENT,
+    SPARSE_CONV,
+    SPARSE_DOMAIN,
+    SPARSE_INPUT_GRADIENT,
+    SPARSE_WEIGHT_GRADIENT,
+)
 
 
 class GradientNode(NamedTuple):
@@ -25,11 +32,21 @@ GRADIENTS: Mapping[str, Sequence[GradientNode]] = {
         GradientNode(SPARSE_INPUT_GRADIENT, ("GO(0)", "I(1)", "I(2)", "I(3)"), ("GI(0)",)),
         GradientNode(SPARSE_WEIGHT_GRADIENT, ("I(0)", "GO(0)", "I(2)", "I(3)"), ("GI(1)",)),
     ),
+    BATCH_NORM: (
+        GradientNode(
+            BATCH_NORM_GRADIENT, ("GO(0)", "I(0)", "I(1)", "O(3)", "O(4)", "O(0)"), ("GI(0)", "GI(1)", "GI(2)", "GI(3)")
+        ),
+    ),
 }
-"""By operator its gradient. The builder takes no attributes from the operator; ``complete`` adds them."""
+"""By operator its gradient. The builder takes no attributes from the operator; ``complete`` adds them.
 
-INDEX_INPUT = {SPARSE_INPUT_GRADIENT: 2, SPARSE_WEIGHT_GRADIENT: 2}
-"""Where a gradient node names its weight's index, which says whose gradient it is."""
+ONNX Runtime 1.19.2 leaves out the k-th output of such a node when the k-th *input* of the operator needs no gradient,
+whatever the output stands for. So an addend is the fourth input, and the weight's gradient is there only where the
+activation's is (rule 7 of ``differentiate``).
+"""
+
+KEY_INPUT = {SPARSE_INPUT_GRADIENT: 2, SPARSE_WEIGHT_GRADIENT: 2, BATCH_NORM_GRADIENT: 3}
+"""Which input of a gradient node says whose gradient it is: a weight's index, a normalisation's saved mean."""
 
 
 def sparse_nodes(graph: ir.Graph) -> list[ir.Node]:
@@ -39,17 +56,25 @@ def sparse_nodes(graph: ir.Graph) -> list[ir.Node]:
 
 def complete(graph: ir.Graph) -> None:
     """Give the gradient nodes that the builder made the attributes of their operators."""
-    forward = {node.inputs[2]: node for node in sparse_nodes(graph) if node.op_type == SPARSE_CONV}
-    for node in sparse_nodes(graph):
-        if node.op_type not in INDEX_INPUT:
-            continue
-        source = forward[node.inputs[INDEX_INPUT[node.op_type]]]
-        attributes = dict(source.attributes)
+    nodes = sparse_nodes(graph)
+    owners = {node.inputs[2]: node for node in nodes if node.op_type == SPARSE_CONV}
+    owners |= {node.outputs[3]: node for node in nodes if node.op_type == BATCH_NORM}
+    for node in (node for node in nodes if node.op_type in KEY_INPUT):
+        owner = owners[node.inputs[KEY_INPUT[node.op_type]]]
+        node.attributes.update({name: owner.attributes[name] for name in ATTRIBUTES[owner.op_type]})
         if node.op_type == SPARSE_INPUT_GRADIENT:
-            attributes["input_shape"] = ir.AttrInt64s("input_shape", _plane(source.inputs[0]))
-        node.attributes.update(attributes)
+            plane = dims_of_plane(owner.inputs[0])
+            node.attributes["input_shape"] = ir.AttrInt64s("input_shape", plane)
 
 
-def _plane(x: ir.Value | None) -> list[int]:
+def dims_of_plane(x: ir.Value | None) -> list[int]:
+    """The height and width of [C, H, W, N]."""
     shape = () if x is None or x.shape is None else tuple(x.shape)
-    return [int(d) for d in shape[1:3]]  # type: ignore[arg-type]
+    return [d for d in shape[1:3] if isinstance(d, int)]
+
+
+ATTRIBUTES = {
+    SPARSE_CONV: ("channels", "kernel_shape", "strides", "pads", "dilations"),
+    BATCH_NORM: ("relu",),
+}
+"""Those that the gradient takes over."""

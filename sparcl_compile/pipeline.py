@@ -28,6 +28,7 @@ from sparcl_compile.passes.import_forward import ImportForward
 from sparcl_compile.passes.insert_gradient_masks import InsertGradientMasks
 from sparcl_compile.passes.insert_sample_filter import InsertSampleFilter
 from sparcl_compile.passes.insert_weight_masks import InsertWeightMasks
+from sparcl_compile.passes.lay_out_batch_last import LayOutBatchLast
 from sparcl_compile.passes.order_backward import OrderBackward
 from sparcl_compile.passes.prune_backward import PruneBackward
 from sparcl_compile.passes.recompute_activations import RecomputeActivations
@@ -61,6 +62,7 @@ def lowering_passes(options: CompileOptions, places: Mapping[str, int]) -> Seque
 def ort_training_passes(options: CompileOptions, library: Path | None = None) -> Sequence[Pass]:
     """What turns the masked forward graph into a training graph for ONNX Runtime's training build."""
     return (
+        *((LayOutBatchLast(),) if options.compress else ()),
         FoldFixedNorms(),
         AttachLoss(),
         InsertSampleFilter(score=RECIPES[options.recipe].score),

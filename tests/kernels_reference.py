@@ -1,6 +1,6 @@
 """The sparse operators in plain numpy, for ``onnx.reference.ReferenceEvaluator(model, new_ops=KERNELS)``.
 
-Activations are [C, H, W, N] float32. Sums run in float64, so that a comparison sees the rounding of the other side alone.
+Activations are [C, H, W, N] float32. Sums run in float64, so that a comparison sees the rounding of the other side only.
 A second opinion: nothing here is taken from the tool.
 """
 
@@ -120,7 +120,7 @@ class SparseConvWeightGrad(OpRun):
 
 
 class BatchNormTraining(OpRun):
-    """(x, scale, bias, mean, var [C], addend?) -> (y, next_mean, next_var, saved_mean, saved_inv_std)."""
+    """(x, scale, bias [C], addend?, mean, var [C]) -> (y, next_mean, next_var, saved_mean, saved_inv_std)."""
 
     op_domain = "sparcl"
 
@@ -129,9 +129,9 @@ class BatchNormTraining(OpRun):
         x: Array,
         scale: Array,
         bias: Array,
+        addend: Array | None,
         mean: Array,
         var: Array,
-        addend: Array | None = None,
         *,
         epsilon: float,
         momentum: float,

@@ -2,12 +2,11 @@
 
 import onnx_ir as ir
 
-from sparcl_compile.passes.base import SPARSE_DOMAIN
+from sparcl_compile.passes.base import BATCH_NORM, SPARSE_DOMAIN
 from sparcl_compile.passes.importing.edit import int_attribute, replace_uses
 from sparcl_compile.passes.layout.forms import lengths_of
-from sparcl_compile.passes.layout.rules import BATCH_NORM
 
-ADDEND = 5
+ADDEND = 3
 """The slot of the other operand of the Add."""
 
 
@@ -20,12 +19,11 @@ def fuse_norms(graph: ir.Graph) -> bool:
 
 def _take_addend(graph: ir.Graph, norm: ir.Node) -> bool:
     add = _only_reader(norm.outputs[0], "Add")
-    if add is None or len(norm.inputs) > ADDEND or int_attribute(norm, "relu", 0):
+    if add is None or norm.inputs[ADDEND] is not None or int_attribute(norm, "relu", 0):
         return False
     other = add.inputs[1] if add.inputs[0] is norm.outputs[0] else add.inputs[0]
     if other is None or lengths_of(other) != lengths_of(norm.outputs[0]):
         return False
-    norm.resize_inputs(ADDEND + 1)
     norm.replace_input_with(ADDEND, other)
     _take_output(graph, norm, add)
     return True

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
-from sparcl_compile.passes.base import FLOAT, SPARSE_DOMAIN
+from sparcl_compile.passes.base import BATCH_NORM, FLOAT, SPARSE_DOMAIN
 from sparcl_compile.passes.channels.elementwise import BROADCASTING, GUARDED, UNARY
 from sparcl_compile.passes.importing.edit import (
     array_of,
@@ -18,7 +18,6 @@ from sparcl_compile.passes.importing.edit import (
 from sparcl_compile.passes.layout.forms import batch_last, is_static, lengths_of
 from sparcl_compile.passes.layout.mover import Mover
 
-BATCH_NORM = "BatchNormTraining"
 EPSILON, MOMENTUM = 1e-5, 0.9
 """ONNX's defaults."""
 
@@ -72,7 +71,7 @@ def _write_norm(mover: Mover) -> None:
         "momentum": float_attribute(node, "momentum", MOMENTUM),
         "relu": 0,
     }
-    inputs = [mover.inside(0), *node.inputs[1:5]]
+    inputs = [mover.inside(0), *node.inputs[1:3], None, *node.inputs[3:5]]
     new = mover.made_by.node(
         BATCH_NORM, inputs, attributes=attributes, domain=SPARSE_DOMAIN, num_outputs=5, name=node.name
     )

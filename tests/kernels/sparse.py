@@ -38,9 +38,17 @@ def one_op(op: str, inputs: list[str], outputs: list[str], domain: str = "sparcl
     return helper.make_model(graph, opset_imports=opsets, ir_version=9).SerializeToString()
 
 
-def run(op: str, feeds: Mapping[str, Array], outputs: list[str], threads: int = 2, **attributes: Any) -> list[Array]:
-    """Run one op; an input whose feed is missing must not be named."""
-    result: list[Array] = session(one_op(op, list(feeds), outputs, **attributes), threads).run(None, dict(feeds))
+def run(
+    op: str,
+    feeds: Mapping[str, Array],
+    outputs: list[str],
+    threads: int = 2,
+    inputs: list[str] | None = None,
+    **attributes: Any,
+) -> list[Array]:
+    """Run one op with its inputs in the order of the feeds, or as named; an empty name is a missing input."""
+    made = one_op(op, inputs or list(feeds), outputs, **attributes)
+    result: list[Array] = session(made, threads).run(None, dict(feeds))
     return result
 
 

@@ -28,7 +28,8 @@ def feeds(shape: tuple[int, int, int, int], seed: int, addend: bool) -> dict[str
 
 def forward(found: dict[str, Array], relu: bool, threads: int = 2) -> list[Array]:
     attributes = {"epsilon": EPSILON, "momentum": MOMENTUM, "relu": int(relu)}
-    return run("BatchNormTraining", found, ["y", *STATISTICS], threads, **attributes)
+    inputs = ["x", "scale", "bias", "addend" if "addend" in found else "", "mean", "var"]
+    return run("BatchNormTraining", found, ["y", *STATISTICS], threads, inputs=inputs, **attributes)
 
 
 def backward(found: dict[str, Array], relu: bool, outputs: list[str], threads: int = 2) -> list[Array]:

@@ -17,12 +17,13 @@ Failure BatchNormTraining::Run(const Context& context) const {
   const char* const names[4] = {"scale", "bias", "mean", "var"};
   if (Failure failure = context.Input(0, "x", 4, x)) return failure;
   const int64_t channels = x.shape[0];
+  const int places[4] = {1, 2, 4, 5};
   for (int i = 0; i < 4; ++i) {
-    if (Failure failure = context.Input(1 + i, names[i], 1, parameters[i])) return failure;
+    if (Failure failure = context.Input(places[i], names[i], 1, parameters[i])) return failure;
     if (parameters[i].size == channels) continue;
     return context.Fail(Message() << names[i] << " has " << parameters[i].size << " numbers for " << channels << " channels");
   }
-  if (Failure failure = context.OptionalInput(5, "addend", 4, addend)) return failure;
+  if (Failure failure = context.OptionalInput(3, "addend", 4, addend)) return failure;
   for (int axis = 0; addend && axis < 4; ++axis) {
     if (addend.shape[axis] == x.shape[axis]) continue;
     return context.Fail(Message() << "addend is " << addend << " and x is " << x);

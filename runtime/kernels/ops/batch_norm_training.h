@@ -1,4 +1,4 @@
-// BatchNormTraining(x [C,H,W,N], scale, bias, mean, var [C], addend? [C,H,W,N])
+// BatchNormTraining(x [C,H,W,N], scale, bias [C], addend? [C,H,W,N], mean, var [C])
 //   -> (y [C,H,W,N], next_mean, next_var, saved_mean, saved_inv_std [C])
 //
 // y = relu?(bn(x) + addend): BatchNormalization in training form with the Add and Relu that follow it in a residual
@@ -11,8 +11,12 @@ namespace sparcl {
 
 struct BatchNormTraining {
   static constexpr const char* kName = "BatchNormTraining";
-  static constexpr Port kInputs[] = {{ort::kFloat}, {ort::kFloat}, {ort::kFloat},
-                                     {ort::kFloat}, {ort::kFloat}, {ort::kFloat, ort::kOptional}};
+  static constexpr Port kInputs[] = {{ort::kFloat},
+                                     {ort::kFloat},
+                                     {ort::kFloat},
+                                     {ort::kFloat, ort::kOptional},
+                                     {ort::kFloat},
+                                     {ort::kFloat}};
   static constexpr Port kOutputs[] = {{ort::kFloat}, {ort::kFloat}, {ort::kFloat}, {ort::kFloat}, {ort::kFloat}};
 
   Failure Read(const Attributes& attributes);
