@@ -50,7 +50,7 @@ def packed(graph: ir.Graph) -> list[ir.Value]:
     Sizes must be known (:func:`at_batch`).
     """
     gradients, backward = after_loss(graph), backward_nodes(graph)
-    waiting = [node for node in graph if node in backward and node not in gradients]
+    waiting = [n for n in graph if n in backward and n not in gradients and n.op_type not in AT_ONCE]
     ready = [node for node in waiting if {usage.node for out in node.outputs for usage in out.uses()} <= gradients]
     return [node.outputs[0] for node in ready if _packs(node, backward - {node})]
 

@@ -47,7 +47,8 @@ def names(model: ir.Model) -> list[str]:
 
 def test_masks_go_in_front_of_the_gradient_and_accumulators_last() -> None:
     model = backward_graph()
-    run_twice(OrderBackward(), model)
+    # At batch 1 no other order has a lower peak.
+    run_twice(OrderBackward(batch=1), model)
     assert names(model) == ["a", "b", "loss", "shape", "m", "k", "d", "e", "late", "early", "add_late", "add_early"]
     order = [str(node.name) for node in execution_order(model.graph)]
     assert order.index("add_early") < order.index("m")
@@ -56,7 +57,7 @@ def test_masks_go_in_front_of_the_gradient_and_accumulators_last() -> None:
 
 def test_no_node_is_changed() -> None:
     model = backward_graph()
-    before = run_twice(OrderBackward(), model)
+    before = run_twice(OrderBackward(batch=1), model)
     texts = [ir.to_onnx_text(one).splitlines() for one in (before, model)]
     nodes = [sorted(text[text.index("{") :]) for text in texts]
     assert nodes[0] == nodes[1]
