@@ -198,6 +198,20 @@ def test_flops_count_what_is_computed(model_file: Path, tmp_path: Path) -> None:
 UPDATES = ("all", "last:1", "norm")
 
 
+def test_all_rows_of_a_grouped_convolution_are_computed_and_counted(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    grouped = torch.nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False)
+    layers = [torch.nn.Conv2d(3, 8, 3, padding=1, bias=False), torch.nn.ReLU(), grouped, torch.nn.ReLU()]
+    head = [torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(8, CLASSES)]
+    export(torch.nn.Sequential(*layers, *head), (3, 16, 16), tmp_path / "grouped.onnx")
+    options = {"gradient_sparsity": 0.5, "gradient_scheme": "channel"}
+    found = step_of(tmp_path / "grouped.onnx", tmp_path, **options)
+    rows = {name.removesuffix(".gradient_rows") for name in found.engine.names("gradient_rows")}
+    assert rows == {"0.weight"}  # the classifier has no mask
+    first, second, last = 16 * 16 * 8 * 27, 16 * 16 * 8 * 9, 8 * CLASSES
+    assert found.manifest["flops"]["weight_gradient_sparse"] == 2 * (first / 2 + second + last)
+
+
 # The commands
 
 OPTIONS = {
