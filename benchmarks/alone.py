@@ -1,7 +1,7 @@
 """The memory of one contestant: ``python -m benchmarks.alone NAME WIDTH THREADS FOLDER`` prints it as JSON.
 
 A process of its own that builds nothing: the contestant's artifact lies in the folder already. A compiled artifact runs
-as on a device, without torch; the training build of ONNX Runtime would import it (230 MB) where it is installed.
+as sparcl-run runs it.
 """
 
 import dataclasses
@@ -28,8 +28,8 @@ def main(name: str, width: str, threads: str, folder: str) -> None:
     if setting.make is contestants.pytorch:
         import torch  # noqa: F401  # counted as an import, not as memory of the step
     elif setting.make is contestants.compiled:
-        sys.modules["torch"] = None  # type: ignore[assignment]
-    if setting.make is not contestants.pytorch:
+        import sparcl_compile.runtime.engine  # noqa: F401  # the same
+    else:
         import onnxruntime  # noqa: F401  # the same
     imports = status("VmRSS")
     step = setting.make(setting, BATCH, int(threads), Path(folder))

@@ -1,15 +1,28 @@
 """Put the nodes of the backward pass where ONNX Runtime runs them as late, and frees values as early, as it can."""
 
 import dataclasses
+from collections.abc import Collection
 
 import onnx_ir as ir
 
 from sparcl_compile.passes.base import Pass
 from sparcl_compile.passes.liveness.buffers import lay_out
-from sparcl_compile.passes.liveness.chains import after_loss
+from sparcl_compile.passes.liveness.chains import after_loss, packed
 from sparcl_compile.passes.liveness.sizes import at_batch
 
 ACCUMULATOR = "InPlaceAccumulatorV2"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Order:
+    """Whether rule 1 holds, and whether rule 2 holds as it stands or turned round."""
+
+    late: bool
+    one_by_one: bool
+
+
+ORDERS = tuple(_Order(late, one_by_one) for one_by_one in (True, False) for late in (True, False))
+"""What is tried; of equal peaks the first one counts."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,14 +31,17 @@ class OrderBackward(Pass):
 
     1. What does not depend on the gradient of the loss goes before what does. Of two inputs the younger one is computed
        first: a ReLU6's mask, say, which only the backward reads, is then computed when the gradient is there, and not
-       in the forward pass, to be kept.
+       in the forward pass, to be kept. What is smaller than the value that it is computed from, and spares
+       keeping that (a ReLU's mask of bytes), stays where it is and is computed at once.
     2. The accumulators go behind all other nodes, the one whose gradient is ready last first. The search starts at the
        last node that nobody reads, so that a layer's gradient is computed, added and freed before the next layer's. The
        gradient builder's own order is that of a hash table: it differs from model to model and can keep several
        layers' weight gradients alive at the peak. Ready last is who has the most nodes on the longest path from the
        inputs; ties go by name.
     3. Rule 1 is left out where it raises the peak (``liveness/buffers.py``, at ``batch`` samples): what is computed
-       late can be smaller than what it is computed from.
+       late can be smaller than what it is computed from. Rule 2 is turned round where that lowers the peak: the search
+       then goes back along the whole backward pass before anything runs, and meets what stays in its place by rule 1
+       first, but all gradients wait for the end. That pays where the weights are frozen.
 
     No node is added, removed or changed.
 
@@ -39,29 +55,32 @@ class OrderBackward(Pass):
         """Reorder a differentiated graph; any other is left alone."""
         before = list(model.graph)
         sized = at_batch(model, self.batch)
-        peaks = {late: _peak(sized, late) for late in (True, False)}
-        after = _ordered(model.graph, late=peaks[True] <= peaks[False])
+        at_once = frozenset(str(value.name) for value in packed(sized.graph))
+        best = min(ORDERS, key=lambda order: _peak(sized, order, at_once))
+        after = _ordered(model.graph, best, at_once)
         if after == before:
             return ir.passes.PassResult(model, False)
         _reorder(model.graph, after)
         return ir.passes.PassResult(model, True)
 
 
-def _peak(sized: ir.Model, late: bool) -> int:
+def _peak(sized: ir.Model, order: _Order, at_once: Collection[str]) -> int:
     trial = sized.clone()
-    _reorder(trial.graph, _ordered(trial.graph, late))
+    _reorder(trial.graph, _ordered(trial.graph, order, at_once))
     return lay_out(trial).peak_bytes
 
 
-def _ordered(graph: ir.Graph, late: bool) -> list[ir.Node]:
-    """The nodes by rule 2, and by rule 1 when ``late``."""
+def _ordered(graph: ir.Graph, order: _Order, at_once: Collection[str]) -> list[ir.Node]:
+    """The nodes in one of the orders; ``at_once`` names outputs of nodes that do not wait."""
     nodes = list(graph)
-    backward = after_loss(graph) if late else set()
+    backward = after_loss(graph) if order.late else set()
+    young = backward | {node for node in nodes if order.late and node.outputs[0].name in at_once}
     depths = _depths(nodes)
     found = [node for node in nodes if node.op_type == ACCUMULATOR]
-    accumulators = sorted(found, key=lambda node: (-depths[node], str(node.name)))
+    sign = -1 if order.one_by_one else 1
+    accumulators = sorted(found, key=lambda node: (sign * depths[node], str(node.name)))
     others = [node for node in nodes if node.op_type != ACCUMULATOR]
-    return [*sorted(others, key=backward.__contains__), *accumulators]
+    return [*sorted(others, key=young.__contains__), *accumulators]
 
 
 def _reorder(graph: ir.Graph, nodes: list[ir.Node]) -> None:

@@ -9,15 +9,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
-from safetensors.numpy import load_file
 
 from sparcl_compile.artifact import Artifact
 from sparcl_compile.errors import ArtifactError
 from sparcl_compile.runtime import kernels
+from sparcl_compile.runtime.backend import FRONT_END, ort
+from sparcl_compile.runtime.tensors import give_back_freed, own_copy, pages, stored
 
 ERRORS_ONLY = 3
-TRAINING = "onnxruntime.training"
+NEXT = ".next"
+READ_ONLY = ("frozen",)
+"""Roles of state that no graph changes: the artifact's file serves as their memory."""
 
 
 def device_copy(array: np.ndarray) -> ort.OrtValue:
@@ -54,6 +56,8 @@ def session_options(threads: int) -> ort.SessionOptions:
     options.enable_mem_pattern = False
     options.enable_mem_reuse = False
     options.add_session_config_entry("session.use_env_allocators", "1")
+    # Constants would take the pool's blocks, which grow by powers of two.
+    options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
     return options
 
 
@@ -68,38 +72,43 @@ class Engine:
     """
 
     def __init__(self, artifact: Artifact, threads: int | None = None) -> None:
-        if importlib.util.find_spec(TRAINING) is None:
+        if importlib.util.find_spec(FRONT_END) is None:
             # The stock package has the same name, and lacks the gradient operators.
-            raise ImportError("this onnxruntime has no training operators", name=TRAINING)
+            raise ImportError("this onnxruntime has no training operators", name=FRONT_END)
         self._artifact = artifact
         self._graphs: dict[str, Any] = artifact.manifest["graphs"]
         self._sessions: dict[str, ort.InferenceSession] = {}
         self._threads = threads or os.cpu_count() or 1
         self._specs = {spec["name"]: spec for spec in artifact.manifest["state"]}
         self.state: dict[str, ort.OrtValue] = {}
+        self._arrays: dict[str, np.ndarray] = {}
 
     def reset(self) -> None:
         """Put every state tensor to its initial value; those of a task's samples wait for ``reset_samples``."""
-        stored = load_file(self._artifact.folder / self._artifact.manifest["state_file"])
-        self.state = {}
-        for name, spec in self._specs.items():
-            if spec["init"] == "file":
-                self.state[name] = device_copy(stored[name])
+        self.state, self._arrays = {}, {}
+        for name, array in stored(self._artifact.folder / self._artifact.manifest["state_file"]):
+            self._hold(name, array if self._specs[name]["role"] in READ_ONLY else own_copy(array))
         for name, spec in self._specs.items():
             if name not in self.state and None not in spec["shape"]:
-                self.state[name] = device_copy(self._initial(spec))
+                self._hold(name, self._initial(spec))
 
     def reset_samples(self, samples: int) -> None:
         """Start the counters of a task with this many samples."""
         for name, spec in self._specs.items():
             if spec["role"] == "sample":
-                self.state[name] = device_copy(self._initial(spec, samples))
+                self._hold(name, self._initial(spec, samples))
 
     def _initial(self, spec: Mapping[str, Any], samples: int = 0) -> np.ndarray:
         if spec["init"].startswith("copy:"):
-            return self.array(spec["init"].removeprefix("copy:"))
-        shape = [samples if d is None else d for d in spec["shape"]]
-        return np.full(shape, {"zeros": 0, "ones": 1}[spec["init"]], spec["dtype"])
+            return own_copy(self.array(spec["init"].removeprefix("copy:")))
+        made = pages([samples if d is None else d for d in spec["shape"]], spec["dtype"])
+        if spec["init"] == "ones":
+            made[...] = 1
+        return made
+
+    def _hold(self, name: str, array: np.ndarray) -> None:
+        self._arrays[name] = array
+        self.state[name] = ort.OrtValue.ortvalue_from_numpy(array)
 
     def names(self, role: str) -> list[str]:
         """State tensors of a role, in the manifest's order."""
@@ -111,12 +120,12 @@ class Engine:
         return math.prod(spec.get("full_shape", spec["shape"]))
 
     def array(self, name: str) -> np.ndarray:
-        """A state tensor as an array; a view of the live memory where the runtime allows it."""
-        return np.asarray(self.state[name].numpy())
+        """A state tensor as a view of its memory, which graphs may overwrite."""
+        return self._arrays[name]
 
     def set_array(self, name: str, array: np.ndarray) -> None:
         """Replace a state tensor."""
-        self.state[name] = device_copy(array)
+        self._hold(name, own_copy(array))
 
     def run(
         self,
@@ -136,19 +145,32 @@ class Engine:
         Returns:
             The results, by output name.
         """
-        session = self._session(graph)
-        spec = self._graphs[graph]
+        session, spec = self._session(graph), self._graphs[graph]
+        binding = session.io_binding()
         given = {name: v if isinstance(v, ort.OrtValue) else device_copy(np.asarray(v)) for name, v in feeds.items()}
-        inputs = {name: self._input(name, given, overrides or {}) for name in spec["inputs"]}
-        values = session.run_with_ort_values(spec["outputs"], inputs)
-        results = {}
-        for name, value in zip(spec["outputs"], values, strict=True):
-            if not name.endswith(".next"):
-                results[name] = value
-            elif commit:
-                self.state[name.removesuffix(".next")] = value
+        for name in spec["inputs"]:
+            binding.bind_ortvalue_input(name, self._input(name, given, overrides or {}))
+        following = self._bind_outputs(binding, spec, commit)
+        session.run_with_iobinding(binding)
+        for name, array in following.items():
+            self._hold(name, array)
         # numpy() is a view of memory that goes with the OrtValue.
-        return {name: value.numpy().copy() for name, value in results.items() if not name.endswith(".accumulation.out")}
+        values = zip(spec["outputs"], binding.get_outputs(), strict=True)
+        return {name: value.numpy().copy() for name, value in values if not name.endswith((NEXT, ".accumulation.out"))}
+
+    def _bind_outputs(self, binding: ort.IOBinding, spec: Mapping[str, Any], commit: bool) -> dict[str, np.ndarray]:
+        """Give every output its memory; return the state that follows where it is not written over the current one."""
+        following = {}
+        for output in spec["outputs"]:
+            name = output.removesuffix(NEXT)
+            if name == output or not commit:
+                binding.bind_output(output)
+            elif name in spec.get("in_place", ()):
+                binding.bind_ortvalue_output(output, self.state[name])
+            else:
+                following[name] = pages(self.array(name).shape, self.array(name).dtype)
+                binding.bind_ortvalue_output(output, ort.OrtValue.ortvalue_from_numpy(following[name]))
+        return following
 
     def _input(
         self, name: str, feeds: Mapping[str, ort.OrtValue], overrides: Mapping[str, ort.OrtValue]
@@ -168,4 +190,5 @@ class Engine:
                 )
             path = os.fspath(self._artifact.path(graph))
             self._sessions[graph] = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            give_back_freed()
         return self._sessions[graph]

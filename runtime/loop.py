@@ -95,8 +95,10 @@ class Run:
             learning_rate: another one for the epochs to come; None keeps the run's own.
         """
         arrays, progress = checkpoint.load(self._folder, self._identity)
+        # Frozen parameters are the artifact's: the identity has been compared.
+        frozen = set(self.engine.names("frozen"))
         for name, array in arrays.items():
-            if not name.startswith("buffer."):
+            if not name.startswith("buffer.") and name not in frozen:
                 self.engine.set_array(name, array)
         self._class_rows, self._task_rows = progress["class_rows"], progress["task_rows"]
         learner = self._learner

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 
+from sparcl_compile.runtime.backend import ort
 from sparcl_compile.runtime.batches import Batch, merge
 from sparcl_compile.runtime.engine import Engine, device_copy
 

@@ -9,13 +9,11 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import (
-    CheckerPass,
     ClearMetadataAndDocStringPass,
     IdentityEliminationPass,
     NameFixPass,
     RemoveUnusedNodesPass,
     RemoveUnusedOpsetsPass,
-    ShapeInferencePass,
 )
 from onnxscript.rewriter import RewritePass
 from onnxscript.rewriter.rules.common import add_0_rule, div_by_1_rule, mul_by_1_rule, sub_0_rule
@@ -133,12 +131,7 @@ def finish(model: ir.Model, name: str, notes: Mapping[str, str], batch: int | No
 def _check(model: ir.Model, name: str) -> None:
     if model.opset_imports != {"": OPSET}:
         raise ModelError(f"{name}: has opsets {dict(model.opset_imports)}, not {OPSET}; compile the model again")
-    try:
-        ShapeInferencePass()(model)
-        CheckerPass(full_check=True)(model)
-    except (ir.passes.PassError, ValueError, RuntimeError) as error:
-        cause = str(error.__cause__ or error).strip().splitlines()[0]
-        raise ModelError(f"{name}: the exported graph is not valid: {cause}; please report this") from error
+    pipeline.check_graph(model, f"{name}: the exported graph is not valid")
 
 
 def samples(artifact: Artifact) -> list[np.ndarray]:

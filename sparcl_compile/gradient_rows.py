@@ -19,12 +19,14 @@ class Rows:
     Attributes:
         axis: of the weight, on which the channels lie.
         kept: how many are updated.
+        stored: how many folding has left.
         channels: how many there are.
         computed: whether the training graph computes no others.
     """
 
     axis: int
     kept: int
+    stored: int
     channels: int
     computed: bool
 
@@ -32,6 +34,11 @@ class Rows:
     def share(self) -> float:
         """The part of the weight gradient that is chosen, pruned weights included."""
         return self.kept / self.channels
+
+    @property
+    def computed_share(self) -> float:
+        """The part of the weight gradient that is computed: all that is stored where the rows cannot be cut."""
+        return (self.kept if self.computed else self.stored) / self.channels
 
 
 def rows_of(compiled: Compiled, options: CompileOptions, layers: Sequence[Layer]) -> dict[str, Rows]:
@@ -43,9 +50,9 @@ def rows_of(compiled: Compiled, options: CompileOptions, layers: Sequence[Layer]
     found = {}
     for layer in layers:
         axis = axes[layer.weight]
-        channels = layer.shape[axis]
-        kept = min(stored[layer.weight], kept_rows(channels, options.gradient_sparsity))
-        found[layer.weight] = Rows(axis, kept, channels, gradient_rows_name(layer.weight) in computed)
+        channels, left = layer.shape[axis], stored[layer.weight]
+        kept = min(left, kept_rows(channels, options.gradient_sparsity))
+        found[layer.weight] = Rows(axis, kept, left, channels, gradient_rows_name(layer.weight) in computed)
     return found
 
 

@@ -33,6 +33,7 @@ from sparcl_compile.passes.channels.plan import ChannelPlan, plan_of
 from sparcl_compile.passes.emit import FILES, STATE_FILE
 from sparcl_compile.passes.freeze_parameters import update_summary
 from sparcl_compile.passes.insert_sample_filter import SCORES
+from sparcl_compile.passes.liveness.in_place import overwritable
 from sparcl_compile.pipeline import Compiled
 from sparcl_compile.recipes import RECIPES, Layer, replay_for, schedule_for, weight_layers
 from sparcl_compile.side_graphs import layout_of
@@ -209,7 +210,7 @@ def _flops(compiled: Compiled, layers: Sequence[Layer], options: CompileOptions)
     kept = {layer.weight: min(layer.gradient_keep, layer.base) / layer.size for layer in layers}
     if options.gradient_sparsity == 0.0:
         kept = density
-    kept |= {weight: one.share for weight, one in rows_of(compiled, options, layers).items()}
+    kept |= {weight: one.computed_share for weight, one in rows_of(compiled, options, layers).items()}
     return to_manifest(training_flops(layer_costs(compiled.full), density, kept, computed_gradients(compiled.full)))
 
 
@@ -222,5 +223,6 @@ def _graphs(folder: Path) -> dict[str, Any]:
             "file": str(path.relative_to(folder)),
             "inputs": [str(value.name) for value in graph.inputs],
             "outputs": [str(value.name) for value in graph.outputs],
+            "in_place": overwritable(graph),
         }
     return graphs

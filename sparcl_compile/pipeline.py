@@ -28,6 +28,7 @@ from sparcl_compile.passes.import_forward import ImportForward
 from sparcl_compile.passes.insert_gradient_masks import InsertGradientMasks
 from sparcl_compile.passes.insert_sample_filter import InsertSampleFilter
 from sparcl_compile.passes.insert_weight_masks import InsertWeightMasks
+from sparcl_compile.passes.keep_relu_masks import KeepReluMasks
 from sparcl_compile.passes.lay_out_batch_last import LayOutBatchLast
 from sparcl_compile.passes.order_backward import OrderBackward
 from sparcl_compile.passes.prune_backward import PruneBackward
@@ -35,6 +36,7 @@ from sparcl_compile.passes.recompute_activations import RecomputeActivations
 from sparcl_compile.passes.remove_idle_channels import RemoveIdleChannels
 from sparcl_compile.passes.rows.units import output_channels
 from sparcl_compile.passes.simplify_backward import SimplifyBackward
+from sparcl_compile.passes.transpose_frozen_convolutions import TransposeFrozenConvolutions
 from sparcl_compile.recipes import RECIPES, weight_layers
 
 FOREIGN = "com.microsoft"
@@ -70,6 +72,8 @@ def ort_training_passes(options: CompileOptions, library: Path | None = None) ->
         InsertGradientMasks(gradient_sparsity=options.gradient_sparsity),
         AttachOptimizer(optimizer=options.optimizer, momentum=options.momentum, weight_decay=options.weight_decay),
         PruneBackward(),
+        TransposeFrozenConvolutions(),
+        KeepReluMasks(),
         SimplifyBackward(),
         OrderBackward(),
         RecomputeActivations(enabled=options.recompute),
@@ -77,7 +81,7 @@ def ort_training_passes(options: CompileOptions, library: Path | None = None) ->
 
 
 def emitting_passes(
-    options: CompileOptions, forward: ir.Model, full: ir.Model, whole: ir.Model, folder: Path
+    options: CompileOptions, forward: ir.Model, full: ir.Model, training: ir.Model, folder: Path
 ) -> Sequence[Pass]:
     """What chooses rows of the gradients and writes the artifact.
 
@@ -85,13 +89,13 @@ def emitting_passes(
         options: what to compile to.
         forward: the forward graph as the artifact holds it.
         full: the forward graph before it was lowered, of whose channels the gradient sparsity is a share.
-        whole: the training graph with all rows.
+        training: the training graph, of which a copy with all rows is kept where rows are chosen.
         folder: where to write.
     """
     if options.gradient_scheme != "channel":
         return (Emit(folder=folder, forward=forward, masked=full if options.compress else None),)
     rows = ComputeGradientRows(options.gradient_sparsity, output_channels(full.graph))
-    return (rows, Emit(folder=folder, forward=forward, whole=whole))
+    return (rows, Emit(folder=folder, forward=forward, whole=training.clone()))
 
 
 def pass_names(options: CompileOptions) -> tuple[str, ...]:
@@ -136,7 +140,7 @@ def run(model: ir.Model, options: CompileOptions, folder: Path, after: AfterPass
     _run(model, lowering_passes(options, places), after)
     forward = model.clone()
     _run(model, ort_training_passes(options, kernels.library() if options.compress else None), after)
-    _run(model, emitting_passes(options, forward, full, model.clone(), folder), after)
+    _run(model, emitting_passes(options, forward, full, model, folder), after)
     return Compiled(forward, model, full)
 
 
@@ -159,10 +163,18 @@ def export(model: ir.Model, state: Mapping[str, np.ndarray], after: AfterPass) -
 
 
 def verify(model: ir.Model, made_by: Pass) -> None:
-    """Check the whole graph, shapes included; shape inference alone hides its failures (it only warns).
+    """Check the whole graph behind a pass; raises ModelError, which names it."""
+    check_graph(model, f"the graph is not valid after pass {made_by}")
+
+
+def check_graph(model: ir.Model, complaint: str) -> None:
+    """Check a graph, shapes included; shape inference alone hides its failures (it only warns).
 
     A differentiated graph holds ORT's own operators, some of them in the standard domain, of which the checker knows
     neither shape nor name: it is checked for form, with those operators declared as foreign in a copy.
+
+    Raises:
+        ModelError: ``complaint`` and the cause.
     """
     foreign = [node.name for node in model.graph if not onnx.defs.has(node.op_type, node.domain)]
     try:
@@ -173,9 +185,7 @@ def verify(model: ir.Model, made_by: Pass) -> None:
             CheckerPass(full_check=True)(model)
     except (ir.passes.PassError, ValueError, RuntimeError) as error:
         cause = str(error.__cause__ or error).strip().splitlines()[0]
-        raise ModelError(
-            f"the graph is not valid after pass {made_by}: {cause}; please report this with the model"
-        ) from error
+        raise ModelError(f"{complaint}: {cause}; please report this with the model") from error
 
 
 def _declared_foreign(model: ir.Model) -> ir.Model:

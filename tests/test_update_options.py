@@ -132,7 +132,10 @@ def test_the_gradients_of_what_trains_are_those_of_full_training(update: str, mo
     for name, gradient in part.gradients.items():
         scale = np.abs(whole.gradients[name]).max()
         np.testing.assert_allclose(gradient, whole.gradients[name], rtol=1e-4, atol=1e-5 * scale, err_msg=name)
-    assert weight_gradients(part.train) == (weight_gradients(whole.train)[0], 0)
+    counts = ops(part.train)
+    assert (counts["ConvGrad"], counts["ConvTranspose"]) == (0, weight_gradients(whole.train)[0])
+    # No convolution's weight gradient reads a ReLU's output any more: a byte a value is kept of each.
+    assert (counts["HardSigmoid"], counts["DropoutGrad"]) == (0, ops(whole.train)["Relu"])
 
 
 def test_below_the_cut_there_is_no_backward_pass(model_file: Path, tmp_path: Path) -> None:
@@ -142,7 +145,8 @@ def test_below_the_cut_there_is_no_backward_pass(model_file: Path, tmp_path: Pat
     assert weight_gradients(part) == (1, 3)
     counts = ops(part)
     assert (counts["BatchNormalizationGrad"], counts["BatchNormInternal"]) == (3, 3)
-    assert counts["HardSigmoid"] == 2
+    # The last ReLU stands in front of the pool, the other one in front of a convolution that trains.
+    assert (counts["HardSigmoid"], counts["DropoutGrad"]) == (1, 1)
     assert counts["InPlaceAccumulatorV2"] == 3 + 6 + 2
     backward = {name for node in part.graph.node for name in node.output if "_grad" in name}
     assert not [name for name in backward if name.startswith(("stages.0", "stages.1", "stages.2", "conv1", "bn1"))]
@@ -192,6 +196,20 @@ def test_flops_count_what_is_computed(model_file: Path, tmp_path: Path) -> None:
 
 
 UPDATES = ("all", "last:1", "norm")
+
+
+def test_all_rows_of_a_grouped_convolution_are_computed_and_counted(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    grouped = torch.nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False)
+    layers = [torch.nn.Conv2d(3, 8, 3, padding=1, bias=False), torch.nn.ReLU(), grouped, torch.nn.ReLU()]
+    head = [torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(8, CLASSES)]
+    export(torch.nn.Sequential(*layers, *head), (3, 16, 16), tmp_path / "grouped.onnx")
+    options = {"gradient_sparsity": 0.5, "gradient_scheme": "channel"}
+    found = step_of(tmp_path / "grouped.onnx", tmp_path, **options)
+    rows = {name.removesuffix(".gradient_rows") for name in found.engine.names("gradient_rows")}
+    assert rows == {"0.weight"}  # the classifier has no mask
+    first, second, last = 16 * 16 * 8 * 27, 16 * 16 * 8 * 9, 8 * CLASSES
+    assert found.manifest["flops"]["weight_gradient_sparse"] == 2 * (first / 2 + second + last)
 
 
 # The commands

@@ -35,7 +35,7 @@ class _Buffer:
 
 
 @dataclasses.dataclass(frozen=True)
-class LiveValue:
+class LiveBuffer:
     """A buffer at the moment of the peak and the value that it holds."""
 
     value: ir.Value
@@ -56,7 +56,7 @@ class Plan:
 
     peak_bytes: int
     node: ir.Node
-    live: tuple[LiveValue, ...]
+    live: tuple[LiveBuffer, ...]
     unknown: tuple[str, ...]
     model: ir.Model
 
@@ -129,7 +129,7 @@ class _Planner:
         for slot in IN_PLACE.get(node.op_type, ()):
             value = node.inputs[slot]
             buffer = self._owner.get(value) if value is not None else None
-            if buffer is not None and buffer.uses == 1 and _alike(value, out):  # type: ignore[arg-type]
+            if buffer is not None and buffer.uses == 1 and alike(value, out):  # type: ignore[arg-type]
                 return buffer
         return None
 
@@ -141,7 +141,8 @@ class _Planner:
         buffer.uses -= 1
 
 
-def _alike(one: ir.Value, other: ir.Value) -> bool:
+def alike(one: ir.Value, other: ir.Value) -> bool:
+    """Whether two values are known to fill the same memory."""
     shapes = [None if value.shape is None else list(value.shape) for value in (one, other)]
     same_type = one.dtype is not None and other.dtype is not None and one.dtype.bitwidth == other.dtype.bitwidth
     return shapes[0] is not None and shapes[0] == shapes[1] and same_type
@@ -157,7 +158,7 @@ def _at_peak(buffers: Sequence[_Buffer], order: Sequence[ir.Node], unknown: tupl
         live += change
         totals.append(live)
     step = max(range(len(order)), key=totals.__getitem__)
-    held = [LiveValue(_content(b, step), b.size) for b in buffers if b.first <= step <= b.last and b.size]
+    held = [LiveBuffer(_content(b, step), b.size) for b in buffers if b.first <= step <= b.last and b.size]
     ranked = tuple(sorted(held, key=lambda one: (-one.bytes, str(one.value.name))))
     return Plan(totals[step], order[step], ranked, unknown, sized)
 

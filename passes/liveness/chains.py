@@ -8,6 +8,7 @@ import onnx_ir as ir
 from sparcl_compile.passes.base import Pass, constant, gradient_name, value_named
 from sparcl_compile.passes.importing.edit import int_attribute
 from sparcl_compile.passes.liveness.order import AT_ONCE
+from sparcl_compile.passes.liveness.sizes import bytes_of
 
 MAX_ADDS = 4
 """The work of all chains grows with the square of their length."""
@@ -41,6 +42,23 @@ def backward_nodes(graph: ir.Graph) -> set[ir.Node]:
         if readers and readers <= found and not any(out.is_graph_output() for out in node.outputs):
             found.add(node)
     return found
+
+
+def packed(graph: ir.Graph) -> list[ir.Value]:
+    """What only the backward reads and is smaller than what it is computed from and would be kept for it alone.
+
+    Sizes must be known (:func:`at_batch`).
+    """
+    gradients, backward = after_loss(graph), backward_nodes(graph)
+    waiting = [n for n in graph if n in backward and n not in gradients and n.op_type not in AT_ONCE]
+    ready = [node for node in waiting if {usage.node for out in node.outputs for usage in out.uses()} <= gradients]
+    return [node.outputs[0] for node in ready if _packs(node, backward - {node})]
+
+
+def _packs(node: ir.Node, others: Set[ir.Node]) -> bool:
+    sources = [value for value in node.inputs if value is not None and value.producer() is not None]
+    spared = sum(bytes_of(value) or 0 for value in sources if not late_readers(value, others))
+    return sum(bytes_of(out) or 0 for out in node.outputs) < spared
 
 
 def candidates(graph: ir.Graph, backward: Set[ir.Node]) -> list[ir.Value]:
@@ -107,6 +125,7 @@ class Chains:
 
     def __init__(self, graph: ir.Graph, backward: Set[ir.Node], chosen: Set[ir.Value], made_by: Pass) -> None:
         self._graph, self._backward, self._chosen, self._pass = graph, backward, chosen, made_by
+        self._gradients = after_loss(graph)
         self._copies: dict[ir.Value, int] = {}
         self._readers = {value: late_readers(value, backward) for value in chosen}
 
@@ -117,6 +136,10 @@ class Chains:
         self._graph.insert_after(value.producer(), nodes)  # type: ignore[arg-type]
         for reader, slot in self._readers[value]:
             reader.replace_input_with(slot, new)
+            if reader in self._backward - self._gradients:
+                # What is made of a value that is not kept has to wait like it.
+                self._graph.remove(reader)
+                self._graph.insert_after(nodes[-1], reader)
 
     def _again(self, value: ir.Value, name: str, nodes: list[ir.Node]) -> ir.Value:
         node = value.producer()

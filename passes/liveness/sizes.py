@@ -11,6 +11,7 @@ SAME_AS_INPUT: Mapping[str, tuple[int, ...]] = {
     "BatchNormInternal": (0, 3, 4, 1, 1),
     "BatchNormalizationGrad": (1, 2, 2),
     "ConvGrad": (1, 2),
+    "DropoutGrad": (0,),
     "LayerNormalizationGrad": (1, 2, 2),
     "ReluGrad": (0,),
     "Scale": (0,),

@@ -187,7 +187,9 @@ def stepped(model: ir.Model, feeds: dict[str, np.ndarray], steps: int, rate: flo
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("resnet18", {}),
     ("mobilenet", {}),
-    ("cnn_bn", {"sparsity": 0.0, "gradient_sparsity": 0.0}),
+    ("resnet18", {"sparsity": 0.0, "gradient_sparsity": 0.0}),
+    # The backward reads masks of bytes here: one that is made of a recomputed value waits with it.
+    ("resnet18", {"sparsity": 0.0, "gradient_sparsity": 0.0, "update": "norm"}),
     ("densenet_symbolic", {}),
 ]
 

@@ -155,7 +155,7 @@ def test_rounded_quotas_by_hand() -> None:
     assert cut.quotas() == (2, 2)  # 2 * 3 / 4 = 1.5, halves go up
     one = cut_for("1:4", (1, 5), "oi")
     assert isinstance(one, NOfM)
-    assert one.quotas() == (1, 0)
+    assert one.quotas() == (1, 1)
 
 
 def test_a_scheme_decides_the_sparsity_that_is_not_given() -> None:

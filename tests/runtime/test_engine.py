@@ -69,6 +69,34 @@ def test_without_commit_and_with_overrides_the_state_stays(engine: Engine) -> No
     assert engine.array("w").tolist() == [1, 2]
 
 
+def test_a_next_value_is_written_over_the_current_one_where_the_graph_allows_it(engine: Engine) -> None:
+    kept = engine.array("w")
+    engine.run("g", FEEDS)
+    assert (kept.tolist(), engine.array("w").tolist()) == ([1, 2], [4, 5])
+    engine._graphs["g"]["in_place"] = ["w"]
+    kept = engine.array("w")
+    assert engine.run("g", FEEDS)["total"] == 15
+    assert kept is engine.array("w")
+    assert kept.tolist() == [7, 8]
+    engine.run("g", FEEDS, commit=False)
+    assert kept.tolist() == [7, 8]
+
+
+def test_frozen_parameters_are_the_file_s(tmp_path: Path) -> None:
+    save_file({"w": np.array([1, 2], np.float32)}, tmp_path / "state.safetensors")
+    state = [spec("w", "frozen", [2], "file")]
+    made = Engine(Artifact(tmp_path, {"graphs": {}, "state": state, "state_file": "state.safetensors"}))
+    made.reset()
+    assert made.array("w").tolist() == [1, 2]
+    assert not made.array("w").flags.writeable
+
+
+def test_an_array_outlives_its_place_in_the_state(engine: Engine) -> None:
+    array = engine.array("w")
+    engine.set_array("w", np.zeros(2, np.float32))
+    assert array.tolist() == [1, 2]
+
+
 def test_an_input_that_nobody_gives(engine: Engine) -> None:
     with pytest.raises(KeyError, match="graph input s is neither state nor fed"):
         engine.run("g", {"x": FEEDS["x"]})
