@@ -32,6 +32,7 @@ class Role(enum.StrEnum):
     PARAMETER = "parameter"
     FROZEN = "frozen"
     MASK = "mask"
+    INDEX = "index"
     GRADIENT_MASK = "gradient_mask"
     GRADIENT_ROWS = "gradient_rows"
     RUNNING_STAT = "running_stat"
@@ -175,6 +176,16 @@ def masked_layers(model: ir.Model) -> list[ir.Value]:
 def mask_name(weight: str) -> str:
     """The name of a weight's mask."""
     return f"{weight}.mask"
+
+
+def index_name(weight: str) -> str:
+    """The name of the flat positions of a compressed weight's values in the full weight."""
+    return f"{weight}.index"
+
+
+def rows_name(weight: str) -> str:
+    """The name of the places where a compressed weight's output channels begin."""
+    return f"{weight}.rows"
 
 
 def gradient_mask_name(weight: str) -> str:

@@ -28,6 +28,7 @@ SAVED_ROLES = (
     "parameter",
     "frozen",
     "mask",
+    "index",
     "gradient_mask",
     "gradient_rows",
     "running_stat",

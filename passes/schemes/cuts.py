@@ -70,6 +70,10 @@ class Cut(abc.ABC):
     def elements(self, kept: int) -> int:
         """How many weights stay when a level keeps ``kept``; a mean where groups differ in size."""
 
+    def most(self, kept: int) -> int:
+        """How many weights stay at most when a level keeps ``kept``: the room that a compressed weight needs."""
+        return self.elements(kept)
+
     @abc.abstractmethod
     def first(self, importance: np.ndarray, kept: int) -> np.ndarray:
         """The first mask: flat flags of the elements, from their importance (flat float32, from 0)."""
@@ -88,6 +92,12 @@ class Whole(Cut):
     def elements(self, kept: int) -> int:
         """Halves round up."""
         return (2 * kept * self.runs.elements + self.runs.count) // (2 * self.runs.count)
+
+    def most(self, kept: int) -> int:
+        """The smaller blocks at the ends of the rows come last."""
+        runs = self.runs
+        small = runs.before * runs.after if runs.missing else 0
+        return kept * runs.size - max(0, kept - (runs.count - small)) * runs.missing
 
     def first(self, importance: np.ndarray, kept: int) -> np.ndarray:
         """The ``kept`` groups of largest importance."""
