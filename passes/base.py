@@ -40,6 +40,7 @@ class Role(enum.StrEnum):
     PARAMETER = "parameter"
     FROZEN = "frozen"
     MASK = "mask"
+    INDEX = "index"
     GRADIENT_MASK = "gradient_mask"
     GRADIENT_ROWS = "gradient_rows"
     RUNNING_STAT = "running_stat"
@@ -212,12 +213,12 @@ def mask_name(weight: str) -> str:
 
 
 def index_name(weight: str) -> str:
-    """The name of the positions of a compressed weight's values."""
+    """The name of the flat positions of a compressed weight's values in the full weight."""
     return f"{weight}.index"
 
 
 def rows_name(weight: str) -> str:
-    """The name of the places where the output channels of a compressed weight begin."""
+    """The name of the places where a compressed weight's output channels begin."""
     return f"{weight}.rows"
 
 

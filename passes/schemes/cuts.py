@@ -70,9 +70,9 @@ class Cut(abc.ABC):
     def elements(self, kept: int) -> int:
         """How many weights stay when a level keeps ``kept``; a mean where groups differ in size."""
 
-    @abc.abstractmethod
     def most(self, kept: int) -> int:
-        """The most weights that stay when a level keeps ``kept``."""
+        """How many weights stay at most when a level keeps ``kept``: the room that a compressed weight needs."""
+        return self.elements(kept)
 
     @abc.abstractmethod
     def first(self, importance: np.ndarray, kept: int) -> np.ndarray:
@@ -94,8 +94,10 @@ class Whole(Cut):
         return (2 * kept * self.runs.elements + self.runs.count) // (2 * self.runs.count)
 
     def most(self, kept: int) -> int:
-        """Groups of full size."""
-        return min(self.runs.elements, kept * self.runs.size)
+        """The smaller blocks at the ends of the rows come last."""
+        runs = self.runs
+        small = runs.before * runs.after if runs.missing else 0
+        return kept * runs.size - max(0, kept - (runs.count - small)) * runs.missing
 
     def first(self, importance: np.ndarray, kept: int) -> np.ndarray:
         """The ``kept`` groups of largest importance."""
@@ -128,10 +130,6 @@ class Patterns(Cut):
         """Four a kernel."""
         return PATTERN_ENTRIES * kept
 
-    def most(self, kept: int) -> int:
-        """Four a kernel."""
-        return self.elements(kept)
-
     def first(self, importance: np.ndarray, kept: int) -> np.ndarray:
         """The best pattern of each kernel (ties: lower number), in the ``kept`` kernels where it is largest."""
         kernels = importance.reshape(-1, KERNEL_ENTRIES)
@@ -149,11 +147,8 @@ class NOfM(Cut):
     m: int
 
     def quota(self, entries: int) -> int:
-        """How many of a group of so many entries stay: their share, halves round up, and one at least.
-
-        An output whose whole row is one short group would otherwise have no input at all.
-        """
-        return max(1, (2 * self.n * entries + self.m) // (2 * self.m))
+        """How many of a group of so many entries stay: halves round up."""
+        return (2 * self.n * entries + self.m) // (2 * self.m)
 
     def quotas(self) -> tuple[int, ...]:
         """How many stay in each group along a row."""
@@ -166,10 +161,6 @@ class NOfM(Cut):
         return Levels(self.runs.elements, base, max(0, base - count(churn, self.runs.elements)), base)
 
     def elements(self, kept: int) -> int:
-        """The levels are elements."""
-        return kept
-
-    def most(self, kept: int) -> int:
         """The levels are elements."""
         return kept
 

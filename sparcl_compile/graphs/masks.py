@@ -14,14 +14,19 @@ NOT_KEPT = -1.0
 
 @dataclasses.dataclass(frozen=True)
 class MaskedLayer:
-    """One masked weight.
+    """One masked weight, or one compressed weight: its kept values and where they belong (docs/algorithm.md).
 
     Attributes:
         name: the weight's name.
-        shape: its static shape.
-        cut: its groups under a scheme; None for single weights.
+        shape: its static shape; the full shape where it is compressed, with the output channels first.
+        cut: its groups under a scheme, in this shape; None for single weights.
         output_axis: the axis of its output channels.
         rows: how many output channels the training graph computes gradients of; None for all.
+        places: how many values are stored where it is compressed; None where it is masked.
+
+    Raises:
+        ValueError: there is no place, there are more places than weights, or the outputs of a compressed weight are
+            not its first axis.
     """
 
     name: str
@@ -29,6 +34,15 @@ class MaskedLayer:
     cut: Cut | None = None
     output_axis: int = 0
     rows: int | None = None
+    places: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.places is None:
+            return
+        if not 1 <= self.places <= self.size:
+            raise ValueError(f"{self.name}: {self.places} places for {self.size} weights; give 1 to {self.size}")
+        if self.output_axis != 0:
+            raise ValueError(f"{self.name}: outputs on axis {self.output_axis}; a compressed weight has them first")
 
     @property
     def groups(self) -> Cut:
@@ -40,10 +54,15 @@ class MaskedLayer:
         """Number of elements."""
         return math.prod(self.shape)
 
+    @property
+    def stored(self) -> tuple[int, ...]:
+        """The shape of the weight as it is stored, and of its gradients and optimizer states."""
+        return self.shape if self.places is None else (self.places,)
+
 
 def gradients(b: Builder, layer: MaskedLayer) -> tuple[ir.Value, ir.Value]:
     """Add the feeds ``W.g1`` and ``W.g2``, the measured gradients of a layer."""
-    return b.feed(f"{layer.name}.g1", FLOAT, layer.shape), b.feed(f"{layer.name}.g2", FLOAT, layer.shape)
+    return b.feed(f"{layer.name}.g1", FLOAT, layer.stored), b.feed(f"{layer.name}.g2", FLOAT, layer.stored)
 
 
 def weighted(b: Builder, factor: float, gradient: ir.Value) -> ir.Value:
@@ -52,7 +71,7 @@ def weighted(b: Builder, factor: float, gradient: ir.Value) -> ir.Value:
 
 
 def importance_of(b: Builder, layer: MaskedLayer, weight: ir.Value, alpha: float, beta: float) -> ir.Value:
-    """CWI ``(|w| + alpha * |g1|) + beta * |g2|`` of every element; adds the feeds ``W.g1`` and ``W.g2``."""
+    """CWI ``(|w| + alpha * |g1|) + beta * |g2|`` of every stored weight; adds the feeds ``W.g1`` and ``W.g2``."""
     first, second = gradients(b, layer)
     current = b.op.Add(b.op.Abs(weight), weighted(b, alpha, first))
     return b.op.Add(current, weighted(b, beta, second))

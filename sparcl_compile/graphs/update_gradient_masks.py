@@ -7,6 +7,7 @@ import onnx_ir as ir
 from sparcl_compile.graphs.builder import FLOAT, INT64, Builder
 from sparcl_compile.graphs.masks import NOT_KEPT, MaskedLayer, element, flat, gradients, weighted
 from sparcl_compile.graphs.selection import largest
+from sparcl_compile.graphs.storage import first_places, live_places
 from sparcl_compile.passes.base import Role, gradient_mask_name, gradient_rows_name, mask_name
 
 
@@ -21,24 +22,40 @@ def build(layers: Sequence[MaskedLayer], alpha: float, beta: float, channels: bo
     lower index; channels without a kept weight come last), and the mask holds their kept weights. A layer with rows has
     the result ``W.gradient_rows.next`` as well, their numbers int64 [rows], ascending; its ``keep`` equals ``rows``.
 
+    A layer with ``places`` has ``W.rows`` in the mask's stead and [K] for its shape: its kept weights are those in live
+    places (docs/algorithm.md, Compressed weights).
+
     Args:
-        layers: the masked weights, in the manifest's order.
+        layers: the masked and the compressed weights, in the manifest's order.
         alpha: factor of ``|g1|``.
         beta: factor of ``|g2|``.
         channels: choose whole output channels.
+
+    Raises:
+        ValueError: ``channels`` with a compressed layer, which has no channels to leave out.
     """
+    compressed = [layer.name for layer in layers if layer.places is not None]
+    if channels and compressed:
+        raise ValueError(f"compressed weights choose single gradients, not channels: {', '.join(compressed)}")
     b = Builder("update_gradient_masks", "Choose the keep kept weights of a layer with the largest gradients.")
     op = b.op
     keep = b.feed("keep", INT64, [len(layers)])
     for number, layer in enumerate(layers):
         with b.scope(layer.name):
-            mask = b.state(mask_name(layer.name), FLOAT, layer.shape, Role.MASK)
+            mask = _mask(b, layer)
             first, second = gradients(b, layer)
             importance = op.Add(weighted(b, alpha, first), weighted(b, beta, second))
             choose = _channels if channels else _weights
             chosen = choose(b, layer, mask, importance, element(b, keep, number))
-            b.result(f"{gradient_mask_name(layer.name)}.next", chosen, FLOAT, layer.shape)
+            b.result(f"{gradient_mask_name(layer.name)}.next", chosen, FLOAT, layer.stored)
     return b.model()
+
+
+def _mask(b: Builder, layer: MaskedLayer) -> ir.Value:
+    """What is kept of the stored weights: float32 of their shape."""
+    if layer.places is None:
+        return b.state(mask_name(layer.name), FLOAT, layer.shape, Role.MASK)
+    return first_places(b, layer, live_places(b, layer))
 
 
 def _weights(b: Builder, layer: MaskedLayer, mask: ir.Value, importance: ir.Value, keep: ir.Value) -> ir.Value:
@@ -46,7 +63,7 @@ def _weights(b: Builder, layer: MaskedLayer, mask: ir.Value, importance: ir.Valu
     kept = op.Greater(mask, 0.0)
     room = op.Min(b.count(kept), op.Max(keep, 0))
     chosen = largest(b, flat(b, op.Where(kept, importance, NOT_KEPT)), room)
-    return op.Reshape(b.cast(chosen, FLOAT), list(layer.shape))
+    return op.Reshape(b.cast(chosen, FLOAT), list(layer.stored))
 
 
 def _channels(b: Builder, layer: MaskedLayer, mask: ir.Value, importance: ir.Value, keep: ir.Value) -> ir.Value:

@@ -121,5 +121,5 @@ def test_two_readers_keep_the_mask() -> None:
 
 
 def test_too_few_places_are_refused() -> None:
-    with pytest.raises(ValueError, match="keeps 9 weights, there are 8 places"):
+    with pytest.raises(ValueError, match="9 kept weights for 8 places"):
         CompressWeights({"conv.weight": 8})(masked_model())
