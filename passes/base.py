@@ -40,7 +40,6 @@ class Role(enum.StrEnum):
     PARAMETER = "parameter"
     FROZEN = "frozen"
     MASK = "mask"
-    INDEX = "index"
     GRADIENT_MASK = "gradient_mask"
     GRADIENT_ROWS = "gradient_rows"
     RUNNING_STAT = "running_stat"

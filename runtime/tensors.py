@@ -11,7 +11,7 @@ import numpy as np
 
 HEADER = 8
 """A safetensors file begins with the length of its JSON header, a little-endian integer of this many bytes."""
-TYPES = {"F32": np.float32, "I64": np.int64}
+TYPES = {"F32": np.float32, "I32": np.int32, "I64": np.int64}
 """The types of state tensors, as safetensors names them."""
 
 

@@ -23,8 +23,9 @@ from sparcl_compile.graphs.masks import MaskedLayer
 from sparcl_compile.graphs.normalise import Layout
 from sparcl_compile.options import CompileOptions
 from sparcl_compile.passes.attach_optimizer import OPTIMIZER_KEY, optimizer_states
-from sparcl_compile.passes.base import Role, index_name, role_of, values_with_role
+from sparcl_compile.passes.base import COMPRESSED_KEY, Role, index_name, role_of, values_with_role
 from sparcl_compile.passes.channels.plan import plan_of
+from sparcl_compile.passes.compressing.expand import TRANSPOSED
 from sparcl_compile.pipeline import Compiled
 from sparcl_compile.recipes import RECIPES, Layer
 
@@ -81,8 +82,10 @@ def _masked(compiled: Compiled, layers: Sequence[Layer]) -> list[MaskedLayer]:
 
 
 def _stored(forward: ir.Model, layer: Layer) -> MaskedLayer:
-    compressed = index_name(layer.weight) in forward.graph.initializers
-    return MaskedLayer(layer.weight, layer.shape, layer.cut, places=layer.places if compressed else None)
+    if index_name(layer.weight) not in forward.graph.initializers:
+        return MaskedLayer(layer.weight, layer.shape, layer.cut)
+    turned = forward.graph.initializers[layer.weight].metadata_props[COMPRESSED_KEY] == TRANSPOSED
+    return MaskedLayer(layer.weight, layer.shape, layer.cut, output_axis=int(turned), places=layer.places)
 
 
 def _update_masks(

@@ -18,15 +18,15 @@ class MaskedLayer:
 
     Attributes:
         name: the weight's name.
-        shape: its static shape; the full shape where it is compressed, with the output channels first.
+        shape: its static shape; the full shape where it is compressed.
         cut: its groups under a scheme, in this shape; None for single weights.
-        output_axis: the axis of its output channels.
+        output_axis: the axis of its output channels. A compressed weight [I, O], where it is 1, is stored as [O, I].
         rows: how many output channels the training graph computes gradients of; None for all.
         places: how many values are stored where it is compressed; None where it is masked.
 
     Raises:
         ValueError: there is no place, there are more places than weights, or the outputs of a compressed weight are
-            not its first axis.
+            not its first axis, nor the second of two.
     """
 
     name: str
@@ -41,7 +41,7 @@ class MaskedLayer:
             return
         if not 1 <= self.places <= self.size:
             raise ValueError(f"{self.name}: {self.places} places for {self.size} weights; give 1 to {self.size}")
-        if self.output_axis != 0:
+        if self.output_axis != 0 and (self.output_axis, len(self.shape)) != (1, 2):
             raise ValueError(f"{self.name}: outputs on axis {self.output_axis}; a compressed weight has them first")
 
     @property

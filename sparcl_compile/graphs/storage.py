@@ -80,16 +80,17 @@ class Compressed:
         index = b.state(index_name(layer.name), INT32, layer.stored, Role.INDEX)
         self._live = live_places(b, layer)
         self._index = self._used(index)
-        self.kept = self._scatter(b.cast(b.op.Expand(1, self._live), BOOL), BOOL)
+        self.kept = self._in_order_of_weight(self._scatter(b.cast(b.op.Expand(1, self._live), BOOL), BOOL))
 
     def full(self, values: ir.Value) -> ir.Value:
         """Stored values as a vector over the full weight, 0 where nothing is kept: float32 [n]."""
-        return self._scatter(self._used(values), FLOAT)
+        return self._in_order_of_weight(self._scatter(self._used(values), FLOAT))
 
     def after(self, stays: ir.Value, kept: ir.Value) -> Stored:
         """What stays, and what is kept in the end (bool [n] each), as it is stored."""
         b, op, layer = self._b, self._b.op, self._layer
-        places, outputs = layer.stored[0], layer.shape[0]
+        places, outputs = layer.stored[0], layer.shape[layer.output_axis]
+        stays, kept = (self._in_order_of_places(flags) for flags in (stays, kept))
         with b.scope("places"):
             positions = op.Reshape(op.NonZero(kept), [-1])
             live = op.Shape(positions)
@@ -108,7 +109,19 @@ class Compressed:
     def _carry(self, stays: ir.Value, index: ir.Value, flags: ir.Value) -> Carry:
         op = self._b.op
         survived = op.And(op.Gather(stays, index), op.Greater(flags, 0.0))
-        return lambda values: op.Where(survived, op.Gather(self.full(values), index), 0.0)
+        return lambda values: op.Where(survived, op.Gather(self._scatter(self._used(values), FLOAT), index), 0.0)
+
+    def _in_order_of_weight(self, values: ir.Value) -> ir.Value:
+        """From the order in which the places are numbered to the weight's own: they differ for [I, O]."""
+        return self._turned(values, tuple(reversed(self._layer.shape)))
+
+    def _in_order_of_places(self, values: ir.Value) -> ir.Value:
+        return self._turned(values, self._layer.shape)
+
+    def _turned(self, values: ir.Value, shape: tuple[int, ...]) -> ir.Value:
+        if self._layer.output_axis == 0:
+            return values
+        return flat(self._b, self._b.op.Transpose(self._b.op.Reshape(values, list(shape)), perm=[1, 0]))
 
     def _used(self, values: ir.Value) -> ir.Value:
         return self._b.op.Slice(values, [0], self._live)
@@ -122,7 +135,7 @@ class Compressed:
 
 def live_places(b: Builder, layer: MaskedLayer) -> ir.Value:
     """Add the state ``W.rows`` of a compressed layer; how many of its places hold a weight: int64 [1]."""
-    outputs = layer.shape[0]
+    outputs = layer.shape[layer.output_axis]
     rows = b.state(rows_name(layer.name), INT32, [outputs + 1], Role.INDEX)
     return b.cast(b.op.Slice(rows, [outputs], [outputs + 1]), INT64)
 
