@@ -36,6 +36,7 @@ class Setting:
         update: what trains, as ``--update`` says it.
         gradient_scheme: what the gradient masks choose.
         recompute: whether the compiled step recomputes cheap activations.
+        compress: whether the kept weights alone are stored, and sparse kernels compute with them.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Setting:
     update: str = "all"
     gradient_scheme: str = "unstructured"
     recompute: bool = False
+    compress: bool = False
 
 
 def batch_of(size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -157,15 +159,21 @@ def compiled(setting: Setting, batch: int, threads: int, folder: Path) -> Step:
     from sparcl_compile.artifact import load
     from sparcl_compile.runtime.batches import current_batch
     from sparcl_compile.runtime.engine import Engine
+    from sparcl_compile.runtime.masks import MaskKeeper
 
     target = artifact_folder(setting, folder)
     if not target.exists():
         _compile(setting, folder / f"{setting.name}.onnx", target)
-    engine = Engine(load(target), threads)
+    artifact = load(target)
+    engine = Engine(artifact, threads)
     engine.reset()
     engine.reset_samples(batch)
     x, y = batch_of(batch)
     current = current_batch(x, y, np.zeros(CLASSES, np.float32), np.arange(batch))
+    if setting.gradient_sparsity:
+        keeper = MaskKeeper(engine, artifact.manifest, seed=0)
+        keeper.measure(current, current, [])
+        keeper.update_gradient_masks()
     rate, count = np.array(LEARNING_RATE, np.float32), np.array(1, np.float32)
 
     def step() -> None:
@@ -194,6 +202,7 @@ def _compile(setting: Setting, path: Path, target: Path) -> None:
         gradient_scheme=setting.gradient_scheme,
         update=setting.update,
         recompute=setting.recompute,
+        compress=setting.compress,
     )
     compile_model(path, target, options)
 
@@ -205,6 +214,11 @@ CONTESTANTS = (
     Setting("recompute", compiled, recompute=True),
     Setting("masked-0.75", compiled, "unstructured", 0.75),
     Setting("masked-0.75-dgm", compiled, "unstructured", 0.75, 0.8),
+    *(
+        Setting(f"compressed-{sparsity:.2f}{'-dgm' if q else ''}", compiled, "unstructured", sparsity, q, compress=True)
+        for sparsity in (0.75, 0.90, 0.95)
+        for q in (0.0, 0.8)
+    ),
     Setting("channel-0.75-masked", compiled, "channel", 0.75, fold=False),
     Setting("channel-0.75", compiled, "channel", 0.75),
     Setting("channel-0.90", compiled, "channel", 0.90),
