@@ -1,3 +1,5 @@
+from functools import cache
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -5,6 +7,7 @@ from hypothesis import strategies as st
 
 from sparcl_compile.graphs import update_gradient_masks
 from sparcl_compile.graphs.masks import MaskedLayer
+from sparcl_compile.passes.compression import compress
 
 from . import harness
 
@@ -125,3 +128,65 @@ def test_the_channels_with_the_largest_sums(
         chosen = np.moveaxis(found[f"{layer.name}.gradient_mask.next"], layer.output_axis, 0)
         assert not chosen[[i for i in range(len(mask)) if i not in wanted]].any()
         np.testing.assert_array_equal(chosen[wanted], mask[wanted])
+
+
+PLACES = 12
+STORED = (MaskedLayer("conv.weight", (3, 2, 2, 2), places=PLACES), MaskedLayer("fc.weight", (4, 5)))
+
+
+@cache
+def recipe_graph(alpha: float, beta: float) -> harness.Graph:
+    return harness.Graph(update_gradient_masks.build(STORED, alpha, beta))
+
+
+def test_form_with_a_compressed_layer() -> None:
+    graph = recipe_graph(0.5, 1.0)
+    graph.check_form()
+    inputs, outputs = graph.signature()
+    assert inputs == {
+        "keep": "int64[2]",
+        "conv.weight.rows": "int32[4]",
+        **{f"conv.weight.{part}": "float[12]" for part in ("g1", "g2")},
+        **{f"fc.weight.{part}": "float[4,5]" for part in ("mask", "g1", "g2")},
+    }
+    assert outputs == {
+        "conv.weight.gradient_mask.next": "float[12]",
+        "fc.weight.gradient_mask.next": "float[4,5]",
+    }
+
+
+@given(
+    seed=st.integers(0, 2**20),
+    ties=st.booleans(),
+    live=st.sampled_from([0, 1, PLACES - 1, PLACES]),
+    keep=st.tuples(st.integers(-1, 30), st.integers(-1, 30)),
+)
+def test_a_compressed_layer_chooses_what_the_masked_one_does(
+    case: tuple[float, float, harness.Graph],
+    seed: int,
+    ties: bool,
+    live: int,
+    keep: tuple[int, int],
+) -> None:
+    alpha, beta, masked = case
+    full = {**tensors(seed, ties, density=0.5), "keep": np.array(keep)}
+    mask = np.zeros(24, np.float32)
+    mask[np.random.default_rng(seed).permutation(24)[:live]] = 1
+    full["conv.weight.mask"] = mask.reshape(3, 2, 2, 2)
+    feeds = {name: value for name, value in full.items() if not name.startswith("conv.weight")}
+    for name in ("conv.weight.g1", "conv.weight.g2"):
+        values, _, rows = compress(full[name], full["conv.weight.mask"], PLACES)
+        # Padding is never read, whatever a kernel leaves there.
+        values[live:] = np.nan
+        feeds |= {name: values, "conv.weight.rows": rows}
+    found, wanted = recipe_graph(alpha, beta)(feeds), masked(full)
+    chosen = found["conv.weight.gradient_mask.next"]
+    assert int(chosen.sum()) == min(max(keep[0], 0), live)
+    again, _, _ = compress(wanted["conv.weight.gradient_mask.next"], full["conv.weight.mask"], PLACES)
+    np.testing.assert_array_equal(chosen, again)
+    np.testing.assert_array_equal(found["fc.weight.gradient_mask.next"], wanted["fc.weight.gradient_mask.next"])
+
+
+def test_whole_channels_of_a_compressed_layer_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"not channels: conv\.weight$"):
+        update_gradient_masks.build(STORED, 0.5, 1.0, channels=True)
