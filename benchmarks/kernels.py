@@ -161,7 +161,9 @@ def fastest(runs: list[Run], seconds: float, threads: int) -> list[float]:
 def main(threads: int, seconds: float, scheme: str) -> None:
     """Print one line for each layer, op and density."""
     torch.set_num_threads(threads)
-    click.echo(f"{'layer':>18} {'op':>15} {'density':>8} {'ms':>8} {'GFLOP/s':>8} {'torch ms':>9} {'GFLOP/s':>8} {'ratio':>6}")
+    click.echo(
+        f"{'layer':>18} {'op':>15} {'density':>8} {'ms':>8} {'GFLOP/s':>8} {'torch ms':>9} {'GFLOP/s':>8} {'ratio':>6}"
+    )
     for layer in LAYERS:
         dense = [torch_runs(layer, f) for f in (torch.contiguous_format, torch.channels_last)]
         sparse = [kernel_runs(layer, density, scheme, threads) for density in DENSITIES]
