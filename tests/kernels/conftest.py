@@ -1,4 +1,4 @@
-"""Without a library the kernels' tests are skipped; SPARCL_KERNELS_REQUIRED makes them fail, in continuous integration."""
+"""Without a library these tests are skipped, or fail where SPARCL_KERNELS_REQUIRED is set (continuous integration)."""
 
 import os
 
