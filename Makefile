@@ -24,14 +24,14 @@ help: ## list the targets
 venv: $(STAMP) ## make .venv and install the pinned versions into it (the other targets do this themselves)
 
 # torch comes first and with its exact version: a looser request lets the resolver fetch a CUDA build of gigabytes.
-# setuptools comes with it, so that the editable install builds with the pinned one and not with the newest.
+# cmake and setuptools come with it, so that the editable install builds with the pinned ones and not with the newest.
 # Without this backend's stamp the environment starts empty: the two backends share one import name and must never meet,
 # and an interrupted installation is not worth mending.
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml setup.py constraints.txt
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or 3.12 with the venv module found: install python3.11-venv or set PYTHON=..." >&2; exit 2; }
 	@test -e $@ || $(PYTHON) -m venv --clear $(VENV)
 	@echo "Installing the versions of constraints.txt into $(VENV) (a minute or two) ..."
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt "$$(grep '^torch==' constraints.txt)" setuptools
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt "$$(grep '^torch==' constraints.txt)" cmake setuptools
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[$(BACKEND),dev]'
 	@touch $@
 
@@ -66,6 +66,19 @@ types: $(STAMP) ## mypy --strict over the three packages
 .PHONY: unit
 unit: $(STAMP) ## pytest (JOBS=2 processes; ARGS="-k walls" and the like are handed on)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+.PHONY: kernels
+kernels: $(STAMP) ## build the kernel library again (docs/kernels.md)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+
+# The sanitizers' run-time libraries must be there before Python. Leaks are Python's own.
+.PHONY: sanitize
+sanitize: $(STAMP) ## test the kernels under the address and undefined-behaviour sanitizers
+	$(BIN)/cmake -S runtime/kernels -B build/sanitize -DSPARCL_SANITIZE=address,undefined
+	$(BIN)/cmake --build build/sanitize
+	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
+		UBSAN_OPTIONS=halt_on_error=1 SPARCL_KERNELS=build/sanitize/libsparcl_kernels.so SPARCL_KERNELS_REQUIRED=1 \
+		$(BIN)/python -m pytest tests/kernels $(ARGS)
 
 .PHONY: format
 format: $(STAMP) ## let ruff mend what it can

@@ -3,8 +3,8 @@
     python -m benchmarks.kernels [--threads 2] [--seconds 1.0] [--scheme unstructured|block4x1]
 
 The layers are ResNet-18's, width 64, on images of 32x32: the four stages and the steps between them. GFLOP/s are
-dense-equivalent, so they may exceed the machine's peak. The best of PyTorch's two layouts counts, and of all repetitions
-the fastest: on a shared machine the others say more about the neighbours.
+dense-equivalent, so they may exceed the machine's peak. The best of PyTorch's two layouts counts, and of all
+repetitions the fastest: on a shared machine the others say more about the neighbours.
 """
 
 import time
@@ -41,14 +41,17 @@ class Layer:
 
     @property
     def out(self) -> int:
+        """Rows and columns of the output."""
         return self.size // self.stride
 
     @property
     def flops(self) -> float:
+        """Operations of the dense convolution and of each of its gradients."""
         return 2.0 * self.channels * self.outputs * 9 * self.out**2 * BATCH
 
     @property
     def attributes(self) -> dict[str, Any]:
+        """Those of the kernels."""
         return {
             "kernel_shape": [3, 3],
             "strides": [self.stride] * 2,
@@ -161,7 +164,9 @@ def fastest(runs: list[Run], seconds: float, threads: int) -> list[float]:
 def main(threads: int, seconds: float, scheme: str) -> None:
     """Print one line for each layer, op and density."""
     torch.set_num_threads(threads)
-    click.echo(f"{'layer':>18} {'op':>15} {'density':>8} {'ms':>8} {'GFLOP/s':>8} {'torch ms':>9} {'GFLOP/s':>8} {'ratio':>6}")
+    click.echo(
+        f"{'layer':>18} {'op':>15} {'density':>8} {'ms':>8} {'GFLOP/s':>8} {'torch ms':>9} {'GFLOP/s':>8} {'ratio':>6}"
+    )
     for layer in LAYERS:
         dense = [torch_runs(layer, f) for f in (torch.contiguous_format, torch.channels_last)]
         sparse = [kernel_runs(layer, density, scheme, threads) for density in DENSITIES]

@@ -12,6 +12,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from sparcl_compile.runtime import kernels
+
 PACKAGES = {"sparcl_compile": "sparcl_compile", "passes": "sparcl_compile/passes", "runtime": "sparcl_compile/runtime"}
 """Folder of the repository to folder in the wheel."""
 
@@ -31,7 +33,7 @@ def copy_source(root: Path, target: Path) -> Path:
     for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(root / name, target)
     for folder in PACKAGES:
-        shutil.copytree(root / folder, target / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(root / folder, target / folder, ignore=shutil.ignore_patterns("__pycache__", "_kernels*"))
     return target
 
 
@@ -68,6 +70,19 @@ def test_a_forgotten_subpackage_is_noticed(root: Path, tmp_path: Path) -> None:
     assert missing_modules(source, build_wheel(source, tmp_path / "dist")) == [
         "sparcl_compile/runtime/forgotten/__init__.py"
     ]
+
+
+def test_without_a_compiler_the_wheel_has_no_library(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "/nonexistent")
+    names = build_wheel(copy_source(root, tmp_path / "source"), tmp_path / "dist").namelist()
+    assert not [name for name in names if "_kernels" in name]
+
+
+@pytest.mark.skipif(kernels.library() is None, reason=kernels.reason())
+def test_the_kernel_library_is_inside(wheel: zipfile.ZipFile) -> None:
+    assert len([name for name in wheel.namelist() if name.startswith("sparcl_compile/runtime/kernels/_kernels")]) == 1
 
 
 def metadata(wheel: zipfile.ZipFile, name: str) -> str:

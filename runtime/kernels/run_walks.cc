@@ -25,6 +25,18 @@ Task TaskAt(const WalkJob& job, size_t number) {
   return task;
 }
 
+// Lets the tile write into the output, where each vector is one pixel.
+void WriteTo(const WalkJob& job, const Task& task, int64_t part, Tile& tile) {
+  const Placement& at = job.placements[task.walk];
+  const int64_t batch = job.walks[task.walk].batch;
+  const int64_t row = at.row + task.block.row * at.row_step, col = at.col + task.block.col * at.col_step;
+  tile.out_channel = job.plane.rows * job.plane.cols * batch;
+  tile.out_row = at.row_step * job.plane.cols * batch;
+  tile.out_vector = at.col_step * batch;
+  tile.out = job.output + task.first * tile.out_channel + (row * job.plane.cols + col) * batch + task.block.batch +
+             part * job.cut.run;
+}
+
 // y holds [part][channel][row][column][run].
 void CopyOut(const Simd& simd, const WalkJob& job, const Task& task, const float* y) {
   const Cut& cut = job.cut;
@@ -54,21 +66,21 @@ void RunTask(const Simd& simd, const WalkJob& job, const Task& task, Workspace& 
     simd.fill(start, y + channel * cut.OutputFloats(), cut.OutputFloats());
   }
   const bool taps = walk.rows.count * walk.cols.count > 0;
+  const bool direct = taps && cut.run == cut.lanes;
   const int32_t* starts = job.starts + (task.walk * walk.output.channels + task.first) * cut.chunks;
   for (int64_t chunk = 0; taps && chunk < cut.chunks; ++chunk) {
     const int64_t from = chunk * cut.chunk;
     CopyIn(simd, cut, walk, task.block, job.input, from, Least(cut.chunk, walk.input.channels - from), x);
     for (int64_t part = 0; part < cut.parts; ++part) {
-      const Tile tile = {x + part * cut.InputFloats(),
-                         InputRowStride(cut, walk),
-                         y + part * cut.outputs * cut.OutputFloats(),
-                         cut.OutputFloats(),
-                         task.block.rows,
-                         cut.Vectors(task.block.cols)};
+      float* sums = y + part * cut.outputs * cut.OutputFloats();
+      const int64_t vectors = cut.Vectors(task.block.cols);
+      Tile tile = {x + part * cut.InputFloats(), InputRowStride(cut, walk), sums, cut.OutputFloats(), task.block.rows,
+                   vectors, sums, cut.OutputFloats(), vectors * cut.lanes, cut.lanes};
+      if (direct && chunk + 1 == cut.chunks) WriteTo(job, task, part, tile);
       simd.accumulate({job.entries, starts + chunk, cut.chunks, task.count}, tile);
     }
   }
-  CopyOut(simd, job, task, y);
+  if (!direct) CopyOut(simd, job, task, y);
 }
 
 }  // namespace

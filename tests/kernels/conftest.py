@@ -1,3 +1,7 @@
+"""Without a library these tests are skipped, or fail where SPARCL_KERNELS_REQUIRED is set (continuous integration)."""
+
+import os
+
 import pytest
 
 from sparcl_compile.runtime import kernels
@@ -5,5 +9,8 @@ from sparcl_compile.runtime import kernels
 
 @pytest.fixture(autouse=True)
 def _library() -> None:
-    if kernels.library() is None:
-        pytest.skip(kernels.reason())
+    if kernels.library() is not None:
+        return
+    if os.environ.get("SPARCL_KERNELS_REQUIRED"):
+        pytest.fail(kernels.reason())
+    pytest.skip(kernels.reason())

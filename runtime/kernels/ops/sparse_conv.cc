@@ -6,7 +6,7 @@ namespace sparcl {
 
 namespace {
 
-constexpr Budget kBudget = {1024, 12 * 1024, 64 * 1024};
+constexpr Budget kBudget = {2048, 16384, 131072};
 
 // Bucket and offset of each place of one output channel.
 void FillTable(const ConvShape& shape, const Walk& walk, const Cut& cut, int32_t* bucket, int32_t* offset) {

@@ -1,4 +1,4 @@
-// y[c] += sum of value * shifted x, with a block of y in registers. No include guard on purpose: once a target.
+// out[c] = y[c] + sum of value * shifted x, with a block of y in registers. No include guard on purpose: once a target.
 //
 // The batch is innermost, so one kept weight is one broadcast times one contiguous run. The accumulators of a register
 // tile stay in registers over all entries of a channel's list, as in SparseProp (Nikdan et al., ICML 2023), which keeps
@@ -23,7 +23,8 @@ constexpr int kAccumulators = 8;
 // A register tile of kRows rows of kVectors vectors.
 template <int kRows, int kVectors>
 HWY_INLINE void AccumulateTile(const Entry* HWY_RESTRICT entry, const Entry* HWY_RESTRICT end,
-                               const float* HWY_RESTRICT x, int64_t x_row, float* HWY_RESTRICT y, int64_t y_row) {
+                               const float* HWY_RESTRICT x, int64_t x_row, const float* y, int64_t y_row, float* out,
+                               int64_t out_row, int64_t out_vector) {
   const Floats d;
   constexpr int64_t kLanes = HWY_LANES(float);
   Vector sums[kRows * kVectors];
@@ -46,7 +47,7 @@ HWY_INLINE void AccumulateTile(const Entry* HWY_RESTRICT entry, const Entry* HWY
   }
 #pragma GCC unroll 16
   for (int i = 0; i < kRows * kVectors; ++i) {
-    hn::StoreU(sums[i], d, y + (i / kVectors) * y_row + (i % kVectors) * kLanes);
+    hn::StoreU(sums[i], d, out + (i / kVectors) * out_row + (i % kVectors) * out_vector);
   }
 }
 
@@ -56,11 +57,15 @@ void AccumulateChannels(const EntryLists& lists, const Tile& tile, int64_t row, 
   constexpr int64_t kLanes = HWY_LANES(float);
   const int64_t y_row = tile.vectors * kLanes;
   const float* x = tile.x + row * tile.x_row + vector * kLanes;
-  float* y = tile.y + row * y_row + vector * kLanes;
+  const float* y = tile.y + row * y_row + vector * kLanes;
+  float* out = tile.out + row * tile.out_row + vector * tile.out_vector;
   const int32_t* starts = lists.starts;
-  for (int64_t channel = 0; channel < lists.channels; ++channel, y += tile.y_channel, starts += lists.stride) {
-    if (starts[0] == starts[1]) continue;
-    AccumulateTile<kRows, kVectors>(lists.entries + starts[0], lists.entries + starts[1], x, tile.x_row, y, y_row);
+  for (int64_t channel = 0; channel < lists.channels; ++channel) {
+    AccumulateTile<kRows, kVectors>(lists.entries + starts[0], lists.entries + starts[1], x, tile.x_row, y, y_row, out,
+                                    tile.out_row, tile.out_vector);
+    y += tile.y_channel;
+    out += tile.out_channel;
+    starts += lists.stride;
   }
 }
 
