@@ -18,7 +18,7 @@ def model_of(text: str) -> ir.Model:
 
     All inputs but the first become seeded parameters and running statistics; ``const`` in a name makes a constant.
     """
-    model = ir.from_onnx_text('<ir_version: 10, opset_import: ["" : 18]>' + text)
+    model = ir.from_onnx_text('<ir_version: 10, opset_import: ["" : 18, "sparcl" : 1]>' + text)
     rng = np.random.default_rng(0)
     state = list(model.graph.inputs[1:])
     del model.graph.inputs[1:]

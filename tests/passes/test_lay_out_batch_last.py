@@ -7,6 +7,7 @@ from sparcl_compile.passes.base import PASS_KEY, Role, role_of, value_named, wei
 from sparcl_compile.passes.import_forward import ImportForward
 from sparcl_compile.passes.importing.edit import int_attribute
 from sparcl_compile.passes.lay_out_batch_last import LayOutBatchLast
+from sparcl_compile.passes.layout.fuse import fuse_norms
 from sparcl_compile.pipeline import verify
 from tests.passes.batch_last import answers, conversions, model_of, operators, with_dense, with_sparse
 from tests.passes.gradient_check import worst_gradient
@@ -383,6 +384,21 @@ def test_a_value_that_is_also_an_output_keeps_its_name_and_form() -> None:
     _, model = laid_out(with_sparse(model, "c1", "c2"))
     assert conversions(model) == 4
     assert [value.shape for value in model.graph.outputs] == [ir.Shape(["N", 4, 6, 6])] * 3
+
+
+def test_a_batch_last_output_of_the_model_keeps_its_transpose() -> None:
+    nodes = [STEM, "[relu] b = Relu (a)", "[t] z = Transpose <perm = [1, 2, 3, 0]> (b)", second("b", "y")]
+    _, model = laid_out(with_sparse(graph([W1, W2], ["float[N,4,6,6] y", "float[4,6,6,N] z"], *nodes), "c1", "c2"))
+    assert value_named(model.graph, "z").producer().op_type == "Transpose"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("outputs", "taken"), [(["y", "b"], False), (["y"], True)])
+def test_a_batch_last_norm_that_is_an_output_takes_nothing_in(outputs: list[str], taken: bool) -> None:
+    made = 'b, m, v, sm, si = sparcl.BatchNormTraining <relu = 0> (x, "bn.scale", "bn.bias", "bn.mean", "bn.var")'
+    shapes = [f"float[4,6,6,N] {name}" for name in outputs]
+    model = graph([parameters("bn")], shapes, made, "y = Relu (b)", x="float[4,6,6,N] x")
+    assert fuse_norms(model.graph) == taken
+    assert operators(model) == ["BatchNormTraining", *["Relu"] * (not taken)]
 
 
 def test_a_perceptron_stays_in_the_layout_between_its_products() -> None:
