@@ -508,6 +508,14 @@ def test_lengths_that_are_not_known_are_a_boundary() -> None:
     left_alone(with_sparse(model, "c1"))
 
 
+@pytest.mark.parametrize("node", ["GlobalAveragePool (x)", "Conv <strides = [9, 9]> (x, ws)"])
+def test_planes_of_unknown_size_are_a_boundary(node: str) -> None:
+    inputs, outputs = ["float[4,3,1,1] w1", "float[4,3,1,1] ws"], ["float[N,4,1,1] y"]
+    model = graph(inputs, outputs, f"[u] a = {node}", "[c1] y = Conv (a, w1)", x="float[N,3,h,w] x")
+    value_named(model.graph, "a").shape = ir.Shape(["N", 3, 1, 1])
+    left_alone(with_sparse(model, "c1"))
+
+
 def test_what_is_moved_is_differentiated_by_the_gradient_builder() -> None:
     """All that the layout is written with in standard operators; sparse operators have their own test."""
     nodes = [STEM, "[e] b = Mul (a, channel)", "[l] c = Sigmoid (b)", "[p] d = Conv <strides = [2, 2]> (c, ws, bias)"]
