@@ -1,6 +1,6 @@
 """The sparse operators in plain numpy, for ``onnx.reference.ReferenceEvaluator(model, new_ops=KERNELS)``.
 
-Activations are [C, H, W, N] float32. Sums run in float64: a comparison sees the rounding of the other side only.
+Activations are [C, H, W, N] float32. Sums run in float64: a comparison sees the rounding of the other side alone.
 A second opinion: nothing here is taken from the tool.
 """
 

@@ -66,8 +66,8 @@ def _activations(graph: ir.Graph, sides: dict[ir.Node, int], inside: set[ir.Valu
         if source is not None:
             first[node.outputs[0]] = first.setdefault(source, source)
             continue
-        for value in (*node.inputs, *node.outputs):
-            join(value, sides[node])
+        for touched in (*node.inputs, *node.outputs):
+            join(touched, sides[node])
     for value in graph.outputs:
         join(value, OUTSIDE)
     return [(_elements(value), frozenset(numbers)) for value, numbers in members.items()]

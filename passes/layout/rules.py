@@ -24,7 +24,7 @@ EPSILON, MOMENTUM = 1e-5, 0.9
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """When a node with batch-first input 0 and output 0 can take the layout, and what writes it there."""
+    """When a node whose output 0 has a batch-last form can take the layout itself, and what writes it there."""
 
     can: Callable[[ir.Node], bool]
     write: Callable[[Mover], None]
@@ -60,8 +60,11 @@ def _write_elementwise(mover: Mover) -> None:
 
 
 def _is_training_norm(node: ir.Node) -> bool:
-    statistics = all(value is not None and is_static(value) for value in node.inputs[1:5])
-    return statistics and int_attribute(node, "training_mode", 0) == 1 and all(out.name for out in node.outputs[1:3])
+    if batch_last(node.inputs[0]) is None or not all(
+        value is not None and is_static(value) for value in node.inputs[1:]
+    ):
+        return False
+    return int_attribute(node, "training_mode", 0) == 1 and all(out.name for out in node.outputs[1:3])
 
 
 def _write_norm(mover: Mover) -> None:
@@ -85,7 +88,8 @@ def _is_pointwise(node: ir.Node) -> bool:
     """Whether a Conv is a product of matrices: one weight a pair of channels, at every strides-th place."""
     weight = node.inputs[1]
     return (
-        weight is not None
+        batch_last(node.inputs[0]) is not None
+        and weight is not None
         and is_static(weight)
         and lengths_of(weight)[2:] == [1, 1]
         and int_attribute(node, "group", 1) == 1
@@ -116,12 +120,12 @@ def _write_pointwise(mover: Mover) -> None:
 
 
 def _averages_planes(node: ir.Node) -> bool:
-    if node.op_type == "GlobalAveragePool":
-        return len(lengths_of(node.inputs[0])) == 4
-    axes = array_of(node.inputs[1]) if len(node.inputs) > 1 else None
-    if axes is None or batch_last(node.inputs[0]) is None or len(lengths_of(node.inputs[0])) != 4:
+    if batch_last(node.inputs[0]) is None or len(lengths_of(node.inputs[0])) != 4:
         return False
-    return sorted(int(axis) % 4 for axis in axes) == [2, 3]
+    axes = array_of(node.inputs[1]) if len(node.inputs) > 1 else None
+    return node.op_type == "GlobalAveragePool" or (
+        axes is not None and sorted(int(axis) % 4 for axis in axes) == [2, 3]
+    )
 
 
 def _write_average(mover: Mover) -> None:

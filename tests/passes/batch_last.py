@@ -3,9 +3,10 @@
 import numpy as np
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
+from onnx_ir.passes.common import ShapeInferencePass
 
 from sparcl_compile.passes.base import FLOAT, SPARSE_CONV, SPARSE_DOMAIN, Role, constant, set_role
-from sparcl_compile.passes.importing.edit import ints_attribute
+from sparcl_compile.passes.importing.edit import ints_attribute, replace_uses
 from tests.kernels_reference import KERNELS
 
 STATISTICS = (".mean", ".var")
@@ -13,8 +14,11 @@ GEOMETRY = {"strides": (1, 1), "pads": (0, 0, 0, 0), "dilations": (1, 1)}
 
 
 def model_of(text: str) -> ir.Model:
-    """A forward graph from ONNX text: all inputs but the first become seeded parameters and running statistics."""
-    model = ir.from_onnx_text('<ir_version: 10, opset_import: ["" : 18]>' + text)
+    """A forward graph from ONNX text, without the shapes between: they are inferred.
+
+    All inputs but the first become seeded parameters and running statistics; ``const`` in a name makes a constant.
+    """
+    model = ir.from_onnx_text('<ir_version: 10, opset_import: ["" : 18, "sparcl" : 1]>' + text)
     rng = np.random.default_rng(0)
     state = list(model.graph.inputs[1:])
     del model.graph.inputs[1:]
@@ -23,8 +27,10 @@ def model_of(text: str) -> ir.Model:
         data = rng.normal(size=[int(length) for length in value.shape or ()])
         data = np.abs(data) + 0.5 if name.endswith(".var") else data
         value.const_value = ir.tensor(data.astype(np.float32), name=name)
-        set_role(value, Role.RUNNING_STAT if name.endswith(STATISTICS) else Role.PARAMETER)
+        if "const" not in name:
+            set_role(value, Role.RUNNING_STAT if name.endswith(STATISTICS) else Role.PARAMETER)
         model.graph.register_initializer(value)
+    ShapeInferencePass()(model)
     return model
 
 
@@ -33,6 +39,13 @@ def with_sparse(model: ir.Model, *names: str) -> ir.Model:
     for node in [node for node in model.graph if node.name in names]:
         _replace(model.graph, node)
     model.opset_imports[SPARSE_DOMAIN] = 1
+    return model
+
+
+def with_dense(model: ir.Model) -> ir.Model:
+    """Put a Conv between Transposes in the place of each SparseConv that keeps every weight: for ONNX Runtime."""
+    for node in [node for node in model.graph if node.op_type == SPARSE_CONV]:
+        _densify(model.graph, node)
     return model
 
 
@@ -88,3 +101,26 @@ def _replace(graph: ir.Graph, conv: ir.Node) -> None:
     y.replace_all_uses_with(leave.outputs[0], replace_graph_outputs=True)
     graph.remove(conv, safe=True)
     leave.outputs[0].name = y.name
+
+
+def _densify(graph: ir.Graph, sparse: ir.Node) -> None:
+    x, weight, y = sparse.inputs[0], sparse.inputs[1], sparse.outputs[0]
+    assert x is not None
+    assert weight is not None
+    assert weight.const_value is not None
+    attributes = dict(sparse.attributes)
+    shape = [len(sparse.inputs[3].const_value.numpy()) - 1, attributes.pop("channels").as_int()]
+    data = weight.const_value.numpy().reshape(*shape, *attributes["kernel_shape"].as_ints())
+    weight.const_value, weight.shape = ir.tensor(data, name=weight.name), ir.Shape(data.shape)
+    leave = ir.node("Transpose", [x], {"perm": (3, 0, 1, 2)}, name=f"{sparse.name}.dense_x")
+    conv = ir.node("Conv", [leave.outputs[0], weight, *sparse.inputs[4:]], attributes, name=f"{sparse.name}.dense_y")
+    enter = ir.node("Transpose", [conv.outputs[0]], {"perm": (1, 2, 3, 0)}, name=f"{sparse.name}.dense")
+    for node, like in ((leave, x), (conv, y)):
+        lengths = list(like.shape or ())
+        value = node.outputs[0]
+        value.name, value.shape, value.type = node.name, ir.Shape([lengths[-1], *lengths[:-1]]), FLOAT
+    enter.outputs[0].shape, enter.outputs[0].type = y.shape, FLOAT
+    graph.insert_before(sparse, [leave, conv, enter])
+    replace_uses(graph, y, enter.outputs[0])
+    graph.remove(sparse, safe=True)
+    enter.outputs[0].name = y.name
