@@ -64,8 +64,8 @@ def lowering_passes(options: CompileOptions, places: Mapping[str, int]) -> Seque
 def ort_training_passes(options: CompileOptions, library: Path | None = None) -> Sequence[Pass]:
     """What turns the masked forward graph into a training graph for ONNX Runtime's training build."""
     return (
-        *((LayOutBatchLast(),) if options.compress else ()),
         FoldFixedNorms(),
+        *((LayOutBatchLast(),) if options.compress else ()),
         AttachLoss(),
         InsertSampleFilter(score=RECIPES[options.recipe].score),
         Differentiate(library),

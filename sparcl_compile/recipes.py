@@ -75,7 +75,7 @@ class Layer:
     @property
     def places(self) -> int:
         """The most weights that the schedule ever keeps."""
-        return self.cut.most(max(self.groups.base, self.groups.grown))
+        return max(1, self.cut.most(max(self.groups.base, self.groups.grown)))
 
     @property
     def cut(self) -> Cut:

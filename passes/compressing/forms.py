@@ -10,6 +10,9 @@ from sparcl_compile.passes.importing.edit import float_attribute, int_attribute,
 
 Dims = list[int | ir.SymbolicDim]
 
+MOST_KERNEL, MOST_STRIDE = 64, 16
+"""What the kernel library refuses beyond (docs/kernels.md)."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Form:
@@ -72,7 +75,13 @@ def why_not(reader: ir.Node | None, masked: ir.Value) -> str:
 def _conv(reader: ir.Node, rank: int) -> str:
     if rank != 4:
         return "a convolution that is not over planes"
+    if max(ints_attribute(reader, "strides", (1, 1))) > MOST_STRIDE or max(_kernel(reader)) > MOST_KERNEL:
+        return f"the sparse kernels reach to kernels of {MOST_KERNEL} and strides of {MOST_STRIDE}"
     return "a convolution with groups" if int_attribute(reader, "group", 1) != 1 else ""
+
+
+def _kernel(reader: ir.Node) -> list[int]:
+    return [d for d in (_shape(reader.inputs[1]) or [])[2:] if isinstance(d, int)]
 
 
 def _gemm(reader: ir.Node, _: int) -> str:
