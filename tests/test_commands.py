@@ -34,7 +34,8 @@ DIGITS = Path(__file__).resolve().parent.parent / "models" / "digits_cnn.onnx"
 PASSES = (
     "import_forward", "freeze_parameters", "insert_weight_masks", "fold_fixed_norms", "attach_loss",
     "insert_sample_filter", "differentiate", "insert_gradient_masks", "attach_optimizer", "prune_backward",
-    "simplify_backward", "order_backward", "recompute_activations", "emit",
+    "transpose_frozen_convolutions", "keep_relu_masks", "simplify_backward", "order_backward",
+    "recompute_activations", "emit",
 )  # fmt: skip
 KEYS = {
     "class_il", "task_il", "accuracy_matrix", "forgetting", "backward_transfer", "learning_accuracy", "sparsity",
