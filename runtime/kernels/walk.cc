@@ -6,6 +6,8 @@ namespace {
 
 int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }
 int64_t Most(int64_t a, int64_t b) { return a > b ? a : b; }
+constexpr int64_t kLeastTasks = 4;
+
 int64_t DivideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Cuts `size` into pieces of about the same size, none larger than `most`.
@@ -81,7 +83,9 @@ Cut CutUp(const Walk* walks, int64_t count, const Budget& budget, const Simd& si
   const int64_t window = ((tile_rows - 1) * row_stride + row_reach) * phases * (tile_cols + col_reach - 1) * cut.run;
   cut.chunk = Piece(inputs, budget.window / window);
   cut.chunks = DivideUp(inputs, cut.chunk);
-  cut.outputs = Piece(outputs, budget.output / (cut.OutputFloats() * cut.parts));
+  const int64_t fitting = budget.output / (cut.OutputFloats() * cut.parts);
+  // Every block of output channels copies the input anew, so they are few; but four threads shall have work.
+  cut.outputs = Piece(outputs, Least(fitting, DivideUp(outputs, DivideUp(kLeastTasks, cut.blocks()))));
   cut.output_blocks = DivideUp(outputs, cut.outputs);
   return cut;
 }

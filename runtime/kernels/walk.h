@@ -62,7 +62,7 @@ struct Block {
 // How much a block may hold, in floats.
 struct Budget {
   int64_t block;   // outputs of one channel
-  int64_t window;  // what one register tile reads of all channels of a chunk: should fit L1
+  int64_t window;  // what one register tile reads of all channels of a chunk
   int64_t output;  // a task's outputs: should fit L2, with the scratch of the inputs
 };
 

@@ -10,7 +10,7 @@ namespace {
 int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }
 int64_t Most(int64_t a, int64_t b) { return a > b ? a : b; }
 
-// Few channels, so that x stays in L1 while the output channels stream by; as many places share a load of dy.
+// A longer run than the walks have, because each place ends with a sum across its vector.
 constexpr Budget kBudget = {2048, 12 * 1024, 128 * 1024};
 // Tasks to aim at: enough for the threads of a phone or a desktop to balance.
 constexpr int64_t kTasks = 16;
