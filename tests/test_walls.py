@@ -35,11 +35,12 @@ WALLS = (
     Wall("passes", ("onnxruntime",), doors=("passes/differentiate.py", "passes/importing/verify.py")),
     Wall("runtime", ("sparcl_compile",), allowed=(*LEAVES, "sparcl_compile.runtime")),
     Wall("runtime", (*PROTO_LIBRARIES, *GRADIENT_BUILDER, "torch")),
-    # sparcl-run is the runtime; sparcl-export reads the state that a run has left.
+    # sparcl-run is the runtime; sparcl-export reads the state that a run has left; the gradient builder loads the
+    # library of kernels that the runtime does.
     Wall(
         "sparcl_compile",
         ("sparcl_compile.runtime",),
-        doors=("sparcl_compile/cli/run.py", "sparcl_compile/cli/export.py"),
+        doors=("sparcl_compile/cli/run.py", "sparcl_compile/cli/export.py", "sparcl_compile/kernels.py"),
     ),
     Wall("sparcl_compile", ("onnxruntime.training",)),
     Wall(
