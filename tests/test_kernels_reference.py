@@ -113,7 +113,7 @@ def test_batch_normalisation_and_its_gradients(relu: int, added: bool) -> None:
     scale, bias, mean = (rng.normal(size=4).astype(np.float32) for _ in range(3))
     var = rng.random(4).astype(np.float32)
     addend = other if added else None
-    inputs = {"x": x, "scale": scale, "bias": bias, "mean": mean, "var": var, "addend": addend}
+    inputs = {"x": x, "scale": scale, "bias": bias, "addend": addend, "mean": mean, "var": var}
     y, next_mean, next_var, saved_mean, saved_inv_std = run(
         "BatchNormTraining", inputs, 5, epsilon=1e-3, momentum=0.75, relu=relu
     )

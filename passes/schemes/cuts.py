@@ -147,8 +147,11 @@ class NOfM(Cut):
     m: int
 
     def quota(self, entries: int) -> int:
-        """How many of a group of so many entries stay: halves round up."""
-        return (2 * self.n * entries + self.m) // (2 * self.m)
+        """How many of a group of so many entries stay: their share, halves round up, and one at least.
+
+        An output whose whole row is one short group would otherwise have no input at all.
+        """
+        return max(1, (2 * self.n * entries + self.m) // (2 * self.m))
 
     def quotas(self) -> tuple[int, ...]:
         """How many stay in each group along a row."""

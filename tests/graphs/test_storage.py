@@ -236,7 +236,7 @@ def test_no_place_and_more_places_than_weights_are_refused(places: int) -> None:
 
 def test_outputs_on_another_axis_are_refused() -> None:
     with pytest.raises(ValueError, match="w: outputs on axis 1"):
-        MaskedLayer("w", (4, 6), output_axis=1, places=3)
+        MaskedLayer("w", (4, 6, 3, 3), output_axis=1, places=3)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

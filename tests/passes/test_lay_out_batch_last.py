@@ -118,7 +118,7 @@ def test_a_norm_takes_in_the_relu_behind_it() -> None:
     assert added == [
         '+[bn] "r.batch_last", "bn.mean.next", "bn.var.next", "bn.saved_mean", "bn.saved_inv_std" = '
         "sparcl.BatchNormTraining <epsilon: float = 1e-05, momentum: float = 0.9, relu: int = 1> "
-        '("c1.y", "bn.scale", "bn.bias", "bn.mean", "bn.var")',
+        '("c1.y", "bn.scale", "bn.bias", "", "bn.mean", "bn.var")',
         '+["r.batch_first"] r = Transpose <perm: ints = [3, 0, 1, 2]> ("r.batch_last")',
     ]
     assert operators(model) == ["Transpose", "SparseConv", "BatchNormTraining", "Transpose", "Conv"]
@@ -165,10 +165,10 @@ def test_a_residual_block_is_one_region() -> None:
         *("Slice", "Reshape", "Reshape", "MatMul", "Reshape", "BatchNormTraining", "BatchNormTraining"),
         *("ReduceMean", "Transpose", "Flatten", "MatMul"),
     ]
-    fused = {node.name: (node.inputs[5:], int_attribute(node, "relu", 0)) for node in model.graph if node.domain}
-    assert fused["bn1"] == fused["bn2"] == ((), 1)
-    assert fused["bns"] == ((), 0)
-    assert fused["bn3"] == ((value_named(model.graph, "t.batch_last"),), 1)
+    fused = {node.name: (node.inputs[3], int_attribute(node, "relu", 0)) for node in model.graph if node.domain}
+    assert fused["bn1"] == fused["bn2"] == (None, 1)
+    assert fused["bns"] == (None, 0)
+    assert fused["bn3"] == (value_named(model.graph, "t.batch_last"), 1)
     assert value_named(model.graph, "s.product").shape == ir.Shape([8, "9*N"])
     weight = model.graph.initializers["ws"]
     assert (role_of(weight), weight.shape) == (Role.PARAMETER, ir.Shape([8, 4, 1, 1]))
@@ -394,7 +394,7 @@ def test_a_batch_last_output_of_the_model_keeps_its_transpose() -> None:
 
 @pytest.mark.parametrize(("outputs", "taken"), [(["y", "b"], False), (["y"], True)])
 def test_a_batch_last_norm_that_is_an_output_takes_nothing_in(outputs: list[str], taken: bool) -> None:
-    made = 'b, m, v, sm, si = sparcl.BatchNormTraining <relu = 0> (x, "bn.scale", "bn.bias", "bn.mean", "bn.var")'
+    made = 'b, m, v, sm, si = sparcl.BatchNormTraining <relu = 0> (x, "bn.scale", "bn.bias", "", "bn.mean", "bn.var")'
     shapes = [f"float[4,6,6,N] {name}" for name in outputs]
     model = graph([parameters("bn")], shapes, made, "y = Relu (b)", x="float[4,6,6,N] x")
     assert fuse_norms(model.graph) == taken
