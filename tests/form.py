@@ -1,11 +1,16 @@
-"""One artifact with its state and a driver of a few lines: steps, mask updates, full tensors."""
+"""Small models, one artifact with its state, and a driver of a few lines: what the tests of two lowerings share."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+from models.export import export
+from models.resnet import resnet18
+from models.small import depthwise_cnn, mlp
+from models.transformer import VisionTransformer
 from sparcl_compile.artifact import load
 from sparcl_compile.compiler import compile_model
 from sparcl_compile.options import CompileOptions
@@ -15,6 +20,31 @@ from sparcl_compile.runtime.masks import MaskKeeper
 
 CLASSES = 4
 BATCH = 8
+COLOUR = (3, 16, 16)
+MODELS = {
+    # Narrower, a unit whose inputs are all dead has no variance, and its BatchNorm makes 300 of a rounding error of 1.
+    "resnet": (lambda: resnet18(width=12, classes=CLASSES, blocks=(1, 1, 1, 1)), COLOUR),
+    "mlp": (lambda: mlp(width=24, classes=CLASSES), (1, 8, 8)),
+    "depthwise": (lambda: depthwise_cnn(width=12, classes=CLASSES), COLOUR),
+    "transformer": (lambda: VisionTransformer(16, CLASSES, channels=3, size=16, patch=4, depth=2), COLOUR),
+}
+UPDATES = {
+    2: {"remove_to": "shrunk", "grow_to": "base"},
+    4: {"remove_to": "size", "grow_to": "grown"},
+    6: {"remove_to": "base", "grow_to": "base"},
+    8: {"remove_to": "shrunk", "grow_to": "base"},
+    10: {"remove_to": "shrunk", "grow_to": "grown"},
+}
+"""After so many steps: exchange, expand, shrink, exchange, exchange and expand."""
+STEPS = 13
+
+
+def write_small(name: str, path: Path, seed: int) -> tuple[int, ...]:
+    """Export one of the models with seeded weights; the shape of a sample."""
+    make, sample = MODELS[name]
+    torch.manual_seed(seed)
+    export(make(), sample, path)
+    return sample
 
 
 class Form:

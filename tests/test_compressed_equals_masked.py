@@ -6,39 +6,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
-from models.export import export
-from models.resnet import resnet18
-from models.small import depthwise_cnn, mlp
-from models.transformer import VisionTransformer
 from sparcl_compile.options import CompileOptions
 from sparcl_compile.passes.base import index_name, rows_name
 from sparcl_compile.passes.compression import decompress
 from sparcl_compile.runtime import kernels
-from tests.form import CLASSES, Form, batches
+from tests.form import STEPS, UPDATES, Form, batches, write_small
 
 pytestmark = pytest.mark.skipif(
     kernels.library() is None, reason=f"the sparse kernels were not built: {kernels.reason()}"
 )
 
-COLOUR = (3, 16, 16)
-MODELS = {
-    # Narrower, a unit whose inputs are all dead has no variance, and its BatchNorm makes 300 of a rounding error of 1.
-    "resnet": (lambda: resnet18(width=12, classes=CLASSES, blocks=(1, 1, 1, 1)), COLOUR),
-    "mlp": (lambda: mlp(width=24, classes=CLASSES), (1, 8, 8)),
-    "depthwise": (lambda: depthwise_cnn(width=12, classes=CLASSES), COLOUR),
-    "transformer": (lambda: VisionTransformer(16, CLASSES, channels=3, size=16, patch=4, depth=2), COLOUR),
-}
-UPDATES = {
-    2: {"remove_to": "shrunk", "grow_to": "base"},
-    4: {"remove_to": "size", "grow_to": "grown"},
-    6: {"remove_to": "base", "grow_to": "base"},
-    8: {"remove_to": "shrunk", "grow_to": "base"},
-    10: {"remove_to": "shrunk", "grow_to": "grown"},
-}
-"""After so many steps: exchange, expand, shrink, exchange, exchange and expand."""
-STEPS = 13
 TIES = 2
 SUFFIXES = (".gradient_mask", ".momentum", ".exp_avg", ".exp_avg_sq")
 
@@ -123,9 +101,7 @@ def settle_ties(masked: Form, compressed: Form) -> None:
 def test_compressed_training_equals_masked_training(
     model: str, changed: dict[str, Any], rate: float, tmp_path: Path
 ) -> None:
-    make, sample = MODELS[model]
-    torch.manual_seed(0)
-    export(make(), sample, tmp_path / "model.onnx")
+    sample = write_small(model, tmp_path / "model.onnx", seed=0)
     options = {"sparsity": 0.75, "gradient_sparsity": 0.8, **changed}
     masked, compressed = (
         Form(

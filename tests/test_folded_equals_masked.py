@@ -4,32 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from models.export import export
-from models.resnet import resnet18
-from models.small import depthwise_cnn, mlp
-from models.transformer import VisionTransformer
 from tests.folded_pair import check_same, pair
-from tests.form import CLASSES, batches
-
-COLOUR = (3, 16, 16)
-MODELS = {
-    # Narrower, a unit whose inputs are all dead has no variance, and its BatchNorm makes 300 of a rounding error of 1.
-    "resnet": (lambda: resnet18(width=12, classes=CLASSES, blocks=(1, 1, 1, 1)), COLOUR),
-    "mlp": (lambda: mlp(width=24, classes=CLASSES), (1, 8, 8)),
-    "depthwise": (lambda: depthwise_cnn(width=12, classes=CLASSES), COLOUR),
-    "transformer": (lambda: VisionTransformer(16, CLASSES, channels=3, size=16, patch=4, depth=2), COLOUR),
-}
-UPDATES = {
-    2: {"remove_to": "shrunk", "grow_to": "base"},
-    4: {"remove_to": "size", "grow_to": "grown"},
-    6: {"remove_to": "base", "grow_to": "base"},
-    8: {"remove_to": "shrunk", "grow_to": "base"},
-    10: {"remove_to": "shrunk", "grow_to": "grown"},
-}
-"""After so many steps: exchange, expand, shrink, exchange, exchange and expand."""
-STEPS = 13
+from tests.form import STEPS, UPDATES, batches, write_small
 
 OPTIMIZERS = {
     "sgd": {},
@@ -55,9 +32,7 @@ RATES = {"sgd": 0.03, "momentum": 0.01, "adamw": 0.001, "rows": 0.01, "frozen": 
     ],
 )
 def test_folded_training_equals_masked_training(model: str, optimizer: str, tmp_path: Path) -> None:
-    make, sample = MODELS[model]
-    torch.manual_seed(0)
-    export(make(), sample, tmp_path / "model.onnx")
+    sample = write_small(model, tmp_path / "model.onnx", seed=0)
     forms = pair(tmp_path / "model.onnx", tmp_path, **OPTIMIZERS[optimizer])
     assert any(space["capacity"] < space["size"] for space in forms.folded.spaces)
     seen = set()
@@ -80,9 +55,7 @@ def test_folded_training_equals_masked_training(model: str, optimizer: str, tmp_
 
 
 def test_growing_leaves_the_function_as_it_was(tmp_path: Path) -> None:
-    make, sample = MODELS["resnet"]
-    torch.manual_seed(1)
-    export(make(), sample, tmp_path / "model.onnx")
+    sample = write_small("resnet", tmp_path / "model.onnx", seed=1)
     x = batches(1, sample)[0].x
     for form in pair(tmp_path / "model.onnx", tmp_path).forms:
         form.keeper.update_masks({"remove_to": "shrunk", "grow_to": "shrunk"}, measured=False)
@@ -95,9 +68,7 @@ def test_growing_leaves_the_function_as_it_was(tmp_path: Path) -> None:
 
 def test_a_grown_unit_learns(tmp_path: Path) -> None:
     """Its outgoing weights start at 0 and move in the first step, so the function does not change and then does."""
-    make, sample = MODELS["mlp"]
-    torch.manual_seed(2)
-    export(make(), sample, tmp_path / "model.onnx")
+    sample = write_small("mlp", tmp_path / "model.onnx", seed=2)
     form = pair(tmp_path / "model.onnx", tmp_path, gradient_sparsity=0.0).folded
     form.keeper.update_masks({"remove_to": "shrunk", "grow_to": "shrunk"}, measured=False)
     old = form.kept_units()
