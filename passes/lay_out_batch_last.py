@@ -4,12 +4,13 @@ import dataclasses
 
 import onnx_ir as ir
 
-from sparcl_compile.passes.base import SPARSE_DOMAIN, Pass
+from sparcl_compile.passes.base import Pass
 from sparcl_compile.passes.layout.cut import nodes_to_move
 from sparcl_compile.passes.layout.fuse import fuse_norms
 from sparcl_compile.passes.layout.mover import Mover
 from sparcl_compile.passes.layout.rules import move
 from sparcl_compile.passes.layout.tidy import drop_unread, share_conversions
+from sparcl_compile.passes.sparse_gradients import sparse_nodes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +36,7 @@ class LayOutBatchLast(Pass):
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Move what pays; a graph without sparse operators is left alone."""
         graph = model.graph
-        if not any(node.domain == SPARSE_DOMAIN for node in graph):
+        if not sparse_nodes(graph):
             return ir.passes.PassResult(model, False)
         nodes = nodes_to_move(graph)
         for node in nodes:

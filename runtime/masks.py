@@ -79,8 +79,8 @@ class MaskKeeper:
         return bool(every) and (self.stale or steps_in_task % every == 0)
 
     def _accumulate(self, gradients: Gradients, batches: Sequence[Batch]) -> None:
+        whole = {**gradients, **self._whole_masks()}
         for index, batch in enumerate(batches):
-            whole = {**gradients, **self._whole_masks()}
             self._engine.run(self._graph, batch.feeds(index == 0), overrides=whole, commit=False)
 
     def _whole_masks(self) -> Gradients:

@@ -7,6 +7,7 @@ import numpy as np
 import onnx_ir as ir
 
 from sparcl_compile.passes.importing.edit import float_attribute, int_attribute, ints_attribute
+from sparcl_compile.passes.layout.forms import BATCH_FIRST, BATCH_LAST
 
 Dims = list[int | ir.SymbolicDim]
 
@@ -39,7 +40,7 @@ class Form:
 FORMS: Mapping[int, Form] = {
     2: Form((1, 0), (1, 0), (1, 2)),
     3: Form((2, 1, 0), (2, 1, 0), (1,)),
-    4: Form((1, 2, 3, 0), (3, 0, 1, 2), ()),
+    4: Form(BATCH_LAST, BATCH_FIRST, ()),
 }
 """By rank of the input: features, tokens of features, images. The tokens are the width."""
 

@@ -2,9 +2,10 @@
 
 import onnx_ir as ir
 
-from sparcl_compile.passes.base import BATCH_NORM, SPARSE_DOMAIN
+from sparcl_compile.passes.base import BATCH_NORM
 from sparcl_compile.passes.importing.edit import int_attribute, replace_uses
 from sparcl_compile.passes.layout.forms import lengths_of
+from sparcl_compile.passes.sparse_gradients import sparse_nodes
 
 ADDEND = 3
 """The slot of the other operand of the Add."""
@@ -12,7 +13,7 @@ ADDEND = 3
 
 def fuse_norms(graph: ir.Graph) -> bool:
     """Let every normalisation take in the Add and the Relu behind it; returns whether any did."""
-    norms = [node for node in graph if (node.domain, node.op_type) == (SPARSE_DOMAIN, BATCH_NORM)]
+    norms = [node for node in sparse_nodes(graph) if node.op_type == BATCH_NORM]
     done = [take for norm in norms for take in (_take_addend(graph, norm), _take_relu(graph, norm))]
     return any(done)
 

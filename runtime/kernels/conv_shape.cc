@@ -80,6 +80,11 @@ Failure ReadWeight(const Context& context, const ConvShape& shape, const Tensor*
   return CheckRows(context, weight);
 }
 
+Failure CheckChannels(const Context& context, const ConvShape& shape, const Tensor& x) {
+  if (x.shape[0] == shape.channels) return nullptr;
+  return context.Fail(Message() << "x has " << x.shape[0] << " channels, the attribute channels says " << shape.channels);
+}
+
 Failure CheckGradient(const Context& context, const ConvShape& shape, const Weight& weight, const Tensor& dy,
                       int64_t height, int64_t width) {
   const int64_t rows = shape.height.OutputSize(height), cols = shape.width.OutputSize(width);

@@ -50,6 +50,9 @@ struct Weight {
 // `first` is the number of the op's input `index`; `values` may be null, where only the index is wanted.
 Failure ReadWeight(const Context& context, const ConvShape& shape, const Tensor* values, size_t first, Weight& weight);
 
+// Whether x [C,H,W,N] has the input channels of the weight.
+Failure CheckChannels(const Context& context, const ConvShape& shape, const Tensor& x);
+
 // Whether dy [O,Ho,Wo,N] is the gradient of this convolution of an input of `height` rows and `width` columns.
 Failure CheckGradient(const Context& context, const ConvShape& shape, const Weight& weight, const Tensor& dy,
                       int64_t height, int64_t width);

@@ -9,19 +9,6 @@ namespace {
 // Measured on the layers of ResNet-18 (benchmarks/kernels.py).
 constexpr Budget kBudget = {1024, 24 * 1024, 128 * 1024};
 
-// Bucket and offset of each place of one output channel.
-void FillTable(const ConvShape& shape, const Walk& walk, const Cut& cut, int32_t* bucket, int32_t* offset) {
-  int64_t place = 0;
-  for (int64_t c = 0; c < shape.channels; ++c) {
-    for (int64_t i = 0; i < shape.height.kernel; ++i) {
-      for (int64_t j = 0; j < shape.width.kernel; ++j, ++place) {
-        bucket[place] = static_cast<int32_t>(c / cut.chunk);
-        offset[place] = static_cast<int32_t>(c % cut.chunk * cut.channel_floats) + TapOffset(cut, walk, i, j);
-      }
-    }
-  }
-}
-
 }  // namespace
 
 Failure SparseConv::Run(const Context& context) const {
@@ -31,9 +18,7 @@ Failure SparseConv::Run(const Context& context) const {
   if (Failure failure = context.Input(1, "values", 1, values)) return failure;
   if (Failure failure = ReadWeight(context, shape, &values, 2, weight)) return failure;
   if (Failure failure = context.OptionalInput(4, "bias", 1, bias)) return failure;
-  if (x.shape[0] != shape.channels) {
-    return context.Fail(Message() << "x has " << x.shape[0] << " channels, the attribute channels says " << shape.channels);
-  }
+  if (Failure failure = CheckChannels(context, shape, x)) return failure;
   if (bias && bias.size != weight.channels) {
     return context.Fail(Message() << "bias has " << bias.size << " numbers for " << weight.channels << " output channels");
   }
@@ -56,7 +41,7 @@ Failure SparseConv::Run(const Context& context) const {
   int32_t* bucket = memory.Take<int32_t>(places);
   int32_t* offset = memory.Take<int32_t>(places);
   int32_t* starts = memory.Take<int32_t>(buckets + 1);
-  FillTable(shape, walk, cut, bucket, offset);
+  FillForwardTable(shape, walk, cut, bucket, offset);
   const SortTable table = {bucket, offset, buckets, 1, cut.chunks, 0};
   if (Failure failure = SortEntries(context, weight, places, table, {entries, nullptr, nullptr, starts})) return failure;
 

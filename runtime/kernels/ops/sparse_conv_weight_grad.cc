@@ -100,18 +100,6 @@ Failure RunTasks(const Context& context, const Job& job) {
   return out_of_memory ? context.Fail(Message() << "out of memory") : nullptr;
 }
 
-void FillTable(const ConvShape& shape, const Walk& walk, const Cut& cut, int32_t* bucket, int32_t* offset) {
-  int64_t place = 0;
-  for (int64_t c = 0; c < shape.channels; ++c) {
-    for (int64_t i = 0; i < shape.height.kernel; ++i) {
-      for (int64_t j = 0; j < shape.width.kernel; ++j, ++place) {
-        bucket[place] = static_cast<int32_t>(c / cut.chunk);
-        offset[place] = static_cast<int32_t>(c % cut.chunk * cut.channel_floats) + TapOffset(cut, walk, i, j);
-      }
-    }
-  }
-}
-
 }  // namespace
 
 Failure SparseConvWeightGrad::Run(const Context& context) const {
@@ -121,9 +109,7 @@ Failure SparseConvWeightGrad::Run(const Context& context) const {
   if (Failure failure = context.Input(1, "dy", 4, dy)) return failure;
   if (Failure failure = ReadWeight(context, shape, nullptr, 2, weight)) return failure;
   if (Failure failure = context.OptionalInput(4, "mask", 1, mask)) return failure;
-  if (x.shape[0] != shape.channels) {
-    return context.Fail(Message() << "x has " << x.shape[0] << " channels, the attribute channels says " << shape.channels);
-  }
+  if (Failure failure = CheckChannels(context, shape, x)) return failure;
   if (x.shape[3] != dy.shape[3]) {
     return context.Fail(Message() << "the batch of x " << x << " is not that of dy " << dy);
   }
@@ -150,7 +136,7 @@ Failure SparseConvWeightGrad::Run(const Context& context) const {
   int32_t* offset = memory.Take<int32_t>(places);
   int32_t* starts = memory.Take<int32_t>(buckets + 1);
   float* partial = parts == 1 ? dvalues.floats() : memory.Take<float>(parts * weight.stored);
-  FillTable(shape, walk, cut, bucket, offset);
+  FillForwardTable(shape, walk, cut, bucket, offset);
   const SortTable table = {bucket, offset, buckets, 1, cut.chunks, 0};
   if (Failure failure = SortEntries(context, weight, places, table, {nullptr, kept, mask.floats(), starts})) return failure;
   const Job job = {weight, walk, cut, kept, starts, x.floats(), dy.floats(), parts, partial};
