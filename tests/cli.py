@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,3 +112,11 @@ def write_data(folder: Path, **changed: np.ndarray) -> str:
 def read_json(path: Path) -> Any:
     """The content of a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def run_forms(folder: Path, forms: Sequence[str], *options: str) -> None:
+    """Compile a residual network once with each of these options and run it: ``FORM.sparcl``, ``FORM.json``."""
+    model, data = write_model(folder, "resnet"), write_data(folder)
+    for form in forms:
+        done("compile", model, *options, form, "-o", folder / f"{form}.sparcl")
+        done("run", folder / f"{form}.sparcl", "--data", data, *SMALL_RUN, "--json", folder / f"{form}.json")

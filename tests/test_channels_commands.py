@@ -7,7 +7,7 @@ import onnx
 import pytest
 from safetensors import safe_open
 
-from tests.cli import SMALL_RUN, call, check_refused, contents, done, read_json, write_data, write_model
+from tests.cli import SMALL_RUN, call, check_refused, contents, done, read_json, run_forms, write_model
 from tests.zoo import CLASSES, Net
 
 SCHEME = ("--scheme", "channel", "--sparsity", "0.5")
@@ -18,10 +18,7 @@ FORMS = ("--fold", "--no-fold")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A residual network compiled and run in both forms: ``--fold.sparcl``, ``--fold.json`` and so on."""
     made = tmp_path_factory.mktemp("channels")
-    model, data = write_model(made, "resnet"), write_data(made)
-    for form in FORMS:
-        done("compile", model, *SCHEME, form, "-o", made / f"{form}.sparcl")
-        done("run", made / f"{form}.sparcl", "--data", data, *SMALL_RUN, "--json", made / f"{form}.json")
+    run_forms(made, FORMS, *SCHEME)
     return made
 
 

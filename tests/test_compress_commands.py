@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from sparcl_compile.runtime import kernels
-from tests.cli import SMALL_RUN, call, check_refused, contents, done, read_json, write_data, write_model
+from tests.cli import SMALL_RUN, call, check_refused, contents, done, read_json, run_forms
 
 pytestmark = pytest.mark.skipif(kernels.library() is None, reason=kernels.reason())
 
@@ -18,10 +18,7 @@ FORMS = ("--compress", "--no-compress")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A residual network compiled and run in both forms: ``--compress.sparcl``, ``--compress.json`` and so on."""
     made = tmp_path_factory.mktemp("compress")
-    model, data = write_model(made, "resnet"), write_data(made)
-    for form in FORMS:
-        done("compile", model, form, "-o", made / f"{form}.sparcl")
-        done("run", made / f"{form}.sparcl", "--data", data, *SMALL_RUN, "--json", made / f"{form}.json")
+    run_forms(made, FORMS)
     return made
 
 
