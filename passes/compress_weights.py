@@ -3,14 +3,10 @@
 import dataclasses
 from collections.abc import Mapping
 
-import numpy as np
 import onnx_ir as ir
 
 from sparcl_compile.passes.base import (
     COMPRESSED_KEY,
-    SPARSE_CONV,
-    SPARSE_DOMAIN,
-    Inserter,
     Pass,
     Role,
     constant,
@@ -22,7 +18,8 @@ from sparcl_compile.passes.base import (
 )
 from sparcl_compile.passes.channels.masking import data_of
 from sparcl_compile.passes.compressing.expand import TRANSPOSED
-from sparcl_compile.passes.compressing.forms import Form, form_of, geometry, only_reader, permuted, why_not, with_ones
+from sparcl_compile.passes.compressing.forms import form_of, only_reader, why_not
+from sparcl_compile.passes.compressing.insert import insert_sparse
 from sparcl_compile.passes.compression import compress
 
 
@@ -51,8 +48,6 @@ class CompressWeights(Pass):
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Compress what can be."""
         done = [self._compress(model, weight) for weight in masked_layers(model) if str(weight.name) in self.places]
-        if any(done):
-            model.opset_imports[SPARSE_DOMAIN] = 1
         return ir.passes.PassResult(model, any(done))
 
     def _compress(self, model: ir.Model, weight: ir.Value) -> bool:
@@ -75,31 +70,7 @@ class CompressWeights(Pass):
             set_role(constant(graph, made, data), Role.INDEX)
             for made, data in ((index_name(name), index), (rows_name(name), rows))
         ]
-        self._replace(graph, reader, form, [weight, *places], full.shape)
+        insert_sparse(self, graph, reader, form, [weight, *places], full.shape)
         graph.remove([reader, product], safe=True)
         graph.initializers.pop(mask_name(name))
         return True
-
-    def _replace(
-        self, graph: ir.Graph, reader: ir.Node, form: Form, weight: list[ir.Value], shape: tuple[int, ...]
-    ) -> None:
-        x, y = reader.inputs[0], reader.outputs[0]
-        add = Inserter(self, graph, reader)
-        inside = add("batch_last", "Transpose", [x], permuted(x, form.batch_last), perm=form.batch_last)
-        outside = permuted(y, form.batch_last)
-        if form.axes:
-            axes = constant(graph, f"compress.axes_{len(form.axes)}", np.array(form.axes, np.int64))
-            inside = add("plane", "Unsqueeze", [inside, axes], with_ones(inside, form.axes))
-        plane = [*outside[:1], *[1] * len(form.axes), *outside[1:]]
-        made = add("sparse", SPARSE_CONV, [inside, *weight], plane, SPARSE_DOMAIN, **geometry(reader, shape))
-        bias = reader.inputs[2] if len(reader.inputs) > 2 else None
-        if bias is not None:
-            column_axes = constant(graph, "compress.axes_bias", np.array([1, 2, 3], np.int64))
-            column = add("bias", "Unsqueeze", [bias, column_axes], [shape[0], 1, 1, 1])
-            made = add("biased", "Add", [made, column], plane)
-        if form.axes:
-            made = add("flat", "Squeeze", [made, axes], outside)
-        back = add("batch_first", "Transpose", [made], list(y.shape or ()), perm=form.batch_first)
-        name, y.name = y.name, f"{y.name}.masked"
-        y.replace_all_uses_with(back, replace_graph_outputs=True)
-        back.name = name

@@ -34,6 +34,7 @@ from sparcl_compile.passes.emit import FILES, STATE_FILE
 from sparcl_compile.passes.freeze_parameters import update_summary
 from sparcl_compile.passes.insert_sample_filter import SCORES
 from sparcl_compile.passes.liveness.in_place import overwritable
+from sparcl_compile.passes.sparse_gradients import sparse_nodes
 from sparcl_compile.pipeline import Compiled
 from sparcl_compile.recipes import RECIPES, Layer, replay_for, schedule_for, weight_layers
 from sparcl_compile.side_graphs import layout_of
@@ -94,7 +95,7 @@ def build(
         "graphs": _graphs(folder),
         "state": state,
         "state_file": STATE_FILE,
-        "sparse_kernels": any(values_with_role(compiled.forward, Role.INDEX)),
+        "sparse_kernels": bool(sparse_nodes(compiled.training.graph)),
     }
 
 

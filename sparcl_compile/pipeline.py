@@ -28,6 +28,7 @@ from sparcl_compile.passes.import_forward import ImportForward
 from sparcl_compile.passes.insert_gradient_masks import InsertGradientMasks
 from sparcl_compile.passes.insert_sample_filter import InsertSampleFilter
 from sparcl_compile.passes.insert_weight_masks import InsertWeightMasks
+from sparcl_compile.passes.keep_every_place import KeepEveryPlace
 from sparcl_compile.passes.keep_relu_masks import KeepReluMasks
 from sparcl_compile.passes.lay_out_batch_last import LayOutBatchLast
 from sparcl_compile.passes.order_backward import OrderBackward
@@ -58,7 +59,7 @@ def lowering_passes(options: CompileOptions, places: Mapping[str, int]) -> Seque
     """What makes the masked forward graph smaller; ``places`` as in ``CompressWeights``."""
     if options.scheme == "channel":
         return (FoldChannels(density=1.0 - options.sparsity),) if options.fold else ()
-    return (CompressWeights(places),) if options.compress else ()
+    return (CompressWeights(places), KeepEveryPlace()) if options.compress else ()
 
 
 def ort_training_passes(options: CompileOptions, library: Path | None = None) -> Sequence[Pass]:

@@ -43,8 +43,20 @@ def write_small(name: str, path: Path, seed: int) -> tuple[int, ...]:
     """Export one of the models with seeded weights; the shape of a sample."""
     make, sample = MODELS[name]
     torch.manual_seed(seed)
-    export(make(), sample, path)
+    module = make()
+    keep_off_kinks(module)
+    export(module, sample, path)
     return sample
+
+
+def keep_off_kinks(module: torch.nn.Module) -> None:
+    """Let hardly any unit stand where Relu bends.
+
+    Where one does, a rounding error decides whether it learns, and two correct forms part for good: one case in eight
+    over these few steps. Three channels of four are almost always on, the fourth is almost always off.
+    """
+    for norm in (part for part in module.modules() if isinstance(part, torch.nn.BatchNorm2d)):
+        norm.bias.data = torch.where(torch.arange(len(norm.bias)) % 4 == 3, -1.5, 1.5)
 
 
 class Form:

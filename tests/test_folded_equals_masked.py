@@ -15,7 +15,7 @@ OPTIMIZERS = {
     "rows": {"gradient_scheme": "channel", "momentum": 0.9},
     "frozen": {"update": "last:2", "gradient_scheme": "channel"},
 }
-RATES = {"sgd": 0.03, "momentum": 0.01, "adamw": 0.001, "rows": 0.01, "frozen": 0.03}
+RATES = {"sgd": 0.01, "momentum": 0.01, "adamw": 0.001, "rows": 0.01, "frozen": 0.01}
 
 
 @pytest.mark.parametrize(
