@@ -80,7 +80,7 @@ sanitize: $(STAMP) ## test the kernels under the address and undefined-behaviour
 		UBSAN_OPTIONS=halt_on_error=1 SPARCL_KERNELS=build/sanitize/libsparcl_kernels.so SPARCL_KERNELS_REQUIRED=1 \
 		$(BIN)/python -m pytest tests/kernels $(ARGS)
 
-# Not part of `test`: it downloads 40 MB the first time, and the emulator takes a minute or two.
+# Not part of `test`: it downloads 60 MB the first time, and the emulator takes a minute or two.
 .PHONY: test-arm64
 test-arm64: $(STAMP) ## build the kernels for arm64 and hold them against this machine's, under qemu (docs/kernels.md)
 	$(BIN)/python -m tests.kernels.arm64
