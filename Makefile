@@ -18,7 +18,7 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12; do \
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: venv
 venv: $(STAMP) ## make .venv and install the pinned versions into it (the other targets do this themselves)
@@ -79,6 +79,11 @@ sanitize: $(STAMP) ## test the kernels under the address and undefined-behaviour
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
 		UBSAN_OPTIONS=halt_on_error=1 SPARCL_KERNELS=build/sanitize/libsparcl_kernels.so SPARCL_KERNELS_REQUIRED=1 \
 		$(BIN)/python -m pytest tests/kernels $(ARGS)
+
+# Not part of `test`: it downloads 60 MB the first time, and the emulator takes a minute or two.
+.PHONY: test-arm64
+test-arm64: $(STAMP) ## build the kernels for arm64 and hold them against this machine's, under qemu (docs/kernels.md)
+	$(BIN)/python -m tests.kernels.arm64
 
 .PHONY: format
 format: $(STAMP) ## let ruff mend what it can

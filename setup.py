@@ -12,7 +12,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError
 
 KERNELS = Path("runtime/kernels")
-SUFFIXES = {".cc", ".h", ".txt"}
+SUFFIXES = {".cc", ".cmake", ".h", ".txt"}
 
 
 class BuildKernels(build_ext):

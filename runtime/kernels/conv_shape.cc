@@ -37,7 +37,7 @@ Failure ConvShape::Read(const Attributes& attributes) {
   width = {kernel[1], strides[1], dilations[1], pads[1], pads[3]};
   if (Failure failure = CheckAxis(attributes, "height", height)) return failure;
   if (Failure failure = CheckAxis(attributes, "width", width)) return failure;
-  if (channels < 1 || row_places() >= kMaxPlaces) {
+  if (channels < 1 || channels >= kMaxPlaces || row_places() >= kMaxPlaces) {
     return attributes.Fail(Message() << "attribute channels is " << channels << ", not a number of input channels");
   }
   return nullptr;
@@ -73,7 +73,7 @@ Failure ReadWeight(const Context& context, const ConvShape& shape, const Tensor*
   weight.rows = rows.ints();
   weight.stored = index.size;
   weight.channels = rows.size - 1;
-  if (weight.channels * shape.row_places() >= kMaxPlaces) {
+  if (weight.channels > (kMaxPlaces - 1) / shape.row_places()) {
     return context.Fail(Message() << "a weight of " << weight.channels << " * " << shape.row_places()
                                   << " places is too large for an int32 index");
   }

@@ -17,8 +17,10 @@ struct Axis {
   int64_t pad_begin = 0;
   int64_t pad_end = 0;
 
+  // 0 where the kernel is larger than the padded input.
   int64_t OutputSize(int64_t input) const {
-    return (input + pad_begin + pad_end - (kernel - 1) * dilation - 1) / stride + 1;
+    const int64_t last = input + pad_begin + pad_end - (kernel - 1) * dilation - 1;
+    return last < 0 ? 0 : last / stride + 1;
   }
 };
 

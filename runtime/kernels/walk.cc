@@ -90,6 +90,11 @@ Cut CutUp(const Walk* walks, int64_t count, const Budget& budget, const Simd& si
   return cut;
 }
 
+Failure CheckCut(const Context& context, const Cut& cut, int64_t buckets) {
+  if (cut.run < kMaxPlaces && cut.InputFloats() < kMaxPlaces && buckets < kMaxPlaces) return nullptr;
+  return context.Fail(Message() << "the kernel, the batch or the channels are too large for offsets of 32 bits");
+}
+
 Block BlockAt(const Cut& cut, const Walk& walk, int64_t number) {
   Block block;
   block.batch = number % cut.batch_blocks * cut.parts * cut.run;

@@ -72,6 +72,9 @@ TapAxis ForwardTaps(const Axis& axis);
 // One cut for all of the `count` walks.
 Cut CutUp(const Walk* walks, int64_t count, const Budget& budget, const Simd& simd);
 
+// Whether the offsets into the scratch copy and the numbers of the `buckets` fit the 32 bits that they have.
+Failure CheckCut(const Context& context, const Cut& cut, int64_t buckets);
+
 Block BlockAt(const Cut& cut, const Walk& walk, int64_t number);
 
 // Where tap (i, j)'s input lies in the scratch copy of one channel, in floats.

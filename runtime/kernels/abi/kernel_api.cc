@@ -89,9 +89,6 @@ Failure Context::Input(size_t index, const char* name, int rank, Tensor& tensor)
 }
 
 Failure Context::Output(size_t index, const int64_t* shape, int rank, Tensor& tensor) const {
-  tensor.rank = rank;
-  tensor.size = 1;
-  for (int axis = 0; axis < rank; ++axis) tensor.size *= tensor.shape[axis] = shape[axis];
   size_t count = 0;
   if (Failure failure =
           api_.At<Status*(const KernelContext*, size_t*)>(kKernelContextGetOutputCount)(context_, &count)) {
@@ -102,6 +99,10 @@ Failure Context::Output(size_t index, const int64_t* shape, int rank, Tensor& te
   auto get = api_.At<Status*(KernelContext*, size_t, const int64_t*, size_t, Value**)>(kKernelContextGetOutput);
   if (Failure failure = get(context_, index, shape, rank, &value)) return failure;
   if (value == nullptr) return nullptr;
+  // ONNX Runtime has refused by now what does not fit.
+  tensor.rank = rank;
+  tensor.size = 1;
+  for (int axis = 0; axis < rank; ++axis) tensor.size *= tensor.shape[axis] = shape[axis];
   return api_.At<Status*(Value*, void**)>(kGetTensorMutableData)(value, &tensor.data);
 }
 

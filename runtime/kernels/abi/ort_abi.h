@@ -12,7 +12,8 @@ namespace sparcl::ort {
 
 // 17 (ONNX Runtime 1.17) is the first version with KernelContext_ParallelFor.
 constexpr uint32_t kApiVersion = 17;
-// 16 is the first version of OrtCustomOp whose callbacks return a status.
+// 16 is the first version of OrtCustomOp whose callbacks return a status. 17 adds shape inference, with which ONNX Runtime
+// 1.17 and 1.19 crash on a missing optional input (docs/kernels.md).
 constexpr uint32_t kCustomOpVersion = 16;
 
 struct Status;

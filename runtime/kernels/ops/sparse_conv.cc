@@ -34,6 +34,7 @@ Failure SparseConv::Run(const Context& context) const {
                      ForwardTaps(shape.height), ForwardTaps(shape.width)};
   const Cut cut = CutUp(&walk, 1, kBudget, ChosenSimd());
   const int64_t buckets = weight.channels * cut.chunks, places = shape.row_places();
+  if (Failure failure = CheckCut(context, cut, buckets)) return failure;
   Workspace memory(context.api(), Workspace::Bytes<Entry>(weight.live()) + 2 * Workspace::Bytes<int32_t>(places) +
                                       Workspace::Bytes<int32_t>(buckets + 1));
   if (memory.failed()) return context.Fail(Message() << "out of memory");

@@ -64,8 +64,11 @@ void FillTable(const ConvShape& shape, const Walk* walks, const Cut& cut, int32_
 Failure SparseConvInputGrad::Read(const Attributes& attributes) {
   if (Failure failure = shape.Read(attributes)) return failure;
   if (Failure failure = attributes.Get("input_shape", input_shape, 2)) return failure;
-  if (input_shape[0] > 0 && input_shape[1] > 0) return nullptr;
-  return attributes.Fail(Message() << "attribute input_shape is missing or not positive");
+  for (int64_t size : input_shape) {
+    if (size < 1) return attributes.Fail(Message() << "attribute input_shape is missing or not positive");
+    if (size >= kMaxPlaces) return attributes.Fail(Message() << "attribute input_shape has " << size << ", which is too large");
+  }
+  return nullptr;
 }
 
 Failure SparseConvInputGrad::Run(const Context& context) const {
@@ -93,6 +96,7 @@ Failure SparseConvInputGrad::Run(const Context& context) const {
   }
   const Cut cut = CutUp(walks, phases, kBudget, ChosenSimd());
   const int64_t buckets = phases * shape.channels * cut.chunks;
+  if (Failure failure = CheckCut(context, cut, buckets)) return failure;
   Workspace memory(context.api(), Workspace::Bytes<Entry>(weight.live()) + 2 * Workspace::Bytes<int32_t>(places) +
                                       Workspace::Bytes<int32_t>(buckets + 1));
   if (memory.failed()) return context.Fail(Message() << "out of memory");

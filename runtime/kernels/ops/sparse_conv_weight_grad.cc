@@ -120,6 +120,10 @@ Failure SparseConvWeightGrad::Run(const Context& context) const {
   if (Failure failure = context.Output(0, &weight.stored, 1, dvalues)) return failure;
   const Simd& simd = ChosenSimd();
   simd.fill(0.0f, dvalues.floats() + weight.live(), weight.stored - weight.live());
+  if (dy.size == 0) {
+    simd.fill(0.0f, dvalues.floats(), weight.live());
+    return nullptr;
+  }
 
   const Walk walk = {x.shape[3], {shape.channels, x.shape[1], x.shape[2]}, {weight.channels, dy.shape[1], dy.shape[2]},
                      ForwardTaps(shape.height), ForwardTaps(shape.width)};
@@ -127,6 +131,7 @@ Failure SparseConvWeightGrad::Run(const Context& context) const {
   const int64_t most_parts = Most(1, kPartialFloats / Most(1, weight.stored));
   const int64_t parts = Least(Least(cut.blocks(), most_parts), Most(1, kTasks / cut.output_blocks));
   const int64_t buckets = weight.channels * cut.chunks, places = shape.row_places();
+  if (Failure failure = CheckCut(context, cut, buckets)) return failure;
   Workspace memory(context.api(), Workspace::Bytes<Place>(weight.live()) + 2 * Workspace::Bytes<int32_t>(places) +
                                       Workspace::Bytes<int32_t>(buckets + 1) +
                                       Workspace::Bytes<float>(parts * weight.stored));
