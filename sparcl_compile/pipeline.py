@@ -23,6 +23,7 @@ from sparcl_compile.passes.fold_channels import FoldChannels
 from sparcl_compile.passes.fold_fixed_norms import FoldFixedNorms
 from sparcl_compile.passes.fold_state import FoldState
 from sparcl_compile.passes.freeze_parameters import FreezeParameters
+from sparcl_compile.passes.fuse_gradient_sums import FuseGradientSums
 from sparcl_compile.passes.fuse_normalisation import FuseNormalisation
 from sparcl_compile.passes.import_forward import ImportForward
 from sparcl_compile.passes.insert_gradient_masks import InsertGradientMasks
@@ -76,6 +77,7 @@ def ort_training_passes(options: CompileOptions, library: Path | None = None) ->
         TransposeFrozenConvolutions(),
         KeepReluMasks(),
         SimplifyBackward(),
+        *((FuseGradientSums(),) if options.compress else ()),
         OrderBackward(),
         RecomputeActivations(enabled=options.recompute),
     )

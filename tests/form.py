@@ -56,7 +56,7 @@ def keep_off_kinks(module: torch.nn.Module) -> None:
     over these few steps. Three channels of four are almost always on, the fourth is almost always off.
     """
     for norm in (part for part in module.modules() if isinstance(part, torch.nn.BatchNorm2d)):
-        norm.bias.data = torch.where(torch.arange(len(norm.bias)) % 4 == 3, -1.5, 1.5)
+        norm.bias.data = torch.where(torch.arange(len(norm.bias)) % 4 == 3, -3.0, 3.0)
 
 
 class Form:

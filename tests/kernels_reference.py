@@ -88,15 +88,24 @@ class SparseConv(OpRun):
 
 
 class SparseConvInputGrad(OpRun):
-    """(dy [O,Ho,Wo,N], values [K], index [K], rows [O+1]) -> dx [C,H,W,N]."""
+    """(dy [O,Ho,Wo,N], values [K], index [K], rows [O+1], addend? [C,H,W,N]) -> dx [C,H,W,N]."""
 
     op_domain = "sparcl"
 
     def _run(
-        self, dy: Array, values: Array, index: Array, rows: Array, *, input_shape: Sequence[int], **attributes: Any
+        self,
+        dy: Array,
+        values: Array,
+        index: Array,
+        rows: Array,
+        addend: Array | None = None,
+        *,
+        input_shape: Sequence[int],
+        **attributes: Any,
     ) -> tuple[Array]:
         geometry = Geometry(size=tuple(input_shape), **attributes)
-        dx = geometry.padded(np.zeros((geometry.channels, *input_shape, dy.shape[3])))
+        start = np.zeros((geometry.channels, *input_shape, dy.shape[3])) if addend is None else addend
+        dx = geometry.padded(start)
         for one in geometry.windows(index, rows):
             dx[one.channel, one.rows, one.columns] += values[one.place] * dy[one.output].astype(np.float64)
         return (geometry.cropped(dx),)

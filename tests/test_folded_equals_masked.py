@@ -15,7 +15,7 @@ OPTIMIZERS = {
     "rows": {"gradient_scheme": "channel", "momentum": 0.9},
     "frozen": {"update": "last:2", "gradient_scheme": "channel"},
 }
-RATES = {"sgd": 0.01, "momentum": 0.01, "adamw": 0.001, "rows": 0.01, "frozen": 0.01}
+RATES = {"sgd": 0.003, "momentum": 0.003, "adamw": 0.0003, "rows": 0.003, "frozen": 0.003}
 
 
 @pytest.mark.parametrize(

@@ -25,32 +25,67 @@ Task TaskAt(const WalkJob& job, size_t number) {
   return task;
 }
 
+// Where the first pixel of a row of the task's block lies in a tensor of the output's shape.
+int64_t OutputPlace(const WalkJob& job, const Task& task, int64_t channel, int64_t row) {
+  const Placement& at = job.placements[task.walk];
+  const int64_t plane_row = at.row + (task.block.row + row) * at.row_step;
+  const int64_t pixel = ((task.first + channel) * job.plane.rows + plane_row) * job.plane.cols + at.col + task.block.col * at.col_step;
+  return pixel * job.walks[task.walk].batch + task.block.batch;
+}
+
 // Lets the tile write into the output, where each vector is one pixel.
 void WriteTo(const WalkJob& job, const Task& task, int64_t part, Tile& tile) {
   const Placement& at = job.placements[task.walk];
   const int64_t batch = job.walks[task.walk].batch;
-  const int64_t row = at.row + task.block.row * at.row_step, col = at.col + task.block.col * at.col_step;
   tile.out_channel = job.plane.rows * job.plane.cols * batch;
   tile.out_row = at.row_step * job.plane.cols * batch;
   tile.out_vector = at.col_step * batch;
-  tile.out = job.output + task.first * tile.out_channel + (row * job.plane.cols + col) * batch + task.block.batch +
-             part * job.cut.run;
+  tile.out = job.output + OutputPlace(job, task, 0, 0) + part * job.cut.run;
 }
 
-// y holds [part][channel][row][column][run].
-void CopyOut(const Simd& simd, const WalkJob& job, const Task& task, const float* y) {
+// Calls body(place of the row in the output, the row of y) for every row, where y holds [part][channel][row][column][run].
+template <class Body>
+void ForEachRow(const WalkJob& job, const Task& task, float* y, const Body& body) {
   const Cut& cut = job.cut;
-  const Placement& at = job.placements[task.walk];
-  const int64_t batch = job.walks[task.walk].batch, y_row = cut.Vectors(task.block.cols) * cut.lanes;
+  const int64_t y_row = cut.Vectors(task.block.cols) * cut.lanes;
   for (int64_t channel = 0; channel < task.count; ++channel) {
-    float* plane = job.output + task.block.batch + (task.first + channel) * job.plane.rows * job.plane.cols * batch;
     for (int64_t row = 0; row < task.block.rows; ++row) {
-      const int64_t to_row = at.row + (task.block.row + row) * at.row_step;
-      float* to = plane + (to_row * job.plane.cols + at.col + task.block.col * at.col_step) * batch;
+      const int64_t place = OutputPlace(job, task, channel, row);
       for (int64_t part = 0; part < cut.parts; ++part) {
-        const float* from = y + (part * cut.outputs + channel) * cut.OutputFloats() + row * y_row;
-        simd.copy_runs(from, cut.run, to + part * cut.run, at.col_step * batch, cut.run, task.block.cols);
+        body(place + part * cut.run, y + (part * cut.outputs + channel) * cut.OutputFloats() + row * y_row);
       }
+    }
+  }
+}
+
+// Floats from one pixel of a walk's row to the next in the output.
+int64_t OutputStep(const WalkJob& job, const Task& task) {
+  return job.placements[task.walk].col_step * job.walks[task.walk].batch;
+}
+
+void CopyOut(const Simd& simd, const WalkJob& job, const Task& task, float* y) {
+  const int64_t run = job.cut.run, step = OutputStep(job, task);
+  ForEachRow(job, task, y, [&](int64_t place, const float* row) {
+    simd.copy_runs(row, run, job.output + place, step, run, task.block.cols);
+  });
+}
+
+// Lets the sums start from the addend; what a row's last vector has behind its end is 0.
+void CopyAddend(const Simd& simd, const WalkJob& job, const Task& task, float* y) {
+  const int64_t run = job.cut.run, step = OutputStep(job, task), floats = task.block.cols * run;
+  const int64_t rest = job.cut.Vectors(task.block.cols) * job.cut.lanes - floats;
+  ForEachRow(job, task, y, [&](int64_t place, float* row) {
+    simd.copy_runs(job.addend + place, step, row, run, run, task.block.cols);
+    if (rest > 0) simd.fill(0.0f, row + floats, rest);
+  });
+}
+
+void FillWithBias(const Simd& simd, const WalkJob& job, const Task& task, float* y) {
+  const Cut& cut = job.cut;
+  for (int64_t part = 0; part < cut.parts; ++part) {
+    for (int64_t channel = 0; channel < task.count; ++channel) {
+      const float start = job.bias == nullptr ? 0.0f : job.bias[task.first + channel];
+      simd.fill(start, y + (part * cut.outputs + channel) * cut.OutputFloats(), cut.OutputFloats());
     }
   }
 }
@@ -60,10 +95,10 @@ void RunTask(const Simd& simd, const WalkJob& job, const Task& task, Workspace& 
   const Walk& walk = job.walks[task.walk];
   float* x = memory.Take<float>(cut.parts * cut.InputFloats());
   float* y = memory.Take<float>(cut.parts * cut.outputs * cut.OutputFloats());
-  for (int64_t channel = 0; channel < cut.parts * cut.outputs; ++channel) {
-    const int64_t number = task.first + channel % cut.outputs;
-    const float start = job.bias == nullptr || channel % cut.outputs >= task.count ? 0.0f : job.bias[number];
-    simd.fill(start, y + channel * cut.OutputFloats(), cut.OutputFloats());
+  if (job.addend != nullptr) {
+    CopyAddend(simd, job, task, y);
+  } else {
+    FillWithBias(simd, job, task, y);
   }
   const bool taps = walk.rows.count * walk.cols.count > 0;
   const bool direct = taps && cut.run == cut.lanes;

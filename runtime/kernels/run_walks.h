@@ -22,8 +22,10 @@ struct WalkJob {
   const int32_t* starts;
 
   const float* input;
-  const float* bias;  // null: 0
-  float* output;      // [channels, rows, cols, batch] of this plane
+  // What the sums start from: one number a channel, or a tensor of the output's shape; null: 0. Not both.
+  const float* bias;
+  const float* addend;
+  float* output;  // [channels, rows, cols, batch] of this plane
   Plane plane;
 };
 

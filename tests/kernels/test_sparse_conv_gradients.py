@@ -27,8 +27,11 @@ def tensors(case: Case) -> tuple[Weight, Array, Array]:
     return random_weight(case), x, normal((case.outputs, *case.out(), case.batch), case.seed + 2)
 
 
-def input_gradient(case: Case, weight: Weight, dy: Array, threads: int = 2, **changed: Any) -> Array:
+def input_gradient(
+    case: Case, weight: Weight, dy: Array, threads: int = 2, addend: Array | None = None, **changed: Any
+) -> Array:
     feeds = {"dy": dy, "values": weight.values, "index": weight.index, "rows": weight.rows}
+    feeds |= {} if addend is None else {"addend": addend}
     attributes = {"channels": case.channels, "input_shape": [case.height, case.width], **case.attributes, **changed}
     return run("SparseConvInputGrad", feeds, ["dx"], threads, **attributes)[0]
 
@@ -112,6 +115,20 @@ def test_the_number_of_threads_changes_no_bit(threads: int) -> None:
 
 
 CASE = Case(16, 4, 6, 5, 5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(case=cases())
+def test_an_addend_is_where_the_sums_start(case: Case) -> None:
+    weight, x, dy = tensors(case)
+    addend = normal(x.shape, case.seed + 3)
+    assert_close(input_gradient(case, weight, dy, addend=addend), expected(case, weight, x, dy)[0] + addend)
+
+
+def test_an_addend_of_another_shape_is_refused() -> None:
+    weight, x, dy = tensors(CASE)
+    with pytest.raises(Exception, match=r"SparseConvInputGrad: addend is \[4, 5, 4, 16\], not \[4, 5, 5, 16\]"):
+        input_gradient(CASE, weight, dy, addend=x[:, :, 1:])
 
 
 def test_a_gradient_of_another_shape_is_refused() -> None:

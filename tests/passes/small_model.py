@@ -53,7 +53,8 @@ def changed_lines(before: ir.Model, after: ir.Model) -> list[str]:
 
 def _node_lines(model: ir.Model) -> list[str]:
     lines = ir.to_onnx_text(model, exclude_initializers=True).splitlines()
-    return [" ".join(line.split()) for line in lines[lines.index("{") + 1 :]]
+    opening = next(number for number, line in enumerate(lines) if line.endswith("{"))
+    return [" ".join(line.split()) for line in lines[opening + 1 :]]
 
 
 def run_twice(one: ir.passes.InPlacePass, model: ir.Model) -> ir.Model:

@@ -47,7 +47,7 @@ Failure SparseConv::Run(const Context& context) const {
   if (Failure failure = SortEntries(context, weight, places, table, {entries, nullptr, nullptr, starts})) return failure;
 
   const Placement placement = {0, 0, 1, 1};
-  return RunWalks(context, {&walk, &placement, 1, cut, entries, starts, x.floats(), bias.floats(), y.floats(),
+  return RunWalks(context, {&walk, &placement, 1, cut, entries, starts, x.floats(), bias.floats(), nullptr, y.floats(),
                             {weight.channels, rows, cols}});
 }
 

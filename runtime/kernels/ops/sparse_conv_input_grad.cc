@@ -59,6 +59,16 @@ void FillTable(const ConvShape& shape, const Walk* walks, const Cut& cut, int32_
   }
 }
 
+Failure CheckAddend(const Context& context, const Tensor& addend, const int64_t (&shape)[4]) {
+  if (!addend) return nullptr;
+  for (int axis = 0; axis < 4; ++axis) {
+    if (addend.shape[axis] == shape[axis]) continue;
+    return context.Fail(Message() << "addend is " << addend << ", not [" << shape[0] << ", " << shape[1] << ", " << shape[2]
+                                  << ", " << shape[3] << "]");
+  }
+  return nullptr;
+}
+
 }  // namespace
 
 Failure SparseConvInputGrad::Read(const Attributes& attributes) {
@@ -72,14 +82,16 @@ Failure SparseConvInputGrad::Read(const Attributes& attributes) {
 }
 
 Failure SparseConvInputGrad::Run(const Context& context) const {
-  Tensor dy, values, dx;
+  Tensor dy, values, addend, dx;
   Weight weight;
   if (Failure failure = context.Input(0, "dy", 4, dy)) return failure;
   if (Failure failure = context.Input(1, "values", 1, values)) return failure;
   if (Failure failure = ReadWeight(context, shape, &values, 2, weight)) return failure;
+  if (Failure failure = context.OptionalInput(4, "addend", 4, addend)) return failure;
   if (Failure failure = CheckGradient(context, shape, weight, dy, input_shape[0], input_shape[1])) return failure;
   const int64_t batch = dy.shape[3];
   const int64_t dx_shape[] = {shape.channels, input_shape[0], input_shape[1], batch};
+  if (Failure failure = CheckAddend(context, addend, dx_shape)) return failure;
   if (Failure failure = context.Output(0, dx_shape, 4, dx)) return failure;
   if (dx.size == 0) return nullptr;
 
@@ -107,7 +119,7 @@ Failure SparseConvInputGrad::Run(const Context& context) const {
   FillTable(shape, walks, cut, bucket, offset);
   const SortTable table = {bucket, offset, buckets, cut.chunk, 1, cut.channel_floats};
   if (Failure failure = SortEntries(context, weight, places, table, {entries, nullptr, nullptr, starts})) return failure;
-  return RunWalks(context, {walks, placements, phases, cut, entries, starts, dy.floats(), nullptr, dx.floats(),
+  return RunWalks(context, {walks, placements, phases, cut, entries, starts, dy.floats(), nullptr, addend.floats(), dx.floats(),
                             {shape.channels, input_shape[0], input_shape[1]}});
 }
 

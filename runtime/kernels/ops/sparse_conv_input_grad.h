@@ -1,4 +1,4 @@
-// SparseConvInputGrad(dy [O,Ho,Wo,N], values [K], index [K], rows [O+1]) -> dx [C,H,W,N]
+// SparseConvInputGrad(dy [O,Ho,Wo,N], values [K], index [K], rows [O+1], addend? [C,H,W,N]) -> dx [C,H,W,N]
 #pragma once
 
 #include "abi/op.h"
@@ -8,7 +8,7 @@ namespace sparcl {
 
 struct SparseConvInputGrad {
   static constexpr const char* kName = "SparseConvInputGrad";
-  static constexpr Port kInputs[] = {{ort::kFloat}, {ort::kFloat}, {ort::kInt32}, {ort::kInt32}};
+  static constexpr Port kInputs[] = {{ort::kFloat}, {ort::kFloat}, {ort::kInt32}, {ort::kInt32}, {ort::kFloat, ort::kOptional}};
   static constexpr Port kOutputs[] = {{ort::kFloat}};
 
   Failure Read(const Attributes& attributes);
