@@ -33,34 +33,40 @@ int64_t OutputPlace(const WalkJob& job, const Task& task, int64_t channel, int64
   return pixel * job.walks[task.walk].batch + task.block.batch;
 }
 
-// Lets the tile write into the output, where each vector is one pixel.
-void WriteTo(const WalkJob& job, const Task& task, int64_t part, Tile& tile) {
-  const Placement& at = job.placements[task.walk];
-  const int64_t batch = job.walks[task.walk].batch;
-  tile.out_channel = job.plane.rows * job.plane.cols * batch;
-  tile.out_row = at.row_step * job.plane.cols * batch;
-  tile.out_vector = at.col_step * batch;
-  tile.out = job.output + OutputPlace(job, task, 0, 0) + part * job.cut.run;
-}
-
-// Calls body(place of the row in the output, the row of y) for every row, where y holds [part][channel][row][column][run].
-template <class Body>
-void ForEachRow(const WalkJob& job, const Task& task, float* y, const Body& body) {
-  const Cut& cut = job.cut;
-  const int64_t y_row = cut.Vectors(task.block.cols) * cut.lanes;
-  for (int64_t channel = 0; channel < task.count; ++channel) {
-    for (int64_t row = 0; row < task.block.rows; ++row) {
-      const int64_t place = OutputPlace(job, task, channel, row);
-      for (int64_t part = 0; part < cut.parts; ++part) {
-        body(place + part * cut.run, y + (part * cut.outputs + channel) * cut.OutputFloats() + row * y_row);
-      }
-    }
-  }
-}
-
 // Floats from one pixel of a walk's row to the next in the output.
 int64_t OutputStep(const WalkJob& job, const Task& task) {
   return job.placements[task.walk].col_step * job.walks[task.walk].batch;
+}
+
+// A part of the block in a tensor of the output's shape, where each vector is one pixel.
+template <class Float>
+Sums<Float> InTensor(const WalkJob& job, const Task& task, int64_t part, Float* tensor) {
+  if (tensor == nullptr) return {nullptr, 0, 0, 0};
+  const int64_t row = job.plane.cols * job.walks[task.walk].batch;
+  return {tensor + OutputPlace(job, task, 0, 0) + part * job.cut.run, job.plane.rows * row,
+          job.placements[task.walk].row_step * row, OutputStep(job, task)};
+}
+
+// The scratch of a part, where y holds [part][channel][row][column][run].
+template <class Float>
+Sums<Float> InScratch(const WalkJob& job, const Task& task, int64_t part, Float* y) {
+  const Cut& cut = job.cut;
+  return {y + part * cut.outputs * cut.OutputFloats(), cut.OutputFloats(), cut.Vectors(task.block.cols) * cut.lanes,
+          cut.lanes};
+}
+
+// Calls body(place in the output, place in y) for every row of the block.
+template <class Body>
+void ForEachRow(const WalkJob& job, const Task& task, float* y, const Body& body) {
+  for (int64_t part = 0; part < job.cut.parts; ++part) {
+    const Sums<float> scratch = InScratch(job, task, part, y);
+    for (int64_t channel = 0; channel < task.count; ++channel) {
+      for (int64_t row = 0; row < task.block.rows; ++row) {
+        const int64_t place = OutputPlace(job, task, channel, row) + part * job.cut.run;
+        body(place, scratch.at + channel * scratch.channel + row * scratch.row);
+      }
+    }
+  }
 }
 
 void CopyOut(const Simd& simd, const WalkJob& job, const Task& task, float* y) {
@@ -70,7 +76,7 @@ void CopyOut(const Simd& simd, const WalkJob& job, const Task& task, float* y) {
   });
 }
 
-// Lets the sums start from the addend; what a row's last vector has behind its end is 0.
+// What a row's last vector has behind its end is 0.
 void CopyAddend(const Simd& simd, const WalkJob& job, const Task& task, float* y) {
   const int64_t run = job.cut.run, step = OutputStep(job, task), floats = task.block.cols * run;
   const int64_t rest = job.cut.Vectors(task.block.cols) * job.cut.lanes - floats;
@@ -80,38 +86,25 @@ void CopyAddend(const Simd& simd, const WalkJob& job, const Task& task, float* y
   });
 }
 
-void FillWithBias(const Simd& simd, const WalkJob& job, const Task& task, float* y) {
-  const Cut& cut = job.cut;
-  for (int64_t part = 0; part < cut.parts; ++part) {
-    for (int64_t channel = 0; channel < task.count; ++channel) {
-      const float start = job.bias == nullptr ? 0.0f : job.bias[task.first + channel];
-      simd.fill(start, y + (part * cut.outputs + channel) * cut.OutputFloats(), cut.OutputFloats());
-    }
-  }
-}
-
 void RunTask(const Simd& simd, const WalkJob& job, const Task& task, Workspace& memory) {
   const Cut& cut = job.cut;
   const Walk& walk = job.walks[task.walk];
   float* x = memory.Take<float>(cut.parts * cut.InputFloats());
   float* y = memory.Take<float>(cut.parts * cut.outputs * cut.OutputFloats());
-  if (job.addend != nullptr) {
-    CopyAddend(simd, job, task, y);
-  } else {
-    FillWithBias(simd, job, task, y);
-  }
+  const bool direct = cut.run == cut.lanes;
+  const bool copied = job.addend != nullptr && !direct;
+  if (copied) CopyAddend(simd, job, task, y);
+  const float* bias = job.bias == nullptr ? nullptr : job.bias + task.first;
   const bool taps = walk.rows.count * walk.cols.count > 0;
-  const bool direct = taps && cut.run == cut.lanes;
   const int32_t* starts = job.starts + (task.walk * walk.output.channels + task.first) * cut.chunks;
-  for (int64_t chunk = 0; taps && chunk < cut.chunks; ++chunk) {
+  for (int64_t chunk = 0; chunk < cut.chunks; ++chunk) {
     const int64_t from = chunk * cut.chunk;
-    CopyIn(simd, cut, walk, task.block, job.input, from, Least(cut.chunk, walk.input.channels - from), x);
+    if (taps) CopyIn(simd, cut, walk, task.block, job.input, from, Least(cut.chunk, walk.input.channels - from), x);
     for (int64_t part = 0; part < cut.parts; ++part) {
-      float* sums = y + part * cut.outputs * cut.OutputFloats();
-      const int64_t vectors = cut.Vectors(task.block.cols);
-      Tile tile = {x + part * cut.InputFloats(), InputRowStride(cut, walk), sums, cut.OutputFloats(), task.block.rows,
-                   vectors, sums, cut.OutputFloats(), vectors * cut.lanes, cut.lanes};
-      if (direct && chunk + 1 == cut.chunks) WriteTo(job, task, part, tile);
+      Tile tile = {x + part * cut.InputFloats(), InputRowStride(cut, walk), task.block.rows, cut.Vectors(task.block.cols),
+                   InScratch<const float>(job, task, part, y), InScratch(job, task, part, y), bias};
+      if (chunk == 0 && !copied) tile.from = InTensor(job, task, part, job.addend);
+      if (direct && chunk + 1 == cut.chunks) tile.to = InTensor(job, task, part, job.output);
       simd.accumulate({job.entries, starts + chunk, cut.chunks, task.count}, tile);
     }
   }

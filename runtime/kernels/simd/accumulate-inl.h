@@ -1,4 +1,4 @@
-// out[c] = y[c] + sum of value * shifted x, with a block of y in registers. No include guard on purpose: once a target.
+// to[c] = from[c] + sum of value * shifted x, with a block of sums in registers. No include guard on purpose: once a target.
 //
 // The batch is innermost, so one kept weight is one broadcast times one contiguous run. The accumulators of a register
 // tile stay in registers over all entries of a channel's list, as in SparseProp (Nikdan et al., ICML 2023), which keeps
@@ -23,48 +23,59 @@ constexpr int kAccumulators = 8;
 // A register tile of kRows rows of kVectors vectors.
 template <int kRows, int kVectors>
 HWY_INLINE void AccumulateTile(const Entry* HWY_RESTRICT entry, const Entry* HWY_RESTRICT end,
-                               const float* HWY_RESTRICT x, int64_t x_row, const float* y, int64_t y_row, float* out,
-                               int64_t out_row, int64_t out_vector) {
+                               const float* HWY_RESTRICT x, int64_t x_row, float start, const Sums<const float>& from,
+                               const Sums<float>& to) {
   const Floats d;
   constexpr int64_t kLanes = HWY_LANES(float);
   Vector sums[kRows * kVectors];
 #pragma GCC unroll 16
   for (int i = 0; i < kRows * kVectors; ++i) {
-    sums[i] = hn::LoadU(d, y + (i / kVectors) * y_row + (i % kVectors) * kLanes);
+    sums[i] = from.at == nullptr ? hn::Set(d, start)
+                                 : hn::LoadU(d, from.at + (i / kVectors) * from.row + (i % kVectors) * from.vector);
   }
   for (; entry != end; ++entry) {
     const Vector value = hn::Set(d, entry->value);
     // One pointer that moves from row to row: sixteen precomputed distances would not fit the scalar registers.
-    const float* from = x + entry->offset;
+    const float* at = x + entry->offset;
 #pragma GCC unroll 4
-    for (int row = 0; row < kRows; ++row, from += x_row) {
+    for (int row = 0; row < kRows; ++row, at += x_row) {
 #pragma GCC unroll 16
       for (int v = 0; v < kVectors; ++v) {
         Vector& sum = sums[row * kVectors + v];
-        sum = hn::MulAdd(value, hn::LoadU(d, from + v * kLanes), sum);
+        sum = hn::MulAdd(value, hn::LoadU(d, at + v * kLanes), sum);
       }
     }
   }
 #pragma GCC unroll 16
   for (int i = 0; i < kRows * kVectors; ++i) {
-    hn::StoreU(sums[i], d, out + (i / kVectors) * out_row + (i % kVectors) * out_vector);
+    hn::StoreU(sums[i], d, to.at + (i / kVectors) * to.row + (i % kVectors) * to.vector);
   }
+}
+
+template <class Float>
+Sums<Float> At(const Sums<Float>& sums, int64_t row, int64_t vector) {
+  Sums<Float> moved = sums;
+  if (moved.at != nullptr) moved.at += row * sums.row + vector * sums.vector;
+  return moved;
+}
+
+template <class Float>
+void Advance(Sums<Float>& sums) {
+  if (sums.at != nullptr) sums.at += sums.channel;
 }
 
 // All channels at one tile: its input stays in L1 while the lists stream by.
 template <int kRows, int kVectors>
 void AccumulateChannels(const EntryLists& lists, const Tile& tile, int64_t row, int64_t vector) {
-  constexpr int64_t kLanes = HWY_LANES(float);
-  const int64_t y_row = tile.vectors * kLanes;
-  const float* x = tile.x + row * tile.x_row + vector * kLanes;
-  const float* y = tile.y + row * y_row + vector * kLanes;
-  float* out = tile.out + row * tile.out_row + vector * tile.out_vector;
+  const float* x = tile.x + row * tile.x_row + vector * HWY_LANES(float);
+  Sums<const float> from = At(tile.from, row, vector);
+  Sums<float> to = At(tile.to, row, vector);
   const int32_t* starts = lists.starts;
   for (int64_t channel = 0; channel < lists.channels; ++channel) {
-    AccumulateTile<kRows, kVectors>(lists.entries + starts[0], lists.entries + starts[1], x, tile.x_row, y, y_row, out,
-                                    tile.out_row, tile.out_vector);
-    y += tile.y_channel;
-    out += tile.out_channel;
+    const float start = tile.bias == nullptr ? 0.0f : tile.bias[channel];
+    AccumulateTile<kRows, kVectors>(lists.entries + starts[0], lists.entries + starts[1], x, tile.x_row, start, from, to);
+    Advance(from);
+    Advance(to);
     starts += lists.stride;
   }
 }

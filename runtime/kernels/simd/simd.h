@@ -27,27 +27,33 @@ struct EntryLists {
   int64_t channels;
 };
 
-// One block of every output channel: y[channel][row][vector] is read, out is written. They may be the same.
+// Where the sums of one block of every output channel lie, in floats: at + c * channel + r * row + v * vector.
+template <class Float>
+struct Sums {
+  Float* at;
+  int64_t channel, row, vector;
+};
+
+// One block of every output channel: the sums are read from `from`, and written to `to`, which may be the same.
+//
+// The first chunk's sums start from the bias, or from a tensor of the output's shape. The last chunk's go straight to
+// their places in the output: their cache misses then hide behind the arithmetic, which they do not in a copy of their
+// own.
 struct Tile {
   const float* x;
   int64_t x_row;  // floats from an output row's input to the next output row's
-  const float* y;
-  int64_t y_channel;
   int64_t rows;
-  int64_t vectors;  // per row; a row of y is vectors * lanes floats
-  // With the last chunk's sums, vectors go straight to their places in the output: their cache misses then hide behind
-  // the arithmetic, which they do not in a copy of their own.
-  float* out;
-  int64_t out_channel;
-  int64_t out_row;
-  int64_t out_vector;
+  int64_t vectors;         // per row
+  Sums<const float> from;  // nowhere: the sums start from the bias
+  Sums<float> to;
+  const float* bias;  // one number a channel; null: 0
 };
 
 struct Simd {
   const char* name;
   int64_t lanes;
   int64_t accumulators;  // vectors of a register tile
-  // out[c] = y[c] + sum over the entries e of c of e.value * x[e.offset ...], elementwise over rows and vectors.
+  // to[c] = from[c] + sum over the entries e of c of e.value * x[e.offset ...], elementwise over rows and vectors.
   void (*accumulate)(const EntryLists& lists, const Tile& tile);
   // sums[p.index] += dot(dy, x[p.offset ...]) over rows and vectors for each of the `count` places.
   void (*dot)(const Place* places, int64_t count, const float* x, int64_t x_row, const float* dy, int64_t rows,
