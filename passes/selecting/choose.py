@@ -65,9 +65,9 @@ def faster_sparse(graph: ir.Graph, offers: Mapping[ir.Node, Offer], batch: int, 
 
 def own_transposes(work: Work, batch: int, speed: float = 1.0) -> float:
     """The seconds that a layer's input, output and their gradients take when both neighbours are batch first."""
-    sides = 2 if work.input_gradient else 1
-    each = (sides * transpose_seconds(batch * work.inputs), 2 * transpose_seconds(batch * work.outputs))
-    return speed * sum(each)
+    tokens = work.pixels if work.kind == PRODUCT else 1
+    before, behind = (transpose_seconds(batch * count, tokens) for count in (work.inputs, work.outputs))
+    return speed * ((2 if work.input_gradient else 1) * before + 2 * behind)
 
 
 def _pays(offer: Offer, batch: int, speed: float) -> bool:

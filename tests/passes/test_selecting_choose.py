@@ -131,8 +131,9 @@ def test_what_a_normalisation_takes_in_speaks_for_its_layout() -> None:
         assert len(faster_sparse(model.graph, offers, BATCH)) == count
 
 
-def test_products_are_decided_by_themselves() -> None:
-    text = "g (float[N,64] x, float[64,64] w) => (float[N,64] y) { [a] y = MatMul (x, w) }"
+@pytest.mark.parametrize("activation", ["float[N,64]", "float[N,9,64]"])
+def test_products_are_decided_by_themselves(activation: str) -> None:
+    text = f"g ({activation} x, float[64,64] w) => ({activation} y) {{ [a] y = MatMul (x, w) }}"
     for share, count in ((0.9, 1), (1.1, 0)):
         model = model_of(text)
         node = model.graph[0]
