@@ -5,7 +5,8 @@ they are used: a process that only runs the step holds nothing else (benchmarks/
 """
 
 import dataclasses
-from collections.abc import Callable
+import importlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,26 @@ Step = Callable[[], object]
 CLASSES = 10
 LEARNING_RATE = 0.03
 IMAGE = (3, 32, 32)
+RESNET = "resnet18"
+WIDTH = 64
+"""Channels of the first stage of the main rows' ResNet-18."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Net:
+    """A model of models/: the module and function that make it, what else they take, and the shape of a sample."""
+
+    module: str
+    function: str
+    sample: tuple[int, ...]
+    arguments: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+
+NETS = {
+    RESNET: Net("models.resnet", "resnet18", IMAGE),
+    "depthwise": Net("models.small", "depthwise_cnn", IMAGE),
+    "mlp": Net("models.small", "mlp", (1, 28, 28), {"pixels": 784}),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +52,8 @@ class Setting:
         scheme: of the sparsity.
         sparsity: of the maskable weights.
         gradient_sparsity: of their gradients.
-        width: channels of the model's first stage.
+        net: the model, a key of ``NETS``.
+        width: channels of the model's first stage, or units of its hidden layers.
         fold: whether a compiled model is folded.
         update: what trains, as ``--update`` says it.
         gradient_scheme: what the gradient masks choose.
@@ -44,28 +66,43 @@ class Setting:
     scheme: str = "dense"
     sparsity: float = 0.0
     gradient_sparsity: float = 0.0
-    width: int = 64
+    net: str = RESNET
+    width: int = WIDTH
     fold: bool = True
     update: str = "all"
     gradient_scheme: str = "unstructured"
     recompute: bool = False
     compress: bool = False
 
+    @property
+    def model(self) -> str:
+        """The model with its width."""
+        return f"{self.net}-w{self.width}"
 
-def batch_of(size: int) -> tuple[np.ndarray, np.ndarray]:
+
+def batch_of(size: int, net: str = RESNET) -> tuple[np.ndarray, np.ndarray]:
     """Seeded images and labels."""
     rng = np.random.default_rng(0)
-    return rng.normal(size=(size, *IMAGE)).astype(np.float32), rng.integers(0, CLASSES, size)
+    shape = (size, *NETS[net].sample)
+    return rng.normal(size=shape).astype(np.float32), rng.integers(0, CLASSES, size)
 
 
-def module_of(width: int) -> "torch.nn.Module":
+def module_of(width: int, net: str = RESNET) -> "torch.nn.Module":
     """The seeded model."""
     import torch
 
-    from models.resnet import resnet18
-
+    of = NETS[net]
+    make = getattr(importlib.import_module(of.module), of.function)
     torch.manual_seed(0)
-    return resnet18(width=width, classes=CLASSES)
+    made: torch.nn.Module = make(width=width, classes=CLASSES, **of.arguments)
+    return made
+
+
+def export_to(setting: Setting, path: Path) -> None:
+    """Write the seeded model as ONNX."""
+    from models.export import export
+
+    export(module_of(setting.width, setting.net), NETS[setting.net].sample, path)
 
 
 def pytorch(setting: Setting, batch: int, threads: int, folder: Path) -> Step:
@@ -73,9 +110,9 @@ def pytorch(setting: Setting, batch: int, threads: int, folder: Path) -> Step:
     import torch
 
     torch.set_num_threads(threads)
-    module = module_of(setting.width).train()
+    module = module_of(setting.width, setting.net).train()
     optimizer = torch.optim.SGD(module.parameters(), LEARNING_RATE)
-    x, y = (torch.from_numpy(array) for array in batch_of(batch))
+    x, y = (torch.from_numpy(array) for array in batch_of(batch, setting.net))
 
     def step() -> None:
         optimizer.zero_grad()
@@ -90,9 +127,9 @@ def ort_dense(setting: Setting, batch: int, threads: int, folder: Path) -> Step:
     import onnxruntime as ort
     from onnxruntime.training import api
 
-    target = folder / "ort-dense"
+    target = folder / setting.name
     if not target.exists():
-        _build_ort_dense(setting, folder / "dense.onnx", target)
+        _build_ort_dense(setting, folder / f"{setting.name}.onnx", target)
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     state = api.CheckpointState.load_checkpoint(target / "checkpoint")
@@ -100,7 +137,7 @@ def ort_dense(setting: Setting, batch: int, threads: int, folder: Path) -> Step:
     optimizer = api.Optimizer(target / "optimizer_model.onnx", learner)
     optimizer.set_learning_rate(LEARNING_RATE)
     learner.train()
-    x, y = batch_of(batch)
+    x, y = batch_of(batch, setting.net)
 
     def step() -> None:
         learner(x, y)
@@ -114,9 +151,7 @@ def _build_ort_dense(setting: Setting, path: Path, target: Path) -> None:
     import onnx
     from onnxruntime.training import artifacts
 
-    from models.export import export
-
-    export(module_of(setting.width), IMAGE, path)
+    export_to(setting, path)
     model = onnx.load(path)
     model.ir_version = 10
     for node in model.graph.node:
@@ -168,7 +203,7 @@ def compiled(setting: Setting, batch: int, threads: int, folder: Path) -> Step:
     engine = Engine(artifact, threads)
     engine.reset()
     engine.reset_samples(batch)
-    x, y = batch_of(batch)
+    x, y = batch_of(batch, setting.net)
     current = current_batch(x, y, np.zeros(CLASSES, np.float32), np.arange(batch))
     if setting.gradient_sparsity:
         keeper = MaskKeeper(engine, artifact.manifest, seed=0)
@@ -189,11 +224,10 @@ def artifact_folder(setting: Setting, folder: Path) -> Path:
 
 
 def _compile(setting: Setting, path: Path, target: Path) -> None:
-    from models.export import export
     from sparcl_compile.compiler import compile_model
     from sparcl_compile.options import CompileOptions
 
-    export(module_of(setting.width), IMAGE, path)
+    export_to(setting, path)
     options = CompileOptions(
         sparsity=setting.sparsity,
         gradient_sparsity=setting.gradient_sparsity,
@@ -205,6 +239,21 @@ def _compile(setting: Setting, path: Path, target: Path) -> None:
         compress=setting.compress,
     )
     compile_model(path, target, options)
+
+
+OTHERS = {"narrow": (RESNET, 20), "depthwise": ("depthwise", 128), "mlp": ("mlp", 1024)}
+"""Further models, by what their rows' names begin with."""
+
+
+def _of_other(prefix: str, net: str, width: int) -> tuple[Setting, ...]:
+    """Dense, masked and compressed rows of a further model."""
+    rows = (
+        Setting("pytorch-dense", pytorch),
+        Setting("ort-dense", ort_dense),
+        Setting("masked-0.90", compiled, "unstructured", 0.90),
+        Setting("compressed-0.90", compiled, "unstructured", 0.90, compress=True),
+    )
+    return tuple(dataclasses.replace(row, name=f"{prefix}-{row.name}", net=net, width=width) for row in rows)
 
 
 CONTESTANTS = (
@@ -227,4 +276,11 @@ CONTESTANTS = (
     Setting("update-last-1", compiled, update="last:1"),
     Setting("update-bias", compiled, update="bias"),
     Setting("update-norm", compiled, update="norm"),
+    *(row for prefix, (net, width) in OTHERS.items() for row in _of_other(prefix, net, width)),
 )
+
+QUICK = ("pytorch-dense", "ort-dense", "compressed-0.75", "compressed-0.95")
+"""The two ends, and what they are compared with."""
+
+BASELINES = ("pytorch-dense", "ort-dense")
+"""What speeds are compared with: the contestants of one's own model whose names end so."""

@@ -1,10 +1,11 @@
 """Training step time, interleaved: dense PyTorch, ONNX Runtime's own dense step, and this tool's forms.
 
 ``python -m benchmarks.step`` prints a table and writes build/bench/step.json. One step is forward, backward and SGD on
-one batch of 32 images of 3x32x32 by a ResNet-18. The contestants take turns, so that a noisy machine disturbs all
-alike; the median of a contestant's times counts. Peak memory is that of a process which only runs this contestant's
-step (benchmarks/alone.py), its libraries included; beside it stand what the libraries alone take and what the compiler
-estimates for activations, gradients, state and feeds together.
+one batch of 32 images of 3x32x32 by a ResNet-18; the last rows are three smaller models, each with its own dense steps
+to compare with. The contestants take turns, so that a noisy machine disturbs all alike; the median of a contestant's
+times counts. Peak memory is that of a process which only runs this contestant's step (benchmarks/alone.py), its
+libraries included; beside it stand what the libraries alone take and what the compiler estimates for activations,
+gradients, state and feeds together.
 """
 
 import dataclasses
@@ -22,7 +23,7 @@ import numpy as np
 from rich.console import Console
 
 from benchmarks.alone import BATCH
-from benchmarks.contestants import CONTESTANTS, Setting, Step, artifact_folder
+from benchmarks.contestants import BASELINES, CONTESTANTS, QUICK, RESNET, WIDTH, Setting, Step, artifact_folder
 from sparcl_compile.artifact import read_manifest
 from sparcl_compile.report import training_bytes
 
@@ -85,21 +86,23 @@ def memory_of(setting: Setting, threads: int, folder: Path) -> Memory:
 
 
 def rows(settings: list[Setting], seconds: Mapping[str, float], memory: Mapping[str, Memory]) -> list[Row]:
-    """Ratios are speeds relative to the baseline of the same run: above 1 is faster."""
+    """Ratios are speeds relative to the baseline of the same run and model: above 1 is faster."""
+    baselines = {(s.model, end): s.name for s in settings for end in BASELINES if s.name.endswith(end)}
 
-    def ratio(name: str, baseline: str) -> float | None:
-        return seconds[baseline] / seconds[name] if baseline in seconds else None
+    def ratio(setting: Setting, end: str) -> float | None:
+        baseline = baselines.get((setting.model, end))
+        return seconds[baseline] / seconds[setting.name] if baseline else None
 
     return [
         Row(
             name=s.name,
-            model=f"resnet18-w{s.width}",
+            model=s.model,
             scheme=s.scheme,
             sparsity=s.sparsity,
             gradient_sparsity=s.gradient_sparsity,
             samples_per_second=BATCH / seconds[s.name],
-            ratio_to_pytorch=ratio(s.name, "pytorch-dense"),
-            ratio_to_ort_dense=ratio(s.name, "ort-dense"),
+            ratio_to_pytorch=ratio(s, "pytorch-dense"),
+            ratio_to_ort_dense=ratio(s, "ort-dense"),
             peak_memory_bytes=memory[s.name].peak,
             imports_bytes=memory[s.name].imports,
             estimated_bytes=memory[s.name].estimate,
@@ -109,16 +112,16 @@ def rows(settings: list[Setting], seconds: Mapping[str, float], memory: Mapping[
 
 
 @click.command()
-@click.option("--width", default=64, show_default=True, help="Channels of the first stage.")
+@click.option("--width", default=WIDTH, show_default=True, help="Channels of the main ResNet-18's first stage.")
 @click.option("--repeats", default=15, show_default=True, help="Timed steps of each contestant.")
 @click.option("--threads", default=2, show_default=True, help="Threads of each contestant.")
-@click.option("--quick", is_flag=True, help="Five timed steps.")
+@click.option("--quick", is_flag=True, help="Five timed steps of few contestants.")
 @click.option("--only", multiple=True, metavar="NAME", help="Measure this contestant and no other; may be repeated.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("build/bench/step.json"))
 def main(width: int, repeats: int, threads: int, quick: bool, only: tuple[str, ...], output: Path) -> None:
     """Measure one training step of every contestant."""
     warnings.filterwarnings("ignore")
-    settings = [dataclasses.replace(setting, width=width) for setting in chosen(only)]
+    settings = [sized(setting, width) for setting in chosen(only or (QUICK if quick else ()))]
     with tempfile.TemporaryDirectory() as folder:
         made = {setting.name: setting.make(setting, BATCH, threads, Path(folder)) for setting in settings}
         seconds = measure(made, 5 if quick else repeats)
@@ -137,6 +140,12 @@ def chosen(only: tuple[str, ...]) -> list[Setting]:
     if unknown := [name for name in only if name not in names]:
         raise click.UsageError(f"--only {unknown[0]}: give one of {', '.join(names)}")
     return [setting for setting in CONTESTANTS if not only or setting.name in only]
+
+
+def sized(setting: Setting, width: int) -> Setting:
+    """The contestant with another width, if it is one of the main rows."""
+    main = setting.net == RESNET and setting.width == WIDTH
+    return dataclasses.replace(setting, width=width) if main else setting
 
 
 def _print(console: Console, table: list[Row]) -> None:

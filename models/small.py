@@ -13,9 +13,9 @@ def _head(channels: int, classes: int) -> list[nn.Module]:
     return [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes)]
 
 
-def mlp(width: int = 64, classes: int = 10) -> nn.Module:
-    """Two hidden layers for [N, 1, 8, 8]."""
-    hidden = [nn.Linear(64, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()]
+def mlp(width: int = 64, classes: int = 10, pixels: int = 64) -> nn.Module:
+    """Two hidden layers for so many grey pixels: [N, 1, 8, 8] by default."""
+    hidden = [nn.Linear(pixels, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()]
     return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(width, classes))
 
 

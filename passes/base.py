@@ -20,6 +20,7 @@ STAGE_KEY = "sparcl.stage"
 
 SPARSE_DOMAIN = "sparcl"
 COMPRESSED_KEY = "sparcl.compressed"
+MASKED_KEY = "sparcl.masked"
 SPARSE_CONV = "SparseConv"
 SPARSE_INPUT_GRADIENT = "SparseConvInputGrad"
 SPARSE_WEIGHT_GRADIENT = "SparseConvWeightGrad"

@@ -7,6 +7,7 @@ import onnx_ir as ir
 
 from sparcl_compile.passes.base import (
     COMPRESSED_KEY,
+    MASKED_KEY,
     Pass,
     Role,
     constant,
@@ -18,7 +19,7 @@ from sparcl_compile.passes.base import (
 )
 from sparcl_compile.passes.channels.masking import data_of
 from sparcl_compile.passes.compressing.expand import TRANSPOSED
-from sparcl_compile.passes.compressing.forms import form_of, only_reader, why_not
+from sparcl_compile.passes.compressing.forms import form_of, masked_product, only_reader, why_not
 from sparcl_compile.passes.compressing.insert import insert_sparse
 from sparcl_compile.passes.compression import compress
 
@@ -36,7 +37,8 @@ class CompressWeights(Pass):
     3. This is done on the forward graph, before differentiation: gradients, accumulators and optimizer state have K
        elements without a rule of their own, and the weight gradient is computed at kept places only.
     4. Left masked, with the reason in the weight's metadata: weights that several nodes read, convolutions with groups,
-       a scaled Gemm, products with the weight in front, and readers whose sizes but the batch are not known.
+       a scaled Gemm, products with the weight in front, and readers whose sizes but the batch are not known; and what
+       ``select_kernels`` has given a reason.
     5. A weight that is compressed has no mask, and is left alone.
 
     Options:
@@ -52,16 +54,15 @@ class CompressWeights(Pass):
 
     def _compress(self, model: ir.Model, weight: ir.Value) -> bool:
         graph, name = model.graph, str(weight.name)
-        mask = graph.initializers.get(mask_name(name))
-        if mask is None:
+        product = masked_product(graph, weight)
+        if product is None or MASKED_KEY in weight.metadata_props:
             return False
-        product = next(iter(mask.uses())).node
         reader = only_reader(product.outputs[0])
         reason = why_not(reader, product.outputs[0])
         if reader is None or reason:
-            weight.metadata_props[COMPRESSED_KEY] = reason
+            weight.metadata_props[MASKED_KEY] = reason
             return False
-        form = form_of(reader)
+        form, mask = form_of(reader), graph.initializers[mask_name(name)]
         full, kept = form.stored(data_of(weight)), form.stored(data_of(mask))
         values, index, rows = compress(full, kept, self.places[name])
         weight.metadata_props[COMPRESSED_KEY] = TRANSPOSED if form.transposed else "rows"

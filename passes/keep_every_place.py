@@ -10,12 +10,15 @@ from sparcl_compile.passes.base import (
     TRAINABLE,
     Inserter,
     Pass,
+    Role,
     constant,
     dims,
     role_of,
+    values_with_role,
 )
 from sparcl_compile.passes.compressing.forms import form_of, only_reader, why_not
 from sparcl_compile.passes.compressing.insert import insert_sparse
+from sparcl_compile.passes.sparse_gradients import sparse_nodes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,13 +32,16 @@ class KeepEveryPlace(Pass):
        activation between it and a sparse neighbour needs no Transpose.
     3. Convolutions of 1 x 1 are left to ``lay_out_batch_last``, which makes a product of matrices of them; those with
        groups, those that read a mask, and what ``compress_weights`` could not write either, to ONNX Runtime.
-    4. A weight that is read through an index is no initializer any more where the convolution reads it: nothing is
+    4. Where layers are masked and none of them was compressed, the dense kernels are the faster ones, and all stays.
+    5. A weight that is read through an index is no initializer any more where the convolution reads it: nothing is
        done twice.
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Write what can be written."""
         graph = model.graph
+        if any(values_with_role(model, Role.MASK)) and not sparse_nodes(graph):
+            return ir.passes.PassResult(model, False)
         chosen = [node for node in graph if node.op_type == "Conv" and _is_dense(node)]
         for node in chosen:
             self._write(graph, node)

@@ -6,6 +6,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import IdentityEliminationPass, RemoveUnusedNodesPass
 
 from sparcl_compile.passes.base import SPARSE_WEIGHT_GRADIENT, Pass, gradient_mask_name, mask_name, masked_layers
+from sparcl_compile.passes.importing.edit import is_read
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,6 +18,8 @@ class PruneBackward(Pass):
     2. The gradient of a compressed weight takes the gradient mask as an input and computes where it is on alone.
     3. Identity nodes of the gradient builder go.
     4. Nodes that no output needs go.
+    5. ConvGrad leaves out an input gradient that nobody reads: that of the model's input, which was asked for where
+       sparse operators are (rule 7 of ``differentiate``).
 
     Rules 3 and 4 are onnx-ir's own passes; onnx-ir >= 1.1.0 keeps BatchNormalization's training form.
     """
@@ -30,7 +33,16 @@ class PruneBackward(Pass):
         ]
         identities = IdentityEliminationPass()(model).modified
         unused = RemoveUnusedNodesPass()(model).modified
-        return ir.passes.PassResult(model, any(merged) or identities or unused)
+        left_out = [_leave_out_input_gradient(node) for node in model.graph if node.op_type == "ConvGrad"]
+        return ir.passes.PassResult(model, any((*merged, identities, unused, *left_out)))
+
+
+def _leave_out_input_gradient(node: ir.Node) -> bool:
+    gradient = node.outputs[0]
+    if not gradient.name or is_read(gradient):
+        return False
+    gradient.name = ""
+    return True
 
 
 def _merge_masks(graph: ir.Graph, weight: str) -> bool:

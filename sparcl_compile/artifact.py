@@ -12,6 +12,10 @@ from sparcl_compile.files import sha256
 FORMAT = "sparcl-artifact"
 VERSION = 1
 MANIFEST = "manifest.json"
+MASKED = "masked"
+"""How the manifest says that a weight is stored in its full shape."""
+CLOCKED = ("passes", "kernels")
+"""Entries of the manifest that hold times."""
 CHECKSUM = "manifest.sha256"
 """The manifest's own checksum, as ``sha256sum --check`` reads it."""
 
@@ -30,7 +34,7 @@ class Artifact:
     @property
     def identity(self) -> str:
         """A checksum over the manifest, which holds those of all files; what a compilation's clock said is left out."""
-        content = {key: value for key, value in self.manifest.items() if key != "passes"}
+        content = {key: value for key, value in self.manifest.items() if key not in CLOCKED}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -17,7 +17,16 @@ from rich.text import Text
 
 from sparcl_compile.cost import layer_costs, total_macs
 from sparcl_compile.errors import ArtifactError, ModelError, OptionError
-from sparcl_compile.report import change, channels_table, flops_table, memory_table, mflops, sparsity_table, table
+from sparcl_compile.report import (
+    change,
+    channels_table,
+    flops_table,
+    kernels_table,
+    memory_table,
+    mflops,
+    sparsity_table,
+    table,
+)
 
 PASSES_FOLDER = "passes"
 LAYERS = 5
@@ -39,6 +48,7 @@ def summary(manifest: Mapping[str, Any]) -> RenderableType:
         sparsity_table(manifest["masks"], manifest["dense"]),
         "",
         *((channels_table(manifest["channels"]), "") if "channels" in manifest else ()),
+        *((kernels_table(manifest["masks"], manifest["kernels"]), "") if "kernels" in manifest else ()),
         flops_table(manifest["flops"]),
         "",
         # An artifact of an earlier compiler has no estimate.
@@ -94,6 +104,7 @@ def facts(manifest: Mapping[str, Any]) -> dict[str, Any]:
         "masks",
         "dense",
         "channels",
+        "kernels",
         "flops",
         "memory",
     )

@@ -9,7 +9,7 @@ from typing import Any
 import onnx_ir as ir
 
 from sparcl_compile import __version__, memory
-from sparcl_compile.artifact import FORMAT, VERSION
+from sparcl_compile.artifact import FORMAT, MASKED, VERSION
 from sparcl_compile.channel_levels import channel_layers, channel_schedule, channels_entry
 from sparcl_compile.cost import computed_gradients, layer_costs, to_manifest, training_flops
 from sparcl_compile.files import sha256
@@ -19,6 +19,7 @@ from sparcl_compile.passes.attach_optimizer import OPTIMIZER_KEY, optimizer_stat
 from sparcl_compile.passes.base import (
     COMPRESSED_KEY,
     DENSE_KEY,
+    MASKED_KEY,
     TRAINABLE,
     Role,
     accumulator_name,
@@ -34,6 +35,7 @@ from sparcl_compile.passes.emit import FILES, STATE_FILE
 from sparcl_compile.passes.freeze_parameters import update_summary
 from sparcl_compile.passes.insert_sample_filter import SCORES
 from sparcl_compile.passes.liveness.in_place import overwritable
+from sparcl_compile.passes.select_kernels import choices_of
 from sparcl_compile.passes.sparse_gradients import sparse_nodes
 from sparcl_compile.pipeline import Compiled
 from sparcl_compile.recipes import RECIPES, Layer, replay_for, schedule_for, weight_layers
@@ -41,7 +43,6 @@ from sparcl_compile.side_graphs import layout_of
 from sparcl_compile.trace import PassTrace
 
 TARGET = "ort-training"
-MASKED = "masked"
 
 
 def build(
@@ -88,9 +89,10 @@ def build(
         "masks": [_mask(layer, plan, compiled.forward) for layer in layers],
         "dense": _dense(compiled),
         **({"channels": channels_entry(plan, options)} if plan else {}),
+        **({"kernels": _kernels(compiled, options)} if options.compress and options.select_kernels else {}),
         "update": update_summary(compiled.full),
         "flops": _flops(compiled, layers, options),
-        "memory": memory.to_manifest(compiled.training, state),
+        "memory": memory.to_manifest(compiled.training, state, options.batch_size),
         "passes": [trace.to_dict() for trace in traces],
         "graphs": _graphs(folder),
         "state": state,
@@ -101,8 +103,14 @@ def build(
 
 def _mask(layer: Layer, plan: ChannelPlan | None, forward: ir.Model) -> dict[str, Any]:
     compact = {"compact_shape": list(plan.stored_shape(layer.weight))} if plan else {}
-    stored = forward.graph.initializers[layer.weight].metadata_props.get(COMPRESSED_KEY, MASKED)
-    return {**dataclasses.asdict(layer), "size": layer.size, **compact, "stored": stored}
+    marks = forward.graph.initializers[layer.weight].metadata_props
+    form = {"stored": marks.get(COMPRESSED_KEY, MASKED), "reason": marks.get(MASKED_KEY, "")}
+    return {**dataclasses.asdict(layer), "size": layer.size, **compact, **form}
+
+
+def _kernels(compiled: Compiled, options: CompileOptions) -> dict[str, Any]:
+    layers = [dataclasses.asdict(choice) for choice in choices_of(compiled.forward)]
+    return {"batch": options.batch_size, "layers": layers}
 
 
 def model_layers(compiled: Compiled, options: CompileOptions) -> tuple[Layer, ...]:

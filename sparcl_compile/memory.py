@@ -16,14 +16,12 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from sparcl_compile.cost import weight_of
+from sparcl_compile.options import BATCH_SIZE
 from sparcl_compile.passes.base import role_of
 from sparcl_compile.passes.liveness.buffers import Plan, plan
 from sparcl_compile.passes.liveness.chains import originals
 from sparcl_compile.passes.liveness.sizes import bytes_of
 from sparcl_compile.passes.recompute_activations import RecomputeActivations, is_recomputed
-
-BATCH = 32
-"""The batch size that is reported: the default of ``sparcl-run`` and of the papers."""
 
 LARGEST = 10
 """How many of the largest values a report names."""
@@ -63,7 +61,7 @@ class MemoryReport:
     unknown: tuple[str, ...]
 
 
-def peak(model: ir.Model, batch: int = BATCH) -> MemoryReport:
+def peak(model: ir.Model, batch: int = BATCH_SIZE) -> MemoryReport:
     """Estimate a graph's peak memory; the model is not changed."""
     found = plan(model, batch)
     graph = found.model.graph
@@ -120,10 +118,10 @@ def state_bytes(specs: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     return dict(sums)
 
 
-def to_manifest(training: ir.Model, specs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def to_manifest(training: ir.Model, specs: Iterable[Mapping[str, Any]], batch: int = BATCH_SIZE) -> dict[str, Any]:
     """The manifest's ``memory`` of a training graph: the estimate as compiled, and with and without recomputation."""
-    found = peak(training)
-    kept, again = _both_ways(training, found.peak_bytes)
+    found = peak(training, batch)
+    kept, again = _both_ways(training, found)
     return {
         "batch": found.batch,
         "peak_activation_bytes": found.peak_bytes,
@@ -138,14 +136,14 @@ def to_manifest(training: ir.Model, specs: Iterable[Mapping[str, Any]]) -> dict[
     }
 
 
-def _both_ways(training: ir.Model, as_compiled: int) -> tuple[int, int]:
+def _both_ways(training: ir.Model, found: MemoryReport) -> tuple[int, int]:
     """The peak without and with recomputation, from the one that is known."""
     other = training.clone()
     if is_recomputed(training):
         keep_everything(other)
-        return plan(other, BATCH).peak_bytes, as_compiled
-    RecomputeActivations(enabled=True, batch=BATCH)(other)
-    return as_compiled, plan(other, BATCH).peak_bytes
+        return plan(other, found.batch).peak_bytes, found.peak_bytes
+    RecomputeActivations(enabled=True, batch=found.batch)(other)
+    return found.peak_bytes, plan(other, found.batch).peak_bytes
 
 
 def keep_everything(model: ir.Model) -> None:

@@ -15,6 +15,8 @@ LOSS_CLASSES = ("all", "task")
 INITS = ("keep", "fresh")
 UPDATES = ("all", "bias", "norm")
 GRADIENT_SCHEMES = ("unstructured", "channel")
+BATCH_SIZE = 32
+"""Samples a step: the default of ``sparcl-run`` and of the papers."""
 LEARNING_RATE = {"sgd": 0.03, "adamw": 0.001}
 
 
@@ -44,6 +46,9 @@ class CompileOptions:
     dense: tuple[str, ...] = ()
     fold: bool = True
     compress: bool = False
+    select_kernels: bool = True
+    measure_kernels: bool = False
+    batch_size: int = BATCH_SIZE
     freeze: tuple[str, ...] = ()
     update: str = "all"
     recompute: bool = False
@@ -63,6 +68,9 @@ class CompileOptions:
                 raise OptionError(f"--{flag} {getattr(self, name)}: give one of {', '.join(known)}")
         check_sparsity(self.scheme, self.sparsity, self.distribution)
         self._check_patterns()
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
         if not 0.0 <= self.weight_decay < float("inf"):
             raise OptionError(f"--weight-decay {self.weight_decay}: give a number from 0, for example 0.0005")
         if not 0.0 <= self.momentum < 1.0:
@@ -71,6 +79,8 @@ class CompileOptions:
             raise OptionError(f"--momentum {self.momentum}: is for sgd, {self.optimizer} has its own; leave it out")
         if self.classes is not None and self.classes < 2:
             raise OptionError(f"--classes {self.classes}: a classifier needs at least 2 classes")
+        if self.batch_size < 1:
+            raise OptionError(f"--batch-size {self.batch_size}: give a number from 1, for example {BATCH_SIZE}")
         if not 0 <= self.seed < 2**32:
             raise OptionError(f"--seed {self.seed}: give a whole number from 0 to 4294967295")
 
@@ -83,6 +93,8 @@ class CompileOptions:
                 f"--compress: stores single weights, and {option} channel computes on whole channels; "
                 "leave one of the two out"
             )
+        if self.measure_kernels and not (self.compress and self.select_kernels):
+            raise OptionError("--measure-kernels: chooses the layers of --compress; add that or leave this out")
         if self.update not in UPDATES and not _LAST.fullmatch(self.update):
             raise OptionError(f"--update {self.update}: give one of {', '.join(UPDATES)} or last:K, for example last:1")
 

@@ -37,9 +37,10 @@ from sparcl_compile.passes.prune_backward import PruneBackward
 from sparcl_compile.passes.recompute_activations import RecomputeActivations
 from sparcl_compile.passes.remove_idle_channels import RemoveIdleChannels
 from sparcl_compile.passes.rows.units import output_channels
+from sparcl_compile.passes.select_kernels import Measure, SelectKernels
 from sparcl_compile.passes.simplify_backward import SimplifyBackward
 from sparcl_compile.passes.transpose_frozen_convolutions import TransposeFrozenConvolutions
-from sparcl_compile.recipes import RECIPES, weight_layers
+from sparcl_compile.recipes import RECIPES, Layer, weight_layers
 
 FOREIGN = "com.microsoft"
 
@@ -56,11 +57,26 @@ def forward_passes(options: CompileOptions) -> Sequence[Pass]:
     )
 
 
-def lowering_passes(options: CompileOptions, places: Mapping[str, int]) -> Sequence[Pass]:
-    """What makes the masked forward graph smaller; ``places`` as in ``CompressWeights``."""
+def lowering_passes(
+    options: CompileOptions, layers: Sequence[Layer] = (), measure: Measure | None = None
+) -> Sequence[Pass]:
+    """What makes the masked forward graph smaller: its layers, and what times them."""
     if options.scheme == "channel":
         return (FoldChannels(density=1.0 - options.sparsity),) if options.fold else ()
-    return (CompressWeights(places), KeepEveryPlace()) if options.compress else ()
+    if not options.compress:
+        return ()
+    places = {layer.weight: layer.places for layer in layers}
+    return (*_selecting(options, layers, places, measure), CompressWeights(places), KeepEveryPlace())
+
+
+def _selecting(
+    options: CompileOptions, layers: Sequence[Layer], places: Mapping[str, int], measure: Measure | None
+) -> Sequence[Pass]:
+    if not options.select_kernels:
+        return ()
+    kept = {layer.weight: min(layer.gradient_keep, layer.places) for layer in layers}
+    updated = kept if options.gradient_sparsity > 0.0 else places
+    return (SelectKernels(places, updated, options.batch_size, measure),)
 
 
 def ort_training_passes(options: CompileOptions, library: Path | None = None) -> Sequence[Pass]:
@@ -79,7 +95,7 @@ def ort_training_passes(options: CompileOptions, library: Path | None = None) ->
         SimplifyBackward(),
         *((FuseGradientSums(),) if options.compress else ()),
         OrderBackward(),
-        RecomputeActivations(enabled=options.recompute),
+        RecomputeActivations(enabled=options.recompute, batch=options.batch_size),
     )
 
 
@@ -104,7 +120,7 @@ def emitting_passes(
 def pass_names(options: CompileOptions) -> tuple[str, ...]:
     """The names of all passes in order, for options and messages."""
     empty = ir.Model(ir.Graph([], [], nodes=[]), ir_version=10)
-    forward = (*forward_passes(options), *lowering_passes(options, {}))
+    forward = (*forward_passes(options), *lowering_passes(options))
     training = (*ort_training_passes(options), *emitting_passes(options, empty, empty, empty, Path()))
     return tuple(one.name for one in (*forward, *training))
 
@@ -137,14 +153,23 @@ def run(model: ir.Model, options: CompileOptions, folder: Path, after: AfterPass
         SparclError: a user's mistake that a pass found.
         ModelError: the graph is invalid after a pass, which names the pass.
     """
+    library = kernels.library() if options.compress else None
     _run(model, forward_passes(options), after)
     full = model.clone()
-    places = {layer.weight: layer.places for layer in weight_layers(full, options)} if options.compress else {}
-    _run(model, lowering_passes(options, places), after)
+    layers = weight_layers(full, options) if options.compress else ()
+    measure = _measure(library) if options.measure_kernels and library else None
+    _run(model, lowering_passes(options, layers, measure), after)
     forward = model.clone()
-    _run(model, ort_training_passes(options, kernels.library() if options.compress else None), after)
+    _run(model, ort_training_passes(options, library), after)
     _run(model, emitting_passes(options, forward, full, model, folder), after)
     return Compiled(forward, model, full)
+
+
+def _measure(library: Path) -> Measure:
+    # The sessions of the runtime are loaded only where something is timed.
+    from sparcl_compile.kernel_times import KernelTimes
+
+    return KernelTimes(library)
 
 
 def _run(model: ir.Model, passes: Sequence[Pass], after: AfterPass) -> None:

@@ -15,6 +15,8 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
+from sparcl_compile.artifact import MASKED
+
 PLAIN_WIDTH = 200
 UNSTRUCTURED = "unstructured"
 
@@ -147,6 +149,45 @@ def flops_table(flops: Mapping[str, float]) -> RenderableType:
     return table(f"Training MFLOPs per sample ({COUNTED})", ("", ">dense", ">sparse", ">ratio"), rows)
 
 
+def kernels_line(manifest: Mapping[str, Any]) -> str:
+    """How many layers compute at their kept weights alone, from the manifest's ``masks`` and ``kernels``."""
+    masks, kernels = manifest["masks"], manifest["kernels"]
+    sparse = sum(layer["stored"] != MASKED for layer in masks)
+    how = "as measured" if _is_measured(kernels) else "by estimate"
+    return (
+        f"Sparse kernels in {sparse} of {len(masks)} masked layers: the fastest for batches of {kernels['batch']} {how}"
+    )
+
+
+def kernels_table(masks: Sequence[Mapping[str, Any]], kernels: Mapping[str, Any]) -> RenderableType:
+    """One line a masked layer: its times in both forms, and why it is masked where it is; from the manifest."""
+    columns = ["weight", ">dense", ">sparse", ">transposes", "kernels", "masked because"]
+    if _is_measured(kernels):
+        columns[4:4] = [">measured dense", ">measured sparse"]
+    times = {layer["weight"]: layer for layer in kernels["layers"]}
+    rows = (_kernels_row(layer, times.get(layer["weight"]), len(columns)) for layer in masks)
+    note = "transposes: what sparse takes beside dense neighbours"
+    title = f"Kernels, estimated ms of a training step of {kernels['batch']} samples on one thread ({note})"
+    return table(title, columns, rows)
+
+
+def _is_measured(kernels: Mapping[str, Any]) -> bool:
+    return any(layer["measured"] for layer in kernels["layers"])
+
+
+def _kernels_row(layer: Mapping[str, Any], times: Mapping[str, Any] | None, columns: int) -> tuple[str, ...]:
+    form = ("dense" if layer["stored"] == MASKED else "sparse", layer["reason"])
+    if times is None:
+        return (layer["weight"], *["-"] * (columns - 3), *form)
+    both = [times[name] for name in ("estimated", "measured") if times[name]]
+    dense, sparse, *measured = [_milliseconds(one[form]) for one in both for form in ("dense", "sparse")]
+    return (layer["weight"], dense, sparse, _milliseconds(times["transposes"]), *measured, *form)
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{1000 * seconds:,.2f}"
+
+
 def update_line(update: Mapping[str, Any]) -> str:
     """What trains, from the manifest's ``update``: parameters, and the stages where some are frozen."""
     line = f"Training {update['trained']:,} of {update['parameters']:,} parameters"
@@ -211,11 +252,20 @@ def compile_report(manifest: Mapping[str, Any], folder: Path) -> RenderableType:
         *((channels_table(manifest["channels"]), "") if "channels" in manifest else ()),
         flops_table(manifest["flops"]),
         "",
+        *((_chosen_kernels(manifest), "") if "kernels" in manifest else ()),
         Text(update_line(manifest["update"])),
         "",
         memory_table(manifest["memory"]),
         "",
     )
+
+
+def _chosen_kernels(manifest: Mapping[str, Any]) -> RenderableType:
+    """The line; and the table where a user waited for times."""
+    line = Text(kernels_line(manifest))
+    if not _is_measured(manifest["kernels"]):
+        return line
+    return Group(kernels_table(manifest["masks"], manifest["kernels"]), line)
 
 
 def print_compile_report(target: Console, manifest: Mapping[str, Any], folder: Path) -> None:

@@ -1,8 +1,8 @@
 import click
 import pytest
 
-from benchmarks.contestants import CONTESTANTS
-from benchmarks.step import chosen
+from benchmarks.contestants import BASELINES, CONTESTANTS, QUICK
+from benchmarks.step import Memory, chosen, rows, sized
 
 
 def test_every_contestant_or_those_that_are_named() -> None:
@@ -15,3 +15,31 @@ def test_every_contestant_or_those_that_are_named() -> None:
 def test_an_unknown_contestant_is_refused_with_the_names() -> None:
     with pytest.raises(click.UsageError, match="--only channel: give one of pytorch-dense, ort-dense"):
         chosen(("channel",))
+
+
+def test_ratios_are_to_the_dense_steps_of_the_same_model() -> None:
+    settings = chosen(("pytorch-dense", "compressed-0.90", "mlp-pytorch-dense", "mlp-ort-dense", "mlp-compressed-0.90"))
+    seconds = dict(zip((one.name for one in settings), (8.0, 2.0, 6.0, 3.0, 1.0), strict=True))
+    table = {row.name: row for row in rows(settings, seconds, dict.fromkeys(seconds, Memory(1, 1, None)))}
+    assert table["compressed-0.90"].ratio_to_pytorch == 4.0
+    assert table["compressed-0.90"].ratio_to_ort_dense is None
+    assert table["mlp-compressed-0.90"].ratio_to_pytorch == 6.0
+    assert table["mlp-compressed-0.90"].ratio_to_ort_dense == 3.0
+
+
+def test_every_model_has_its_dense_steps_masks_and_kept_weights() -> None:
+    for model in {one.model for one in CONTESTANTS}:
+        names = [one.name for one in CONTESTANTS if one.model == model]
+        for end in (*BASELINES, "compressed-0.90"):
+            assert len([name for name in names if name.endswith(end)]) == 1, (model, end)
+        assert any("masked" in name for name in names)
+
+
+def test_a_short_look_has_contestants_of_the_main_model() -> None:
+    assert {one.model for one in chosen(QUICK)} == {"resnet18-w64"}
+    assert {one.name for one in chosen(QUICK)} == set(QUICK)
+
+
+def test_the_width_is_that_of_the_main_model() -> None:
+    widths = {one.name: sized(one, 8).width for one in CONTESTANTS}
+    assert (widths["ort-dense"], widths["narrow-ort-dense"], widths["mlp-ort-dense"]) == (8, 20, 1024)

@@ -18,7 +18,7 @@ FORMS = ("--compress", "--no-compress")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A residual network compiled and run in both forms: ``--compress.sparcl``, ``--compress.json`` and so on."""
     made = tmp_path_factory.mktemp("compress")
-    run_forms(made, FORMS)
+    run_forms(made, FORMS, "--no-select-kernels")
     return made
 
 

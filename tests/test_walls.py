@@ -36,11 +36,16 @@ WALLS = (
     Wall("runtime", ("sparcl_compile",), allowed=(*LEAVES, "sparcl_compile.runtime")),
     Wall("runtime", (*PROTO_LIBRARIES, *GRADIENT_BUILDER, "torch")),
     # sparcl-run is the runtime; sparcl-export reads the state that a run has left; the gradient builder loads the
-    # library of kernels that the runtime does.
+    # library of kernels that the runtime does; layers are timed in sessions as the runtime makes them.
     Wall(
         "sparcl_compile",
         ("sparcl_compile.runtime",),
-        doors=("sparcl_compile/cli/run.py", "sparcl_compile/cli/export.py", "sparcl_compile/kernels.py"),
+        doors=(
+            "sparcl_compile/cli/run.py",
+            "sparcl_compile/cli/export.py",
+            "sparcl_compile/kernels.py",
+            "sparcl_compile/kernel_times.py",
+        ),
     ),
     Wall("sparcl_compile", ("onnxruntime.training",)),
     Wall(

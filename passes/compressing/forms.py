@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
+from sparcl_compile.passes.base import mask_name
 from sparcl_compile.passes.importing.edit import float_attribute, int_attribute, ints_attribute
 from sparcl_compile.passes.layout.forms import BATCH_FIRST, BATCH_LAST
 
@@ -51,6 +52,12 @@ def form_of(reader: ir.Node) -> Form:
     if reader.op_type == "Conv":
         return form
     return dataclasses.replace(form, transposed=int_attribute(reader, "transB", 0) == 0)
+
+
+def masked_product(graph: ir.Graph, weight: ir.Value) -> ir.Node | None:
+    """The product of a weight with its mask, None where it has none."""
+    mask = graph.initializers.get(mask_name(str(weight.name)))
+    return None if mask is None else next(iter(mask.uses())).node
 
 
 def only_reader(masked: ir.Value) -> ir.Node | None:

@@ -1,7 +1,8 @@
 """Which nodes run in the layout: the minimum cut of the graph between what must and what cannot."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import onnx_ir as ir
@@ -18,6 +19,20 @@ CAPACITY = 2**30
 """What the capacities sum to at most: they are 32-bit integers."""
 
 
+class Activation(NamedTuple):
+    """What a value costs when it is needed in both layouts, and the numbers of the nodes that make and read it."""
+
+    cost: int
+    nodes: frozenset[int]
+
+
+class Leaning(NamedTuple):
+    """What a node costs on either side by itself."""
+
+    inside: int
+    outside: int
+
+
 def nodes_to_move(graph: ir.Graph) -> list[ir.Node]:
     """The nodes that take the layout so that the fewest elements are transposed, in graph order.
 
@@ -32,7 +47,7 @@ def nodes_to_move(graph: ir.Graph) -> list[ir.Node]:
     movable = [node for node in graph if not _touches(node, inside) and not is_conversion(node) and can_move(node)]
     numbers = {node: number for number, node in enumerate(movable, OUTSIDE + 1)}
     sides = {node: INSIDE if _touches(node, inside) else numbers.get(node, OUTSIDE) for node in graph}
-    apart = _outside_of_cut(_activations(graph, sides, inside), len(movable) + 2)
+    apart = outside_of_cut(activations_of(graph, sides, inside), len(movable) + 2)
     return [node for node, number in numbers.items() if number not in apart]
 
 
@@ -50,8 +65,14 @@ def _touches(node: ir.Node, inside: set[ir.Value]) -> bool:
     return not is_conversion(node) and any(value in inside for value in (*node.inputs, *node.outputs))
 
 
-def _activations(graph: ir.Graph, sides: dict[ir.Node, int], inside: set[ir.Value]) -> list[tuple[int, frozenset[int]]]:
-    """The elements a sample of every activation, and the numbers of its producer and readers; its forms are one."""
+def activations_of(graph: ir.Graph, sides: Mapping[ir.Node, int], inside: set[ir.Value]) -> list[Activation]:
+    """Every activation with its elements a sample; its forms are one.
+
+    Args:
+        graph: a forward graph.
+        sides: the number of each node.
+        inside: the batch-last values of the graph.
+    """
     first: dict[ir.Value, ir.Value] = {}
     members: dict[ir.Value, set[int]] = {}
 
@@ -70,20 +91,33 @@ def _activations(graph: ir.Graph, sides: dict[ir.Node, int], inside: set[ir.Valu
             join(touched, sides[node])
     for value in graph.outputs:
         join(value, OUTSIDE)
-    return [(_elements(value), frozenset(numbers)) for value, numbers in members.items()]
+    return [Activation(elements(value), frozenset(numbers)) for value, numbers in members.items()]
 
 
-def _elements(value: ir.Value) -> int:
+def elements(value: ir.Value | None) -> int:
+    """The elements of one sample of an activation."""
     return math.prod(length for length in lengths_of(value) if isinstance(length, int))
 
 
-def _outside_of_cut(activations: list[tuple[int, frozenset[int]]], nodes: int) -> set[int]:
-    """The numbers that end on the side of the sink."""
-    scale = 1 + sum(elements for elements, _ in activations) // CAPACITY
+def outside_of_cut(
+    activations: Sequence[Activation], nodes: int, leanings: Mapping[int, Leaning] | None = None
+) -> set[int]:
+    """The numbers that end on the side of the sink in the cut with the most nodes inside of all cheapest ones.
+
+    Args:
+        activations: what is paid where a cut goes through them.
+        nodes: one more than the largest number of a node.
+        leanings: what a node costs by itself, by its number; nothing where it is missing.
+    """
+    own = leanings or {}
+    total = sum(one.cost for one in activations) + sum(sum(one) for one in own.values())
+    scale = 1 + total // CAPACITY
     edges: dict[tuple[int, int], int] = {}
-    for place, (elements, numbers) in enumerate(activations):
+    for number, one in own.items():
+        edges[number, OUTSIDE], edges[INSIDE, number] = one.inside // scale, one.outside // scale
+    for place, (cost, numbers) in enumerate(activations):
         entry, exit_ = nodes + 2 * place, nodes + 2 * place + 1
-        edges[entry, exit_] = max(1, elements // scale)
+        edges[entry, exit_] = max(1, cost // scale)
         for number in numbers:
             edges[number, entry] = edges[exit_, number] = CAPACITY
     size = nodes + 2 * len(activations)

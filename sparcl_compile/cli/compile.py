@@ -94,6 +94,20 @@ DEFAULTS = CompileOptions()
     default=DEFAULTS.compress,
     help="Store the kept weights alone and compute with sparse kernels (needs the kernel library).",
 )
+@click.option(
+    "--select-kernels/--no-select-kernels",
+    default=DEFAULTS.select_kernels,
+    help="Leave layers masked that are faster so (with --compress).",
+)
+@click.option(
+    "--measure-kernels", is_flag=True, help="Choose them by times measured on this machine, not by estimates."
+)
+@click.option(
+    "--batch-size",
+    type=int,
+    default=DEFAULTS.batch_size,
+    help="Samples a step that layers are chosen and memory is estimated for; a hint, any number trains.",
+)
 @click.option("--freeze", multiple=True, metavar="GLOB", help="Do not train parameters of this name; may be repeated.")
 @click.option(
     "--update",

@@ -2,7 +2,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from sparcl_compile.passes.base import COMPRESSED_KEY, Role, role_of
+from sparcl_compile.passes.base import COMPRESSED_KEY, MASKED_KEY, Role, role_of
 from sparcl_compile.passes.channels.masking import data_of
 from sparcl_compile.passes.compress_weights import CompressWeights
 from sparcl_compile.passes.compressing.expand import expanded
@@ -98,7 +98,7 @@ def test_what_stays_masked_says_why(name: str, attribute: ir.Attr, reason: str) 
     node = next(node for node in model.graph if node.name == name)
     node.attributes[attribute.name] = attribute
     assert not CompressWeights({f"{name}.weight": 60})(model).modified
-    assert model.graph.initializers[f"{name}.weight"].metadata_props[COMPRESSED_KEY] == reason
+    assert model.graph.initializers[f"{name}.weight"].metadata_props[MASKED_KEY] == reason
     assert f"{name}.weight.mask" in model.graph.initializers
 
 
@@ -106,7 +106,7 @@ def test_an_unknown_height_keeps_the_mask() -> None:
     model = masked_model()
     model.graph.inputs[0].shape = ir.Shape(["N", 1, "H", 4])
     assert not CompressWeights({"conv.weight": 12})(model).modified
-    reason = model.graph.initializers["conv.weight"].metadata_props[COMPRESSED_KEY]
+    reason = model.graph.initializers["conv.weight"].metadata_props[MASKED_KEY]
     assert reason == "sizes beside the batch are not known"
 
 
@@ -117,7 +117,7 @@ def test_two_readers_keep_the_mask() -> None:
     twin.outputs[0].name = "twin"
     model.graph.insert_after(conv, twin)
     assert not CompressWeights({"conv.weight": 12})(model).modified
-    assert model.graph.initializers["conv.weight"].metadata_props[COMPRESSED_KEY] == "several nodes read it"
+    assert model.graph.initializers["conv.weight"].metadata_props[MASKED_KEY] == "several nodes read it"
 
 
 def test_too_few_places_are_refused() -> None:

@@ -49,6 +49,14 @@ def test_a_masked_convolution_is_left_to_the_masks() -> None:
     assert not KeepEveryPlace()(model).modified
 
 
+def test_where_all_masked_layers_are_faster_dense_so_are_the_others() -> None:
+    model = forward_model(dense=("conv.weight",))
+    InsertWeightMasks(sparsity=0.5)(model)
+    assert not KeepEveryPlace()(model.clone()).modified
+    CompressWeights({"head.weight": 60})(model)
+    assert KeepEveryPlace()(model).modified
+
+
 @pytest.mark.parametrize("attribute", [ir.AttrInt64("group", 2), ir.AttrInt64s("strides", [17, 17])])
 def test_what_has_no_sparse_form_stays(attribute: ir.Attr) -> None:
     model = forward_model()

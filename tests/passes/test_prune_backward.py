@@ -48,3 +48,16 @@ def test_batch_normalization_keeps_its_training_form() -> None:
     PruneBackward()(model)
     assert "BatchNormInternal" in {node.op_type for node in model.graph}
     assert {"bn.mean.next", "bn.var.next"} <= {str(v.name) for v in model.graph.outputs}
+
+
+def test_an_input_gradient_that_nobody_reads_is_left_out() -> None:
+    text = """<ir_version: 10, opset_import: ["" : 18, "com.microsoft" : 1]>
+    g (float[N,2,4,4] dy, float[N,2,4,4] x, float[2,2,1,1] w)
+    => (float[2,2,1,1] dw, float[N,2,4,4] read, float[2,2,1,1] dv) {
+      [both] dx, dw = com.microsoft.ConvGrad <kernel_shape = [1, 1]> (dy, x, w)
+      [other] read, dv = com.microsoft.ConvGrad <kernel_shape = [1, 1]> (dy, x, w)
+    }"""
+    model = ir.from_onnx_text(text)
+    run_twice(PruneBackward(), model)
+    assert [[out.name for out in node.outputs] for node in model.graph] == [["", "dw"], ["read", "dv"]]
+    assert list(ir.to_proto(model).graph.node[0].output) == ["", "dw"]
