@@ -26,6 +26,8 @@ SPARSE_INPUT_GRADIENT = "SparseConvInputGrad"
 SPARSE_WEIGHT_GRADIENT = "SparseConvWeightGrad"
 BATCH_NORM = "BatchNormTraining"
 BATCH_NORM_GRADIENT = "BatchNormGrad"
+MAX_POOL = "MaxPoolBatchLast"
+MAX_POOL_GRADIENT = "MaxPoolBatchLastGrad"
 
 FLOAT = ir.TensorType(ir.DataType.FLOAT)
 INT64 = ir.TensorType(ir.DataType.INT64)

@@ -28,8 +28,8 @@ class LayOutBatchLast(Pass):
     5. A dense 1x1 Conv without groups and padding becomes Slice (strides), Reshape, MatMul and Reshape: a product with
        the batch innermost is as fast as a Conv. Its weight stays [O, C, 1, 1] and is reshaped in the graph.
     6. GlobalAveragePool and ReduceMean over height and width become ReduceMean over axes 1 and 2; Concat takes the axis
-       before its own.
-    7. All other operators stay batch first: larger and depthwise dense convolutions, pools, what has no rule.
+       before its own. MaxPool becomes ``sparcl.MaxPoolBatchLast``.
+    7. All other operators stay batch first: depthwise convolutions, what has no rule.
     8. An activation has one Transpose at most, and a Transpose and its inverse cancel.
     """
 

@@ -8,6 +8,8 @@ import onnx_ir as ir
 from sparcl_compile.passes.base import (
     BATCH_NORM,
     BATCH_NORM_GRADIENT,
+    MAX_POOL,
+    MAX_POOL_GRADIENT,
     SPARSE_CONV,
     SPARSE_DOMAIN,
     SPARSE_INPUT_GRADIENT,
@@ -37,6 +39,7 @@ GRADIENTS: Mapping[str, Sequence[GradientNode]] = {
             BATCH_NORM_GRADIENT, ("GO(0)", "I(0)", "I(1)", "O(3)", "O(4)", "O(0)"), ("GI(0)", "GI(1)", "GI(2)", "GI(3)")
         ),
     ),
+    MAX_POOL: (GradientNode(MAX_POOL_GRADIENT, ("GO(0)", "I(0)", "O(0)"), ("GI(0)",)),),
 }
 """By operator its gradient. The builder takes no attributes from the operator; ``complete`` adds them.
 
@@ -45,8 +48,8 @@ whatever the output stands for. So an addend is the fourth input, and the weight
 activation's is (rule 7 of ``differentiate``).
 """
 
-KEY_INPUT = {SPARSE_INPUT_GRADIENT: 2, SPARSE_WEIGHT_GRADIENT: 2, BATCH_NORM_GRADIENT: 3}
-"""Which input of a gradient node says whose gradient it is: a weight's index, a normalisation's saved mean."""
+KEY_INPUT = {SPARSE_INPUT_GRADIENT: 2, SPARSE_WEIGHT_GRADIENT: 2, BATCH_NORM_GRADIENT: 3, MAX_POOL_GRADIENT: 2}
+"""Which input of a gradient node says whose it is: a weight's index, a normalisation's saved mean, a pool's output."""
 
 
 def sparse_nodes(graph: ir.Graph) -> list[ir.Node]:
@@ -59,6 +62,7 @@ def complete(graph: ir.Graph) -> None:
     nodes = sparse_nodes(graph)
     owners = {node.inputs[2]: node for node in nodes if node.op_type == SPARSE_CONV}
     owners |= {node.outputs[3]: node for node in nodes if node.op_type == BATCH_NORM}
+    owners |= {node.outputs[0]: node for node in nodes if node.op_type == MAX_POOL}
     for node in (node for node in nodes if node.op_type in KEY_INPUT):
         owner = owners[node.inputs[KEY_INPUT[node.op_type]]]
         node.attributes.update({name: owner.attributes[name] for name in ATTRIBUTES[owner.op_type]})
@@ -76,5 +80,6 @@ def dims_of_plane(x: ir.Value | None) -> list[int]:
 ATTRIBUTES = {
     SPARSE_CONV: ("channels", "kernel_shape", "strides", "pads", "dilations"),
     BATCH_NORM: ("relu",),
+    MAX_POOL: ("kernel_shape", "strides", "pads", "dilations"),
 }
 """Those that the gradient takes over."""

@@ -9,7 +9,7 @@ import torch
 
 from models.export import export
 from models.resnet import resnet18
-from models.small import depthwise_cnn, mlp
+from models.small import cnn, depthwise_cnn, mlp
 from models.transformer import VisionTransformer
 from sparcl_compile.artifact import load
 from sparcl_compile.compiler import compile_model
@@ -25,6 +25,7 @@ MODELS = {
     # Narrower, a unit whose inputs are all dead has no variance, and its BatchNorm makes 300 of a rounding error of 1.
     "resnet": (lambda: resnet18(width=12, classes=CLASSES, blocks=(1, 1, 1, 1)), COLOUR),
     "mlp": (lambda: mlp(width=24, classes=CLASSES), (1, 8, 8)),
+    "pooled": (lambda: cnn(width=12, classes=CLASSES), COLOUR),
     "depthwise": (lambda: depthwise_cnn(width=12, classes=CLASSES), COLOUR),
     "transformer": (lambda: VisionTransformer(16, CLASSES, channels=3, size=16, patch=4, depth=2), COLOUR),
 }

@@ -181,4 +181,53 @@ class BatchNormGrad(OpRun):
         return tuple(result.astype(np.float32) for result in results)
 
 
-KERNELS = [SparseConv, SparseConvInputGrad, SparseConvWeightGrad, BatchNormTraining, BatchNormGrad]
+class MaxPoolBatchLast(OpRun):
+    """(x [C,H,W,N]) -> y [C,Ho,Wo,N]."""
+
+    op_domain = "sparcl"
+
+    def _run(self, x: Array, **attributes: Any) -> tuple[Array]:
+        return (np.max(candidates(x, **attributes), axis=0),)
+
+
+class MaxPoolBatchLastGrad(OpRun):
+    """(dy, x, y) -> dx: the first of equal pixels takes the gradient."""
+
+    op_domain = "sparcl"
+
+    def _run(self, dy: Array, x: Array, y: Array, **attributes: Any) -> tuple[Array]:
+        numbers = np.arange(x.size, dtype=np.int64).reshape(x.shape)
+        chosen = np.argmax(candidates(x, **attributes), axis=0)
+        places = np.take_along_axis(candidates(numbers, -1, **attributes), chosen[None], axis=0)[0]
+        dx = np.zeros(x.size, np.float64)
+        np.add.at(dx, places.ravel(), dy.ravel().astype(np.float64))
+        return (dx.reshape(x.shape).astype(np.float32),)
+
+
+def candidates(
+    x: Array,
+    outside: float = -np.inf,
+    *,
+    kernel_shape: Sequence[int],
+    strides: Sequence[int],
+    pads: Sequence[int],
+    dilations: Sequence[int],
+) -> Array:
+    """Of each tap the pixel that every output looks at, [taps, C, Ho, Wo, N]."""
+    top, left, bottom, right = pads
+    padded = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=outside)
+    reach = [(kernel_shape[axis] - 1) * dilations[axis] for axis in (0, 1)]
+    ends = [padded.shape[axis + 1] - reach[axis] for axis in (0, 1)]
+    return np.stack(
+        [
+            padded[:, row : row + ends[0] : strides[0], column : column + ends[1] : strides[1]]
+            for row in range(0, reach[0] + 1, dilations[0])
+            for column in range(0, reach[1] + 1, dilations[1])
+        ]
+    )
+
+
+KERNELS = [
+    *(SparseConv, SparseConvInputGrad, SparseConvWeightGrad),
+    *(BatchNormTraining, BatchNormGrad, MaxPoolBatchLast, MaxPoolBatchLastGrad),
+]

@@ -92,6 +92,7 @@ def settle_ties(masked: Form, compressed: Form) -> None:
         ("resnet", {"scheme": "block4x1", "momentum": 0.9}, 0.003),
         ("resnet", {"scheme": "pattern"}, 0.003),
         ("mlp", {"momentum": 0.9, "weight_decay": 1e-3}, 0.01),
+        ("pooled", {"momentum": 0.9}, 0.003),
         ("depthwise", {"scheme": "kernel"}, 0.003),
         # Not AdamW: the bias of an attention's keys has no gradient but rounding, which AdamW scales to a full step.
         ("transformer", {"distribution": "erk", "momentum": 0.9}, 0.003),

@@ -7,13 +7,11 @@ import numpy as np
 import onnx_ir as ir
 
 from sparcl_compile.passes.base import mask_name
+from sparcl_compile.passes.compressing.limits import MOST_KERNEL, MOST_STRIDE
 from sparcl_compile.passes.importing.edit import float_attribute, int_attribute, ints_attribute
 from sparcl_compile.passes.layout.forms import BATCH_FIRST, BATCH_LAST
 
 Dims = list[int | ir.SymbolicDim]
-
-MOST_KERNEL, MOST_STRIDE = 64, 16
-"""What the kernel library refuses beyond (docs/kernels.md)."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,13 +5,15 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
-from sparcl_compile.passes.base import BATCH_NORM, FLOAT, SPARSE_DOMAIN
+from sparcl_compile.passes.base import BATCH_NORM, FLOAT, MAX_POOL, SPARSE_DOMAIN
 from sparcl_compile.passes.channels.elementwise import BROADCASTING, GUARDED, UNARY
+from sparcl_compile.passes.compressing.limits import MOST_KERNEL, MOST_STRIDE
 from sparcl_compile.passes.importing.edit import (
     array_of,
     float_attribute,
     int_attribute,
     ints_attribute,
+    is_read,
     kept_attributes,
     string_attribute,
 )
@@ -135,6 +137,29 @@ def _write_average(mover: Mover) -> None:
     mover.finish([mean])
 
 
+def _is_max_pool(node: ir.Node) -> bool:
+    """Whether a MaxPool has a kernel in the layout: over planes, with explicit padding and without indices."""
+    kernel, strides = (ints_attribute(node, name, (1, 1)) for name in ("kernel_shape", "strides"))
+    return (
+        batch_last(node.inputs[0]) is not None
+        and len(kernel) == 2
+        and max(kernel) <= MOST_KERNEL
+        and max(strides) <= MOST_STRIDE
+        and not int_attribute(node, "ceil_mode", 0)
+        and string_attribute(node, "auto_pad", "NOTSET") == "NOTSET"
+        and not any(is_read(out) for out in node.outputs[1:])
+    )
+
+
+def _write_max_pool(mover: Mover) -> None:
+    node = mover.node
+    defaults = {"kernel_shape": (1, 1), "strides": (1, 1), "pads": (0, 0, 0, 0), "dilations": (1, 1)}
+    attributes = {name: ints_attribute(node, name, default) for name, default in defaults.items()}
+    new = mover.made_by.node(MAX_POOL, [mover.inside(0)], attributes=attributes, domain=SPARSE_DOMAIN, name=node.name)
+    mover.insert(new)
+    mover.finish([*new.outputs, *node.outputs[1:]])
+
+
 def _is_concat(node: ir.Node) -> bool:
     rank = len(lengths_of(node.outputs[0]))
     parts = all(batch_last(value) is not None and len(lengths_of(value)) == rank for value in node.inputs)
@@ -153,6 +178,7 @@ RULES = {
     "BatchNormalization": Rule(_is_training_norm, _write_norm),
     "Concat": Rule(_is_concat, _write_concat),
     "Conv": Rule(_is_pointwise, _write_pointwise),
+    "MaxPool": Rule(_is_max_pool, _write_max_pool),
     "GlobalAveragePool": Rule(_averages_planes, _write_average),
     "ReduceMean": Rule(_averages_planes, _write_average),
 }

@@ -24,19 +24,24 @@ Failure CheckAxis(const Attributes& attributes, const char* name, const Axis& ax
 
 }  // namespace
 
-Failure ConvShape::Read(const Attributes& attributes) {
-  int64_t kernel[2] = {0, 0}, strides[2] = {1, 1}, dilations[2] = {1, 1}, pads[4] = {0, 0, 0, 0}, group = 1;
+Failure Window::Read(const Attributes& attributes) {
+  int64_t kernel[2] = {0, 0}, strides[2] = {1, 1}, dilations[2] = {1, 1}, pads[4] = {0, 0, 0, 0};
   if (Failure failure = attributes.Get("kernel_shape", kernel, 2)) return failure;
   if (Failure failure = attributes.Get("strides", strides, 2)) return failure;
   if (Failure failure = attributes.Get("dilations", dilations, 2)) return failure;
   if (Failure failure = attributes.Get("pads", pads, 4)) return failure;
-  attributes.Get("channels", channels);
-  attributes.Get("group", group);
-  if (group != 1) return attributes.Fail(Message() << "attribute group is " << group << ": only 1 is supported");
   height = {kernel[0], strides[0], dilations[0], pads[0], pads[2]};
   width = {kernel[1], strides[1], dilations[1], pads[1], pads[3]};
   if (Failure failure = CheckAxis(attributes, "height", height)) return failure;
-  if (Failure failure = CheckAxis(attributes, "width", width)) return failure;
+  return CheckAxis(attributes, "width", width);
+}
+
+Failure ConvShape::Read(const Attributes& attributes) {
+  int64_t group = 1;
+  attributes.Get("channels", channels);
+  attributes.Get("group", group);
+  if (group != 1) return attributes.Fail(Message() << "attribute group is " << group << ": only 1 is supported");
+  if (Failure failure = Window::Read(attributes)) return failure;
   if (channels < 1 || channels >= kMaxPlaces || row_places() >= kMaxPlaces) {
     return attributes.Fail(Message() << "attribute channels is " << channels << ", not a number of input channels");
   }

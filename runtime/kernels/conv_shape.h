@@ -1,4 +1,4 @@
-// A convolution's attributes and shapes, checked.
+// The attributes and shapes of convolutions and pools, checked.
 #pragma once
 
 #include "abi/kernel_api.h"
@@ -24,15 +24,22 @@ struct Axis {
   }
 };
 
-// The attributes kernel_shape, strides, dilations, pads and channels, as ONNX's Conv has them.
-struct ConvShape {
+// The attributes kernel_shape, strides, dilations and pads, as ONNX's Conv and MaxPool have them.
+struct Window {
   Axis height;
   Axis width;
-  int64_t channels = 0;  // input channels of the weight
 
   Failure Read(const Attributes& attributes);
 
   int64_t taps() const { return height.kernel * width.kernel; }
+};
+
+// Those of a convolution, which also has channels.
+struct ConvShape : Window {
+  int64_t channels = 0;  // input channels of the weight
+
+  Failure Read(const Attributes& attributes);
+
   // Weight places of one output channel.
   int64_t row_places() const { return channels * taps(); }
 };

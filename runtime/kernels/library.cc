@@ -2,6 +2,8 @@
 #include "abi/op.h"
 #include "ops/batch_norm_grad.h"
 #include "ops/batch_norm_training.h"
+#include "ops/max_pool_batch_last.h"
+#include "ops/max_pool_batch_last_grad.h"
 #include "ops/sparse_conv.h"
 #include "ops/sparse_conv_input_grad.h"
 #include "ops/sparse_conv_weight_grad.h"
@@ -27,6 +29,8 @@ Failure Register(ort::SessionOptions* options, const ort::Api& api) {
       Registered<SparseConvWeightGrad>(),
       Registered<BatchNormTraining>(),
       Registered<BatchNormGrad>(),
+      Registered<MaxPoolBatchLast>(),
+      Registered<MaxPoolBatchLastGrad>(),
   };
   for (const ort::CustomOp* op : ops) {
     auto add = api.At<Failure(ort::Domain*, const ort::CustomOp*)>(ort::kCustomOpDomainAdd);

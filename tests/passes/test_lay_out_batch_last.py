@@ -339,16 +339,43 @@ def test_a_concatenation_of_samples_stays() -> None:
     left_alone(with_sparse(graph([W1], ["float[M,4,6,6] y"], STEM, "[j] y = Concat <axis = 0> (a, a)"), "c1"))
 
 
-@pytest.mark.parametrize("pool", ["MaxPool", "AveragePool"])
-def test_pools_are_boundaries(pool: str) -> None:
-    nodes = [STEM, norm("bn", "a", "b"), "[relu] r = Relu (b)"]
-    nodes += [f"[pool] p = {pool} <kernel_shape = [2, 2], strides = [2, 2]> (r)", second("p", "y")]
-    model = graph([W1, W2, parameters("bn")], ["float[N,4,3,3] y", advanced("bn")], *nodes)
-    _, model = laid_out(with_sparse(model, "c1", "c2"))
+def pooled(pool: str) -> ir.Model:
+    """A pool between two sparse convolutions, laid out."""
+    nodes = [STEM, norm("bn", "a", "b"), "[relu] r = Relu (b)", pool, second("p", "y")]
+    model = graph([W1, W2, parameters("bn")], ["float[N,4,h,w] y", advanced("bn")], *nodes)
+    return laid_out(with_sparse(model, "c1", "c2"))[1]
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    ["kernel_shape = [2, 2]", "kernel_shape = [3, 2], strides = [2, 1], pads = [1, 0, 0, 1], dilations = [1, 2]"],
+)
+def test_a_max_pool_stays_in_the_layout(attributes: str) -> None:
+    model = pooled(f"[pool] p = MaxPool <{attributes}> (r)")
     assert operators(model) == [
-        *("Transpose", "SparseConv", "BatchNormTraining", "Transpose", pool),
-        *("Transpose", "SparseConv", "Transpose"),
+        *("Transpose", "SparseConv", "BatchNormTraining", "MaxPoolBatchLast", "SparseConv", "Transpose"),
     ]
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [
+        "[pool] p = AveragePool <kernel_shape = [2, 2], strides = [2, 2]> (r)",
+        "[pool] p = MaxPool <kernel_shape = [2, 2], strides = [3, 3], ceil_mode = 1> (r)",
+        '[pool] p = MaxPool <kernel_shape = [2, 2], auto_pad = "SAME_UPPER"> (r)',
+        "[pool] p = MaxPool <kernel_shape = [2, 2], strides = [17, 17]> (r)",
+    ],
+    ids=["average", "ceil", "auto_pad", "stride"],
+)
+def test_other_pools_are_boundaries(pool: str) -> None:
+    made = operators(pooled(pool))
+    assert made[:4] == ["Transpose", "SparseConv", "BatchNormTraining", "Transpose"]
+    assert made[5:] == ["Transpose", "SparseConv", "Transpose"]
+
+
+def test_a_max_pool_whose_indices_are_read_is_a_boundary() -> None:
+    nodes = [STEM, "[pool] y, i = MaxPool <kernel_shape = [2, 2]> (a)"]
+    left_alone(with_sparse(graph([W1], ["float[N,4,5,5] y", "int64[N,4,5,5] i"], *nodes), "c1"))
 
 
 @pytest.mark.parametrize(
@@ -464,25 +491,25 @@ def test_equal_transposes_are_shared() -> None:
 def test_a_region_that_does_not_pay_is_not_made() -> None:
     """A Transpose in front of the sum and one behind, in place of one."""
     nodes = [STEM, "[dense] b = Conv <pads = [1, 1, 1, 1]> (x, wd)", "[add] c = Add (a, b)"]
-    nodes += ["[pool] y = MaxPool <kernel_shape = [2, 2]> (c)"]
+    nodes += ["[pool] y = AveragePool <kernel_shape = [2, 2]> (c)"]
     left_alone(with_sparse(graph([W1, "float[4,3,3,3] wd"], ["float[N,4,5,5] y"], *nodes), "c1"))
 
 
 def test_the_smaller_activation_is_transposed() -> None:
     nodes = ["[c1] a = Conv (x, w1)", "[relu] b = Relu (a)", "[p] c = Conv <strides = [2, 2]> (b, ws)"]
-    nodes += ["[pool] y = MaxPool <kernel_shape = [2, 2]> (c)"]
+    nodes += ["[pool] y = AveragePool <kernel_shape = [2, 2]> (c)"]
     _, small = laid_out(
         with_sparse(graph(["float[4,3,1,1] w1", "float[2,4,1,1] ws"], ["float[N,2,2,2] y"], *nodes), "c1")
     )
-    assert operators(small)[-4:] == ["MatMul", "Reshape", "Transpose", "MaxPool"]
+    assert operators(small)[-4:] == ["MatMul", "Reshape", "Transpose", "AveragePool"]
     _, large = laid_out(
         with_sparse(graph(["float[4,3,1,1] w1", "float[32,4,1,1] ws"], ["float[N,32,2,2] y"], *nodes), "c1")
     )
-    assert operators(large)[-5:] == ["SparseConv", "Relu", "Transpose", "Conv", "MaxPool"]
+    assert operators(large)[-5:] == ["SparseConv", "Relu", "Transpose", "Conv", "AveragePool"]
 
 
 def test_dense_stretches_are_left_alone() -> None:
-    nodes = [norm("bn", "x", "b"), "[relu] r = Relu (b)", "[pool] p = MaxPool <kernel_shape = [2, 2]> (r)"]
+    nodes = [norm("bn", "x", "b"), "[relu] r = Relu (b)", "[pool] p = AveragePool <kernel_shape = [2, 2]> (r)"]
     nodes += ["[c1] y = Conv (p, w1)"]
     inputs, outputs = [W1, parameters("bn", 3)], ["float[N,4,3,3] y", advanced("bn", channels=3)]
     left_alone(with_sparse(graph(inputs, outputs, *nodes), "c1"))

@@ -12,6 +12,7 @@
 #include "simd/accumulate-inl.h"
 #include "simd/batch_norm-inl.h"
 #include "simd/dot-inl.h"
+#include "simd/pool-inl.h"
 #include "simd/runs-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -29,6 +30,8 @@ const Simd kSimd = {
     CopyRuns,
     Fill,
     Add,
+    Largest,
+    LargestGradient,
     Moments,
     Normalise,
     GradientMoments,

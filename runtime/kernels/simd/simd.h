@@ -65,6 +65,12 @@ struct Simd {
   // to += from
   void (*add)(const float* from, float* to, int64_t count);
 
+  // y = the largest of x[at[0] ...], x[at[1] ...] and so on, elementwise over `count` numbers.
+  void (*largest)(const float* x, const int64_t* at, int64_t taps, int64_t count, float* y);
+  // dx[at[t] ...] += dy where x[at[t] ...] is the first that equals y.
+  void (*largest_gradient)(const float* x, const float* y, const float* dy, const int64_t* at, int64_t taps,
+                           int64_t count, float* dx);
+
   // Batch normalisation over one channel's run of numbers.
   // sums[0] += sum(x - shift), sums[1] += sum((x - shift)^2)
   void (*moments)(const float* x, int64_t count, float shift, double* sums);

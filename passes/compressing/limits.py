@@ -1,0 +1,3 @@
+"""What the kernel library refuses beyond (docs/kernels.md)."""
+
+MOST_KERNEL, MOST_STRIDE = 64, 16
