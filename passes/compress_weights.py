@@ -19,7 +19,7 @@ from sparcl_compile.passes.base import (
 )
 from sparcl_compile.passes.channels.masking import data_of
 from sparcl_compile.passes.compressing.expand import TRANSPOSED
-from sparcl_compile.passes.compressing.forms import form_of, masked_product, only_reader, why_not
+from sparcl_compile.passes.compressing.forms import is_transposed, masked_product, only_reader, stored, why_not
 from sparcl_compile.passes.compressing.insert import insert_sparse
 from sparcl_compile.passes.compression import compress
 
@@ -62,16 +62,16 @@ class CompressWeights(Pass):
         if reader is None or reason:
             weight.metadata_props[MASKED_KEY] = reason
             return False
-        form, mask = form_of(reader), graph.initializers[mask_name(name)]
-        full, kept = form.stored(data_of(weight)), form.stored(data_of(mask))
+        transposed, mask = is_transposed(reader), graph.initializers[mask_name(name)]
+        full, kept = (stored(data_of(tensor), transposed) for tensor in (weight, mask))
         values, index, rows = compress(full, kept, self.places[name])
-        weight.metadata_props[COMPRESSED_KEY] = TRANSPOSED if form.transposed else "rows"
+        weight.metadata_props[COMPRESSED_KEY] = TRANSPOSED if transposed else "rows"
         weight.const_value, weight.shape = ir.tensor(values, name=name), ir.Shape(values.shape)
         places = [
             set_role(constant(graph, made, data), Role.INDEX)
             for made, data in ((index_name(name), index), (rows_name(name), rows))
         ]
-        insert_sparse(self, graph, reader, form, [weight, *places], full.shape)
+        insert_sparse(self, graph, reader, [weight, *places], full.shape)
         graph.remove([reader, product], safe=True)
         graph.initializers.pop(mask_name(name))
         return True

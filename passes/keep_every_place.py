@@ -16,7 +16,7 @@ from sparcl_compile.passes.base import (
     role_of,
     values_with_role,
 )
-from sparcl_compile.passes.compressing.forms import form_of, only_reader, why_not
+from sparcl_compile.passes.compressing.forms import only_reader, why_not
 from sparcl_compile.passes.compressing.insert import insert_sparse
 from sparcl_compile.passes.sparse_gradients import sparse_nodes
 
@@ -56,7 +56,7 @@ class KeepEveryPlace(Pass):
         values = Inserter(self, graph, node)("values", "Reshape", [weight, flat], [size])
         index = constant(graph, f"{name}.every_place", np.arange(size, dtype=np.int32))
         rows = constant(graph, f"{name}.every_row", np.arange(0, size + 1, size // shape[0], dtype=np.int32))
-        insert_sparse(self, graph, node, form_of(node), [values, index, rows], shape)
+        insert_sparse(self, graph, node, [values, index, rows], shape)
         graph.remove(node, safe=True)
 
 

@@ -1,7 +1,6 @@
 """How the readers of a weight become convolutions with the batch as the innermost axis."""
 
-import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -9,47 +8,20 @@ import onnx_ir as ir
 from sparcl_compile.passes.base import mask_name
 from sparcl_compile.passes.compressing.limits import MOST_KERNEL, MOST_STRIDE
 from sparcl_compile.passes.importing.edit import float_attribute, int_attribute, ints_attribute
-from sparcl_compile.passes.layout.forms import BATCH_FIRST, BATCH_LAST
 
-Dims = list[int | ir.SymbolicDim]
-
-
-@dataclasses.dataclass(frozen=True)
-class Form:
-    """The way of an input of one rank into ``[C, H, W, N]``, and of the result back.
-
-    Attributes:
-        batch_last: the permutation that moves the batch behind.
-        batch_first: the opposite one.
-        axes: the axes of length 1 that are then missing.
-        transposed: whether the weight [I, O] is stored as [O, I].
-    """
-
-    batch_last: tuple[int, ...]
-    batch_first: tuple[int, ...]
-    axes: tuple[int, ...]
-    transposed: bool = False
-
-    def stored(self, weight: np.ndarray) -> np.ndarray:
-        """A weight or its mask as [O, C, kh, kw]."""
-        rows = weight.T if self.transposed else weight
-        return rows.reshape(*rows.shape, *[1] * (4 - rows.ndim))
+MOST_PRODUCT = 3
+"""Axes of a product's input at most: features, or tokens of features."""
 
 
-FORMS: Mapping[int, Form] = {
-    2: Form((1, 0), (1, 0), (1, 2)),
-    3: Form((2, 1, 0), (2, 1, 0), (1,)),
-    4: Form(BATCH_LAST, BATCH_FIRST, ()),
-}
-"""By rank of the input: features, tokens of features, images. The tokens are the width."""
+def is_transposed(reader: ir.Node) -> bool:
+    """Whether the weight [I, O] of a node is stored as [O, I]."""
+    return reader.op_type != "Conv" and int_attribute(reader, "transB", 0) == 0
 
 
-def form_of(reader: ir.Node) -> Form:
-    """The form of a node that ``why_not`` finds nothing against."""
-    form = FORMS[len(_shape(reader.inputs[0]) or ())]
-    if reader.op_type == "Conv":
-        return form
-    return dataclasses.replace(form, transposed=int_attribute(reader, "transB", 0) == 0)
+def stored(weight: np.ndarray, transposed: bool) -> np.ndarray:
+    """A weight or its mask as [O, C, kh, kw]."""
+    rows = weight.T if transposed else weight
+    return rows.reshape(*rows.shape, *[1] * (4 - rows.ndim))
 
 
 def masked_product(graph: ir.Graph, weight: ir.Value) -> ir.Node | None:
@@ -99,7 +71,7 @@ def _gemm(reader: ir.Node, _: int) -> str:
 
 
 def _matmul(_: ir.Node, rank: int) -> str:
-    return "" if rank in FORMS and rank < 4 else "a product over planes"
+    return "" if rank in (2, MOST_PRODUCT) else "a product over planes"
 
 
 OBSTACLES = {"Conv": _conv, "Gemm": _gemm, "MatMul": _matmul}
@@ -117,19 +89,5 @@ def geometry(reader: ir.Node, shape: Sequence[int]) -> dict[str, Sequence[int] |
     }
 
 
-def permuted(value: ir.Value | None, order: Sequence[int]) -> Dims:
-    """The dimensions of a value in another order."""
-    shape = _shape(value) or []
-    return [shape[axis] for axis in order]
-
-
-def with_ones(value: ir.Value, axes: Sequence[int]) -> Dims:
-    """The dimensions of a value with axes of length 1 at these places of the result."""
-    shape = _shape(value) or []
-    for axis in axes:
-        shape.insert(axis, 1)
-    return shape
-
-
-def _shape(value: ir.Value | None) -> Dims | None:
+def _shape(value: ir.Value | None) -> list[int | ir.SymbolicDim] | None:
     return None if value is None or value.shape is None else list(value.shape)

@@ -6,7 +6,7 @@ import math
 import onnx_ir as ir
 
 from sparcl_compile.passes.base import dims
-from sparcl_compile.passes.compressing.forms import form_of, geometry
+from sparcl_compile.passes.compressing.forms import geometry, is_transposed
 from sparcl_compile.passes.layout.forms import lengths_of
 
 CONV, PRODUCT = "Conv", "MatMul"
@@ -70,7 +70,7 @@ class Work:
 def work_of(reader: ir.Node, weight: ir.Value, places: int, updated: int, input_gradient: bool) -> Work:
     """The work of a node that ``why_not`` finds nothing against; arguments as the attributes."""
     shape = dims(weight)
-    full = [*(reversed(shape) if form_of(reader).transposed else shape), 1, 1][:4]
+    full = [*(reversed(shape) if is_transposed(reader) else shape), 1, 1][:4]
     found = {name: ints for name, ints in geometry(reader, full).items() if not isinstance(ints, int)}
     return Work(
         kind=CONV if reader.op_type == "Conv" else PRODUCT,
