@@ -263,6 +263,7 @@ CONTESTANTS = (
     Setting("recompute", compiled, recompute=True),
     Setting("masked-0.75", compiled, "unstructured", 0.75),
     Setting("masked-0.75-dgm", compiled, "unstructured", 0.75, 0.8),
+    Setting("compressed-dense", compiled, compress=True),
     *(
         Setting(f"compressed-{sparsity:.2f}{'-dgm' if q else ''}", compiled, "unstructured", sparsity, q, compress=True)
         for sparsity in (0.75, 0.90, 0.95)

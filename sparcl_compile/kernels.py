@@ -1,9 +1,18 @@
 """The library of sparse kernels that the compiler differentiates with: the one that the runtime loads."""
 
+import dataclasses
 from pathlib import Path
 
 from sparcl_compile.errors import OptionError
+from sparcl_compile.options import CompileOptions
 from sparcl_compile.runtime import kernels
+
+
+def without_library(options: CompileOptions) -> tuple[CompileOptions, str]:
+    """The options as they are; without a library to compress with, those of the masked form, and the reason."""
+    if not options.compress or kernels.library() is not None:
+        return options, ""
+    return dataclasses.replace(options, compress=False, measure_kernels=False), kernels.reason()
 
 
 def library() -> Path:

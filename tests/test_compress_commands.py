@@ -6,6 +6,9 @@ from typing import Any
 import onnx
 import pytest
 
+from sparcl_compile.compiler import compile_model
+from sparcl_compile.errors import OptionError
+from sparcl_compile.options import CompileOptions
 from sparcl_compile.runtime import kernels
 from tests.cli import SMALL_RUN, call, check_refused, contents, done, read_json, run_forms
 
@@ -91,11 +94,14 @@ def test_refusals(options: tuple[str, ...], folder: Path, tmp_path: Path) -> Non
     assert not contents(tmp_path)
 
 
-def test_without_the_kernels_nothing_is_compiled_or_run(
+def test_without_the_kernels_the_masked_form_is_compiled_and_nothing_sparse_run(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kernels, "_find", lambda: (None, "the sparse kernels were not built"))
-    refused = call("compile", folder / "resnet.onnx", "--compress", "-o", tmp_path / "x.sparcl")
-    check_refused(refused, "--compress: the sparse kernels were not built", "leave it out for the masked form")
+    with pytest.raises(OptionError, match="--compress: the sparse kernels were not built; leave it out for the masked"):
+        compile_model(folder / "resnet.onnx", tmp_path / "y.sparcl", CompileOptions(compress=True))
+    found = done("compile", folder / "resnet.onnx", "--compress", "--measure-kernels", "-o", tmp_path / "x.sparcl")
+    assert found.err.count("note: --compress: the sparse kernels were not built; compiling the masked form") == 1
+    assert not manifest(tmp_path, "x")["sparse_kernels"]
     refused = call("run", folder / "--compress.sparcl", "--data", f"npz:{folder / 'data.npz'}", *SMALL_RUN)
     check_refused(refused, "--compress.sparcl", "the sparse kernels were not built", "--no-compress")

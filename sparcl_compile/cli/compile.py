@@ -136,10 +136,13 @@ def compile_command(
     silence_libraries()
     from sparcl_compile import report
     from sparcl_compile.compiler import compile_model
+    from sparcl_compile.kernels import without_library
 
     target = output or beside(model, ".onnx", ".sparcl")
     options["sparsity"] = sparsity_for(options["scheme"], options["sparsity"], DEFAULTS.sparsity)
-    wanted = CompileOptions(**options)
+    wanted, reason = without_library(CompileOptions(**options))
+    if reason:
+        click.echo(f"note: --compress: {reason}; compiling the masked form, which learns the same", err=True)
     watch = [_printer(print_after, wanted)] if print_after else []
     artifact = compile_model(model, target, wanted, watch, dump_passes)
     if as_json:
