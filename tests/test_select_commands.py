@@ -7,6 +7,9 @@ import pytest
 
 from sparcl_compile import kernel_times
 from sparcl_compile.artifact import load
+from sparcl_compile.compiler import compile_model
+from sparcl_compile.errors import OptionError
+from sparcl_compile.options import CompileOptions
 from sparcl_compile.passes.select_kernels import SLOWER
 from sparcl_compile.passes.selecting.costs import Times
 from sparcl_compile.passes.selecting.work import Work
@@ -146,7 +149,12 @@ def test_refusals(options: tuple[str, ...], parts: tuple[str, ...], tmp_path: Pa
     assert contents(tmp_path) == before
 
 
+def no_pass(trace: object, model: object) -> None:
+    """A watcher that must not be called."""
+    pytest.fail(f"{trace} ran")
+
+
 def test_missing_kernels_are_noticed_before_any_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "_find", lambda: (None, "the sparse kernels were not built"))
-    refused = call("compile", write_model(tmp_path), "--compress", "--print-after", "all")
-    check_refused(refused, "--compress: the sparse kernels were not built")
+    with pytest.raises(OptionError, match="--compress: the sparse kernels were not built"):
+        compile_model(write_model(tmp_path), tmp_path / "x.sparcl", CompileOptions(compress=True), [no_pass])
