@@ -62,6 +62,7 @@ def convolutions(case: Case) -> Iterator[Recorded]:
     asked = (
         ("SparseConv", {"x": x, **values, **index, "bias": bias}, {}),
         ("SparseConvInputGrad", {"dy": dy, **values, **index}, {"input_shape": size}),
+        ("SparseConvInputGrad", {"dy": dy, **values, **index, "addend": x}, {"input_shape": size}),
         ("SparseConvWeightGrad", {"x": x, "dy": dy, **index}, {}),
         ("SparseConvWeightGrad", {"x": x, "dy": dy, **index, "mask": mask}, {}),
     )
@@ -70,6 +71,16 @@ def convolutions(case: Case) -> Iterator[Recorded]:
     dense = one_op("Conv", ["x", "w", "bias"], ["out"], domain="", **case.attributes)
     feeds = {"x": to_nchw(x), "w": weight.dense, "bias": bias}
     yield Recorded("Conv against SparseConv", dense, feeds, [to_nchw(made[0].results[0])], ONE_THREAD)
+
+
+def pools(case: Case) -> Iterator[Recorded]:
+    """MaxPool and its gradient."""
+    x = normal((case.channels, case.height, case.width, case.batch), case.seed)
+    forward = record("MaxPoolBatchLast", one_op("MaxPoolBatchLast", ["x"], ["y"], **case.attributes), {"x": x})
+    yield forward
+    feeds = {"dy": normal(forward.results[0].shape, case.seed + 1), "x": x, "y": forward.results[0]}
+    model = one_op("MaxPoolBatchLastGrad", list(feeds), ["dx"], **case.attributes)
+    yield record("MaxPoolBatchLastGrad", model, feeds)
 
 
 def normalisations(shape: tuple[int, int, int, int], seed: int, relu: bool, addend: bool) -> Iterator[Recorded]:
@@ -93,6 +104,7 @@ def runs() -> Iterator[Recorded]:
     """All of them, with the results of this machine."""
     for case in (*random_cases(), *LARGE):
         yield from convolutions(case)
+        yield from pools(case)
     generator = np.random.default_rng(1)
     for seed, (batch, relu, addend) in enumerate(product(BATCHES, (False, True), (False, True))):
         channels, height, width = map(int, generator.integers(1, 9, 3))
