@@ -1,4 +1,4 @@
-"""How the readers of a weight become convolutions with the batch as the innermost axis."""
+"""Which readers of a weight have a form as a sparse convolution, and its attributes."""
 
 from collections.abc import Sequence
 
@@ -9,8 +9,8 @@ from sparcl_compile.passes.base import mask_name
 from sparcl_compile.passes.compressing.limits import MOST_KERNEL, MOST_STRIDE
 from sparcl_compile.passes.importing.edit import float_attribute, int_attribute, ints_attribute
 
-MOST_PRODUCT = 3
-"""Axes of a product's input at most: features, or tokens of features."""
+PRODUCT_RANKS = (2, 3)
+"""Axes of a product's input: features, or tokens of features."""
 
 
 def is_transposed(reader: ir.Node) -> bool:
@@ -71,7 +71,7 @@ def _gemm(reader: ir.Node, _: int) -> str:
 
 
 def _matmul(_: ir.Node, rank: int) -> str:
-    return "" if rank in (2, MOST_PRODUCT) else "a product over planes"
+    return "" if rank in PRODUCT_RANKS else "a product over planes"
 
 
 OBSTACLES = {"Conv": _conv, "Gemm": _gemm, "MatMul": _matmul}
