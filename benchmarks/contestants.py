@@ -132,6 +132,8 @@ def ort_dense(setting: Setting, batch: int, threads: int, folder: Path) -> Step:
         _build_ort_dense(setting, folder / f"{setting.name}.onnx", target)
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
+    # As in runtime/engine.py: the optimizer's threads would spin on the next training step's cores.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     state = api.CheckpointState.load_checkpoint(target / "checkpoint")
     learner = api.Module(target / "training_model.onnx", state, session_options=options)
     optimizer = api.Optimizer(target / "optimizer_model.onnx", learner)

@@ -58,6 +58,9 @@ def session_options(threads: int) -> ort.SessionOptions:
     options.add_session_config_entry("session.use_env_allocators", "1")
     # Constants would take the pool's blocks, which grow by powers of two.
     options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
+    # Every session has threads of its own. Those of the optimizer would go on spinning for milliseconds, on the cores
+    # of the next training step.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     return options
 
 

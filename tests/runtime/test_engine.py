@@ -1,6 +1,7 @@
 """State in, state out: what the engine does with the names of a graph's inputs and outputs."""
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from sparcl_compile.artifact import Artifact
+from sparcl_compile.runtime.backend import ort
 from sparcl_compile.runtime.engine import Engine, _share_arena, device_copy, session_options
 
 GRAPH = """<ir_version: 10, opset_import: ["" : 18]>
@@ -137,6 +139,21 @@ def test_sessions_share_one_pool_and_plan_nothing() -> None:
     assert not options.enable_mem_reuse
     assert options.enable_cpu_mem_arena
     assert options.get_session_config_entry("session.use_env_allocators") == "1"
+
+
+def test_no_thread_goes_on_spinning_when_a_graph_is_done() -> None:
+    model = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 18]> g (float[N] x) => (float[N] y) { y = Exp (x) }"""
+    )
+    session = ort.InferenceSession(model.SerializeToString(), session_options(2))
+    x = np.zeros(1 << 20, dtype=np.float32)
+    rest, used = 0.02, []
+    for _ in range(5):
+        session.run(None, {"x": x})
+        begin = time.process_time()
+        time.sleep(rest)
+        used.append(time.process_time() - begin)
+    assert min(used) < rest / 4
 
 
 def test_a_pool_that_is_there_already_is_shared() -> None:
