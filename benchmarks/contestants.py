@@ -153,6 +153,8 @@ def _build_ort_dense(setting: Setting, path: Path, target: Path) -> None:
     import onnx
     from onnxruntime.training import artifacts
 
+    from sparcl_compile.passes.differentiate import silent_stderr
+
     export_to(setting, path)
     model = onnx.load(path)
     model.ir_version = 10
@@ -162,14 +164,15 @@ def _build_ort_dense(setting: Setting, path: Path, target: Path) -> None:
     statistics = [n for n in _initializers(model) if "running_" in n]
     weights = [n for n in _initializers(model) if n not in statistics]
     target.mkdir()
-    artifacts.generate_artifacts(
-        model,
-        requires_grad=weights,
-        frozen_params=statistics,
-        loss=artifacts.LossType.CrossEntropyLoss,
-        optimizer=artifacts.OptimType.SGD,
-        artifact_directory=target,
-    )
+    with silent_stderr():
+        artifacts.generate_artifacts(
+            model,
+            requires_grad=weights,
+            frozen_params=statistics,
+            loss=artifacts.LossType.CrossEntropyLoss,
+            optimizer=artifacts.OptimType.SGD,
+            artifact_directory=target,
+        )
     for file in ("training_model.onnx", "optimizer_model.onnx"):
         made = onnx.load(target / file)
         made.ir_version = 10

@@ -146,7 +146,7 @@ def build_training_model(
         block.requires_grad(name)
     forward.ir_version = IR_VERSION
     try:
-        with _silent_stderr(), onnxblock.base(forward), _custom_operators(onnxblock, library):
+        with silent_stderr(), onnxblock.base(forward), _custom_operators(onnxblock, library):
             block(*[output.name for output in forward.graph.output])
             training, _ = block.to_model_proto()
     except RuntimeError as error:
@@ -181,7 +181,7 @@ def _register_gradients() -> None:
 
 
 @contextlib.contextmanager
-def _silent_stderr() -> Iterator[None]:
+def silent_stderr() -> Iterator[None]:
     """The builder's C++ logs every transformer that it tries, at any severity; its errors come as exceptions."""
     sys.stderr.flush()
     kept = os.dup(2)
