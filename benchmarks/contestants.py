@@ -132,6 +132,7 @@ def ort_dense(setting: Setting, batch: int, threads: int, folder: Path) -> Step:
         _build_ort_dense(setting, folder / f"{setting.name}.onnx", target)
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
+    options.log_severity_level = 3  # errors
     # As in runtime/engine.py: the optimizer's threads would spin on the next training step's cores.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     state = api.CheckpointState.load_checkpoint(target / "checkpoint")

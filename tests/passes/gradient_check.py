@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from sparcl_compile.passes.base import Role, values_with_role
-from sparcl_compile.passes.differentiate import _silent_stderr
+from sparcl_compile.passes.differentiate import silent_stderr
 from sparcl_compile.passes.import_forward import ImportForward
 
 STEPS = (1e-5, 1e-3)
@@ -47,7 +47,7 @@ def by_runtime(proto: onnx.ModelProto, params: list[str], frozen: list[str], fee
         from onnxruntime.training.onnxblock import _training_graph_utils as builder
     weights = {t.name: numpy_helper.to_array(t) for t in proto.graph.initializer}
     outputs = [output.name for output in proto.graph.output]
-    with _silent_stderr():
+    with silent_stderr():
         training, _ = builder.build_gradient_graph(copy.deepcopy(proto), set(params), set(frozen), outputs)
         options = ort.SessionOptions()
         options.log_severity_level = 4
