@@ -149,6 +149,18 @@ def flops_table(flops: Mapping[str, float]) -> RenderableType:
     return table(f"Training MFLOPs per sample ({COUNTED})", ("", ">dense", ">sparse", ">ratio"), rows)
 
 
+MASKS_ONLY = (
+    "Masks alone save no time: --compress computes with the kept weights only (sparse kernels), "
+    "--scheme channel with the kept channels"
+)
+
+
+def masks_only(masks: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether weights are masked and dense kernels compute with all of them, from the manifest's ``masks``."""
+    lowered = any(layer.get("stored", MASKED) != MASKED or "compact_shape" in layer for layer in masks)
+    return not lowered and any(layer["base"] < layer["size"] for layer in masks)
+
+
 def kernels_line(manifest: Mapping[str, Any]) -> str:
     """How many layers compute at their kept weights alone, from the manifest's ``masks`` and ``kernels``."""
     masks, kernels = manifest["masks"], manifest["kernels"]
@@ -252,12 +264,19 @@ def compile_report(manifest: Mapping[str, Any], folder: Path) -> RenderableType:
         *((channels_table(manifest["channels"]), "") if "channels" in manifest else ()),
         flops_table(manifest["flops"]),
         "",
-        *((_chosen_kernels(manifest), "") if "kernels" in manifest else ()),
+        *((line, "") if (line := _form(manifest)) else ()),
         Text(update_line(manifest["update"])),
         "",
         memory_table(manifest["memory"]),
         "",
     )
+
+
+def _form(manifest: Mapping[str, Any]) -> RenderableType | None:
+    """How the masked layers compute; nothing to say where their channels are folded."""
+    if "kernels" in manifest:
+        return _chosen_kernels(manifest)
+    return Text(MASKS_ONLY) if masks_only(manifest["masks"]) else None
 
 
 def _chosen_kernels(manifest: Mapping[str, Any]) -> RenderableType:

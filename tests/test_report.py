@@ -137,6 +137,30 @@ def test_flops_table() -> None:
     ]
 
 
+MASKED_LAYER = {"size": 100, "base": 20, "stored": "masked"}
+
+
+@pytest.mark.parametrize(
+    ("masks", "expected"),
+    [
+        ([MASKED_LAYER, MASKED_LAYER], True),
+        ([MASKED_LAYER, MASKED_LAYER | {"stored": "rows"}], False),
+        ([MASKED_LAYER | {"compact_shape": [2, 10]}], False),
+        ([MASKED_LAYER | {"base": 100}], False),
+        ([], False),
+    ],
+)
+def test_that_masks_alone_save_no_time_is_said_where_they_stand_alone(
+    masks: list[dict[str, object]], expected: bool
+) -> None:
+    assert report.masks_only(masks) is expected
+    out = io.StringIO()
+    report.console(out).print(
+        report.compile_report(MANIFEST | {"masks": MANIFEST["masks"] if expected else []}, pathlib.Path())
+    )
+    assert ("Masks alone save no time" in out.getvalue()) is expected
+
+
 def test_memory_table() -> None:
     found = [words(line) for line in cells(report.memory_table(MANIFEST["memory"], layers=1))]
     assert found[0] == ["Training memory in MB, batch of 32 (estimate)"]
