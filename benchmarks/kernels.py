@@ -91,6 +91,8 @@ def kernel_run(op: str, feeds: dict[str, NDArray[Any]], threads: int, **attribut
     model = helper.make_model(graph, opset_imports=opsets, ir_version=9)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    # The threads of one contestant would spin on the next one's cores.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     if not kernels.register(options):
         raise click.ClickException(kernels.reason())
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
