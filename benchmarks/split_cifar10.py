@@ -32,10 +32,11 @@ FULL = "--sparsity 0.75 --gradient-sparsity 0.8 --data-removal 0.3 --compress --
 SCHEMES = ("block4x1", "kernel", "pattern", "4:16")
 
 SETTINGS: Mapping[str, str] = {
-    "dense": f"{OFF} --recipe reference-code",
-    "dense, task's classes": f"{OFF} --recipe reference-code --loss-classes task",
+    "dense": f"{OFF} --compress --recipe reference-code",
+    "dense, task's classes": f"{OFF} --compress --recipe reference-code --loss-classes task",
     "TDM": f"{MASKED} reference-code --compress",
     "TDM+DGM+DDR": f"{FULL} reference-code",
+    "TDM, merged": f"{MASKED} reference-code --compress --replay-batches merged",
     "TDM, paper": f"{MASKED} paper --compress",
     "TDM+DGM+DDR, paper": f"{FULL} paper",
     **{f"TDM, {scheme}": f"{MASKED} reference-code --compress --scheme {scheme}" for scheme in SCHEMES},
