@@ -1,0 +1,41 @@
+from pathlib import Path
+
+import onnx_ir as ir
+import pytest
+
+from benchmarks.alone import BATCH
+from benchmarks.contestants import Setting, artifact_folder, compiled
+from benchmarks.profile import Machine, Work, profiled, table, work_of
+
+WIDTH = 16
+
+
+def test_the_limit_is_the_longer_one_of_arithmetic_and_memory() -> None:
+    machine = Machine(operations=100.0, bytes=10.0)
+    assert machine.seconds(Work(operations=200.0, bytes=10.0)) == 2.0
+    assert machine.seconds(Work(operations=200.0, bytes=30.0)) == 3.0
+    assert machine.seconds(Work()) == 0.0
+
+
+def test_work_counts_products_and_bytes_of_a_batch_and_no_views() -> None:
+    model = ir.from_onnx_text("""<ir_version: 10, opset_import: ["" : 18]>
+    g (float[N,6] x, float[6,5] w) => (float[N,5] y) <int64[2] shape = {-1, 5}, float[N,5] z> {
+        z = MatMul (x, w)
+        y = Reshape (z, shape)
+    }""")
+    assert work_of(model) == {"MatMul": Work(2.0 * BATCH * 6 * 5, 4.0 * (BATCH * 6 + 6 * 5 + BATCH * 5))}
+
+
+@pytest.mark.parametrize("sparsity", [0.0, 0.5])
+def test_the_profile_of_a_step_has_its_products_and_its_optimizer(sparsity: float, tmp_path: Path) -> None:
+    setting = Setting("small", compiled, "unstructured", sparsity, sparsity, net="mlp", width=WIDTH)
+    seconds = profiled(setting, 1, 3, tmp_path)
+    assert {"InPlaceAccumulatorV2", "Sub"} <= set(seconds)
+    assert all(value >= 0.0 for value in seconds.values())
+    assert 0.0 < sum(seconds.values()) < 1.0
+    work = work_of(ir.load(artifact_folder(setting, tmp_path) / "train" / "training_model.onnx"))
+    layers = 784 * WIDTH + WIDTH * WIDTH + WIDTH * 10
+    # Forward, both gradients of every layer; nobody computes the input gradient of the first one.
+    assert sum(one.operations for one in work.values()) == 2 * BATCH * (3 * layers - 784 * WIDTH)
+    shown = table(seconds, work, Machine(1e12, 1e11), least=0.0)
+    assert shown.row_count == len(seconds) + 1
