@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.alone import BATCH
 from benchmarks.contestants import Setting, artifact_folder, compiled
-from benchmarks.profile import Machine, Work, profiled, table, work_of
+from benchmarks.profile_step import Machine, Work, profiled, table, work_of
 
 WIDTH = 16
 
