@@ -1,9 +1,9 @@
 """Where the time of a training step goes, and what the machine would allow.
 
-``python -m benchmarks.profile_step [NAME]`` runs a contestant of benchmarks.step under ONNX Runtime's profiler and prints
-for each operator its milliseconds a step, the floating-point operations of its products and the bytes of its inputs and
-outputs. Beside them stands the limit: the longer one of the operations at the speed of a large matrix product and the
-bytes at the speed of a large copy, both of PyTorch on this machine with as many threads.
+``python -m benchmarks.profile_step [NAME]`` runs a contestant of benchmarks.step under ONNX Runtime's profiler and
+prints for each operator its milliseconds a step, the floating-point operations of its products and the bytes of its
+inputs and outputs. Beside them stands the limit: the longer one of the operations at the speed of a large matrix
+product and the bytes at the speed of a large copy, both of PyTorch on this machine with as many threads.
 """
 
 import collections
