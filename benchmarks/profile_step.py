@@ -10,8 +10,7 @@ import collections
 import dataclasses
 import json
 import tempfile
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from unittest import mock
 
@@ -32,6 +31,8 @@ SIDE = 2048
 """Rows and columns of the matrices whose product is timed."""
 COPIED = 1 << 28
 """Bytes of the tensor whose copy is timed: larger than a cache."""
+SECONDS = 0.5
+"""How long each of the two is timed."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,20 +59,14 @@ def machine(threads: int) -> Machine:
     """Measure it."""
     import torch
 
+    from benchmarks.kernels import fastest
+
     torch.set_num_threads(threads)
     a, b = torch.ones(SIDE, SIDE), torch.ones(SIDE, SIDE)
     source = torch.ones(COPIED // 4)
     target = torch.empty_like(source)
-    return Machine(2.0 * SIDE**3 / _fastest(lambda: a @ b), 2.0 * COPIED / _fastest(lambda: target.copy_(source)))
-
-
-def _fastest(run: Callable[[], object], times: int = 7) -> float:
-    found = []
-    for _ in range(times):
-        start = time.perf_counter()
-        run()
-        found.append(time.perf_counter() - start)
-    return min(found)
+    product, copy = fastest([lambda: a @ b, lambda: target.copy_(source)], SECONDS, threads)
+    return Machine(2.0 * SIDE**3 / product, 2.0 * COPIED / copy)
 
 
 def work_of(model: ir.Model) -> dict[str, Work]:
@@ -116,10 +111,11 @@ def table(seconds: Mapping[str, float], work: Mapping[str, Work], limits: Machin
     made = Table("operator", box=None)
     for column in ("ms", "GFLOP", "MB", "ms at the limit"):
         made.add_column(column, justify="right")
-    bounds = {op: limits.seconds(work.get(op, Work())) for op in seconds}
+    done = {op: work.get(op, Work()) for op in seconds}
+    bounds = {op: limits.seconds(one) for op, one in done.items()}
     for op in sorted(seconds, key=lambda one: -seconds[one]):
         if seconds[op] >= least:
-            made.add_row(op, *_cells(seconds[op], work.get(op, Work()), bounds[op]))
+            made.add_row(op, *_cells(seconds[op], done[op], bounds[op]))
     everything = Work(sum(one.operations for one in work.values()), sum(one.bytes for one in work.values()))
     made.add_row("all", *_cells(sum(seconds.values()), everything, sum(bounds.values())))
     return made

@@ -26,14 +26,14 @@ FOLDER = Path("build/split_cifar10")
 RESULTS = Path(__file__).parent / "results" / "split_cifar10"
 WIDTH = 20
 CLASSES = 10
-OFF = "--sparsity 0 --gradient-sparsity 0 --data-removal 0"
+OFF = "--sparsity 0 --gradient-sparsity 0 --data-removal 0 --compress"
 MASKED = "--sparsity 0.75 --gradient-sparsity 0 --data-removal 0 --recipe"
 FULL = "--sparsity 0.75 --gradient-sparsity 0.8 --data-removal 0.3 --compress --recipe"
 SCHEMES = ("block4x1", "kernel", "pattern", "4:16")
 
 SETTINGS: Mapping[str, str] = {
-    "dense": f"{OFF} --compress --recipe reference-code",
-    "dense, task's classes": f"{OFF} --compress --recipe reference-code --loss-classes task",
+    "dense": f"{OFF} --recipe reference-code",
+    "dense, task's classes": f"{OFF} --recipe reference-code --loss-classes task",
     "TDM": f"{MASKED} reference-code --compress",
     "TDM+DGM+DDR": f"{FULL} reference-code",
     "TDM, merged": f"{MASKED} reference-code --compress --replay-batches merged",

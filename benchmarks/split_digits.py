@@ -19,17 +19,15 @@ from rich.table import Table
 
 from sparcl_compile.artifact import load
 from sparcl_compile.compiler import compile_model
-from sparcl_compile.options import CompileOptions
+from sparcl_compile.options import REPLAYS, CompileOptions
 from sparcl_compile.runtime.config import RunConfig
 from sparcl_compile.runtime.loop import Run
 from sparcl_compile.runtime.progress import Reporter
 from sparcl_compile.runtime.report import console
 
 MODEL = Path("models/digits_cnn.onnx")
-REPLAYS: Mapping[str, Mapping[str, Any]] = {
-    "none": {"replay": "none"},
-    "er": {"replay": "er"},
-    "der++": {"replay": "der++"},
+METHODS: Mapping[str, Mapping[str, Any]] = {
+    **{replay: {"replay": replay} for replay in REPLAYS},
     "der++ merged": {"replay": "der++", "replay_batches": "merged"},
 }
 COLOURS = ("tab:gray", "tab:blue", "tab:red", "tab:orange")
@@ -71,7 +69,7 @@ def summary(results: Sequence[Mapping[str, Any]], key: str) -> tuple[float, floa
 def main(epochs: int, seeds: int, output: Path, picture: Path) -> None:
     """Run the grid."""
     results: dict[str, list[dict[str, Any]]] = {}
-    for replay, how in REPLAYS.items():
+    for replay, how in METHODS.items():
         for sparsity, changed in SPARSITIES.items():
             name = f"{replay}, {sparsity}"
             with tempfile.TemporaryDirectory() as folder:
@@ -102,7 +100,7 @@ def draw(results: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-    for replay, colour in zip(REPLAYS, COLOURS, strict=True):
+    for replay, colour in zip(METHODS, COLOURS, strict=True):
         for sparsity, marker in zip(SPARSITIES, ("o", "^", "s"), strict=True):
             runs = results[f"{replay}, {sparsity}"]
             flops = np.mean([run["training_flops"]["true_sparse"] for run in runs]) / 1e9

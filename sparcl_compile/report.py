@@ -157,7 +157,7 @@ MASKS_ONLY = (
 
 def masks_only(masks: Sequence[Mapping[str, Any]]) -> bool:
     """Whether weights are masked and dense kernels compute with all of them, from the manifest's ``masks``."""
-    lowered = any(layer.get("stored", MASKED) != MASKED or "compact_shape" in layer for layer in masks)
+    lowered = any(layer["stored"] != MASKED or "compact_shape" in layer for layer in masks)
     return not lowered and any(layer["base"] < layer["size"] for layer in masks)
 
 

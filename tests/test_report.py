@@ -37,8 +37,15 @@ MANIFEST = {
         trace("emit"),
     ],
     "masks": [
-        {"weight": "layer[1].w", "shape": [16, 8, 3, 3], "size": 1152, "base": 288, "gradient_keep": 230},
-        {"weight": "fc.w", "shape": [10, 16], "size": 160, "base": 40, "gradient_keep": 32},
+        {
+            "weight": "layer[1].w",
+            "shape": [16, 8, 3, 3],
+            "size": 1152,
+            "base": 288,
+            "gradient_keep": 230,
+            "stored": "masked",
+        },
+        {"weight": "fc.w", "shape": [10, 16], "size": 160, "base": 40, "gradient_keep": 32, "stored": "masked"},
     ],
     "update": {"parameters": 12_345, "trained": 12_345},
     "dense": [{"weight": "stem.w", "shape": [8, 3, 3, 3], "size": 216, "reason": "first layer"}],
