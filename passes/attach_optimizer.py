@@ -13,7 +13,7 @@ OPTIMIZER_KEY = "sparcl.optimizer"
 
 SGD = """
 <opset_import: ["" : {opset}], domain: "sparcl.optimizer">
-step (w, g, u, learning_rate, count) => (w_next) {{
+step (w, g, u, unit, learning_rate, count) => (w_next) {{
   scaled = Mul (learning_rate, g)
   w_next = Sub (w, scaled)
 }}"""
@@ -21,9 +21,11 @@ step (w, g, u, learning_rate, count) => (w_next) {{
 # torch.optim.SGD: g += decay * w; m = momentum * m + g; w -= lr * m. Only weights with u = 1 move (DGM).
 SGD_MOMENTUM = """
 <opset_import: ["" : {opset}], domain: "sparcl.optimizer">
-step (w, g, u, learning_rate, count, momentum) => (w_next, momentum_next) {{
-  decay = Constant <value_float: float = {weight_decay}> ()
-  friction = Constant <value_float: float = {momentum}> ()
+step (w, g, u, unit, learning_rate, count, momentum) => (w_next, momentum_next) {{
+  decay_0 = Constant <value_float: float = {weight_decay}> ()
+  decay = Mul (decay_0, unit)
+  friction_0 = Constant <value_float: float = {momentum}> ()
+  friction = Mul (friction_0, unit)
   decayed = Mul (decay, w)
   gradient = Add (g, decayed)
   kept = Mul (friction, momentum)
@@ -37,13 +39,19 @@ step (w, g, u, learning_rate, count, momentum) => (w_next, momentum_next) {{
 # The bias corrections are computed in double: 1 - 0.999 has four correct digits in float.
 ADAMW = """
 <opset_import: ["" : {opset}], domain: "sparcl.optimizer">
-step (w, g, u, learning_rate, count, exp_avg, exp_avg_sq) => (w_next, exp_avg_next, exp_avg_sq_next) {{
-  beta1 = Constant <value_float: float = 0.9> ()
-  beta2 = Constant <value_float: float = 0.999> ()
-  rest1 = Constant <value_float: float = 0.1> ()
-  rest2 = Constant <value_float: float = 0.001> ()
-  epsilon = Constant <value_float: float = 1e-8> ()
-  decay = Constant <value_float: float = {weight_decay}> ()
+step (w, g, u, unit, learning_rate, count, exp_avg, exp_avg_sq) => (w_next, exp_avg_next, exp_avg_sq_next) {{
+  beta1_0 = Constant <value_float: float = 0.9> ()
+  beta1 = Mul (beta1_0, unit)
+  beta2_0 = Constant <value_float: float = 0.999> ()
+  beta2 = Mul (beta2_0, unit)
+  rest1_0 = Constant <value_float: float = 0.1> ()
+  rest1 = Mul (rest1_0, unit)
+  rest2_0 = Constant <value_float: float = 0.001> ()
+  rest2 = Mul (rest2_0, unit)
+  epsilon_0 = Constant <value_float: float = 1e-8> ()
+  epsilon = Mul (epsilon_0, unit)
+  decay_0 = Constant <value_float: float = {weight_decay}> ()
+  decay = Mul (decay_0, unit)
   old1 = Mul (beta1, exp_avg)
   new1 = Mul (rest1, g)
   exp_avg_next = Add (old1, new1)
@@ -59,8 +67,10 @@ step (w, g, u, learning_rate, count, exp_avg, exp_avg_sq) => (w_next, exp_avg_ne
   power2 = Pow (exact2, exact)
   rest_exact1 = Sub (exact_one, power1)
   rest_exact2 = Sub (exact_one, power2)
-  correction1 = Cast <to: int = 1> (rest_exact1)
-  correction2 = Cast <to: int = 1> (rest_exact2)
+  correction1_0 = Cast <to: int = 1> (rest_exact1)
+  correction1 = Mul (correction1_0, unit)
+  correction2_0 = Cast <to: int = 1> (rest_exact2)
+  correction2 = Mul (correction2_0, unit)
   mean = Div (exp_avg_next, correction1)
   variance = Div (exp_avg_sq_next, correction2)
   deviation = Sqrt (variance)
@@ -85,14 +95,18 @@ TEMPLATES: Mapping[str, tuple[str, tuple[str, ...]]] = {
 class AttachOptimizer(Pass):
     """Give the model the function ``sparcl.optimizer::step`` that updates one parameter.
 
-    1. The function takes ``w, g, u, learning_rate, count`` and the optimizer's state, and returns the next values:
-       ``u`` is 1 where the weight may move (DGM updates only those, with momentum as well), ``count`` the step from 1.
+    1. The function takes ``w, g, u, unit, learning_rate, count`` and the optimizer's state, and returns the next
+       values: ``u`` is 1 where the weight may move (DGM updates only those, with momentum as well), ``count`` the step
+       from 1.
     2. It is a function, not nodes of the training graph, because one optimizer step follows several accumulated
        micro-steps; ``emit`` applies it to every parameter in a graph of its own.
     3. It is standard ops, not ORT's AdamWOptimizer: that one would move masked weights by what is left of their
        momentum, and its state cannot be reached when a mask update must clear it.
     4. SGD without momentum and weight decay is its own, shorter function: one walk over the weights.
-    5. A model that has the function is left alone.
+    5. ``learning_rate`` and ``unit``, a 1 that every other scalar is multiplied by, have as many axes as ``w``: ONNX
+       Runtime broadcasts a scalar over a tensor whose last axis is 1, such as the weight of a 1x1 convolution, element
+       by element, at seventy times the cost.
+    6. A model that has the function is left alone.
 
     Options:
         optimizer: ``sgd`` or ``adamw``.

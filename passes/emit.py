@@ -134,17 +134,19 @@ def optimizer_model(model: ir.Model) -> ir.Model:
     result = ir.Model(graph, ir_version=IR_VERSION, functions=[f.clone() for f in model.functions.values()])
     learning_rate, count = feed(graph, "learning_rate", []), feed(graph, "count", [])
     variant = model.metadata_props[OPTIMIZER_KEY]
-    one = constant(graph, "all_move", np.array(1, np.float32))
     masks = {str(v.name): v for v in values_with_role(model, Role.GRADIENT_MASK)}
-    for weight in values_with_role(model, Role.PARAMETER):
+    weights = list(values_with_role(model, Role.PARAMETER))
+    rates = {rank: _with_axes(graph, learning_rate, rank) for rank in sorted({len(dims(w)) for w in weights})}
+    for weight in weights:
         name, shape = str(weight.name), dims(weight)
         states = optimizer_states(variant, name)
-        moves = feed(graph, gradient_mask_name(name), shape) if gradient_mask_name(name) in masks else one
+        unit, rate = rates[len(shape)]
+        moves = feed(graph, gradient_mask_name(name), shape) if gradient_mask_name(name) in masks else unit
         inputs = [feed(graph, n, shape) for n in (name, accumulator_name(name))]
         memory = [set_role(feed(graph, n, shape), Role.OPTIMIZER) for n in states]
         step = ir.node(
             "step",
-            [*inputs, moves, learning_rate, count, *memory],
+            [*inputs, moves, unit, rate, count, *memory],
             domain=DOMAIN,
             name=f"{name}.step",
             num_outputs=1 + len(states),
@@ -158,6 +160,14 @@ def optimizer_model(model: ir.Model) -> ir.Model:
     used = {value.name for node in graph for value in node.inputs if value is not None}
     graph.inputs[:] = [v for v in graph.inputs if v.name in used or v.name in ("learning_rate", "count")]
     return result
+
+
+def _with_axes(graph: ir.Graph, scalar: ir.Value, rank: int) -> tuple[ir.Value, ir.Value]:
+    """A 1 and the scalar, with so many axes."""
+    unit = constant(graph, f"unit_{rank}", np.ones([1] * rank, np.float32))
+    node = ir.node("Mul", [scalar, unit], name=f"{scalar.name}_{rank}")
+    graph.append(node)
+    return unit, node.outputs[0]
 
 
 def initial_state(forward: ir.Model) -> dict[str, np.ndarray]:

@@ -7,6 +7,10 @@ namespace {
 int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }
 int64_t Most(int64_t a, int64_t b) { return a > b ? a : b; }
 constexpr int64_t kLeastTasks = 4;
+// Floats of a row of a block: long enough that the pixels around it are few beside it.
+constexpr int64_t kRow = 256;
+// Rows that are not halved for the sake of more tasks.
+constexpr int64_t kLowBlock = 4;
 
 int64_t DivideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -69,10 +73,16 @@ Cut CutUp(const Walk* walks, int64_t count, const Budget& budget, const Simd& si
   // Two neighbours at once, because the tensors are read and written a line and its neighbour at a time.
   cut.parts = runs % 2 == 0 ? 2 : 1;
   cut.batch_blocks = runs / cut.parts;
-  cut.cols = Piece(cols, Most(8, 128 / cut.run));
-  cut.rows = Piece(rows, budget.block / (cut.cols * cut.run * cut.parts));
-  cut.row_blocks = DivideUp(rows, cut.rows);
+  // With strides a block reads so many more pixels than it writes.
+  const int64_t read = Phases(walks[0].rows) * Phases(walks[0].cols);
+  // Walks are tasks of their own, but not equally large ones.
+  const int64_t wanted = count > 1 ? kLeastTasks / 2 : kLeastTasks;
+  cut.cols = Piece(cols, Most(8, kRow / cut.run));
   cut.col_blocks = DivideUp(cols, cut.cols);
+  cut.rows = Piece(rows, budget.block / (read * cut.cols * cut.run * cut.parts));
+  const int64_t row_tasks = DivideUp(wanted, cut.col_blocks * cut.batch_blocks);
+  while (cut.rows >= 2 * kLowBlock && DivideUp(rows, cut.rows) < row_tasks) cut.rows = DivideUp(cut.rows, 2);
+  cut.row_blocks = DivideUp(rows, cut.rows);
   cut.phase_floats = (cut.cols + col_reach - 1) * cut.run;
   cut.row_floats = phases * cut.phase_floats;
   const int64_t row_stride = walks[0].rows.stride;
@@ -85,7 +95,7 @@ Cut CutUp(const Walk* walks, int64_t count, const Budget& budget, const Simd& si
   cut.chunks = DivideUp(inputs, cut.chunk);
   const int64_t fitting = budget.output / (cut.OutputFloats() * cut.parts);
   // Every block of output channels copies the input anew, so they are few; but four threads shall have work.
-  cut.outputs = Piece(outputs, Least(fitting, DivideUp(outputs, DivideUp(kLeastTasks, cut.blocks()))));
+  cut.outputs = Piece(outputs, Least(fitting, DivideUp(outputs, DivideUp(wanted, cut.blocks()))));
   cut.output_blocks = DivideUp(outputs, cut.outputs);
   return cut;
 }

@@ -97,6 +97,10 @@ class Weight:
         return int(self.rows[-1])
 
 
+LARGE = Case(32, 40, 40, 30, 30, density=0.1)
+"""Input and output are more than the 4 MiB from which on outputs are written past the caches."""
+
+
 def compress(dense: Array, mask: Array) -> Weight:
     positions = np.flatnonzero(mask).astype(np.int32)
     rows = np.concatenate([[0], np.cumsum(mask.reshape(len(mask), -1).sum(axis=1))]).astype(np.int32)

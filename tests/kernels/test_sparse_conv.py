@@ -3,11 +3,13 @@
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 from hypothesis import given, settings
 
 from tests.kernels.cases import cases
 from tests.kernels.sparse import (
+    LARGE,
     Array,
     Case,
     assert_close,
@@ -50,10 +52,26 @@ def test_equals_the_dense_convolution(case: Case) -> None:
 
 
 @pytest.mark.parametrize(
-    "case", [Case(32, 40, 70, 16, 16), Case(32, 96, 200, 4, 4), Case(16, 24, 24, 33, 35, strides=(2, 2))]
+    "case", [Case(32, 40, 70, 16, 16), Case(32, 96, 200, 4, 4), Case(16, 24, 24, 33, 35, strides=(2, 2)), LARGE]
 )
 def test_several_blocks_and_chunks(case: Case) -> None:
     assert_close(sparse(case, feeds(case)), dense(case, feeds(case)))
+
+
+def test_a_large_output_need_not_begin_with_a_line_of_the_cache() -> None:
+    found = feeds(LARGE, bias=False)
+    made = session(one_op("SparseConv", list(found), ["y"], channels=LARGE.channels, **LARGE.attributes))
+    floats = 40 * 30 * 30 * 32
+    memory = np.zeros(floats + 32, np.float32)
+    begin = (4 - memory.ctypes.data) % 64 // 4
+    y = memory[begin : begin + floats].reshape(40, 30, 30, 32)
+    binding = made.io_binding()
+    for name, value in found.items():
+        binding.bind_cpu_input(name, value)
+    binding.bind_ortvalue_output("y", onnxruntime.OrtValue.ortvalue_from_numpy(y))
+    assert y.ctypes.data % 64 == 4
+    made.run_with_iobinding(binding)
+    assert np.array_equal(y, sparse(LARGE, found))
 
 
 @pytest.mark.parametrize("batch", [1, 7, 32, 300])
@@ -65,8 +83,8 @@ def test_a_matrix_product_is_the_case_of_one_pixel(batch: int) -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_the_number_of_threads_changes_no_bit(threads: int) -> None:
-    case = Case(32, 48, 64, 16, 16)
+@pytest.mark.parametrize("case", [Case(32, 48, 64, 16, 16), LARGE])
+def test_the_number_of_threads_changes_no_bit(case: Case, threads: int) -> None:
     assert np.array_equal(sparse(case, feeds(case), 2), sparse(case, feeds(case), threads))
 
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 
 from tests.kernels.cases import cases
 from tests.kernels.sparse import (
+    LARGE,
     PADDING,
     Array,
     Case,
@@ -68,7 +69,7 @@ def test_equal_autograd(case: Case) -> None:
 
 
 @pytest.mark.parametrize(
-    "case", [Case(32, 40, 70, 16, 16), Case(32, 96, 200, 4, 4), Case(16, 24, 24, 33, 35, strides=(2, 2))]
+    "case", [Case(32, 40, 70, 16, 16), Case(32, 96, 200, 4, 4), Case(16, 24, 24, 33, 35, strides=(2, 2)), LARGE]
 )
 def test_several_blocks_and_chunks(case: Case) -> None:
     weight, x, dy = tensors(case)
@@ -106,8 +107,8 @@ def test_the_weight_gradient_is_the_slope_of_the_loss() -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_the_number_of_threads_changes_no_bit(threads: int) -> None:
-    case = Case(32, 48, 64, 16, 16)
+@pytest.mark.parametrize("case", [Case(32, 48, 64, 16, 16), LARGE])
+def test_the_number_of_threads_changes_no_bit(case: Case, threads: int) -> None:
     weight, x, dy = tensors(case)
     assert np.array_equal(input_gradient(case, weight, dy, 2), input_gradient(case, weight, dy, threads))
     both = (weight_gradient(case, weight, x, dy, None, count) for count in (2, threads))

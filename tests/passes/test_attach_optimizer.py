@@ -1,12 +1,15 @@
+import math
+
 import numpy as np
 import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 import torch
+from onnx_ir.passes.common import ShapeInferencePass
 
 from sparcl_compile.errors import OptionError
 from sparcl_compile.passes.attach_optimizer import AttachOptimizer, optimizer_states
-from sparcl_compile.passes.base import Role, accumulator_name
+from sparcl_compile.passes.base import Role, accumulator_name, dims
 from sparcl_compile.passes.emit import optimizer_model
 from sparcl_compile.passes.insert_gradient_masks import InsertGradientMasks
 from tests.passes.small_model import forward_model
@@ -71,6 +74,20 @@ def test_the_step_equals_pytorch(attach: AttachOptimizer, optimizer) -> None:
         weight.grad = torch.tensor(gradient)
         reference.step()
     np.testing.assert_allclose(found, weight.detach().numpy(), rtol=2e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("attach", [AttachOptimizer(), AttachOptimizer(momentum=0.9), AttachOptimizer("adamw")])
+def test_no_scalar_meets_a_weight(attach: AttachOptimizer) -> None:
+    # ONNX Runtime would walk over a weight of a 1x1 convolution element by element.
+    _, model = differentiated()
+    attach(model)
+    steps = optimizer_model(model)
+    ShapeInferencePass()(steps)
+    elementwise = [node for node in steps.graph if node.op_type in ("Add", "Sub", "Mul", "Div")]
+    pairs = [[dims(value) for value in node.inputs if value] for node in elementwise]
+    wide = [(len(a), len(b)) for a, b in pairs if max(math.prod(a), math.prod(b)) > 1]
+    assert {a for a, _ in wide} == {1, 2, 4}
+    assert all(a == b for a, b in wide)
 
 
 @pytest.mark.parametrize("attach", [AttachOptimizer(momentum=0.9), AttachOptimizer("adamw", weight_decay=0.1)])

@@ -7,7 +7,7 @@ namespace sparcl {
 namespace {
 
 // Measured on the layers of ResNet-18 (benchmarks/kernels.py).
-constexpr Budget kBudget = {1024, 24 * 1024, 128 * 1024};
+constexpr Budget kBudget = {2048, 18 * 1024, 512 * 1024};
 
 }  // namespace
 

@@ -7,7 +7,7 @@ namespace sparcl {
 namespace {
 
 // Measured on the layers of ResNet-18 (benchmarks/kernels.py).
-constexpr Budget kBudget = {1024, 24 * 1024, 128 * 1024};
+constexpr Budget kBudget = {2048, 18 * 1024, 512 * 1024};
 
 // The input pixels h with (h + pad_begin) % stride == phase are fed by the taps with (i * dilation) % stride == phase
 // alone. Numbered from the first of them, they make a grid on which the gradient is a walk of stride 1 over dy.

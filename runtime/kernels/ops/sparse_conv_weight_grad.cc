@@ -11,7 +11,7 @@ int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }
 int64_t Most(int64_t a, int64_t b) { return a > b ? a : b; }
 
 // A longer run than the walks have, because each place ends with a sum across its vector.
-constexpr Budget kBudget = {2048, 12 * 1024, 128 * 1024};
+constexpr Budget kBudget = {2048, 24 * 1024, 512 * 1024};
 // Tasks to aim at: enough for the threads of a phone or a desktop to balance.
 constexpr int64_t kTasks = 16;
 // Floats of the partial sums of all parts.

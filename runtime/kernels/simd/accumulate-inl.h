@@ -3,6 +3,8 @@
 // The batch is innermost, so one kept weight is one broadcast times one contiguous run. The accumulators of a register
 // tile stay in registers over all entries of a channel's list, as in SparseProp (Nikdan et al., ICML 2023), which keeps
 // the batch innermost too; here the tile is a piece of an output row, so that a kernel's taps find the same lines in L1.
+#include <hwy/cache_control.h>
+
 #include "simd/simd.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -24,7 +26,7 @@ constexpr int kAccumulators = 8;
 template <int kRows, int kVectors>
 HWY_INLINE void AccumulateTile(const Entry* HWY_RESTRICT entry, const Entry* HWY_RESTRICT end,
                                const float* HWY_RESTRICT x, int64_t x_row, float start, const Sums<const float>& from,
-                               const Sums<float>& to) {
+                               const Sums<float>& to, bool past_caches) {
   const Floats d;
   constexpr int64_t kLanes = HWY_LANES(float);
   Vector sums[kRows * kVectors];
@@ -48,7 +50,12 @@ HWY_INLINE void AccumulateTile(const Entry* HWY_RESTRICT entry, const Entry* HWY
   }
 #pragma GCC unroll 16
   for (int i = 0; i < kRows * kVectors; ++i) {
-    hn::StoreU(sums[i], d, to.at + (i / kVectors) * to.row + (i % kVectors) * to.vector);
+    float* place = to.at + (i / kVectors) * to.row + (i % kVectors) * to.vector;
+    if (past_caches) {
+      hn::Stream(sums[i], d, place);
+    } else {
+      hn::StoreU(sums[i], d, place);
+    }
   }
 }
 
@@ -73,7 +80,8 @@ void AccumulateChannels(const EntryLists& lists, const Tile& tile, int64_t row, 
   const int32_t* starts = lists.starts;
   for (int64_t channel = 0; channel < lists.channels; ++channel) {
     const float start = tile.bias == nullptr ? 0.0f : tile.bias[channel];
-    AccumulateTile<kRows, kVectors>(lists.entries + starts[0], lists.entries + starts[1], x, tile.x_row, start, from, to);
+    AccumulateTile<kRows, kVectors>(lists.entries + starts[0], lists.entries + starts[1], x, tile.x_row, start, from, to,
+                                    tile.past_caches);
     Advance(from);
     Advance(to);
     starts += lists.stride;
@@ -98,6 +106,8 @@ void Accumulate(const EntryLists& lists, const Tile& tile) {
   for (; vector + 4 <= tile.vectors; vector += 4) AccumulateColumn<4>(lists, tile, vector);
   if (vector + 2 <= tile.vectors) AccumulateColumn<2>(lists, tile, vector), vector += 2;
   if (vector < tile.vectors) AccumulateColumn<1>(lists, tile, vector);
+  // Before another thread is told that the output is there.
+  if (tile.past_caches) hwy::FlushStream();
 }
 
 }  // namespace HWY_NAMESPACE

@@ -47,6 +47,7 @@ struct Tile {
   Sums<const float> from;  // nowhere: the sums start from the bias
   Sums<float> to;
   const float* bias;  // one number a channel; null: 0
+  bool past_caches;   // whether whole, aligned lines go to `to` without being read first
 };
 
 struct Simd {
