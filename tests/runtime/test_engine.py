@@ -1,5 +1,6 @@
 """State in, state out: what the engine does with the names of a graph's inputs and outputs."""
 
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -160,3 +161,36 @@ def test_a_pool_that_is_there_already_is_shared() -> None:
     session_options(1)
     _share_arena.cache_clear()
     session_options(1)
+
+
+POOL = """
+import sys
+sys.path[:0] = {path}
+import numpy as np
+import onnx
+from benchmarks.alone import status
+from sparcl_compile.runtime.backend import ort
+from sparcl_compile.runtime.engine import session_options
+
+model = onnx.parser.parse_model('''<ir_version: 10, opset_import: ["" : 18]>
+g (float[2097152] x, int64[1] many) => (float sum) {{
+    a = Abs (x)
+    b = Exp (a)
+    c = Mul (a, b)
+    first = ReduceSum <keepdims = 0> (c)
+    wide = Expand (first, many)
+    sum = ReduceSum <keepdims = 0> (wide)
+}}''')
+session = ort.InferenceSession(model.SerializeToString(), session_options(1), providers=["CPUExecutionProvider"])
+feeds = dict(x=np.ones(2097152, np.float32), many=np.array([2359296]))
+before = status("VmRSS")
+session.run(["sum"], feeds)
+print(status("VmHWM") - before)
+"""
+
+
+def test_a_large_tensor_takes_the_place_of_smaller_ones() -> None:
+    # Three of 8 MiB, and when they are gone one of 9.
+    code = POOL.format(path=[path or "." for path in sys.path])
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 24 << 20 <= int(found.stdout) < 30 << 20
