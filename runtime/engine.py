@@ -21,8 +21,8 @@ NEXT = ".next"
 READ_ONLY = ("frozen",)
 """Roles of state that no graph changes: the artifact's file serves as their memory."""
 FIRST_BLOCK = 1 << 25
-"""Bytes of the pool's first block. A tensor lies in one block, and the small ones that a pool begins with by itself leave
-holes that the gradient of a large weight does not fit into. Pages that nothing was written to take no memory."""
+"""Bytes of the pool's first block. A tensor lies in one block, and the small ones that a pool begins with by itself
+leave holes that the gradient of a large weight does not fit into. Pages that nothing was written to take no memory."""
 DEFAULT = -1
 """Of the pool's other settings."""
 
