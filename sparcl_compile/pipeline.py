@@ -94,7 +94,7 @@ def ort_training_passes(options: CompileOptions, library: Path | None = None) ->
         KeepReluMasks(),
         SimplifyBackward(),
         *((FuseGradientSums(),) if options.compress else ()),
-        OrderBackward(),
+        OrderBackward(batch=options.batch_size),
         RecomputeActivations(enabled=options.recompute, batch=options.batch_size),
     )
 

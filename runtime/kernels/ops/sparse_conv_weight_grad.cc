@@ -130,17 +130,18 @@ Failure SparseConvWeightGrad::Run(const Context& context) const {
   const Cut cut = CutUp(&walk, 1, kBudget, simd);
   const int64_t most_parts = Most(1, kPartialFloats / Most(1, weight.stored));
   const int64_t parts = Least(Least(cut.blocks(), most_parts), Most(1, kTasks / cut.output_blocks));
+  const int64_t partial_floats = parts == 1 ? 0 : parts * weight.stored;
   const int64_t buckets = weight.channels * cut.chunks, places = shape.row_places();
   if (Failure failure = CheckCut(context, cut, buckets)) return failure;
   Workspace memory(context.api(), Workspace::Bytes<Place>(weight.live()) + 2 * Workspace::Bytes<int32_t>(places) +
                                       Workspace::Bytes<int32_t>(buckets + 1) +
-                                      Workspace::Bytes<float>(parts * weight.stored));
+                                      Workspace::Bytes<float>(partial_floats));
   if (memory.failed()) return context.Fail(Message() << "out of memory");
   Place* kept = memory.Take<Place>(weight.live());
   int32_t* bucket = memory.Take<int32_t>(places);
   int32_t* offset = memory.Take<int32_t>(places);
   int32_t* starts = memory.Take<int32_t>(buckets + 1);
-  float* partial = parts == 1 ? dvalues.floats() : memory.Take<float>(parts * weight.stored);
+  float* partial = parts == 1 ? dvalues.floats() : memory.Take<float>(partial_floats);
   FillForwardTable(shape, walk, cut, bucket, offset);
   const SortTable table = {bucket, offset, buckets, 1, cut.chunks, 0};
   if (Failure failure = SortEntries(context, weight, places, table, {nullptr, kept, mask.floats(), starts})) return failure;
