@@ -23,8 +23,8 @@ READ_ONLY = ("frozen",)
 FIRST_BLOCK = 1 << 25
 """Bytes of the pool's first block. A tensor lies in one block, and the small ones that a pool begins with by itself
 leave holes that the gradient of a large weight does not fit into. Pages that nothing was written to take no memory."""
-DEFAULT = -1
-"""Of the pool's other settings."""
+LARGEST_REST = 1 << 20
+"""Bytes that a block may have more than the tensor that it is given to; otherwise it is divided."""
 
 
 def device_copy(array: np.ndarray) -> ort.OrtValue:
@@ -44,7 +44,7 @@ def _share_arena() -> None:
     place = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
     # A program around us may have registered a pool; then that one is shared.
     with contextlib.suppress(RuntimeError):
-        ort.create_and_register_allocator(place, ort.OrtArenaCfg(0, 0, FIRST_BLOCK, DEFAULT))
+        ort.create_and_register_allocator(place, ort.OrtArenaCfg(0, 0, FIRST_BLOCK, LARGEST_REST))
 
 
 def session_options(threads: int) -> ort.SessionOptions:
