@@ -4,10 +4,6 @@ namespace sparcl {
 
 namespace {
 
-// An output so large has left the caches before the next op reads it.
-constexpr int64_t kPastCaches = int64_t{4} << 20;
-constexpr int64_t kLine = 64;
-
 int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // One block of one walk for some of the output channels.
@@ -27,15 +23,6 @@ Task TaskAt(const WalkJob& job, size_t number) {
   task.block = BlockAt(cut, job.walks[task.walk], rest % cut.blocks());
   task.count = Least(cut.outputs, job.walks[task.walk].output.channels - task.first);
   return task;
-}
-
-// Whether the output's vectors are whole lines of a tensor that no cache keeps. To write those past the caches saves
-// reading them first, a third of the output's traffic.
-bool PastCaches(const WalkJob& job) {
-  const int64_t vector = job.cut.lanes * static_cast<int64_t>(sizeof(float));
-  const int64_t floats = job.walks[0].batch * job.plane.channels * job.plane.rows * job.plane.cols;
-  return vector == kLine && reinterpret_cast<uintptr_t>(job.output) % kLine == 0 &&
-         floats * static_cast<int64_t>(sizeof(float)) >= kPastCaches;
 }
 
 // Where the first pixel of a row of the task's block lies in a tensor of the output's shape.
@@ -119,7 +106,7 @@ void RunTask(const Simd& simd, const WalkJob& job, const Task& task, Workspace& 
       if (chunk == 0 && !copied) tile.from = InTensor(job, task, part, job.addend);
       if (direct && chunk + 1 == cut.chunks) {
         tile.to = InTensor(job, task, part, job.output);
-        tile.past_caches = PastCaches(job);
+        tile.past_caches = PastCaches(simd, job.output, walk.batch * job.plane.channels * job.plane.rows * job.plane.cols);
       }
       simd.accumulate({job.entries, starts + chunk, cut.chunks, task.count}, tile);
     }

@@ -35,6 +35,8 @@ Failure BatchNormGrad::Run(const Context& context) const {
 
   const Simd& simd = ChosenSimd();
   const int64_t count = x.size / channels;
+  const bool past_caches = count % simd.lanes == 0 && PastCaches(simd, dx.floats(), x.size) &&
+                           (daddend.data == nullptr || PastCaches(simd, daddend.floats(), x.size));
   return context.Parallel(channels, [&](size_t task) {
     const int64_t channel = static_cast<int64_t>(task), at = channel * count;
     const float* gate = relu != 0 ? y.floats() + at : nullptr;
@@ -51,7 +53,7 @@ Failure BatchNormGrad::Run(const Context& context) const {
     const double b = -a * inv_std * dscale / static_cast<double>(count);
     const double c = -a * dbias / static_cast<double>(count) - b * static_cast<double>(mean);
     simd.normalise_gradient(dy.floats() + at, x.floats() + at, gate, count, static_cast<float>(a), static_cast<float>(b),
-                            static_cast<float>(c), dx.floats() + at,
+                            static_cast<float>(c), past_caches, dx.floats() + at,
                             daddend.data == nullptr ? nullptr : daddend.floats() + at);
   });
 }

@@ -36,6 +36,7 @@ Failure BatchNormTraining::Run(const Context& context) const {
 
   const Simd& simd = ChosenSimd();
   const int64_t count = x.size / channels;
+  const bool past_caches = count % simd.lanes == 0 && PastCaches(simd, y.floats(), x.size);
   auto set = [](const Tensor& tensor, int64_t channel, double value) {
     if (tensor.data != nullptr) tensor.floats()[channel] = static_cast<float>(value);
   };
@@ -59,7 +60,7 @@ Failure BatchNormTraining::Run(const Context& context) const {
     const float* added = addend ? addend.floats() + channel * count : nullptr;
     const double bias = static_cast<double>(parameters[1].floats()[channel]) - mean * scale;
     simd.normalise(from, added, count, static_cast<float>(scale), static_cast<float>(bias), relu != 0,
-                   y.floats() + channel * count);
+                   past_caches, y.floats() + channel * count);
   });
 }
 

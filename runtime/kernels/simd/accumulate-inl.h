@@ -3,8 +3,6 @@
 // The batch is innermost, so one kept weight is one broadcast times one contiguous run. The accumulators of a register
 // tile stay in registers over all entries of a channel's list, as in SparseProp (Nikdan et al., ICML 2023), which keeps
 // the batch innermost too; here the tile is a piece of an output row, so that a kernel's taps find the same lines in L1.
-#include <hwy/cache_control.h>
-
 #include "simd/simd.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -50,12 +48,7 @@ HWY_INLINE void AccumulateTile(const Entry* HWY_RESTRICT entry, const Entry* HWY
   }
 #pragma GCC unroll 16
   for (int i = 0; i < kRows * kVectors; ++i) {
-    float* place = to.at + (i / kVectors) * to.row + (i % kVectors) * to.vector;
-    if (past_caches) {
-      hn::Stream(sums[i], d, place);
-    } else {
-      hn::StoreU(sums[i], d, place);
-    }
+    Store(sums[i], d, to.at + (i / kVectors) * to.row + (i % kVectors) * to.vector, past_caches);
   }
 }
 
@@ -106,7 +99,6 @@ void Accumulate(const EntryLists& lists, const Tile& tile) {
   for (; vector + 4 <= tile.vectors; vector += 4) AccumulateColumn<4>(lists, tile, vector);
   if (vector + 2 <= tile.vectors) AccumulateColumn<2>(lists, tile, vector), vector += 2;
   if (vector < tile.vectors) AccumulateColumn<1>(lists, tile, vector);
-  // Before another thread is told that the output is there.
   if (tile.past_caches) hwy::FlushStream();
 }
 

@@ -36,7 +36,7 @@ void Moments(const float* HWY_RESTRICT x, int64_t count, float shift, double* su
 }
 
 void Normalise(const float* HWY_RESTRICT x, const float* HWY_RESTRICT addend, int64_t count, float scale, float offset,
-               bool relu, float* HWY_RESTRICT y) {
+               bool relu, bool past_caches, float* HWY_RESTRICT y) {
   const hn::ScalableTag<float> d;
   const int64_t lanes = hn::Lanes(d);
   const auto a = hn::Set(d, scale);
@@ -48,12 +48,13 @@ void Normalise(const float* HWY_RESTRICT x, const float* HWY_RESTRICT addend, in
   for (; i + lanes <= count; i += lanes) {
     auto value = hn::MulAdd(hn::LoadU(d, x + i), a, b);
     if (addend != nullptr) value = hn::Add(value, hn::LoadU(d, addend + i));
-    hn::StoreU(hn::Max(value, floor), d, y + i);
+    Store(hn::Max(value, floor), d, y + i, past_caches);
   }
   for (; i < count; ++i) {
     const float value = x[i] * scale + offset + (addend != nullptr ? addend[i] : 0.0f);
     y[i] = value > least ? value : least;
   }
+  if (past_caches) hwy::FlushStream();
 }
 
 void GradientMoments(const float* HWY_RESTRICT dy, const float* HWY_RESTRICT x, const float* HWY_RESTRICT y,
@@ -82,7 +83,7 @@ void GradientMoments(const float* HWY_RESTRICT dy, const float* HWY_RESTRICT x, 
 }
 
 void NormaliseGradient(const float* HWY_RESTRICT dy, const float* HWY_RESTRICT x, const float* HWY_RESTRICT y,
-                       int64_t count, float a, float b, float c, float* HWY_RESTRICT dx,
+                       int64_t count, float a, float b, float c, bool past_caches, float* HWY_RESTRICT dx,
                        float* HWY_RESTRICT daddend) {
   const hn::ScalableTag<float> d;
   const int64_t lanes = hn::Lanes(d);
@@ -91,14 +92,15 @@ void NormaliseGradient(const float* HWY_RESTRICT dy, const float* HWY_RESTRICT x
   for (; i + lanes <= count; i += lanes) {
     auto gradient = hn::LoadU(d, dy + i);
     if (y != nullptr) gradient = hn::IfThenElseZero(hn::Gt(hn::LoadU(d, y + i), hn::Zero(d)), gradient);
-    if (daddend != nullptr) hn::StoreU(gradient, d, daddend + i);
-    hn::StoreU(hn::MulAdd(gradient, va, hn::MulAdd(hn::LoadU(d, x + i), vb, vc)), d, dx + i);
+    if (daddend != nullptr) Store(gradient, d, daddend + i, past_caches);
+    Store(hn::MulAdd(gradient, va, hn::MulAdd(hn::LoadU(d, x + i), vb, vc)), d, dx + i, past_caches);
   }
   for (; i < count; ++i) {
     const float gradient = y == nullptr || y[i] > 0.0f ? dy[i] : 0.0f;
     if (daddend != nullptr) daddend[i] = gradient;
     dx[i] = gradient * a + (x[i] * b + c);
   }
+  if (past_caches) hwy::FlushStream();
 }
 
 }  // namespace HWY_NAMESPACE

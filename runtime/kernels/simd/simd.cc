@@ -9,6 +9,8 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "simd/store-inl.h"
+
 #include "simd/accumulate-inl.h"
 #include "simd/batch_norm-inl.h"
 #include "simd/dot-inl.h"

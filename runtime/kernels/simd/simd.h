@@ -47,7 +47,7 @@ struct Tile {
   Sums<const float> from;  // nowhere: the sums start from the bias
   Sums<float> to;
   const float* bias;  // one number a channel; null: 0
-  bool past_caches;   // whether whole, aligned lines go to `to` without being read first
+  bool past_caches;   // whether `to` is written past the caches
 };
 
 struct Simd {
@@ -76,15 +76,24 @@ struct Simd {
   // sums[0] += sum(x - shift), sums[1] += sum((x - shift)^2)
   void (*moments)(const float* x, int64_t count, float shift, double* sums);
   // y = relu?(x * scale + offset + addend); addend may be null
-  void (*normalise)(const float* x, const float* addend, int64_t count, float scale, float offset, bool relu, float* y);
+  void (*normalise)(const float* x, const float* addend, int64_t count, float scale, float offset, bool relu,
+                    bool past_caches, float* y);
   // sums[0] += sum(g), sums[1] += sum(g * (x - mean)) where g = dy, or 0 where y is given and not positive
   void (*gradient_moments)(const float* dy, const float* x, const float* y, int64_t count, float mean, double* sums);
   // dx = g * a + x * b + c; daddend = g; daddend may be null
   void (*normalise_gradient)(const float* dy, const float* x, const float* y, int64_t count, float a, float b, float c,
-                             float* dx, float* daddend);
+                             bool past_caches, float* dx, float* daddend);
 };
 
-// The best instruction set of this processor; SPARCL_TARGET is for tests only (see choose.cc).
+// The best instruction set of this processor, or the one that a test has taken (simd.cc).
 const Simd& ChosenSimd();
+
+// Whether an output of so many floats had better be written past the caches: it is too large to be there still when the
+// next op reads it, and an ordinary store would read every line first, a third of the output's traffic. Only whole lines
+// can be written so.
+inline bool PastCaches(const Simd& simd, const float* output, int64_t floats) {
+  constexpr int64_t kLine = 64, kLarge = int64_t{4} << 20, kBytes = sizeof(float);
+  return simd.lanes * kBytes == kLine && reinterpret_cast<uintptr_t>(output) % kLine == 0 && floats * kBytes >= kLarge;
+}
 
 }  // namespace sparcl
