@@ -13,6 +13,7 @@ from sparcl_compile.passes.base import (
     FLOAT,
     IR_VERSION,
     OPSET,
+    PASS_KEY,
     Pass,
     Role,
     accumulator_name,
@@ -165,7 +166,7 @@ def optimizer_model(model: ir.Model) -> ir.Model:
 def _with_axes(graph: ir.Graph, scalar: ir.Value, rank: int) -> tuple[ir.Value, ir.Value]:
     """A 1 and the scalar, with so many axes."""
     unit = constant(graph, f"unit_{rank}", np.ones([1] * rank, np.float32))
-    node = ir.node("Mul", [scalar, unit], name=f"{scalar.name}_{rank}")
+    node = ir.node("Mul", [scalar, unit], name=f"{scalar.name}_{rank}", metadata_props={PASS_KEY: "emit"})
     graph.append(node)
     return unit, node.outputs[0]
 
