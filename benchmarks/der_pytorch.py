@@ -126,7 +126,7 @@ def main(folder: Path, seed: int, width: int, epochs: int, size: int) -> None:
     torch.manual_seed(seed)
     np.random.seed(seed)
     train, test = load(folder, "data_batch_*.bin"), load(folder, "test_batch.bin")
-    net = resnet18(width).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = resnet18(width).to(memory_format=torch.channels_last)
     optimizer, buffer = torch.optim.SGD(net.parameters(), lr=LEARNING_RATE), Buffer(size)
     for task in range(CLASSES // CLASSES_PER_TASK):
         own = torch.nonzero(train[1] // CLASSES_PER_TASK == task).flatten()
