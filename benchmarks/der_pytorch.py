@@ -1,10 +1,10 @@
 """DER++ on Split CIFAR-10 in plain PyTorch: a second opinion on the dense row of benchmarks.split_cifar10.
 
-``python -m benchmarks.der_pytorch FOLDER`` (the unpacked binary version) shares nothing with the tool or its tests but
-the module of the network: batches, crops, buffer and draws come from PyTorch's and NumPy's generators. The protocol is
-the small one: two classes a task in order, 5 epochs a task, batch 32, SGD 0.03 without momentum, buffer of 200, replay
-from the second task on, 0.1 of the logits' error and 0.5 of the cross-entropy, three forward passes a step (Buzzega et
-al., NeurIPS 2020). A run takes an hour and a half on one core.
+``python -m benchmarks.der_pytorch PATH`` (as in ``--data cifar10:PATH``) shares nothing with the tool or its tests but
+the reader of the images and the module of the network: batches, crops, buffer and draws come from PyTorch's and
+NumPy's generators. The protocol is the small one: two classes a task in order, 5 epochs a task, batch 32, SGD 0.03
+without momentum, buffer of 200, replay from the second task on, 0.1 of the logits' error and 0.5 of the cross-entropy,
+three forward passes a step (Buzzega et al., NeurIPS 2020). A run takes an hour and a half on one core.
 """
 
 from collections.abc import Iterator
@@ -16,6 +16,8 @@ import torch
 from torch.nn import functional
 
 from models.resnet import resnet18
+from sparcl_compile.errors import DataError
+from sparcl_compile.runtime.data import sources
 
 CLASSES, CLASSES_PER_TASK = 10, 2
 BATCH, PAD, SIZE = 32, 4, 32
@@ -27,11 +29,14 @@ Data = tuple[torch.Tensor, torch.Tensor]
 """Images uint8 [S, 3, 32, 32] and labels int64 [S]."""
 
 
-def load(folder: Path, pattern: str) -> Data:
-    """Read the records of all matching files."""
-    records = np.concatenate([np.fromfile(f, np.uint8).reshape(-1, 3073) for f in sorted(folder.glob(pattern))])
-    images = torch.from_numpy(records[:, 1:].reshape(-1, 3, SIZE, SIZE).copy())
-    return images, torch.from_numpy(records[:, 0].astype(np.int64))
+def load(path: Path) -> tuple[Data, Data]:
+    """What is for training, and what is for testing."""
+    try:
+        read = sources.load(f"cifar10:{path}")
+    except DataError as error:
+        raise click.ClickException(str(error)) from error
+    train, test = (read.x_train, read.y_train), (read.x_test, read.y_test)
+    return tuple(map(torch.from_numpy, train)), tuple(map(torch.from_numpy, test))
 
 
 def normalised(x: torch.Tensor) -> torch.Tensor:
@@ -115,17 +120,17 @@ def accuracies(net: torch.nn.Module, data: Data, tasks: int) -> tuple[list[float
 
 
 @click.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
 @click.option("--seed", default=0, show_default=True)
 @click.option("--width", default=20, show_default=True, help="Channels of the first stage.")
 @click.option("--epochs", default=5, show_default=True, help="Epochs a task.")
 @click.option("--buffer", "size", default=200, show_default=True, help="Samples in the buffer.")
-def main(folder: Path, seed: int, width: int, epochs: int, size: int) -> None:
+def main(path: Path, seed: int, width: int, epochs: int, size: int) -> None:
     """Train on the tasks in turn and print class-IL and task-IL after each."""
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     np.random.seed(seed)
-    train, test = load(folder, "data_batch_*.bin"), load(folder, "test_batch.bin")
+    train, test = load(path)
     net = resnet18(width).to(memory_format=torch.channels_last)
     optimizer, buffer = torch.optim.SGD(net.parameters(), lr=LEARNING_RATE), Buffer(size)
     for task in range(CLASSES // CLASSES_PER_TASK):

@@ -59,6 +59,14 @@ def spawn(command: str, *args: object, **settings: Any) -> Outcome:
     return Outcome(found.returncode, found.stdout, found.stderr)
 
 
+def measured(code: str, root: Path) -> int:
+    """The number that Python code prints last, in a process of its own that finds the repository's packages."""
+    environment = {**ENVIRONMENT, "PYTHONPATH": str(root)}
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=root)
+    assert found.returncode == 0, found.stderr
+    return int(found.stdout.split()[-1])
+
+
 def check_refused(outcome: Outcome, *parts: object, code: int = 2) -> None:
     """One line that starts with ``error:`` and holds these parts, and nothing else on stderr."""
     assert outcome.code == code, outcome

@@ -16,8 +16,9 @@ def records(samples: int, seed: int) -> np.ndarray:
 
 
 def test_it_learns_the_tasks_and_prints_a_line_for_each(tmp_path: Path) -> None:
-    records(48, 0).tofile(tmp_path / "data_batch_1.bin")
-    records(4, 1).tofile(tmp_path / "test_batch.bin")
+    for number in range(1, 6):
+        records(10, number).tofile(tmp_path / f"data_batch_{number}.bin")
+    records(4, 6).tofile(tmp_path / "test_batch.bin")
     found = CliRunner().invoke(main, [str(tmp_path), "--width", "2", "--epochs", "2", "--buffer", "40"])
     assert found.exit_code == 0, found.output
     assert [line.split(":")[0] for line in found.output.splitlines()] == [f"after task {i}" for i in range(1, 6)]
@@ -32,3 +33,9 @@ def test_the_buffer_keeps_a_sample_of_what_was_presented(presented: int) -> None
     assert len(set(kept.tolist())) == len(kept)
     assert int(kept.max()) < presented
     assert presented < 100 or int(kept.max()) > 8
+
+
+def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
+    found = CliRunner().invoke(main, [str(tmp_path)])
+    assert found.exit_code == 1
+    assert found.output.startswith("Error: cifar10:")

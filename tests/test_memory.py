@@ -2,8 +2,6 @@
 
 import io
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ from sparcl_compile.artifact import read_manifest
 from sparcl_compile.inspect import summary
 from sparcl_compile.passes.liveness.buffers import plan
 from sparcl_compile.passes.recompute_activations import RecomputeActivations, is_recomputed
-from tests.cli import ENVIRONMENT, done, read_json
+from tests.cli import done, measured, read_json
 from tests.passes.test_liveness import resnet18_training_model, training_model
 
 DIGITS = Path(__file__).resolve().parent.parent / "models" / "digits_cnn.onnx"
@@ -164,11 +162,7 @@ def test_peak_memory_of_a_process_falls(root: Path, tmp_path: Path) -> None:
         done(
             "compile", tmp_path / "resnet18.onnx", "-o", folder, "--sparsity", "0", "--gradient-sparsity", "0", *options
         )
-        code = MEASURE.format(folder=str(folder), batch=BATCH)
-        environment = {**ENVIRONMENT, "PYTHONPATH": str(root)}
-        found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=root)
-        assert found.returncode == 0, found.stderr
-        peaks[bool(options)] = int(found.stdout.split()[-1])
+        peaks[bool(options)] = measured(MEASURE.format(folder=str(folder), batch=BATCH), root)
         estimate = plan(ir.load(folder / "train" / "training_model.onnx"), BATCH).peak_bytes
         # The workspaces of the kernels, the graph and the feeds come on top.
         assert 0.8 * estimate < peaks[bool(options)] < 1.4 * estimate

@@ -1,6 +1,5 @@
 """State in, state out: what the engine does with the names of a graph's inputs and outputs."""
 
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -14,6 +13,7 @@ from safetensors.numpy import save_file
 from sparcl_compile.artifact import Artifact
 from sparcl_compile.runtime.backend import ort
 from sparcl_compile.runtime.engine import Engine, _share_arena, device_copy, session_options
+from tests.cli import measured
 
 GRAPH = """<ir_version: 10, opset_import: ["" : 18]>
 g (float[2] w, float[2] x, float s) => (float[2] "w.next", float total) {
@@ -164,8 +164,6 @@ def test_a_pool_that_is_there_already_is_shared() -> None:
 
 
 POOL = """
-import sys
-sys.path[:0] = {path}
 import numpy as np
 import onnx
 from benchmarks.alone import status
@@ -173,14 +171,14 @@ from sparcl_compile.runtime.backend import ort
 from sparcl_compile.runtime.engine import session_options
 
 model = onnx.parser.parse_model('''<ir_version: 10, opset_import: ["" : 18]>
-g (float[2097152] x, int64[1] many) => (float sum) {{
+g (float[2097152] x, int64[1] many) => (float sum) {
     a = Abs (x)
     b = Exp (a)
     c = Mul (a, b)
     first = ReduceSum <keepdims = 0> (c)
     wide = Expand (first, many)
     sum = ReduceSum <keepdims = 0> (wide)
-}}''')
+}''')
 session = ort.InferenceSession(model.SerializeToString(), session_options(1), providers=["CPUExecutionProvider"])
 feeds = dict(x=np.ones(2097152, np.float32), many=np.array([2359296]))
 before = status("VmRSS")
@@ -189,8 +187,6 @@ print(status("VmHWM") - before)
 """
 
 
-def test_a_large_tensor_takes_the_place_of_smaller_ones() -> None:
+def test_a_large_tensor_takes_the_place_of_smaller_ones(root: Path) -> None:
     # Three of 8 MiB, and when they are gone one of 9.
-    code = POOL.format(path=[path or "." for path in sys.path])
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert 24 << 20 <= int(found.stdout) < 30 << 20
+    assert 24 << 20 <= measured(POOL, root) < 30 << 20
