@@ -1,17 +1,29 @@
 """Which next values of a graph may be written over the current ones."""
 
+from collections.abc import Mapping
+
 import onnx_ir as ir
 
-from sparcl_compile.passes.liveness.buffers import IN_PLACE, VIEWS, alike
+from sparcl_compile.passes.liveness.buffers import VIEWS, alike
 
 NEXT = ".next"
+_UNARY = (
+    *("Abs", "Cast", "Ceil", "Clip", "Elu", "Erf", "Exp", "Floor", "HardSigmoid", "LeakyRelu", "Log", "Neg", "Not"),
+    *("Reciprocal", "Relu", "Scale", "Selu", "Sigmoid", "Softplus", "Softsign", "Sqrt", "Tanh", "ThresholdedRelu"),
+)
+ELEMENTWISE: Mapping[str, tuple[int, ...]] = {
+    **dict.fromkeys(_UNARY, (0,)),
+    **dict.fromkeys(("Add", "Div", "Mul", "Sub"), (0, 1)),
+    "Pow": (0,),
+}
+"""Operators that read an element before they write the one in its place, and the inputs for which that holds."""
 
 
 def overwritable(graph: ir.Graph) -> list[str]:
     """The state tensors ``NAME`` whose output ``NAME.next`` may have the memory of the input ``NAME``, in output order.
 
-    1. The node that gives ``NAME.next`` is one that ONNX Runtime itself lets write over its input
-       (``buffers.IN_PLACE``): it has read what it still needs when it writes.
+    1. The node that gives ``NAME.next`` works element by element (``ELEMENTWISE``): it has read what it still needs
+       when it writes.
     2. Every other reader of ``NAME``, those behind a view of it too, comes before that node by the graph's edges, so in
        every order of execution.
     3. Both have one shape and one type, and ``NAME`` reaches the node itself, if it does, in a place that may be
@@ -27,13 +39,19 @@ def _is_free(value: ir.Value, out: ir.Value) -> bool:
     node = out.producer()
     if node is None or out is not node.outputs[0] or not alike(value, out):
         return False
-    slots = IN_PLACE.get(node.op_type, ())
+    slots = ELEMENTWISE.get(node.op_type, ())
     shared = _views(value)
     reads = [usage for one in shared for usage in one.uses()]
     if not slots or any(usage.node is node and usage.idx not in slots for usage in reads):
         return False
-    earlier = {usage.node for usage in reads} - {node}
-    return earlier <= _before(node) and not any(one.is_graph_output() for one in shared)
+    return not unordered_readers(value, node) and not any(one.is_graph_output() for one in shared)
+
+
+def unordered_readers(value: ir.Value, node: ir.Node) -> list[ir.Node]:
+    """The other readers of a value, those behind a view of it too, that the edges do not put before ``node``."""
+    readers = dict.fromkeys(usage.node for one in _views(value) for usage in one.uses())
+    before = _before(node) | {node}
+    return [reader for reader in readers if reader not in before]
 
 
 def _views(value: ir.Value) -> list[ir.Value]:
