@@ -59,6 +59,7 @@ class Setting:
         gradient_scheme: what the gradient masks choose.
         recompute: whether the compiled step recomputes cheap activations.
         compress: whether the kept weights alone are stored, and sparse kernels compute with them.
+        replay: the compiled step's; with separate batches of replay the gradients are stored between them.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Setting:
     gradient_scheme: str = "unstructured"
     recompute: bool = False
     compress: bool = False
+    replay: str = "none"
 
     @property
     def model(self) -> str:
@@ -215,11 +217,12 @@ def compiled(setting: Setting, batch: int, threads: int, folder: Path) -> Step:
         keeper = MaskKeeper(engine, artifact.manifest, seed=0)
         keeper.measure(current, current, [])
         keeper.update_gradient_masks()
-    rate, count = np.array(LEARNING_RATE, np.float32), np.array(1, np.float32)
+    rates = {"learning_rate": np.array(LEARNING_RATE, np.float32), "count": np.array(1, np.float32)}
 
     def step() -> None:
-        engine.run("train", current.feeds(first=True))
-        engine.run("optimizer", {"learning_rate": rate, "count": count})
+        engine.run("train", {**current.feeds(first=True), **rates})
+        if "optimizer" in artifact.manifest["graphs"]:
+            engine.run("optimizer", rates)
 
     return step
 
@@ -243,6 +246,7 @@ def _compile(setting: Setting, path: Path, target: Path) -> None:
         update=setting.update,
         recompute=setting.recompute,
         compress=setting.compress,
+        replay=setting.replay,
     )
     compile_model(path, target, options)
 
@@ -274,6 +278,7 @@ CONTESTANTS = (
     Setting("pytorch-dense", pytorch),
     Setting("ort-dense", ort_dense),
     Setting("compiled-dense", compiled),
+    Setting("stored-gradients", compiled, replay="der++"),
     Setting("recompute", compiled, recompute=True),
     Setting("masked-0.75", compiled, "unstructured", 0.75),
     Setting("masked-0.75-dgm", compiled, "unstructured", 0.75, 0.8),

@@ -8,25 +8,22 @@ import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass, RemoveUnusedNodesPass, RemoveUnusedOpsetsPass
 from safetensors.numpy import save as to_bytes
 
-from sparcl_compile.passes.attach_optimizer import DOMAIN, OPTIMIZER_KEY, optimizer_states
+from sparcl_compile.passes.attach_optimizer import DOMAIN
 from sparcl_compile.passes.base import (
-    FLOAT,
     IR_VERSION,
     OPSET,
-    PASS_KEY,
     Pass,
     Role,
     accumulator_name,
-    constant,
     dims,
     feed,
-    gradient_mask_name,
     role_of,
-    set_role,
     values_with_role,
 )
 from sparcl_compile.passes.channels.plan import plan_of
 from sparcl_compile.passes.compressing.expand import expanded
+from sparcl_compile.passes.liveness.in_place import NEXT
+from sparcl_compile.passes.optimizer_steps import FEEDS, Stepper
 
 FILES = {
     "train": "train/training_model.onnx",
@@ -35,6 +32,8 @@ FILES = {
     "measure": "measure/measure_model.onnx",
 }
 STATE_FILE = "state.safetensors"
+MEASURED = ".measured"
+"""What the name of a running statistic has behind it as a result of ``measure``."""
 STORED = (Role.PARAMETER, Role.FROZEN, Role.MASK, Role.INDEX, Role.RUNNING_STAT)
 
 
@@ -45,13 +44,13 @@ class Emit(Pass):
     1. ``train``: the training graph as it stands, without the optimizer function.
     2. ``eval``: the forward graph before the loss, BatchNormalization back in inference form, with the *running*
        statistics as inputs. ORT's own eval model does not load when BatchNormalization has its three training outputs.
-    3. ``optimizer``: the optimizer function applied to every parameter, inlined.
+    3. ``optimizer``: the optimizer function applied to every parameter, inlined; not where ``train`` updates itself.
     4. Every file is IR version 10 and imports only the opsets it uses: ORT 1.19.2 refuses newer ones.
     5. The state file holds parameters (frozen ones too), masks, running statistics and channel numbers as safetensors,
        which any platform can read.
-    6. ``measure``: where only chosen rows of the gradients are computed, the training graph before that, which gives
-       all of them, without the next statistics and counters. The first rows in the state file are the first channels;
-       a run chooses its own before it trains.
+    6. ``measure``: where ``train`` updates the parameters itself or computes chosen rows of their gradients only, the
+       training graph before that, which gives all gradients, without the next statistics and counters. The first rows
+       in the state file are the first channels; a run chooses its own before it trains.
     7. Where weights are compressed, ``eval`` scatters them into their full shapes and has standard operators only: it
        runs where no sparse kernels are, and an export is plain ONNX.
     8. The model itself is not changed.
@@ -59,7 +58,8 @@ class Emit(Pass):
     Options:
         folder: where to write; must exist.
         forward: the model as it was before ``attach_loss``, which still holds its data.
-        whole: the training graph before ``compute_gradient_rows``; None when no rows were chosen.
+        whole: the training graph before ``compute_gradient_rows`` and ``update_in_backward``; None when no run measures
+            gradients.
         masked: the forward graph before ``compress_weights``; None when no weights were compressed.
     """
 
@@ -71,9 +71,12 @@ class Emit(Pass):
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Write everything. OSError from the file system is left to the caller, who owns the folder."""
         plain = expanded(self, self.masked, self.forward) if self.masked else self.forward
-        graphs = {"train": train_model(model), "eval": eval_model(plain), "optimizer": optimizer_model(model)}
+        graphs = {"train": train_model(model), "eval": eval_model(plain)}
         rows = first_rows(model)
-        if self.whole is not None and rows:
+        accumulates = any(values_with_role(model, Role.GRADIENT))
+        if accumulates:
+            graphs["optimizer"] = optimizer_model(self, model)
+        if self.whole is not None and (rows or not accumulates):
             graphs["measure"] = measure_model(self.whole)
         for name, graph in graphs.items():
             save(graph, self.folder / FILES[name])
@@ -98,10 +101,18 @@ def train_model(model: ir.Model) -> ir.Model:
 
 
 def measure_model(whole: ir.Model) -> ir.Model:
-    """The loss and all gradients, without anything that follows the state."""
+    """The loss and all gradients, without anything that follows the state.
+
+    The next running statistics stay, as results under names of their own: where nobody asks for them, ONNX Runtime
+    writes them over the current ones, which belong to the caller.
+    """
     copy = train_model(whole)
     graph = copy.graph
-    graph.outputs[:] = [value for value in graph.outputs if not str(value.name).endswith(".next")]
+    running = {f"{value.name}{NEXT}" for value in values_with_role(whole, Role.RUNNING_STAT)}
+    kept = [value for value in graph.outputs if value.name in running or not str(value.name).endswith(NEXT)]
+    graph.outputs[:] = kept
+    for value in [value for value in kept if value.name in running]:
+        value.name = str(value.name).removesuffix(NEXT) + MEASURED
     RemoveUnusedNodesPass()(copy)
     graph.inputs[:] = [value for value in graph.inputs if any(True for _ in value.uses())]
     return copy
@@ -129,46 +140,23 @@ def eval_model(forward: ir.Model) -> ir.Model:
     return model
 
 
-def optimizer_model(model: ir.Model) -> ir.Model:
+def optimizer_model(made_by: Pass, model: ir.Model) -> ir.Model:
     """The optimizer step of every parameter: from parameters, accumulators and optimizer state to their next values."""
     graph = ir.Graph([], [], nodes=[], opset_imports={"": OPSET, DOMAIN: 1}, name="optimizer")
     result = ir.Model(graph, ir_version=IR_VERSION, functions=[f.clone() for f in model.functions.values()])
-    learning_rate, count = feed(graph, "learning_rate", []), feed(graph, "count", [])
-    variant = model.metadata_props[OPTIMIZER_KEY]
-    masks = {str(v.name): v for v in values_with_role(model, Role.GRADIENT_MASK)}
+    stepper = Stepper(made_by, model, graph)
     weights = list(values_with_role(model, Role.PARAMETER))
-    rates = {rank: _with_axes(graph, learning_rate, rank) for rank in sorted({len(dims(w)) for w in weights})}
+    rates = {rank: stepper.scalars(rank).rate for rank in sorted({len(dims(weight)) for weight in weights})}
     for weight in weights:
-        name, shape = str(weight.name), dims(weight)
-        states = optimizer_states(variant, name)
-        unit, rate = rates[len(shape)]
-        moves = feed(graph, gradient_mask_name(name), shape) if gradient_mask_name(name) in masks else unit
-        inputs = [feed(graph, n, shape) for n in (name, accumulator_name(name))]
-        memory = [set_role(feed(graph, n, shape), Role.OPTIMIZER) for n in states]
-        step = ir.node(
-            "step",
-            [*inputs, moves, unit, rate, count, *memory],
-            domain=DOMAIN,
-            name=f"{name}.step",
-            num_outputs=1 + len(states),
-        )
-        for out, source in zip(step.outputs, (name, *states), strict=True):
-            out.name, out.shape, out.type = f"{source}.next", ir.Shape(shape), FLOAT
-            graph.outputs.append(out)
-        graph.append(step)
+        shape = dims(weight)
+        parameter = feed(graph, str(weight.name), shape)
+        gradient = feed(graph, accumulator_name(str(weight.name)), shape)
+        stepper.append(parameter, gradient, rates[len(shape)])
     InlinePass()(result)
     RemoveUnusedNodesPass()(result)
     used = {value.name for node in graph for value in node.inputs if value is not None}
-    graph.inputs[:] = [v for v in graph.inputs if v.name in used or v.name in ("learning_rate", "count")]
+    graph.inputs[:] = [v for v in graph.inputs if v.name in used or v.name in FEEDS]
     return result
-
-
-def _with_axes(graph: ir.Graph, scalar: ir.Value, rank: int) -> tuple[ir.Value, ir.Value]:
-    """A 1 and the scalar, with so many axes."""
-    unit = constant(graph, f"unit_{rank}", np.ones([1] * rank, np.float32))
-    node = ir.node("Mul", [scalar, unit], name=f"{scalar.name}_{rank}", metadata_props={PASS_KEY: "emit"})
-    graph.append(node)
-    return unit, node.outputs[0]
 
 
 def initial_state(forward: ir.Model) -> dict[str, np.ndarray]:

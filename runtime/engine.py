@@ -146,7 +146,7 @@ class Engine:
 
         Args:
             graph: its name in the manifest.
-            feeds: every input that is not state.
+            feeds: every input that is not state; what the graph does not read is ignored.
             overrides: state to use instead of the current one, by input name.
             commit: whether ``NAME.next`` outputs replace the state.
 
@@ -155,7 +155,8 @@ class Engine:
         """
         session, spec = self._session(graph), self._graphs[graph]
         binding = session.io_binding()
-        given = {name: v if isinstance(v, ort.OrtValue) else device_copy(np.asarray(v)) for name, v in feeds.items()}
+        read = {name: feeds[name] for name in spec["inputs"] if name in feeds}
+        given = {name: v if isinstance(v, ort.OrtValue) else device_copy(np.asarray(v)) for name, v in read.items()}
         for name in spec["inputs"]:
             binding.bind_ortvalue_input(name, self._input(name, given, overrides or {}))
         following = self._bind_outputs(binding, spec, commit)

@@ -151,9 +151,6 @@ class Learner:
             self._measure(batches)
             self.masks.update_gradient_masks()
         loss, logits = self._micro_steps(batches)
-        count = np.array(self.counters.step + 1, np.float32)
-        rate = np.array(self.config.learning_rate, np.float32)
-        self.engine.run("optimizer", {"learning_rate": rate, "count": count})
         current = logits[: len(ids)]
         if self._manifest["replay"]["steps"]:
             self.buffer.add(self.engine, self.config.seed, task.x_train[ids], task.y_train[ids], current)
@@ -164,13 +161,18 @@ class Learner:
         return loss
 
     def _micro_steps(self, batches: "_StepBatches") -> tuple[float, np.ndarray]:
+        """Train on the batches and move the parameters; the loss, and the logits of the first batch."""
         trained: Sequence[Batch] = [batches.current, *batches.replay]
         if self._manifest["replay"]["merged"]:
             trained = [merge(trained)]
-        results = [self.engine.run("train", batch.feeds(i == 0)) for i, batch in enumerate(trained)]
+        count = np.array(self.counters.step + 1, np.float32)
+        rates = {"learning_rate": np.array(self.config.learning_rate, np.float32), "count": count}
+        results = [self.engine.run("train", {**batch.feeds(i == 0), **rates}) for i, batch in enumerate(trained)]
         loss = sum(float(result["loss"]) for result in results)
         if not math.isfinite(loss):
             raise TrainingError(f"the loss became {loss} in {self._where()}; {self._mend()}")
+        if "optimizer" in self._manifest["graphs"]:
+            self.engine.run("optimizer", rates)
         return loss, results[0]["logits"]
 
     def _measure(self, batches: "_StepBatches") -> None:

@@ -10,6 +10,8 @@ from sparcl_compile.runtime.batches import Batch, merge
 from sparcl_compile.runtime.engine import Engine, device_copy
 
 Gradients = dict[str, ort.OrtValue]
+ACCUMULATOR = "_grad.accumulation.buffer"
+"""What a gradient's name has behind its parameter's."""
 
 
 class MaskKeeper:
@@ -25,7 +27,7 @@ class MaskKeeper:
         self._schedule = manifest["schedule"]
         self._layers: list[str] = [layer["weight"] for layer in manifest["masks"]]
         self._merged: bool = manifest["replay"]["merged"]
-        # A training graph that computes some rows of the gradients only is no measure of all of them.
+        # A training graph that moves the parameters, or computes some rows of the gradients only, cannot measure.
         self._graph = "measure" if "measure" in manifest["graphs"] else "train"
         self._seed = seed
         self._measured: tuple[Gradients, Gradients] | None = None
@@ -100,15 +102,14 @@ class MaskKeeper:
 
     def _buffers(self) -> tuple[Gradients, Gradients]:
         if self._measured is None:
-            names = self._engine.names("gradient")
-            zeros = [{n: device_copy(np.zeros_like(self._engine.array(n))) for n in names} for _ in range(2)]
+            arrays = {name: self._engine.array(name) for name in self._engine.names("parameter")}
+            zeros = [{n + ACCUMULATOR: device_copy(np.zeros_like(a)) for n, a in arrays.items()} for _ in range(2)]
             self._measured = (zeros[0], zeros[1])
         return self._measured
 
     def _gradient_feeds(self) -> dict[str, ort.OrtValue]:
         first, second = self._buffers()
-        suffix = "_grad.accumulation.buffer"
-        return {f"{w}.g{i}": g[w + suffix] for w in self._layers for i, g in ((1, first), (2, second))}
+        return {f"{w}.g{i}": g[w + ACCUMULATOR] for w in self._layers for i, g in ((1, first), (2, second))}
 
 
 def _zero(gradients: Gradients) -> None:

@@ -22,7 +22,6 @@ from sparcl_compile.passes.base import (
     MASKED_KEY,
     TRAINABLE,
     Role,
-    accumulator_name,
     dims,
     gradient_mask_name,
     layer_weights,
@@ -134,9 +133,9 @@ def state_specs(compiled: Compiled, options: CompileOptions, layers: Sequence[La
     specs = []
     for role in (Role.PARAMETER, Role.FROZEN, Role.MASK, Role.INDEX, Role.RUNNING_STAT):
         specs += [_spec(value, role, "file") for value in values_with_role(compiled.forward, role)]
+    specs += [_spec(value, Role.GRADIENT, "zeros") for value in values_with_role(training, Role.GRADIENT)]
     for weight in values_with_role(training, Role.PARAMETER):
         name = str(weight.name)
-        specs.append({**_spec(weight, Role.GRADIENT, "zeros"), "name": accumulator_name(name)})
         specs += [{**_spec(weight, Role.OPTIMIZER, "zeros"), "name": n} for n in optimizer_states(variant, name)]
     weights = {str(weight.name): weight for weight in masked_layers(training)}
     for layer in layers:

@@ -70,6 +70,11 @@ class CompileOptions:
         self._check_patterns()
         self._check_numbers()
 
+    @property
+    def accumulates(self) -> bool:
+        """Whether the gradients of several batches make one step of the optimizer."""
+        return self.replay != "none" and self.replay_batches == "separate"
+
     def _check_numbers(self) -> None:
         if not 0.0 <= self.weight_decay < float("inf"):
             raise OptionError(f"--weight-decay {self.weight_decay}: give a number from 0, for example 0.0005")

@@ -40,6 +40,7 @@ from sparcl_compile.passes.rows.units import output_channels
 from sparcl_compile.passes.select_kernels import Measure, SelectKernels
 from sparcl_compile.passes.simplify_backward import SimplifyBackward
 from sparcl_compile.passes.transpose_frozen_convolutions import TransposeFrozenConvolutions
+from sparcl_compile.passes.update_in_backward import UpdateInBackward
 from sparcl_compile.recipes import RECIPES, Layer, weight_layers
 
 FOREIGN = "com.microsoft"
@@ -102,19 +103,23 @@ def ort_training_passes(options: CompileOptions, library: Path | None = None) ->
 def emitting_passes(
     options: CompileOptions, forward: ir.Model, full: ir.Model, training: ir.Model, folder: Path
 ) -> Sequence[Pass]:
-    """What chooses rows of the gradients and writes the artifact.
+    """What chooses rows of the gradients, updates the parameters and writes the artifact.
 
     Args:
         options: what to compile to.
         forward: the forward graph as the artifact holds it.
         full: the forward graph before it was lowered, of whose channels the gradient sparsity is a share.
-        training: the training graph, of which a copy with all rows is kept where rows are chosen.
+        training: the training graph, of which a copy that gives all gradients is kept where a run measures them.
         folder: where to write.
     """
-    if options.gradient_scheme != "channel":
-        return (Emit(folder=folder, forward=forward, masked=full if options.compress else None),)
-    rows = ComputeGradientRows(options.gradient_sparsity, output_channels(full.graph))
-    return (rows, Emit(folder=folder, forward=forward, whole=training.clone()))
+    by_rows = options.gradient_scheme == "channel"
+    measures = options.sparsity > 0.0 or options.gradient_sparsity > 0.0
+    channels = output_channels(full.graph) if by_rows else {}
+    return (
+        *((ComputeGradientRows(options.gradient_sparsity, channels),) if by_rows else ()),
+        *(() if options.accumulates else (UpdateInBackward(),)),
+        Emit(folder, forward, training.clone() if measures else None, full if options.compress else None),
+    )
 
 
 def pass_names(options: CompileOptions) -> tuple[str, ...]:

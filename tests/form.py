@@ -86,10 +86,12 @@ class Form:
 
     def move(self, current: Batch, replay: Sequence[Batch], rate: float) -> np.ndarray:
         """Accumulate the micro-steps and move the weights; the logits of the current batch."""
-        found = [self.engine.run("train", batch.feeds(i == 0)) for i, batch in enumerate((current, *replay))]
         self.steps += 1
-        count = np.array(self.steps, np.float32)
-        self.engine.run("optimizer", {"learning_rate": np.array(rate, np.float32), "count": count})
+        rates = {"learning_rate": np.array(rate, np.float32), "count": np.array(self.steps, np.float32)}
+        steps = [{**batch.feeds(i == 0), **rates} for i, batch in enumerate((current, *replay))]
+        found = [self.engine.run("train", feeds) for feeds in steps]
+        if "optimizer" in self.manifest["graphs"]:
+            self.engine.run("optimizer", rates)
         return found[0]["logits"]
 
     def measure(self, current: Batch, replay: Sequence[Batch]) -> None:

@@ -12,6 +12,7 @@ import torch
 
 from models.export import export
 from models.resnet import resnet18
+from models.small import mlp
 from sparcl_compile import memory, report
 from sparcl_compile.artifact import read_manifest
 from sparcl_compile.inspect import summary
@@ -169,6 +170,20 @@ def test_peak_memory_of_a_process_falls(root: Path, tmp_path: Path) -> None:
     assert peaks[True] < 0.75 * peaks[False]
 
 
+def test_gradients_take_no_memory_where_a_step_is_one_batch(root: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    export(mlp(width=1024, classes=10, pixels=3072), (3, 32, 32), tmp_path / "mlp.onnx")
+    dense, peaks = ("--sparsity", "0", "--gradient-sparsity", "0"), {}
+    for replay in ("none", "der++"):
+        folder = tmp_path / f"{replay}.sparcl"
+        done("compile", tmp_path / "mlp.onnx", "-o", folder, *dense, "--replay", replay)
+        peaks[replay] = measured(MEASURE.format(folder=str(folder), batch=8), root)
+    state = read_manifest(tmp_path / "der++.sparcl")["memory"]["state_bytes"]
+    assert state["gradient"] == state["parameter"] > 16 << 20
+    assert "gradient" not in read_manifest(tmp_path / "none.sparcl")["memory"]["state_bytes"]
+    assert peaks["der++"] - peaks["none"] > 0.8 * state["gradient"]
+
+
 BATCH = 256
 MEASURE = """
 import sys
@@ -187,6 +202,7 @@ numbers = dict(x=np.zeros((2, 3, 32, 32), np.float32), mean=np.zeros(3, np.float
 engine.run("normalise", numbers)
 x, y = np.random.default_rng(0).normal(size=({batch}, 3, 32, 32)).astype(np.float32), np.arange({batch}) % 10
 feeds = current_batch(x, y, np.zeros(10, np.float32), np.arange({batch})).feeds(first=True)
+feeds |= dict(learning_rate=np.array(0.01, np.float32), count=np.array(1, np.float32))
 before = status("VmRSS")
 engine.run("train", feeds)
 engine.run("train", feeds)

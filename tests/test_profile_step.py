@@ -30,7 +30,7 @@ def test_work_counts_products_and_bytes_of_a_batch_and_no_views() -> None:
 def test_the_profile_of_a_step_has_its_products_and_its_optimizer(sparsity: float, tmp_path: Path) -> None:
     setting = Setting("small", compiled, "unstructured", sparsity, sparsity, net="mlp", width=WIDTH)
     seconds = profiled(setting, 1, 3, tmp_path)
-    assert {"InPlaceAccumulatorV2", "Sub"} <= set(seconds)
+    assert "Sub" in seconds
     assert all(value >= 0.0 for value in seconds.values())
     assert 0.0 < sum(seconds.values()) < 1.0
     work = work_of(ir.load(artifact_folder(setting, tmp_path) / "train" / "training_model.onnx"))

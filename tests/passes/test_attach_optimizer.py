@@ -25,7 +25,7 @@ def run_steps(attach: AttachOptimizer, gradient_mask: np.ndarray | None = None) 
     if gradient_mask is not None:
         InsertGradientMasks()(model)
     attach(model)
-    graph = optimizer_model(model)
+    graph = optimizer_model(AttachOptimizer(), model)
     session = ort.InferenceSession(ir.to_proto(graph).SerializeToString())
     rng = np.random.default_rng(3)
     state = {
@@ -81,7 +81,7 @@ def test_no_scalar_meets_a_weight(attach: AttachOptimizer) -> None:
     # ONNX Runtime would walk over a weight of a 1x1 convolution element by element.
     _, model = differentiated()
     attach(model)
-    steps = optimizer_model(model)
+    steps = optimizer_model(AttachOptimizer(), model)
     ShapeInferencePass()(steps)
     elementwise = [node for node in steps.graph if node.op_type in ("Add", "Sub", "Mul", "Div")]
     pairs = [[dims(value) for value in node.inputs if value] for node in elementwise]
@@ -101,7 +101,7 @@ def test_only_unmasked_weights_move(attach: AttachOptimizer) -> None:
 def test_every_parameter_has_its_step_and_state() -> None:
     _, model = differentiated()
     AttachOptimizer("adamw")(model)
-    graph = optimizer_model(model).graph
+    graph = optimizer_model(AttachOptimizer(), model).graph
     inputs = {str(v.name) for v in graph.inputs}
     for weight in ("conv.weight", "bn.scale", "head.bias"):
         assert {weight, accumulator_name(weight), *optimizer_states("adamw", weight)} <= inputs

@@ -63,6 +63,6 @@ def test_what_is_no_state_is_no_candidate() -> None:
 def test_every_optimizer_writes_over_its_state(optimizer: str, momentum: float) -> None:
     _, model = differentiated()
     AttachOptimizer(optimizer=optimizer, momentum=momentum)(model)
-    graph = optimizer_model(model).graph
+    graph = optimizer_model(AttachOptimizer(), model).graph
     assert overwritable(graph) == [str(out.name).removesuffix(".next") for out in graph.outputs]
     assert len(graph.outputs) > 3

@@ -1,0 +1,72 @@
+"""The optimizer's function applied to parameters: what the optimizer graph and an updating training graph share."""
+
+import dataclasses
+
+import numpy as np
+import onnx_ir as ir
+
+from sparcl_compile.passes.attach_optimizer import DOMAIN, OPTIMIZER_KEY, optimizer_states
+from sparcl_compile.passes.base import Pass, Role, constant, dims, feed, gradient_mask_name, set_role, values_with_role
+
+FEEDS = ("learning_rate", "count")
+
+
+@dataclasses.dataclass(frozen=True)
+class Scalars:
+    """A 1 and the learning rate with as many axes as a weight, and the step from 1."""
+
+    unit: ir.Value
+    rate: ir.Value
+    count: ir.Value
+
+
+class Stepper:
+    """Makes calls of the function that ``attach_optimizer`` gave a model, in this or another graph.
+
+    Args:
+        made_by: the pass whose nodes these are.
+        model: the training model: its parameters, gradient masks and optimizer.
+        graph: where the calls go; gets the inputs ``learning_rate`` and ``count``.
+    """
+
+    def __init__(self, made_by: Pass, model: ir.Model, graph: ir.Graph) -> None:
+        self._pass, self._graph = made_by, graph
+        self._variant = model.metadata_props[OPTIMIZER_KEY]
+        self._masks = {str(value.name) for value in values_with_role(model, Role.GRADIENT_MASK)}
+        self._rate, self._count = (feed(graph, name, []) for name in FEEDS)
+        self._scalars: dict[int, Scalars] = {}
+
+    def scalars(self, rank: int) -> Scalars:
+        """The scalars for weights of so many axes."""
+        if rank not in self._scalars:
+            unit = constant(self._graph, f"unit_{rank}", np.ones([1] * rank, np.float32))
+            node = self._pass.node("Mul", [self._rate, unit], name=f"{self._rate.name}_{rank}")
+            self._graph.append(node)
+            self._scalars[rank] = Scalars(unit, node.outputs[0], self._count)
+        return self._scalars[rank]
+
+    def append(self, weight: ir.Value, gradient: ir.Value, rate: ir.Value) -> ir.Node:
+        """Append the step of one parameter; ``NAME.next`` of it and of its optimizer state become graph outputs.
+
+        Args:
+            weight: an input of the graph, of static shape.
+            gradient: of the same shape.
+            rate: the learning rate with as many axes.
+        """
+        name, shape = str(weight.name), dims(weight)
+        states = optimizer_states(self._variant, name)
+        scalars, mask = self.scalars(len(shape)), gradient_mask_name(name)
+        moves = feed(self._graph, mask, shape) if mask in self._masks else scalars.unit
+        memory = [set_role(feed(self._graph, state, shape), Role.OPTIMIZER) for state in states]
+        step = self._pass.node(
+            "step",
+            [weight, gradient, moves, scalars.unit, rate, scalars.count, *memory],
+            domain=DOMAIN,
+            name=f"{name}.step",
+            num_outputs=1 + len(states),
+        )
+        for out, source in zip(step.outputs, (name, *states), strict=True):
+            out.name, out.shape, out.type = f"{source}.next", weight.shape, weight.type
+            self._graph.outputs.append(out)
+        self._graph.append(step)
+        return step
