@@ -20,6 +20,7 @@ from sparcl_compile.options import BATCH_SIZE
 from sparcl_compile.passes.base import role_of
 from sparcl_compile.passes.liveness.buffers import Plan, plan
 from sparcl_compile.passes.liveness.chains import originals
+from sparcl_compile.passes.liveness.in_place import NEXT, overwritable
 from sparcl_compile.passes.liveness.sizes import bytes_of
 from sparcl_compile.passes.recompute_activations import RecomputeActivations, is_recomputed
 
@@ -47,7 +48,7 @@ class MemoryReport:
         by_layer: what of it belongs to each layer, named by its weight, in graph order; ``""`` is what no layer made.
         largest: the largest values alive then.
         feed_bytes: graph inputs that are not state.
-        result_bytes: graph outputs.
+        result_bytes: graph outputs, but those that are written over the state.
         unknown: values whose size is unknown; where there are any, the peak is a lower bound.
     """
 
@@ -66,6 +67,7 @@ def peak(model: ir.Model, batch: int = BATCH_SIZE) -> MemoryReport:
     found = plan(model, batch)
     graph = found.model.graph
     layers = _layers(graph)
+    written_over = {f"{name}{NEXT}" for name in overwritable(graph)}
     values = [LiveValue(str(one.value.name), layers.get(one.value, ""), one.bytes) for one in found.live]
     return MemoryReport(
         batch=batch,
@@ -74,7 +76,7 @@ def peak(model: ir.Model, batch: int = BATCH_SIZE) -> MemoryReport:
         by_layer=_by_layer(found, layers),
         largest=tuple(values[:LARGEST]),
         feed_bytes=_total(value for value in graph.inputs if role_of(value) is None),
-        result_bytes=_total(graph.outputs),
+        result_bytes=_total(value for value in graph.outputs if value.name not in written_over),
         unknown=found.unknown,
     )
 
