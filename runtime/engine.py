@@ -159,27 +159,19 @@ class Engine:
         given = {name: v if isinstance(v, ort.OrtValue) else device_copy(np.asarray(v)) for name, v in read.items()}
         for name in spec["inputs"]:
             binding.bind_ortvalue_input(name, self._input(name, given, overrides or {}))
-        following = self._bind_outputs(binding, spec, commit)
-        session.run_with_iobinding(binding)
-        for name, array in following.items():
-            self._hold(name, array)
-        # numpy() is a view of memory that goes with the OrtValue.
-        values = zip(spec["outputs"], binding.get_outputs(), strict=True)
-        return {name: value.numpy().copy() for name, value in values if not name.endswith((NEXT, ".accumulation.out"))}
-
-    def _bind_outputs(self, binding: ort.IOBinding, spec: Mapping[str, Any], commit: bool) -> dict[str, np.ndarray]:
-        """Give every output its memory; return the state that follows where it is not written over the current one."""
-        following = {}
+        in_place = {f"{name}{NEXT}" for name in spec.get("in_place", ())} if commit else set()
         for output in spec["outputs"]:
-            name = output.removesuffix(NEXT)
-            if name == output or not commit:
-                binding.bind_output(output)
-            elif name in spec.get("in_place", ()):
-                binding.bind_ortvalue_output(output, self.state[name])
+            if output in in_place:
+                binding.bind_ortvalue_output(output, self.state[output.removesuffix(NEXT)])
             else:
-                following[name] = pages(self.array(name).shape, self.array(name).dtype)
-                binding.bind_ortvalue_output(output, ort.OrtValue.ortvalue_from_numpy(following[name]))
-        return following
+                binding.bind_output(output)
+        session.run_with_iobinding(binding)
+        values = dict(zip(spec["outputs"], binding.get_outputs(), strict=True))
+        following = [name for name in values if name.endswith(NEXT) and name not in in_place] if commit else []
+        for name in following:
+            self.array(name.removesuffix(NEXT))[...] = values[name].numpy()
+        # numpy() is a view of memory that goes with the OrtValue.
+        return {n: value.numpy().copy() for n, value in values.items() if not n.endswith((NEXT, ".accumulation.out"))}
 
     def _input(
         self, name: str, feeds: Mapping[str, ort.OrtValue], overrides: Mapping[str, ort.OrtValue]

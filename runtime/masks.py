@@ -8,6 +8,7 @@ import numpy as np
 from sparcl_compile.runtime.backend import ort
 from sparcl_compile.runtime.batches import Batch, merge
 from sparcl_compile.runtime.engine import Engine, device_copy
+from sparcl_compile.runtime.tensors import pages
 
 Gradients = dict[str, ort.OrtValue]
 ACCUMULATOR = "_grad.accumulation.buffer"
@@ -43,36 +44,32 @@ class MaskKeeper:
             single_head: the same with the other tasks' classes masked out.
             replay: the replay batches.
         """
-        first, second = self._buffers()
+        first, second = self._measured = (self._zeros(), self._zeros())
         if self._recipe["merge_gradients"]:
             self._accumulate(first, [merge([current, *replay])] if self._merged else [current, *replay])
-            _zero(second)
             return
         self._accumulate(first, [single_head if self._recipe["single_head"] else current])
         if replay:
             self._accumulate(second, [merge(replay)] if self._merged else replay)
-        else:
-            _zero(second)
 
     def update_masks(self, update: dict[str, Any], measured: bool) -> None:
         """Run one mask update of the schedule; without a measurement the gradients count as zero."""
         if not measured:
-            for gradients in self._buffers():
-                _zero(gradients)
+            self._measured = None
         levels = self._schedule["levels"]
         feeds: dict[str, Any] = {
             "key": np.array([self._seed, self.updates, 0], np.int64),
             "remove_to": np.array(levels[update["remove_to"]], np.int64),
             "grow_to": np.array(levels[update["grow_to"]], np.int64),
         }
-        self._engine.run("update_masks", {**feeds, **self._gradient_feeds()})
+        self._engine.run("update_masks", {**feeds, **self._spend()})
         self.updates += 1
         self.stale = True
 
     def update_gradient_masks(self) -> None:
-        """Choose the gradients to use from the last measurement."""
+        """Choose the gradients to use from the last measurement, which is used up."""
         keep = np.array(self._schedule["gradient_keep"], np.int64)
-        self._engine.run("update_gradient_masks", {"keep": keep, **self._gradient_feeds()})
+        self._engine.run("update_gradient_masks", {"keep": keep, **self._spend()})
         self.stale = False
 
     def due(self, steps_in_task: int) -> bool:
@@ -100,18 +97,13 @@ class MaskKeeper:
             self._all[name] = device_copy(np.ones_like(self._engine.array(name)))
         return self._all[name]
 
-    def _buffers(self) -> tuple[Gradients, Gradients]:
-        if self._measured is None:
-            arrays = {name: self._engine.array(name) for name in self._engine.names("parameter")}
-            zeros = [{n + ACCUMULATOR: device_copy(np.zeros_like(a)) for n, a in arrays.items()} for _ in range(2)]
-            self._measured = (zeros[0], zeros[1])
-        return self._measured
+    def _zeros(self) -> Gradients:
+        """Gradients of 0; each takes memory when it is measured."""
+        arrays = {name: self._engine.array(name) for name in self._engine.names("parameter")}
+        return {n + ACCUMULATOR: ort.OrtValue.ortvalue_from_numpy(pages(a.shape, a.dtype)) for n, a in arrays.items()}
 
-    def _gradient_feeds(self) -> dict[str, ort.OrtValue]:
-        first, second = self._buffers()
+    def _spend(self) -> dict[str, ort.OrtValue]:
+        """The last measurement, zeros if there was none; its memory goes with the update that it is for."""
+        first, second = self._measured or (self._zeros(), self._zeros())
+        self._measured = None
         return {f"{w}.g{i}": g[w + ACCUMULATOR] for w in self._layers for i, g in ((1, first), (2, second))}
-
-
-def _zero(gradients: Gradients) -> None:
-    for value in gradients.values():
-        value.update_inplace(np.zeros(value.shape(), np.float32))

@@ -72,17 +72,24 @@ def test_without_commit_and_with_overrides_the_state_stays(engine: Engine) -> No
     assert engine.array("w").tolist() == [1, 2]
 
 
-def test_a_next_value_is_written_over_the_current_one_where_the_graph_allows_it(engine: Engine) -> None:
+@pytest.mark.parametrize("in_place", [[], ["w"]])
+def test_a_state_tensor_keeps_its_memory(in_place: list[str], engine: Engine) -> None:
+    """Whether the graph may write over it while it runs, or the next value is copied to it afterwards."""
+    engine._graphs["g"]["in_place"] = in_place
     kept = engine.array("w")
-    engine.run("g", FEEDS)
-    assert (kept.tolist(), engine.array("w").tolist()) == ([1, 2], [4, 5])
-    engine._graphs["g"]["in_place"] = ["w"]
-    kept = engine.array("w")
-    assert engine.run("g", FEEDS)["total"] == 15
+    assert engine.run("g", FEEDS)["total"] == 9
     assert kept is engine.array("w")
-    assert kept.tolist() == [7, 8]
+    assert kept.tolist() == [4, 5]
+    assert engine.state["w"].numpy().tolist() == [4, 5]
     engine.run("g", FEEDS, commit=False)
-    assert kept.tolist() == [7, 8]
+    assert kept.tolist() == [4, 5]
+
+
+def test_what_reads_the_current_value_late_gets_it(engine: Engine) -> None:
+    text = GRAPH.replace("total = ", 'late = Sub ("w.next", w) total = ').replace('> ("w.next")', "> (late)")
+    onnx.save(onnx.parser.parse_model(text), engine._artifact.folder / "g.onnx")
+    assert engine.run("g", FEEDS)["total"] == 6
+    assert engine.array("w").tolist() == [4, 5]
 
 
 def test_frozen_parameters_are_the_file_s(tmp_path: Path) -> None:
