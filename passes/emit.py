@@ -145,13 +145,9 @@ def optimizer_model(made_by: Pass, model: ir.Model) -> ir.Model:
     graph = ir.Graph([], [], nodes=[], opset_imports={"": OPSET, DOMAIN: 1}, name="optimizer")
     result = ir.Model(graph, ir_version=IR_VERSION, functions=[f.clone() for f in model.functions.values()])
     stepper = Stepper(made_by, model, graph)
-    weights = list(values_with_role(model, Role.PARAMETER))
-    rates = {rank: stepper.scalars(rank).rate for rank in sorted({len(dims(weight)) for weight in weights})}
-    for weight in weights:
-        shape = dims(weight)
-        parameter = feed(graph, str(weight.name), shape)
-        gradient = feed(graph, accumulator_name(str(weight.name)), shape)
-        stepper.append(parameter, gradient, rates[len(shape)])
+    for weight in values_with_role(model, Role.PARAMETER):
+        name, shape = str(weight.name), dims(weight)
+        stepper.append(feed(graph, name, shape), feed(graph, accumulator_name(name), shape))
     InlinePass()(result)
     RemoveUnusedNodesPass()(result)
     used = {value.name for node in graph for value in node.inputs if value is not None}

@@ -1,7 +1,5 @@
 """The optimizer's function applied to parameters: what the optimizer graph and an updating training graph share."""
 
-import dataclasses
-
 import numpy as np
 import onnx_ir as ir
 
@@ -9,15 +7,6 @@ from sparcl_compile.passes.attach_optimizer import DOMAIN, OPTIMIZER_KEY, optimi
 from sparcl_compile.passes.base import Pass, Role, constant, dims, feed, gradient_mask_name, set_role, values_with_role
 
 FEEDS = ("learning_rate", "count")
-
-
-@dataclasses.dataclass(frozen=True)
-class Scalars:
-    """A 1 and the learning rate with as many axes as a weight, and the step from 1."""
-
-    unit: ir.Value
-    rate: ir.Value
-    count: ir.Value
 
 
 class Stepper:
@@ -34,33 +23,24 @@ class Stepper:
         self._variant = model.metadata_props[OPTIMIZER_KEY]
         self._masks = {str(value.name) for value in values_with_role(model, Role.GRADIENT_MASK)}
         self._rate, self._count = (feed(graph, name, []) for name in FEEDS)
-        self._scalars: dict[int, Scalars] = {}
+        self._by_rank: dict[int, tuple[ir.Value, ir.Value]] = {}
 
-    def scalars(self, rank: int) -> Scalars:
-        """The scalars for weights of so many axes."""
-        if rank not in self._scalars:
-            unit = constant(self._graph, f"unit_{rank}", np.ones([1] * rank, np.float32))
-            node = self._pass.node("Mul", [self._rate, unit], name=f"{self._rate.name}_{rank}")
-            self._graph.append(node)
-            self._scalars[rank] = Scalars(unit, node.outputs[0], self._count)
-        return self._scalars[rank]
-
-    def append(self, weight: ir.Value, gradient: ir.Value, rate: ir.Value) -> ir.Node:
+    def append(self, weight: ir.Value, gradient: ir.Value) -> None:
         """Append the step of one parameter; ``NAME.next`` of it and of its optimizer state become graph outputs.
 
         Args:
             weight: an input of the graph, of static shape.
             gradient: of the same shape.
-            rate: the learning rate with as many axes.
         """
         name, shape = str(weight.name), dims(weight)
         states = optimizer_states(self._variant, name)
-        scalars, mask = self.scalars(len(shape)), gradient_mask_name(name)
-        moves = feed(self._graph, mask, shape) if mask in self._masks else scalars.unit
         memory = [set_role(feed(self._graph, state, shape), Role.OPTIMIZER) for state in states]
+        unit, rate = self._with_axes(len(shape))
+        mask = gradient_mask_name(name)
+        moves = feed(self._graph, mask, shape) if mask in self._masks else unit
         step = self._pass.node(
             "step",
-            [weight, gradient, moves, scalars.unit, rate, scalars.count, *memory],
+            [weight, gradient, moves, unit, rate, self._count, *memory],
             domain=DOMAIN,
             name=f"{name}.step",
             num_outputs=1 + len(states),
@@ -69,4 +49,11 @@ class Stepper:
             out.name, out.shape, out.type = f"{source}.next", weight.shape, weight.type
             self._graph.outputs.append(out)
         self._graph.append(step)
-        return step
+
+    def _with_axes(self, rank: int) -> tuple[ir.Value, ir.Value]:
+        """A 1 and the learning rate, with so many axes."""
+        if rank not in self._by_rank:
+            unit = constant(self._graph, f"unit_{rank}", np.ones([1] * rank, np.float32))
+            rate = self._pass.append(self._graph, "Mul", [self._rate, unit], f"learning_rate_{rank}", [1] * rank)
+            self._by_rank[rank] = (unit, rate)
+        return self._by_rank[rank]

@@ -83,8 +83,7 @@ class UpdateInBackward(Pass):
     def _call_function(self, model: ir.Model, found: list[tuple[ir.Node, ir.Value]]) -> None:
         stepper = Stepper(self, model, model.graph)
         for accumulator, weight in found:
-            gradient = self._freed(model.graph, accumulator, weight)
-            stepper.append(weight, gradient, stepper.scalars(len(dims(weight))).rate)
+            stepper.append(weight, self._freed(model.graph, accumulator, weight))
         InlinePass()(model)
 
     def _freed(self, graph: ir.Graph, accumulator: ir.Node, weight: ir.Value) -> ir.Value:
