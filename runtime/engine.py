@@ -90,6 +90,7 @@ class Engine:
         self._specs = {spec["name"]: spec for spec in artifact.manifest["state"]}
         self.state: dict[str, ort.OrtValue] = {}
         self._arrays: dict[str, np.ndarray] = {}
+        self._small: dict[str, ort.OrtValue] = {}
 
     def reset(self) -> None:
         """Put every state tensor to its initial value; those of a task's samples wait for ``reset_samples``."""
@@ -115,6 +116,7 @@ class Engine:
         return made
 
     def _hold(self, name: str, array: np.ndarray) -> None:
+        self._small.pop(f"{name}{NEXT}", None)
         self._arrays[name] = array
         self.state[name] = ort.OrtValue.ortvalue_from_numpy(array)
 
@@ -159,19 +161,36 @@ class Engine:
         given = {name: v if isinstance(v, ort.OrtValue) else device_copy(np.asarray(v)) for name, v in read.items()}
         for name in spec["inputs"]:
             binding.bind_ortvalue_input(name, self._input(name, given, overrides or {}))
-        in_place = {f"{name}{NEXT}" for name in spec.get("in_place", ())} if commit else set()
+        following = [name for name in spec["outputs"] if name.endswith(NEXT)] if commit else []
+        in_place = {name for name in following if name.removesuffix(NEXT) in spec.get("in_place", ())}
+        places = {name: self._place(name, name in in_place) for name in following}
         for output in spec["outputs"]:
-            if output in in_place:
-                binding.bind_ortvalue_output(output, self.state[output.removesuffix(NEXT)])
+            if place := places.get(output):
+                binding.bind_ortvalue_output(output, place)
             else:
                 binding.bind_output(output)
         session.run_with_iobinding(binding)
         values = dict(zip(spec["outputs"], binding.get_outputs(), strict=True))
-        following = [name for name in values if name.endswith(NEXT) and name not in in_place] if commit else []
         for name in following:
-            self.array(name.removesuffix(NEXT))[...] = values[name].numpy()
+            if name not in in_place:
+                self.array(name.removesuffix(NEXT))[...] = values[name].numpy()
         # numpy() is a view of memory that goes with the OrtValue.
         return {n: value.numpy().copy() for n, value in values.items() if not n.endswith((NEXT, ".accumulation.out"))}
+
+    def _place(self, output: str, in_place: bool) -> ort.OrtValue | None:
+        """Where a next value goes: over the current one, to memory of its own if it is small, or else to the pool.
+
+        A run's small results wait in the pool until its end, and would divide the blocks that large values need.
+        """
+        name = output.removesuffix(NEXT)
+        if in_place:
+            return self.state[name]
+        array = self.array(name)
+        if array.nbytes > LARGEST_REST:
+            return None
+        if output not in self._small:
+            self._small[output] = ort.OrtValue.ortvalue_from_numpy(pages(array.shape, array.dtype))
+        return self._small[output]
 
     def _input(
         self, name: str, feeds: Mapping[str, ort.OrtValue], overrides: Mapping[str, ort.OrtValue]

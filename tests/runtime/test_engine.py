@@ -85,6 +85,18 @@ def test_a_state_tensor_keeps_its_memory(in_place: list[str], engine: Engine) ->
     assert kept.tolist() == [4, 5]
 
 
+def test_a_tensor_of_samples_may_change_its_length(engine: Engine, tmp_path: Path) -> None:
+    text = """<ir_version: 10, opset_import: ["" : 18]> g (int64[S] seen) => (int64[S] "seen.next") {
+        one = Constant <value = int64[1] {1}> () "seen.next" = Add (seen, one) }"""
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "count.onnx")
+    engine._graphs["count"] = {"file": "count.onnx", "inputs": ["seen"], "outputs": ["seen.next"]}
+    for samples in (3, 2, 4):
+        engine.reset_samples(samples)
+        engine.run("count", {})
+        engine.run("count", {})
+        assert engine.array("seen").tolist() == [2] * samples
+
+
 def test_what_reads_the_current_value_late_gets_it(engine: Engine) -> None:
     text = GRAPH.replace("total = ", 'late = Sub ("w.next", w) total = ').replace('> ("w.next")', "> (late)")
     onnx.save(onnx.parser.parse_model(text), engine._artifact.folder / "g.onnx")
