@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
+from sparcl_compile.passes.liveness.fusions import fusions
 from sparcl_compile.passes.liveness.order import execution_order
 from sparcl_compile.passes.liveness.sizes import at_batch, bytes_of
 
@@ -64,10 +65,12 @@ def plan(model: ir.Model, batch: int) -> Plan:
     1. Nodes run in the order of :func:`execution_order`.
     2. A view shares its input's buffer. An operator of ``IN_PLACE`` takes over an input's buffer of the same shape when
        nobody reads it any more.
-    3. Any other output has a buffer of its own, from its node to its last reader. This holds with ``enable_mem_reuse``
+    3. What is fused with a convolution shares its buffer, which is that of the value that it is added to, where that is
+       known by then and read by nobody else (``fusions.py``).
+    4. Any other output has a buffer of its own, from its node to its last reader. This holds with ``enable_mem_reuse``
        off, as ``runtime/engine.py`` sets it: a freed buffer that waits for a value of the same shape is not given back
        in between, and the forward's would wait for the backward.
-    4. Graph inputs, graph outputs and initializers are not planned: the caller owns them.
+    5. Graph inputs, graph outputs and initializers are not planned: the caller owns them.
 
     Source: ``allocation_planner.cc`` of ONNX Runtime 1.19.2. Kernels' workspaces are not counted.
     """
@@ -90,6 +93,7 @@ class _Planner:
         self.buffers: list[_Buffer] = []
         self.unknown: list[str] = []
         self._owner: dict[ir.Value, _Buffer] = {}
+        self._fusions = fusions(graph)
         self._apart = {*graph.inputs, *graph.outputs, *graph.initializers.values()}
 
     def run(self, step: int, node: ir.Node) -> None:
@@ -123,7 +127,9 @@ class _Planner:
             return None
         if node.op_type in VIEWS:
             return self._owner.get(node.inputs[0])  # type: ignore[arg-type]
-        value = node.inputs[0] if node.op_type in IN_PLACE else None
+        if node in self._fusions.parts:
+            return self._owner.get(self._fusions.parts[node])
+        value = node.inputs[0] if node.op_type in IN_PLACE else self._fusions.sums.get(node)
         buffer = None if value is None else self._owner.get(value)
         if value is None or buffer is None or buffer.uses != 1 or not alike(value, out):
             return None

@@ -85,6 +85,32 @@ def test_peaks_by_hand(body: str, peak: int, alive: list[str]) -> None:
 ARITHMETIC = {"Abs": 1, "Neg": 1, "Sqrt": 1, "Add": 2, "Sub": 2, "Mul": 2, "Div": 2, "Sum": 2}
 """Operators that are not in ``IN_PLACE``, and how many operands they have."""
 
+
+@pytest.mark.parametrize(
+    ("body", "peak", "alive"),
+    [
+        # The norm goes into the weights; the convolution is computed into r, which its sum alone still reads.
+        ("r = Relu(x0) h = Conv(r, w) c = Conv(h, w) m = Mul(c, k) n = Add(m, k) s = Add(n, r)", 2, ["h", "r"]),
+        ("r = Relu(x0) h = Conv(r, w) c = Conv(h, w) s = Add(r, c)", 2, ["h", "r"]),
+        # r is read again: the convolution has a buffer of its own, which the sum takes over.
+        ("r = Relu(x0) h = Conv(r, w) c = Conv(h, w) t = Add(c, r) s = Add(t, r)", 3, ["c", "h", "r"]),
+        # Two convolutions: the second one is computed into the first one.
+        ("r = Relu(x0) c = Conv(r, w) d = Conv(r, w) s = Add(c, d)", 2, ["d", "r"]),
+        # A fed weight, a convolution that is read twice, a product of two activations.
+        ("r = Relu(x0) h = Conv(r, w) c = Conv(h, fed) s = Add(c, r)", 3, ["c", "h", "r"]),
+        ("r = Relu(x0) c = Conv(r, w) q = Tanh(c) t = Add(c, r) s = Add(t, q)", 3, ["c", "r", "t"]),
+        ("r = Relu(x0) h = Conv(r, w) c = Conv(h, w) s = Mul(c, r)", 3, ["c", "h", "r"]),
+    ],
+)  # fmt: skip
+def test_what_is_computed_with_a_convolution(body: str, peak: int, alive: list[str]) -> None:
+    text = f"""{HEADER} g (float[N,4,4,16] x, float[4,4,1,1] fed) => (float[N,4,4,16] y)
+    <float[4,4,1,1] w = {{{", ".join(["0.5"] * 16)}}}, float[4,1,1] k = {{1.0, 1.0, 1.0, 1.0}}> {{
+        x0 = Transpose<perm=[0,1,2,3]>(x) {body} y = Transpose<perm=[0,1,2,3]>(s) }}"""
+    found = plan(ir.from_proto(onnx.parser.parse_model(text)), 1)
+    assert found.peak_bytes == peak * KILO
+    assert live(found) == alive
+
+
 BUFFERS = """
 import numpy as np, onnx, onnxruntime as ort
 from pathlib import Path
@@ -123,6 +149,39 @@ def test_which_operators_work_in_place_in_onnx_runtime() -> None:
     two = [op for place, (op, _) in enumerate(operators) if found >> place & 1]
     # Not reads bytes, made from a tensor of floats that is gone by then.
     assert two == list(ARITHMETIC)
+
+
+CONVOLUTIONS = """
+import numpy as np, onnx, onnxruntime as ort
+from pathlib import Path
+from benchmarks.alone import status
+from sparcl_compile.runtime.engine import session_options
+from sparcl_compile.runtime.tensors import give_back_freed
+SIDE, CHANNELS = 512, 16
+text = '''<ir_version: 10, opset_import: ["" : 18]> g (float[N,3,512,512] x, float[16,16,3,3] fed) => (float s) {{
+    r0 = Conv <pads = [1,1,1,1]> (x, first) r = Relu (r0)
+    h0 = Conv <pads = [1,1,1,1]> (r, w) h = Relu (h0)
+    c = Conv <pads = [1,1,1,1]> (h, {weight}) z = Add (c, r) y = Relu (z)
+    s = ReduceMean <keepdims = 0> (y) }}'''
+model = onnx.parser.parse_model(text)
+for name, channels in (("first", 3), ("w", 16)):
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.full((16, channels, 3, 3), 0.1, np.float32), name))
+session = ort.InferenceSession(model.SerializeToString(), session_options(1), providers=["CPUExecutionProvider"])
+feeds = {{"x": np.ones((1, 3, 512, 512), np.float32), "fed": np.ones((16, 16, 3, 3), np.float32)}}
+give_back_freed()
+Path("/proc/self/clear_refs").write_text("5")
+before = status("VmRSS")
+session.run(None, {{i.name: feeds[i.name] for i in session.get_inputs()}})
+print(status("VmHWM") - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_onnx_runtime_computes_a_convolution_into_what_it_is_added_to() -> None:
+    """Its input and the other operand are two buffers; were the sum apart, there would be three."""
+    root, buffer = Path(__file__).parents[2], 4 * 16 * 512 * 512
+    assert 1.9 * buffer < measured(CONVOLUTIONS.format(weight="w"), root) < 2.6 * buffer
+    assert measured(CONVOLUTIONS.format(weight="fed"), root) > 2.9 * buffer
 
 
 def test_the_peak_grows_with_the_batch() -> None:
