@@ -114,6 +114,7 @@ def test_what_is_computed_with_a_convolution(body: str, peak: int, alive: list[s
 BUFFERS = """
 import numpy as np, onnx, onnxruntime as ort
 from pathlib import Path
+from benchmarks.alone import status
 from sparcl_compile.runtime.tensors import give_back_freed
 SIDE = 2048
 HEADER = '<ir_version: 10, opset_import: ["" : 18]>'
@@ -135,8 +136,6 @@ def buffers(op, operands):
     before = status("VmRSS")
     session.run(None, {{"a": vector, "b": vector.T, "w": zeros}})
     return (status("VmHWM") - before) / zeros.nbytes
-def status(key):
-    return 1024 * int(Path("/proc/self/status").read_text().split(f"{{key}}:")[1].split()[0])
 print(sum(2 ** i * (buffers(op, n) > 1.8) for i, (op, n) in enumerate({operators})))
 """
 
