@@ -18,6 +18,9 @@ LAYER_KEY = "sparcl.layer"
 AXES_KEY = "sparcl.axes"
 STAGE_KEY = "sparcl.stage"
 
+NEXT = ".next"
+"""What the name of a graph output has behind the name of the state whose next value it is."""
+
 SPARSE_DOMAIN = "sparcl"
 COMPRESSED_KEY = "sparcl.compressed"
 MASKED_KEY = "sparcl.masked"

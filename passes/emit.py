@@ -11,6 +11,7 @@ from safetensors.numpy import save as to_bytes
 from sparcl_compile.passes.attach_optimizer import DOMAIN
 from sparcl_compile.passes.base import (
     IR_VERSION,
+    NEXT,
     OPSET,
     Pass,
     Role,
@@ -22,7 +23,6 @@ from sparcl_compile.passes.base import (
 )
 from sparcl_compile.passes.channels.plan import plan_of
 from sparcl_compile.passes.compressing.expand import expanded
-from sparcl_compile.passes.liveness.in_place import NEXT
 from sparcl_compile.passes.optimizer_steps import FEEDS, Stepper
 
 FILES = {

@@ -4,7 +4,17 @@ import numpy as np
 import onnx_ir as ir
 
 from sparcl_compile.passes.attach_optimizer import DOMAIN, OPTIMIZER_KEY, optimizer_states
-from sparcl_compile.passes.base import Pass, Role, constant, dims, feed, gradient_mask_name, set_role, values_with_role
+from sparcl_compile.passes.base import (
+    NEXT,
+    Pass,
+    Role,
+    constant,
+    dims,
+    feed,
+    gradient_mask_name,
+    set_role,
+    values_with_role,
+)
 
 FEEDS = ("learning_rate", "count")
 
@@ -46,7 +56,7 @@ class Stepper:
             num_outputs=1 + len(states),
         )
         for out, source in zip(step.outputs, (name, *states), strict=True):
-            out.name, out.shape, out.type = f"{source}.next", weight.shape, weight.type
+            out.name, out.shape, out.type = f"{source}{NEXT}", weight.shape, weight.type
             self._graph.outputs.append(out)
         self._graph.append(step)
 

@@ -11,6 +11,7 @@ from sparcl_compile.passes.base import (
     BOOL,
     FLOAT,
     INT64,
+    NEXT,
     Pass,
     Role,
     accumulator_name,
@@ -21,7 +22,7 @@ from sparcl_compile.passes.base import (
     value_named,
     values_with_role,
 )
-from sparcl_compile.passes.liveness.in_place import NEXT, unordered_readers
+from sparcl_compile.passes.liveness.in_place import unordered_readers
 from sparcl_compile.passes.optimizer_steps import Stepper
 
 RESET = "lazy_reset_grad"

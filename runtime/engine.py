@@ -116,7 +116,7 @@ class Engine:
         return made
 
     def _hold(self, name: str, array: np.ndarray) -> None:
-        self._small.pop(f"{name}{NEXT}", None)
+        self._small.pop(name, None)
         self._arrays[name] = array
         self.state[name] = ort.OrtValue.ortvalue_from_numpy(array)
 
@@ -161,9 +161,9 @@ class Engine:
         given = {name: v if isinstance(v, ort.OrtValue) else device_copy(np.asarray(v)) for name, v in read.items()}
         for name in spec["inputs"]:
             binding.bind_ortvalue_input(name, self._input(name, given, overrides or {}))
-        following = [name for name in spec["outputs"] if name.endswith(NEXT)] if commit else []
-        in_place = {name for name in following if name.removesuffix(NEXT) in spec.get("in_place", ())}
-        places = {name: self._place(name, name in in_place) for name in following}
+        following = [name.removesuffix(NEXT) for name in spec["outputs"] if name.endswith(NEXT)] if commit else []
+        in_place = set(spec.get("in_place", ()))
+        places = {f"{name}{NEXT}": self.state[name] if name in in_place else self._apart(name) for name in following}
         for output in spec["outputs"]:
             if place := places.get(output):
                 binding.bind_ortvalue_output(output, place)
@@ -173,24 +173,21 @@ class Engine:
         values = dict(zip(spec["outputs"], binding.get_outputs(), strict=True))
         for name in following:
             if name not in in_place:
-                self.array(name.removesuffix(NEXT))[...] = values[name].numpy()
+                self.array(name)[...] = values[f"{name}{NEXT}"].numpy()
         # numpy() is a view of memory that goes with the OrtValue.
         return {n: value.numpy().copy() for n, value in values.items() if not n.endswith((NEXT, ".accumulation.out"))}
 
-    def _place(self, output: str, in_place: bool) -> ort.OrtValue | None:
-        """Where a next value goes: over the current one, to memory of its own if it is small, or else to the pool.
+    def _apart(self, name: str) -> ort.OrtValue | None:
+        """Memory of its own for a small next value that cannot be written over the current one; None for the pool.
 
         A run's small results wait in the pool until its end, and would divide the blocks that large values need.
         """
-        name = output.removesuffix(NEXT)
-        if in_place:
-            return self.state[name]
         array = self.array(name)
         if array.nbytes > LARGEST_REST:
             return None
-        if output not in self._small:
-            self._small[output] = ort.OrtValue.ortvalue_from_numpy(pages(array.shape, array.dtype))
-        return self._small[output]
+        if name not in self._small:
+            self._small[name] = ort.OrtValue.ortvalue_from_numpy(pages(array.shape, array.dtype))
+        return self._small[name]
 
     def _input(
         self, name: str, feeds: Mapping[str, ort.OrtValue], overrides: Mapping[str, ort.OrtValue]

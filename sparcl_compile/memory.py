@@ -17,10 +17,10 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from sparcl_compile.cost import weight_of
 from sparcl_compile.options import BATCH_SIZE
-from sparcl_compile.passes.base import role_of
+from sparcl_compile.passes.base import NEXT, role_of
 from sparcl_compile.passes.liveness.buffers import Plan, plan
 from sparcl_compile.passes.liveness.chains import originals
-from sparcl_compile.passes.liveness.in_place import NEXT, overwritable
+from sparcl_compile.passes.liveness.in_place import overwritable
 from sparcl_compile.passes.liveness.sizes import bytes_of
 from sparcl_compile.passes.recompute_activations import RecomputeActivations, is_recomputed
 

@@ -109,16 +109,17 @@ def emitting_passes(
         options: what to compile to.
         forward: the forward graph as the artifact holds it.
         full: the forward graph before it was lowered, of whose channels the gradient sparsity is a share.
-        training: the training graph, of which a copy that gives all gradients is kept where a run measures them.
+        training: the training graph, of which a copy is kept where a run measures gradients that it will not give.
         folder: where to write.
     """
     by_rows = options.gradient_scheme == "channel"
     measures = options.sparsity > 0.0 or options.gradient_sparsity > 0.0
+    whole = training.clone() if measures and (by_rows or not options.accumulates) else None
     channels = output_channels(full.graph) if by_rows else {}
     return (
         *((ComputeGradientRows(options.gradient_sparsity, channels),) if by_rows else ()),
         *(() if options.accumulates else (UpdateInBackward(),)),
-        Emit(folder, forward, training.clone() if measures else None, full if options.compress else None),
+        Emit(folder, forward, whole, full if options.compress else None),
     )
 
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
+from sparcl_compile.passes.base import NEXT
 from sparcl_compile.passes.liveness.buffers import VIEWS, alike
 
-NEXT = ".next"
 _UNARY = (
     *("Abs", "Cast", "Ceil", "Clip", "Elu", "Erf", "Exp", "Floor", "HardSigmoid", "LeakyRelu", "Log", "Neg", "Not"),
     *("Reciprocal", "Relu", "Scale", "Selu", "Sigmoid", "Softplus", "Softsign", "Sqrt", "Tanh", "ThresholdedRelu"),
