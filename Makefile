@@ -54,14 +54,9 @@ lint: $(STAMP) ## ruff: rules and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# passes/ and runtime/ are import packages below sparcl_compile (see [tool.setuptools.package-dir]), which no type checker
-# follows. So it gets a tree of links in the shape that the wheel has; sed turns the paths back into the repository's.
 .PHONY: types
 types: $(STAMP) ## mypy --strict over the three packages
-	@rm -rf build/types && mkdir -p build/types/sparcl_compile
-	@cd build/types/sparcl_compile && ln -s ../../../sparcl_compile/* ../../../passes ../../../runtime .
-	cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache -p sparcl_compile \
-		| sed -E 's,^sparcl_compile/(passes|runtime)/,\1/,'
+	$(BIN)/mypy -p sparcl_compile
 
 .PHONY: unit
 unit: $(STAMP) ## pytest (JOBS=2 processes; ARGS="-k walls" and the like are handed on)
@@ -83,7 +78,7 @@ sanitize: $(STAMP) ## test the kernels under the address and undefined-behaviour
 # Not part of `test`: it downloads 60 MB the first time, and the emulator takes a minute or two.
 .PHONY: test-arm64
 test-arm64: $(STAMP) ## build the kernels for arm64 and hold them against this machine's, under qemu (docs/kernels.md)
-	$(BIN)/python -m tests.kernels.arm64
+	$(BIN)/python -m tests.runtime.kernels.arm64
 
 .PHONY: format
 format: $(STAMP) ## let ruff mend what it can

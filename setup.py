@@ -11,7 +11,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError
 
-KERNELS = Path("runtime/kernels")
+KERNELS = Path("sparcl_compile/runtime/kernels")
 SUFFIXES = {".cc", ".cmake", ".h", ".txt"}
 
 
@@ -39,7 +39,7 @@ class BuildKernels(build_ext):
 setup(
     ext_modules=[
         Extension(
-            "sparcl_compile.runtime.kernels._kernels",
+            "sparcl_compile.runtime.session._kernels",
             sources=[],
             depends=[path.as_posix() for path in sorted(KERNELS.rglob("*")) if path.suffix in SUFFIXES],
             optional=True,

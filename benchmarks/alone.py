@@ -28,7 +28,7 @@ def main(name: str, width: str, threads: str, folder: str) -> None:
     if setting.make is contestants.pytorch:
         import torch  # noqa: F401  # counted as an import, not as memory of the step
     elif setting.make is contestants.compiled:
-        import sparcl_compile.runtime.engine  # noqa: F401  # the same
+        pass
     else:
         import onnxruntime  # noqa: F401  # the same
     imports = status("VmRSS")

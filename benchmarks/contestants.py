@@ -135,7 +135,7 @@ def ort_dense(setting: Setting, batch: int, threads: int, folder: Path) -> Step:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3  # errors
-    # As in runtime/engine.py: the optimizer's threads would spin on the next training step's cores.
+    # As in runtime/session/engine.py: the optimizer's threads would spin on the next training step's cores.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     state = api.CheckpointState.load_checkpoint(target / "checkpoint")
     learner = api.Module(target / "training_model.onnx", state, session_options=options)
@@ -156,7 +156,7 @@ def _build_ort_dense(setting: Setting, path: Path, target: Path) -> None:
     import onnx
     from onnxruntime.training import artifacts
 
-    from sparcl_compile.passes.differentiate import silent_stderr
+    from sparcl_compile.passes.differentiating.ort_training.differentiate import silent_stderr
 
     export_to(setting, path)
     model = onnx.load(path)
@@ -199,10 +199,10 @@ def _initializers(model: "onnx.ModelProto") -> list[str]:
 
 def compiled(setting: Setting, batch: int, threads: int, folder: Path) -> Step:
     """This tool's artifact: the training graph and the optimizer graph on the engine."""
-    from sparcl_compile.artifact import load
-    from sparcl_compile.runtime.batches import current_batch
-    from sparcl_compile.runtime.engine import Engine
-    from sparcl_compile.runtime.masks import MaskKeeper
+    from sparcl_compile.interface.artifact import load
+    from sparcl_compile.runtime.driver.batches import current_batch
+    from sparcl_compile.runtime.driver.masks import MaskKeeper
+    from sparcl_compile.runtime.session.engine import Engine
 
     target = artifact_folder(setting, folder)
     if not target.exists():
@@ -233,8 +233,8 @@ def artifact_folder(setting: Setting, folder: Path) -> Path:
 
 
 def _compile(setting: Setting, path: Path, target: Path) -> None:
-    from sparcl_compile.compiler import compile_model
-    from sparcl_compile.options import CompileOptions
+    from sparcl_compile.compiling.compiler import compile_model
+    from sparcl_compile.settings.options import CompileOptions
 
     export_to(setting, path)
     options = CompileOptions(

@@ -1,4 +1,4 @@
-"""Fit the rates of passes/selecting/costs.py to this machine: times of random layers, dense and sparse.
+"""Fit the rates of passes/lowering/choice/costs.py to this machine: times of random layers, dense and sparse.
 
     python -m benchmarks.costs [--seconds 900] [--data build/bench/costs.jsonl]
 
@@ -17,9 +17,9 @@ import click
 import numpy as np
 from scipy.optimize import nnls
 
-from sparcl_compile.kernel_times import measure
-from sparcl_compile.passes.selecting.costs import COUNTS, DENSE, SPARSE, Times, kind_of
-from sparcl_compile.passes.selecting.work import CONV, PRODUCT, Work
+from sparcl_compile.costs.kernel_times import measure
+from sparcl_compile.passes.lowering.choice.costs import COUNTS, DENSE, SPARSE, Times, kind_of
+from sparcl_compile.passes.lowering.choice.work import CONV, PRODUCT, Work
 
 BATCHES = (16, 16, 32, 32, 32, 64, 128)
 """They fill vector registers; the others follow from the counts."""

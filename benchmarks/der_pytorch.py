@@ -16,7 +16,7 @@ import torch
 from torch.nn import functional
 
 from models.resnet import resnet18
-from sparcl_compile.errors import DataError
+from sparcl_compile.interface.errors import DataError
 from sparcl_compile.runtime.data import sources
 
 CLASSES, CLASSES_PER_TASK = 10, 2

@@ -22,10 +22,10 @@ from torch import nn
 from benchmarks.contestants import IMAGE, batch_of, module_of
 from benchmarks.step import measure
 from models.export import export
-from sparcl_compile.artifact import load
-from sparcl_compile.compiler import compile_model
-from sparcl_compile.export import export_model
-from sparcl_compile.options import CompileOptions
+from sparcl_compile.compiling.compiler import compile_model
+from sparcl_compile.exporting.export import export_model
+from sparcl_compile.interface.artifact import load
+from sparcl_compile.settings.options import CompileOptions
 
 DENSE = CompileOptions(sparsity=0.0, gradient_sparsity=0.0)
 

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from sparcl_compile.runtime import kernels
+from sparcl_compile.runtime.session import kernel_library as kernels
 
 BATCH = 32
 DENSITIES = (0.25, 0.10, 0.05)

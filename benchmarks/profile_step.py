@@ -21,10 +21,10 @@ from rich.table import Table
 
 from benchmarks.alone import BATCH
 from benchmarks.contestants import CONTESTANTS, Setting, artifact_folder, compiled
-from sparcl_compile.cost import layer_costs
-from sparcl_compile.passes.liveness.buffers import VIEWS
-from sparcl_compile.passes.liveness.sizes import at_batch, bytes_of
-from sparcl_compile.runtime import engine
+from sparcl_compile.costs.flops import layer_costs
+from sparcl_compile.passes.analysis.liveness.buffers import VIEWS
+from sparcl_compile.passes.analysis.liveness.sizes import at_batch, bytes_of
+from sparcl_compile.runtime.session import engine
 
 COMPILED = tuple(setting.name for setting in CONTESTANTS if setting.make is compiled)
 SIDE = 2048

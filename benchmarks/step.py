@@ -24,8 +24,8 @@ from rich.console import Console
 
 from benchmarks.alone import BATCH
 from benchmarks.contestants import BASELINES, CONTESTANTS, QUICK, RESNET, WIDTH, Setting, Step, artifact_folder
-from sparcl_compile.artifact import read_manifest
-from sparcl_compile.report import training_bytes
+from sparcl_compile.cli.report import training_bytes
+from sparcl_compile.interface.artifact import read_manifest
 
 
 @dataclasses.dataclass(frozen=True)

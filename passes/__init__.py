@@ -1,1 +1,1 @@
-"""The graph passes. One pass, one file; the pipeline's order is in ``sparcl_compile/pipeline.py``."""
+"""The graph passes. One pass, one file; the pipeline's order is in ``sparcl_compile/compiling/pipeline.py``."""

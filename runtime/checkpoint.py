@@ -10,8 +10,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
-from sparcl_compile.errors import CheckpointError
-from sparcl_compile.files import check_writable, remove_leftovers, write_atomically
+from sparcl_compile.interface.errors import CheckpointError
+from sparcl_compile.interface.files import check_writable, remove_leftovers, write_atomically
 
 FILE = "state.safetensors"
 PREVIOUS = "state.previous.safetensors"

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from sparcl_compile.errors import OptionError
+from sparcl_compile.interface.errors import OptionError
 
 AT_LEAST_ONE = {"--tasks": "tasks", "--epochs": "epochs", "--batch-size": "batch_size", "--buffer": "buffer_size"}
 

@@ -12,10 +12,11 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from sparcl_compile.runtime import kernels
+from sparcl_compile.runtime.session import kernel_library as kernels
 
 PACKAGES = {"sparcl_compile": "sparcl_compile", "passes": "sparcl_compile/passes", "runtime": "sparcl_compile/runtime"}
 """Folder of the repository to folder in the wheel."""
+IGNORED = shutil.ignore_patterns("__pycache__", "_kernels*")
 
 
 def build_wheel(source: Path, target: Path) -> zipfile.ZipFile:
@@ -33,7 +34,7 @@ def copy_source(root: Path, target: Path) -> Path:
     for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(root / name, target)
     for folder in PACKAGES:
-        shutil.copytree(root / folder, target / folder, ignore=shutil.ignore_patterns("__pycache__", "_kernels*"))
+        shutil.copytree(root / folder, target / folder, symlinks=True, ignore=IGNORED)
     return target
 
 
@@ -82,7 +83,7 @@ def test_without_a_compiler_the_wheel_has_no_library(
 
 @pytest.mark.skipif(kernels.library() is None, reason=kernels.reason())
 def test_the_kernel_library_is_inside(wheel: zipfile.ZipFile) -> None:
-    assert len([name for name in wheel.namelist() if name.startswith("sparcl_compile/runtime/kernels/_kernels")]) == 1
+    assert len([name for name in wheel.namelist() if name.startswith("sparcl_compile/runtime/session/_kernels")]) == 1
 
 
 def metadata(wheel: zipfile.ZipFile, name: str) -> str:

@@ -3,7 +3,7 @@
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +11,36 @@ import pytest
 
 PACKAGES = {"sparcl_compile": "sparcl_compile", "passes": "sparcl_compile.passes", "runtime": "sparcl_compile.runtime"}
 """Folder to import package."""
+LINKS = ("sparcl_compile/passes", "sparcl_compile/runtime")
+"""The two packages below sparcl_compile, where an import finds them; their files lie at the top."""
 
 PROTO_LIBRARIES = ("onnx", "onnx_ir", "onnxscript")
-LEAVES = ("sparcl_compile.errors", "sparcl_compile.files", "sparcl_compile.artifact")
-"""Modules that know nothing of the rest and that everybody may use."""
+INTERFACE = "sparcl_compile.interface"
+"""The leaf that knows nothing of the rest and that every package may use."""
 GRADIENT_BUILDER = ("onnxruntime.training.artifacts", "onnxruntime.training.onnxblock")
+DIFFERENTIATE = "passes/differentiating/ort_training/differentiate.py"
+
+PHASES = ("importing", "sparsifying", "lowering", "differentiating", "scheduling", "updating", "emitting", "exporting")
+"""The folders of ``passes`` that hold passes, in the order in which they run."""
+STAIRS = {
+    "sparcl_compile.passes": ("core", "schemes", "analysis", *PHASES),
+    "sparcl_compile.runtime": ("data", "session", "reporting", "driver"),
+    "sparcl_compile": (
+        "interface",
+        "passes",
+        "runtime",
+        "graphs",
+        "settings",
+        "program",
+        "plan",
+        "costs",
+        "targets",
+        "compiling",
+        "exporting",
+        "cli",
+    ),
+}
+"""By package its folders, from the lowest step up: a folder imports itself and what lies below it."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +54,26 @@ class Wall:
     """Files that the wall does not hold for."""
 
 
+def steps(package: str, folders: tuple[str, ...]) -> tuple[Wall, ...]:
+    """One wall a step: a folder imports none that lies above it."""
+    path = package.removeprefix("sparcl_compile.").replace(".", "/")
+    return tuple(
+        Wall(
+            folder if package == "sparcl_compile" and folder in PACKAGES else f"{path}/{folder}",
+            tuple(f"{package}.{above}" for above in folders[number:]),
+        )
+        for number, folder in enumerate(folders, start=1)
+        if number < len(folders)
+    )
+
+
 WALLS = (
-    Wall("passes", ("sparcl_compile",), allowed=(*LEAVES, "sparcl_compile.passes")),
-    Wall("passes", ("onnxruntime.training",), doors=("passes/differentiate.py",)),
-    Wall("passes", ("onnxruntime",), doors=("passes/differentiate.py", "passes/importing/verify.py")),
-    Wall("runtime", ("sparcl_compile",), allowed=(*LEAVES, "sparcl_compile.runtime")),
+    *(wall for package, folders in STAIRS.items() for wall in steps(package, folders)),
+    Wall("sparcl_compile/interface", ("sparcl_compile", *PROTO_LIBRARIES, "numpy"), allowed=(INTERFACE,)),
+    Wall("passes", ("sparcl_compile",), allowed=(INTERFACE, "sparcl_compile.passes")),
+    Wall("passes", ("onnxruntime.training",), doors=(DIFFERENTIATE,)),
+    Wall("passes", ("onnxruntime",), doors=(DIFFERENTIATE, "passes/importing/verify.py")),
+    Wall("runtime", ("sparcl_compile",), allowed=(INTERFACE, "sparcl_compile.runtime")),
     Wall("runtime", (*PROTO_LIBRARIES, *GRADIENT_BUILDER, "torch")),
     # sparcl-run is the runtime; sparcl-export reads the state that a run has left; the gradient builder loads the
     # library of kernels that the runtime does; layers are timed in sessions as the runtime makes them.
@@ -43,8 +83,8 @@ WALLS = (
         doors=(
             "sparcl_compile/cli/run.py",
             "sparcl_compile/cli/export.py",
-            "sparcl_compile/kernels.py",
-            "sparcl_compile/kernel_times.py",
+            "sparcl_compile/compiling/kernel_library.py",
+            "sparcl_compile/costs/kernel_times.py",
         ),
     ),
     Wall("sparcl_compile", ("onnxruntime.training",)),
@@ -54,16 +94,13 @@ WALLS = (
         # How weights are cut into groups, and what a channel space is, is said once, for the first masks and for the
         # graphs that update them.
         allowed=(
-            *LEAVES,
+            INTERFACE,
             "sparcl_compile.graphs",
-            "sparcl_compile.passes.base",
-            "sparcl_compile.passes.channels",
+            "sparcl_compile.passes.core",
+            "sparcl_compile.passes.analysis.channels",
             "sparcl_compile.passes.schemes",
         ),
     ),
-    Wall("sparcl_compile/errors.py", ("sparcl_compile",)),
-    Wall("sparcl_compile/files.py", ("sparcl_compile",), allowed=LEAVES),
-    Wall("sparcl_compile/artifact.py", ("sparcl_compile",), allowed=LEAVES),
     *(Wall(folder, tuple(PACKAGES.keys() - {"sparcl_compile"})) for folder in PACKAGES),
 )
 
@@ -92,6 +129,41 @@ def module_name(path: Path) -> str:
     return ".".join([PACKAGES[folder], *rest])
 
 
+def source_files(root: Path) -> list[Path]:
+    """Every Python file of the packages, relative to the root, once: not again behind the links."""
+    found = [path.relative_to(root) for folder in PACKAGES for path in (root / folder).rglob("*.py")]
+    return [path for path in found if not any(path.is_relative_to(link) for link in LINKS)]
+
+
+def folder_arrows(sources: Mapping[Path, str]) -> dict[str, set[str]]:
+    """From each package to the packages that its own files import, by their import names."""
+    packages = {module_name(path).rpartition(".")[0] for path in sources}
+    arrows: dict[str, set[str]] = {package: set() for package in packages}
+    for path, source in sources.items():
+        own = module_name(path).rpartition(".")[0]
+        for name in imported_modules(source, module_name(path)):
+            parts = name.split(".")
+            holders = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
+            reached = next((holder for holder in holders if holder in packages), own)
+            arrows[own] |= {reached} - {own}
+    return arrows
+
+
+def circles(arrows: Mapping[str, set[str]]) -> list[str]:
+    """The folders that reach themselves by way of others."""
+
+    def reachable(start: str) -> set[str]:
+        waiting, seen = [*arrows[start]], set[str]()
+        while waiting:
+            folder = waiting.pop()
+            if folder not in seen:
+                seen.add(folder)
+                waiting += arrows[folder]
+        return seen
+
+    return sorted(folder for folder in arrows if folder in reachable(folder))
+
+
 def breaches(path: Path, source: str, walls: tuple[Wall, ...] = WALLS) -> list[str]:
     """One line for every import of this file (a path relative to the root) that a wall forbids."""
     found = []
@@ -105,51 +177,85 @@ def breaches(path: Path, source: str, walls: tuple[Wall, ...] = WALLS) -> list[s
 
 
 def test_no_file_breaks_a_wall(root: Path) -> None:
-    files = [path for folder in PACKAGES for path in (root / folder).rglob("*.py")]
+    files = source_files(root)
     assert len(files) > 10
-    assert not [line for path in files for line in breaches(path.relative_to(root), path.read_text(encoding="utf-8"))]
+    assert not [line for path in files for line in breaches(path, (root / path).read_text(encoding="utf-8"))]
+
+
+def test_no_folder_reaches_itself_by_way_of_another(root: Path) -> None:
+    arrows = folder_arrows({path: (root / path).read_text(encoding="utf-8") for path in source_files(root)})
+    assert len(arrows) > 10
+    assert not circles(arrows)
+
+
+def test_a_made_up_circle_of_folders_is_found() -> None:
+    sources = {
+        Path("passes/core/edit.py"): "from sparcl_compile.passes.schemes.axes import axes_of",
+        Path("passes/schemes/axes.py"): "from sparcl_compile.passes.analysis import heads",
+        Path("passes/analysis/heads.py"): "import sparcl_compile.passes.core.edit",
+        Path("passes/lowering/fold_channels.py"): "from sparcl_compile.passes.core import edit",
+    }
+    analysis, core, schemes = (f"sparcl_compile.passes.{name}" for name in ("analysis", "core", "schemes"))
+    assert circles(folder_arrows(sources)) == [analysis, core, schemes]
+
+
+def test_every_folder_has_a_step(root: Path) -> None:
+    for package, folders in STAIRS.items():
+        path = root / package.replace(".", "/")
+        found = {file.parent.name for file in path.glob("*/__init__.py")}
+        assert found == set(folders), f"add the folder to STAIRS[{package!r}]"
+
+
+BREACHES = (
+    ("passes/emitting/emit.py", "import sparcl_compile.runtime.driver.loop"),
+    ("passes/emitting/emit.py", "from sparcl_compile.costs import flops"),
+    ("passes/emitting/emit.py", "from sparcl_compile.runtime.driver import loop"),
+    ("passes/emitting/emit.py", "def late():\n    from sparcl_compile.compiling.pipeline import run"),
+    ("passes/emitting/emit.py", "from ... import runtime"),
+    ("passes/emitting/emit.py", "import onnxruntime"),
+    ("passes/importing/verify.py", "from onnxruntime.training import artifacts"),
+    ("passes/emitting/emit.py", "import passes.core.contract"),
+    ("runtime/data/digits.py", "from sparcl_compile.passes.core.contract import Pass"),
+    ("runtime/data/digits.py", "import sparcl_compile"),
+    ("runtime/driver/loop.py", "import onnx"),
+    ("runtime/driver/loop.py", "import torch"),
+    ("runtime/driver/loop.py", "from onnx_ir import Model"),
+    ("runtime/driver/loop.py", "if True:\n    import onnxscript.optimizer"),
+    ("sparcl_compile/compiling/pipeline.py", "from sparcl_compile.runtime.driver.loop import Run"),
+    ("sparcl_compile/exporting/export.py", "from sparcl_compile.runtime.checkpoint import read"),
+    ("sparcl_compile/compiling/pipeline.py", "import onnxruntime.training"),
+    ("sparcl_compile/graphs/order.py", "from sparcl_compile.compiling.compiler import compile_model"),
+    ("sparcl_compile/interface/files.py", "from sparcl_compile.settings.options import CompileOptions"),
+    ("sparcl_compile/interface/names.py", "import numpy"),
+)
+
+
+@pytest.mark.parametrize(("path", "source"), BREACHES)
+def test_a_made_up_breach_is_found(path: str, source: str) -> None:
+    assert breaches(Path(path), source)
 
 
 @pytest.mark.parametrize(
-    ("path", "source"),
-    [
-        ("passes/emit.py", "import sparcl_compile.runtime.loop"),
-        ("passes/emit.py", "from sparcl_compile import cost"),
-        ("passes/emit.py", "from sparcl_compile.runtime import loop"),
-        ("passes/emit.py", "def late():\n    from sparcl_compile.pipeline import compile_model"),
-        ("passes/emit.py", "from .. import runtime"),
-        ("passes/emit.py", "import onnxruntime"),
-        ("passes/importing/verify.py", "from onnxruntime.training import artifacts"),
-        ("passes/emit.py", "import passes.base"),
-        ("runtime/data/digits.py", "from sparcl_compile.passes.base import Role"),
-        ("runtime/data/digits.py", "import sparcl_compile"),
-        ("runtime/loop.py", "import onnx"),
-        ("runtime/loop.py", "import torch"),
-        ("runtime/loop.py", "from onnx_ir import Model"),
-        ("runtime/loop.py", "if True:\n    import onnxscript.optimizer"),
-        ("sparcl_compile/pipeline.py", "from sparcl_compile.runtime.loop import run"),
-        ("sparcl_compile/export.py", "from sparcl_compile.runtime.checkpoint import read"),
-        ("sparcl_compile/pipeline.py", "import onnxruntime.training"),
-        ("sparcl_compile/graphs/order.py", "from sparcl_compile.pipeline import compile_model"),
-        ("sparcl_compile/files.py", "from sparcl_compile.options import Options"),
-    ],
+    ("wall", "module"), [(wall, module) for p, f in STAIRS.items() for wall in steps(p, f) for module in wall.forbidden]
 )
-def test_a_made_up_breach_is_found(path: str, source: str) -> None:
-    assert breaches(Path(path), source)
+def test_a_made_up_step_up_is_found(wall: Wall, module: str) -> None:
+    path = Path(wall.folder) / "made_up.py"
+    assert f"{path} imports {module}.something" in breaches(path, f"from {module} import something", (wall,))
 
 
 @pytest.mark.parametrize(
     ("path", "source"),
     [
         (
-            "passes/emit.py",
-            "import onnx\nfrom sparcl_compile.errors import ModelError\nfrom sparcl_compile.passes import base",
+            "passes/emitting/emit.py",
+            "import onnx\nfrom sparcl_compile.interface import errors\nfrom sparcl_compile.passes.core import edit",
         ),
-        ("passes/differentiate.py", "from onnxruntime.training import artifacts"),
-        ("runtime/loop.py", "import onnxruntime\nfrom sparcl_compile.runtime.data import digits"),
-        ("runtime/loop.py", "import onnx_tool_of_another_name"),
-        ("sparcl_compile/cli/run.py", "from sparcl_compile.runtime.loop import run"),
-        ("sparcl_compile/graphs/order.py", "from sparcl_compile.passes.base import constant"),
+        (DIFFERENTIATE, "from onnxruntime.training import artifacts"),
+        ("passes/exporting/freeze_state.py", "from sparcl_compile.passes.lowering import shrink_channels"),
+        ("runtime/driver/loop.py", "import onnxruntime\nfrom sparcl_compile.runtime.data import digits"),
+        ("runtime/driver/loop.py", "import onnx_tool_of_another_name"),
+        ("sparcl_compile/cli/run.py", "from sparcl_compile.runtime.driver.loop import Run"),
+        ("sparcl_compile/graphs/order.py", "from sparcl_compile.passes.core.values import constant"),
     ],
 )
 def test_what_is_allowed_is_not_reported(path: str, source: str) -> None:
@@ -168,7 +274,7 @@ HEAVY = {"numpy", "torch", "onnx", "onnx_ir", "onnxscript", "onnxruntime", "skle
 
 
 def test_importing_the_package_is_light() -> None:
-    assert not modules_after("import sparcl_compile, sparcl_compile.errors") & HEAVY
+    assert not modules_after("import sparcl_compile, sparcl_compile.interface.errors") & HEAVY
 
 
 def test_the_check_of_light_imports_can_fail() -> None:

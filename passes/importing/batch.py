@@ -5,9 +5,9 @@ import math
 import numpy as np
 import onnx_ir as ir
 
-from sparcl_compile.passes.base import role_of
-from sparcl_compile.passes.importing.edit import Editor, adopt, int_attribute, is_float_constant, replace_uses
-from sparcl_compile.passes.importing.worlds import RATIO, Worlds
+from sparcl_compile.passes.core.edit import Editor, adopt, int_attribute, is_float_constant, replace_uses
+from sparcl_compile.passes.core.roles import role_of
+from sparcl_compile.passes.core.worlds import RATIO, Worlds
 
 Carrier = tuple[int, int]
 """How the batch sits inside a dimension of length outer * batch * inner: (outer, inner)."""

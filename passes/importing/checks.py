@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import onnx
 import onnx_ir as ir
 
-from sparcl_compile.errors import ModelError, UnsupportedOpsError
+from sparcl_compile.interface.errors import ModelError, UnsupportedOpsError
 
 OLDEST_OPSET, NEWEST_OPSET = 7, 21
 QUANTISED = ("QLinear", "Quantize", "DequantizeLinear", "DynamicQuantize", "ConvInteger", "MatMulInteger")

@@ -1,15 +1,18 @@
 """Which weights stay dense, and why."""
 
-import difflib
 import fnmatch
 from collections.abc import Iterator
 
 import onnx_ir as ir
 
-from sparcl_compile.errors import OptionError
-from sparcl_compile.passes.base import DENSE_KEY, Role, values_with_role, weighted_layers
-from sparcl_compile.passes.importing.edit import int_attribute
-from sparcl_compile.passes.importing.heads import find_head
+from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.names import Role
+from sparcl_compile.passes.analysis.heads import find_head
+from sparcl_compile.passes.core.edit import int_attribute
+from sparcl_compile.passes.core.hints import near
+from sparcl_compile.passes.core.layers import weighted_layers
+from sparcl_compile.passes.core.marks import DENSE_KEY
+from sparcl_compile.passes.core.roles import values_with_role
 
 NOT_A_LAYER = "elementwise"
 TO_ADD = {"BatchNormalization", "Identity"}
@@ -80,12 +83,6 @@ def chosen(weights: set[ir.Value], globs: tuple[str, ...]) -> Iterator[ir.Value]
         if not fnmatch.filter(names, glob):
             raise OptionError(f"--dense {glob} matches no weight; {near(glob, names)}")
         yield from (weight for weight in weights if fnmatch.fnmatchcase(str(weight.name), glob))
-
-
-def near(glob: str, names: list[str]) -> str:
-    """A hint at the names that exist."""
-    close = difflib.get_close_matches(glob, names, n=3, cutoff=0.3) or names[:3]
-    return f"near names: {', '.join(close)}" if close else "the model has no layer weights"
 
 
 def keep_something(weights: set[ir.Value]) -> None:

@@ -1,7 +1,7 @@
 """Which operators ONNX Runtime 1.19.2's gradient builder differentiates correctly.
 
 Each was differentiated with a symbolic batch and compared with numeric gradients, which
-tests/passes/test_importing_gradients.py repeats. Known traps, which rewrites.py removes before this table is asked:
+tests/passes/importing/test_gradients.py repeats. Known traps, which rewrites.py removes before this table is asked:
 wrong values for an ``auto_pad`` other than NOTSET, for a Split with an unread output and for a Where that broadcasts a
 differentiated branch; failures for AveragePool with a symbolic batch, LayerNormalization without its three outputs or
 bias, a negative Slice step, a Pad that is not constant, and a vector as a MatMul operand.
@@ -9,8 +9,9 @@ bias, a negative Slice step, a Pad that is not constant, and a vector as a MatMu
 
 import onnx_ir as ir
 
-from sparcl_compile.errors import UnsupportedOpsError
-from sparcl_compile.passes.base import Role, role_of
+from sparcl_compile.interface.errors import UnsupportedOpsError
+from sparcl_compile.interface.names import Role
+from sparcl_compile.passes.core.roles import role_of
 
 DIFFERENTIABLE = frozenset(
     """

@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import onnx_ir as ir
 
-from sparcl_compile.errors import ModelError
-from sparcl_compile.passes.base import PASS_KEY
-from sparcl_compile.passes.importing import draws
-from sparcl_compile.passes.importing.edit import (
+from sparcl_compile.interface.errors import ModelError
+from sparcl_compile.passes.analysis.heads import find_head, weight_slot
+from sparcl_compile.passes.core import draws
+from sparcl_compile.passes.core.edit import (
     Editor,
     array_of,
     fresh_name,
@@ -17,11 +17,12 @@ from sparcl_compile.passes.importing.edit import (
     set_array,
     taken_names,
 )
-from sparcl_compile.passes.importing.worlds import Worlds
+from sparcl_compile.passes.core.marks import PASS_KEY
+from sparcl_compile.passes.core.values import all_values
+from sparcl_compile.passes.core.worlds import Worlds
 
 ACTIVATIONS = ("Softmax", "LogSoftmax")
 PASSING = {"Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast"}
-LAYERS = {"Gemm", "MatMul", "Conv"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,36 +139,6 @@ def rename(graph: ir.Graph, value: ir.Value, name: str) -> None:
             if other.name == name:
                 other.name = fresh_name(graph, f"{name}_inner")
     value.name = name
-
-
-def all_values(graph: ir.Graph) -> list[ir.Value]:
-    """Inputs, initializers and results."""
-    made = [value for node in graph for value in node.outputs]
-    return [*graph.inputs, *graph.initializers.values(), *made]
-
-
-def find_head(graph: ir.Graph) -> ir.Node | None:
-    """The last layer with a weight of its own before the logits."""
-    waiting, seen = [graph.outputs[0]], set()
-    while waiting:
-        node = waiting.pop(0).producer()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        if node.op_type in LAYERS and weight_slot(node) is not None:
-            return node
-        waiting.extend(value for value in node.inputs if value is not None)
-    return None
-
-
-def weight_slot(node: ir.Node) -> int | None:
-    """Which input of a layer is its weight: an initializer of at least two axes."""
-    slots = (1, 0) if node.op_type in ("MatMul", "Gemm") else (1,)
-    for slot in slots:
-        value = node.inputs[slot]
-        if is_float_constant(value) and value is not None and value.shape is not None and len(value.shape) >= 2:
-            return slot
-    return None
 
 
 def class_axis(node: ir.Node, slot: int) -> int:

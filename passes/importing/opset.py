@@ -4,8 +4,8 @@ import onnx
 import onnx_ir as ir
 from onnx import version_converter
 
-from sparcl_compile.errors import ModelError
-from sparcl_compile.passes.base import IR_VERSION, OPSET
+from sparcl_compile.interface.errors import ModelError
+from sparcl_compile.passes.core.contract import IR_VERSION, OPSET
 from sparcl_compile.passes.importing.checks import opset_of
 
 

@@ -5,13 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx_ir as ir
 
-from sparcl_compile.passes.importing.edit import (
-    Editor,
-    float_attribute,
-    int_attribute,
-    ints_attribute,
-    kept_attributes,
-)
+from sparcl_compile.passes.core.edit import Editor, float_attribute, int_attribute, ints_attribute, kept_attributes
 
 
 def normalised(e: Editor, x: ir.Value | None, axes: list[int], epsilon: float) -> ir.Value:

@@ -6,13 +6,13 @@ from collections.abc import Callable
 import numpy as np
 import onnx_ir as ir
 
-from sparcl_compile.passes.importing.edit import (
+from sparcl_compile.passes.core.edit import (
     Editor,
-    array_of,
     int_attribute,
     ints_attribute,
     kept_attributes,
     lengths_from,
+    reduction_axes,
     string_attribute,
 )
 
@@ -109,18 +109,6 @@ def global_max_pool(e: Editor, node: ir.Node) -> ir.Value | None:
     """GlobalMaxPool as a MaxPool over the whole input."""
     lengths = spatial(node.inputs[0])
     return None if lengths is None else e.op("MaxPool", node.inputs[0], kernel_shape=lengths)
-
-
-def reduction_axes(node: ir.Node) -> list[int] | None:
-    """The axes of a reduction as non-negative numbers, None when unknown."""
-    x = node.inputs[0]
-    if x is None or x.shape is None:
-        return None
-    given = array_of(node.inputs[1]) if len(node.inputs) > 1 and node.inputs[1] is not None else np.zeros(0, np.int64)
-    if given is None:
-        return None
-    every = [] if int_attribute(node, "noop_with_empty_axes", 0) else list(range(len(x.shape)))
-    return sorted(int(a) % len(x.shape) for a in given.reshape(-1)) or every
 
 
 def extreme(largest: int) -> Callable[[Editor, ir.Node], ir.Value | None]:

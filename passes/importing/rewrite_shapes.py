@@ -5,16 +5,10 @@ from collections.abc import Callable
 import numpy as np
 import onnx_ir as ir
 
-from sparcl_compile.passes.base import Role, role_of
-from sparcl_compile.passes.importing.edit import (
-    Editor,
-    array_of,
-    int_attribute,
-    is_read,
-    lengths_from,
-    string_attribute,
-)
-from sparcl_compile.passes.importing.worlds import evaluate
+from sparcl_compile.interface.names import Role
+from sparcl_compile.passes.core.edit import Editor, array_of, int_attribute, is_read, lengths_from, string_attribute
+from sparcl_compile.passes.core.roles import role_of
+from sparcl_compile.passes.core.worlds import evaluate
 
 
 def lengths_of(value: ir.Value | None) -> list[int] | None:

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import onnx_ir as ir
 
+from sparcl_compile.passes.core.edit import Editor, float_attribute, string_attribute
 from sparcl_compile.passes.importing import rewrite_norms, rewrite_pools, rewrite_shapes
-from sparcl_compile.passes.importing.edit import Editor, float_attribute, string_attribute
 
 Rewrite = Callable[[Editor, ir.Node], ir.Value | None]
 """Builds the replacement of a node's first output before the node; None leaves the node alone."""

@@ -3,9 +3,10 @@
 import numpy as np
 import onnx_ir as ir
 
-from sparcl_compile.passes.base import Role, set_role
+from sparcl_compile.interface.names import Role
+from sparcl_compile.passes.core.edit import array_of, constant, is_float_constant
+from sparcl_compile.passes.core.roles import set_role
 from sparcl_compile.passes.importing.batch import MADE
-from sparcl_compile.passes.importing.edit import array_of, constant, is_float_constant
 
 EVERY = (0, 1, 2, 3, 4, 5, 6, 7)
 PARAMETER_SLOTS: dict[str, tuple[int, ...]] = {

@@ -3,9 +3,9 @@
 import numpy as np
 import onnx_ir as ir
 
-from sparcl_compile.passes.base import Role, role_of, values_with_role
-from sparcl_compile.passes.importing import draws
-from sparcl_compile.passes.importing.edit import (
+from sparcl_compile.interface.names import Role
+from sparcl_compile.passes.core import draws
+from sparcl_compile.passes.core.edit import (
     array_of,
     fresh_name,
     int_attribute,
@@ -14,6 +14,7 @@ from sparcl_compile.passes.importing.edit import (
     replace_uses,
     set_array,
 )
+from sparcl_compile.passes.core.roles import role_of, values_with_role
 
 ONES, ZEROS = "ones", "zeros"
 FIXED_STARTS = {

@@ -9,8 +9,8 @@ import onnxruntime as ort
 from onnx.reference import ReferenceEvaluator
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-from sparcl_compile.errors import ModelError
-from sparcl_compile.passes.importing import draws
+from sparcl_compile.interface.errors import ModelError
+from sparcl_compile.passes.core import draws
 
 RELATIVE, ABSOLUTE = 1e-3, 1e-4
 ROWS = 3

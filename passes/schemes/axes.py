@@ -2,7 +2,7 @@
 
 import onnx_ir as ir
 
-from sparcl_compile.passes.importing.edit import int_attribute
+from sparcl_compile.passes.core.edit import int_attribute
 
 OUTPUT, INPUT, KERNEL, BATCH = "o", "i", "k", "b"
 TRANSPOSED = ("transA", "transB")

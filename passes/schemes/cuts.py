@@ -10,16 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from sparcl_compile.errors import OptionError
-from sparcl_compile.passes.density import count
+from sparcl_compile.interface.errors import OptionError
 from sparcl_compile.passes.schemes.axes import INPUT, KERNEL, OUTPUT
-from sparcl_compile.passes.schemes.names import (
-    KERNEL_ENTRIES,
-    PATTERN_DENSITY,
-    PATTERN_ENTRIES,
-    n_of_m,
-    pattern_fits,
-)
+from sparcl_compile.passes.schemes.density import count
+from sparcl_compile.passes.schemes.names import KERNEL_ENTRIES, PATTERN_DENSITY, PATTERN_ENTRIES, n_of_m, pattern_fits
 from sparcl_compile.passes.schemes.runs import Runs, largest, runs_along, total
 
 BLOCK = 4

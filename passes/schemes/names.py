@@ -2,7 +2,7 @@
 
 import re
 
-from sparcl_compile.errors import OptionError
+from sparcl_compile.interface.errors import OptionError
 
 SCHEMES = ("unstructured", "channel", "block4x1", "kernel", "pattern")
 """Beside these, ``N:M`` names a scheme."""

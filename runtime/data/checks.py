@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sparcl_compile.errors import DataError
+from sparcl_compile.interface.errors import DataError
 
 MENDED_CLASSES = (
     "every class needs training and test samples (at least 5 where the test set is split off: every fifth of a class)"

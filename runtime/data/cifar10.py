@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from sparcl_compile.errors import DataError
+from sparcl_compile.interface.errors import DataError
 from sparcl_compile.runtime.data.checks import one_line
 from sparcl_compile.runtime.data.cifar10_pickle import parse_pickle
 from sparcl_compile.runtime.data.dataset import Dataset, Split, build

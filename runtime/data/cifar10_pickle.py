@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sparcl_compile.errors import DataError
+from sparcl_compile.interface.errors import DataError
 from sparcl_compile.runtime.data.checks import one_line
 
 PIXELS = 3072

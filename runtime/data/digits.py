@@ -5,7 +5,7 @@ Source: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", 
 
 import numpy as np
 
-from sparcl_compile.errors import DataError
+from sparcl_compile.interface.errors import DataError
 from sparcl_compile.runtime.data import split
 from sparcl_compile.runtime.data.dataset import Dataset, build
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sparcl_compile.errors import DataError
+from sparcl_compile.interface.errors import DataError
 from sparcl_compile.runtime.data import checks, split
 from sparcl_compile.runtime.data.dataset import Dataset, build
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from sparcl_compile.errors import DataError
+from sparcl_compile.interface.errors import DataError
 from sparcl_compile.runtime.data import cifar10, digits, folder, idx, npz
 from sparcl_compile.runtime.data.dataset import Dataset
 

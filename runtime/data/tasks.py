@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from sparcl_compile.errors import DataError
+from sparcl_compile.interface.errors import DataError
 from sparcl_compile.runtime.data.dataset import Dataset
 from sparcl_compile.runtime.data.hashing import class_order
 

@@ -4,7 +4,7 @@ import logging
 import warnings
 from pathlib import Path
 
-from sparcl_compile.errors import OptionError
+from sparcl_compile.interface.errors import OptionError
 
 
 def beside(path: Path, suffix: str, replacement: str) -> Path:

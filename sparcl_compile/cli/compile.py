@@ -8,9 +8,10 @@ from typing import Any
 import click
 
 from sparcl_compile import __version__
+from sparcl_compile.cli.command import Command
 from sparcl_compile.cli.common import beside, silence_libraries
-from sparcl_compile.command import Command
-from sparcl_compile.options import (
+from sparcl_compile.passes.schemes.names import SCHEMES, sparsity_for
+from sparcl_compile.settings.options import (
     DISTRIBUTIONS,
     GRADIENT_SCHEMES,
     INITS,
@@ -21,7 +22,6 @@ from sparcl_compile.options import (
     REPLAYS,
     CompileOptions,
 )
-from sparcl_compile.passes.schemes.names import SCHEMES, sparsity_for
 
 DEFAULTS = CompileOptions()
 
@@ -134,9 +134,9 @@ def compile_command(
 ) -> None:
     """Compile an ONNX classifier into an artifact that learns new classes with sparse weights."""
     silence_libraries()
-    from sparcl_compile import report
-    from sparcl_compile.compiler import compile_model
-    from sparcl_compile.kernels import without_library
+    from sparcl_compile.cli import report
+    from sparcl_compile.compiling.compiler import compile_model
+    from sparcl_compile.compiling.kernel_library import without_library
 
     target = output or beside(model, ".onnx", ".sparcl")
     options["sparsity"] = sparsity_for(options["scheme"], options["sparsity"], DEFAULTS.sparsity)
@@ -152,9 +152,9 @@ def compile_command(
 
 
 def _printer(wanted: str, options: CompileOptions) -> Callable[[Any, Any], None]:
-    from sparcl_compile.inspect import known_pass
-    from sparcl_compile.pipeline import pass_names
-    from sparcl_compile.trace import graph_text
+    from sparcl_compile.cli.inspecting import known_pass
+    from sparcl_compile.compiling.trace import graph_text
+    from sparcl_compile.targets.ort_training import pass_names
 
     if wanted != "all":
         known_pass(wanted, pass_names(options), "--print-after")

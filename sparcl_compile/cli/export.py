@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sparcl_compile import __version__
+from sparcl_compile.cli.command import Command
 from sparcl_compile.cli.common import beside, silence_libraries
-from sparcl_compile.command import Command
-from sparcl_compile.errors import CheckpointError, OptionError
+from sparcl_compile.interface.errors import CheckpointError, OptionError
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from sparcl_compile.artifact import Artifact
+    from sparcl_compile.interface.artifact import Artifact
 
 
 @click.command(cls=Command)
@@ -46,11 +46,11 @@ def export_command(
 ) -> None:
     """Give the learned model as plain ONNX for inference: masks folded, idle channels gone, BatchNorm fused."""
     silence_libraries()
-    from sparcl_compile import artifact as artifacts
-    from sparcl_compile import export_report
-    from sparcl_compile.export import export_model, notes_of
-    from sparcl_compile.export_files import check_place, contents, write
-    from sparcl_compile.report import console
+    from sparcl_compile.cli import export_report
+    from sparcl_compile.cli.report import console
+    from sparcl_compile.exporting.export import export_model, notes_of
+    from sparcl_compile.exporting.export_files import check_place, contents, write
+    from sparcl_compile.interface import artifact as artifacts
 
     if initial and checkpoint is not None:
         raise OptionError(f"--initial: contradicts --checkpoint {checkpoint}; give one of them")

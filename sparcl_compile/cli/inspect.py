@@ -6,9 +6,9 @@ from pathlib import Path
 import click
 
 from sparcl_compile import __version__
+from sparcl_compile.cli.command import Command
 from sparcl_compile.cli.common import silence_libraries
-from sparcl_compile.command import Command
-from sparcl_compile.errors import OptionError
+from sparcl_compile.interface.errors import OptionError
 
 
 @click.command(cls=Command)
@@ -23,9 +23,9 @@ def inspect_command(path: Path, after: str | None, diff: tuple[str, str] | None,
     if not path.is_dir():
         _inspect_model(path, after, diff, as_json)
         return
-    from sparcl_compile import inspect
-    from sparcl_compile.artifact import read_manifest
-    from sparcl_compile.report import console
+    from sparcl_compile.cli import inspecting as inspect
+    from sparcl_compile.cli.report import console
+    from sparcl_compile.interface.artifact import read_manifest
 
     manifest = read_manifest(path)
     texts = {}
@@ -42,8 +42,8 @@ def inspect_command(path: Path, after: str | None, diff: tuple[str, str] | None,
 
 
 def _inspect_model(path: Path, after: str | None, diff: tuple[str, str] | None, as_json: bool) -> None:
-    from sparcl_compile import inspect
-    from sparcl_compile.report import console
+    from sparcl_compile.cli import inspecting as inspect
+    from sparcl_compile.cli.report import console
 
     if after or diff:
         flag = "--after" if after else "--diff"

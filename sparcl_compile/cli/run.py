@@ -6,8 +6,8 @@ from typing import Any
 import click
 
 from sparcl_compile import __version__
+from sparcl_compile.cli.command import Command
 from sparcl_compile.cli.common import beside, silence_libraries
-from sparcl_compile.command import Command
 
 
 @click.command(cls=Command, context_settings={"show_default": True})
@@ -64,13 +64,13 @@ def run_command(
 ) -> None:
     """Let a compiled artifact learn a stream of tasks, and measure what it keeps."""
     silence_libraries()
-    from sparcl_compile import artifact as artifacts
-    from sparcl_compile.files import check_writable
+    from sparcl_compile.interface import artifact as artifacts
+    from sparcl_compile.interface.files import check_writable
     from sparcl_compile.runtime import checkpoint as checkpoints
     from sparcl_compile.runtime.config import RunConfig
-    from sparcl_compile.runtime.loop import Run
-    from sparcl_compile.runtime.progress import Reporter
-    from sparcl_compile.runtime.report import console, result_table, write_json
+    from sparcl_compile.runtime.driver.loop import Run
+    from sparcl_compile.runtime.reporting.progress import Reporter
+    from sparcl_compile.runtime.reporting.report import console, result_table, write_json
 
     loaded = artifacts.load(artifact)
     rate = loaded.manifest["optimizer"]["learning_rate"] if learning_rate is None else learning_rate

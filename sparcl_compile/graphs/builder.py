@@ -7,7 +7,9 @@ from typing import Protocol, cast
 import onnx_ir as ir
 import onnxscript
 
-from sparcl_compile.passes.base import IR_VERSION, OPSET, Role, set_role
+from sparcl_compile.interface.names import Role
+from sparcl_compile.passes.core.contract import IR_VERSION, OPSET
+from sparcl_compile.passes.core.roles import set_role
 
 PRODUCER = "sparcl-compile"
 

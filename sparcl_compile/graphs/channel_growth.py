@@ -9,7 +9,7 @@ from sparcl_compile.graphs.builder import FLOAT, UINT32, Builder
 from sparcl_compile.graphs.channel_axes import along_axis
 from sparcl_compile.graphs.hash import key as chained
 from sparcl_compile.graphs.hash import murmur3
-from sparcl_compile.passes.channels.plan import ChannelPlan
+from sparcl_compile.passes.analysis.channels.plan import ChannelPlan
 
 FRACTION_BITS = 24
 """A float32 holds so many bits exactly."""

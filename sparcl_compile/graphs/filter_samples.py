@@ -6,9 +6,9 @@ from typing import Literal
 import numpy as np
 import onnx_ir as ir
 
-from sparcl_compile.errors import OptionError
 from sparcl_compile.graphs.builder import FLOAT, INT64, Builder
-from sparcl_compile.passes.base import Role
+from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.names import Role
 
 Score = Literal["misclassified", "forgetting"]
 

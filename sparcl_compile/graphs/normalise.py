@@ -5,8 +5,8 @@ from typing import Literal
 
 import onnx_ir as ir
 
-from sparcl_compile.errors import OptionError
 from sparcl_compile.graphs.builder import FLOAT, Builder
+from sparcl_compile.interface.errors import OptionError
 
 Layout = Literal["NCHW", "NHWC", "flat"]
 

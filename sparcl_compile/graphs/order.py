@@ -4,7 +4,7 @@ import onnx_ir as ir
 
 from sparcl_compile.graphs.builder import FLOAT, INT64, Builder
 from sparcl_compile.graphs.hash import Stream, stream
-from sparcl_compile.passes.base import Role
+from sparcl_compile.interface.names import Role
 
 BEYOND_HASHES = 2**32
 

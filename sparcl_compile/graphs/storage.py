@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from sparcl_compile.graphs.builder import BOOL, FLOAT, INT32, INT64, Builder
 from sparcl_compile.graphs.masks import MaskedLayer, flat
-from sparcl_compile.passes.base import Role, index_name, mask_name, rows_name
+from sparcl_compile.interface.names import Role, index_name, mask_name, rows_name
 
 Carry = Callable[[ir.Value], ir.Value]
 """From a stored tensor before the update to the same tensor after it, 0 where a weight was removed or grown."""

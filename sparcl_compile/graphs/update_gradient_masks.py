@@ -8,7 +8,7 @@ from sparcl_compile.graphs.builder import FLOAT, INT64, Builder
 from sparcl_compile.graphs.masks import NOT_KEPT, MaskedLayer, element, flat, gradients, weighted
 from sparcl_compile.graphs.selection import largest
 from sparcl_compile.graphs.storage import first_places, live_places
-from sparcl_compile.passes.base import Role, gradient_mask_name, gradient_rows_name, mask_name
+from sparcl_compile.interface.names import Role, gradient_mask_name, gradient_rows_name, mask_name
 
 
 def build(layers: Sequence[MaskedLayer], alpha: float, beta: float, channels: bool = False) -> ir.Model:

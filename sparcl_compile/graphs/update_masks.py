@@ -10,7 +10,7 @@ from sparcl_compile.graphs.hash import Stream, words
 from sparcl_compile.graphs.hash import key as chained
 from sparcl_compile.graphs.masks import MaskedLayer, element, importance_of
 from sparcl_compile.graphs.storage import Stored, storage
-from sparcl_compile.passes.base import Role, gradient_mask_name
+from sparcl_compile.interface.names import Role, gradient_mask_name
 
 
 def build(

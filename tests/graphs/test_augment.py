@@ -4,11 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparcl_compile.errors import OptionError
 from sparcl_compile.graphs import augment
 from sparcl_compile.graphs.normalise import Layout
-
-from . import harness
+from sparcl_compile.interface.errors import OptionError
+from tests.support import harness
 
 MEAN, STD = np.array([0.5, 0.25, 0.4], np.float32), np.array([0.2, 0.3, 0.25], np.float32)
 

@@ -4,8 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparcl_compile.graphs import buffer_slots
-
-from . import harness
+from tests.support import harness
 
 
 @pytest.fixture(scope="module")

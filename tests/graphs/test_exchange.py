@@ -10,12 +10,11 @@ from hypothesis import strategies as st
 
 from sparcl_compile.graphs import update_masks
 from sparcl_compile.graphs.masks import MaskedLayer
-from sparcl_compile.passes.insert_weight_masks import magnitude_mask
 from sparcl_compile.passes.schemes.cuts import Cut, cut_for
+from sparcl_compile.passes.sparsifying.insert_weight_masks import magnitude_mask
 from tests.reference import schemes as reference
 from tests.reference.masks import importance
-
-from . import harness
+from tests.support import harness
 
 ALPHA, BETA = 0.5, 1.0
 SHAPES = (((6, 3, 3, 3), "oikk"), ((5, 7), "io"), ((9, 4), "oi"), ((2, 3, 6), "bio"))

@@ -3,10 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparcl_compile.errors import OptionError
 from sparcl_compile.graphs import filter_samples
-
-from . import harness
+from sparcl_compile.interface.errors import OptionError
+from tests.support import harness
 
 SAMPLES = 12
 COUNTS = st.lists(st.integers(0, 3), min_size=SAMPLES, max_size=SAMPLES)

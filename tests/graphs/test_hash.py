@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 
 from sparcl_compile.graphs.builder import INT64, UINT32, Builder
 from sparcl_compile.graphs.hash import Stream, key, murmur3, stream
-
-from . import harness
+from tests.support import harness
 
 PUBLISHED = [
     (0x87654321, 0, 0xF55B516B),

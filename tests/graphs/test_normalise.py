@@ -2,11 +2,10 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from sparcl_compile.errors import OptionError
 from sparcl_compile.graphs import normalise
 from sparcl_compile.graphs.normalise import Layout
-
-from . import harness
+from sparcl_compile.interface.errors import OptionError
+from tests.support import harness
 
 MEAN, STD = np.array([0.1, 0.5], np.float32), np.array([0.3, 0.7], np.float32)
 PIXELS = np.arange(2 * 2 * 3 * 4, dtype=np.uint8).reshape(2, 2, 3, 4) * 5

@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 
 from sparcl_compile.graphs.builder import BOOL, FLOAT, INT64, Builder
 from sparcl_compile.graphs.selection import largest
-
-from . import harness
+from tests.support import harness
 
 DTYPES = {"float32": FLOAT, "int64": INT64}
 

@@ -15,11 +15,10 @@ from onnx.reference import ReferenceEvaluator
 
 from sparcl_compile.graphs import update_masks
 from sparcl_compile.graphs.masks import MaskedLayer
-from sparcl_compile.passes.compression import compress, decompress
-from sparcl_compile.passes.insert_weight_masks import magnitude_mask
+from sparcl_compile.passes.schemes.compressed import compress, decompress
 from sparcl_compile.passes.schemes.cuts import Levels, NOfM, cut_for
-
-from . import harness
+from sparcl_compile.passes.sparsifying.insert_weight_masks import magnitude_mask
+from tests.support import harness
 
 ALPHA, BETA, DENSITY, CHURN, EXPAND = 0.5, 1.0, 0.4, 0.2, 0.04
 SHAPES = (((6, 3, 3, 3), "oikk"), ((7, 5), "oi"), ((9, 4), "oi"), ((5, 1, 2, 2), "oikk"))

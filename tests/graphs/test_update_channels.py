@@ -6,11 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparcl_compile.graphs import update_channels
-from sparcl_compile.passes.channels.plan import index_name, live_name
+from sparcl_compile.passes.analysis.channels.plan import index_name, live_name
 from tests.reference import channels as reference
-
-from . import harness
-from .channel_example import FAN_IN, ROLES, SHAPES, SIZES, STATES, WEIGHTS, compact, plan, tensors
+from tests.support import harness
+from tests.support.channel_example import FAN_IN, ROLES, SHAPES, SIZES, STATES, WEIGHTS, compact, plan, tensors
 
 ALPHA, BETA = 0.5, 1.0
 CAPACITIES = {"full": SIZES, "folded": {"a": 3, "b": 3, "c": 4, "heads": 2}, "partly": {**SIZES, "a": 4, "heads": 2}}

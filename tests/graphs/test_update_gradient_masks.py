@@ -7,9 +7,8 @@ from hypothesis import strategies as st
 
 from sparcl_compile.graphs import update_gradient_masks
 from sparcl_compile.graphs.masks import MaskedLayer
-from sparcl_compile.passes.compression import compress
-
-from . import harness
+from sparcl_compile.passes.schemes.compressed import compress
+from tests.support import harness
 
 LAYERS = (MaskedLayer("conv.weight", (3, 2, 2, 2)), MaskedLayer("fc.weight", (4, 5)))
 RECIPES = {"paper": (0.5, 1.0), "reference-code": (0.5, 0.0)}

@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from sparcl_compile.graphs import update_masks
 from sparcl_compile.graphs.masks import MaskedLayer
-
-from . import harness
+from tests.support import harness
 
 LAYERS = (MaskedLayer("conv.weight", (3, 2, 2, 2)), MaskedLayer("fc.weight", (4, 5)))
 STATES = {"conv.weight": ("conv.weight.momentum",), "fc.weight": ("fc.weight.exp_avg", "fc.weight.exp_avg_sq")}

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from sparcl_compile.errors import OptionError
+from sparcl_compile.interface.errors import OptionError
 from sparcl_compile.runtime.config import RunConfig
 
 SOUND = RunConfig(data="digits", learning_rate=0.03)

@@ -1,0 +1,89 @@
+"""What the channel masks of one model are: the spaces, the weights on them, and the units that are there at first."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from sparcl_compile.passes.analysis.channels.spaces import Channels, Segment
+
+PLAN_KEY = "sparcl.channels"
+
+Units = Mapping[str, np.ndarray]
+"""By space the numbers of some of its units, int64 ascending."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ChannelPlan:
+    """The channel masks of one model.
+
+    Attributes:
+        channels: what can be removed, on the full graph.
+        weights: the masked weights in layer order.
+        shapes: the full shape of every tensor in ``channels.axes``.
+        kept: the units of the first masks.
+        chosen: the units that have a place in the tensors: all of them before folding, then as many as a mask update
+            may ever keep.
+    """
+
+    channels: Channels
+    weights: tuple[str, ...]
+    shapes: Mapping[str, tuple[int, ...]]
+    kept: Units
+    chosen: Units
+
+    def capacity(self, space: str) -> int:
+        """How many units of a space have a place in the tensors."""
+        return len(self.chosen[space])
+
+    @property
+    def folded(self) -> bool:
+        """Whether a tensor is smaller than in the model that was compiled."""
+        return any(self.capacity(space.name) < space.size for space in self.channels.spaces)
+
+    def compact(self, segments: Sequence[Segment]) -> tuple[Segment, ...]:
+        """The segments of an axis as they lie in the stored tensors."""
+        made, start = [], 0
+        for one in segments:
+            units = one.units if one.space is None else self.capacity(one.space)
+            made.append(dataclasses.replace(one, start=start, units=units))
+            start += made[-1].length
+        return tuple(made)
+
+    def stored_shape(self, name: str) -> tuple[int, ...]:
+        """The shape of a tensor of ``shapes`` as it is stored."""
+        shape = list(self.shapes[name])
+        for axis, segments in self.channels.axes[name].items():
+            shape[axis] = sum(one.length for one in self.compact(segments))
+        return tuple(shape)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The state tensors of the spaces: ``index`` int64 [K], ascending, and ``live`` float32 [K], 0 for padding."""
+        made: dict[str, np.ndarray] = {}
+        for space in self.channels.spaces:
+            chosen = self.chosen[space.name]
+            made[index_name(space.name)] = chosen
+            made[live_name(space.name)] = np.isin(chosen, self.kept[space.name]).astype(np.float32)
+        return made
+
+
+def index_name(space: str) -> str:
+    """The state tensor with the full number of each stored unit."""
+    return f"channels.{space}.index"
+
+
+def live_name(space: str) -> str:
+    """The state tensor with 1 for each stored unit that is kept and 0 for padding."""
+    return f"channels.{space}.live"
+
+
+def set_plan(model: ir.Model, plan: ChannelPlan) -> None:
+    """Attach a plan to a model; a clone of the model has it as well."""
+    model.graph.meta[PLAN_KEY] = plan
+
+
+def plan_of(model: ir.Model) -> ChannelPlan | None:
+    """The plan of a model with channel masks, or None."""
+    plan = model.graph.meta.get(PLAN_KEY)
+    return plan if isinstance(plan, ChannelPlan) else None

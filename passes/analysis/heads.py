@@ -1,0 +1,33 @@
+"""The last layer of a classifier."""
+
+import onnx_ir as ir
+
+from sparcl_compile.passes.core.edit import (
+    is_float_constant,
+)
+
+LAYERS = {"Gemm", "MatMul", "Conv"}
+
+
+def find_head(graph: ir.Graph) -> ir.Node | None:
+    """The last layer with a weight of its own before the logits."""
+    waiting, seen = [graph.outputs[0]], set()
+    while waiting:
+        node = waiting.pop(0).producer()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if node.op_type in LAYERS and weight_slot(node) is not None:
+            return node
+        waiting.extend(value for value in node.inputs if value is not None)
+    return None
+
+
+def weight_slot(node: ir.Node) -> int | None:
+    """Which input of a layer is its weight: an initializer of at least two axes."""
+    slots = (1, 0) if node.op_type in ("MatMul", "Gemm") else (1,)
+    for slot in slots:
+        value = node.inputs[slot]
+        if is_float_constant(value) and value is not None and value.shape is not None and len(value.shape) >= 2:
+            return slot
+    return None

@@ -1,0 +1,113 @@
+"""Elementwise chains from kept values to an activation, and the nodes that compute them a second time."""
+
+from collections.abc import Set
+
+import onnx_ir as ir
+
+from sparcl_compile.interface.names import gradient_name
+from sparcl_compile.passes.analysis.liveness.order import AT_ONCE
+from sparcl_compile.passes.analysis.liveness.sizes import bytes_of
+from sparcl_compile.passes.core.edit import int_attribute
+from sparcl_compile.passes.core.values import value_named
+
+MAX_ADDS = 4
+"""The work of all chains grows with the square of their length."""
+
+NORMS = frozenset(["BatchNormInternal", "BatchNormalization"])
+AGAIN = ".again"
+"""What the name of a recomputed activation has behind the name of the one in the forward."""
+CHEAP = NORMS | {"Add", "Clip", "Relu"}
+LOSS = "loss"
+
+
+def after_loss(graph: ir.Graph) -> set[ir.Node]:
+    """The nodes that depend on the gradient of the loss; none in a graph that is not differentiated."""
+    try:
+        waiting = [value_named(graph, gradient_name(LOSS))]
+    except KeyError:
+        return set()
+    found: set[ir.Node] = set()
+    while waiting:
+        readers = {usage.node for usage in waiting.pop().uses()} - found
+        found |= readers
+        waiting += [out for node in readers for out in node.outputs]
+    return found
+
+
+def backward_nodes(graph: ir.Graph) -> set[ir.Node]:
+    """The nodes that depend on the gradient of the loss, and those that only such nodes read."""
+    found = after_loss(graph)
+    for node in reversed(graph):
+        readers = {usage.node for out in node.outputs for usage in out.uses()}
+        if readers and readers <= found and not any(out.is_graph_output() for out in node.outputs):
+            found.add(node)
+    return found
+
+
+def packed(graph: ir.Graph) -> list[ir.Value]:
+    """What only the backward reads and is smaller than what it is computed from and would be kept for it alone.
+
+    Sizes must be known (:func:`at_batch`).
+    """
+    gradients, backward = after_loss(graph), backward_nodes(graph)
+    waiting = [n for n in graph if n in backward and n not in gradients and n.op_type not in AT_ONCE]
+    ready = [node for node in waiting if {usage.node for out in node.outputs for usage in out.uses()} <= gradients]
+    return [node.outputs[0] for node in ready if _packs(node, backward - {node})]
+
+
+def _packs(node: ir.Node, others: Set[ir.Node]) -> bool:
+    sources = [value for value in node.inputs if value is not None and value.producer() is not None]
+    spared = sum(bytes_of(value) or 0 for value in sources if not late_readers(value, others))
+    return sum(bytes_of(out) or 0 for out in node.outputs) < spared
+
+
+def candidates(graph: ir.Graph, backward: Set[ir.Node]) -> list[ir.Value]:
+    """What could be recomputed, in graph order: rule 1 of ``recompute_activations``."""
+    adds: dict[ir.Value, int] = {}
+    found = []
+    for node in graph:
+        if node in backward or not is_cheap(node):
+            continue
+        value, inputs = node.outputs[0], [adds[v] for v in activations(node) if v in adds]
+        if node.op_type in NORMS:
+            adds[value] = 0
+        elif inputs:
+            adds[value] = max(inputs) + (node.op_type == "Add")
+        if value not in adds or not late_readers(value, backward):
+            continue
+        if adds[value] > MAX_ADDS or value.is_graph_output():
+            del adds[value]
+        else:
+            found.append(value)
+    return found
+
+
+def is_cheap(node: ir.Node) -> bool:
+    """Whether a second computation costs a walk over memory, from values that the backward keeps."""
+    if node.op_type == "BatchNormInternal":
+        return len(node.outputs) == 5 and all(out.name for out in node.outputs[3:])
+    if node.op_type == "BatchNormalization":
+        return not int_attribute(node, "training_mode", 0)
+    return node.op_type in CHEAP
+
+
+def activations(node: ir.Node) -> list[ir.Value]:
+    """The inputs that a cheap node transforms; statistics, parameters and bounds are none."""
+    inputs = node.inputs if node.op_type == "Add" else node.inputs[:1]
+    return [value for value in inputs if value is not None]
+
+
+def late_readers(value: ir.Value, backward: Set[ir.Node]) -> list[tuple[ir.Node, int]]:
+    """Where the backward reads the contents of a value."""
+    return [
+        (usage.node, usage.idx)
+        for usage in value.uses()
+        if usage.node in backward and usage.node.op_type not in AT_ONCE
+    ]
+
+
+def originals(graph: ir.Graph) -> dict[ir.Value, ir.Value]:
+    """Each recomputed activation that the backward reads, and the forward's value that it equals."""
+    values = {str(out.name): out for node in graph for out in node.outputs}
+    pairs = ((values.get(name.removesuffix(AGAIN)), out) for name, out in values.items() if name.endswith(AGAIN))
+    return {again: original for original, again in pairs if original is not None}

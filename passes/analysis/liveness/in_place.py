@@ -1,0 +1,73 @@
+"""Which next values of a graph may be written over the current ones."""
+
+from collections.abc import Mapping
+
+import onnx_ir as ir
+
+from sparcl_compile.interface.names import NEXT
+from sparcl_compile.passes.analysis.liveness.buffers import VIEWS, alike
+
+_UNARY = (
+    *("Abs", "Cast", "Ceil", "Clip", "Elu", "Erf", "Exp", "Floor", "HardSigmoid", "LeakyRelu", "Log", "Neg", "Not"),
+    *("Reciprocal", "Relu", "Scale", "Selu", "Sigmoid", "Softplus", "Softsign", "Sqrt", "Tanh", "ThresholdedRelu"),
+)
+ELEMENTWISE: Mapping[str, tuple[int, ...]] = {
+    **dict.fromkeys(_UNARY, (0,)),
+    **dict.fromkeys(("Add", "Div", "Mul", "Sub"), (0, 1)),
+    "Pow": (0,),
+}
+"""Operators that read an element before they write the one in its place, and the inputs for which that holds."""
+
+
+def overwritable(graph: ir.Graph) -> list[str]:
+    """The state tensors ``NAME`` whose output ``NAME.next`` may have the memory of the input ``NAME``, in output order.
+
+    1. The node that gives ``NAME.next`` works element by element (``ELEMENTWISE``): it has read what it still needs
+       when it writes.
+    2. Every other reader of ``NAME``, those behind a view of it too, comes before that node by the graph's edges, so in
+       every order of execution.
+    3. Both have one shape and one type, and ``NAME`` reaches the node itself, if it does, in a place that may be
+       written over.
+    """
+    inputs = {str(value.name): value for value in graph.inputs}
+    following = [out for out in graph.outputs if str(out.name).endswith(NEXT)]
+    pairs = [(inputs.get(str(out.name).removesuffix(NEXT)), out) for out in following]
+    return [str(value.name) for value, out in pairs if value is not None and _is_free(value, out)]
+
+
+def _is_free(value: ir.Value, out: ir.Value) -> bool:
+    node = out.producer()
+    if node is None or out is not node.outputs[0] or not alike(value, out):
+        return False
+    slots = ELEMENTWISE.get(node.op_type, ())
+    shared = _views(value)
+    reads = [usage for one in shared for usage in one.uses()]
+    if not slots or any(usage.node is node and usage.idx not in slots for usage in reads):
+        return False
+    return not unordered_readers(value, node) and not any(one.is_graph_output() for one in shared)
+
+
+def unordered_readers(value: ir.Value, node: ir.Node) -> list[ir.Node]:
+    """The other readers of a value, those behind a view of it too, that the edges do not put before ``node``."""
+    readers = dict.fromkeys(usage.node for one in _views(value) for usage in one.uses())
+    before = _before(node) | {node}
+    return [reader for reader in readers if reader not in before]
+
+
+def _views(value: ir.Value) -> list[ir.Value]:
+    """The value and what shares its memory."""
+    found = [value]
+    for one in found:
+        found += [usage.node.outputs[0] for usage in one.uses() if usage.node.op_type in VIEWS and usage.idx == 0]
+    return found
+
+
+def _before(node: ir.Node) -> set[ir.Node]:
+    found: set[ir.Node] = set()
+    waiting = [node]
+    while waiting:
+        producers = (value.producer() for value in waiting.pop().inputs if value is not None)
+        new = {producer for producer in producers if producer is not None} - found
+        found |= new
+        waiting += new
+    return found

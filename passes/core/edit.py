@@ -1,0 +1,172 @@
+"""Small editing vocabulary shared by the import steps: constants, inserted nodes, replacements."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from sparcl_compile.passes.core.marks import PASS_KEY
+
+ORIGIN = "import_forward"
+
+
+def taken_names(graph: ir.Graph) -> set[str]:
+    """Every value name in use in the graph."""
+    names = {value.name for value in (*graph.inputs, *graph.initializers.values())}
+    names.update(value.name for node in graph for value in node.outputs)
+    return {name for name in names if name}
+
+
+def fresh_name(graph: ir.Graph, hint: str) -> str:
+    """``hint``, or ``hint_1``, ``hint_2``, ... when it is taken."""
+    taken = taken_names(graph)
+    if hint not in taken:
+        return hint
+    number = next(i for i in range(1, len(taken) + 2) if f"{hint}_{i}" not in taken)
+    return f"{hint}_{number}"
+
+
+def constant(graph: ir.Graph, hint: str, array: np.ndarray) -> ir.Value:
+    """A new initializer holding ``array`` under a name near ``hint``."""
+    return adopt(graph, ir.Value(), fresh_name(graph, hint), array)
+
+
+def adopt(graph: ir.Graph, value: ir.Value, name: str, array: np.ndarray) -> ir.Value:
+    """Make a free value an initializer of the graph."""
+    array = np.ascontiguousarray(array) if array.ndim else array
+    value.name = name
+    set_array(value, array)
+    graph.register_initializer(value)
+    return value
+
+
+def set_array(value: ir.Value, array: np.ndarray) -> None:
+    """Give an initializer new contents; shape and type follow."""
+    tensor = ir.tensor(array, name=value.name)
+    value.const_value = tensor
+    value.shape = ir.Shape(array.shape)
+    value.type = ir.TensorType(tensor.dtype)
+
+
+def array_of(value: ir.Value | None) -> np.ndarray | None:
+    """The contents of an initializer, None for any other value."""
+    if value is None or value.const_value is None or not value.is_initializer():
+        return None
+    return np.asarray(value.const_value.numpy())
+
+
+def is_float_constant(value: ir.Value | None) -> bool:
+    """Whether the value is a float32 initializer."""
+    return value is not None and value.is_initializer() and value.dtype is ir.DataType.FLOAT
+
+
+def attribute(node: ir.Node, name: str, default: object = None) -> object:
+    """An attribute's value, or the default."""
+    found = node.attributes.get(name)
+    return default if found is None else found.value
+
+
+def int_attribute(node: ir.Node, name: str, default: int) -> int:
+    """An integer attribute."""
+    found = node.attributes.get(name)
+    return default if found is None else found.as_int()
+
+
+def float_attribute(node: ir.Node, name: str, default: float) -> float:
+    """A float attribute."""
+    found = node.attributes.get(name)
+    return default if found is None else found.as_float()
+
+
+def ints_attribute(node: ir.Node, name: str, default: Sequence[int]) -> list[int]:
+    """A list-of-integers attribute."""
+    found = node.attributes.get(name)
+    return list(default) if found is None else list(found.as_ints())
+
+
+def string_attribute(node: ir.Node, name: str, default: str) -> str:
+    """A string attribute."""
+    found = node.attributes.get(name)
+    return default if found is None else found.as_string()
+
+
+def kept_attributes(node: ir.Node) -> dict[str, Any]:
+    """All attributes, for a node that replaces this one."""
+    return dict(node.attributes)
+
+
+def replace_uses(graph: ir.Graph, old: ir.Value, new: ir.Value) -> None:
+    """Let every reader of ``old``, graph outputs included, read ``new``."""
+    old.replace_all_uses_with(new, replace_graph_outputs=True)
+
+
+def is_read(value: ir.Value) -> bool:
+    """Whether a node or the graph's outputs read the value."""
+    return bool(list(value.uses())) or value.is_graph_output()
+
+
+def remove(graph: ir.Graph, node: ir.Node) -> None:
+    """Remove a node that nobody reads any more."""
+    graph.remove(node, safe=True)
+
+
+class Editor:
+    """Inserts nodes before an anchor node, named after it and marked with their origin."""
+
+    def __init__(self, graph: ir.Graph, anchor: ir.Node) -> None:
+        """Insert into ``graph`` before ``anchor``."""
+        self.graph = graph
+        self.anchor = anchor
+
+    def const(self, hint: str, array: object, dtype: type = np.float32) -> ir.Value:
+        """A constant of this anchor: an initializer without a role."""
+        return constant(self.graph, f"{self.anchor.name}.{hint}", np.asarray(array, dtype=dtype))
+
+    def ints(self, hint: str, values: Sequence[int]) -> ir.Value:
+        """An int64 vector constant."""
+        return self.const(hint, list(values), np.int64)
+
+    def op(self, op_type: str, *inputs: ir.Value | None, outputs: int = 1, **attributes: object) -> ir.Value:
+        """Insert a node and return its first output."""
+        return self.node(op_type, *inputs, outputs=outputs, **attributes).outputs[0]
+
+    def node(self, op_type: str, *inputs: ir.Value | None, outputs: int = 1, **attributes: object) -> ir.Node:
+        """Insert a node before the anchor."""
+        name = fresh_name(self.graph, f"{self.anchor.name}.{op_type.lower()}")
+        node = ir.node(op_type, inputs, attributes, num_outputs=outputs, name=name)  # type: ignore[arg-type]
+        for index, value in enumerate(node.outputs):
+            value.name = name if index == 0 else f"{name}.{index}"
+        node.metadata_props[PASS_KEY] = ORIGIN
+        self.graph.insert_before(self.anchor, node)
+        return node
+
+    def finish(self, value: ir.Value) -> None:
+        """Replace the anchor's first output by ``value``, under its old name, and remove the anchor."""
+        old = self.anchor.outputs[0]
+        name = old.name
+        value.shape, value.type = value.shape or old.shape, value.type or old.type
+        replace_uses(self.graph, old, value)
+        remove(self.graph, self.anchor)
+        if value.producer() is not None and value.producer() is not self.anchor:
+            value.name = name
+
+
+def lengths_from(value: ir.Value | None, axis: int) -> list[int] | None:
+    """The lengths of the axes from ``axis`` on, None unless all are known."""
+    if value is None or value.shape is None:
+        return None
+    lengths = list(value.shape)[axis:]
+    return [int(n) for n in lengths] if all(isinstance(n, int) for n in lengths) else None  # type: ignore[arg-type]
+
+
+def reduction_axes(node: ir.Node) -> list[int] | None:
+    """The axes of a reduction as non-negative numbers, None when unknown."""
+    x = node.inputs[0]
+    if x is None or x.shape is None:
+        return None
+    given = array_of(node.inputs[1]) if len(node.inputs) > 1 and node.inputs[1] is not None else np.zeros(0, np.int64)
+    if given is None:
+        return None
+    every = [] if int_attribute(node, "noop_with_empty_axes", 0) else list(range(len(x.shape)))
+    return sorted(int(a) % len(x.shape) for a in given.reshape(-1)) or every

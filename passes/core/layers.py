@@ -1,0 +1,32 @@
+"""The layers of a graph and their weights."""
+
+from collections.abc import Iterator
+
+import onnx_ir as ir
+
+from sparcl_compile.interface.names import Role
+from sparcl_compile.passes.core.marks import LAYER_KEY
+from sparcl_compile.passes.core.roles import TRAINABLE, role_of, values_with_role
+
+WEIGHT_SLOTS = {"Conv": (1,), "ConvTranspose": (1,), "Gemm": (0, 1), "MatMul": (0, 1)}
+"""Where a layer's weight stands among a node's inputs."""
+
+
+def layer_weights(model: ir.Model) -> list[ir.Value]:
+    """The weights of Conv, Gemm and MatMul by their first node, dense and frozen ones included."""
+    return list({str(weight.name): weight for _, weight in weighted_layers(model.graph)}.values())
+
+
+def weighted_layers(graph: ir.Graph) -> Iterator[tuple[ir.Node, ir.Value]]:
+    """Each Conv, Gemm and MatMul with its weight, a parameter (frozen ones too) of two axes or more, in graph order."""
+    for node in graph:
+        for slot in WEIGHT_SLOTS.get(node.op_type, ()):
+            value = node.inputs[slot]
+            if value is not None and role_of(value) in TRAINABLE and len(value.shape or ()) >= 2:
+                yield node, value
+
+
+def masked_layers(model: ir.Model) -> list[ir.Value]:
+    """The weights that masks go on, in layer order; empty before ``insert_weight_masks``."""
+    marked = [v for v in values_with_role(model, Role.PARAMETER) if LAYER_KEY in v.metadata_props]
+    return sorted(marked, key=lambda v: int(v.metadata_props[LAYER_KEY]))

@@ -1,0 +1,10 @@
+"""The keys of metadata on values and nodes: the one table of them."""
+
+ROLE_KEY = "sparcl.role"
+DENSE_KEY = "sparcl.dense"
+PASS_KEY = "sparcl.pass"
+LAYER_KEY = "sparcl.layer"
+AXES_KEY = "sparcl.axes"
+STAGE_KEY = "sparcl.stage"
+COMPRESSED_KEY = "sparcl.compressed"
+MASKED_KEY = "sparcl.masked"

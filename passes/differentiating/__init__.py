@@ -1,0 +1,1 @@
+"""Phase 4: loss, backward graph, gradient masks, optimizer."""

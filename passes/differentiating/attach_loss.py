@@ -1,0 +1,73 @@
+"""One loss for every replay method: weighted cross-entropy plus weighted distillation."""
+
+import dataclasses
+
+import numpy as np
+import onnx_ir as ir
+
+from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.core.values import INT64, constant, feed
+
+
+@dataclasses.dataclass(frozen=True)
+class AttachLoss(Pass):
+    """Append the loss to a forward graph with output ``logits`` [N, C].
+
+    ``L = sum_i ce_weight_i * CE(logits_i + class_mask_i, labels_i)
+    + sum_i distill_weight_i * mean_c (logits_ic - distill_target_ic)^2`` (docs/algorithm.md; DER++,
+    Buzzega et al., NeurIPS 2020, eq. 6). Fine-tuning, ER and DER++ are settings of the weights.
+
+    1. The cross-entropy is LogSoftmax and a one-hot product in standard ops, not SoftmaxCrossEntropyLoss: it must
+       be per sample and weighted, and every target must differentiate it.
+    2. ``class_mask`` is added to the logits (0 takes part, -1e9 does not): a finite number, so that its product with
+       the one-hot zero stays 0.
+    3. The outputs become ``loss``, ``logits`` and whatever followed the logits (running statistics).
+    4. A graph that already has the output ``loss`` is left alone.
+    """
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Attach the loss."""
+        graph = model.graph
+        if graph.outputs[0].name == "loss":
+            return ir.passes.PassResult(model, False)
+        logits = graph.outputs[0]
+        cross_entropy = self._cross_entropy(graph, logits)
+        distillation = self._distillation(graph, logits)
+        loss = self.append(graph, "Add", [cross_entropy, distillation], "loss", [])
+        graph.outputs.insert(0, loss)
+        return ir.passes.PassResult(model, True)
+
+    def _cross_entropy(self, graph: ir.Graph, logits: ir.Value) -> ir.Value:
+        classes = class_count(logits)
+        labels = feed(graph, "labels", ["N"], INT64)
+        class_mask = feed(graph, "class_mask", ["N", classes])
+        weight = feed(graph, "ce_weight", ["N"])
+        depth = constant(graph, "loss.depth", np.array(classes, np.int64))
+        off_on = constant(graph, "loss.off_on", np.array([0, 1], np.float32))
+        axis = constant(graph, "loss.class_axis", np.array([1], np.int64))
+        masked = self.append(graph, "Add", [logits, class_mask], "loss.masked_logits", ["N", classes])
+        log_p = self.append(graph, "LogSoftmax", [masked], "loss.log_softmax", ["N", classes], axis=1)
+        one_hot = self.append(graph, "OneHot", [labels, depth, off_on], "loss.one_hot", ["N", classes], axis=-1)
+        picked = self.append(graph, "Mul", [log_p, one_hot], "loss.picked", ["N", classes])
+        likelihood = self.append(graph, "ReduceSum", [picked, axis], "loss.log_likelihood", ["N"], keepdims=0)
+        each = self.append(graph, "Neg", [likelihood], "loss.cross_entropy", ["N"])
+        weighted = self.append(graph, "Mul", [each, weight], "loss.weighted_cross_entropy", ["N"])
+        return self.append(graph, "ReduceSum", [weighted], "loss.cross_entropy_sum", [], keepdims=0)
+
+    def _distillation(self, graph: ir.Graph, logits: ir.Value) -> ir.Value:
+        classes = class_count(logits)
+        target = feed(graph, "distill_target", ["N", classes])
+        weight = feed(graph, "distill_weight", ["N"])
+        axis = graph.initializers["loss.class_axis"]
+        error = self.append(graph, "Sub", [logits, target], "loss.logit_error", ["N", classes])
+        squared = self.append(graph, "Mul", [error, error], "loss.squared_error", ["N", classes])
+        each = self.append(graph, "ReduceMean", [squared, axis], "loss.distillation", ["N"], keepdims=0)
+        weighted = self.append(graph, "Mul", [each, weight], "loss.weighted_distillation", ["N"])
+        return self.append(graph, "ReduceSum", [weighted], "loss.distillation_sum", [], keepdims=0)
+
+
+def class_count(logits: ir.Value) -> int:
+    """C of a value of shape [N, C]; raises ValueError for any other shape."""
+    if logits.shape is None or len(logits.shape) != 2 or not isinstance(logits.shape[1], int):
+        raise ValueError(f"output {logits.name} must be [N, classes], got {logits.shape}")
+    return logits.shape[1]

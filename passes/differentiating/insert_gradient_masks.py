@@ -1,0 +1,51 @@
+"""dW becomes dW * G in front of the accumulator."""
+
+import dataclasses
+
+import onnx_ir as ir
+
+from sparcl_compile.interface.names import Role, accumulator_name, gradient_mask_name
+from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.core.layers import masked_layers
+from sparcl_compile.passes.core.roles import set_role
+from sparcl_compile.passes.core.values import feed
+
+
+@dataclasses.dataclass(frozen=True)
+class InsertGradientMasks(Pass):
+    """Multiply the gradient of every maskable weight by its gradient mask (DGM, SparCL section 3.4).
+
+    1. The product stands between the gradient and its accumulator, so that what is accumulated over micro-steps is
+       already masked and the optimizer needs no mask for plain SGD.
+    2. ``W.gradient_mask`` is a graph input of W's shape, 0/1 in float32, always a subset of ``W.mask``.
+    3. With gradient sparsity 0 nothing is inserted.
+    4. A gradient that is already masked is left alone.
+
+    Options:
+        gradient_sparsity: share of a layer's gradients that is not used, in [0, 1).
+    """
+
+    gradient_sparsity: float = 0.8
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Insert the gradient masks into a differentiated graph."""
+        if self.gradient_sparsity == 0.0:
+            return ir.passes.PassResult(model, False)
+        present = {value.name for value in model.graph.inputs}
+        todo = [w for w in masked_layers(model) if gradient_mask_name(str(w.name)) not in present]
+        for weight in todo:
+            self._insert(model.graph, weight)
+        return ir.passes.PassResult(model, bool(todo))
+
+    def _insert(self, graph: ir.Graph, weight: ir.Value) -> None:
+        name = str(weight.name)
+        buffer = next(value for value in graph.inputs if value.name == accumulator_name(name))
+        accumulate = next(iter(buffer.uses())).node
+        gradient = accumulate.inputs[1]
+        shape = [d for d in weight.shape or () if isinstance(d, int)]
+        mask = set_role(feed(graph, gradient_mask_name(name), shape), Role.GRADIENT_MASK)
+        product = self.node("Mul", [gradient, mask], name=f"{name}.mask_gradient")
+        out = product.outputs[0]
+        out.name, out.shape, out.type = f"{name}_grad.masked", weight.shape, weight.type
+        graph.insert_before(accumulate, product)
+        accumulate.replace_input_with(1, out)

@@ -1,0 +1,1 @@
+"""Phase 7: the finished graphs as files."""

@@ -1,0 +1,155 @@
+"""The finished graphs as files: training model, eval model, optimizer model and the initial state."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes.common import InlinePass, RemoveUnusedNodesPass, RemoveUnusedOpsetsPass
+from safetensors.numpy import save as to_bytes
+
+from sparcl_compile.interface.names import NEXT, Role, accumulator_name
+from sparcl_compile.passes.analysis.channels.plan import plan_of
+from sparcl_compile.passes.core.contract import IR_VERSION, OPSET, Pass
+from sparcl_compile.passes.core.roles import role_of, values_with_role
+from sparcl_compile.passes.core.values import dims, feed
+from sparcl_compile.passes.differentiating.attach_optimizer import DOMAIN
+from sparcl_compile.passes.lowering.sparse.expand import expanded
+from sparcl_compile.passes.updating.optimizer_steps import FEEDS, Stepper
+
+FILES = {
+    "train": "train/training_model.onnx",
+    "eval": "eval/eval_model.onnx",
+    "optimizer": "optimizer/optimizer_model.onnx",
+    "measure": "measure/measure_model.onnx",
+}
+STATE_FILE = "state.safetensors"
+MEASURED = ".measured"
+"""What the name of a running statistic has behind it as a result of ``measure``."""
+STORED = (Role.PARAMETER, Role.FROZEN, Role.MASK, Role.INDEX, Role.RUNNING_STAT)
+
+
+@dataclasses.dataclass(frozen=True)
+class Emit(Pass):
+    """Write the graphs and the initial state of a compiled model into a folder.
+
+    1. ``train``: the training graph as it stands, without the optimizer function.
+    2. ``eval``: the forward graph before the loss, BatchNormalization back in inference form, with the *running*
+       statistics as inputs. ORT's own eval model does not load when BatchNormalization has its three training outputs.
+    3. ``optimizer``: the optimizer function applied to every parameter, inlined; not where ``train`` updates itself.
+    4. Every file is IR version 10 and imports only the opsets it uses: ORT 1.19.2 refuses newer ones.
+    5. The state file holds parameters (frozen ones too), masks, running statistics and channel numbers as safetensors,
+       which any platform can read.
+    6. ``measure``: where ``train`` updates the parameters itself or computes chosen rows of their gradients only, the
+       training graph before that, which gives all gradients, without the next statistics and counters. The first rows
+       in the state file are the first channels; a run chooses its own before it trains.
+    7. Where weights are compressed, ``eval`` scatters them into their full shapes and has standard operators only: it
+       runs where no sparse kernels are, and an export is plain ONNX.
+    8. The model itself is not changed.
+
+    Options:
+        folder: where to write; must exist.
+        forward: the model as it was before ``attach_loss``, which still holds its data.
+        whole: the training graph before ``compute_gradient_rows`` and ``update_in_backward``; None when no run measures
+            gradients.
+        masked: the forward graph before ``compress_weights``; None when no weights were compressed.
+    """
+
+    folder: Path
+    forward: ir.Model
+    whole: ir.Model | None = None
+    masked: ir.Model | None = None
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Write everything. OSError from the file system is left to the caller, who owns the folder."""
+        plain = expanded(self, self.masked, self.forward) if self.masked else self.forward
+        graphs = {"train": train_model(model), "eval": eval_model(plain)}
+        rows = first_rows(model)
+        accumulates = any(values_with_role(model, Role.GRADIENT))
+        if accumulates:
+            graphs["optimizer"] = optimizer_model(self, model)
+        if self.whole is not None and (rows or not accumulates):
+            graphs["measure"] = measure_model(self.whole)
+        for name, graph in graphs.items():
+            save(graph, self.folder / FILES[name])
+        # Not safetensors' own save_file: it reports a full disk as an error of its own, without the errno.
+        (self.folder / STATE_FILE).write_bytes(to_bytes({**initial_state(self.forward), **rows}))
+        return ir.passes.PassResult(model, False)
+
+
+def save(model: ir.Model, path: Path) -> None:
+    """Check a model and write it in the form that ORT 1.19.2 loads."""
+    RemoveUnusedOpsetsPass()(model)
+    model.ir_version = IR_VERSION
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(ir.to_proto(model).SerializeToString())
+
+
+def train_model(model: ir.Model) -> ir.Model:
+    """A copy of the training graph without functions."""
+    copy = model.clone()
+    copy.functions.clear()
+    return copy
+
+
+def measure_model(whole: ir.Model) -> ir.Model:
+    """The loss and all gradients, without anything that follows the state.
+
+    The next running statistics stay, as results under names of their own: where nobody asks for them, ONNX Runtime
+    writes them over the current ones, which belong to the caller.
+    """
+    copy = train_model(whole)
+    graph = copy.graph
+    running = {f"{value.name}{NEXT}" for value in values_with_role(whole, Role.RUNNING_STAT)}
+    kept = [value for value in graph.outputs if value.name in running or not str(value.name).endswith(NEXT)]
+    graph.outputs[:] = kept
+    for value in [value for value in kept if value.name in running]:
+        value.name = str(value.name).removesuffix(NEXT) + MEASURED
+    RemoveUnusedNodesPass()(copy)
+    graph.inputs[:] = [value for value in graph.inputs if any(True for _ in value.uses())]
+    return copy
+
+
+def first_rows(model: ir.Model) -> dict[str, np.ndarray]:
+    """The first output channels of every weight whose gradient is computed by rows: int64 [K] by state name."""
+    return {str(v.name): np.arange(dims(v)[0], dtype=np.int64) for v in values_with_role(model, Role.GRADIENT_ROWS)}
+
+
+def eval_model(forward: ir.Model) -> ir.Model:
+    """X to logits with the state as inputs and BatchNormalization in inference form."""
+    model = forward.clone()
+    graph = model.graph
+    del graph.outputs[1:]
+    for node in graph:
+        if node.op_type == "BatchNormalization":
+            node.attributes.pop("training_mode", None)
+            node.resize_outputs(1)
+    for value in [v for v in graph.initializers.values() if role_of(v)]:
+        graph.initializers.pop(str(value.name))
+        value.const_value = None
+        graph.inputs.append(value)
+    RemoveUnusedNodesPass()(model)
+    return model
+
+
+def optimizer_model(made_by: Pass, model: ir.Model) -> ir.Model:
+    """The optimizer step of every parameter: from parameters, accumulators and optimizer state to their next values."""
+    graph = ir.Graph([], [], nodes=[], opset_imports={"": OPSET, DOMAIN: 1}, name="optimizer")
+    result = ir.Model(graph, ir_version=IR_VERSION, functions=[f.clone() for f in model.functions.values()])
+    stepper = Stepper(made_by, model, graph)
+    for weight in values_with_role(model, Role.PARAMETER):
+        name, shape = str(weight.name), dims(weight)
+        stepper.append(feed(graph, name, shape), feed(graph, accumulator_name(name), shape))
+    InlinePass()(result)
+    RemoveUnusedNodesPass()(result)
+    used = {value.name for node in graph for value in node.inputs if value is not None}
+    graph.inputs[:] = [v for v in graph.inputs if v.name in used or v.name in FEEDS]
+    return result
+
+
+def initial_state(forward: ir.Model) -> dict[str, np.ndarray]:
+    """Data of the parameters, frozen ones too, masks, statistics and channels by name; pruned weights are already 0."""
+    values = [value for role in STORED for value in values_with_role(forward, role)]
+    stored = {str(v.name): np.asarray(v.const_value.numpy(), order="C") for v in values if v.const_value is not None}
+    plan = plan_of(forward)
+    return {**stored, **plan.state()} if plan else stored

@@ -1,0 +1,1 @@
+"""Phase 8: a learned graph for inference."""

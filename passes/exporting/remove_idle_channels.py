@@ -1,0 +1,80 @@
+"""Channels that nobody listens to leave the graph."""
+
+import collections
+import dataclasses
+import json
+
+import numpy as np
+import onnx_ir as ir
+
+from sparcl_compile.passes.analysis.channels.analyse import analyse
+from sparcl_compile.passes.analysis.channels.spaces import Channels
+from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.core.layers import weighted_layers
+from sparcl_compile.passes.lowering.shrink_channels import shrink
+
+REMOVED_KEY = "sparcl.removed_channels"
+"""Where the model says how many units each space has lost, as JSON."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RemoveIdleChannels(Pass):
+    """Remove the units (channels, heads) that cannot change the logits.
+
+    1. A unit is idle when every weight that reads it multiplies it by zeros alone: then it may have any value. This
+       needs no sparsity scheme: the padding of folded channels is idle, and so is a channel whose readers an
+       unstructured mask has emptied by chance.
+    2. A weight reads a space on each of its axes that is not the one along which it produces units. A depthwise weight
+       reads nothing: its channels pass through.
+    3. Units go together from all tensors of their space (``passes/channels``), so the rest is computed as before. What
+       the dependency analysis cannot prove stays whole.
+    4. The weights of a removed unit may have been the last readers of another: repeat until none is idle.
+    5. A space keeps at least one unit, its first: a tensor without elements is no valid convolution.
+    """
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Remove idle units from a forward graph with constant weights."""
+        removed: collections.Counter[str] = collections.Counter()
+        while lost := _shrink_once(model):
+            removed.update(lost)
+        if removed:
+            model.metadata_props[REMOVED_KEY] = json.dumps(removed)
+        return ir.passes.PassResult(model, bool(removed))
+
+
+def removed_channels(model: ir.Model) -> dict[str, int]:
+    """How many units each space has lost to the pass."""
+    return dict(json.loads(model.metadata_props.get(REMOVED_KEY, "{}")))
+
+
+def _shrink_once(model: ir.Model) -> dict[str, int]:
+    channels = analyse(model)
+    used = read_units(model, channels)
+    keep = {space: np.flatnonzero(flags) for space, flags in used.items() if not flags.all()}
+    if keep:
+        shrink(model, channels, keep)
+    return {space: channels.size(space) - len(units) for space, units in keep.items()}
+
+
+def read_units(model: ir.Model, channels: Channels) -> dict[str, np.ndarray]:
+    """By space which units some weight reads with a number other than 0; bool [size], at least one of them True.
+
+    A space that no weight reads is left out: something else must read it.
+    """
+    used: dict[str, np.ndarray] = {}
+    weights = {str(weight.name): weight for _, weight in weighted_layers(model.graph)}
+    for name, weight in weights.items():
+        for axis, segments in channels.reading(name).items():
+            if weight.const_value is None:
+                continue
+            array = weight.const_value.numpy()
+            read: np.ndarray = np.any(np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1), axis=1)
+            for segment in segments:
+                if segment.space is None:
+                    continue
+                part = read[segment.start : segment.start + segment.length]
+                flags = part.reshape(segment.outer, segment.units, segment.inner).any(axis=(0, 2))
+                used[segment.space] = np.logical_or(used.get(segment.space, False), flags)
+    for units in used.values():
+        units[0] = units[0] or not units.any()
+    return used

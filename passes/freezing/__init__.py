@@ -1,1 +1,0 @@
-"""Helpers of ``freeze_parameters``: the stages of a network, and what each way of updating trains."""

@@ -1,0 +1,146 @@
+"""Any ONNX classifier becomes the one forward graph that every later pass works on."""
+
+import dataclasses
+
+import onnx_ir as ir
+from onnx_ir.passes.common import (
+    IdentityEliminationPass,
+    InlinePass,
+    RemoveInitializersFromInputsPass,
+    RemoveUnusedNodesPass,
+    ShapeInferencePass,
+)
+
+from sparcl_compile.interface.errors import ModelError, OptionError
+from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.core.layers import weighted_layers
+from sparcl_compile.passes.core.roles import role_of
+from sparcl_compile.passes.core.worlds import Worlds, write_shapes
+from sparcl_compile.passes.importing import checks, dense, gradients, heads, opset, rewrites, roles, training, verify
+from sparcl_compile.passes.importing import naming as names
+from sparcl_compile.passes.importing.batch import BatchTracer
+
+
+@dataclasses.dataclass(frozen=True)
+class ImportForward(Pass):
+    """Normalise a classifier for training; docs/interfaces.md says what holds afterwards.
+
+    1. Refuse what cannot be imported: several inputs, control flow, quantised or non-float32 weights, custom operators.
+    2. Convert to opset 18 and IR 10; sort; inline local functions; drop Dropout (randomness never comes from a
+       platform's generator).
+    3. Follow the graph at two batch sizes: constants become initializers, the batch becomes symbolic "N".
+    4. Keep the one [N, C] output, without its Softmax or LogSoftmax, as ``logits``; call the input ``x``.
+    5. Give initializers their roles, and rewrite operators on the training path that have no gradient.
+    6. Compare with the original on random inputs, the rewritten operators included: a model that answers differently is
+       refused.
+    7. Replace the head (``classes``) and start afresh (``init="fresh"``) if asked.
+    8. BatchNormalization goes into training form; its next running statistics become outputs.
+    9. Mark the weights that stay dense.
+
+    A model whose initializers have roles has been imported: the second run does nothing.
+
+    Options:
+        classes: number of classes; None keeps the model's.
+        init: ``keep`` the file's weights or draw ``fresh`` ones.
+        seed: for fresh weights and a replaced head.
+        dense: globs of weight names that get no mask.
+    """
+
+    classes: int | None = None
+    init: str = "keep"
+    seed: int = 0
+    dense: tuple[str, ...] = ()
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Import the model in place.
+
+        Raises:
+            ModelError: the model cannot be imported or answers differently after the import.
+            UnsupportedOpsError: operators that cannot be imported or trained; all of them are named.
+            OptionError: an option is out of range, or a ``dense`` glob matches nothing.
+        """
+        self._check_options()
+        if any(role_of(value) is not None for value in model.graph.initializers.values()):
+            return ir.passes.PassResult(model, False)
+        names.name_nodes(model.graph)
+        original = verify.runnable(model)
+        self._prepare(model)
+        batch = batch_of(checks.single_input(model))
+        worlds = BatchTracer(model.graph, batch).trace()
+        head = heads.choose_head(model.graph, worlds)
+        heads.set_interface(model.graph, head, worlds)
+        self._tidy(model, worlds)
+        self._make_trainable(model)
+        output = original.graph.output[head.index].name
+        verify.check_same(original, model, batch=batch, output=output, activation=head.activation)
+        self._personalise(model, worlds)
+        training.to_training_form(model.graph)
+        dense.mark_dense(model, self.dense)
+        return ir.passes.PassResult(model, True)
+
+    def _check_options(self) -> None:
+        if self.init not in ("keep", "fresh"):
+            raise OptionError(f"--init {self.init} is neither keep nor fresh")
+        if self.classes is not None and self.classes < 2:
+            raise OptionError(f"--classes {self.classes}: a classifier needs at least 2")
+
+    def _prepare(self, model: ir.Model) -> None:
+        """Step 1 and 2."""
+        InlinePass()(model)
+        sort(model.graph)
+        checks.check_opset(model)
+        checks.check_kinds(model)
+        RemoveInitializersFromInputsPass()(model)
+        checks.single_input(model)
+        training.drop_dropout(model.graph)
+        newer = [node for node in model.graph if node.op_type in rewrites.NEWER_THAN_18]
+        if newer:
+            ShapeInferencePass()(model)
+            rewrites.rewrite(model.graph, newer)
+        opset.to_opset_18(model)
+        sort(model.graph)
+        names.name_nodes(model.graph)
+
+    def _tidy(self, model: ir.Model, worlds: Worlds) -> None:
+        """Remove what nothing reads and write the shapes that step 3 found."""
+        IdentityEliminationPass()(model)
+        RemoveUnusedNodesPass()(model)
+        write_shapes(model.graph, worlds)
+        checks.check_float32(model)
+        names.unique_names(model.graph)
+
+    def _make_trainable(self, model: ir.Model) -> None:
+        """Step 5."""
+        graph = model.graph
+        roles.assign_roles(graph)
+        if not training.parameter_count(model) or not list(weighted_layers(graph)):
+            raise ModelError("the model has no trainable weights (no Conv, Gemm or MatMul with a weight of its own)")
+        if rewrites.rewrite(graph, gradients.training_path(graph)):
+            RemoveUnusedNodesPass()(model)
+            write_shapes(graph, BatchTracer(graph, 1).trace())
+        gradients.check_differentiable(graph)
+
+    def _personalise(self, model: ir.Model, worlds: Worlds) -> None:
+        """Step 7."""
+        graph = model.graph
+        old = int(graph.outputs[0].shape[1])  # type: ignore[index, arg-type]
+        if self.classes is not None and self.classes != old:
+            heads.replace_head(graph, old, self.classes, self.seed)
+            RemoveUnusedNodesPass()(model)
+            write_shapes(graph, BatchTracer(graph, 1).trace())
+        if self.init == "fresh":
+            training.initialise(model, self.seed)
+
+
+def sort(graph: ir.Graph) -> None:
+    """Topological order; raises ModelError for a cycle."""
+    try:
+        graph.sort()
+    except ValueError as error:
+        raise ModelError("the graph has a cycle: export the model again") from error
+
+
+def batch_of(value: ir.Value) -> int:
+    """The batch size the model was exported for: 1 when it is symbolic."""
+    length = None if value.shape is None else value.shape[0]
+    return length if isinstance(length, int) and length > 0 else 1

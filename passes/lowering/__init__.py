@@ -1,0 +1,1 @@
+"""Phase 3: the masks become smaller tensors or sparse operators."""

@@ -1,0 +1,82 @@
+"""The forward graph on the kept channels only."""
+
+import dataclasses
+
+import numpy as np
+import onnx_ir as ir
+
+from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.names import mask_name
+from sparcl_compile.passes.analysis.channels.counts import unit_counts
+from sparcl_compile.passes.analysis.channels.plan import ChannelPlan, plan_of, set_plan
+from sparcl_compile.passes.analysis.channels.spaces import Axes
+from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.core.roles import role_of
+from sparcl_compile.passes.core.values import data_of
+from sparcl_compile.passes.lowering.shrink_channels import shrink
+
+
+@dataclasses.dataclass(frozen=True)
+class FoldChannels(Pass):
+    """Slice a graph with channel masks down to the units that are kept.
+
+    1. Every space gets a fixed number of places, as many as the units it keeps. A mask update then moves units in and
+       out of the places by gather and scatter, and no graph is compiled again on the device.
+    2. The kept units take their places first, then the lowest of the others as padding. A place that is padding has
+       mask 0, so the folded graph computes what the masked one does.
+    3. Parameters, masks and running statistics are sliced on the *forward* graph. Everything that is derived from it
+       (activations, gradients, accumulators, optimizer state) is then small without a rule of its own.
+    4. A constant that differs from unit to unit cannot follow the units, and is refused.
+    5. A graph without channel masks, or one that is folded, is left alone.
+
+    Options:
+        density: the share of the masked weights that is kept, in (0, 1].
+    """
+
+    density: float = 0.2
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Fold. Raises OptionError for a constant that differs from unit to unit."""
+        plan = plan_of(model)
+        if plan is None or plan.folded:
+            return ir.passes.PassResult(model, False)
+        counts = unit_counts(plan.channels, {name: plan.shapes[name] for name in plan.weights}, self.density)
+        chosen = {
+            space.name: with_padding(plan.kept[space.name], counts[space.name], space.size)
+            for space in plan.channels.spaces
+        }
+        folded = dataclasses.replace(plan, chosen=chosen)
+        if not folded.folded:
+            return ir.passes.PassResult(model, False)
+        _check_constants(model, plan)
+        masks = {mask_name(name): plan.channels.axes[name] for name in plan.weights}
+        shrink(model, dataclasses.replace(plan.channels, axes={**plan.channels.axes, **masks}), chosen)
+        set_plan(model, folded)
+        return ir.passes.PassResult(model, True)
+
+
+def with_padding(kept: np.ndarray, capacity: int, size: int) -> np.ndarray:
+    """The kept units and the lowest of the others, ``capacity`` in all or as many as are kept: int64 ascending."""
+    others = np.setdiff1d(np.arange(size), kept)
+    return np.sort(np.concatenate([kept, others[: max(0, capacity - len(kept))]]))
+
+
+def _check_constants(model: ir.Model, plan: ChannelPlan) -> None:
+    for name, axes in plan.channels.axes.items():
+        value = model.graph.initializers[name]
+        if role_of(value) is None and not _uniform(data_of(value), axes):
+            raise OptionError(
+                f"--fold: the constant {name} differs from channel to channel, and cannot follow a mask update; "
+                "give --no-fold"
+            )
+
+
+def _uniform(data: np.ndarray, axes: Axes) -> bool:
+    """Whether all units of a space hold the same along every axis."""
+    for axis, segments in axes.items():
+        rows = np.moveaxis(data, axis, 0)
+        for one in (s for s in segments if s.space is not None):
+            part = rows[one.start : one.start + one.length].reshape(one.outer, one.units, one.inner, -1)
+            if (part != part[:, :1]).any():
+                return False
+    return True

@@ -1,0 +1,53 @@
+"""Writes a sparse convolution in the place of the node that multiplies with a weight."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.core.insert import Inserter
+from sparcl_compile.passes.core.operators import SPARSE_CONV, SPARSE_DOMAIN
+from sparcl_compile.passes.core.values import constant
+from sparcl_compile.passes.lowering.batch_last.forms import Length, lengths_of
+from sparcl_compile.passes.lowering.sparse.activations import ENTER, LEAVE, Mover
+from sparcl_compile.passes.lowering.sparse.forms import geometry
+
+PLANES: Mapping[int, Callable[[list[Length]], list[Length]]] = {
+    2: lambda lengths: [1, 1],
+    3: lambda lengths: [1, lengths[1]],
+    4: lambda lengths: lengths[2:],
+}
+"""Height and width of the reader's output [N, O], [N, T, O] or [N, O, Ho, Wo]."""
+
+
+def insert_sparse(
+    made_by: Pass, graph: ir.Graph, reader: ir.Node, weight: Sequence[ir.Value], shape: tuple[int, ...]
+) -> None:
+    """Compute what ``reader`` gives by ``SparseConv`` with the batch innermost; the reader stays behind, unread.
+
+    Args:
+        made_by: the pass that asks.
+        graph: of the reader.
+        reader: a Conv, Gemm or MatMul that ``why_not`` finds nothing against.
+        weight: the values, the index and the rows (docs/kernels.md).
+        shape: of the full weight, [O, C, kh, kw].
+    """
+    x, y = reader.inputs[0], reader.outputs[0]
+    assert x is not None
+    add = Inserter(made_by, graph, reader)
+    mover, rank = Mover(graph, add), len(lengths_of(x))
+    inside = ENTER[rank](mover, x)
+    out = [shape[0], *PLANES[rank](lengths_of(y)), lengths_of(y)[0]]
+    made = add("sparse", SPARSE_CONV, [inside, *weight], out, SPARSE_DOMAIN, **geometry(reader, shape))
+    bias = reader.inputs[2] if len(reader.inputs) > 2 else None
+    if bias is not None:
+        column_axes = constant(graph, "compress.axes_bias", np.array([1, 2, 3], np.int64))
+        column = add("bias", "Unsqueeze", [bias, column_axes], [shape[0], 1, 1, 1])
+        made = add("biased", "Add", [made, column], out)
+    back = LEAVE[rank](mover, made)
+    back.shape = y.shape
+    name, y.name = y.name, f"{y.name}.dense"
+    y.replace_all_uses_with(back, replace_graph_outputs=True)
+    back.name = name
+    graph.opset_imports[SPARSE_DOMAIN] = 1

@@ -1,0 +1,1 @@
+"""Phase 5: the order of the backward pass, and what is computed twice."""

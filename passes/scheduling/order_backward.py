@@ -1,0 +1,97 @@
+"""Put the nodes of the backward pass where ONNX Runtime runs them as late, and frees values as early, as it can."""
+
+import dataclasses
+from collections.abc import Collection
+
+import onnx_ir as ir
+
+from sparcl_compile.passes.analysis.liveness.buffers import lay_out
+from sparcl_compile.passes.analysis.liveness.chains import after_loss, packed
+from sparcl_compile.passes.analysis.liveness.sizes import at_batch
+from sparcl_compile.passes.core.contract import Pass
+
+ACCUMULATOR = "InPlaceAccumulatorV2"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Order:
+    """Whether rule 1 holds, and whether rule 2 holds as it stands or turned round."""
+
+    late: bool
+    one_by_one: bool
+
+
+ORDERS = tuple(_Order(late, one_by_one) for one_by_one in (True, False) for late in (True, False))
+"""What is tried; of equal peaks the first one counts."""
+
+
+@dataclasses.dataclass(frozen=True)
+class OrderBackward(Pass):
+    """Sort the file so that few values wait: ONNX Runtime derives its order from the file's (``liveness/order.py``).
+
+    1. What does not depend on the gradient of the loss goes before what does. Of two inputs the younger one is computed
+       first: a ReLU6's mask, say, which only the backward reads, is then computed when the gradient is there, and not
+       in the forward pass, to be kept. What is smaller than the value that it is computed from, and spares
+       keeping that (a ReLU's mask of bytes), stays where it is and is computed at once.
+    2. The accumulators go behind all other nodes, the one whose gradient is ready last first. The search starts at the
+       last node that nobody reads, so that a layer's gradient is computed, added and freed before the next layer's. The
+       gradient builder's own order is that of a hash table: it differs from model to model and can keep several
+       layers' weight gradients alive at the peak. Ready last is who has the most nodes on the longest path from the
+       inputs; ties go by name.
+    3. Rule 1 is left out where it raises the peak (``liveness/buffers.py``, at ``batch`` samples): what is computed
+       late can be smaller than what it is computed from. Rule 2 is turned round where that lowers the peak: the search
+       then goes back along the whole backward pass before anything runs, and meets what stays in its place by rule 1
+       first, but all gradients wait for the end. That pays where the weights are frozen.
+
+    No node is added, removed or changed.
+
+    Options:
+        batch: the batch size that the peak is estimated for.
+    """
+
+    batch: int = 32
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Reorder a differentiated graph; any other is left alone."""
+        before = list(model.graph)
+        sized = at_batch(model, self.batch)
+        at_once = frozenset(str(value.name) for value in packed(sized.graph))
+        best = min(ORDERS, key=lambda order: _peak(sized, order, at_once))
+        after = _ordered(model.graph, best, at_once)
+        if after == before:
+            return ir.passes.PassResult(model, False)
+        _reorder(model.graph, after)
+        return ir.passes.PassResult(model, True)
+
+
+def _peak(sized: ir.Model, order: _Order, at_once: Collection[str]) -> int:
+    trial = sized.clone()
+    _reorder(trial.graph, _ordered(trial.graph, order, at_once))
+    return lay_out(trial).peak_bytes
+
+
+def _ordered(graph: ir.Graph, order: _Order, at_once: Collection[str]) -> list[ir.Node]:
+    """The nodes in one of the orders; ``at_once`` names outputs of nodes that do not wait."""
+    nodes = list(graph)
+    backward = after_loss(graph) if order.late else set()
+    young = backward | {node for node in nodes if order.late and node.outputs[0].name in at_once}
+    depths = _depths(nodes)
+    found = [node for node in nodes if node.op_type == ACCUMULATOR]
+    sign = -1 if order.one_by_one else 1
+    accumulators = sorted(found, key=lambda node: (sign * depths[node], str(node.name)))
+    others = [node for node in nodes if node.op_type != ACCUMULATOR]
+    return [*sorted(others, key=young.__contains__), *accumulators]
+
+
+def _reorder(graph: ir.Graph, nodes: list[ir.Node]) -> None:
+    graph.remove(nodes)
+    graph.extend(nodes)
+
+
+def _depths(nodes: list[ir.Node]) -> dict[ir.Node, int]:
+    """The number of nodes on the longest path that ends in a node; the nodes are in topological order."""
+    depths: dict[ir.Node, int] = {}
+    for node in nodes:
+        producers = [value.producer() for value in node.inputs if value is not None]
+        depths[node] = 1 + max((depths.get(producer, 0) for producer in producers if producer is not None), default=0)
+    return depths

@@ -1,0 +1,54 @@
+"""How an overall sparsity is spread over the layers: one function a distribution, in one table."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+from sparcl_compile.interface.errors import OptionError
+
+Shapes = Mapping[str, Sequence[int]]
+
+
+def count(share: float, total: int) -> int:
+    """The number of elements that ``share`` of ``total`` stands for: halves round up."""
+    return math.floor(share * total + 0.5)
+
+
+def uniform(shapes: Shapes, sparsity: float) -> dict[str, float]:
+    """Every layer keeps the same share 1 - sparsity."""
+    return dict.fromkeys(shapes, 1.0 - sparsity)
+
+
+def erk(shapes: Shapes, sparsity: float) -> dict[str, float]:
+    """Erdos-Renyi-Kernel densities (Evci et al., RigL, ICML 2020, section 3).
+
+    A layer's density is proportional to ``sum(dims) / prod(dims)``, so small layers stay denser. Layers
+    that would exceed 1 are kept whole and the rest is scaled again until the overall density holds.
+    """
+    raw = {name: sum(shape) / math.prod(shape) for name, shape in shapes.items()}
+    sizes = {name: math.prod(shape) for name, shape in shapes.items()}
+    budget = (1.0 - sparsity) * sum(sizes.values())
+    whole: set[str] = set()
+    while True:
+        free = budget - sum(sizes[name] for name in whole)
+        spread = sum(raw[name] * sizes[name] for name in shapes if name not in whole)
+        scale = free / spread if spread else 0.0
+        over = {name for name in shapes if name not in whole and raw[name] * scale > 1.0}
+        if not over:
+            return {name: 1.0 if name in whole else raw[name] * scale for name in shapes}
+        whole |= over
+
+
+DISTRIBUTIONS: Mapping[str, Callable[[Shapes, float], dict[str, float]]] = {"uniform": uniform, "erk": erk}
+
+
+def densities(shapes: Shapes, sparsity: float, distribution: str) -> dict[str, float]:
+    """The density of each layer: ``{weight name: share kept}``, every value in (0, 1].
+
+    Raises:
+        OptionError: sparsity is outside [0, 1) or the distribution is unknown.
+    """
+    if not 0.0 <= sparsity < 1.0:
+        raise OptionError(f"--sparsity {sparsity}: give a number from 0 (dense) to below 1, for example 0.8")
+    if distribution not in DISTRIBUTIONS:
+        raise OptionError(f"--distribution {distribution}: give one of {', '.join(DISTRIBUTIONS)}")
+    return DISTRIBUTIONS[distribution](shapes, sparsity)

@@ -1,0 +1,1 @@
+"""Phase 2: what trains, and the masks on the weights."""

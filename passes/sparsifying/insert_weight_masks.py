@@ -1,0 +1,102 @@
+"""W becomes W * M at every maskable weight."""
+
+import dataclasses
+
+import numpy as np
+import onnx_ir as ir
+
+from sparcl_compile.interface.names import Role, mask_name
+from sparcl_compile.passes.analysis.channels.plan import set_plan
+from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.core.layers import layer_weights, masked_layers, weighted_layers
+from sparcl_compile.passes.core.marks import AXES_KEY, DENSE_KEY, LAYER_KEY
+from sparcl_compile.passes.core.roles import set_role
+from sparcl_compile.passes.core.values import constant, data_of, dims
+from sparcl_compile.passes.schemes.axes import axes_of
+from sparcl_compile.passes.schemes.cuts import Cut, cut_for, unstructured
+from sparcl_compile.passes.schemes.density import densities
+from sparcl_compile.passes.sparsifying.channel_masks import clear_pruned, flags_of, outer_mask, plan_channels
+
+
+def magnitude_mask(weight: np.ndarray, kept: int, cut: Cut | None = None) -> np.ndarray:
+    """A 0/1 mask (float32, the weight's shape) of the ``kept`` largest magnitudes; ties go to the lower flat index.
+
+    With a ``cut`` the groups of largest magnitude are kept, as docs/algorithm.md says for its scheme.
+    """
+    chosen = (cut or unstructured(weight.shape)).first(np.abs(weight.reshape(-1)), kept)
+    return chosen.astype(np.float32).reshape(weight.shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class InsertWeightMasks(Pass):
+    """Multiply every maskable weight by its mask.
+
+    1. Maskable are the weights of Conv, Gemm and MatMul without a reason to stay dense; each is given its layer index,
+       the order of its first node, which the manifest and the growth hash use, and under a scheme with groups what
+       its axes stand for in that node.
+    2. Each gets an initializer ``W.mask`` of its shape, 0/1 in float32: the product must be differentiable in one type.
+    3. All uses of W read ``W.masked = W * W.mask`` instead, also when several nodes share W: one mask a weight.
+    4. The first mask keeps the groups of the largest magnitudes (docs/algorithm.md, Masks), and the pruned weights
+       become 0, so that the stored weight always equals the masked one and a weight that grows back starts at 0.
+    5. With sparsity 0 no mask is inserted: a product with ones would cost a walk over the weights and mean nothing.
+    6. Weights that have their layer index are left alone, which makes the pass idempotent.
+    7. Scheme ``channel`` masks every weight that loses rows or columns with a channel, and those alone. A mask is the
+       outer product of the kept units' flags along its axes; biases, scales and shifts of removed units become 0. The
+       graph then carries its ``ChannelPlan`` (docs/algorithm.md, Channels).
+
+    Options:
+        sparsity: share of the maskable weights that is zero, in [0, 1).
+        distribution: ``uniform`` or ``erk``.
+        scheme: what is removed and grown together.
+    """
+
+    sparsity: float = 0.8
+    distribution: str = "uniform"
+    scheme: str = "unstructured"
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Insert the masks. Raises OptionError for a sparsity or distribution that cannot be."""
+        if self.scheme == "channel" and 0.0 < self.sparsity < 1.0:
+            return self._channels(model)
+        weights = [w for w in layer_weights(model) if DENSE_KEY not in w.metadata_props]
+        share = densities({str(w.name): dims(w) for w in weights}, self.sparsity, self.distribution)
+        if masked_layers(model):
+            return ir.passes.PassResult(model, False)
+        first = {str(weight.name): node for node, weight in reversed(list(weighted_layers(model.graph)))}
+        for index, weight in enumerate(weights):
+            weight.metadata_props[LAYER_KEY] = str(index)
+            if self.scheme != "unstructured":
+                weight.metadata_props[AXES_KEY] = axes_of(first[str(weight.name)], weight)
+            if self.sparsity > 0.0:
+                self._insert(model.graph, weight, self._first_mask(weight, share[str(weight.name)]))
+        return ir.passes.PassResult(model, bool(weights))
+
+    def _channels(self, model: ir.Model) -> ir.passes.PassResult:
+        if masked_layers(model):
+            return ir.passes.PassResult(model, False)
+        plan = plan_channels(model, 1.0 - self.sparsity, self.distribution)
+        flags = flags_of(plan)
+        for index, name in enumerate(plan.weights):
+            weight = model.graph.initializers[name]
+            weight.metadata_props[LAYER_KEY] = str(index)
+            self._insert(model.graph, weight, outer_mask(plan.shapes[name], plan.channels.axes[name], flags))
+        clear_pruned(model, plan)
+        set_plan(model, plan)
+        return ir.passes.PassResult(model, True)
+
+    def _first_mask(self, weight: ir.Value, density: float) -> np.ndarray:
+        data = data_of(weight)
+        cut = cut_for(self.scheme, data.shape, weight.metadata_props.get(AXES_KEY, ""))
+        return magnitude_mask(data, cut.levels(density, 0.0, 0.0).base, cut)
+
+    def _insert(self, graph: ir.Graph, weight: ir.Value, mask: np.ndarray) -> None:
+        name, data = str(weight.name), data_of(weight)
+        weight.const_value = ir.tensor(data * mask, name=name)
+        mask_value = set_role(constant(graph, mask_name(name), mask), Role.MASK)
+        product = self.node("Mul", [weight, mask_value], name=f"{name}.mask_weight")
+        out = product.outputs[0]
+        out.name, out.shape, out.type = f"{name}.masked", weight.shape, weight.type
+        readers = {usage.node for usage in weight.uses()} - {product}
+        weight.replace_all_uses_with(out)
+        product.replace_input_with(0, weight)
+        graph.insert_before(next(node for node in graph if node in readers), product)

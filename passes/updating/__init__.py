@@ -1,0 +1,1 @@
+"""Phase 6: which gradients are computed, and where the parameters move."""

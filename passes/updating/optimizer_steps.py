@@ -1,0 +1,62 @@
+"""The optimizer's function applied to parameters: what the optimizer graph and an updating training graph share."""
+
+import numpy as np
+import onnx_ir as ir
+
+from sparcl_compile.interface.names import NEXT, Role, gradient_mask_name
+from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.core.roles import set_role, values_with_role
+from sparcl_compile.passes.core.values import constant, dims, feed
+from sparcl_compile.passes.differentiating.attach_optimizer import DOMAIN, OPTIMIZER_KEY, optimizer_states
+
+FEEDS = ("learning_rate", "count")
+
+
+class Stepper:
+    """Makes calls of the function that ``attach_optimizer`` gave a model, in this or another graph.
+
+    Args:
+        made_by: the pass whose nodes these are.
+        model: the training model: its parameters, gradient masks and optimizer.
+        graph: where the calls go; gets the inputs ``learning_rate`` and ``count``.
+    """
+
+    def __init__(self, made_by: Pass, model: ir.Model, graph: ir.Graph) -> None:
+        self._pass, self._graph = made_by, graph
+        self._variant = model.metadata_props[OPTIMIZER_KEY]
+        self._masks = {str(value.name) for value in values_with_role(model, Role.GRADIENT_MASK)}
+        self._rate, self._count = (feed(graph, name, []) for name in FEEDS)
+        self._by_rank: dict[int, tuple[ir.Value, ir.Value]] = {}
+
+    def append(self, weight: ir.Value, gradient: ir.Value) -> None:
+        """Append the step of one parameter; ``NAME.next`` of it and of its optimizer state become graph outputs.
+
+        Args:
+            weight: an input of the graph, of static shape.
+            gradient: of the same shape.
+        """
+        name, shape = str(weight.name), dims(weight)
+        states = optimizer_states(self._variant, name)
+        memory = [set_role(feed(self._graph, state, shape), Role.OPTIMIZER) for state in states]
+        unit, rate = self._with_axes(len(shape))
+        mask = gradient_mask_name(name)
+        moves = feed(self._graph, mask, shape) if mask in self._masks else unit
+        step = self._pass.node(
+            "step",
+            [weight, gradient, moves, unit, rate, self._count, *memory],
+            domain=DOMAIN,
+            name=f"{name}.step",
+            num_outputs=1 + len(states),
+        )
+        for out, source in zip(step.outputs, (name, *states), strict=True):
+            out.name, out.shape, out.type = f"{source}{NEXT}", weight.shape, weight.type
+            self._graph.outputs.append(out)
+        self._graph.append(step)
+
+    def _with_axes(self, rank: int) -> tuple[ir.Value, ir.Value]:
+        """A 1 and the learning rate, with so many axes."""
+        if rank not in self._by_rank:
+            unit = constant(self._graph, f"unit_{rank}", np.ones([1] * rank, np.float32))
+            rate = self._pass.append(self._graph, "Mul", [self._rate, unit], f"learning_rate_{rank}", [1] * rank)
+            self._by_rank[rank] = (unit, rate)
+        return self._by_rank[rank]

@@ -1,0 +1,103 @@
+"""Each parameter moves in the backward pass, as soon as its gradient is there."""
+
+import dataclasses
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes.common import InlinePass
+
+from sparcl_compile.interface.names import NEXT, Role, accumulator_name, gradient_name
+from sparcl_compile.passes.analysis.liveness.in_place import unordered_readers
+from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.core.roles import values_with_role
+from sparcl_compile.passes.core.values import BOOL, FLOAT, INT64, constant, dims, feed, value_named
+from sparcl_compile.passes.differentiating.attach_optimizer import OPTIMIZER_KEY
+from sparcl_compile.passes.updating.optimizer_steps import Stepper
+
+RESET = "lazy_reset_grad"
+LINEAR = "sgd"
+"""The optimizer whose step is a multiple of the gradient."""
+
+
+@dataclasses.dataclass(frozen=True)
+class UpdateInBackward(Pass):
+    """Apply the optimizer to each gradient where it is computed, instead of storing it for a graph of the optimizer.
+
+    1. For steps of one batch (no replay, or replay merged into the batch): nothing is added up then. The accumulator of
+       each parameter gives way to the optimizer's function, inlined; ``learning_rate`` and ``count`` become inputs,
+       ``W.next`` and the next optimizer state outputs; the accumulators and ``lazy_reset_grad`` go.
+    2. A gradient dies at once: all gradients together take the memory of the largest one, and each is read while it is
+       in the caches.
+    3. Under SGD without momentum and weight decay the learning rate multiplies the gradient of the loss, one number,
+       and not every weight's, which would be a second tensor of that size; ``W.next`` is ``W - dW`` then. The same
+       product with its factors in another order: equal to rounding.
+    4. ``W.next`` may be written over ``W`` (``liveness/in_place.py``) only when whoever reads ``W`` comes first by the
+       graph's edges. Whoever does not (an input gradient that is a node of its own) is put first: dW is reshaped to its
+       own shape, a view of it, and that shape waits for the reader's output.
+    5. The steps are the last nodes of the file, in the order of the accumulators, which ``order_backward`` chose.
+    6. A graph without accumulators is left alone.
+
+    Source: updates inside the backward pass are those of Lin et al., On-Device Training Under 256KB Memory (2022,
+    section 3.3), and of Lv et al., Full Parameter Fine-tuning for Large Language Models with Limited Resources (2023,
+    section 3).
+    """
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Update in a training graph that has its optimizer's function."""
+        graph = model.graph
+        buffers = {str(value.name): value for value in values_with_role(model, Role.GRADIENT)}
+        if not buffers:
+            return ir.passes.PassResult(model, False)
+        weights = {buffers[accumulator_name(str(w.name))]: w for w in values_with_role(model, Role.PARAMETER)}
+        found = [(node, weights[node.inputs[0]]) for node in graph if node.inputs and node.inputs[0] in weights]
+        if model.metadata_props[OPTIMIZER_KEY] == LINEAR:
+            self._subtract(graph, found)
+        else:
+            self._call_function(model, found)
+        gone = {*weights, *(value for value in graph.inputs if value.name == RESET)}
+        graph.inputs[:] = [value for value in graph.inputs if value not in gone]
+        return ir.passes.PassResult(model, True)
+
+    def _subtract(self, graph: ir.Graph, found: list[tuple[ir.Node, ir.Value]]) -> None:
+        of_loss = value_named(graph, gradient_name("loss"))
+        rate = self.node("Mul", [feed(graph, "learning_rate", []), of_loss], name=f"{of_loss.name}.scaled")
+        rate.outputs[0].name, rate.outputs[0].shape, rate.outputs[0].type = rate.name, of_loss.shape, FLOAT
+        of_loss.replace_all_uses_with(rate.outputs[0])
+        rate.replace_input_with(1, of_loss)
+        graph.insert_before(graph[0], rate)
+        for accumulator, weight in found:
+            gradient = self._freed(graph, accumulator, weight)
+            moved = self.append(graph, "Sub", [weight, gradient], f"{weight.name}{NEXT}", dims(weight))
+            graph.outputs.append(moved)
+
+    def _call_function(self, model: ir.Model, found: list[tuple[ir.Node, ir.Value]]) -> None:
+        stepper = Stepper(self, model, model.graph)
+        for accumulator, weight in found:
+            stepper.append(weight, self._freed(model.graph, accumulator, weight))
+        InlinePass()(model)
+
+    def _freed(self, graph: ir.Graph, accumulator: ir.Node, weight: ir.Value) -> ir.Value:
+        """The gradient without its accumulator, known when nobody reads the weight any more."""
+        gradient = accumulator.inputs[1]
+        source = None if gradient is None else gradient.producer()
+        if gradient is None or source is None:
+            raise ValueError(f"{accumulator.name} has no gradient")
+        graph.outputs[:] = [value for value in graph.outputs if value is not accumulator.outputs[0]]
+        graph.remove(accumulator, safe=True)
+        # ONNX Runtime knows no shapes behind its own gradient operators.
+        gradient.shape, gradient.type = weight.shape, weight.type
+        readers = unordered_readers(weight, source)
+        if not readers:
+            return gradient
+        name = f"{weight.name}.is_read"
+        shape = constant(graph, f"{name}.shape", np.array(dims(weight), np.int64))
+        for index, reader in enumerate(readers):
+            shape = self._after(graph, reader, shape, f"{name}.{index}")
+        return self.append(graph, "Reshape", [gradient, shape], f"{name}.gradient", dims(weight))
+
+    def _after(self, graph: ir.Graph, reader: ir.Node, shape: ir.Value, name: str) -> ir.Value:
+        """The shape, known when ``reader`` has run."""
+        read = next(out for out in reader.outputs if out.name)
+        size = self.append(graph, "Size", [read], f"{name}.size", [], INT64)
+        done = self.append(graph, "Cast", [size], f"{name}.done", [], BOOL, to=int(ir.DataType.BOOL))
+        return self.append(graph, "Where", [done, shape, shape], name, dims(shape), INT64)

@@ -1,0 +1,1 @@
+"""The loop: it interprets the artifact's schedule and calls graphs."""

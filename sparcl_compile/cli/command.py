@@ -1,0 +1,54 @@
+"""How every command ends: a user's mistake is one line and exit code 2, Ctrl-C one line and 130, a bug a traceback."""
+
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from sparcl_compile.interface.errors import SparclError
+
+USER_ERROR = 2
+INTERRUPTED = 130
+"""What a shell reports for a program that SIGINT ended."""
+
+RUNTIME = "onnxruntime"
+
+
+class Command(click.Command):
+    """A click command with one-line errors.
+
+    A command may set its context's ``obj`` to the text that Ctrl-C is to end with.
+    """
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Parse the arguments; click would print its usage over several lines."""
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except click.UsageError as error:
+            fail(f"{error.format_message().rstrip('.')}; see {info_name} --help")
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; anything but a user's mistake is a bug and keeps its traceback."""
+        try:
+            return super().invoke(ctx)
+        except SparclError as error:
+            fail(str(error))
+        except ImportError as error:
+            if (error.name or "").partition(".")[0] != RUNTIME:
+                raise
+            fail(
+                f"ONNX Runtime's training package is missing ({error}); "
+                "install sparcl-compile[cpu], or sparcl-compile[cuda] for NVIDIA GPUs"
+            )
+        except MemoryError as error:
+            fail(f"the memory is too small ({error}); give smaller numbers, or a machine with more")
+        except KeyboardInterrupt:
+            fail(ctx.obj or "interrupted", INTERRUPTED)
+
+
+def fail(message: str, code: int = USER_ERROR) -> NoReturn:
+    """Print an error as one line and leave."""
+    click.echo(f"error: {' '.join(message.split())}", err=True)
+    sys.exit(code)

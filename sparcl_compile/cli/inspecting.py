@@ -1,0 +1,252 @@
+"""What sparcl-inspect shows: the passes of an artifact, the graph after each, what one pass changed, a plain model."""
+
+import collections
+import difflib
+import os
+import re
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import onnx_ir as ir
+from google.protobuf.message import DecodeError
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from sparcl_compile.cli.report import (
+    change,
+    channels_table,
+    flops_table,
+    kernels_table,
+    memory_table,
+    mflops,
+    sparsity_table,
+    table,
+)
+from sparcl_compile.costs.flops import layer_costs, total_macs
+from sparcl_compile.interface.errors import ArtifactError, ModelError, OptionError
+
+PASSES_FOLDER = "passes"
+LAYERS = 5
+"""How many layers the summary names that take the most memory."""
+
+
+def summary(manifest: Mapping[str, Any]) -> RenderableType:
+    """The passes with their node and operator counts, the graphs, the weights and the training FLOPs."""
+    model, names = manifest["model"], pass_names(manifest)
+    shape = "x".join(str(d) for d in model["input_shape"])
+    head = Text(f"{model['name']}: input {shape}, {model['classes']} classes, {len(names)} passes")
+    return Group(
+        head,
+        "",
+        table("Passes", ("pass", ">nodes", "", ">after", "changed", "operators after"), map(_row, manifest["passes"])),
+        "",
+        table("Graphs", ("graph", "file", ">inputs", ">outputs"), map(_graph_row, manifest["graphs"].items())),
+        "",
+        sparsity_table(manifest["masks"], manifest["dense"]),
+        "",
+        *((channels_table(manifest["channels"]), "") if "channels" in manifest else ()),
+        *((kernels_table(manifest["masks"], manifest["kernels"]), "") if "kernels" in manifest else ()),
+        flops_table(manifest["flops"]),
+        "",
+        # An artifact of an earlier compiler has no estimate.
+        *((memory_table(manifest["memory"], LAYERS), "") if "memory" in manifest else ()),
+        "One pass: --after PASS. What a pass did: --diff PASS PASS.",
+    )
+
+
+def _row(trace: Mapping[str, Any]) -> tuple[object, ...]:
+    before, after = trace["ops_before"], trace["ops_after"]
+    return trace["name"], sum(before.values()), "->", sum(after.values()), change(trace), op_counts(after, 6)
+
+
+def _graph_row(item: tuple[str, Mapping[str, Any]]) -> tuple[object, ...]:
+    name, graph = item
+    return name, graph["file"], len(graph["inputs"]), len(graph["outputs"])
+
+
+def op_counts(ops: Mapping[str, int], most: int | None = None) -> str:
+    """Operators with their counts, the most frequent first: ``20 Conv, 17 Relu``; dots for those beyond ``most``."""
+    ordered = sorted(ops.items(), key=lambda item: (-item[1], item[0]))
+    text = ", ".join(f"{count} {op}" for op, count in ordered[:most])
+    return f"{text}, ..." if most is not None and len(ordered) > most else text
+
+
+def pass_names(manifest: Mapping[str, Any]) -> list[str]:
+    """The passes of an artifact in their order."""
+    return [str(trace["name"]) for trace in manifest["passes"]]
+
+
+def known_pass(name: str, known: Sequence[str], option: str) -> str:
+    """Return a pass's name if it is known.
+
+    Raises:
+        OptionError: it is not; the message has the option, the nearest name and all names.
+    """
+    if name in known:
+        return name
+    near = difflib.get_close_matches(name, known, 1, 0.5)
+    meant = f"did you mean {near[0]}? " if near else ""
+    raise OptionError(f"{option} {name}: no such pass; {meant}give one of {', '.join(known)}")
+
+
+def facts(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What :func:`summary` shows, as JSON data (``sparcl-inspect --json``)."""
+    keys = (
+        "format",
+        "version",
+        "model",
+        "options",
+        "passes",
+        "graphs",
+        "masks",
+        "dense",
+        "channels",
+        "kernels",
+        "flops",
+        "memory",
+    )
+    return {key: manifest[key] for key in keys if key in manifest}
+
+
+def text_after(folder: Path, manifest: Mapping[str, Any], pass_name: str, option: str = "--after") -> str:
+    """The graph after a pass in ONNX text, without its weights; ``option`` is what a message blames.
+
+    Raises:
+        OptionError: the artifact has no such pass; the message lists them.
+        ArtifactError: the text is missing or unreadable.
+    """
+    path = _text_file(folder, known_pass(pass_name, pass_names(manifest), option))
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ArtifactError(f"{path}: the graph's text cannot be read; compile the model again") from error
+
+
+def _text_file(folder: Path, pass_name: str) -> Path:
+    pattern = re.compile(rf"\d+_{re.escape(pass_name)}\.txt")
+    place = folder / PASSES_FOLDER
+    found = sorted(path for path in place.glob("*.txt") if pattern.fullmatch(path.name))
+    if not found:
+        raise ArtifactError(f"{place}: the graph after {pass_name} is missing; compile the model again")
+    return found[-1]
+
+
+def diff(folder: Path, manifest: Mapping[str, Any], a: str, b: str) -> str:
+    """What changed in the graph from after pass ``a`` to after pass ``b``: a unified diff, then the operator counts.
+
+    Raises:
+        OptionError: the artifact has no such pass; the message lists them.
+        ArtifactError: a text is missing or unreadable.
+    """
+    old, new = (text_after(folder, manifest, name, "--diff").splitlines() for name in (a, b))
+    lines = list(difflib.unified_diff(old, new, f"after {a}", f"after {b}", n=1, lineterm=""))
+    before, after = (collections.Counter(_trace(manifest, name)["ops_after"]) for name in (a, b))
+    return "\n".join((*(lines or ["no difference"]), "", *_op_changes(a, b, before, after))) + "\n"
+
+
+def _op_changes(a: str, b: str, before: collections.Counter[str], after: collections.Counter[str]) -> list[str]:
+    changed = [op for op in sorted(before | after) if before[op] != after[op]]
+    head = f"nodes: {before.total()} after {a}, {after.total()} after {b}"
+    return [head, *(f"  {op}: {before[op]} -> {after[op]} ({after[op] - before[op]:+d})" for op in changed)]
+
+
+def _trace(manifest: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    return next(trace for trace in reversed(manifest["passes"]) if trace["name"] == name)
+
+
+def model_facts(path: Path) -> dict[str, Any]:
+    """A model that is not compiled, as JSON data: inputs, outputs, opsets, operators, parameters, MACs per sample.
+
+    ``macs`` is None where they cannot be counted, and ``macs_unknown`` then says why.
+
+    Raises:
+        ModelError: the file is missing or is no ONNX model.
+    """
+    model = _load(path)
+    graph = model.graph
+    ops = collections.Counter(node.op_type for node in graph.all_nodes())
+    constants = [node.outputs[0] for node in graph if node.op_type == "Constant"]
+    tensors = [ir.convenience.get_const_tensor(value) for value in (*graph.initializers.values(), *constants)]
+    macs, unknown = _countable_macs(model)
+    return {
+        "file": str(path),
+        "ir_version": model.ir_version,
+        "opsets": {domain or "ai.onnx": version for domain, version in model.opset_imports.items()},
+        "inputs": [_describe(v) for v in graph.inputs if not v.is_initializer()],
+        "outputs": [_describe(v) for v in graph.outputs],
+        "ops": dict(ops.most_common()),
+        "parameters": sum(t.size for t in tensors if t is not None and t.dtype.is_floating_point()),
+        "macs": macs,
+        "macs_unknown": unknown,
+    }
+
+
+def _countable_macs(model: ir.Model) -> tuple[int | None, str]:
+    try:
+        return total_macs(layer_costs(model)), ""
+    except ModelError as error:
+        return None, str(error)
+
+
+def _load(path: Path) -> ir.Model:
+    try:
+        model = ir.load(path)
+    except FileNotFoundError as error:
+        raise ModelError(f"{path}: no such file; give an ONNX model or an artifact folder") from error
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except (DecodeError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ModelError(f"{path}: not an ONNX file, or damaged; export the model again") from error
+    if not len(model.graph):
+        raise ModelError(f"{path}: not an ONNX file, or a model without nodes; export the model again")
+    _check_connected(path, model)
+    return model
+
+
+def _check_connected(path: Path, model: ir.Model) -> None:
+    read = [value for node in model.graph.all_nodes() for value in node.inputs if value is not None]
+    for value in (*read, *model.graph.outputs):
+        if value.producer() is None and not value.is_graph_input() and not value.is_initializer():
+            raise ModelError(f"{path}: nothing in the graph makes the value {value.name}; export the model again")
+
+
+def _describe(value: ir.Value) -> dict[str, Any]:
+    shape = [d if isinstance(d, int) else str(d) for d in value.shape] if value.shape is not None else None
+    return {"name": value.name, "shape": shape, "dtype": value.dtype.name if value.dtype is not None else None}
+
+
+def model_summary(path: Path) -> RenderableType:
+    """What :func:`model_facts` finds, to print, and the command that compiles the model; raises ModelError."""
+    found = model_facts(path)
+    rows = [
+        *(("input", _signature(value)) for value in found["inputs"]),
+        *(("output", _signature(value)) for value in found["outputs"]),
+        ("opset", ", ".join(f"{domain} {version}" for domain, version in found["opsets"].items())),
+        ("IR version", found["ir_version"]),
+        ("parameters", f"{found['parameters']:,}"),
+        ("MFLOPs/sample", found["macs_unknown"] or mflops(found["macs"])),
+        ("nodes", sum(found["ops"].values())),
+        ("operators", op_counts(found["ops"])),
+    ]
+    command = f"Not compiled yet. Compile it: sparcl-compile {shlex.quote(str(path))} --sparsity 0.8"
+    return Group(table(str(path), ("", ""), rows), "", Text(command, overflow="ignore", no_wrap=True))
+
+
+def _signature(value: Mapping[str, Any]) -> str:
+    shape: Sequence[object] | None = value["shape"]
+    sizes = "of unknown shape" if shape is None else f"[{', '.join(str(d) for d in shape)}]"
+    return f"{value['name']} {value['dtype']} {sizes}"
+
+
+def write_text(text: str, file: IO[str] | None = None) -> None:
+    """Write to a file, by default the standard output; a reader that closes its pipe early (``| head``) is no error."""
+    target = sys.stdout if file is None else file
+    try:
+        target.write(text)
+        target.flush()
+    except BrokenPipeError:
+        # The interpreter flushes the standard output once more when it ends, and would fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), target.fileno())

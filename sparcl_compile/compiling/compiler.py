@@ -1,0 +1,111 @@
+"""model.onnx to an artifact folder: the pipeline, the stand-alone graphs, the manifest, written as one."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from sparcl_compile.compiling import describe as manifest
+from sparcl_compile.compiling import pipeline
+from sparcl_compile.compiling.load import load_model
+from sparcl_compile.compiling.side_graphs import layout_of, side_graphs
+from sparcl_compile.compiling.trace import PassTrace, compare, dump, dump_text, snapshot
+from sparcl_compile.interface.artifact import is_artifact, write_manifest
+from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.files import staged_folder
+from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.emitting.emit import save
+from sparcl_compile.settings.options import CompileOptions
+
+Watcher = Callable[[PassTrace, ir.Model], None]
+"""Called after each pass with what it did and the model."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Artifact:
+    """A written artifact."""
+
+    folder: Path
+    manifest: dict[str, Any]
+
+
+def compile_model(
+    source: Path,
+    target: Path,
+    options: CompileOptions,
+    watch: Sequence[Watcher] = (),
+    dumps: Path | None = None,
+) -> Artifact:
+    """Compile an ONNX classifier into the artifact folder ``target``, which appears whole or not at all.
+
+    Args:
+        source: the .onnx file.
+        target: the artifact folder; replaced when it is an artifact already.
+        options: what to compile it to.
+        watch: called after each pass.
+        dumps: folder for the model after every pass, with its weights.
+
+    Raises:
+        SparclError: a user's mistake; nothing was written.
+    """
+    check_places(source, target, dumps)
+    model = load_model(source)
+    with staged_folder(target) as staging:
+        content = _build(source, model, options, staging, Recorder(model, staging / "passes", dumps, watch))
+    return Artifact(target, content)
+
+
+def _build(
+    source: Path, model: ir.Model, options: CompileOptions, folder: Path, recorder: "Recorder"
+) -> dict[str, Any]:
+    compiled = pipeline.run(model, options, folder, recorder)
+    layers = manifest.model_layers(compiled, options)
+    layout = layout_of(manifest.input_shape(compiled))
+    for name, graph in side_graphs(compiled, options, layers, layout).items():
+        save(graph, folder / name / f"{name}.onnx")
+    content = manifest.build(source, compiled, options, layers, recorder.traces, folder)
+    write_manifest(folder, content)
+    return content
+
+
+def check_places(source: Path, target: Path, dumps: Path | None) -> None:
+    """Refuse to replace anything that is not an artifact, or the model itself; raises OptionError."""
+    if target.is_symlink() and not target.exists():
+        raise OptionError(f"-o {target}: is a link to nowhere; remove it or name another folder")
+    if target.exists() and not target.is_dir():
+        raise OptionError(f"-o {target}: is a file; name a folder for the artifact")
+    inside = [path for path in (source, dumps) if path is not None and path.resolve().is_relative_to(target.resolve())]
+    if inside and not source.is_dir():
+        raise OptionError(f"-o {target}: would replace {inside[0]}, which lies in it; name another folder")
+    if target.exists() and any(target.iterdir()) and not is_artifact(target):
+        raise OptionError(f"-o {target}: is a folder that holds something else; name a new one")
+
+
+class Recorder:
+    """The one callback after each pass: times it, compares the graph, dumps it where asked to, tells the watchers."""
+
+    def __init__(
+        self, model: ir.Model, texts: Path | None = None, dumps: Path | None = None, watch: Sequence[Watcher] = ()
+    ) -> None:
+        self.traces: list[PassTrace] = []
+        self._texts, self._dumps, self._watch = texts, dumps, watch
+        self._before = snapshot(model)
+        self._started = time.perf_counter()
+
+    def __call__(self, made_by: Pass, model: ir.Model, modified: bool) -> None:
+        """Record what the pass ``made_by`` did."""
+        seconds = time.perf_counter() - self._started
+        after = snapshot(model)
+        trace = compare(made_by.name, seconds, modified, self._before, after)
+        index = len(self.traces) + 1
+        self.traces.append(trace)
+        if self._texts is not None:
+            dump_text(model, self._texts, index, made_by.name)
+        if self._dumps is not None:
+            dump(model, self._dumps, index, made_by.name)
+        for watcher in self._watch:
+            watcher(trace, model)
+        self._before, self._started = after, time.perf_counter()

@@ -1,0 +1,23 @@
+"""The library of sparse kernels that the compiler differentiates with: the one that the runtime loads."""
+
+import dataclasses
+from pathlib import Path
+
+from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.runtime.session import kernel_library as kernels
+from sparcl_compile.settings.options import CompileOptions
+
+
+def without_library(options: CompileOptions) -> tuple[CompileOptions, str]:
+    """The options as they are; without a library to compress with, those of the masked form, and the reason."""
+    if not options.compress or kernels.library() is not None:
+        return options, ""
+    return dataclasses.replace(options, compress=False, measure_kernels=False), kernels.reason()
+
+
+def library() -> Path:
+    """Where it is; raises OptionError when it was not built."""
+    found = kernels.library()
+    if found is None:
+        raise OptionError(f"--compress: {kernels.reason()}; leave it out for the masked form")
+    return found

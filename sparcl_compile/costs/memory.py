@@ -1,0 +1,156 @@
+"""What training takes of memory: the peak of the activations and gradients, by layer, and the state beside it.
+
+The estimate (``passes/analysis/liveness``) follows ONNX Runtime's order, its views and its in-place operators under the
+session options of ``runtime/session/engine.py``. Not in it: kernels' workspaces, the runtime's own code and graphs, and
+the optimizer's step, which runs when the activations are gone.
+"""
+
+import collections
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+from sparcl_compile.costs.flops import weight_of
+from sparcl_compile.interface.names import NEXT
+from sparcl_compile.passes.analysis.liveness.buffers import Plan, plan
+from sparcl_compile.passes.analysis.liveness.chains import originals
+from sparcl_compile.passes.analysis.liveness.in_place import overwritable
+from sparcl_compile.passes.analysis.liveness.sizes import bytes_of
+from sparcl_compile.passes.core.roles import role_of
+from sparcl_compile.passes.scheduling.recompute_activations import RecomputeActivations, is_recomputed
+from sparcl_compile.settings.options import BATCH_SIZE
+
+LARGEST = 10
+"""How many of the largest values a report names."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LiveValue:
+    """A value that is alive at the peak: its name, the weight of the layer that it belongs to, its bytes."""
+
+    name: str
+    layer: str
+    bytes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class MemoryReport:
+    """The memory of a graph at one batch size.
+
+    Attributes:
+        batch: samples.
+        peak_bytes: the most that activations and gradients take at one time.
+        at: the name of the node that runs then.
+        by_layer: what of it belongs to each layer, named by its weight, in graph order; ``""`` is what no layer made.
+        largest: the largest values alive then.
+        feed_bytes: graph inputs that are not state.
+        result_bytes: graph outputs, but those that are written over the state.
+        unknown: values whose size is unknown; where there are any, the peak is a lower bound.
+    """
+
+    batch: int
+    peak_bytes: int
+    at: str
+    by_layer: Mapping[str, int]
+    largest: tuple[LiveValue, ...]
+    feed_bytes: int
+    result_bytes: int
+    unknown: tuple[str, ...]
+
+
+def peak(model: ir.Model, batch: int = BATCH_SIZE) -> MemoryReport:
+    """Estimate a graph's peak memory; the model is not changed."""
+    found = plan(model, batch)
+    graph = found.model.graph
+    layers = _layers(graph)
+    written_over = {f"{name}{NEXT}" for name in overwritable(graph)}
+    values = [LiveValue(str(one.value.name), layers.get(one.value, ""), one.bytes) for one in found.live]
+    return MemoryReport(
+        batch=batch,
+        peak_bytes=found.peak_bytes,
+        at=found.node.name or found.node.op_type,
+        by_layer=_by_layer(found, layers),
+        largest=tuple(values[:LARGEST]),
+        feed_bytes=_total(value for value in graph.inputs if role_of(value) is None),
+        result_bytes=_total(value for value in graph.outputs if value.name not in written_over),
+        unknown=found.unknown,
+    )
+
+
+def _total(values: Iterable[ir.Value]) -> int:
+    return sum(bytes_of(value) or 0 for value in values)
+
+
+def _layers(graph: ir.Graph) -> dict[ir.Value, str]:
+    """The layer of each node output: the node's weight, else the layer of what it was made from, the latest of several.
+
+    A gradient so belongs to the layer behind it until it has passed that layer's own gradient node.
+    """
+    layers: dict[ir.Value, str] = {}
+    ranks: dict[str, int] = {"": -1}
+    for node in graph:
+        names = [layers[value] for value in node.inputs if value is not None and value in layers]
+        layer = weight_of(node) or _latest(names, ranks)
+        ranks.setdefault(layer, len(ranks))
+        layers.update(dict.fromkeys(node.outputs, layer))
+    return layers
+
+
+def _latest(names: list[str], ranks: Mapping[str, int]) -> str:
+    return max(names, key=ranks.__getitem__, default="")
+
+
+def _by_layer(found: Plan, layers: Mapping[ir.Value, str]) -> dict[str, int]:
+    sums: collections.Counter[str] = collections.Counter()
+    for one in found.live:
+        sums[layers.get(one.value, "")] += one.bytes
+    return {name: sums[name] for name in dict.fromkeys(layers.values()) if sums[name]}
+
+
+def state_bytes(specs: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """The bytes of the state by role, from the manifest's ``state``; of role ``sample`` those of one sample."""
+    sums: collections.Counter[str] = collections.Counter()
+    for spec in specs:
+        width = np.dtype(spec["dtype"]).itemsize
+        sums[spec["role"]] += int(width * math.prod(d or 1 for d in spec["shape"]))
+    return dict(sums)
+
+
+def to_manifest(training: ir.Model, specs: Iterable[Mapping[str, Any]], batch: int = BATCH_SIZE) -> dict[str, Any]:
+    """The manifest's ``memory`` of a training graph: the estimate as compiled, and with and without recomputation."""
+    found = peak(training, batch)
+    kept, again = _both_ways(training, found)
+    return {
+        "batch": found.batch,
+        "peak_activation_bytes": found.peak_bytes,
+        "at": found.at,
+        "by_layer": [{"layer": name, "bytes": size} for name, size in found.by_layer.items()],
+        "largest": [dataclasses.asdict(value) for value in found.largest],
+        "feed_bytes": found.feed_bytes,
+        "result_bytes": found.result_bytes,
+        "state_bytes": state_bytes(specs),
+        "unknown": list(found.unknown),
+        "recompute": {"enabled": is_recomputed(training), "peak_without": kept, "peak_with": again},
+    }
+
+
+def _both_ways(training: ir.Model, found: MemoryReport) -> tuple[int, int]:
+    """The peak without and with recomputation, from the one that is known."""
+    other = training.clone()
+    if is_recomputed(training):
+        keep_everything(other)
+        return plan(other, found.batch).peak_bytes, found.peak_bytes
+    RecomputeActivations(enabled=True, batch=found.batch)(other)
+    return found.peak_bytes, plan(other, found.batch).peak_bytes
+
+
+def keep_everything(model: ir.Model) -> None:
+    """Undo ``recompute_activations`` in place: the backward reads the forward's values again."""
+    for again, original in originals(model.graph).items():
+        again.replace_all_uses_with(original)
+    RemoveUnusedNodesPass()(model)

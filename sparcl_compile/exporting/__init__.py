@@ -1,0 +1,1 @@
+"""A learned state as a plain ONNX model."""

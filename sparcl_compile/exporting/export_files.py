@@ -1,0 +1,48 @@
+"""Where an exported model may lie, and its files."""
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+
+from sparcl_compile.exporting.ort_format import convert
+from sparcl_compile.interface.artifact import Artifact, check_outside
+from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.files import check_writable, sha256, write_atomically
+
+SUFFIX = ".onnx"
+
+
+def check_place(target: Path, artifact: Artifact) -> None:
+    """Refuse a target that would destroy something, before any work.
+
+    Raises:
+        OptionError: not the name of an .onnx file, in an artifact, or the model that the artifact was compiled from.
+        WriteError: it cannot be written.
+    """
+    if target.is_symlink() and not target.exists():
+        raise OptionError(f"-o {target}: is a link to nowhere; remove it or name another file")
+    if target.is_dir():
+        raise OptionError(f"-o {target}: is a folder; name a file that ends in {SUFFIX}")
+    if target.suffix != SUFFIX:
+        raise OptionError(f"-o {target}: name a file that ends in {SUFFIX}")
+    check_outside(artifact.folder, target, "-o")
+    if target.exists() and sha256(target) == artifact.manifest["model"]["source_sha256"]:
+        raise OptionError(f"-o {target}: is the model that the artifact was compiled from; name another file")
+    check_writable(target)
+
+
+def contents(onnx: bytes, target: Path, ort_format: bool) -> dict[Path, bytes]:
+    """The bytes of every file to write, the .onnx file first; raises ModelError when ORT cannot convert it."""
+    files = {target: onnx}
+    if ort_format:
+        files.update({target.with_suffix(suffix): made for suffix, made in convert(onnx, target.stem).items()})
+    for path in files:
+        if path.is_dir():
+            raise OptionError(f"-o {target}: {path} is a folder; name another file")
+    return files
+
+
+def write(files: Mapping[Path, bytes]) -> None:
+    """Write each file whole or not at all; raises WriteError."""
+    for path, content in files.items():
+        write_atomically(path, functools.partial(Path.write_bytes, data=content))

@@ -1,0 +1,1 @@
+"""What the compiler, the runtime and every driver agree on. Leaf modules: standard library only."""

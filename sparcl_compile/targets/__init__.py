@@ -1,0 +1,1 @@
+"""One file a target: its passes in order, as lists that can be read aloud."""

@@ -1,0 +1,312 @@
+import io
+import json
+import pathlib
+
+import pytest
+from rich.console import Console, RenderableType
+
+from sparcl_compile.cli import report
+from sparcl_compile.interface.errors import WriteError
+from sparcl_compile.runtime.reporting.report import console, result_table, write_json
+
+
+def trace(name: str, **changes: object) -> dict[str, object]:
+    plain: dict[str, object] = {
+        "name": name,
+        "seconds": 0.0124,
+        "modified": False,
+        "ops_before": {"Conv": 2},
+        "ops_after": {"Conv": 2},
+        "nodes_added": {},
+        "nodes_removed": {},
+        "origins": {},
+        "parameters": 12345,
+        "state": {"parameter": 12345},
+        "macs_before": 1_500_000,
+        "macs_after": 1_500_000,
+    }
+    return plain | changes
+
+
+MANIFEST = {
+    "model": {"name": "small", "input_shape": ["N", 3, 32, 32], "classes": 10},
+    "passes": [
+        trace("import_forward", modified=True),
+        trace("insert_weight_masks", nodes_added={"Mul": 2}, ops_after={"Conv": 2, "Mul": 2}, modified=True),
+        trace("prune_backward", nodes_removed={"Sum": 3, "Identity": 5}, macs_after=None, modified=True),
+        trace("emit"),
+    ],
+    "masks": [
+        {
+            "weight": "layer[1].w",
+            "shape": [16, 8, 3, 3],
+            "size": 1152,
+            "base": 288,
+            "gradient_keep": 230,
+            "stored": "masked",
+        },
+        {"weight": "fc.w", "shape": [10, 16], "size": 160, "base": 40, "gradient_keep": 32, "stored": "masked"},
+    ],
+    "update": {"parameters": 12_345, "trained": 12_345},
+    "dense": [{"weight": "stem.w", "shape": [8, 3, 3, 3], "size": 216, "reason": "first layer"}],
+    "flops": {
+        "forward_dense": 3e6,
+        "forward_sparse": 1e6,
+        "input_gradient_dense": 3e6,
+        "input_gradient_sparse": 1e6,
+        "weight_gradient_dense": 3e6,
+        "weight_gradient_sparse": 0.25e6,
+        "training_dense": 9e6,
+        "training_sparse": 2.25e6,
+    },
+    "memory": {
+        "batch": 32,
+        "peak_activation_bytes": 3_000_000,
+        "by_layer": [{"layer": "a.w", "bytes": 1_000_000}, {"layer": "", "bytes": 2_000_000}],
+        "feed_bytes": 250_000,
+        "result_bytes": 0,
+        "state_bytes": {"parameter": 1_500_000, "gradient": 1_500_000, "sample": 20},
+        "unknown": [],
+        "recompute": {"enabled": False, "peak_without": 3_000_000, "peak_with": 2_000_000},
+    },
+}
+
+
+def printed(renderable: RenderableType) -> list[str]:
+    out = io.StringIO()
+    report.console(out).print(renderable)
+    return [line.rstrip() for line in out.getvalue().splitlines()]
+
+
+def cells(renderable: RenderableType) -> list[list[str]]:
+    return [[cell for cell in line.split("  ") if cell.strip()] for line in printed(renderable)]
+
+
+def words(line: list[str]) -> list[str]:
+    return [cell.strip() for cell in line]
+
+
+def test_passes_table() -> None:
+    lines = [words(line) for line in cells(report.passes_table(MANIFEST["passes"]))]
+    assert lines[1:] == [
+        ["pass", "ms", "nodes", "added", "removed", "parameters", "MFLOPs/sample", "changed"],
+        ["import_forward", "12", "2", "0", "0", "12,345", "3.00", "weights, state or types"],
+        ["insert_weight_masks", "12", "4", "+2", "0", "12,345", "3.00", "+2 Mul"],
+        ["prune_backward", "12", "2", "0", "-8", "12,345", "-", "-5 Identity -3 Sum"],
+        ["emit", "12", "2", "0", "0", "12,345", "3.00", "nothing"],
+    ]
+
+
+def test_many_changed_operators_are_cut() -> None:
+    added = {"Add": 1, "Mul": 5, "Sub": 1, "Div": 2, "Exp": 1}
+    assert report.change(trace("differentiate", nodes_added=added)) == "+5 Mul +2 Div +1 Add +1 Exp ..."
+
+
+def test_sparsity_table_adds_up_and_keeps_names_with_brackets() -> None:
+    lines = [words(line) for line in cells(report.sparsity_table(MANIFEST["masks"], MANIFEST["dense"]))]
+    assert lines[2:] == [
+        ["layer[1].w", "16x8x3x3", "288", "1,152", "25.0 %", "20.0 %"],
+        ["fc.w", "10x16", "40", "160", "25.0 %", "20.0 %"],
+        ["stem.w", "8x3x3x3", "216", "216", "100.0 %", "100.0 %", "first layer"],
+        ["all", "544", "1,528", "35.6 %", "31.3 %"],
+    ]
+
+
+def test_no_more_weights_are_updated_than_kept() -> None:
+    masks = [{"weight": "w", "shape": [10, 10], "size": 100, "base": 20, "gradient_keep": 100}]
+    assert words(cells(report.sparsity_table(masks, []))[2]) == ["w", "10x10", "20", "100", "20.0 %", "20.0 %"]
+
+
+def test_sparsity_table_without_weights() -> None:
+    assert words(cells(report.sparsity_table([], []))[-1]) == ["all", "0", "0", "-", "-"]
+
+
+def test_channels_table_gives_a_line_to_every_space_and_every_stop() -> None:
+    space = {"name": "conv.w", "base": 8, "size": 16, "capacity": 9, "members": ["conv.w", "next[0].w"]}
+    stops = [
+        {"node": "fc", "op_type": "Gemm", "reason": "the classes", "weights": ["fc.w"]},
+        {"node": "next[1].w", "op_type": "", "reason": "--dense", "weights": ["next[1].w", "other.w"]},
+    ]
+    lines = printed(report.channels_table({"spaces": [space], "stops": stops}))
+    assert lines[2].split() == ["conv.w", "8", "16", "9", "conv.w,", "next[0].w"]
+    assert lines[3] == "kept whole: fc.w because fc (Gemm): the classes"
+    assert lines[4] == "kept whole: next[1].w, other.w because next[1].w: --dense"
+    assert len(lines) == 5
+
+
+def test_flops_table() -> None:
+    lines = [words(line) for line in cells(report.flops_table(MANIFEST["flops"]))]
+    assert lines[2:] == [
+        ["forward", "3.00", "1.00", "33.3 %"],
+        ["input gradient", "3.00", "1.00", "33.3 %"],
+        ["weight gradient", "3.00", "0.25", "8.3 %"],
+        ["training", "9.00", "2.25", "25.0 %"],
+    ]
+
+
+MASKED_LAYER = {"size": 100, "base": 20, "stored": "masked"}
+
+
+@pytest.mark.parametrize(
+    ("masks", "expected"),
+    [
+        ([MASKED_LAYER, MASKED_LAYER], True),
+        ([MASKED_LAYER, MASKED_LAYER | {"stored": "rows"}], False),
+        ([MASKED_LAYER | {"compact_shape": [2, 10]}], False),
+        ([MASKED_LAYER | {"base": 100}], False),
+        ([], False),
+    ],
+)
+def test_that_masks_alone_save_no_time_is_said_where_they_stand_alone(
+    masks: list[dict[str, object]], expected: bool
+) -> None:
+    assert report.masks_only(masks) is expected
+    out = io.StringIO()
+    report.console(out).print(
+        report.compile_report(MANIFEST | {"masks": MANIFEST["masks"] if expected else []}, pathlib.Path())
+    )
+    assert ("Masks alone save no time" in out.getvalue()) is expected
+
+
+def test_memory_table() -> None:
+    found = [words(line) for line in cells(report.memory_table(MANIFEST["memory"], layers=1))]
+    assert found[0] == ["Training memory in MB, batch of 32 (estimate)"]
+    assert [line for line in found[1:] if line] == [
+        ["activations and gradients at the peak", "3.00"],
+        ["with --recompute", "2.00"],
+        ["state: parameter", "1.50"],
+        ["state: gradient", "1.50"],
+        ["together", "6.25"],
+        ["peak: no layer", "2.00"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("shape", "classes", "expected"),
+    [
+        (["N", 1, 8, 8], 10, "--data digits --tasks 5 "),
+        (["N", 64], 10, "--data digits --tasks 5 "),
+        ([3, 32, 32], 10, "--data cifar10:PATH --tasks 5 "),
+        (["N", 28, 28, 1], 9, "--data idx:DIR --tasks 3 "),
+        (["N", 7], 7, "--data npz:FILE --tasks 2 "),
+        (["N", 7], 1, "--data npz:FILE --tasks 1 "),
+    ],
+)
+def test_next_command_fits_the_model(shape: list[int | str], classes: int, expected: str) -> None:
+    command = report.next_command(
+        {"model": {"input_shape": shape, "classes": classes}}, pathlib.Path("my model.sparcl")
+    )
+    assert command.startswith("sparcl-run 'my model.sparcl' ")
+    assert expected in command
+
+
+def test_report_ends_with_place_size_and_next_command(tmp_path: pathlib.Path) -> None:
+    folder = tmp_path / ("a" * 120) / ("b" * 120)
+    (folder / "sub").mkdir(parents=True)
+    (folder / "sub" / "file").write_bytes(bytes(2000))
+    out = io.StringIO()
+    report.print_compile_report(report.console(out), MANIFEST, folder)
+    lines = out.getvalue().splitlines()
+    assert lines[-2] == f"Compiled in 0.0 s to {folder} (2.0 kB)"
+    assert lines[-1].startswith(f"Next: sparcl-run {folder} --data cifar10:PATH")
+    assert any("prune_backward" in line for line in lines)
+
+
+def test_without_a_terminal_there_is_neither_colour_nor_border_nor_folding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    for variable in ("FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(variable, raising=False)
+    out = io.StringIO()
+    report.console(out).print(report.sparsity_table(MANIFEST["masks"], MANIFEST["dense"]))
+    assert out.getvalue().isascii()
+    assert "\x1b" not in out.getvalue()
+    assert len(out.getvalue().splitlines()) == 6
+
+
+def test_narrow_terminal_folds_names_but_never_numbers() -> None:
+    out = io.StringIO()
+    Console(file=out, width=60, markup=False).print(report.sparsity_table(MANIFEST["masks"], MANIFEST["dense"]))
+    assert "1,152" in out.getvalue()
+    assert "100.0 %" in out.getvalue()
+
+
+RESULT = {
+    "class_il": 61.04,
+    "task_il": 89.1,
+    "accuracy_matrix": [[90.0], [70.0, 80.0], [60.0, 70.0, 80.5]],
+    "forgetting": 20.0,
+    "backward_transfer": -20.0,
+    "sparsity": {"overall": 0.75, "layers": {"w": 0.75}},
+    "gradient_sparsity": 0.8,
+    "samples_seen": 123456,
+    "samples_removed": 3000,
+    "training_flops": {"paper": 2.5e15, "true": 4.1e15},
+    "samples_per_second": 1234.56,
+    "seed": 0,
+    "versions": {"onnxruntime": "1.19.2"},
+}
+
+
+def test_result_table() -> None:
+    lines = [words(line) for line in cells(result_table(RESULT)) if line]
+    assert lines == [
+        ["Class-incremental accuracy in %"],
+        ["after task", "task 1", "task 2", "task 3", "mean"],
+        ["1", "90.0", "90.0"],
+        ["2", "70.0", "80.0", "75.0"],
+        ["3", "60.0", "70.0", "80.5", "70.2"],
+        ["Result"],
+        ["class-incremental accuracy", "61.0 %"],
+        ["task-incremental accuracy", "89.1 %"],
+        ["forgetting", "20.0"],
+        ["backward transfer", "-20.0"],
+        ["weight sparsity, overall", "0.750"],
+        ["gradient sparsity", "0.800"],
+        ["samples computed", "123,456"],
+        ["samples removed", "3,000"],
+        ["training FLOPs, paper", "2.5e+15"],
+        ["training FLOPs, true", "4.1e+15"],
+        ["samples/s", "1,234.6"],
+        ["seed", "0"],
+    ]
+
+
+def test_result_table_with_both_matrices_and_what_was_not_measured() -> None:
+    result = {
+        "accuracy_matrix": [[90.0, None], [50.0, 70.0]],
+        "task_accuracy_matrix": [[90.0, float("nan")], [85.0, 95.0]],
+    }
+    lines = [words(line) for line in cells(result_table(result)) if line]
+    assert lines == [
+        ["Class-incremental accuracy in %"],
+        ["after task", "task 1", "task 2", "mean"],
+        ["1", "90.0", "90.0"],
+        ["2", "50.0", "70.0", "60.0"],
+        ["Task-incremental accuracy in %"],
+        ["after task", "task 1", "task 2", "mean"],
+        ["1", "90.0", "90.0"],
+        ["2", "85.0", "95.0", "90.0"],
+    ]
+
+
+def test_result_table_of_an_empty_result() -> None:
+    assert "".join(printed(result_table({}))) == ""
+
+
+def test_result_as_json(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "new" / "result.json"
+    write_json(path, RESULT | {"loss": float("nan"), "rows": [[1.5, float("inf")]]})
+    assert json.loads(path.read_text()) == RESULT | {"loss": None, "rows": [[1.5, None]]}
+
+
+def test_result_to_an_impossible_place(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(WriteError, match=r"result\.json: cannot be written"):
+        write_json(tmp_path / "file" / "result.json", RESULT)
+
+
+def test_run_console_does_not_fold_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    out = io.StringIO()
+    console(out).print("[task 1] " + "loss " * 30)
+    assert out.getvalue() == "[task 1] " + "loss " * 30 + "\n"

@@ -1,0 +1,214 @@
+"""The memory report: layers, state, both ways of compiling, what is printed, and a run with recomputation."""
+
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+import torch
+
+from models.export import export
+from models.resnet import resnet18
+from models.small import mlp
+from sparcl_compile.cli import report
+from sparcl_compile.cli.inspecting import summary
+from sparcl_compile.costs import memory
+from sparcl_compile.interface.artifact import read_manifest
+from sparcl_compile.passes.analysis.liveness.buffers import plan
+from sparcl_compile.passes.scheduling.recompute_activations import RecomputeActivations, is_recomputed
+from tests.passes.analysis.liveness.test_buffers import resnet18_training_model, training_model
+from tests.support.cli import done, measured, read_json
+
+DIGITS = Path(__file__).resolve().parents[2] / "models" / "digits_cnn.onnx"
+
+
+def printed(renderable: Any) -> str:
+    out = io.StringIO()
+    report.console(out).print(renderable)
+    return out.getvalue()
+
+
+def test_layers_of_a_dense_resnet_share_the_peak_by_their_size(tmp_path: Path) -> None:
+    model = resnet18_training_model(tmp_path, sparsity=0.0, gradient_sparsity=0.0)
+    found = memory.peak(model, batch=32)
+    assert sum(found.by_layer.values()) == found.peak_bytes
+    # A layer of the first stage keeps its convolution's output and its ReLU's: 32 x 8 x 32 x 32 floats each.
+    stage = 32 * 8 * 32 * 32 * 4
+    statistics = 2 * 8 * 4
+    for name in ("conv1", "stages.0.0.conv1", "stages.0.0.conv2", "stages.0.1.conv1", "stages.0.1.conv2"):
+        assert found.by_layer[f"{name}.weight"] == 2 * stage + statistics
+    names = list(found.by_layer)
+    assert names.index("conv1.weight") < names.index("stages.1.0.conv1.weight") < names.index("stages.3.1.conv2.weight")
+    assert [value.bytes for value in found.largest] == [stage] * 10
+    assert found.at.endswith("ConvGrad_0")
+
+
+def test_feeds_are_those_of_the_batch(tmp_path: Path) -> None:
+    model = training_model("mlp", tmp_path)
+    fed = [v for v in model.graph.inputs if v.name in ("x", "labels", "class_mask", "ce_weight", "distill_target")]
+    assert len(fed) == 5
+    per_sample = 4 * 12 + 8 + 4 * 5 + 4 + 4 * 5 + 4 + 8
+    flag = 1
+    assert memory.peak(model, batch=10).feed_bytes == 10 * per_sample + flag
+
+
+def test_state_by_role() -> None:
+    specs = [
+        {"role": "parameter", "dtype": "float32", "shape": [3, 4]},
+        {"role": "parameter", "dtype": "float32", "shape": []},
+        {"role": "sample", "dtype": "int64", "shape": [None]},
+        {"role": "sample", "dtype": "float32", "shape": [None]},
+    ]
+    assert memory.state_bytes(specs) == {"parameter": 52, "sample": 12}
+
+
+def test_keeping_everything_again_undoes_the_recomputation(tmp_path: Path) -> None:
+    model = training_model("resnet18", tmp_path)
+    text = ir.to_onnx_text(model, exclude_initializers=True)
+    peak = plan(model, 32).peak_bytes
+    assert RecomputeActivations(enabled=True)(model).modified
+    assert is_recomputed(model)
+    memory.keep_everything(model)
+    assert not is_recomputed(model)
+    assert plan(model, 32).peak_bytes == peak
+    assert ir.to_onnx_text(model, exclude_initializers=True).count("= Relu") == text.count("= Relu")
+
+
+def test_an_unknown_size_makes_the_peak_a_lower_bound(tmp_path: Path) -> None:
+    model = training_model("mlp", tmp_path)
+    node = ir.node("NonZero", [model.graph.outputs[0]], name="odd")
+    node.outputs[0].name = "odd"
+    model.graph.append(node)
+    entry = memory.to_manifest(model, [])
+    assert entry["unknown"] == ["odd"]
+    assert "at least" in printed(report.memory_table(entry))
+
+
+@pytest.fixture(scope="module")
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("artifacts")
+    made = {}
+    for name, options in {"kept": (), "recomputed": ("--recompute",)}.items():
+        made[name] = folder / f"{name}.sparcl"
+        done("compile", DIGITS, "-o", made[name], *options)
+    return made
+
+
+def test_both_manifests_say_what_recomputation_saves(artifacts: dict[str, Path]) -> None:
+    kept, again = (read_manifest(artifacts[name])["memory"] for name in ("kept", "recomputed"))
+    assert kept["batch"] == again["batch"] == 32
+    assert kept["unknown"] == again["unknown"] == []
+    assert kept["state_bytes"] == again["state_bytes"]
+    for entry in (kept, again):
+        assert sum(one["bytes"] for one in entry["by_layer"]) == entry["peak_activation_bytes"]
+    both = {key: value for key, value in kept["recompute"].items() if key != "enabled"}
+    assert again["recompute"] == {"enabled": True, **both}
+    assert kept["peak_activation_bytes"] == both["peak_without"]
+    assert again["peak_activation_bytes"] == both["peak_with"] < 0.9 * both["peak_without"]
+
+
+def test_the_commands_print_it(artifacts: dict[str, Path], tmp_path: Path) -> None:
+    manifest = read_manifest(artifacts["recomputed"])
+    out = done("compile", DIGITS, "-o", tmp_path / "again.sparcl", "--recompute").out
+    megabytes = manifest["memory"]["peak_activation_bytes"] / 1e6
+    assert re.search(rf"activations and gradients at the peak +{megabytes:,.2f}\s", out)
+    assert "without --recompute" in out
+    text = done("inspect", artifacts["kept"]).out
+    assert "  with --recompute" in text
+    assert "peak: 3.weight" in text
+    facts = done("inspect", artifacts["kept"], "--json").out
+    assert '"peak_activation_bytes"' in facts
+
+
+def test_an_artifact_of_an_earlier_compiler_can_be_inspected(artifacts: dict[str, Path]) -> None:
+    manifest = read_manifest(artifacts["kept"])
+    del manifest["memory"]
+    assert "Training memory" not in printed(summary(manifest))
+
+
+def test_a_run_learns_the_same_with_and_without(artifacts: dict[str, Path], tmp_path: Path) -> None:
+    results = {}
+    for name, artifact in artifacts.items():
+        path = tmp_path / f"{name}.json"
+        options = (
+            "--data",
+            "digits",
+            "--tasks",
+            "5",
+            "--epochs",
+            "1",
+            "--threads",
+            "1",
+            "--checkpoint",
+            tmp_path / name,
+        )
+        done("run", artifact, *options, "--json", path)
+        results[name] = read_json(path)
+    for key in ("class_il", "task_il", "accuracy_matrix", "samples_removed"):
+        np.testing.assert_array_equal(results["recomputed"][key], results["kept"][key])
+
+
+def test_peak_memory_of_a_process_falls(root: Path, tmp_path: Path) -> None:
+    """At a batch whose activations outweigh everything else.
+
+    On a small network, such as that of the digits, the pool's fragments can cost more than recomputation saves.
+    """
+    torch.manual_seed(0)
+    export(resnet18(width=8), (3, 32, 32), tmp_path / "resnet18.onnx")
+    peaks = {}
+    for options in ((), ("--recompute",)):
+        folder = tmp_path / f"{len(options)}.sparcl"
+        done(
+            "compile", tmp_path / "resnet18.onnx", "-o", folder, "--sparsity", "0", "--gradient-sparsity", "0", *options
+        )
+        peaks[bool(options)] = measured(MEASURE.format(folder=str(folder), batch=BATCH), root)
+        estimate = plan(ir.load(folder / "train" / "training_model.onnx"), BATCH).peak_bytes
+        # The workspaces of the kernels, the graph and the feeds come on top.
+        assert 0.8 * estimate < peaks[bool(options)] < 1.4 * estimate
+    assert peaks[True] < 0.75 * peaks[False]
+
+
+def test_gradients_take_no_memory_where_a_step_is_one_batch(root: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    export(mlp(width=1024, classes=10, pixels=3072), (3, 32, 32), tmp_path / "mlp.onnx")
+    dense, peaks = ("--sparsity", "0", "--gradient-sparsity", "0"), {}
+    for replay in ("none", "der++"):
+        folder = tmp_path / f"{replay}.sparcl"
+        done("compile", tmp_path / "mlp.onnx", "-o", folder, *dense, "--replay", replay)
+        peaks[replay] = measured(MEASURE.format(folder=str(folder), batch=8), root)
+    stored, direct = (read_manifest(tmp_path / f"{name}.sparcl")["memory"] for name in ("der++", "none"))
+    state = stored["state_bytes"]
+    assert state["gradient"] == state["parameter"] > 16 << 20
+    assert "gradient" not in direct["state_bytes"]
+    # The next parameters are written over the current ones.
+    assert max(stored["result_bytes"], direct["result_bytes"]) < 2 << 10
+    assert peaks["der++"] - peaks["none"] > 0.8 * state["gradient"]
+
+
+BATCH = 256
+MEASURE = """
+import sys
+sys.modules["torch"] = None
+from pathlib import Path
+import numpy as np
+from benchmarks.alone import status
+from sparcl_compile.interface.artifact import load
+from sparcl_compile.runtime.driver.batches import current_batch
+from sparcl_compile.runtime.session.engine import Engine
+
+engine = Engine(load(Path("{folder}")), 1)
+engine.reset()
+engine.reset_samples({batch})
+numbers = dict(x=np.zeros((2, 3, 32, 32), np.float32), mean=np.zeros(3, np.float32), std=np.ones(3, np.float32))
+engine.run("normalise", numbers)
+x, y = np.random.default_rng(0).normal(size=({batch}, 3, 32, 32)).astype(np.float32), np.arange({batch}) % 10
+feeds = current_batch(x, y, np.zeros(10, np.float32), np.arange({batch})).feeds(first=True)
+feeds |= dict(learning_rate=np.array(0.01, np.float32), count=np.array(1, np.float32))
+before = status("VmRSS")
+engine.run("train", feeds)
+engine.run("train", feeds)
+print(status("VmHWM") - before)
+"""

@@ -1,0 +1,68 @@
+import onnx
+import onnx_ir as ir
+import pytest
+
+from sparcl_compile.passes.analysis.liveness.in_place import overwritable
+from sparcl_compile.passes.differentiating.attach_optimizer import AttachOptimizer
+from sparcl_compile.passes.emitting.emit import optimizer_model
+from tests.passes.differentiating.test_insert_gradient_masks import differentiated
+
+HEADER = '<ir_version: 10, opset_import: ["" : 18]>\n'
+
+
+def found(body: str, outputs: str = 'float[4] "w.next"', inputs: str = "float[4] w, float[4] g, float s") -> list[str]:
+    text = f"{HEADER} g ({inputs}) => ({outputs}) {{ {body} }}"
+    return overwritable(ir.from_proto(onnx.parser.parse_model(text)).graph)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '"w.next" = Sub (w, g)',
+        '"w.next" = Sub (g, w)',
+        # Whoever else reads w comes before.
+        'a = Mul (w, s) b = Add (a, g) "w.next" = Sub (w, b)',
+        # w itself is not read by the node that writes.
+        'a = ReduceMean <keepdims = 0> (w) "w.next" = Add (g, a)',
+        'a = Identity (w) b = Mul (a, g) "w.next" = Neg (b)',
+    ],
+)
+def test_what_may_be_written_over(body: str) -> None:
+    assert found(body) == ["w"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        # An operator that does not work in place.
+        '"w.next" = CumSum (w, s)',
+        # A reader that may run later, one behind a view, and one that is another output.
+        'a = Abs (w) "a.next" = Neg (a) "w.next" = Sub (w, g)',
+        'v = Identity (w) "a.next" = Neg (v) "w.next" = Sub (w, g)',
+        '"a.next" = Identity (w) "w.next" = Sub (w, g)',
+        # A place that ONNX Runtime's kernel may not write over.
+        '"a.next" = Neg (g) "w.next" = Pow (g, w)',
+    ],
+)
+def test_what_may_not_be_written_over(body: str) -> None:
+    both = 'float[4] "w.next", float[4] "a.next"' if "a.next" in body else 'float[4] "w.next"'
+    assert "w" not in found(body, both)
+
+
+def test_another_shape_or_type_has_other_memory() -> None:
+    assert found('"w.next" = Add (w, g)', 'float[4] "w.next"', "float[1] w, float[4] g") == []
+    assert found('"w.next" = Cast <to = 7> (w)', 'int64[4] "w.next"', "float[4] w") == []
+
+
+def test_what_is_no_state_is_no_candidate() -> None:
+    assert found("y = Sub (w, g)", "float[4] y") == []
+    assert found('"v.next" = Sub (w, g)', 'float[4] "v.next"') == []
+
+
+@pytest.mark.parametrize(("optimizer", "momentum"), [("sgd", 0.0), ("sgd", 0.9), ("adamw", 0.0)])
+def test_every_optimizer_writes_over_its_state(optimizer: str, momentum: float) -> None:
+    _, model = differentiated()
+    AttachOptimizer(optimizer=optimizer, momentum=momentum)(model)
+    graph = optimizer_model(AttachOptimizer(), model).graph
+    assert overwritable(graph) == [str(out.name).removesuffix(".next") for out in graph.outputs]
+    assert len(graph.outputs) > 3

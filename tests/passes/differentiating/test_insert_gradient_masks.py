@@ -1,0 +1,60 @@
+import numpy as np
+import onnx_ir as ir
+
+from sparcl_compile.interface.names import Role, gradient_mask_name
+from sparcl_compile.passes.core.marks import PASS_KEY
+from sparcl_compile.passes.core.roles import values_with_role
+from sparcl_compile.passes.differentiating.insert_gradient_masks import InsertGradientMasks
+from sparcl_compile.passes.differentiating.ort_training.differentiate import Differentiate
+from tests.passes.differentiating.ort_training.test_differentiate import gradients, training_feeds, with_loss
+from tests.support.small_model import changed_lines, run_twice
+
+
+def differentiated() -> tuple[ir.Model, ir.Model]:
+    forward = with_loss()
+    model = forward.clone()
+    Differentiate()(model)
+    return forward, model
+
+
+def test_the_gradient_is_masked_in_front_of_its_accumulator() -> None:
+    _, model = differentiated()
+    before = run_twice(InsertGradientMasks(gradient_sparsity=0.8), model)
+    changes = changed_lines(before, model)
+    assert changes[0].startswith("-")
+    assert "InPlaceAccumulatorV2" in changes[0]
+    assert changes[1] == (
+        '+["conv.weight.mask_gradient"] "conv.weight_grad.masked" = '
+        'Mul ("conv.weight_grad", "conv.weight.gradient_mask")'
+    )
+    assert '"conv.weight_grad.masked"' in changes[2]
+    assert len(changes) == 3
+    assert [v.name for v in values_with_role(model, Role.GRADIENT_MASK)] == ["conv.weight.gradient_mask"]
+    made = [node.name for node in model.graph if node.metadata_props.get(PASS_KEY) == "insert_gradient_masks"]
+    assert made == ["conv.weight.mask_gradient"]
+
+
+def test_only_unmasked_gradients_arrive() -> None:
+    forward, model = differentiated()
+    whole = gradients(model, training_feeds(model, forward))
+    InsertGradientMasks(gradient_sparsity=0.8)(model)
+    feeds = training_feeds_with_masks(model, forward)
+    found = gradients(model, feeds)
+    np.testing.assert_array_equal(found["conv.weight"], whole["conv.weight"] * feeds["conv.weight.gradient_mask"])
+    np.testing.assert_array_equal(found["head.weight"], whole["head.weight"])
+
+
+def training_feeds_with_masks(model: ir.Model, forward: ir.Model) -> dict[str, np.ndarray]:
+    mask = forward.graph.initializers["conv.weight.mask"].const_value.numpy().copy()
+    mask.reshape(-1)[np.flatnonzero(mask)[::2]] = 0
+    name = gradient_mask_name("conv.weight")
+    hidden = next(value for value in model.graph.inputs if value.name == name)
+    model.graph.inputs.remove(hidden)
+    feeds = training_feeds(model, forward)
+    model.graph.inputs.append(hidden)
+    return {**feeds, name: mask}
+
+
+def test_gradient_sparsity_zero_changes_nothing() -> None:
+    _, model = differentiated()
+    assert not InsertGradientMasks(gradient_sparsity=0.0)(model).modified

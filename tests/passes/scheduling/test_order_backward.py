@@ -1,0 +1,115 @@
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from sparcl_compile.passes.analysis.liveness.buffers import plan
+from sparcl_compile.passes.analysis.liveness.order import execution_order
+from sparcl_compile.passes.scheduling.order_backward import OrderBackward
+from tests.passes.analysis.liveness.test_buffers import resnet18_training_model, training_model
+from tests.passes.differentiating.ort_training.test_differentiate import gradients, training_feeds
+from tests.passes.differentiating.test_insert_gradient_masks import differentiated
+from tests.support.small_model import forward_model, run_twice
+
+TEXT = """
+<ir_version: 10, opset_import: ["" : 18, "com.microsoft" : 1]>
+g (float[N,64] x, float[64] w, float[64] early_sum, float[64] late_sum, bool[1] reset)
+=> (float[N] loss, bool[1] early_done, bool[1] late_done)
+<float[1] loss_grad = {1.0}, int64[1] rows = {0}, int64[1] columns = {1}, float zero = {0.0},
+ float[N,64] a, float[N,64] b, float[N,64] d, float[N,64] e, bool[N,64] m, float[N,64] k, float[64] early,
+ float[64] late>
+{
+  [a] a = Mul (x, w)
+  [b] b = Relu (a)
+  [loss] loss = ReduceSum <keepdims = 0> (b, columns)
+  [shape] shape = Shape (b)
+  [d] d = Expand (loss_grad, shape)
+  [m] m = Greater (a, zero)
+  [k] k = Cast <to = 1> (m)
+  [e] e = Mul (d, k)
+  [late] late = ReduceSum <keepdims = 0> (e, rows)
+  [early] early = ReduceSum <keepdims = 0> (d, rows)
+  [add_early] early_done = com.microsoft.InPlaceAccumulatorV2 (early_sum, early, reset)
+  [add_late] late_done = com.microsoft.InPlaceAccumulatorV2 (late_sum, late, reset)
+}
+"""
+
+
+def backward_graph() -> ir.Model:
+    """Two gradients; a mask that only the backward reads; accumulators in the wrong order."""
+    return ir.from_onnx_text(TEXT)
+
+
+def names(model: ir.Model) -> list[str]:
+    return [str(node.name) for node in model.graph]
+
+
+def test_masks_go_in_front_of_the_gradient_and_accumulators_last() -> None:
+    model = backward_graph()
+    # At batch 1 no other order has a lower peak.
+    run_twice(OrderBackward(batch=1), model)
+    assert names(model) == ["a", "b", "loss", "shape", "m", "k", "d", "e", "late", "early", "add_late", "add_early"]
+    order = [str(node.name) for node in execution_order(model.graph)]
+    assert order.index("add_early") < order.index("m")
+    assert order.index("k") == order.index("e") - 1
+
+
+def test_no_node_is_changed() -> None:
+    model = backward_graph()
+    before = run_twice(OrderBackward(batch=1), model)
+    texts = [ir.to_onnx_text(one).splitlines() for one in (before, model)]
+    nodes = [sorted(text[text.index("{") :]) for text in texts]
+    assert nodes[0] == nodes[1]
+
+
+def test_a_forward_graph_is_left_alone() -> None:
+    assert not OrderBackward()(forward_model()).modified
+
+
+@pytest.mark.parametrize("name", ["resnet", "group_norm_21"])
+def test_the_peak_never_rises(name: str, tmp_path: Path) -> None:
+    model = training_model(name, tmp_path)
+    assert not OrderBackward()(model).modified
+    shuffled = model.clone()
+    accumulators = [node for node in shuffled.graph if node.op_type == "InPlaceAccumulatorV2"]
+    shuffled.graph.remove(accumulators)
+    shuffled.graph.extend(accumulators[::-1])
+    worse = plan(shuffled, 32).peak_bytes
+    assert OrderBackward()(shuffled).modified
+    assert plan(shuffled, 32).peak_bytes == plan(model, 32).peak_bytes <= worse
+
+
+def test_weight_gradients_do_not_wait(tmp_path: Path) -> None:
+    model = resnet18_training_model(tmp_path, sparsity=0.0, gradient_sparsity=0.0)
+    accumulators = [node for node in model.graph if node.op_type == "InPlaceAccumulatorV2"]
+    model.graph.remove(accumulators)
+    model.graph.extend(accumulators[::-1])
+    # At batch 1 the weights outweigh the activations, and in the wrong order all their gradients are alive together.
+    worse = plan(model, 1).peak_bytes
+    OrderBackward(batch=1)(model)
+    assert plan(model, 1).peak_bytes < 0.8 * worse
+
+
+def test_the_gradients_are_the_same() -> None:
+    forward, model = differentiated()
+    feeds = training_feeds(model, forward)
+    before = gradients(model, feeds)
+    assert OrderBackward()(model).modified
+    after = gradients(model, training_feeds(model, forward))
+    for name, found in after.items():
+        np.testing.assert_array_equal(found, before[name])
+
+
+def test_masks_of_bytes_are_made_in_the_forward_pass_where_weights_are_frozen(tmp_path: Path) -> None:
+    options = {"sparsity": 0.0, "gradient_sparsity": 0.0}
+    for folder in ("whole", "norm"):
+        (tmp_path / folder).mkdir()
+    whole = resnet18_training_model(tmp_path / "whole", **options)
+    model = resnet18_training_model(tmp_path / "norm", **options, update="norm")
+    order = [node.op_type for node in execution_order(model.graph)]
+    masks = [place for place, op in enumerate(order) if op == "Greater"]
+    assert len(masks) == order.count("Relu") > 10
+    assert max(masks) < order.index("BatchNormalizationGrad")
+    # Of 8 bytes an activation (the convolution's output and the ReLU's) 5 are left.
+    assert plan(model, 32).peak_bytes < 0.7 * plan(whole, 32).peak_bytes

@@ -1,0 +1,137 @@
+import numpy as np
+import onnx_ir as ir
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.names import Role
+from sparcl_compile.passes.core.layers import masked_layers
+from sparcl_compile.passes.core.marks import AXES_KEY, DENSE_KEY, PASS_KEY
+from sparcl_compile.passes.core.roles import values_with_role
+from sparcl_compile.passes.schemes.density import densities
+from sparcl_compile.passes.sparsifying.insert_weight_masks import InsertWeightMasks, magnitude_mask
+from tests.support.small_model import changed_lines, forward_model, run_twice
+
+
+def test_the_weight_is_read_through_its_mask() -> None:
+    model = forward_model()
+    before = run_twice(InsertWeightMasks(sparsity=0.5), model)
+    assert changed_lines(before, model) == [
+        '-[conv] c = Conv <pads: ints = [1, 1, 1, 1]> (x, "conv.weight")',
+        '+["conv.weight.mask_weight"] "conv.weight.masked" = Mul ("conv.weight", "conv.weight.mask")',
+        '+[conv] c = Conv <pads: ints = [1, 1, 1, 1]> (x, "conv.weight.masked")',
+    ]
+
+
+def test_the_mask_keeps_the_largest_and_the_stored_weight_is_masked() -> None:
+    model = forward_model()
+    weight = model.graph.initializers["conv.weight"].const_value.numpy().copy()
+    InsertWeightMasks(sparsity=0.5)(model)
+    mask = model.graph.initializers["conv.weight.mask"].const_value.numpy()
+    assert mask.sum() == 9
+    assert np.abs(weight[mask == 1]).min() >= np.abs(weight[mask == 0]).max()
+    np.testing.assert_array_equal(model.graph.initializers["conv.weight"].const_value.numpy(), weight * mask)
+
+
+def test_inserted_nodes_carry_the_pass_and_layers_their_index() -> None:
+    model = forward_model(dense=())
+    InsertWeightMasks(sparsity=0.5)(model)
+    origins = {node.name: node.metadata_props.get(PASS_KEY) for node in model.graph}
+    assert origins["conv.weight.mask_weight"] == "insert_weight_masks"
+    assert origins["conv"] is None
+    assert [w.name for w in masked_layers(model)] == ["conv.weight", "head.weight"]
+    assert [v.name for v in values_with_role(model, Role.MASK)] == ["conv.weight.mask", "head.weight.mask"]
+
+
+def test_a_weight_that_two_nodes_share_gets_one_mask() -> None:
+    model = forward_model()
+    conv = next(node for node in model.graph if node.name == "conv")
+    twin = ir.node("Conv", [conv.inputs[0], conv.inputs[1]], attributes={"pads": [1, 1, 1, 1]}, name="twin")
+    model.graph.insert_after(conv, twin)
+    InsertWeightMasks(sparsity=0.5)(model)
+    products = [node for node in model.graph if node.op_type == "Mul"]
+    assert len(products) == 1
+    assert conv.inputs[1] is twin.inputs[1] is products[0].outputs[0]
+
+
+def test_sparsity_zero_inserts_nothing_but_names_the_layers() -> None:
+    model = forward_model()
+    before = run_twice(InsertWeightMasks(sparsity=0.0), model)
+    assert not changed_lines(before, model)
+    assert [w.name for w in masked_layers(model)] == ["conv.weight"]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "sparsity", "kept"), [("block4x1", 0.5, 10), ("kernel", 0.5, 9), ("pattern", 0.75, 4), ("2:4", 0.5, 10)]
+)
+def test_a_scheme_inserts_the_same_graph_with_masks_of_whole_groups(scheme: str, sparsity: float, kept: int) -> None:
+    model = forward_model()
+    before = run_twice(InsertWeightMasks(sparsity=sparsity, scheme=scheme), model)
+    assert changed_lines(before, model) == [
+        '-[conv] c = Conv <pads: ints = [1, 1, 1, 1]> (x, "conv.weight")',
+        '+["conv.weight.mask_weight"] "conv.weight.masked" = Mul ("conv.weight", "conv.weight.mask")',
+        '+[conv] c = Conv <pads: ints = [1, 1, 1, 1]> (x, "conv.weight.masked")',
+    ]
+    weight, mask = (model.graph.initializers[n].const_value.numpy() for n in ("conv.weight", "conv.weight.mask"))
+    assert mask.sum() == kept
+    assert not weight[mask == 0].any()
+    assert weight[mask == 1].all()
+
+
+def test_a_scheme_notes_what_the_axes_stand_for() -> None:
+    model = forward_model(dense=())
+    InsertWeightMasks(sparsity=0.5, scheme="block4x1")(model)
+    assert [w.metadata_props[AXES_KEY] for w in masked_layers(model)] == ["oikk", "io"]
+    mask = model.graph.initializers["head.weight.mask"].const_value.numpy()
+    assert mask.shape == (32, 3)
+    assert set(mask.sum(axis=1).tolist()) == {0.0, 3.0}
+
+
+def test_a_pattern_cannot_be_dense_under_erk() -> None:
+    with pytest.raises(OptionError, match="--distribution erk"):
+        InsertWeightMasks(sparsity=0.5, distribution="erk", scheme="pattern").call(forward_model())
+
+
+def test_dense_weights_stay_without_a_mask() -> None:
+    model = forward_model(dense=("head.weight", "conv.weight"))
+    assert not InsertWeightMasks(sparsity=0.5)(model).modified
+    assert model.graph.initializers["conv.weight"].metadata_props[DENSE_KEY]
+
+
+@pytest.mark.parametrize("sparsity", [1.0, -0.1, float("nan")])
+def test_a_sparsity_out_of_range_is_refused(sparsity: float) -> None:
+    with pytest.raises(OptionError, match="--sparsity"):
+        InsertWeightMasks(sparsity=sparsity).call(forward_model())
+
+
+def test_an_unknown_distribution_is_refused() -> None:
+    with pytest.raises(OptionError, match="uniform, erk"):
+        InsertWeightMasks(distribution="even").call(forward_model())
+
+
+@given(st.lists(st.integers(-3, 3), min_size=1, max_size=30), st.data())
+def test_the_mask_has_exactly_the_kept_count_and_prefers_lower_indices(values: list[int], data: st.DataObject) -> None:
+    kept = data.draw(st.integers(0, len(values)))
+    mask = magnitude_mask(np.array(values, np.float32), kept)
+    by_rank = sorted(range(len(values)), key=lambda i: (-abs(values[i]), i))
+    assert sorted(np.flatnonzero(mask)) == sorted(by_rank[:kept])
+
+
+shapes = st.dictionaries(
+    st.text("abc", min_size=1, max_size=4), st.tuples(*[st.integers(1, 64)] * 4), min_size=1, max_size=6
+)
+
+
+@given(shapes, st.floats(0.0, 0.99))
+def test_erk_reaches_the_overall_sparsity(layers: dict[str, tuple[int, ...]], sparsity: float) -> None:
+    share = densities(layers, sparsity, "erk")
+    sizes = {name: float(np.prod(shape)) for name, shape in layers.items()}
+    kept = sum(share[name] * size for name, size in sizes.items())
+    assert all(0.0 < d <= 1.0 + 1e-9 for d in share.values())
+    assert kept == pytest.approx((1.0 - sparsity) * sum(sizes.values()), rel=1e-6)
+
+
+def test_erk_keeps_small_layers_denser() -> None:
+    share = densities({"small": (16, 16, 3, 3), "large": (256, 256, 3, 3)}, 0.9, "erk")
+    assert share["small"] > share["large"]

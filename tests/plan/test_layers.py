@@ -1,0 +1,100 @@
+"""Counts and events of the two recipes, from docs/algorithm.md."""
+
+import dataclasses
+import math
+
+import hypothesis
+import hypothesis.strategies as st
+import pytest
+
+from sparcl_compile.plan.layers import layers_for
+from sparcl_compile.plan.schedule import schedule_for
+from sparcl_compile.program.replay import replay_for
+from sparcl_compile.settings.options import CompileOptions
+
+SHAPES = {"a": (10, 10, 10), "b": (20, 50)}
+
+
+def one(size: int, **options: object) -> tuple[int, int, int, int]:
+    (layer,) = layers_for({"w": (size,)}, CompileOptions(**options))
+    return layer.base, layer.shrunk, layer.grown, layer.gradient_keep
+
+
+def test_counts_by_hand() -> None:
+    assert one(1000, sparsity=0.75) == (250, 245, 260, 200)
+    assert one(1000, sparsity=0.75, recipe="reference-code") == (250, 240, 260, 200)
+    assert one(10, sparsity=0.75) == (3, 2, 3, 2)  # 2.5 and 2.45 and 2.6, halves go up
+
+
+def test_a_nearly_dense_layer_cannot_grow_beyond_all() -> None:
+    assert one(1000, sparsity=0.005) == (995, 990, 1000, 200)
+    assert one(1000, sparsity=0.0, gradient_sparsity=0.5) == (1000, 1000, 1000, 500)
+
+
+def test_an_extremely_sparse_layer_keeps_half_of_it() -> None:
+    assert one(10_000, sparsity=0.998) == (20, 10, 30, 2000)
+
+
+def test_erk_scales_the_gradients_with_the_density() -> None:
+    options = CompileOptions(sparsity=0.8, distribution="erk", gradient_sparsity=0.9)
+    for layer in layers_for({"wide": (64, 64, 3, 3), "narrow": (8, 8, 3, 3)}, options):
+        assert layer.gradient_keep == math.floor(min(1, 0.1 * layer.density / 0.2) * layer.size + 0.5)
+
+
+@hypothesis.given(
+    size=st.integers(1, 5000),
+    sparsity=st.floats(0, 0.9999),
+    gradient=st.floats(0, 0.9999),
+    recipe=st.sampled_from(["paper", "reference-code"]),
+)
+def test_levels_are_always_in_order(size: int, sparsity: float, gradient: float, recipe: str) -> None:
+    base, shrunk, grown, moving = one(size, sparsity=sparsity, gradient_sparsity=gradient, recipe=recipe)
+    assert 0 <= shrunk <= base <= grown <= size
+    assert 0 <= moving <= size
+
+
+def events(recipe: str, **options: object) -> list[tuple[float, str, str, str]]:
+    settings = CompileOptions(recipe=recipe, **options)
+    updates = schedule_for(layers_for(SHAPES, settings), settings)["mask_updates"]
+    assert isinstance(updates, list)
+    return [(u["at"], u["tasks"], u["remove_to"], u["grow_to"]) for u in updates]
+
+
+LATER = [(i / 10, "all", "shrunk", "base") for i in range(2, 10)]
+
+
+def test_the_papers_events() -> None:
+    assert events("paper") == [
+        (0.0, "later", "size", "grown"),
+        (0.1, "first", "shrunk", "base"),
+        (0.1, "later", "base", "base"),
+        *LATER,
+    ]
+
+
+def test_the_reference_codes_events() -> None:
+    assert events("reference-code") == [(0.0, "later", "size", "grown"), (0.1, "all", "shrunk", "base"), *LATER]
+
+
+def test_removal_is_spread_evenly_over_four_stages() -> None:
+    options = CompileOptions(data_removal=0.4)
+    removals = schedule_for((), options)["removals"]
+    assert isinstance(removals, list)
+    assert [r["at"] for r in removals] == [0.1, 0.2, 0.3, 0.4]
+    assert [r["removed"] for r in removals] == pytest.approx([0.1, 0.2, 0.3, 0.4])
+
+
+def test_what_is_turned_off_has_no_events() -> None:
+    options = CompileOptions(sparsity=0.0, gradient_sparsity=0.0, data_removal=0.0)
+    schedule = schedule_for(layers_for(SHAPES, options), options)
+    assert (schedule["mask_updates"], schedule["removals"], schedule["gradient_refresh_steps"]) == ([], [], 0)
+    sparse = dataclasses.replace(options, gradient_sparsity=0.5)
+    assert schedule_for(layers_for(SHAPES, sparse), sparse)["gradient_refresh_steps"] == 30
+
+
+def test_replay_settings() -> None:
+    assert replay_for(CompileOptions(replay="none"))["steps"] == []
+    assert replay_for(CompileOptions(replay="er"))["steps"] == [{"draw": 1, "ce": 1.0, "distill": 0.0}]
+    der = replay_for(CompileOptions(replay="der++", replay_batches="merged"))
+    assert der["merged"] is True
+    assert [(s["ce"], s["distill"]) for s in der["steps"]] == [(0.0, 0.1), (0.5, 0.0)]  # type: ignore[attr-defined]

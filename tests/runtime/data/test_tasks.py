@@ -1,0 +1,97 @@
+"""Classes dealt out to tasks, and data that do or do not fit a model."""
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from hypothesis import given
+
+from sparcl_compile.interface.errors import DataError
+from sparcl_compile.runtime.data.dataset import Dataset, build
+from sparcl_compile.runtime.data.hashing import class_order
+from sparcl_compile.runtime.data.tasks import check_fits, split_classes
+
+
+def made(classes: int, shape: tuple[int, int, int] = (1, 1, 1), samples: int = 2) -> Dataset:
+    """Samples whose first value is their index, classes in turn."""
+    y = np.arange(classes * samples) % classes
+    x = np.zeros((len(y), *shape), np.float32)
+    x[:, 0, 0, 0] = np.arange(len(y))
+    return build("npz:some.npz", (x, y), (x[::-1], y[::-1]))
+
+
+@given(classes=st.integers(1, 12), data=st.data(), seed=st.none() | st.integers(0, 2**32 - 1))
+def test_tasks_partition_classes_and_samples(classes: int, data: st.DataObject, seed: int | None) -> None:
+    count = data.draw(st.integers(1, classes))
+    dataset = made(classes)
+    tasks = split_classes(dataset, count, seed)
+    sizes = [len(task.classes) for task in tasks]
+    assert len(tasks) == count
+    assert sizes == sorted(sizes, reverse=True)
+    assert max(sizes) - min(sizes) <= 1
+    order = list(range(classes)) if seed is None else class_order(classes, seed)
+    assert [label for task in tasks for label in task.classes] == order
+    for task in tasks:
+        assert set(task.y_train) == set(task.y_test) == set(task.classes)
+        np.testing.assert_array_equal(task.x_train[:, 0, 0, 0] % classes, task.y_train)
+        np.testing.assert_array_equal(task.x_test[:, 0, 0, 0] % classes, task.y_test)
+    assert sorted(float(x) for task in tasks for x in task.x_train[:, 0, 0, 0]) == list(range(2 * classes))
+
+
+def test_samples_keep_their_order() -> None:
+    first = split_classes(made(4, samples=3), 2)[0]
+    np.testing.assert_array_equal(first.x_train[:, 0, 0, 0], [0, 1, 4, 5, 8, 9])
+    np.testing.assert_array_equal(first.x_test[:, 0, 0, 0], [9, 8, 5, 4, 1, 0])
+
+
+def test_earlier_tasks_get_the_odd_classes() -> None:
+    assert [task.classes for task in split_classes(made(8), 3)] == [(0, 1, 2), (3, 4, 5), (6, 7)]
+
+
+@pytest.mark.parametrize("tasks", [-1, 0, 4, 100])
+def test_a_number_of_tasks_that_does_not_fit_is_refused(tasks: int) -> None:
+    with pytest.raises(DataError, match=rf"--tasks {tasks}: npz:some\.npz has 3 classes; give a number from 1 to 3"):
+        split_classes(made(3), tasks)
+
+
+@pytest.mark.parametrize(
+    ("shape", "taken", "layout"),
+    [
+        ((3, 5, 4), (3, 5, 4), "NCHW"),
+        ((3, 5, 4), [3, 5, 4], "NCHW"),
+        ((3, 5, 4), (5, 4, 3), "NHWC"),
+        ((3, 5, 4), (60,), "flat"),
+        ((3, 3, 3), (3, 3, 3), "NCHW"),
+        ((7, 1, 1), (7,), "flat"),
+        ((7, 1, 1), (7, 1, 1), "NCHW"),
+        ((1, 8, 8), (8, 8, 1), "NHWC"),
+    ],
+)
+def test_layouts_are_found(shape: tuple[int, int, int], taken: tuple[int, ...], layout: str) -> None:
+    assert check_fits(made(2, shape), taken, 2) == layout
+
+
+@pytest.mark.parametrize(
+    ("taken", "message"),
+    [
+        (
+            (3, 32, 32),
+            r"takes 3x32x32, npz:some\.npz gives 1x8x6: give data of 3x32x32, or compile a model that takes 1x8x6",
+        ),
+        ((1, 6, 8), "takes 1x6x8, .* gives 1x8x6: the sizes agree, so reshape the data to 1x6x8"),
+        ((47,), "takes 47, .* gives 1x8x6"),
+        ((8, 6), "takes 8x6, .* reshape the data"),
+        ((), "gives 1x8x6"),
+    ],
+)
+def test_other_shapes_are_refused(taken: tuple[int, ...], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        check_fits(made(2, (1, 8, 6)), taken, 2)
+
+
+def test_a_head_may_be_larger_than_the_data() -> None:
+    assert check_fits(made(3), (1,), 10) == "flat"
+
+
+def test_a_smaller_head_is_refused() -> None:
+    with pytest.raises(DataError, match=r"has 3 classes, the model's head 2; .*sparcl-compile --classes 3"):
+        check_fits(made(3), (1,), 2)

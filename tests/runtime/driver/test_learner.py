@@ -1,0 +1,176 @@
+"""What must hold at every step of a real run: driven through the runtime, looked at between the steps."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sparcl_compile.interface.artifact import load
+from sparcl_compile.runtime.config import RunConfig
+from sparcl_compile.runtime.driver.loop import Run
+from sparcl_compile.runtime.reporting.progress import Reporter
+from sparcl_compile.runtime.reporting.report import console
+from sparcl_compile.runtime.session.engine import Engine
+from tests.support.cli import write_artifact, write_data
+
+EPOCHS = 3
+
+
+@dataclasses.dataclass
+class Watched:
+    """A finished run and what was seen in it."""
+
+    run: Run
+    manifest: dict[str, Any]
+    calls: list[str] = dataclasses.field(default_factory=list)
+    updates: list[tuple[dict[str, int], dict[str, int]]] = dataclasses.field(default_factory=list)
+    refreshes: list[dict[str, int]] = dataclasses.field(default_factory=list)
+    moved: list[tuple[int, int, int]] = dataclasses.field(default_factory=list)
+    statistics: list[np.ndarray] = dataclasses.field(default_factory=list)
+    presented: list[tuple[int, np.ndarray]] = dataclasses.field(default_factory=list)
+    removed: list[tuple[int, int, np.ndarray, np.ndarray]] = dataclasses.field(default_factory=list)
+    weights: int = 0
+
+
+def watch(folder: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> Watched:
+    artifact = load(write_artifact(folder, *options))
+    config = RunConfig(
+        data=write_data(folder), learning_rate=0.03, tasks=2, epochs=EPOCHS, batch_size=8, buffer_size=10, threads=1
+    )
+    run = Run(artifact, config, folder / "run")
+    seen = Watched(run, artifact.manifest)
+    layers = [layer["weight"] for layer in artifact.manifest["masks"]]
+    original = Engine.run
+
+    def arrays(suffix: str = "") -> dict[str, np.ndarray]:
+        return {name: run.engine.array(name + suffix).copy() for name in layers}
+
+    def counts(suffix: str) -> dict[str, int]:
+        return {name: int(np.count_nonzero(array)) for name, array in arrays(suffix).items()}
+
+    def watched(engine: Engine, graph: str, feeds: Any, overrides: Any = None, commit: bool = True) -> Any:
+        before = arrays() if graph == "optimizer" else {}
+        kept = run.engine.array("sample_keep").copy() if graph == "filter_samples" else None
+        result = original(engine, graph, feeds, overrides, commit)
+        seen.calls.append(graph)
+        if graph == "optimizer":
+            check_moved(seen, before, arrays(), arrays(".mask"), arrays(".gradient_mask"))
+        if graph == "update_masks":
+            wanted = dict(zip(layers, feeds["grow_to"].tolist(), strict=True))
+            seen.updates.append((wanted, counts(".mask")))
+            check_subset(arrays(".gradient_mask"), arrays(".mask"))
+            assert all(np.all(w[m == 0] == 0) for w, m in zip(arrays().values(), arrays(".mask").values(), strict=True))
+        if graph == "update_gradient_masks":
+            seen.refreshes.append(counts(".gradient_mask"))
+            check_subset(arrays(".gradient_mask"), arrays(".mask"))
+        if graph == "train" and commit:
+            seen.statistics.append(run.engine.array("bn2.mean").copy())
+            seen.presented.append((run.counters.task, feeds["sample_id"].copy()))
+        if kept is not None:
+            gone = np.flatnonzero((kept > 0) & (run.engine.array("sample_keep") == 0))
+            seen.removed.append((len(seen.presented), run.counters.task, gone, feeds["remove"]))
+        return result
+
+    monkeypatch.setattr(Engine, "run", watched)
+    with Reporter(console(), 2, EPOCHS, 8, quiet=True) as reporter:
+        run.train(reporter)
+    return seen
+
+
+def check_subset(inner: dict[str, np.ndarray], outer: dict[str, np.ndarray]) -> None:
+    assert all(np.all(outer[name][inner[name] > 0] == 1) for name in inner)
+
+
+def check_moved(
+    seen: Watched,
+    before: dict[str, np.ndarray],
+    after: dict[str, np.ndarray],
+    masks: dict[str, np.ndarray],
+    moving: dict[str, np.ndarray],
+) -> None:
+    for name, mask in masks.items():
+        changed = before[name] != after[name]
+        assert not np.any(changed[moving[name] == 0]), name
+        assert np.all(after[name][mask == 0] == 0), name
+        seen.weights += int(changed.sum())
+
+
+RECIPES = ("paper", "reference-code")
+
+
+@pytest.fixture(scope="module", params=RECIPES)
+def seen(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Watched:
+    patch = pytest.MonkeyPatch()
+    # Momentum would move a masked weight if anything let it.
+    options = ("--recipe", request.param, "--momentum", "0.9", "--weight-decay", "0.01")
+    try:
+        return watch(tmp_path_factory.mktemp("run"), patch, *options)
+    finally:
+        patch.undo()
+
+
+def test_masked_weights_never_move_and_others_do(seen: Watched) -> None:
+    assert seen.calls.count("optimizer") == seen.run.counters.step > 20
+    assert seen.weights > seen.run.counters.step
+
+
+def test_every_mask_update_keeps_what_the_manifest_says(seen: Watched) -> None:
+    levels, names = seen.manifest["schedule"]["levels"], [layer["weight"] for layer in seen.manifest["masks"]]
+    base, grown = (dict(zip(names, levels[level], strict=True)) for level in ("base", "grown"))
+    assert all(kept == wanted for wanted, kept in seen.updates)
+    # Nine updates in the first task; the second one begins with the growth.
+    assert [kept for _, kept in seen.updates] == [base] * 9 + [grown] + [base] * 9
+    assert grown != base
+
+
+def test_every_refresh_keeps_what_the_manifest_says(seen: Watched) -> None:
+    wanted = {layer["weight"]: layer["gradient_keep"] for layer in seen.manifest["masks"]}
+    assert all(layer["gradient_keep"] < layer["shrunk"] for layer in seen.manifest["masks"])
+    assert seen.refreshes == [wanted] * len(seen.refreshes)
+    # At the start of each task, and before the first step after a mask update.
+    assert len(seen.refreshes) > seen.run.counters.task
+
+
+def test_removed_samples_never_come_back(seen: Watched) -> None:
+    samples = {0: 72, 1: 48}
+    for task, size in samples.items():
+        stages = [gone for _, when, gone, _ in seen.removed if when == task]
+        totals = np.cumsum([len(gone) for gone in stages])
+        assert totals.tolist() == [int(0.3 * size * stage / 4 + 0.5) for stage in (1, 2, 3, 4)]
+    for after, task, gone, asked in seen.removed:
+        assert len(gone) == asked
+        later = [ids for when, ids in seen.presented[after:] if when == task]
+        assert not np.isin(np.concatenate(later), gone).any()
+    assert sum(len(gone) for _, _, gone, _ in seen.removed) == seen.run.counters.samples_removed
+
+
+def test_replayed_samples_count_for_nobody(seen: Watched) -> None:
+    replayed = [ids for _, ids in seen.presented if (ids == -1).all()]
+    current = [ids for _, ids in seen.presented if (ids >= 0).all()]
+    assert len(replayed) + len(current) == len(seen.presented)
+    assert sum(map(len, current)) == seen.run.counters.samples_seen
+    assert sum(map(len, replayed)) == seen.run.counters.samples_replayed > 0
+
+
+def test_running_statistics_advance_at_every_micro_step(seen: Watched) -> None:
+    pairs = zip(seen.statistics, seen.statistics[1:], strict=False)
+    assert all(not np.array_equal(a, b) for a, b in pairs)
+
+
+def test_measuring_leaves_the_state_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sparcl_compile.runtime.driver.learner import Learner
+
+    measure, calls = Learner._measure, []
+
+    def checked(learner: Learner, batches: Any) -> None:
+        engine = learner.engine
+        before = {n: engine.array(n).copy() for n in engine.state if not n.endswith(".accumulation.buffer")}
+        measure(learner, batches)
+        assert all(np.array_equal(before[name], engine.array(name)) for name in before)
+        calls.append(None)
+
+    monkeypatch.setattr(Learner, "_measure", checked)
+    watch(tmp_path, monkeypatch)
+    assert len(calls) > 18

@@ -1,0 +1,55 @@
+"""Build the kernels for arm64 and hold them against this machine's: `make test-arm64`.
+
+Exit code 0 when all results agree, 1 when one does not, 2 when something is missing.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from sparcl_compile.runtime.session import kernel_library as kernels
+from tests.runtime.kernels import elf
+from tests.runtime.kernels.arm64.machine import Machine, Unready, call, check_tools
+from tests.runtime.kernels.arm64.recorded import save
+from tests.runtime.kernels.arm64.runs import runs
+
+ROOT = Path(__file__).resolve().parents[4]
+FOLDER = ROOT / "build/arm64"
+KERNELS = ROOT / "runtime/kernels"
+
+
+def build() -> Path:
+    """Cross-compile the library."""
+    folder = FOLDER / "kernels"
+    cmake = (sys.executable, "-m", "cmake")
+    call(*cmake, "-S", KERNELS, "-B", folder, f"-DCMAKE_TOOLCHAIN_FILE={KERNELS / 'aarch64-linux-gnu.cmake'}")
+    call(*cmake, "--build", folder)
+    return folder / "libsparcl_kernels.so"
+
+
+def main() -> int:
+    """Run all; the parts that are there from an earlier run are used again."""
+    check_tools()
+    if kernels.library() is None:
+        raise Unready(f"this machine's results are missing: {kernels.reason()}")
+    library = build()
+    found = elf.findings(elf.read(library))
+    verdict = "; ".join(found) or "needs nothing of the system that loads it"
+    print(f"{library.relative_to(ROOT)}: {verdict}")
+    machine = Machine(FOLDER, ROOT / "constraints.txt")
+    machine.prepare()
+    recorded = FOLDER / "runs.npz"
+    save(recorded, list(runs()))
+    print("running it under qemu, which takes a minute or two ...", flush=True)
+    command = machine.python("-m", "tests.runtime.kernels.arm64.compare", recorded, library)
+    done = subprocess.run(command, cwd=ROOT, env={"PATH": os.environ["PATH"]})
+    return 1 if found or done.returncode != 0 else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except Unready as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)

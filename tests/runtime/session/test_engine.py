@@ -1,0 +1,211 @@
+"""State in, state out: what the engine does with the names of a graph's inputs and outputs."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from safetensors.numpy import save_file
+
+from sparcl_compile.interface.artifact import Artifact
+from sparcl_compile.runtime.session.backend import ort
+from sparcl_compile.runtime.session.engine import Engine, _share_arena, device_copy, session_options
+from tests.support.cli import measured
+
+GRAPH = """<ir_version: 10, opset_import: ["" : 18]>
+g (float[2] w, float[2] x, float s) => (float[2] "w.next", float total) {
+    moved = Mul (x, s)
+    "w.next" = Add (w, moved)
+    total = ReduceSum <keepdims = 0> ("w.next")
+}"""
+
+
+def spec(name: str, role: str, shape: list[int | None], init: str, dtype: str = "float32") -> dict[str, Any]:
+    return {"name": name, "role": role, "shape": shape, "init": init, "dtype": dtype}
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    onnx.save(onnx.parser.parse_model(GRAPH), tmp_path / "g.onnx")
+    save_file({"w": np.array([1, 2], np.float32)}, tmp_path / "state.safetensors")
+    manifest = {
+        "graphs": {"g": {"file": "g.onnx", "inputs": ["w", "x", "s"], "outputs": ["w.next", "total"]}},
+        "state": [
+            spec("w.copy", "gradient_mask", [2], "copy:w"),
+            spec("w", "parameter", [2], "file"),
+            spec("m", "mask", [3], "ones"),
+            spec("seen", "sample", [None], "zeros", "int64"),
+        ],
+        "state_file": "state.safetensors",
+    }
+    made = Engine(Artifact(tmp_path, manifest), threads=1)
+    made.reset()
+    return made
+
+
+FEEDS = {"x": np.array([1, 1], np.float32), "s": np.array(3, np.float32)}
+
+
+def test_initial_state(engine: Engine) -> None:
+    assert engine.array("w.copy").tolist() == [1, 2]
+    assert engine.array("m").tolist() == [1, 1, 1]
+    assert "seen" not in engine.state
+    engine.reset_samples(4)
+    assert (engine.array("seen").tolist(), engine.array("seen").dtype) == ([0] * 4, np.int64)
+    assert engine.names("parameter") == ["w"]
+
+
+def test_next_becomes_state_and_the_rest_is_a_result(engine: Engine) -> None:
+    assert {name: a.tolist() for name, a in engine.run("g", FEEDS).items()} == {"total": 9.0}
+    assert engine.array("w").tolist() == [4, 5]
+    engine.reset()
+    assert engine.array("w").tolist() == [1, 2]
+
+
+def test_without_commit_and_with_overrides_the_state_stays(engine: Engine) -> None:
+    assert engine.run("g", FEEDS, commit=False)["total"] == 9
+    other = {"w": device_copy(np.array([10, 20], np.float32))}
+    assert engine.run("g", FEEDS, overrides=other, commit=False)["total"] == 36
+    assert engine.array("w").tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("in_place", [[], ["w"]])
+def test_a_state_tensor_keeps_its_memory(in_place: list[str], engine: Engine) -> None:
+    """Whether the graph may write over it while it runs, or the next value is copied to it afterwards."""
+    engine._graphs["g"]["in_place"] = in_place
+    kept = engine.array("w")
+    assert engine.run("g", FEEDS)["total"] == 9
+    assert kept is engine.array("w")
+    assert kept.tolist() == [4, 5]
+    assert engine.state["w"].numpy().tolist() == [4, 5]
+    engine.run("g", FEEDS, commit=False)
+    assert kept.tolist() == [4, 5]
+
+
+def test_a_tensor_of_samples_may_change_its_length(engine: Engine, tmp_path: Path) -> None:
+    text = """<ir_version: 10, opset_import: ["" : 18]> g (int64[S] seen) => (int64[S] "seen.next") {
+        one = Constant <value = int64[1] {1}> () "seen.next" = Add (seen, one) }"""
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "count.onnx")
+    engine._graphs["count"] = {"file": "count.onnx", "inputs": ["seen"], "outputs": ["seen.next"]}
+    for samples in (3, 2, 4):
+        engine.reset_samples(samples)
+        engine.run("count", {})
+        engine.run("count", {})
+        assert engine.array("seen").tolist() == [2] * samples
+
+
+def test_what_reads_the_current_value_late_gets_it(engine: Engine) -> None:
+    text = GRAPH.replace("total = ", 'late = Sub ("w.next", w) total = ').replace('> ("w.next")', "> (late)")
+    onnx.save(onnx.parser.parse_model(text), engine._artifact.folder / "g.onnx")
+    assert engine.run("g", FEEDS)["total"] == 6
+    assert engine.array("w").tolist() == [4, 5]
+
+
+def test_frozen_parameters_are_the_file_s(tmp_path: Path) -> None:
+    save_file({"w": np.array([1, 2], np.float32)}, tmp_path / "state.safetensors")
+    state = [spec("w", "frozen", [2], "file")]
+    made = Engine(Artifact(tmp_path, {"graphs": {}, "state": state, "state_file": "state.safetensors"}))
+    made.reset()
+    assert made.array("w").tolist() == [1, 2]
+    assert not made.array("w").flags.writeable
+
+
+def test_an_array_outlives_its_place_in_the_state(engine: Engine) -> None:
+    array = engine.array("w")
+    engine.set_array("w", np.zeros(2, np.float32))
+    assert array.tolist() == [1, 2]
+
+
+def test_an_input_that_nobody_gives(engine: Engine) -> None:
+    with pytest.raises(KeyError, match="graph input s is neither state nor fed"):
+        engine.run("g", {"x": FEEDS["x"]})
+
+
+def test_results_outlive_the_next_run(engine: Engine) -> None:
+    first = engine.run("g", FEEDS)["total"]
+    for _ in range(50):
+        engine.run("g", FEEDS)
+    assert first == 9
+
+
+@pytest.mark.parametrize("array", [np.float32(3.5), np.zeros((0, 2)), np.arange(12).reshape(3, 4).T, np.array([True])])
+def test_device_copy_keeps_shape_type_and_values(array: np.ndarray) -> None:
+    array = np.asarray(array)
+    copy = device_copy(array).numpy()
+    assert (copy.shape, copy.dtype) == (array.shape, array.dtype)
+    np.testing.assert_array_equal(copy, array)
+
+
+def test_a_device_copy_is_a_copy() -> None:
+    array = np.zeros(3, np.float32)
+    copy = device_copy(array)
+    array[:] = 1
+    assert copy.numpy().tolist() == [0, 0, 0]
+
+
+def test_the_stock_onnx_runtime_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime.training", None)
+    with pytest.raises(ImportError, match="no training operators"):
+        Engine(Artifact(tmp_path, {"graphs": {}, "state": []}))
+
+
+def test_sessions_share_one_pool_and_plan_nothing() -> None:
+    options = session_options(3)
+    assert options.intra_op_num_threads == 3
+    assert not options.enable_mem_pattern
+    assert not options.enable_mem_reuse
+    assert options.enable_cpu_mem_arena
+    assert options.get_session_config_entry("session.use_env_allocators") == "1"
+
+
+def test_no_thread_goes_on_spinning_when_a_graph_is_done() -> None:
+    model = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 18]> g (float[N] x) => (float[N] y) { y = Exp (x) }"""
+    )
+    session = ort.InferenceSession(model.SerializeToString(), session_options(2))
+    x = np.zeros(1 << 20, dtype=np.float32)
+    rest, used = 0.02, []
+    for _ in range(5):
+        session.run(None, {"x": x})
+        begin = time.process_time()
+        time.sleep(rest)
+        used.append(time.process_time() - begin)
+    assert min(used) < rest / 4
+
+
+def test_a_pool_that_is_there_already_is_shared() -> None:
+    session_options(1)
+    _share_arena.cache_clear()
+    session_options(1)
+
+
+POOL = """
+import numpy as np
+import onnx
+from benchmarks.alone import status
+from sparcl_compile.runtime.session.backend import ort
+from sparcl_compile.runtime.session.engine import session_options
+
+model = onnx.parser.parse_model('''<ir_version: 10, opset_import: ["" : 18]>
+g (float[2097152] x, int64[1] many) => (float sum) {
+    a = Abs (x)
+    b = Exp (a)
+    c = Mul (a, b)
+    first = ReduceSum <keepdims = 0> (c)
+    wide = Expand (first, many)
+    sum = ReduceSum <keepdims = 0> (wide)
+}''')
+session = ort.InferenceSession(model.SerializeToString(), session_options(1), providers=["CPUExecutionProvider"])
+feeds = dict(x=np.ones(2097152, np.float32), many=np.array([2359296]))
+before = status("VmRSS")
+session.run(["sum"], feeds)
+print(status("VmHWM") - before)
+"""
+
+
+def test_a_large_tensor_takes_the_place_of_smaller_ones(root: Path) -> None:
+    # Three of 8 MiB, and when they are gone one of 9.
+    assert 24 << 20 <= measured(POOL, root) < 30 << 20

@@ -1,0 +1,107 @@
+"""Gradients of a forward graph by ONNX Runtime's builder against differences in float64 by the reference evaluator."""
+
+import copy
+import warnings
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnxruntime as ort
+from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from sparcl_compile.interface.names import Role
+from sparcl_compile.passes.core.roles import values_with_role
+from sparcl_compile.passes.differentiating.ort_training.differentiate import silent_stderr
+from sparcl_compile.passes.importing.import_forward import ImportForward
+
+STEPS = (1e-5, 1e-3)
+"""Small enough to stay on one side of a kink, or large enough to rise above operators the evaluator does in float32."""
+BATCH = 3
+TINY = 1e-4
+"""A gradient this much smaller than the whole is compared with the whole: float32 cannot do better."""
+
+
+def imported(proto: onnx.ModelProto, **options: Any) -> ir.Model:
+    model = ir.from_proto(proto)
+    ImportForward(**options)(model)
+    return model
+
+
+def with_loss(model: ir.Model) -> onnx.ModelProto:
+    """The forward model with loss = sum(logits * direction) as its first output."""
+    proto = copy.deepcopy(ir.to_proto(model))
+    logits = proto.graph.output[0]
+    direction = proto.graph.input.add(name="direction")
+    direction.type.CopyFrom(logits.type)
+    proto.graph.node.append(helper.make_node("Mul", [logits.name, "direction"], ["weighed"], "loss_mul"))
+    proto.graph.node.append(helper.make_node("ReduceSum", ["weighed"], ["loss"], "loss_sum", keepdims=0))
+    proto.graph.output.insert(0, helper.make_tensor_value_info("loss", TensorProto.FLOAT, []))
+    return proto
+
+
+def by_runtime(proto: onnx.ModelProto, params: list[str], frozen: list[str], feeds: dict[str, Any]) -> dict[str, Any]:
+    """All gradients, computed by ONNX Runtime for a symbolic batch."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from onnxruntime.training.onnxblock import _training_graph_utils as builder
+    weights = {t.name: numpy_helper.to_array(t) for t in proto.graph.initializer}
+    outputs = [output.name for output in proto.graph.output]
+    with silent_stderr():
+        training, _ = builder.build_gradient_graph(copy.deepcopy(proto), set(params), set(frozen), outputs)
+        options = ort.SessionOptions()
+        options.log_severity_level = 4
+        options.intra_op_num_threads = 1
+        session = ort.InferenceSession(training.SerializeToString(), options)
+        known = {**weights, **feeds, "loss_grad": np.ones([], np.float32)}
+        inputs = {i.name: known[i.name] for i in session.get_inputs()}
+        names = [f"{name}_grad" for name in params]
+        return dict(zip(params, session.run(names, inputs), strict=True))
+
+
+def in_float64(proto: onnx.ModelProto, params: list[str]) -> tuple[ReferenceEvaluator, dict[str, Any]]:
+    """An evaluator of the same graph whose floats are doubles and whose parameters are inputs, and their values."""
+    wide = copy.deepcopy(proto)
+    values = {t.name: numpy_helper.to_array(t) for t in wide.graph.initializer}
+    doubles = {k: v.astype(np.float64) if v.dtype == np.float32 else v for k, v in values.items()}
+    del wide.graph.initializer[:]
+    wide.graph.initializer.extend(numpy_helper.from_array(v, k) for k, v in doubles.items() if k not in params)
+    wide.graph.input.extend(helper.make_tensor_value_info(k, TensorProto.DOUBLE, None) for k in params)
+    for node in wide.graph.node:
+        if node.op_type == "Cast" and node.attribute[0].i == TensorProto.FLOAT:
+            node.attribute[0].i = TensorProto.DOUBLE
+    return ReferenceEvaluator(wide), {k: doubles[k] for k in params}
+
+
+def worst_gradient(model: ir.Model, seed: int = 0) -> tuple[float, str]:
+    """The largest relative error over all parameters, along one random direction each, and the parameter."""
+    random = np.random.default_rng(seed)
+    params = [str(v.name) for v in values_with_role(model, Role.PARAMETER)]
+    frozen = [str(v.name) for v in values_with_role(model, Role.RUNNING_STAT)]
+    proto = with_loss(model)
+    x_shape, out_shape = ([int(d) for d in list(v.shape)[1:]] for v in (model.graph.inputs[0], model.graph.outputs[0]))
+    feeds = {
+        "x": random.normal(size=(BATCH, *x_shape)).astype(np.float32),
+        "direction": random.normal(size=(BATCH, *out_shape)).astype(np.float32),
+    }
+    got = by_runtime(proto, params, frozen, feeds)
+    evaluator, base = in_float64(proto, params)
+    base.update({name: value.astype(np.float64) for name, value in feeds.items()})
+    whole = float(np.sqrt(sum((gradient**2).sum() for gradient in got.values())))
+    errors = [(error(evaluator, base, name, got[name], whole, random), name) for name in params]
+    return max(errors)
+
+
+def error(
+    evaluator: ReferenceEvaluator, base: dict[str, Any], name: str, gradient: Any, whole: float, random: Any
+) -> float:
+    assert gradient.shape == base[name].shape
+    step = random.normal(size=gradient.shape)
+    step /= np.linalg.norm(step)
+    slope = float((gradient.astype(np.float64) * step).sum())
+    differences = []
+    for size in STEPS:
+        ends = [evaluator.run(["loss"], {**base, name: base[name] + sign * size * step})[0] for sign in (1, -1)]
+        differences.append(abs(float(ends[0] - ends[1]) / (2 * size) - slope))
+    return min(differences) / max(float(np.linalg.norm(gradient)), TINY * whole, 1e-6)
