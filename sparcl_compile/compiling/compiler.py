@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from sparcl_compile.compiling import describe, pipeline
 from sparcl_compile.compiling.load import load_model
-from sparcl_compile.compiling.side_graphs import layout_of, side_graphs
+from sparcl_compile.compiling.side_graphs import side_graphs
 from sparcl_compile.compiling.trace import compare, dump, dump_text, snapshot
 from sparcl_compile.interface.artifact import Artifact, is_artifact, write
 from sparcl_compile.interface.errors import OptionError
@@ -51,12 +51,11 @@ def compile_model(
 
 def _build(source: Path, model: ir.Model, options: CompileOptions, folder: Path, recorder: "Recorder") -> Manifest:
     compiled = pipeline.run(model, options, folder, recorder)
-    layers = describe.model_layers(compiled, options)
-    layout = layout_of(describe.input_shape(compiled))
-    for name, graph in side_graphs(compiled, options, layers, layout).items():
+    for name, graph in side_graphs(compiled).items():
         save(graph, folder / name / f"{name}.onnx")
-    manifest = describe.build(source, compiled, options, layers, folder)
-    return write(folder, manifest, describe.report(compiled, options, manifest, recorder.traces))
+    manifest = describe.build(source, compiled, options, folder)
+    report = describe.report(compiled, options, manifest, recorder.traces)
+    return write(folder, manifest, report)
 
 
 def check_places(source: Path, target: Path, dumps: Path | None) -> None:

@@ -1,7 +1,6 @@
 """The manifest and the report of a compilation, put together from what it has left (docs/interfaces.md)."""
 
-import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -9,16 +8,13 @@ import onnx_ir as ir
 
 from sparcl_compile import __version__
 from sparcl_compile.compiling.graph_specs import graph_specs
-from sparcl_compile.compiling.side_graphs import layout_of
 from sparcl_compile.compiling.state_specs import state_specs, weight_specs
 from sparcl_compile.costs import memory
 from sparcl_compile.costs.flops import computed_gradients, layer_costs, to_manifest, training_flops
 from sparcl_compile.interface.files import sha256
 from sparcl_compile.interface.manifest import FORMAT, VERSION, Flops, Manifest, Model
 from sparcl_compile.interface.report import CompileReport, KernelChoices, PassTrace
-from sparcl_compile.interface.schedule import Schedule
 from sparcl_compile.interface.specs import DenseSpec, OptimizerSpec
-from sparcl_compile.passes.analysis.channels.plan import plan_of
 from sparcl_compile.passes.core.layers import layer_weights
 from sparcl_compile.passes.core.marks import DENSE_KEY
 from sparcl_compile.passes.core.roles import TRAINABLE, values_with_role
@@ -26,31 +22,25 @@ from sparcl_compile.passes.core.values import dims
 from sparcl_compile.passes.emitting.emit import STATE_FILE
 from sparcl_compile.passes.lowering.select_kernels import choices_of
 from sparcl_compile.passes.sparsifying.freeze_parameters import update_summary
-from sparcl_compile.plan.channels import channel_layers, channel_levels, channel_spec, channel_updates
+from sparcl_compile.plan.channels import channel_spec
 from sparcl_compile.plan.compiled import Compiled
-from sparcl_compile.plan.layers import Layer, weight_layers
-from sparcl_compile.plan.rows import rows_of, updated_elements
-from sparcl_compile.plan.schedule import schedule_for
 from sparcl_compile.program.replay import replay_for
 from sparcl_compile.settings.options import LEARNING_RATE, CompileOptions
-from sparcl_compile.settings.recipes import RECIPES
 
 TARGET = "ort-training"
 LIBRARIES = ("onnx", "onnx-ir", "torch")
 
 
-def build(source: Path, compiled: Compiled, options: CompileOptions, layers: Sequence[Layer], folder: Path) -> Manifest:
+def build(source: Path, compiled: Compiled, options: CompileOptions, folder: Path) -> Manifest:
     """Everything but the checksums of the files.
 
     Args:
         source: the compiled file.
         compiled: the result of the pipeline.
         options: the options it was compiled with.
-        layers: what ``model_layers`` gives.
         folder: where the graphs lie.
     """
-    plan = plan_of(compiled.forward)
-    state = state_specs(compiled, options, layers)
+    plan, state = compiled.plan, state_specs(compiled)
     return Manifest(
         format=FORMAT,
         version=VERSION,
@@ -58,15 +48,15 @@ def build(source: Path, compiled: Compiled, options: CompileOptions, layers: Seq
         made_by={"sparcl-compile": __version__, **{name: version(name) for name in LIBRARIES}},
         model=_model(source, compiled),
         options=options,
-        recipe=RECIPES[options.recipe],
-        schedule=_schedule(compiled, options, layers),
+        recipe=plan.recipe,
+        schedule=plan.schedule,
         replay=replay_for(options),
         optimizer=OptimizerSpec(options.optimizer, LEARNING_RATE[options.optimizer]),
-        weights=weight_specs(layers, compiled.forward, state),
+        weights=weight_specs(compiled, state),
         dense=tuple(_dense(compiled)),
-        channels=channel_spec(plan, options) if plan else None,
+        channels=channel_spec(plan.channels) if plan.channels else None,
         update=update_summary(compiled.full),
-        flops=_flops(compiled, layers, options),
+        flops=_flops(compiled),
         graphs=graph_specs(folder),
         state=tuple(state),
         state_file=STATE_FILE,
@@ -78,57 +68,22 @@ def report(
     compiled: Compiled, options: CompileOptions, manifest: Manifest, traces: Iterable[PassTrace]
 ) -> CompileReport:
     """The log: what each pass did, the memory of training, and the choice of kernels."""
+    choices = KernelChoices(options.batch_size, tuple(choices_of(compiled.forward)))
     return CompileReport(
         passes=tuple(traces),
         memory=memory.to_report(compiled.training, manifest.state, options.batch_size),
-        kernels=_kernels(compiled, options) if options.compress and options.select_kernels else None,
+        kernels=choices if options.compress and options.select_kernels else None,
     )
-
-
-def _kernels(compiled: Compiled, options: CompileOptions) -> KernelChoices:
-    return KernelChoices(options.batch_size, tuple(choices_of(compiled.forward)))
-
-
-def _schedule(compiled: Compiled, options: CompileOptions, layers: Sequence[Layer]) -> Schedule:
-    schedule = schedule_for(layers, options)
-    plan, rows = plan_of(compiled.forward), rows_of(compiled, options, layers)
-    if plan is not None:
-        levels, updates = channel_levels(plan, options), channel_updates(options)
-        schedule = dataclasses.replace(schedule, levels=levels, mask_updates=updates)
-    if rows:
-        schedule = dataclasses.replace(schedule, gradient_keep=tuple(one.kept for one in rows.values()))
-    return schedule
-
-
-def model_layers(compiled: Compiled, options: CompileOptions) -> tuple[Layer, ...]:
-    """The masked layers with their counts; none when neither weights nor gradients are sparse."""
-    if options.sparsity == 0.0 and options.gradient_sparsity == 0.0:
-        return ()
-    layers = _all_gradients(compiled, options)
-    return updated_elements(layers, rows_of(compiled, options, layers))
-
-
-def _all_gradients(compiled: Compiled, options: CompileOptions) -> tuple[Layer, ...]:
-    if plan := plan_of(compiled.forward):
-        return channel_layers(plan, options)
-    return weight_layers(compiled.full, options)
-
-
-def input_shape(compiled: Compiled) -> list[int | None]:
-    """The shape of the model's input without the batch; None for a dimension that may vary."""
-    x = next(value for value in compiled.forward.graph.inputs if value.name == "x")
-    return [d if isinstance(d, int) else None for d in x.shape or ()][1:]
 
 
 def _model(source: Path, compiled: Compiled) -> Model:
     logits = compiled.forward.graph.outputs[0]
-    shape = input_shape(compiled)
     return Model(
         name=source.stem,
         source=source.name,
         source_sha256=sha256(source),
-        input_shape=tuple(shape),
-        layout=layout_of(shape),
+        input_shape=compiled.input_shape,
+        layout=compiled.layout,
         classes=int((logits.shape or (0, 0))[1]),  # type: ignore[arg-type]
         parameters=sum(_size(v) for role in TRAINABLE for v in values_with_role(compiled.full, role)),
     )
@@ -143,10 +98,14 @@ def _dense(compiled: Compiled) -> Iterable[DenseSpec]:
     return (DenseSpec(str(w.name), tuple(dims(w)), w.metadata_props[DENSE_KEY]) for w in weights)
 
 
-def _flops(compiled: Compiled, layers: Sequence[Layer], options: CompileOptions) -> Flops:
-    density = {layer.weight: layer.base / layer.size for layer in layers}
-    kept = {layer.weight: min(layer.gradient_keep, layer.base) / layer.size for layer in layers}
-    if options.gradient_sparsity == 0.0:
-        kept = density
-    kept |= {weight: one.computed_share for weight, one in rows_of(compiled, options, layers).items()}
-    return to_manifest(training_flops(layer_costs(compiled.full), density, kept, computed_gradients(compiled.full)))
+def _flops(compiled: Compiled) -> Flops:
+    plan = compiled.plan
+    density = {layer.weight: layer.base / layer.size for layer in plan.layers}
+    moved = {layer.weight: layer.updated / layer.size for layer in plan.layers}
+    cut = {
+        weight: rows.share if weight in compiled.cut_gradients else rows.whole_share
+        for weight, rows in plan.rows.items()
+    }
+    gradients = {**(moved if plan.gradient_masks else density), **cut}
+    costs, computed = layer_costs(compiled.full), computed_gradients(compiled.full)
+    return to_manifest(training_flops(costs, density, gradients, computed))

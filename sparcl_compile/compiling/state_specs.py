@@ -17,18 +17,14 @@ from sparcl_compile.interface.names import (
     rows_name,
 )
 from sparcl_compile.interface.specs import MASKED, Dimension, DType, StateSpec, Stored, WeightSpec
-from sparcl_compile.passes.analysis.channels.plan import ChannelPlan, plan_of
+from sparcl_compile.passes.analysis.channels.plan import ChannelPlan
 from sparcl_compile.passes.core.layers import masked_layers
 from sparcl_compile.passes.core.marks import COMPRESSED_KEY, MASKED_KEY
 from sparcl_compile.passes.core.roles import values_with_role
 from sparcl_compile.passes.core.values import dims
-from sparcl_compile.passes.differentiating.attach_optimizer import OPTIMIZER_KEY, optimizer_states
 from sparcl_compile.passes.differentiating.insert_sample_filter import SCORES
 from sparcl_compile.plan.compiled import Compiled
 from sparcl_compile.plan.layers import Layer
-from sparcl_compile.plan.rows import row_specs, rows_of
-from sparcl_compile.settings.options import CompileOptions
-from sparcl_compile.settings.recipes import RECIPES
 
 UNSAVED = (Role.GRADIENT,)
 """Roles that a checkpoint does not hold: a step begins with new gradients."""
@@ -38,36 +34,35 @@ FORMS: Mapping[str, Stored] = {"rows": "rows", "transposed": "transposed"}
 """The forms of compressed weights, by their mark in the graph."""
 
 
-def state_specs(compiled: Compiled, options: CompileOptions, layers: Sequence[Layer]) -> list[StateSpec]:
+def state_specs(compiled: Compiled) -> list[StateSpec]:
     """Every state tensor with its role, type, shape and where its first value comes from."""
-    training = compiled.training
-    variant = training.metadata_props[OPTIMIZER_KEY]
+    plan, training = compiled.plan, compiled.training
     specs = []
     for role in (Role.PARAMETER, Role.FROZEN, Role.MASK, Role.INDEX, Role.RUNNING_STAT):
         specs += [_of(value, role, "file") for value in values_with_role(compiled.forward, role)]
     specs += [_of(value, Role.GRADIENT, "zeros") for value in values_with_role(training, Role.GRADIENT)]
     for weight in values_with_role(training, Role.PARAMETER):
-        states = optimizer_states(variant, str(weight.name))
+        states = compiled.optimizer_states[str(weight.name)]
         specs += [_spec(name, Role.OPTIMIZER, "float32", dims(weight), "zeros") for name in states]
-    specs += _mask_specs(compiled, options, layers)
-    specs += row_specs(rows_of(compiled, options, layers))
-    plan = plan_of(compiled.forward)
-    shapes = {**(plan.shapes if plan else {}), **{layer.weight: layer.shape for layer in layers}}
+    specs += _mask_specs(compiled)
+    specs += [_of(value, Role.GRADIENT_ROWS, "file") for value in values_with_role(training, Role.GRADIENT_ROWS)]
+    shapes = {layer.weight: layer.shape for layer in plan.layers} | dict(plan.channels.shapes if plan.channels else {})
     full = {**shapes, **{made(weight): shape for weight, shape in shapes.items() for made in MASK_NAMES}}
     specs = [_with_full_shape(spec, full.get(spec.name)) for spec in specs]
-    return [*specs, *(_channel_specs(plan) if plan else ()), *_sample_specs(RECIPES[options.recipe].score)]
+    channels = _channel_specs(plan.channels) if plan.channels else ()
+    return [*specs, *channels, *_sample_specs(plan.recipe.score)]
 
 
-def _mask_specs(compiled: Compiled, options: CompileOptions, layers: Sequence[Layer]) -> list[StateSpec]:
+def _mask_specs(compiled: Compiled) -> list[StateSpec]:
     """The masks that only begin with all weights, and the gradient masks."""
     weights = {str(weight.name): weight for weight in masked_layers(compiled.training)}
     specs = []
-    for layer in layers:
+    for layer in compiled.plan.layers:
         mask, shape = mask_name(layer.weight), dims(weights[layer.weight])
-        if options.sparsity == 0.0:
+        if not compiled.plan.masks:
             specs.append(_spec(mask, Role.MASK, "float32", shape, "ones"))
-        if options.gradient_sparsity > 0.0:
-            masked = mask in compiled.forward.graph.initializers or options.sparsity == 0.0
+        if compiled.plan.gradient_masks:
+            masked = mask in compiled.forward.graph.initializers or not compiled.plan.masks
             init = f"copy:{mask}" if masked else "ones"
             specs.append(_spec(gradient_mask_name(layer.weight), Role.GRADIENT_MASK, "float32", shape, init))
     return specs
@@ -96,10 +91,10 @@ def _spec(name: str, role: Role, dtype: DType, shape: Sequence[Dimension], init:
     return StateSpec(name, role, dtype, tuple(shape), init, role not in UNSAVED, None)
 
 
-def weight_specs(layers: Sequence[Layer], forward: ir.Model, state: Collection[StateSpec]) -> tuple[WeightSpec, ...]:
+def weight_specs(compiled: Compiled, state: Collection[StateSpec]) -> tuple[WeightSpec, ...]:
     """The masked weights with their forms, counts and names; ``state`` is what ``state_specs`` gives."""
     names = {spec.name for spec in state}
-    return tuple(_weight_spec(layer, forward, names) for layer in layers)
+    return tuple(_weight_spec(layer, compiled.forward, names) for layer in compiled.plan.layers)
 
 
 def _weight_spec(layer: Layer, forward: ir.Model, names: Collection[str]) -> WeightSpec:
@@ -121,7 +116,7 @@ def _weight_spec(layer: Layer, forward: ir.Model, names: Collection[str]) -> Wei
         base=layer.base,
         shrunk=layer.shrunk,
         grown=layer.grown,
-        updated=min(layer.gradient_keep, layer.base),
+        updated=layer.updated,
         mask=there(mask_name(weight)),
         index=there(index_name(weight)),
         rows=there(rows_name(weight)),

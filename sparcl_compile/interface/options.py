@@ -37,6 +37,21 @@ class Options:
     seed: int = 0
 
     @property
+    def density(self) -> float:
+        """The share of the maskable weights that is kept."""
+        return 1.0 - self.sparsity
+
+    @property
+    def gradient_density(self) -> float:
+        """The share of the gradients that is used."""
+        return 1.0 - self.gradient_sparsity
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether weights or gradients are sparse."""
+        return self.sparsity > 0.0 or self.gradient_sparsity > 0.0
+
+    @property
     def accumulates(self) -> bool:
         """Whether the gradients of several batches make one step of the optimizer."""
         return self.replay != "none" and self.replay_batches == "separate"

@@ -29,3 +29,9 @@ _PUBLISHED = (
     ),
 )
 RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in _PUBLISHED}
+
+
+def churn_and_expand(density: float, recipe: Recipe) -> tuple[float, float]:
+    """The shares of all weights that an exchange removes and an expansion adds at this density."""
+    # A share of all weights can exceed what is kept at extreme sparsity, or what is free in a nearly dense layer.
+    return min(recipe.churn, density / 2), min(recipe.expand, density / 2, 1.0 - density)
