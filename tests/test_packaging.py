@@ -68,6 +68,11 @@ def test_every_module_is_inside(root: Path, wheel: zipfile.ZipFile) -> None:
     assert not missing_modules(root, wheel), "add the subpackage to [tool.setuptools] packages in pyproject.toml"
 
 
+def test_the_schema_of_the_manifest_is_inside(root: Path, wheel: zipfile.ZipFile) -> None:
+    name = "sparcl_compile/interface/manifest.schema.json"
+    assert wheel.read(name) == (root / name).read_bytes()
+
+
 def test_a_forgotten_subpackage_is_noticed(root: Path, tmp_path: Path) -> None:
     source = copy_source(root, tmp_path / "source")
     forgotten = source / "runtime" / "forgotten" / "__init__.py"

@@ -1,13 +1,13 @@
 """The forward graph on the kept channels only."""
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 import onnx_ir as ir
 
 from sparcl_compile.interface.errors import OptionError
 from sparcl_compile.interface.names import mask_name
-from sparcl_compile.passes.analysis.channels.counts import unit_counts
 from sparcl_compile.passes.analysis.channels.plan import ChannelPlan, plan_of, set_plan
 from sparcl_compile.passes.analysis.channels.spaces import Axes
 from sparcl_compile.passes.core.contract import Pass
@@ -30,35 +30,24 @@ class FoldChannels(Pass):
     5. A graph without channel masks, or one that is folded, is left alone.
 
     Options:
-        density: the share of the masked weights that is kept, in (0, 1].
+        places: by space its number of places; a space that is missing has as many as it keeps units.
     """
 
-    density: float = 0.2
+    places: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Fold. Raises OptionError for a constant that differs from unit to unit."""
         plan = plan_of(model)
         if plan is None or plan.folded:
             return ir.passes.PassResult(model, False)
-        counts = unit_counts(plan.channels, {name: plan.shapes[name] for name in plan.weights}, self.density)
-        chosen = {
-            space.name: with_padding(plan.kept[space.name], counts[space.name], space.size)
-            for space in plan.channels.spaces
-        }
-        folded = dataclasses.replace(plan, chosen=chosen)
+        folded = plan.with_places({**plan.counts, **self.places})
         if not folded.folded:
             return ir.passes.PassResult(model, False)
         _check_constants(model, plan)
         masks = {mask_name(name): plan.channels.axes[name] for name in plan.weights}
-        shrink(model, dataclasses.replace(plan.channels, axes={**plan.channels.axes, **masks}), chosen)
+        shrink(model, dataclasses.replace(plan.channels, axes={**plan.channels.axes, **masks}), folded.chosen)
         set_plan(model, folded)
         return ir.passes.PassResult(model, True)
-
-
-def with_padding(kept: np.ndarray, capacity: int, size: int) -> np.ndarray:
-    """The kept units and the lowest of the others, ``capacity`` in all or as many as are kept: int64 ascending."""
-    others = np.setdiff1d(np.arange(size), kept)
-    return np.sort(np.concatenate([kept, others[: max(0, capacity - len(kept))]]))
 
 
 def _check_constants(model: ir.Model, plan: ChannelPlan) -> None:

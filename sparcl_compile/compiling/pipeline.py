@@ -11,7 +11,7 @@ from sparcl_compile.compiling.verify import verify
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.lowering.select_kernels import Measure
 from sparcl_compile.plan.compiled import Compiled
-from sparcl_compile.plan.layers import weight_layers
+from sparcl_compile.plan.plan import plan_sparsity
 from sparcl_compile.settings.options import CompileOptions
 from sparcl_compile.targets.inference import export_passes
 from sparcl_compile.targets.ort_training import emitting_passes, forward_passes, lowering_passes, ort_training_passes
@@ -36,13 +36,13 @@ def run(model: ir.Model, options: CompileOptions, folder: Path, after: AfterPass
     library = kernels.library() if options.compress else None
     _run(model, forward_passes(options), after)
     full = model.clone()
-    layers = weight_layers(full, options) if options.compress else ()
+    plan = plan_sparsity(full, options)
     measure = _measure(library) if options.measure_kernels and library else None
-    _run(model, lowering_passes(options, layers, measure), after)
+    _run(model, lowering_passes(options, plan, measure), after)
     forward = model.clone()
-    _run(model, ort_training_passes(options, library), after)
+    _run(model, ort_training_passes(options, plan, library), after)
     _run(model, emitting_passes(options, forward, full, model, folder), after)
-    return Compiled(forward, model, full)
+    return Compiled(forward, model, full, plan)
 
 
 def _measure(library: Path) -> Measure:

@@ -1,8 +1,19 @@
-"""The graphs that a compilation leaves."""
+"""The graphs that a compilation leaves, and the plan that they follow."""
 
 import dataclasses
+import functools
+from collections.abc import Mapping
 
 import onnx_ir as ir
+
+from sparcl_compile.interface.manifest import Layout
+from sparcl_compile.interface.names import Role, gradient_rows_name
+from sparcl_compile.passes.core.roles import values_with_role
+from sparcl_compile.passes.differentiating.attach_optimizer import OPTIMIZER_KEY, optimizer_states
+from sparcl_compile.plan.plan import SparsityPlan
+
+COLOURS = (1, 3, 4)
+"""Channel counts by which a channels-last input is told from a channels-first one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,8 +24,38 @@ class Compiled:
         forward: the forward graph with its data, as the artifact holds it: masked, and lowered where that was asked.
         training: the training graph.
         full: the masked forward graph before it was lowered, for sizes and costs.
+        plan: what is kept of it.
     """
 
     forward: ir.Model
     training: ir.Model
     full: ir.Model
+    plan: SparsityPlan
+
+    @functools.cached_property
+    def optimizer_states(self) -> Mapping[str, tuple[str, ...]]:
+        """By parameter that trains the names of its optimizer state."""
+        variant = self.training.metadata_props[OPTIMIZER_KEY]
+        names = [str(value.name) for value in values_with_role(self.training, Role.PARAMETER)]
+        return {name: optimizer_states(variant, name) for name in names}
+
+    @functools.cached_property
+    def cut_gradients(self) -> frozenset[str]:
+        """The weights of whose gradients the training graph computes the chosen rows only."""
+        computed = {value.name for value in values_with_role(self.training, Role.GRADIENT_ROWS)}
+        return frozenset(layer.weight for layer in self.plan.layers if gradient_rows_name(layer.weight) in computed)
+
+    @property
+    def input_shape(self) -> tuple[int | None, ...]:
+        """The shape of the model's input without the batch; None for a dimension that may vary."""
+        x = next(value for value in self.forward.graph.inputs if value.name == "x")
+        return tuple(length if isinstance(length, int) else None for length in (x.shape or ())[1:])
+
+    @property
+    def layout(self) -> Layout:
+        """How the model takes an image: [C, H, W], [H, W, C] or as one vector."""
+        shape = self.input_shape
+        if len(shape) == 1:
+            return "flat"
+        channels_last = len(shape) == 3 and shape[2] in COLOURS and shape[0] not in COLOURS
+        return "NHWC" if channels_last else "NCHW"

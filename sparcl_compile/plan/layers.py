@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
+from sparcl_compile.interface.schedule import Recipe
 from sparcl_compile.passes.core.layers import masked_layers
 from sparcl_compile.passes.core.marks import AXES_KEY
 from sparcl_compile.passes.core.values import dims
 from sparcl_compile.passes.schemes.cuts import Cut, Levels, cut_for
 from sparcl_compile.passes.schemes.density import count, densities
 from sparcl_compile.settings.options import CompileOptions
-from sparcl_compile.settings.recipes import RECIPES, Recipe
+from sparcl_compile.settings.recipes import churn_and_expand
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +40,11 @@ class Layer:
         return math.prod(self.shape)
 
     @property
+    def updated(self) -> int:
+        """How many of the weights usually kept a step moves, however many gradients the mask would let through."""
+        return min(self.gradient_keep, self.base)
+
+    @property
     def places(self) -> int:
         """The most weights that the schedule ever keeps."""
         return max(1, self.cut.most(max(self.groups.base, self.groups.grown)))
@@ -49,11 +55,23 @@ class Layer:
         return cut_for(self.scheme, self.shape, self.axes)
 
 
+def weight_layers(model: ir.Model, options: CompileOptions, recipe: Recipe) -> tuple[Layer, ...]:
+    """The layers of a masked graph whose weights have their full shapes."""
+    weights = {str(w.name): w for w in masked_layers(model)}
+    axes = {name: weight.metadata_props.get(AXES_KEY, "") for name, weight in weights.items()}
+    return layers_for({name: dims(weight) for name, weight in weights.items()}, options, recipe, axes)
+
+
+def group_levels(layers: Sequence[Layer]) -> dict[str, list[int]]:
+    """By level the kept groups of each layer."""
+    levels = [dataclasses.asdict(layer.groups) for layer in layers]
+    return {field.name: [level[field.name] for level in levels] for field in dataclasses.fields(Levels)}
+
+
 def layers_for(
-    shapes: Mapping[str, Sequence[int]], options: CompileOptions, axes: Mapping[str, str] | None = None
+    shapes: Mapping[str, Sequence[int]], options: CompileOptions, recipe: Recipe, axes: Mapping[str, str] | None = None
 ) -> tuple[Layer, ...]:
     """The kept counts of every masked weight, in layer order; ``axes`` may be missing for the unstructured scheme."""
-    recipe = RECIPES[options.recipe]
     share = densities(shapes, options.sparsity, options.distribution)
     letters = axes or dict.fromkeys(shapes, "")
     return tuple(
@@ -61,24 +79,11 @@ def layers_for(
     )
 
 
-def weight_layers(model: ir.Model, options: CompileOptions) -> tuple[Layer, ...]:
-    """The layers of a masked graph whose weights have their full shapes."""
-    weights = {str(w.name): w for w in masked_layers(model)}
-    axes = {name: weight.metadata_props.get(AXES_KEY, "") for name, weight in weights.items()}
-    return layers_for({name: dims(weight) for name, weight in weights.items()}, options, axes)
-
-
-def churn_and_expand(density: float, recipe: Recipe) -> tuple[float, float]:
-    """The shares of all weights that an exchange removes and an expansion adds at this density."""
-    # A share of all weights can exceed what is kept at extreme sparsity, or what is free in a nearly dense layer.
-    return min(recipe.churn, density / 2), min(recipe.expand, density / 2, 1.0 - density)
-
-
 def _layer(
     name: str, shape: tuple[int, ...], axes: str, density: float, recipe: Recipe, options: CompileOptions
 ) -> Layer:
     churn, expand = churn_and_expand(density, recipe)
-    relative = density / (1.0 - options.sparsity)
+    relative = density / options.density
     cut = cut_for(options.scheme, shape, axes)
     levels = cut.levels(density, churn, expand)
     return Layer(
@@ -90,6 +95,6 @@ def _layer(
         base=cut.elements(levels.base),
         shrunk=cut.elements(levels.shrunk),
         grown=cut.elements(levels.grown),
-        gradient_keep=count(min(1.0, (1.0 - options.gradient_sparsity) * relative), math.prod(shape)),
+        gradient_keep=count(min(1.0, options.gradient_density * relative), math.prod(shape)),
         groups=levels,
     )

@@ -1,6 +1,6 @@
 """The target ``ort-training``: ONNX Runtime's gradient builder and its training build."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx_ir as ir
@@ -31,9 +31,8 @@ from sparcl_compile.passes.sparsifying.freeze_parameters import FreezeParameters
 from sparcl_compile.passes.sparsifying.insert_weight_masks import InsertWeightMasks
 from sparcl_compile.passes.updating.compute_gradient_rows import ComputeGradientRows
 from sparcl_compile.passes.updating.update_in_backward import UpdateInBackward
-from sparcl_compile.plan.layers import Layer
+from sparcl_compile.plan.plan import SparsityPlan, plan_sparsity
 from sparcl_compile.settings.options import CompileOptions
-from sparcl_compile.settings.recipes import RECIPES
 
 
 def forward_passes(options: CompileOptions) -> Sequence[Pass]:
@@ -45,35 +44,27 @@ def forward_passes(options: CompileOptions) -> Sequence[Pass]:
     )
 
 
-def lowering_passes(
-    options: CompileOptions, layers: Sequence[Layer] = (), measure: Measure | None = None
-) -> Sequence[Pass]:
-    """What makes the masked forward graph smaller: its layers, and what times them."""
+def lowering_passes(options: CompileOptions, plan: SparsityPlan, measure: Measure | None = None) -> Sequence[Pass]:
+    """The passes that make the masked forward graph smaller; ``measure`` times its layers."""
     if options.scheme == "channel":
-        return (FoldChannels(density=1.0 - options.sparsity),) if options.fold else ()
+        return (FoldChannels(plan.capacity),) if options.fold else ()
     if not options.compress:
         return ()
-    places = {layer.weight: layer.places for layer in layers}
-    return (*_selecting(options, layers, places, measure), CompressWeights(places), RunDenseOnSparseKernels())
+    selecting = (SelectKernels(plan.places, plan.updated_places, options.batch_size, measure),)
+    return (
+        *(selecting if options.select_kernels else ()),
+        CompressWeights(plan.places),
+        RunDenseOnSparseKernels(),
+    )
 
 
-def _selecting(
-    options: CompileOptions, layers: Sequence[Layer], places: Mapping[str, int], measure: Measure | None
-) -> Sequence[Pass]:
-    if not options.select_kernels:
-        return ()
-    kept = {layer.weight: min(layer.gradient_keep, layer.places) for layer in layers}
-    updated = kept if options.gradient_sparsity > 0.0 else places
-    return (SelectKernels(places, updated, options.batch_size, measure),)
-
-
-def ort_training_passes(options: CompileOptions, library: Path | None = None) -> Sequence[Pass]:
+def ort_training_passes(options: CompileOptions, plan: SparsityPlan, library: Path | None = None) -> Sequence[Pass]:
     """What turns the masked forward graph into a training graph for ONNX Runtime's training build."""
     return (
         FoldFixedNorms(),
         *((LayOutBatchLast(),) if options.compress else ()),
         AttachLoss(),
-        InsertSampleFilter(score=RECIPES[options.recipe].score),
+        InsertSampleFilter(score=plan.recipe.score),
         Differentiate(library),
         InsertGradientMasks(gradient_sparsity=options.gradient_sparsity),
         AttachOptimizer(optimizer=options.optimizer, momentum=options.momentum, weight_decay=options.weight_decay),
@@ -100,8 +91,7 @@ def emitting_passes(
         folder: where to write.
     """
     by_rows = options.gradient_scheme == "channel"
-    measures = options.sparsity > 0.0 or options.gradient_sparsity > 0.0
-    whole = training.clone() if measures and (by_rows or not options.accumulates) else None
+    whole = training.clone() if options.is_sparse and (by_rows or not options.accumulates) else None
     channels = output_channels(full.graph) if by_rows else {}
     return (
         *((ComputeGradientRows(options.gradient_sparsity, channels),) if by_rows else ()),
@@ -113,6 +103,7 @@ def emitting_passes(
 def pass_names(options: CompileOptions) -> tuple[str, ...]:
     """The names of all passes in order, for options and messages."""
     empty = ir.Model(ir.Graph([], [], nodes=[]), ir_version=10)
-    forward = (*forward_passes(options), *lowering_passes(options))
-    training = (*ort_training_passes(options), *emitting_passes(options, empty, empty, empty, Path()))
+    plan = plan_sparsity(empty, options)
+    forward = (*forward_passes(options), *lowering_passes(options, plan))
+    training = (*ort_training_passes(options, plan), *emitting_passes(options, empty, empty, empty, Path()))
     return tuple(one.name for one in (*forward, *training))

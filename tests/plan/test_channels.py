@@ -7,23 +7,28 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
+from sparcl_compile.interface.channels import Segment
+from sparcl_compile.passes.analysis.channels.counts import unit_counts
 from sparcl_compile.passes.analysis.channels.plan import ChannelPlan
-from sparcl_compile.passes.analysis.channels.spaces import Channels, Segment, Space
-from sparcl_compile.plan.channels import channel_layers, channel_schedule, space_levels
-from sparcl_compile.plan.schedule import UPDATES
+from sparcl_compile.passes.analysis.channels.spaces import Channels, Space
+from sparcl_compile.plan.channels import channel_layers, space_levels
+from sparcl_compile.plan.schedule import UPDATES, channel_updates, schedule_for
 from sparcl_compile.settings.options import CompileOptions
+from sparcl_compile.settings.recipes import RECIPES
 
 
-def plan(size: int) -> ChannelPlan:
-    """One weight [size, size] on two spaces of this size."""
+def plan(size: int, sparsity: float) -> ChannelPlan:
+    """One weight [size, size] on two spaces of this size, with the first masks of this sparsity."""
     axes = {"w": {axis: (Segment(0, f"s{axis}", size, 1, 1),) for axis in (0, 1)}}
     channels = Channels(tuple(Space(f"s{axis}", size) for axis in (0, 1)), axes, {"w": 0}, {}, ())
-    every = {space.name: np.arange(size) for space in channels.spaces}
-    return ChannelPlan(channels, ("w",), {"w": (size, size)}, every, every)
+    every, shapes = {space.name: np.arange(size) for space in channels.spaces}, {"w": (size, size)}
+    kept = {name: np.arange(count) for name, count in unit_counts(channels, shapes, 1.0 - sparsity).items()}
+    return ChannelPlan(channels, ("w",), shapes, kept, every)
 
 
 def levels(size: int, **options: Any) -> dict[str, int]:
-    found = space_levels(plan(size), CompileOptions(scheme="channel", **options))
+    settings = CompileOptions(scheme="channel", **options)
+    found = space_levels(plan(size, settings.sparsity), settings, RECIPES[settings.recipe])
     return {level: counts["s0"] for level, counts in found.items()}
 
 
@@ -53,15 +58,16 @@ def test_a_single_unit_stays() -> None:
 
 @pytest.mark.parametrize(("recipe", "first"), [("paper", "first"), ("reference-code", "all")])
 def test_a_later_task_begins_with_an_exchange(recipe: str, first: str) -> None:
-    updates = channel_schedule(plan(64), CompileOptions(scheme="channel", recipe=recipe))["mask_updates"]
-    found = [(u["at"], u["tasks"], u["remove_to"]) for u in updates]
+    updates = channel_updates(RECIPES[recipe])
+    found = [(update.at, update.tasks, update.remove_to) for update in updates]
     assert found[:3] == [(0.0, "later", "renewed"), (0.1, first, "exchange1"), (0.2, "all", "exchange2")]
     assert len(found) == 10
-    assert {u["grow_to"] for u in updates} == {"base"}
+    assert {update.grow_to for update in updates} == {"base"}
 
 
 def test_a_dense_model_has_no_updates() -> None:
-    assert channel_schedule(plan(8), CompileOptions(scheme="channel", sparsity=0.0))["mask_updates"] == []
+    options = CompileOptions(scheme="channel", sparsity=0.0)
+    assert schedule_for({}, channel_updates(RECIPES["paper"]), [1], options).mask_updates == ()
 
 
 @hypothesis.given(
@@ -73,6 +79,7 @@ def test_no_level_exceeds_base_and_the_exchanges_add_up(size: int, sparsity: flo
     assert all(1 <= count <= base <= size for level, count in found.items() if level != "size")
     exchanges = moved(size, sparsity=sparsity, recipe=recipe)
     assert max(exchanges) - min(exchanges) <= 1 or min(found[f"exchange{i}"] for i in range(1, 10)) == 1
-    (layer,) = channel_layers(plan(size), CompileOptions(scheme="channel", sparsity=sparsity, recipe=recipe))
+    options, masks = CompileOptions(scheme="channel", sparsity=sparsity, recipe=recipe), plan(size, sparsity)
+    (layer,) = channel_layers(masks, space_levels(masks, options, RECIPES[recipe]), options)
     assert layer.base == layer.grown == base**2
     assert layer.shrunk == (base - max([*exchanges, base - found["renewed"]])) ** 2

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from sparcl_compile.passes.analysis.channels.spaces import Channels, Segment
+from sparcl_compile.interface.channels import Segment
+from sparcl_compile.passes.analysis.channels.spaces import Channels
 
 PLAN_KEY = "sparcl.channels"
 
@@ -33,6 +34,11 @@ class ChannelPlan:
     kept: Units
     chosen: Units
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """By space how many units the first masks keep: one number, so that a folded tensor is never larger."""
+        return {space.name: len(self.kept[space.name]) for space in self.channels.spaces}
+
     def capacity(self, space: str) -> int:
         """How many units of a space have a place in the tensors."""
         return len(self.chosen[space])
@@ -41,6 +47,14 @@ class ChannelPlan:
     def folded(self) -> bool:
         """Whether a tensor is smaller than in the model that was compiled."""
         return any(self.capacity(space.name) < space.size for space in self.channels.spaces)
+
+    def with_places(self, places: Mapping[str, int]) -> "ChannelPlan":
+        """The same masks with so many places in each space: for the kept units, and the lowest of the others."""
+        chosen = {
+            space.name: with_padding(self.kept[space.name], places[space.name], space.size)
+            for space in self.channels.spaces
+        }
+        return dataclasses.replace(self, chosen=chosen)
 
     def compact(self, segments: Sequence[Segment]) -> tuple[Segment, ...]:
         """The segments of an axis as they lie in the stored tensors."""
@@ -66,6 +80,12 @@ class ChannelPlan:
             made[index_name(space.name)] = chosen
             made[live_name(space.name)] = np.isin(chosen, self.kept[space.name]).astype(np.float32)
         return made
+
+
+def with_padding(kept: np.ndarray, capacity: int, size: int) -> np.ndarray:
+    """The kept units and the lowest of the others, ``capacity`` in all or as many as are kept: int64 ascending."""
+    others = np.setdiff1d(np.arange(size), kept)
+    return np.sort(np.concatenate([kept, others[: max(0, capacity - len(kept))]]))
 
 
 def index_name(space: str) -> str:

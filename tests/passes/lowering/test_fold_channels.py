@@ -4,9 +4,9 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 from sparcl_compile.interface.errors import OptionError
-from sparcl_compile.passes.analysis.channels.plan import plan_of, set_plan
+from sparcl_compile.passes.analysis.channels.plan import plan_of, set_plan, with_padding
 from sparcl_compile.passes.core.values import constant
-from sparcl_compile.passes.lowering.fold_channels import FoldChannels, with_padding
+from sparcl_compile.passes.lowering.fold_channels import FoldChannels
 from sparcl_compile.passes.sparsifying.insert_weight_masks import InsertWeightMasks
 from tests.support.small_model import changed_lines, forward_model, run_twice
 
@@ -33,7 +33,7 @@ def logits(model: ir.Model, x: np.ndarray) -> np.ndarray:
 
 def test_every_tensor_of_a_channel_shrinks_and_no_node_changes() -> None:
     model = masked_model()
-    before = run_twice(FoldChannels(density=0.5), model)
+    before = run_twice(FoldChannels(), model)
     assert not changed_lines(before, model)
     changed = {name: (declared(before)[name], shape) for name, shape in declared(model).items()}
     assert {name: pair for name, pair in changed.items() if pair[0] != pair[1]} == {
@@ -55,13 +55,13 @@ def test_the_folded_graph_computes_what_the_masked_one_does() -> None:
     model = masked_model()
     x = np.random.default_rng(0).normal(size=(3, 1, 4, 4)).astype(np.float32)
     wanted = logits(model, x)
-    FoldChannels(density=0.5)(model)
+    FoldChannels()(model)
     np.testing.assert_allclose(logits(model, x), wanted, rtol=1e-5, atol=1e-6)
 
 
 def test_the_plan_says_which_unit_has_which_place() -> None:
     model = masked_model()
-    FoldChannels(density=0.5)(model)
+    FoldChannels()(model)
     plan = plan_of(model)
     assert plan is not None
     assert plan.folded
@@ -76,7 +76,7 @@ def test_the_plan_says_which_unit_has_which_place() -> None:
 
 def test_room_for_every_unit_folds_nothing() -> None:
     model = masked_model()
-    assert not FoldChannels(density=1.0)(model).modified
+    assert not FoldChannels(places={"conv.weight": 2})(model).modified
     assert plan_of(model).state()  # type: ignore[union-attr]
 
 
@@ -84,7 +84,7 @@ def test_other_masks_are_left_alone() -> None:
     for scheme, sparsity in (("unstructured", 0.5), ("channel", 0.0)):
         model = forward_model()
         InsertWeightMasks(sparsity=sparsity, scheme=scheme)(model)
-        assert not FoldChannels(density=0.5)(model).modified
+        assert not FoldChannels()(model).modified
 
 
 def test_kept_units_come_first_and_the_lowest_others_pad() -> None:
@@ -102,7 +102,7 @@ def test_a_constant_must_be_the_same_for_every_unit(values: list[float], refused
     plan.channels.axes["factor"] = plan.channels.axes["bn.scale"]  # type: ignore[index]
     set_plan(model, plan)
     if not refused:
-        assert FoldChannels(density=0.5).call(model).modified
+        assert FoldChannels().call(model).modified
         return
     with pytest.raises(OptionError, match=r"--fold: the constant factor differs from channel to channel.*--no-fold"):
-        FoldChannels(density=0.5).call(model)
+        FoldChannels().call(model)

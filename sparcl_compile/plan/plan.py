@@ -1,0 +1,91 @@
+"""What is kept of a model, computed once behind the masks: for lowering, mask graphs, costs and the manifest."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import onnx_ir as ir
+
+from sparcl_compile.interface.names import Role
+from sparcl_compile.interface.schedule import Recipe, Schedule
+from sparcl_compile.passes.analysis.channels.plan import ChannelPlan, plan_of
+from sparcl_compile.passes.core.roles import role_of
+from sparcl_compile.plan.channels import channel_layers, space_levels
+from sparcl_compile.plan.layers import Layer, group_levels, weight_layers
+from sparcl_compile.plan.rows import Rows, rows_of, updated_elements
+from sparcl_compile.plan.schedule import channel_updates, group_updates, schedule_for
+from sparcl_compile.settings.options import CompileOptions
+from sparcl_compile.settings.recipes import RECIPES
+
+
+@dataclasses.dataclass(frozen=True)
+class SparsityPlan:
+    """What is kept of one model, per layer, channel space and row, at each level of the schedule.
+
+    Attributes:
+        recipe: the numbers of the way in which SparCL is run.
+        masks: whether weights are sparse.
+        gradient_masks: whether gradients are sparse.
+        layers: the masked weights in layer order; none where neither is sparse.
+        channels: the channel masks, with the places that their units get; None under the other schemes.
+        roles: by tensor on an axis of channels its role, where it is state.
+        rows: by weight the output channels that are updated; none where gradient masks choose single weights.
+        schedule: the counts and events of a task.
+    """
+
+    recipe: Recipe
+    masks: bool
+    gradient_masks: bool
+    layers: tuple[Layer, ...]
+    channels: ChannelPlan | None
+    roles: Mapping[str, Role]
+    rows: Mapping[str, Rows]
+    schedule: Schedule
+
+    @property
+    def places(self) -> dict[str, int]:
+        """By weight how many values it has room for where it is compressed."""
+        return {layer.weight: layer.places for layer in self.layers}
+
+    @property
+    def updated_places(self) -> dict[str, int]:
+        """By weight of how many of them the gradient is computed."""
+        if not self.gradient_masks:
+            return self.places
+        return {layer.weight: min(layer.gradient_keep, layer.places) for layer in self.layers}
+
+    @property
+    def capacity(self) -> dict[str, int]:
+        """By space how many of its units have a place in the tensors."""
+        spaces = self.channels.channels.spaces if self.channels else ()
+        return {space.name: self.channels.capacity(space.name) for space in spaces if self.channels}
+
+
+def plan_sparsity(masked: ir.Model, options: CompileOptions) -> SparsityPlan:
+    """Plan a forward graph that has its masks, and its weights in their full shapes."""
+    recipe, channels = RECIPES[options.recipe], plan_of(masked)
+    if channels is None:
+        layers = weight_layers(masked, options, recipe) if options.is_sparse else ()
+        levels, updates = group_levels(layers), group_updates(recipe)
+    else:
+        channels = channels.with_places(channels.counts) if options.fold else channels
+        spaces = space_levels(channels, options, recipe)
+        layers = channel_layers(channels, spaces, options)
+        levels, updates = {level: [*kept.values()] for level, kept in spaces.items()}, channel_updates(recipe)
+    rows = rows_of(masked, layers, channels, options)
+    layers = updated_elements(layers, rows) if rows else layers
+    keep = [one.kept for one in rows.values()] or [layer.gradient_keep for layer in layers]
+    return SparsityPlan(
+        recipe=recipe,
+        masks=options.sparsity > 0.0,
+        gradient_masks=options.gradient_sparsity > 0.0,
+        layers=layers,
+        channels=channels,
+        roles=_roles(masked, channels),
+        rows=rows,
+        schedule=schedule_for(levels, updates, keep, options),
+    )
+
+
+def _roles(masked: ir.Model, channels: ChannelPlan | None) -> dict[str, Role]:
+    values = {} if channels is None else {name: masked.graph.initializers[name] for name in channels.channels.axes}
+    return {name: role for name, value in values.items() if (role := role_of(value))}

@@ -1,0 +1,99 @@
+"""The one plan against what the passes and the manifest make of it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+
+from sparcl_compile.compiling import pipeline
+from sparcl_compile.interface.names import Role
+from sparcl_compile.passes.analysis.channels.plan import plan_of
+from sparcl_compile.passes.core.roles import values_with_role
+from sparcl_compile.plan.compiled import Compiled
+from sparcl_compile.runtime.session import kernel_library as kernels
+from sparcl_compile.settings.options import CompileOptions
+from tests.support.zoo import ZOO
+
+FORMS: dict[str, dict[str, Any]] = {
+    "unstructured": {},
+    "erk": {"distribution": "erk", "gradient_sparsity": 0.9},
+    "blocks": {"scheme": "block4x1"},
+    "folded": {"scheme": "channel", "sparsity": 0.5},
+    "not folded": {"scheme": "channel", "sparsity": 0.5, "fold": False},
+    "rows": {"gradient_scheme": "channel"},
+    "folded rows": {"scheme": "channel", "sparsity": 0.5, "gradient_scheme": "channel", "gradient_sparsity": 0.5},
+    "gradients": {"sparsity": 0.0},
+    "compressed": {"compress": True, "select_kernels": False},
+}
+
+
+@pytest.fixture(scope="module", params=FORMS)
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Compiled:
+    options = CompileOptions(**FORMS[request.param])
+    if options.compress and kernels.library() is None:
+        pytest.skip(kernels.reason())
+    return compiled(tmp_path_factory.mktemp("plan"), options)
+
+
+def compiled(folder: Path, options: CompileOptions) -> Compiled:
+    model = ir.from_proto(onnx.shape_inference.infer_shapes(ZOO["resnet"]()))
+    return pipeline.run(model, options, folder, lambda *_: None)
+
+
+def stored(made: Compiled, name: str) -> np.ndarray:
+    value = made.forward.graph.initializers[name].const_value
+    assert value is not None
+    return np.asarray(value.numpy())
+
+
+def test_the_first_masks_keep_what_the_plan_says(made: Compiled) -> None:
+    assert made.plan.layers
+    for layer in made.plan.layers:
+        assert np.count_nonzero(stored(made, layer.weight)) == layer.base
+    base = made.plan.schedule.levels["base"]
+    if made.plan.channels is None:
+        assert base == tuple(layer.groups.base for layer in made.plan.layers)
+    else:
+        assert base == tuple(made.plan.channels.counts.values())
+
+
+def test_tensors_have_the_places_that_the_plan_gives_them(made: Compiled) -> None:
+    plan = made.plan
+    for layer in plan.layers:
+        shape = stored(made, layer.weight).shape
+        if plan.channels is not None:
+            assert shape == plan.channels.stored_shape(layer.weight)
+        elif f"{layer.weight}.index" in made.forward.graph.initializers:
+            assert shape == (plan.places[layer.weight],)
+        else:
+            assert shape == layer.shape
+
+
+def test_channels_are_as_the_graph_holds_them(made: Compiled) -> None:
+    graph = plan_of(made.forward)
+    assert (graph is None) == (made.plan.channels is None)
+    if graph is None or made.plan.channels is None:
+        return
+    assert made.plan.channels.folded == graph.folded
+    assert made.plan.capacity == {space.name: graph.capacity(space.name) for space in graph.channels.spaces}
+    for name, array in graph.state().items():
+        np.testing.assert_array_equal(made.plan.channels.state()[name], array)
+
+
+def test_rows_are_those_that_the_training_graph_computes(made: Compiled) -> None:
+    inputs = {value.name: value for value in values_with_role(made.training, Role.GRADIENT_ROWS)}
+    assert {f"{weight}.gradient_rows" for weight in made.cut_gradients} == set(inputs)
+    for weight in made.cut_gradients:
+        assert [made.plan.rows[weight].kept] == list(inputs[f"{weight}.gradient_rows"].shape)
+    assert set(made.plan.rows) in (set(), {layer.weight for layer in made.plan.layers})
+
+
+def test_nothing_sparse_leaves_nothing_to_plan(tmp_path: Path) -> None:
+    plan = compiled(tmp_path, CompileOptions(sparsity=0.0, gradient_sparsity=0.0)).plan
+    assert (plan.layers, plan.channels, plan.rows, plan.places, plan.capacity) == ((), None, {}, {}, {})
+    assert not plan.masks
+    assert not plan.gradient_masks
+    assert plan.schedule.mask_updates == ()
