@@ -5,8 +5,8 @@ import functools
 import importlib.util
 import math
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -69,6 +69,19 @@ def session_options(threads: int) -> ort.SessionOptions:
     return options
 
 
+@dataclasses.dataclass
+class Sizes:
+    """What the data and the options of a run decide of the state's form.
+
+    Attributes:
+        sample: dtype of raw samples.
+        dimensions: lengths by the names that the manifest gives them; ``samples`` changes from task to task.
+    """
+
+    sample: np.typing.DTypeLike
+    dimensions: dict[str, int]
+
+
 class Engine:
     """Sessions and state of one artifact.
 
@@ -79,40 +92,41 @@ class Engine:
         ImportError: the installed ONNX Runtime is not the training build.
     """
 
-    def __init__(self, artifact: Artifact, threads: int | None = None) -> None:
+    def __init__(self, artifact: Artifact, threads: int | None = None, sizes: Sizes | None = None) -> None:
         if importlib.util.find_spec(FRONT_END) is None:
             # The stock package has the same name, and lacks the gradient operators.
             raise ImportError("this onnxruntime has no training operators", name=FRONT_END)
         self._artifact = artifact
-        self._graphs: dict[str, Any] = artifact.manifest["graphs"]
+        self._sizes = sizes or Sizes(np.float32, {})
         self._sessions: dict[str, ort.InferenceSession] = {}
         self._threads = threads or os.cpu_count() or 1
-        self._specs = {spec["name"]: spec for spec in artifact.manifest["state"]}
+        self._specs = {spec.name: spec for spec in artifact.manifest.state}
         self.state: dict[str, ort.OrtValue] = {}
         self._arrays: dict[str, np.ndarray] = {}
         self._small: dict[str, ort.OrtValue] = {}
 
-    def reset(self) -> None:
-        """Put every state tensor to its initial value; those of a task's samples wait for ``reset_samples``."""
+    def reset_all(self) -> None:
+        """Put every state tensor whose size is known to its initial value."""
         self.state, self._arrays = {}, {}
-        for name, array in stored(self._artifact.folder / self._artifact.manifest["state_file"]):
-            self._hold(name, array if self._specs[name]["role"] in READ_ONLY else own_copy(array))
-        for name, spec in self._specs.items():
-            if name not in self.state and None not in spec["shape"]:
-                self._hold(name, self._initial(spec))
+        for name, array in stored(self._artifact.folder / self._artifact.manifest.state_file):
+            self._hold(name, array if self._specs[name].role in READ_ONLY else own_copy(array))
+        self.reset(name for name, spec in self._specs.items() if name not in self.state and self._known(spec))
 
-    def reset_samples(self, samples: int) -> None:
-        """Start the counters of a task with this many samples."""
-        for name, spec in self._specs.items():
-            if spec["role"] == "sample":
-                self._hold(name, self._initial(spec, samples))
+    def reset(self, names: Iterable[str]) -> None:
+        """Put some state tensors to their initial values, in the sizes that hold now."""
+        for name in names:
+            self._hold(name, self._initial(self._specs[name]))
 
-    def _initial(self, spec: Mapping[str, Any], samples: int = 0) -> np.ndarray:
-        if spec["init"].startswith("copy:"):
-            return own_copy(self.array(spec["init"].removeprefix("copy:")))
-        made = pages([samples if d is None else d for d in spec["shape"]], spec["dtype"])
-        if spec["init"] == "ones":
-            made[...] = 1
+    def _known(self, spec: StateSpec) -> bool:
+        return all(isinstance(d, int) or d in self._sizes.dimensions for d in spec.shape)
+
+    def _initial(self, spec: StateSpec) -> np.ndarray:
+        if spec.init.startswith("copy:"):
+            return own_copy(self.array(spec.init.removeprefix("copy:")))
+        shape = [d if isinstance(d, int) else self._sizes.dimensions[d] for d in spec.shape]
+        made = pages(shape, self._sizes.sample if spec.dtype == "sample" else spec.dtype)
+        if spec.init in FILLED:
+            made[...] = FILLED[spec.init]
         return made
 
     def _hold(self, name: str, array: np.ndarray) -> None:
@@ -122,12 +136,17 @@ class Engine:
 
     def names(self, role: str) -> list[str]:
         """State tensors of a role, in the manifest's order."""
-        return [name for name, spec in self._specs.items() if spec["role"] == role]
+        return [name for name, spec in self._specs.items() if spec.role == role]
 
-    def full_size(self, name: str) -> int:
-        """The elements of a state tensor, those that are folded away included."""
-        spec = self._specs[name]
-        return math.prod(spec.get("full_shape", spec["shape"]))
+    def saved(self) -> dict[str, np.ndarray]:
+        """What a checkpoint holds of the state, by name."""
+        return {name: self.array(name) for name, spec in self._specs.items() if spec.saved and name in self.state}
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take back what ``saved`` gave; what no graph changes is the artifact's."""
+        for name, array in arrays.items():
+            if self._specs[name].role not in READ_ONLY:
+                self.set_array(name, array)
 
     def array(self, name: str) -> np.ndarray:
         """A state tensor as a view of its memory, which graphs may overwrite."""
@@ -137,46 +156,41 @@ class Engine:
         """Replace a state tensor."""
         self._hold(name, own_copy(array))
 
+    def spec(self, graph: str) -> GraphSpec:
+        """What the manifest says of a graph."""
+        return self._artifact.manifest.graphs[graph]
+
     def run(
-        self,
-        graph: str,
-        feeds: Mapping[str, np.ndarray | ort.OrtValue],
-        overrides: Mapping[str, ort.OrtValue] | None = None,
-        commit: bool = True,
-    ) -> dict[str, np.ndarray]:
+        self, graph: str, feeds: Mapping[str, np.ndarray | ort.OrtValue], into: Mapping[str, str] | None = None
+    ) -> dict[str, ort.OrtValue]:
         """Run a graph.
 
         Args:
             graph: its name in the manifest.
             feeds: every input that is not state; what the graph does not read is ignored.
-            overrides: state to use instead of the current one, by input name.
-            commit: whether ``NAME.next`` outputs replace the state.
+            into: names of the state tensors that some inputs are fed from, in place of their own.
 
         Returns:
             The results, by output name.
         """
-        session, spec = self._session(graph), self._graphs[graph]
+        session, spec = self._session(graph), self.spec(graph)
         binding = session.io_binding()
-        read = {name: feeds[name] for name in spec["inputs"] if name in feeds}
-        given = {name: v if isinstance(v, ort.OrtValue) else device_copy(np.asarray(v)) for name, v in read.items()}
-        for name in spec["inputs"]:
-            binding.bind_ortvalue_input(name, self._input(name, given, overrides or {}))
-        following = [name.removesuffix(NEXT) for name in spec["outputs"] if name.endswith(NEXT)] if commit else []
-        in_place = set(spec.get("in_place", ()))
-        places = {f"{name}{NEXT}": self.state[name] if name in in_place else self._apart(name) for name in following}
-        for output in spec["outputs"]:
-            if place := places.get(output):
-                binding.bind_ortvalue_output(output, place)
+        for one in spec.inputs:
+            binding.bind_ortvalue_input(one.name, self._input(one.name, feeds, into or {}))
+        following = [output for output in spec.outputs if output.state]
+        in_place = set(spec.in_place)
+        places = {output.name: self._place(output.state, in_place) for output in following}
+        for output in spec.outputs:
+            if place := places.get(output.name):
+                binding.bind_ortvalue_output(output.name, place)
             else:
-                binding.bind_output(output)
+                binding.bind_output(output.name)
         session.run_with_iobinding(binding)
-        values = dict(zip(spec["outputs"], binding.get_outputs(), strict=True))
-        for name in following:
-            if name not in in_place:
-                self.array(name)[...] = values[f"{name}{NEXT}"].numpy()
-        # numpy() is a view of memory that goes with the OrtValue.
-        return {n: value.numpy().copy() for n, value in values.items() if not n.endswith((NEXT, ".accumulation.out"))}
-
+        values = dict(zip([output.name for output in spec.outputs], binding.get_outputs(), strict=True))
+        for output in following:
+            if output.state not in in_place:
+                self.array(output.state)[...] = values[output.name].numpy()
+        return {output.name: values[output.name] for output in spec.outputs if output.result}
     def _apart(self, name: str) -> ort.OrtValue | None:
         """Memory of its own for a small next value that cannot be written over the current one; None for the pool.
 

@@ -1,0 +1,54 @@
+"""The samples of a run as the tables that a program names."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from sparcl_compile.runtime.data.dataset import Dataset
+from sparcl_compile.runtime.data.tasks import Task
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Table:
+    """Samples with their labels.
+
+    Attributes:
+        raw: [N, C, H, W], in the data's dtype.
+        labels: int64 [N].
+        classes: the labels that occur.
+    """
+
+    raw: np.ndarray
+    labels: np.ndarray
+    classes: Sequence[int]
+
+    def fields(self) -> dict[str, np.ndarray]:
+        """Return the columns by name."""
+        return {"raw": self.raw, "labels": self.labels, "classes": np.asarray(self.classes, np.int64)}
+
+    def rows(self, numbers: np.ndarray | slice) -> "Table":
+        """Return some rows; the classes stay."""
+        return Table(self.raw[numbers], self.labels[numbers], self.classes)
+
+    def chunks(self, at_most: int) -> Iterator["Table"]:
+        """Yield all rows in order, ``at_most`` so many at a time."""
+        for start in range(0, len(self.labels), at_most):
+            yield self.rows(slice(start, start + at_most))
+
+
+class Tables:
+    """The tables ``data``, ``train`` and ``test`` of interface/program.py."""
+
+    def __init__(self, dataset: Dataset, tasks: Sequence[Task]) -> None:
+        self._dataset, self._tasks = dataset, tasks
+
+    def table(self, name: str, integer: Callable[[str], int]) -> Table:
+        """Return a table; ``integer`` tells the values ``task`` and ``of``."""
+        if name == "data":
+            return Table(self._dataset.x_train, self._dataset.y_train, range(len(self._dataset.classes)))
+        if name == "train":
+            task = self._tasks[integer("task")]
+            return Table(task.x_train, task.y_train, task.classes)
+        task = self._tasks[integer("of")]
+        return Table(task.x_test, task.y_test, task.classes)
