@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 WORD = 0xFFFFFFFF
-STREAMS = {"order": 1, "grow": 2, "reservoir": 3, "replay": 4, "augment": 5, "init": 7}
+STREAMS = {"order": 1, "grow": 2, "reservoir": 3, "replay": 4, "augment": 5, "classes": 6, "init": 7}
 
 
 def _words(values: ArrayLike) -> NDArray[np.uint32]:
