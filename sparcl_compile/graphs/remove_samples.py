@@ -27,13 +27,14 @@ def build(score: Score = "misclassified") -> ir.Model:
 
     Inputs: ``share`` int64 [2], numerator and denominator (from 1) of the share of all S samples that have left when
     this stage ends; ``removed`` int64 [], how many have left so far; ``order`` int64 [S] and ``position`` int64 [], the
-    epoch's order and how many of it were presented; state ``sample_keep`` float32 [S], ``sample_score`` and
-    ``sample_seen`` int64 [S], for ``forgetting`` ``sample_learned`` int64 [S] as well.
+    epoch's order and how many of it were presented; ``batch`` int64 [], samples a step, and ``done`` int64 [], steps
+    made in this epoch; state ``sample_keep`` float32 [S], ``sample_score`` and ``sample_seen`` int64 [S], for
+    ``forgetting`` ``sample_learned`` int64 [S] as well.
     Results: ``removed_total`` int64 [], ``floor(share * S + 1/2)``, and ``removed_now`` int64 [], how many more these
     are: so many leave, all when fewer are kept; ``new_order`` int64 [S], the kept samples in the old order and then the
     removed ones; ``new_position`` int64 [], how many of the kept ones were presented; ``length`` int64 [], how many are
-    kept; ``.next`` of ``sample_keep`` and of the counters that the stage resets. A state that does not change has no
-    output.
+    kept; ``steps`` int64 [], how many steps the epoch has now; ``.next`` of ``sample_keep`` and of the counters that
+    the stage resets. A state that does not change has no output.
 
     Raises:
         OptionError: the score has no such name.
@@ -44,6 +45,7 @@ def build(score: Score = "misclassified") -> ir.Model:
     op = b.op
     share, removed = b.feed("share", INT64, [2]), b.feed("removed", INT64, [])
     order, position = b.feed("order", INT64, ["S"]), b.feed("position", INT64, [])
+    batch, done = b.feed("batch", INT64, []), b.feed("done", INT64, [])
     keep = b.state("sample_keep", FLOAT, ["S"], Role.SAMPLE)
     counters = {name: b.state(name, INT64, ["S"], Role.SAMPLE) for name in ("sample_score", "sample_seen")}
 
@@ -58,8 +60,10 @@ def build(score: Score = "misclassified") -> ir.Model:
     b.result("removed_total", target, INT64, [])
     b.result("removed_now", remove, INT64, [])
     b.result("new_order", new_order, INT64, ["S"])
-    b.result("new_position", b.count(op.And(kept, presented)), INT64, [])
-    b.result("length", b.count(kept), INT64, [])
+    gone_by, length = b.count(op.And(kept, presented)), b.count(kept)
+    b.result("new_position", gone_by, INT64, [])
+    b.result("length", length, INT64, [])
+    b.result("steps", op.Add(done, op.Div(op.Sub(length, gone_by), batch)), INT64, [])
     b.result("sample_keep.next", left, FLOAT, ["S"])
     for name in RESET[score]:
         b.result(f"{name}.next", op.Mul(counters[name], 0), INT64, ["S"])

@@ -38,8 +38,10 @@ def replay_batches(replay: Sequence[ReplayBatch], merged: bool) -> Block:
 
 
 def _drawn(number: int, one: ReplayBatch) -> Block:
+    name = name_of(number)
     feeds = {"key": ("seed", "step", one.draw), "batch": "batch", "ce": one.ce, "distill": one.distill}
-    return (Run("draw_replay", feeds=feeds, give=name_of(number)), prepared(name_of(number), one.draw + 1))
+    draw = Run("replay_batch", feeds=feeds, give=name, results={"x": f"{name}.raw"})
+    return (draw, prepared(name, one.draw + 1))
 
 
 def _joined(batches: int) -> Block:
@@ -60,8 +62,14 @@ def _merged(first: str, second: str, give: str) -> Run:
 
 def prepared(batch: str, draw: int) -> Operation:
     """Return the operation that makes raw samples what the model takes, augmented where the run asks for it."""
-    augment = Run("augment", take=batch, feeds={"key": ("seed", "step", draw)}, give=batch)
-    return When((Condition("augment"),), then=(augment,), otherwise=(Run("normalise", take=batch, give=batch),))
+    feeds, results = {"x": f"{batch}.raw"}, {"x_ready": f"{batch}.x"}
+    augment = Run("crop_flip", feeds={**feeds, "key": ("seed", "step", draw)}, results=results)
+    return When((Condition("augment"),), then=(augment,), otherwise=(standardised(batch),))
+
+
+def standardised(batch: str) -> Run:
+    """Return the operation that makes raw samples what the model takes, and no more."""
+    return Run("standardise", feeds={"x": f"{batch}.raw"}, results={"x_ready": f"{batch}.x"})
 
 
 def trained_batches(replay: Sequence[ReplayBatch], merged: bool) -> tuple[str, ...]:

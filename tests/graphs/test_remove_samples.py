@@ -33,6 +33,8 @@ def feeds_for(
         "removed": np.array(removed, np.int64),
         "order": order.astype(np.int64),
         "position": np.array(position, np.int64),
+        "batch": np.array(3, np.int64),
+        "done": np.array(7, np.int64),
         "sample_keep": np.array(keep, np.float32),
         "sample_score": np.array(score, np.int64),
         "sample_seen": np.array(seen, np.int64),
@@ -58,6 +60,8 @@ def test_form(graphs: dict[str, harness.Graph]) -> None:
         "removed": "int64[]",
         "order": "int64[S]",
         "position": "int64[]",
+        "batch": "int64[]",
+        "done": "int64[]",
         "sample_keep": "float[S]",
         "sample_score": "int64[S]",
         "sample_seen": "int64[S]",
@@ -68,6 +72,7 @@ def test_form(graphs: dict[str, harness.Graph]) -> None:
         "new_order": "int64[S]",
         "new_position": "int64[]",
         "length": "int64[]",
+        "steps": "int64[]",
         "sample_keep.next": "float[S]",
     }
     assert outputs == {**results, "sample_score.next": "int64[S]", "sample_seen.next": "int64[S]"}
@@ -110,6 +115,7 @@ def test_equals_the_specification(
     old = feeds["order"].tolist()
     assert found["new_order"][: len(left)].tolist() == [i for i in old if i in left]
     start = int(found["new_position"])
+    assert int(found["steps"]) == 7 + (len(left) - start) // 3
     assert found["new_order"][start : len(left)].tolist() == [i for i in old[position:] if i in left]
     assert not found["sample_seen.next"].any()
     assert score == "forgetting" or not found["sample_score.next"].any()
