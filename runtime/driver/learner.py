@@ -4,11 +4,13 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
 from sparcl_compile.interface.errors import TrainingError
+from sparcl_compile.interface.manifest import Manifest
+from sparcl_compile.interface.names import Role
+from sparcl_compile.interface.schedule import Removal, ReplayStep
 from sparcl_compile.runtime.config import RunConfig
 from sparcl_compile.runtime.counters import Counters
 from sparcl_compile.runtime.data.dataset import Dataset
@@ -20,16 +22,14 @@ from sparcl_compile.runtime.driver.replay import ReplayBuffer
 from sparcl_compile.runtime.driver.schedule import Agenda, agenda_for
 from sparcl_compile.runtime.session.engine import Engine
 
-LEARNED = ("parameter", "optimizer", "running_stat")
+LEARNED = (Role.PARAMETER, Role.OPTIMIZER, Role.RUNNING_STAT)
 """Roles of the state that training computes."""
 
 
 class Learner:
     """The training side of a run: state in an engine, a buffer, masks and counters."""
 
-    def __init__(
-        self, engine: Engine, manifest: dict[str, Any], dataset: Dataset, config: RunConfig, layout: str
-    ) -> None:
+    def __init__(self, engine: Engine, manifest: Manifest, dataset: Dataset, config: RunConfig, layout: str) -> None:
         self.engine = engine
         self.config = config
         self.counters = Counters()
@@ -37,13 +37,13 @@ class Learner:
         self.masks = MaskKeeper(engine, manifest, config.seed)
         self.agenda = Agenda([], [])
         self._manifest = manifest
-        self._classes: int = manifest["model"]["classes"]
+        self._classes = manifest.model.classes
         self.buffer = ReplayBuffer(config.buffer_size, dataset.x_train.shape[1:], dataset.x_train.dtype, self._classes)
 
     def begin_task(self, task: Task) -> None:
         """Reset what belongs to a task and run the events at its very start."""
         self.engine.reset_samples(len(task.y_train))
-        self.agenda = agenda_for(self._manifest["schedule"], self.counters.task)
+        self.agenda = agenda_for(self._manifest.schedule, self.counters.task)
         self.counters.task_step = self.counters.removed = self.counters.epoch = 0
         while update := self.agenda.due_update(0.0):
             self.masks.update_masks(update, measured=False)
@@ -100,23 +100,21 @@ class Learner:
         ready = self.preprocess.training(x, self.counters.step, 0)
         everything = np.zeros(self._classes, np.float32)
         own = class_mask(self._classes, task.classes)
-        trained_mask = own if self._manifest["recipe"]["loss_classes"] == "task" else everything
+        trained_mask = own if self._manifest.options.loss_classes == "task" else everything
         current = current_batch(ready, labels, trained_mask, ids)
         return _StepBatches(current, own, self._replay())
 
     def _replay(self) -> list[Batch]:
-        replay = self._manifest["replay"]
-        if self.counters.task < replay["from_task"] or not self.buffer.filled:
+        replay = self._manifest.replay
+        if self.counters.task < replay.from_task or not self.buffer.filled:
             return []
-        return [self._draw(micro_step) for micro_step in replay["steps"]]
+        return [self._draw(micro_step) for micro_step in replay.steps]
 
-    def _draw(self, micro_step: dict[str, Any]) -> Batch:
-        step, draw = self.counters.step, int(micro_step["draw"])
+    def _draw(self, micro_step: ReplayStep) -> Batch:
+        step, draw = self.counters.step, micro_step.draw
         rows = self.buffer.draw(self.engine, self.config.seed, step, draw, self.config.batch_size)
         x = self.preprocess.training(self.buffer.x[rows], step, draw + 1)
-        return replay_batch(
-            x, self.buffer.labels[rows], self.buffer.logits[rows], micro_step["ce"], micro_step["distill"]
-        )
+        return replay_batch(x, self.buffer.labels[rows], self.buffer.logits[rows], micro_step.ce, micro_step.distill)
 
     def _step(self, batches: "_StepBatches", task: Task, ids: np.ndarray) -> float:
         if self.masks.due(self.counters.task_step):
@@ -124,7 +122,7 @@ class Learner:
             self.masks.update_gradient_masks()
         loss, logits = self._micro_steps(batches)
         current = logits[: len(ids)]
-        if self._manifest["replay"]["steps"]:
+        if self._manifest.replay.steps:
             self.buffer.add(self.engine, self.config.seed, task.x_train[ids], task.y_train[ids], current)
         self.counters.step += 1
         self.counters.task_step += 1
@@ -135,7 +133,7 @@ class Learner:
     def _micro_steps(self, batches: "_StepBatches") -> tuple[float, np.ndarray]:
         """Train on the batches and move the parameters; the loss, and the logits of the first batch."""
         trained: Sequence[Batch] = [batches.current, *batches.replay]
-        if self._manifest["replay"]["merged"]:
+        if self._manifest.replay.merged:
             trained = [merge(trained)]
         count = np.array(self.counters.step + 1, np.float32)
         rates = {"learning_rate": np.array(self.config.learning_rate, np.float32), "count": count}
@@ -143,7 +141,7 @@ class Learner:
         loss = sum(float(result["loss"]) for result in results)
         if not math.isfinite(loss):
             raise TrainingError(f"the loss became {loss} in {self._where()}; {self._mend()}")
-        if "optimizer" in self._manifest["graphs"]:
+        if "optimizer" in self._manifest.graphs:
             self.engine.run("optimizer", rates)
         return loss, results[0]["logits"]
 
@@ -157,10 +155,8 @@ class Learner:
             self._measure(batches)
             self.masks.update_masks(update, measured=True)
 
-    def _remove(
-        self, removal: dict[str, Any], samples: int, order: np.ndarray, position: int
-    ) -> tuple[np.ndarray, int, int]:
-        target = math.floor(removal["removed"] * samples + 0.5)
+    def _remove(self, removal: Removal, samples: int, order: np.ndarray, position: int) -> tuple[np.ndarray, int, int]:
+        target = math.floor(removal.removed * samples + 0.5)
         remove = np.array(target - self.counters.removed, np.int64)
         feeds = {"remove": remove, "order": order, "position": np.array(position, np.int64)}
         found = self.engine.run("filter_samples", feeds)

@@ -25,18 +25,6 @@ from sparcl_compile.runtime.reporting.progress import Reporter
 from sparcl_compile.runtime.reporting.result import build_result, overall_sparsity
 from sparcl_compile.runtime.session.engine import Engine
 
-SAVED_ROLES = (
-    "parameter",
-    "frozen",
-    "mask",
-    "index",
-    "gradient_mask",
-    "gradient_rows",
-    "running_stat",
-    "optimizer",
-    "channel",
-)
-
 
 class Run:
     """One continual run of an artifact on a data source.
@@ -53,9 +41,9 @@ class Run:
     def __init__(self, artifact: Artifact, config: RunConfig, folder: Path) -> None:
         manifest = artifact.manifest
         self.dataset = load_data(config.data)
-        self._classes: int = manifest["model"]["classes"]
-        layout = check_fits(self.dataset, manifest["model"]["input_shape"], self._classes)
-        _check_layout(self.dataset, layout, manifest["model"]["layout"])
+        self._classes: int = manifest.model.classes
+        layout = check_fits(self.dataset, manifest.model.input_shape, self._classes)
+        _check_layout(self.dataset, layout, manifest.model.layout)
         self.tasks: list[Task] = split_classes(self.dataset, config.tasks, config.class_order_seed)
         self._manifest, self._config, self._folder = manifest, config, folder
         self._identity = {"artifact": artifact.identity, "samples": _fingerprint(self.dataset), **config.identity()}
@@ -107,7 +95,7 @@ class Run:
         learner.buffer.restore(arrays, progress["buffer_seen"])
         learner.masks.updates, learner.masks.stale = progress["mask_updates"], progress["masks_stale"]
         self._mid_task = learner.counters.epoch > 0
-        learner.agenda = agenda_for(self._manifest["schedule"], learner.counters.task)
+        learner.agenda = agenda_for(self._manifest.schedule, learner.counters.task)
         learner.agenda.updates_done, learner.agenda.removals_done = progress["updates_done"], progress["removals_done"]
         self._resumed = True
         self._rates = progress["learning_rates"]
@@ -191,8 +179,8 @@ class Run:
 
     def _save(self) -> None:
         engine, learner = self.engine, self._learner
-        roles = (*SAVED_ROLES, "sample")
-        arrays = {name: engine.array(name) for role in roles for name in engine.names(role) if name in engine.state}
+        saved = (spec.name for spec in self._manifest.state if spec.saved)
+        arrays = {name: engine.array(name) for name in saved if name in engine.state}
         progress = {
             "counters": dataclasses.asdict(learner.counters),
             "class_rows": self._class_rows,

@@ -6,19 +6,20 @@ import importlib.util
 import math
 import os
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from sparcl_compile.interface.artifact import Artifact
 from sparcl_compile.interface.errors import ArtifactError
+from sparcl_compile.interface.manifest import Manifest
+from sparcl_compile.interface.names import NEXT, Role
+from sparcl_compile.interface.specs import GraphSpec, StateSpec
 from sparcl_compile.runtime.session import kernel_library as kernels
 from sparcl_compile.runtime.session.backend import FRONT_END, ort
 from sparcl_compile.runtime.session.tensors import give_back_freed, own_copy, pages, stored
 
 ERRORS_ONLY = 3
-NEXT = ".next"
-READ_ONLY = ("frozen",)
+READ_ONLY = (Role.FROZEN,)
 """Roles of state that no graph changes: the artifact's file serves as their memory."""
 FIRST_BLOCK = 1 << 25
 """Bytes of the pool's first block. A tensor lies in one block, and the small ones that a pool begins with by itself
@@ -77,41 +78,52 @@ class Engine:
 
     Raises:
         ImportError: the installed ONNX Runtime is not the training build.
+        ArtifactError: a graph needs the kernel library, and there is none.
     """
 
     def __init__(self, artifact: Artifact, threads: int | None = None) -> None:
         if importlib.util.find_spec(FRONT_END) is None:
             # The stock package has the same name, and lacks the gradient operators.
             raise ImportError("this onnxruntime has no training operators", name=FRONT_END)
+        if artifact.manifest.kernels and kernels.library() is None:
+            raise ArtifactError(
+                f"{artifact.folder}: was compiled with --compress, and {kernels.reason()}; "
+                "or compile it with --no-compress"
+            )
         self._artifact = artifact
-        self._graphs: dict[str, Any] = artifact.manifest["graphs"]
+        self._graphs: dict[str, GraphSpec] = dict(artifact.manifest.graphs)
         self._sessions: dict[str, ort.InferenceSession] = {}
         self._threads = threads or os.cpu_count() or 1
-        self._specs = {spec["name"]: spec for spec in artifact.manifest["state"]}
+        self._specs = {spec.name: spec for spec in artifact.manifest.state}
         self.state: dict[str, ort.OrtValue] = {}
         self._arrays: dict[str, np.ndarray] = {}
         self._small: dict[str, ort.OrtValue] = {}
 
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest of the artifact."""
+        return self._artifact.manifest
+
     def reset(self) -> None:
         """Put every state tensor to its initial value; those of a task's samples wait for ``reset_samples``."""
         self.state, self._arrays = {}, {}
-        for name, array in stored(self._artifact.folder / self._artifact.manifest["state_file"]):
-            self._hold(name, array if self._specs[name]["role"] in READ_ONLY else own_copy(array))
+        for name, array in stored(self._artifact.folder / self.manifest.state_file):
+            self._hold(name, array if self._specs[name].role in READ_ONLY else own_copy(array))
         for name, spec in self._specs.items():
-            if name not in self.state and None not in spec["shape"]:
+            if name not in self.state and all(isinstance(length, int) for length in spec.shape):
                 self._hold(name, self._initial(spec))
 
     def reset_samples(self, samples: int) -> None:
         """Start the counters of a task with this many samples."""
         for name, spec in self._specs.items():
-            if spec["role"] == "sample":
+            if spec.role is Role.SAMPLE:
                 self._hold(name, self._initial(spec, samples))
 
-    def _initial(self, spec: Mapping[str, Any], samples: int = 0) -> np.ndarray:
-        if spec["init"].startswith("copy:"):
-            return own_copy(self.array(spec["init"].removeprefix("copy:")))
-        made = pages([samples if d is None else d for d in spec["shape"]], spec["dtype"])
-        if spec["init"] == "ones":
+    def _initial(self, spec: StateSpec, samples: int = 0) -> np.ndarray:
+        if spec.init.startswith("copy:"):
+            return own_copy(self.array(spec.init.removeprefix("copy:")))
+        made = pages([length if isinstance(length, int) else samples for length in spec.shape], spec.dtype)
+        if spec.init == "ones":
             made[...] = 1
         return made
 
@@ -122,12 +134,12 @@ class Engine:
 
     def names(self, role: str) -> list[str]:
         """State tensors of a role, in the manifest's order."""
-        return [name for name, spec in self._specs.items() if spec["role"] == role]
+        return [name for name, spec in self._specs.items() if spec.role == role]
 
     def full_size(self, name: str) -> int:
         """The elements of a state tensor, those that are folded away included."""
         spec = self._specs[name]
-        return math.prod(spec.get("full_shape", spec["shape"]))
+        return math.prod(spec.full_shape or (length for length in spec.shape if isinstance(length, int)))
 
     def array(self, name: str) -> np.ndarray:
         """A state tensor as a view of its memory, which graphs may overwrite."""
@@ -157,25 +169,25 @@ class Engine:
         """
         session, spec = self._session(graph), self._graphs[graph]
         binding = session.io_binding()
-        read = {name: feeds[name] for name in spec["inputs"] if name in feeds}
+        names = [one.name for one in spec.inputs]
+        read = {name: feeds[name] for name in names if name in feeds}
         given = {name: v if isinstance(v, ort.OrtValue) else device_copy(np.asarray(v)) for name, v in read.items()}
-        for name in spec["inputs"]:
+        for name in names:
             binding.bind_ortvalue_input(name, self._input(name, given, overrides or {}))
-        following = [name.removesuffix(NEXT) for name in spec["outputs"] if name.endswith(NEXT)] if commit else []
-        in_place = set(spec.get("in_place", ()))
-        places = {f"{name}{NEXT}": self.state[name] if name in in_place else self._apart(name) for name in following}
-        for output in spec["outputs"]:
+        following = [name.removesuffix(NEXT) for name in spec.outputs if name.endswith(NEXT)] if commit else []
+        places = {f"{n}{NEXT}": self.state[n] if n in spec.in_place else self._apart(n) for n in following}
+        for output in spec.outputs:
             if place := places.get(output):
                 binding.bind_ortvalue_output(output, place)
             else:
                 binding.bind_output(output)
         session.run_with_iobinding(binding)
-        values = dict(zip(spec["outputs"], binding.get_outputs(), strict=True))
+        values = dict(zip(spec.outputs, binding.get_outputs(), strict=True))
         for name in following:
-            if name not in in_place:
+            if name not in spec.in_place:
                 self.array(name)[...] = values[f"{name}{NEXT}"].numpy()
         # numpy() is a view of memory that goes with the OrtValue.
-        return {n: value.numpy().copy() for n, value in values.items() if not n.endswith((NEXT, ".accumulation.out"))}
+        return {name: values[name].numpy().copy() for name in spec.results}
 
     def _apart(self, name: str) -> ort.OrtValue | None:
         """Memory of its own for a small next value that cannot be written over the current one; None for the pool.
@@ -200,11 +212,8 @@ class Engine:
     def _session(self, graph: str) -> ort.InferenceSession:
         if graph not in self._sessions:
             options = session_options(self._threads)
-            if self._artifact.manifest.get("sparse_kernels") and not kernels.register(options):
-                raise ArtifactError(
-                    f"{self._artifact.folder}: was compiled with --compress, and {kernels.reason()}; "
-                    "or compile it with --no-compress"
-                )
+            if self._graphs[graph].kernels:
+                kernels.register(options)
             path = os.fspath(self._artifact.path(graph))
             self._sessions[graph] = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
             give_back_freed()

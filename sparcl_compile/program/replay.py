@@ -2,21 +2,22 @@
 
 from collections.abc import Mapping
 
+from sparcl_compile.interface.schedule import Replay, ReplayStep
 from sparcl_compile.settings.options import CompileOptions
 
-REPLAY_STEPS: Mapping[str, tuple[dict[str, object], ...]] = {
+REPLAY_STEPS: Mapping[str, tuple[ReplayStep, ...]] = {
     "none": (),
-    "er": ({"draw": 1, "ce": 1.0, "distill": 0.0},),
-    "der++": ({"draw": 0, "ce": 0.0, "distill": 0.1}, {"draw": 1, "ce": 0.5, "distill": 0.0}),
+    "er": (ReplayStep(draw=1, ce=1.0, distill=0.0),),
+    "der++": (ReplayStep(draw=0, ce=0.0, distill=0.1), ReplayStep(draw=1, ce=0.5, distill=0.0)),
 }
-"""Micro-steps on replayed samples: draw number, weight of the mean cross-entropy and of the mean distillation."""
+"""Micro-steps on replayed samples."""
 
 
-def replay_for(options: CompileOptions) -> dict[str, object]:
+def replay_for(options: CompileOptions) -> Replay:
     """The replay settings as the manifest holds them."""
-    return {
-        "method": options.replay,
-        "steps": list(REPLAY_STEPS[options.replay]),
-        "merged": options.replay_batches == "merged",
-        "from_task": 1,
-    }
+    return Replay(
+        method=options.replay,
+        steps=REPLAY_STEPS[options.replay],
+        merged=options.replay_batches == "merged",
+        from_task=1,
+    )
