@@ -221,7 +221,7 @@ def compiled(setting: Setting, batch: int, threads: int, folder: Path) -> Step:
 
     def step() -> None:
         engine.run("train", {**current.feeds(first=True), **rates})
-        if "optimizer" in artifact.manifest["graphs"]:
+        if "optimizer" in artifact.manifest.graphs:
             engine.run("optimizer", rates)
 
     return step

@@ -35,7 +35,7 @@ def exported(module: nn.Module, options: CompileOptions, path: Path) -> bytes:
     export(module, IMAGE, path)
     compile_model(path, path.with_suffix(".sparcl"), options)
     artifact = load(path.with_suffix(".sparcl"))
-    return export_model(artifact, load_file(artifact.folder / artifact.manifest["state_file"]), {}).content
+    return export_model(artifact, load_file(artifact.folder / artifact.manifest.state_file), {}).content
 
 
 def weights_of(content: bytes) -> dict[str, tuple[int, ...]]:

@@ -24,8 +24,7 @@ from rich.console import Console
 
 from benchmarks.alone import BATCH
 from benchmarks.contestants import BASELINES, CONTESTANTS, QUICK, RESNET, WIDTH, Setting, Step, artifact_folder
-from sparcl_compile.cli.report import training_bytes
-from sparcl_compile.interface.artifact import read_manifest
+from sparcl_compile.interface.artifact import read_report
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +80,7 @@ def memory_of(setting: Setting, threads: int, folder: Path) -> Memory:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout.splitlines()[-1])
     artifact = artifact_folder(setting, folder)
-    estimate = training_bytes(read_manifest(artifact)["memory"]) if artifact.exists() else None
+    estimate = read_report(artifact).memory.training_bytes if artifact.exists() else None
     return Memory(found["peak"], found["imports"], estimate)
 
 

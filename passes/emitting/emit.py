@@ -8,9 +8,10 @@ import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass, RemoveUnusedNodesPass, RemoveUnusedOpsetsPass
 from safetensors.numpy import save as to_bytes
 
-from sparcl_compile.interface.names import NEXT, Role, accumulator_name
+from sparcl_compile.interface.names import ACCUMULATED, NEXT, Role, accumulated_name, accumulator_name
 from sparcl_compile.passes.analysis.channels.plan import plan_of
 from sparcl_compile.passes.core.contract import IR_VERSION, OPSET, Pass
+from sparcl_compile.passes.core.layers import masked_layers
 from sparcl_compile.passes.core.roles import role_of, values_with_role
 from sparcl_compile.passes.core.values import dims, feed
 from sparcl_compile.passes.differentiating.attach_optimizer import DOMAIN
@@ -25,7 +26,7 @@ FILES = {
 }
 STATE_FILE = "state.safetensors"
 MEASURED = ".measured"
-"""What the name of a running statistic has behind it as a result of ``measure``."""
+"""Suffix of a running statistic's name as an output of ``measure``."""
 STORED = (Role.PARAMETER, Role.FROZEN, Role.MASK, Role.INDEX, Role.RUNNING_STAT)
 
 
@@ -41,8 +42,8 @@ class Emit(Pass):
     5. The state file holds parameters (frozen ones too), masks, running statistics and channel numbers as safetensors,
        which any platform can read.
     6. ``measure``: where ``train`` updates the parameters itself or computes chosen rows of their gradients only, the
-       training graph before that, which gives all gradients, without the next statistics and counters. The first rows
-       in the state file are the first channels; a run chooses its own before it trains.
+       training graph before that, which gives whole gradients, of the masked weights alone, without the next statistics
+       and counters. The first rows in the state file are the first channels; a run chooses its own before it trains.
     7. Where weights are compressed, ``eval`` scatters them into their full shapes and has standard operators only: it
        runs where no sparse kernels are, and an export is plain ONNX.
     8. The model itself is not changed.
@@ -93,7 +94,7 @@ def train_model(model: ir.Model) -> ir.Model:
 
 
 def measure_model(whole: ir.Model) -> ir.Model:
-    """The loss and all gradients, without anything that follows the state.
+    """The loss and the gradients of the masked weights, without anything that follows the state.
 
     The next running statistics stay, as results under names of their own: where nobody asks for them, ONNX Runtime
     writes them over the current ones, which belong to the caller.
@@ -101,7 +102,10 @@ def measure_model(whole: ir.Model) -> ir.Model:
     copy = train_model(whole)
     graph = copy.graph
     running = {f"{value.name}{NEXT}" for value in values_with_role(whole, Role.RUNNING_STAT)}
-    kept = [value for value in graph.outputs if value.name in running or not str(value.name).endswith(NEXT)]
+    gradients = {accumulated_name(str(weight.name)) for weight in masked_layers(whole)}
+    unread = (NEXT, ACCUMULATED)
+    wanted = running | gradients
+    kept = [value for value in graph.outputs if value.name in wanted or not str(value.name).endswith(unread)]
     graph.outputs[:] = kept
     for value in [value for value in kept if value.name in running]:
         value.name = str(value.name).removesuffix(NEXT) + MEASURED

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 import onnx_ir as ir
 
 from sparcl_compile.interface.names import Role
+from sparcl_compile.interface.report import Choice, Times
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.layers import masked_layers
 from sparcl_compile.passes.core.marks import MASKED_KEY
 from sparcl_compile.passes.core.roles import values_with_role
 from sparcl_compile.passes.lowering.choice.choose import Offer, faster_sparse, own_transposes
-from sparcl_compile.passes.lowering.choice.costs import Times, estimate
+from sparcl_compile.passes.lowering.choice.costs import estimate
 from sparcl_compile.passes.lowering.choice.work import Work, work_of
 from sparcl_compile.passes.lowering.sparse.forms import masked_product, only_reader, why_not
 
@@ -22,25 +23,6 @@ WHOLE = "keeps all of its weights"
 
 Measure = Callable[[Work, int], Times]
 """Times a layer's forms for a batch."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Choice:
-    """The form of one layer and what it was chosen by; times are those of a training step.
-
-    Attributes:
-        weight: its name.
-        reason: why it stays masked; empty where it is sparse.
-        estimated: by the table of costs.
-        measured: on this machine; None where nothing was measured.
-        transposes: seconds that the sparse form takes longer where both neighbours are batch first.
-    """
-
-    weight: str
-    reason: str
-    estimated: Times
-    measured: Times | None
-    transposes: float
 
 
 @dataclasses.dataclass(frozen=True)

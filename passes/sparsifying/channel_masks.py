@@ -5,12 +5,13 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir as ir
 
+from sparcl_compile.interface.channels import Stop
 from sparcl_compile.interface.errors import OptionError
 from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.analysis.channels.analyse import analyse
 from sparcl_compile.passes.analysis.channels.counts import unit_counts
 from sparcl_compile.passes.analysis.channels.plan import ChannelPlan
-from sparcl_compile.passes.analysis.channels.spaces import Axes, Channels, Stop, element_flags
+from sparcl_compile.passes.analysis.channels.spaces import Axes, Channels, element_flags
 from sparcl_compile.passes.core.layers import layer_weights
 from sparcl_compile.passes.core.marks import DENSE_KEY
 from sparcl_compile.passes.core.roles import frozen_names, role_of

@@ -6,6 +6,7 @@ import fnmatch
 import onnx_ir as ir
 
 from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.manifest import Update
 from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.analysis.stages import parameter_stages
 from sparcl_compile.passes.core.contract import Pass
@@ -91,15 +92,12 @@ def _fix_statistics(graph: ir.Graph) -> None:
         node.resize_outputs(1)
 
 
-def update_summary(model: ir.Model) -> dict[str, object]:
-    """What trains, for the manifest: elements of all parameters and of the trained ones.
-
-    Where some are frozen, also how many stages there are and in which of them something trains (from 1).
-    """
+def update_summary(model: ir.Model) -> Update:
+    """The part of a model that trains, for the manifest."""
     values = [value for role in TRAINABLE for value in values_with_role(model, role)]
     moving = [value for value in values if role_of(value) is Role.PARAMETER]
     total, some = (sum(v.const_value.size for v in group if v.const_value is not None) for group in (values, moving))
     if total == some:
-        return {"parameters": total, "trained": some}
+        return Update(total, some, None, None)
     stages, active = ({int(v.metadata_props.get(STAGE_KEY, 0)) + 1 for v in group} for group in (values, moving))
-    return {"parameters": total, "trained": some, "stages": max(stages), "trained_stages": sorted(active)}
+    return Update(total, some, max(stages), tuple(sorted(active)))

@@ -4,14 +4,12 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 
 from sparcl_compile.interface.errors import DataError
+from sparcl_compile.interface.manifest import Layout
 from sparcl_compile.runtime.data.dataset import Dataset
-
-Layout = Literal["NCHW", "NHWC", "flat"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -67,7 +65,7 @@ def _task(dataset: Dataset, classes: tuple[int, ...]) -> Task:
     )
 
 
-def check_fits(dataset: Dataset, input_shape: Sequence[int], classes: int) -> Layout:
+def check_fits(dataset: Dataset, input_shape: Sequence[int | None], classes: int) -> Layout:
     """Find out how samples must lie for a model.
 
     Args:
@@ -83,7 +81,7 @@ def check_fits(dataset: Dataset, input_shape: Sequence[int], classes: int) -> La
         DataError: the shapes do not agree, or the data have more classes than the model's head.
     """
     channels, height, width = dataset.sample_shape
-    layouts: dict[tuple[int, ...], Layout] = {
+    layouts: dict[tuple[int | None, ...], Layout] = {
         (channels * height * width,): "flat",
         (height, width, channels): "NHWC",
         (channels, height, width): "NCHW",
@@ -100,14 +98,15 @@ def check_fits(dataset: Dataset, input_shape: Sequence[int], classes: int) -> La
     return layout
 
 
-def _misfit(dataset: Dataset, input_shape: Sequence[int]) -> str:
+def _misfit(dataset: Dataset, input_shape: Sequence[int | None]) -> str:
     given, taken = _by(dataset.sample_shape), _by(input_shape)
-    if math.prod(dataset.sample_shape) == math.prod(input_shape):
+    lengths = [length for length in input_shape if length is not None]
+    if len(lengths) == len(input_shape) and math.prod(dataset.sample_shape) == math.prod(lengths):
         mend = f"the sizes agree, so reshape the data to {taken}"
     else:
         mend = f"give data of {taken}, or compile a model that takes {given}"
     return f"the model takes {taken}, {dataset.name} gives {given}: {mend}"
 
 
-def _by(shape: Sequence[int]) -> str:
+def _by(shape: Sequence[int | None]) -> str:
     return "x".join(map(str, shape))

@@ -127,7 +127,7 @@ DEFAULTS = CompileOptions()
     help="Folder for the model after every pass (.onnx).",
 )
 @click.option("--print-after", metavar="PASS|all", help="Print the graph after this pass.")
-@click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON instead of tables.")
+@click.option("--json", "as_json", is_flag=True, help="Print manifest and report as JSON instead of tables.")
 @click.version_option(__version__)
 def compile_command(
     model: Path, output: Path | None, dump_passes: Path | None, print_after: str | None, as_json: bool, **options: Any
@@ -137,6 +137,8 @@ def compile_command(
     from sparcl_compile.cli import report
     from sparcl_compile.compiling.compiler import compile_model
     from sparcl_compile.compiling.kernel_library import without_library
+    from sparcl_compile.interface.artifact import read_report
+    from sparcl_compile.interface.codec import plain
 
     target = output or beside(model, ".onnx", ".sparcl")
     options["sparsity"] = sparsity_for(options["scheme"], options["sparsity"], DEFAULTS.sparsity)
@@ -145,10 +147,11 @@ def compile_command(
         click.echo(f"note: --compress: {reason}; compiling the masked form, which learns the same", err=True)
     watch = [_printer(print_after, wanted)] if print_after else []
     artifact = compile_model(model, target, wanted, watch, dump_passes)
+    log = read_report(target)
     if as_json:
-        click.echo(json.dumps(artifact.manifest, indent=1))
+        click.echo(json.dumps({**plain(artifact.manifest), **plain(log)}, indent=1))
         return
-    report.print_compile_report(report.console(), artifact.manifest, artifact.folder)
+    report.print_compile_report(report.console(), artifact.manifest, log, target)
 
 
 def _printer(wanted: str, options: CompileOptions) -> Callable[[Any, Any], None]:

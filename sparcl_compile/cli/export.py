@@ -60,20 +60,20 @@ def export_command(
     folder = None if initial else checkpoint or beside(artifact, ".sparcl", ".run")
     state, origin = _initial_state(loaded) if folder is None else _learned_state(loaded, folder)
     samples = origin.get("samples")
-    exported = export_model(loaded, state, notes_of(samples, loaded.manifest["model"]["layout"]), batch)
+    exported = export_model(loaded, state, notes_of(samples, loaded.manifest.model.layout), batch)
     files = contents(exported.content, target, ort_format)
-    facts = export_report.facts(loaded.manifest, exported, origin, files)
+    facts = export_report.facts(loaded.manifest, artifacts.read_report(artifact), exported, origin, files)
     write(files)
     if as_json:
         click.echo(json.dumps(facts, indent=1))
         return
-    export_report.print_facts(console(), facts)
+    export_report.print_facts(console(), facts, exported.passes)
 
 
 def _initial_state(artifact: "Artifact") -> "tuple[Mapping[str, np.ndarray], dict[str, Any]]":
     from safetensors.numpy import load_file
 
-    return load_file(artifact.folder / artifact.manifest["state_file"]), {"state": "initial"}
+    return load_file(artifact.folder / artifact.manifest.state_file), {"state": "initial"}
 
 
 def _learned_state(artifact: "Artifact", folder: Path) -> "tuple[Mapping[str, np.ndarray], dict[str, Any]]":

@@ -3,7 +3,7 @@
 import json
 import math
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,10 @@ from rich.filesize import decimal
 
 from sparcl_compile.cli.report import passes_table, share, table
 from sparcl_compile.exporting.export import Exported
+from sparcl_compile.interface.codec import plain
+from sparcl_compile.interface.manifest import Manifest
+from sparcl_compile.interface.names import Role
+from sparcl_compile.interface.report import CompileReport, PassTrace
 from sparcl_compile.passes.core.contract import IR_VERSION, OPSET
 
 NUMBERS = ("nodes", "parameters", "macs_per_sample")
@@ -19,21 +23,26 @@ UNKNOWN = "unknown: the run is of an older version; look at its --data and --nor
 
 
 def facts(
-    manifest: Mapping[str, Any], exported: Exported, origin: Mapping[str, Any], files: Mapping[Path, bytes]
+    manifest: Manifest,
+    log: CompileReport,
+    exported: Exported,
+    origin: Mapping[str, Any],
+    files: Mapping[Path, bytes],
 ) -> dict[str, Any]:
     """Everything known of an export.
 
     Args:
         manifest: the artifact's.
+        log: that of its compilation.
         exported: the model.
         origin: where its state came from; ``samples`` says how the run prepared its input.
         files: path to content, the .onnx file first.
     """
     first, last = exported.passes[0], exported.passes[-1]
-    source = manifest["passes"][0]["ops_before"]
-    given = (sum(source.values()), manifest["model"]["parameters"], int(manifest["flops"]["forward_dense"] / 2))
-    before = (sum(first["ops_before"].values()), _parameters(manifest), first["macs_before"])
-    after = (exported.nodes, last["parameters"], last["macs_after"])
+    source = log.passes[0].ops_before
+    given = (sum(source.values()), manifest.model.parameters, int(manifest.flops.forward_dense / 2))
+    before = (sum(first.ops_before.values()), _parameters(manifest), first.macs_before)
+    after = (exported.nodes, last.parameters, last.macs_after)
     return {
         "file": str(next(iter(files))),
         "files": {str(path): len(content) for path, content in files.items()},
@@ -44,29 +53,30 @@ def facts(
         "after": dict(zip(NUMBERS, after, strict=True)),
         "removed_channels": exported.removed,
         "check": exported.check,
-        "input": {"name": "x", "shape": exported.input_shape, "layout": manifest["model"]["layout"]},
-        "output": {"name": "logits", "classes": manifest["model"]["classes"]},
+        "input": {"name": "x", "shape": exported.input_shape, "layout": manifest.model.layout},
+        "output": {"name": "logits", "classes": manifest.model.classes},
         **origin,
-        "passes": exported.passes,
+        "passes": plain(exported.passes),
     }
 
 
-def _parameters(manifest: Mapping[str, Any]) -> int:
+def _parameters(manifest: Manifest) -> int:
     """The elements of the parameters that the evaluation graph computes with."""
-    read = manifest["graphs"]["eval"]["inputs"]
-    return sum(math.prod(s["shape"]) for s in manifest["state"] if s["role"] == "parameter" and s["name"] in read)
+    trained = {spec.name for spec in manifest.state if spec.role is Role.PARAMETER}
+    inputs = (one for one in manifest.graphs["eval"].inputs if one.name in trained)
+    return sum(math.prod(int(length) for length in one.shape) for one in inputs)
 
 
-def print_facts(target: Console, found: Mapping[str, Any]) -> None:
+def print_facts(target: Console, found: Mapping[str, Any], passes: Sequence[PassTrace]) -> None:
     """Print the facts as tables, then where the files lie and a command to go on with, which is never folded."""
-    target.print(tables(found))
+    target.print(tables(found, passes))
     for path, size in found["files"].items():
         target.print(f"Written to {path} ({decimal(size)})", soft_wrap=True)
     target.print(f"Next: {next_command(found)}", soft_wrap=True)
 
 
-def tables(found: Mapping[str, Any]) -> RenderableType:
-    """What the passes did, the model before and after, and how it was checked.
+def tables(found: Mapping[str, Any], passes: Sequence[PassTrace]) -> RenderableType:
+    """The log of the passes, the model before and after, and how it was checked.
 
     Three models are compared: the one given to sparcl-compile, the artifact's evaluation graph, the exported one.
     """
@@ -76,7 +86,7 @@ def tables(found: Mapping[str, Any]) -> RenderableType:
         for key in NUMBERS
     ]
     sizes = table("Model", ("", ">given", ">artifact", ">exported", ">exported / given"), rows)
-    return Group(passes_table(found["passes"]), "", sizes, "", table("Facts", ("", ""), _lines(found)), "")
+    return Group(passes_table(passes), "", sizes, "", table("Facts", ("", ""), _lines(found)), "")
 
 
 def _number(value: int | None) -> str:

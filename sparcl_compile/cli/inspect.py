@@ -25,20 +25,20 @@ def inspect_command(path: Path, after: str | None, diff: tuple[str, str] | None,
         return
     from sparcl_compile.cli import inspecting as inspect
     from sparcl_compile.cli.report import console
-    from sparcl_compile.interface.artifact import read_manifest
+    from sparcl_compile.interface.artifact import read_manifest, read_report
 
-    manifest = read_manifest(path)
+    manifest, log = read_manifest(path), read_report(path)
     texts = {}
     if after:
-        texts["after"] = inspect.text_after(path, manifest, after)
+        texts["after"] = inspect.text_after(path, log, after)
     if diff:
-        texts["diff"] = inspect.diff(path, manifest, *diff)
+        texts["diff"] = inspect.diff(path, log, *diff)
     if as_json:
-        click.echo(json.dumps({**inspect.facts(manifest), **texts}, indent=1))
+        click.echo(json.dumps({**inspect.facts(manifest, log), **texts}, indent=1))
     elif texts:
         inspect.write_text("".join(texts.values()))
     else:
-        console().print(inspect.summary(manifest))
+        console().print(inspect.summary(manifest, log))
 
 
 def _inspect_model(path: Path, after: str | None, diff: tuple[str, str] | None, as_json: bool) -> None:

@@ -26,45 +26,49 @@ from sparcl_compile.cli.report import (
     table,
 )
 from sparcl_compile.costs.flops import layer_costs, total_macs
+from sparcl_compile.interface.codec import plain
 from sparcl_compile.interface.errors import ArtifactError, ModelError, OptionError
+from sparcl_compile.interface.manifest import Manifest
+from sparcl_compile.interface.report import CompileReport, PassTrace
+from sparcl_compile.interface.specs import GraphSpec
 
 PASSES_FOLDER = "passes"
 LAYERS = 5
 """How many layers the summary names that take the most memory."""
 
 
-def summary(manifest: Mapping[str, Any]) -> RenderableType:
+def summary(manifest: Manifest, log: CompileReport) -> RenderableType:
     """The passes with their node and operator counts, the graphs, the weights and the training FLOPs."""
-    model, names = manifest["model"], pass_names(manifest)
-    shape = "x".join(str(d) for d in model["input_shape"])
-    head = Text(f"{model['name']}: input {shape}, {model['classes']} classes, {len(names)} passes")
+    model, weights = manifest.model, manifest.weights
+    shape = "x".join(str(length) for length in model.input_shape)
+    head = Text(f"{model.name}: input {shape}, {model.classes} classes, {len(log.passes)} passes")
     return Group(
         head,
         "",
-        table("Passes", ("pass", ">nodes", "", ">after", "changed", "operators after"), map(_row, manifest["passes"])),
+        table("Passes", ("pass", ">nodes", "", ">after", "changed", "operators after"), map(_row, log.passes)),
         "",
-        table("Graphs", ("graph", "file", ">inputs", ">outputs"), map(_graph_row, manifest["graphs"].items())),
+        table("Graphs", ("graph", "file", ">inputs", ">outputs"), map(_graph_row, manifest.graphs.items())),
         "",
-        sparsity_table(manifest["masks"], manifest["dense"]),
+        sparsity_table(weights, manifest.dense),
         "",
-        *((channels_table(manifest["channels"]), "") if "channels" in manifest else ()),
-        *((kernels_table(manifest["masks"], manifest["kernels"]), "") if "kernels" in manifest else ()),
-        flops_table(manifest["flops"]),
+        *((channels_table(manifest.channels), "") if manifest.channels else ()),
+        *((kernels_table(weights, log.kernels), "") if log.kernels else ()),
+        flops_table(manifest.flops),
         "",
-        # An artifact of an earlier compiler has no estimate.
-        *((memory_table(manifest["memory"], LAYERS), "") if "memory" in manifest else ()),
+        memory_table(log.memory, LAYERS),
+        "",
         "One pass: --after PASS. What a pass did: --diff PASS PASS.",
     )
 
 
-def _row(trace: Mapping[str, Any]) -> tuple[object, ...]:
-    before, after = trace["ops_before"], trace["ops_after"]
-    return trace["name"], sum(before.values()), "->", sum(after.values()), change(trace), op_counts(after, 6)
+def _row(trace: PassTrace) -> tuple[object, ...]:
+    before, after = trace.ops_before, trace.ops_after
+    return trace.name, sum(before.values()), "->", sum(after.values()), change(trace), op_counts(after, 6)
 
 
-def _graph_row(item: tuple[str, Mapping[str, Any]]) -> tuple[object, ...]:
+def _graph_row(item: tuple[str, GraphSpec]) -> tuple[object, ...]:
     name, graph = item
-    return name, graph["file"], len(graph["inputs"]), len(graph["outputs"])
+    return name, graph.file, len(graph.inputs), len(graph.outputs)
 
 
 def op_counts(ops: Mapping[str, int], most: int | None = None) -> str:
@@ -74,9 +78,9 @@ def op_counts(ops: Mapping[str, int], most: int | None = None) -> str:
     return f"{text}, ..." if most is not None and len(ordered) > most else text
 
 
-def pass_names(manifest: Mapping[str, Any]) -> list[str]:
+def pass_names(log: CompileReport) -> list[str]:
     """The passes of an artifact in their order."""
-    return [str(trace["name"]) for trace in manifest["passes"]]
+    return [trace.name for trace in log.passes]
 
 
 def known_pass(name: str, known: Sequence[str], option: str) -> str:
@@ -92,33 +96,22 @@ def known_pass(name: str, known: Sequence[str], option: str) -> str:
     raise OptionError(f"{option} {name}: no such pass; {meant}give one of {', '.join(known)}")
 
 
-def facts(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """What :func:`summary` shows, as JSON data (``sparcl-inspect --json``)."""
-    keys = (
-        "format",
-        "version",
-        "model",
-        "options",
-        "passes",
-        "graphs",
-        "masks",
-        "dense",
-        "channels",
-        "kernels",
-        "flops",
-        "memory",
-    )
-    return {key: manifest[key] for key in keys if key in manifest}
+MANIFEST_FACTS = ("format", "version", "model", "options", "graphs", "weights", "dense", "channels", "flops")
 
 
-def text_after(folder: Path, manifest: Mapping[str, Any], pass_name: str, option: str = "--after") -> str:
+def facts(manifest: Manifest, log: CompileReport) -> dict[str, Any]:
+    """The content of :func:`summary` as JSON data (``sparcl-inspect --json``)."""
+    return {**{key: plain(getattr(manifest, key)) for key in MANIFEST_FACTS}, **plain(log)}
+
+
+def text_after(folder: Path, log: CompileReport, pass_name: str, option: str = "--after") -> str:
     """The graph after a pass in ONNX text, without its weights; ``option`` is what a message blames.
 
     Raises:
         OptionError: the artifact has no such pass; the message lists them.
         ArtifactError: the text is missing or unreadable.
     """
-    path = _text_file(folder, known_pass(pass_name, pass_names(manifest), option))
+    path = _text_file(folder, known_pass(pass_name, pass_names(log), option))
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -134,16 +127,16 @@ def _text_file(folder: Path, pass_name: str) -> Path:
     return found[-1]
 
 
-def diff(folder: Path, manifest: Mapping[str, Any], a: str, b: str) -> str:
+def diff(folder: Path, log: CompileReport, a: str, b: str) -> str:
     """What changed in the graph from after pass ``a`` to after pass ``b``: a unified diff, then the operator counts.
 
     Raises:
         OptionError: the artifact has no such pass; the message lists them.
         ArtifactError: a text is missing or unreadable.
     """
-    old, new = (text_after(folder, manifest, name, "--diff").splitlines() for name in (a, b))
+    old, new = (text_after(folder, log, name, "--diff").splitlines() for name in (a, b))
     lines = list(difflib.unified_diff(old, new, f"after {a}", f"after {b}", n=1, lineterm=""))
-    before, after = (collections.Counter(_trace(manifest, name)["ops_after"]) for name in (a, b))
+    before, after = (collections.Counter(_trace(log, name).ops_after) for name in (a, b))
     return "\n".join((*(lines or ["no difference"]), "", *_op_changes(a, b, before, after))) + "\n"
 
 
@@ -153,8 +146,8 @@ def _op_changes(a: str, b: str, before: collections.Counter[str], after: collect
     return [head, *(f"  {op}: {before[op]} -> {after[op]} ({after[op] - before[op]:+d})" for op in changed)]
 
 
-def _trace(manifest: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    return next(trace for trace in reversed(manifest["passes"]) if trace["name"] == name)
+def _trace(log: CompileReport, name: str) -> PassTrace:
+    return next(trace for trace in reversed(log.passes) if trace.name == name)
 
 
 def model_facts(path: Path) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def run_command(
     from sparcl_compile.runtime.reporting.report import console, result_table, write_json
 
     loaded = artifacts.load(artifact)
-    rate = loaded.manifest["optimizer"]["learning_rate"] if learning_rate is None else learning_rate
+    rate = loaded.manifest.optimizer.learning_rate if learning_rate is None else learning_rate
     config = RunConfig(learning_rate=rate, **options)
     folder = checkpoint or beside(artifact, ".sparcl", ".run")
     artifacts.check_outside(artifact, folder, "--checkpoint")

@@ -1,35 +1,26 @@
 """model.onnx to an artifact folder: the pipeline, the stand-alone graphs, the manifest, written as one."""
 
-import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import onnx_ir as ir
 
-from sparcl_compile.compiling import describe as manifest
-from sparcl_compile.compiling import pipeline
+from sparcl_compile.compiling import describe, pipeline
 from sparcl_compile.compiling.load import load_model
 from sparcl_compile.compiling.side_graphs import layout_of, side_graphs
-from sparcl_compile.compiling.trace import PassTrace, compare, dump, dump_text, snapshot
-from sparcl_compile.interface.artifact import is_artifact, write_manifest
+from sparcl_compile.compiling.trace import compare, dump, dump_text, snapshot
+from sparcl_compile.interface.artifact import Artifact, is_artifact, write
 from sparcl_compile.interface.errors import OptionError
 from sparcl_compile.interface.files import staged_folder
+from sparcl_compile.interface.manifest import Manifest
+from sparcl_compile.interface.report import PassTrace
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.emitting.emit import save
 from sparcl_compile.settings.options import CompileOptions
 
 Watcher = Callable[[PassTrace, ir.Model], None]
 """Called after each pass with what it did and the model."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Artifact:
-    """A written artifact."""
-
-    folder: Path
-    manifest: dict[str, Any]
 
 
 def compile_model(
@@ -54,21 +45,18 @@ def compile_model(
     check_places(source, target, dumps)
     model = load_model(source)
     with staged_folder(target) as staging:
-        content = _build(source, model, options, staging, Recorder(model, staging / "passes", dumps, watch))
-    return Artifact(target, content)
+        manifest = _build(source, model, options, staging, Recorder(model, staging / "passes", dumps, watch))
+    return Artifact(target, manifest)
 
 
-def _build(
-    source: Path, model: ir.Model, options: CompileOptions, folder: Path, recorder: "Recorder"
-) -> dict[str, Any]:
+def _build(source: Path, model: ir.Model, options: CompileOptions, folder: Path, recorder: "Recorder") -> Manifest:
     compiled = pipeline.run(model, options, folder, recorder)
-    layers = manifest.model_layers(compiled, options)
-    layout = layout_of(manifest.input_shape(compiled))
+    layers = describe.model_layers(compiled, options)
+    layout = layout_of(describe.input_shape(compiled))
     for name, graph in side_graphs(compiled, options, layers, layout).items():
         save(graph, folder / name / f"{name}.onnx")
-    content = manifest.build(source, compiled, options, layers, recorder.traces, folder)
-    write_manifest(folder, content)
-    return content
+    manifest = describe.build(source, compiled, options, layers, folder)
+    return write(folder, manifest, describe.report(compiled, options, manifest, recorder.traces))
 
 
 def check_places(source: Path, target: Path, dumps: Path | None) -> None:

@@ -5,7 +5,6 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import onnx_ir as ir
 
@@ -13,6 +12,7 @@ from sparcl_compile.costs.flops import layer_costs, total_macs
 from sparcl_compile.interface.errors import ModelError
 from sparcl_compile.interface.files import write_atomically, write_text
 from sparcl_compile.interface.names import Role
+from sparcl_compile.interface.report import PassTrace
 from sparcl_compile.passes.core.marks import PASS_KEY
 from sparcl_compile.passes.core.roles import values_with_role
 from sparcl_compile.passes.core.values import dims
@@ -38,48 +38,6 @@ class Snapshot:
     def nodes(self) -> int:
         """The number of nodes."""
         return self.ops.total()
-
-
-@dataclasses.dataclass(frozen=True)
-class PassTrace:
-    """What one pass did; as ``to_dict`` it is an entry of the manifest's ``passes``.
-
-    Attributes:
-        name: the pass.
-        seconds: how long it took.
-        modified: what the pass reported.
-        ops_before: how often each operator stood in the graph.
-        ops_after: how often each operator stands in the graph now.
-        nodes_added: operators that there are more of than before, and by how many.
-        nodes_removed: operators that there are fewer of than before, and by how many.
-        origins: how many nodes each pass has made, as the graph stands now.
-        parameters: elements with role parameter, now.
-        state: elements by role, now.
-        macs_before: multiply-accumulates per sample before, or None where they cannot be counted.
-        macs_after: the same, now.
-    """
-
-    name: str
-    seconds: float
-    modified: bool
-    ops_before: Mapping[str, int]
-    ops_after: Mapping[str, int]
-    nodes_added: Mapping[str, int]
-    nodes_removed: Mapping[str, int]
-    origins: Mapping[str, int]
-    parameters: int
-    state: Mapping[str, int]
-    macs_before: int | None
-    macs_after: int | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data; :meth:`from_dict` reads it back."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "PassTrace":
-        """Read what :meth:`to_dict` wrote; raises TypeError for a missing or an unknown key."""
-        return cls(**data)
 
 
 def snapshot(model: ir.Model) -> Snapshot:

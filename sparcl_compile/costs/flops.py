@@ -20,6 +20,7 @@ from onnx_ir.passes.common import ShapeInferencePass
 
 from sparcl_compile.costs.macs import NO_RULE, RULES, label
 from sparcl_compile.interface.errors import ModelError
+from sparcl_compile.interface.manifest import Flops
 from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.core.roles import TRAINABLE, role_of, values_with_role
 
@@ -225,6 +226,6 @@ def _density(shares: Mapping[str, float], weight: str | None) -> float:
     return 1.0 if weight is None else shares.get(weight, 1.0)
 
 
-def to_manifest(flops: TrainingFlops) -> dict[str, float]:
+def to_manifest(flops: TrainingFlops) -> Flops:
     """The manifest's ``flops``: every field, and the totals ``training_dense`` and ``training_sparse``, per sample."""
-    return {**dataclasses.asdict(flops), "training_dense": flops.dense, "training_sparse": flops.sparse}
+    return Flops(**dataclasses.asdict(flops), training_dense=flops.dense, training_sparse=flops.sparse)

@@ -9,7 +9,6 @@ import collections
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -17,25 +16,18 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from sparcl_compile.costs.flops import weight_of
 from sparcl_compile.interface.names import NEXT
+from sparcl_compile.interface.options import BATCH_SIZE
+from sparcl_compile.interface.report import LayerBytes, LiveValue, Memory, Recomputation
+from sparcl_compile.interface.specs import StateSpec
 from sparcl_compile.passes.analysis.liveness.buffers import Plan, plan
 from sparcl_compile.passes.analysis.liveness.chains import originals
 from sparcl_compile.passes.analysis.liveness.in_place import overwritable
 from sparcl_compile.passes.analysis.liveness.sizes import bytes_of
 from sparcl_compile.passes.core.roles import role_of
 from sparcl_compile.passes.scheduling.recompute_activations import RecomputeActivations, is_recomputed
-from sparcl_compile.settings.options import BATCH_SIZE
 
 LARGEST = 10
 """How many of the largest values a report names."""
-
-
-@dataclasses.dataclass(frozen=True)
-class LiveValue:
-    """A value that is alive at the peak: its name, the weight of the layer that it belongs to, its bytes."""
-
-    name: str
-    layer: str
-    bytes: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,31 +104,31 @@ def _by_layer(found: Plan, layers: Mapping[ir.Value, str]) -> dict[str, int]:
     return {name: sums[name] for name in dict.fromkeys(layers.values()) if sums[name]}
 
 
-def state_bytes(specs: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """The bytes of the state by role, from the manifest's ``state``; of role ``sample`` those of one sample."""
+def state_bytes(specs: Iterable[StateSpec]) -> dict[str, int]:
+    """The bytes of the state by role; of role ``sample`` those of one sample."""
     sums: collections.Counter[str] = collections.Counter()
     for spec in specs:
-        width = np.dtype(spec["dtype"]).itemsize
-        sums[spec["role"]] += int(width * math.prod(d or 1 for d in spec["shape"]))
+        lengths = (length if isinstance(length, int) else 1 for length in spec.shape)
+        sums[spec.role] += np.dtype(spec.dtype).itemsize * math.prod(lengths)
     return dict(sums)
 
 
-def to_manifest(training: ir.Model, specs: Iterable[Mapping[str, Any]], batch: int = BATCH_SIZE) -> dict[str, Any]:
-    """The manifest's ``memory`` of a training graph: the estimate as compiled, and with and without recomputation."""
+def to_report(training: ir.Model, specs: Iterable[StateSpec], batch: int = BATCH_SIZE) -> Memory:
+    """The report's ``memory`` of a training graph: the estimate as compiled, and with and without recomputation."""
     found = peak(training, batch)
     kept, again = _both_ways(training, found)
-    return {
-        "batch": found.batch,
-        "peak_activation_bytes": found.peak_bytes,
-        "at": found.at,
-        "by_layer": [{"layer": name, "bytes": size} for name, size in found.by_layer.items()],
-        "largest": [dataclasses.asdict(value) for value in found.largest],
-        "feed_bytes": found.feed_bytes,
-        "result_bytes": found.result_bytes,
-        "state_bytes": state_bytes(specs),
-        "unknown": list(found.unknown),
-        "recompute": {"enabled": is_recomputed(training), "peak_without": kept, "peak_with": again},
-    }
+    return Memory(
+        batch=found.batch,
+        peak_activation_bytes=found.peak_bytes,
+        at=found.at,
+        by_layer=tuple(LayerBytes(name, size) for name, size in found.by_layer.items()),
+        largest=found.largest,
+        feed_bytes=found.feed_bytes,
+        result_bytes=found.result_bytes,
+        state_bytes=state_bytes(specs),
+        unknown=found.unknown,
+        recompute=Recomputation(is_recomputed(training), kept, again),
+    )
 
 
 def _both_ways(training: ir.Model, found: MemoryReport) -> tuple[int, int]:

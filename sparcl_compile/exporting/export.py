@@ -24,6 +24,7 @@ from sparcl_compile.compiling.compiler import Recorder
 from sparcl_compile.compiling.verify import check_graph
 from sparcl_compile.interface.artifact import Artifact
 from sparcl_compile.interface.errors import CheckpointError, ModelError
+from sparcl_compile.interface.report import PassTrace
 from sparcl_compile.passes.core.contract import IR_VERSION, OPSET
 from sparcl_compile.passes.core.values import dims
 from sparcl_compile.passes.exporting.freeze_state import state_inputs
@@ -45,7 +46,7 @@ class Exported:
 
     Attributes:
         content: the bytes of the .onnx file; the same for the same artifact and state.
-        passes: what each pass did, as in the manifest.
+        passes: the log of each pass.
         nodes: how many are left.
         input_shape: of ``x``, the batch included.
         removed: by space how many channels are gone.
@@ -53,7 +54,7 @@ class Exported:
     """
 
     content: bytes
-    passes: list[dict[str, Any]]
+    passes: tuple[PassTrace, ...]
     nodes: int
     input_shape: list[int | str | None]
     removed: dict[str, int]
@@ -83,13 +84,12 @@ def export_model(
     recorder = Recorder(model)
     pipeline.export(model, state, recorder)
     removed = removed_channels(model)
-    finish(model, str(artifact.manifest["model"]["name"]), notes, batch)
+    finish(model, artifact.manifest.model.name, notes, batch)
     proto = ir.to_proto(model)
     check = compare(answers, [_answer_in(proto, x, batch) for x in samples(artifact)])
-    passes = [trace.to_dict() for trace in recorder.traces]
     shape = [d if isinstance(d, int) else d.value for d in model.graph.inputs[0].shape or ()]
     content = proto.SerializeToString(deterministic=True)
-    return Exported(content, passes, len(model.graph), shape, removed, check)
+    return Exported(content, tuple(recorder.traces), len(model.graph), shape, removed, check)
 
 
 def _state_of(model: ir.Model, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -139,7 +139,7 @@ def _check(model: ir.Model, name: str) -> None:
 
 def samples(artifact: Artifact) -> list[np.ndarray]:
     """Standard normal inputs of the model's shape, float32 [ROWS, ...] each; the same at every call."""
-    shape = [FREE_DIMENSION if d is None else d for d in artifact.manifest["model"]["input_shape"]]
+    shape = [FREE_DIMENSION if d is None else d for d in artifact.manifest.model.input_shape]
     return [verify.random_input((ROWS, *shape), seed) for seed in range(BATCHES)]
 
 

@@ -26,7 +26,7 @@ def check_place(target: Path, artifact: Artifact) -> None:
     if target.suffix != SUFFIX:
         raise OptionError(f"-o {target}: name a file that ends in {SUFFIX}")
     check_outside(artifact.folder, target, "-o")
-    if target.exists() and sha256(target) == artifact.manifest["model"]["source_sha256"]:
+    if target.exists() and sha256(target) == artifact.manifest.model.source_sha256:
         raise OptionError(f"-o {target}: is the model that the artifact was compiled from; name another file")
     check_writable(target)
 

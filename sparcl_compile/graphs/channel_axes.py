@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import onnx_ir as ir
 
 from sparcl_compile.graphs.builder import BOOL, Builder
-from sparcl_compile.passes.analysis.channels.spaces import Segment
+from sparcl_compile.interface.channels import Segment
 
 OfSpace = Callable[[str], ir.Value]
 """A vector [K] of a space: flags, or numbers of units."""

@@ -13,9 +13,10 @@ from sparcl_compile.graphs.hash import Stream, words
 from sparcl_compile.graphs.hash import key as chained
 from sparcl_compile.graphs.masks import MaskedLayer, element, importance_of
 from sparcl_compile.graphs.selection import flags
+from sparcl_compile.interface.channels import Segment
 from sparcl_compile.interface.names import Role, gradient_mask_name, mask_name
 from sparcl_compile.passes.analysis.channels.plan import ChannelPlan, index_name, live_name
-from sparcl_compile.passes.analysis.channels.spaces import Segment, Space
+from sparcl_compile.passes.analysis.channels.spaces import Space
 
 
 @dataclasses.dataclass(frozen=True)

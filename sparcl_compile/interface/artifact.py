@@ -1,23 +1,24 @@
-"""Reading an artifact folder: manifest, checksums, version. A leaf module, shared by the compiler and the runtime."""
+"""Reading and writing an artifact folder: manifest, report, checksums and version."""
 
 import dataclasses
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from sparcl_compile.interface.codec import from_plain, plain, to_json
 from sparcl_compile.interface.errors import ArtifactError, OptionError
 from sparcl_compile.interface.files import sha256
+from sparcl_compile.interface.manifest import FORMAT, VERSION, Manifest
+from sparcl_compile.interface.report import CompileReport
 
-FORMAT = "sparcl-artifact"
-VERSION = 1
 MANIFEST = "manifest.json"
-MASKED = "masked"
-"""How the manifest says that a weight is stored in its full shape."""
-CLOCKED = ("passes", "kernels")
-"""Entries of the manifest that hold times."""
+REPORT = "report.json"
 CHECKSUM = "manifest.sha256"
-"""The manifest's own checksum, as ``sha256sum --check`` reads it."""
+"""The checksums of the manifest and the report, as ``sha256sum --check`` reads them."""
+AGAIN = "compile the model again"
+
+Kind = TypeVar("Kind")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,26 +26,33 @@ class Artifact:
     """A checked artifact: its folder and its manifest (docs/interfaces.md)."""
 
     folder: Path
-    manifest: dict[str, Any]
+    manifest: Manifest
 
-    def path(self, graph: str) -> Path:
-        """The file of one graph."""
-        return self.folder / str(self.manifest["graphs"][graph]["file"])
+    def path(self, graph: str, samples: str = "uint8") -> Path:
+        """The file of one graph; ``samples`` is the type of the raw samples, for a graph that reads them."""
+        file = self.manifest.graphs[graph].file
+        return self.folder / (file if isinstance(file, str) else file[samples])
 
     @property
     def identity(self) -> str:
-        """A checksum over the manifest, which holds those of all files; what a compilation's clock said is left out."""
-        content = {key: value for key, value in self.manifest.items() if key not in CLOCKED}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        """The checksum of the manifest, which holds those of all other files but the report."""
+        return hashlib.sha256(to_json(self.manifest).encode()).hexdigest()
 
 
-def write_manifest(folder: Path, content: dict[str, Any]) -> None:
-    """Write the manifest, and the checksums of the files below ``folder`` into it; OSError is left to the caller."""
+def write(folder: Path, manifest: Manifest, report: CompileReport) -> Manifest:
+    """Write manifest and report of the files below ``folder``; OSError is left to the caller.
+
+    Returns:
+        The manifest with the checksums of the files, as it will be read.
+    """
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    content["files"] = {path.relative_to(folder).as_posix(): sha256(path) for path in files}
-    path = folder / MANIFEST
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    (folder / CHECKSUM).write_text(_checksum_line(path), encoding="utf-8")
+    sums = {path.relative_to(folder).as_posix(): sha256(path) for path in files}
+    whole = from_plain(Manifest, plain(dataclasses.replace(manifest, files=sums)))
+    for name, content in ((MANIFEST, whole), (REPORT, report)):
+        (folder / name).write_text(to_json(content), encoding="utf-8")
+    lines = (_checksum_line(folder / name) for name in (MANIFEST, REPORT))
+    (folder / CHECKSUM).write_text("".join(lines), encoding="utf-8")
+    return whole
 
 
 def _checksum_line(path: Path) -> str:
@@ -73,39 +81,72 @@ def load(folder: Path) -> Artifact:
         ArtifactError: not an artifact, of another version, or a file is missing or changed; the message names the file.
     """
     manifest = read_manifest(folder)
-    for name, expected in manifest["files"].items():
+    _check_sum(folder / REPORT)
+    for name, expected in manifest.files.items():
         path = folder / name
-        if not path.is_file():
-            raise ArtifactError(f"{path}: is missing from the artifact; compile the model again")
+        _check_there(path)
         if sha256(path) != expected:
-            raise ArtifactError(
-                f"{path}: is damaged (its checksum differs from the manifest's); compile the model again"
-            )
+            raise ArtifactError(f"{path}: is damaged (its checksum differs from the manifest's); {AGAIN}")
     return Artifact(folder, manifest)
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of an artifact folder, its format and version checked; raises ArtifactError."""
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of an artifact folder.
+
+    Raises:
+        ArtifactError: there is none, it is damaged, or of another version.
+    """
     path = folder / MANIFEST
     if not path.is_file():
         raise ArtifactError(
             f"{folder}: is not a compiled artifact (no {MANIFEST}); make one with sparcl-compile MODEL.onnx"
         )
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise ArtifactError(f"{path}: is damaged ({error}); compile the model again") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+    data = _read_json(path)
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise ArtifactError(f"{path}: is not a {FORMAT} manifest; compile the model with sparcl-compile")
-    version = manifest.get("version")
-    if version != VERSION:
-        mend = (
-            "install a newer sparcl-compile" if isinstance(version, int) and version > VERSION else "compile it again"
-        )
-        raise ArtifactError(f"{path}: has artifact version {version}, this program reads version {VERSION}; {mend}")
-    checksum = folder / CHECKSUM
-    if not checksum.is_file():
-        raise ArtifactError(f"{checksum}: is missing from the artifact; compile the model again")
-    if checksum.read_bytes() != _checksum_line(path).encode():
-        raise ArtifactError(f"{path}: is damaged (its checksum differs from {CHECKSUM}); compile the model again")
-    return manifest
+    _check_version(path, data.get("version"))
+    _check_sum(path)
+    return _decoded(Manifest, data, path)
+
+
+def read_report(folder: Path) -> CompileReport:
+    """The log of an artifact's compilation; raises ArtifactError where it is missing or damaged."""
+    path = folder / REPORT
+    _check_sum(path)
+    return _decoded(CompileReport, _read_json(path), path)
+
+
+def _check_version(path: Path, version: object) -> None:
+    if version == VERSION:
+        return
+    newer = isinstance(version, int) and version > VERSION
+    mend = "install a newer sparcl-compile" if newer else AGAIN
+    raise ArtifactError(f"{path}: has artifact version {version}, this program reads version {VERSION}; {mend}")
+
+
+def _check_there(path: Path) -> None:
+    if not path.is_file():
+        raise ArtifactError(f"{path}: is missing from the artifact; {AGAIN}")
+
+
+def _check_sum(path: Path) -> None:
+    """Compare the manifest or the report with its line among the checksums."""
+    sums = path.with_name(CHECKSUM)
+    _check_there(path)
+    _check_there(sums)
+    if _checksum_line(path).encode() not in sums.read_bytes().splitlines(keepends=True):
+        raise ArtifactError(f"{path}: is damaged (its checksum differs from {CHECKSUM}); {AGAIN}")
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise ArtifactError(f"{path}: is damaged ({error}); {AGAIN}") from error
+
+
+def _decoded(kind: type[Kind], data: object, path: Path) -> Kind:
+    try:
+        return from_plain(kind, data)
+    except ValueError as error:
+        raise ArtifactError(f"{path}: is damaged ({error}); {AGAIN}") from error

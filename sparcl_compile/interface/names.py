@@ -3,11 +3,13 @@
 import enum
 
 NEXT = ".next"
-"""What the name of a graph output has behind the name of the state whose next value it is."""
+"""Suffix of the graph output that holds a state tensor's next value."""
+ACCUMULATED = ".accumulation.out"
+"""Suffix of the graph output that is a gradient accumulator after a gradient was added, as ORT's builder gives it."""
 
 
 class Role(enum.StrEnum):
-    """What a state tensor is for; see docs/interfaces.md."""
+    """The purpose of a state tensor; see docs/interfaces.md."""
 
     PARAMETER = "parameter"
     FROZEN = "frozen"
@@ -59,3 +61,13 @@ def gradient_name(weight: str) -> str:
 def accumulator_name(weight: str) -> str:
     """The name of a parameter's gradient accumulator, as ORT's artifact builder gives it."""
     return f"{weight}_grad.accumulation.buffer"
+
+
+def accumulated_name(weight: str) -> str:
+    """The name of a parameter's gradient accumulator as an output of the graph that adds to it."""
+    return f"{weight}_grad{ACCUMULATED}"
+
+
+def measured_names(weight: str) -> tuple[str, str]:
+    """The names of a weight's two measured gradients, as the graphs that update masks take them."""
+    return f"{weight}.g1", f"{weight}.g2"

@@ -1,10 +1,10 @@
 """The kept channels of each space at each level of the schedule, and what they mean for every weight."""
 
-import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any
 
+from sparcl_compile.interface.channels import ChannelSpec, SpaceSpec
+from sparcl_compile.interface.schedule import MaskUpdate, Recipe, Tasks
 from sparcl_compile.passes.analysis.channels.counts import kept_shape, unit_counts, unit_share
 from sparcl_compile.passes.analysis.channels.plan import ChannelPlan
 from sparcl_compile.passes.schemes.cuts import Levels
@@ -12,23 +12,25 @@ from sparcl_compile.passes.schemes.density import count
 from sparcl_compile.plan.layers import Layer, churn_and_expand
 from sparcl_compile.plan.schedule import UPDATES
 from sparcl_compile.settings.options import CompileOptions
-from sparcl_compile.settings.recipes import RECIPES, Recipe
+from sparcl_compile.settings.recipes import RECIPES
 
 CHANNEL = "channel"
 BASE = "base"
 RENEWED = "renewed"
 
 
-def channel_schedule(plan: ChannelPlan, options: CompileOptions) -> dict[str, Any]:
-    """The schedule's ``levels``, one count a space, and its ``mask_updates`` (docs/algorithm.md, Channels)."""
+def channel_levels(plan: ChannelPlan, options: CompileOptions) -> dict[str, tuple[int, ...]]:
+    """The schedule's ``levels``, one count a space (docs/algorithm.md, Channels)."""
+    return {level: tuple(counts.values()) for level, counts in space_levels(plan, options).items()}
+
+
+def channel_updates(options: CompileOptions) -> tuple[MaskUpdate, ...]:
+    """The schedule's ``mask_updates``."""
     recipe = RECIPES[options.recipe]
     updates = [
-        {"at": at, "tasks": _tasks(number, recipe), "remove_to": _exchange(number), "grow_to": BASE}
-        for number, at in enumerate(UPDATES, start=1)
+        MaskUpdate(at, _tasks(number, recipe), _exchange(number), BASE) for number, at in enumerate(UPDATES, start=1)
     ]
-    renew = {"at": 0.0, "tasks": "later", "remove_to": RENEWED, "grow_to": BASE}
-    levels = {level: list(counts.values()) for level, counts in space_levels(plan, options).items()}
-    return {"levels": levels, "mask_updates": [renew, *updates] if options.sparsity > 0.0 else []}
+    return (MaskUpdate(0.0, "later", RENEWED, BASE), *updates) if options.sparsity > 0.0 else ()
 
 
 def space_levels(plan: ChannelPlan, options: CompileOptions) -> dict[str, dict[str, int]]:
@@ -68,7 +70,7 @@ def _exchange(number: int) -> str:
     return f"exchange{number}"
 
 
-def _tasks(number: int, recipe: Recipe) -> str:
+def _tasks(number: int, recipe: Recipe) -> Tasks:
     """Whose update this is: the paper's first one only ends the expansion of a later task, and here there is none."""
     return "all" if number > 1 or recipe.shrink_by_churn else "first"
 
@@ -116,33 +118,20 @@ def fan_in(plan: ChannelPlan, options: CompileOptions) -> dict[str, int]:
     return made
 
 
-def channels_entry(plan: ChannelPlan, options: CompileOptions) -> dict[str, Any]:
+def channel_spec(plan: ChannelPlan, options: CompileOptions) -> ChannelSpec:
     """The manifest's ``channels``: the spaces, where their units lie, and what stopped the others."""
     base = space_counts(plan, options)
-    spaces = [
-        {
-            **dataclasses.asdict(space),
-            "base": base[space.name],
-            "capacity": plan.capacity(space.name),
-            "members": _members(plan, space.name),
-        }
-        for space in plan.channels.spaces
-    ]
-    return {
-        "folded": plan.folded,
-        "spaces": spaces,
-        "axes": {
-            name: {str(axis): [dataclasses.asdict(one) for one in segments] for axis, segments in axes.items()}
-            for name, axes in plan.channels.axes.items()
-        },
-        "stops": [dataclasses.asdict(stop) for stop in plan.channels.stops],
-    }
+    spaces = (
+        SpaceSpec(one.name, one.size, base[one.name], plan.capacity(one.name), _members(plan, one.name))
+        for one in plan.channels.spaces
+    )
+    return ChannelSpec(plan.folded, tuple(spaces), plan.channels.axes, plan.channels.stops)
 
 
-def _members(plan: ChannelPlan, space: str) -> list[str]:
+def _members(plan: ChannelPlan, space: str) -> tuple[str, ...]:
     """The weights that lose rows or columns with a space's units."""
-    return [
+    return tuple(
         name
         for name in plan.weights
         if any(one.space == space for segments in plan.channels.axes[name].values() for one in segments)
-    ]
+    )

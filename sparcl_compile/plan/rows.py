@@ -2,9 +2,9 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from sparcl_compile.interface.names import Role, gradient_rows_name
+from sparcl_compile.interface.specs import StateSpec
 from sparcl_compile.passes.analysis.rows import kept_rows, output_axes, output_channels
 from sparcl_compile.passes.core.roles import values_with_role
 from sparcl_compile.passes.schemes.density import count
@@ -65,16 +65,10 @@ def updated_elements(layers: Sequence[Layer], rows: Mapping[str, Rows]) -> tuple
     )
 
 
-def row_specs(rows: Mapping[str, Rows]) -> list[dict[str, Any]]:
+def row_specs(rows: Mapping[str, Rows]) -> list[StateSpec]:
     """The state tensors of the weights whose gradients are computed by rows."""
     return [
-        {
-            "name": gradient_rows_name(weight),
-            "role": str(Role.GRADIENT_ROWS),
-            "dtype": "int64",
-            "shape": [one.kept],
-            "init": "file",
-        }
+        StateSpec(gradient_rows_name(weight), Role.GRADIENT_ROWS, "int64", (one.kept,), "file", True, None)
         for weight, one in rows.items()
         if one.computed
     ]

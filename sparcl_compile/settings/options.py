@@ -1,9 +1,10 @@
-"""What a user can ask of the compiler, with its defaults: the one place where they stand."""
+"""What a user can ask of the compiler: the choices of each option, and the one place that checks their ranges."""
 
 import dataclasses
 import re
 
 from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.options import BATCH_SIZE, Options
 from sparcl_compile.passes.schemes.names import check_scheme, check_sparsity
 
 RECIPES = ("paper", "reference-code")
@@ -15,44 +16,16 @@ LOSS_CLASSES = ("all", "task")
 INITS = ("keep", "fresh")
 UPDATES = ("all", "bias", "norm")
 GRADIENT_SCHEMES = ("unstructured", "channel")
-BATCH_SIZE = 32
-"""Samples a step: the default of ``sparcl-run`` and of the papers."""
 LEARNING_RATE = {"sgd": 0.03, "adamw": 0.001}
 
 
 @dataclasses.dataclass(frozen=True)
-class CompileOptions:
-    """Options of one compilation; see ``sparcl-compile --help`` for their meaning.
+class CompileOptions(Options):
+    """Checked options of one compilation; see ``sparcl-compile --help`` for their meaning.
 
     Raises:
         OptionError: a value is out of its range; the message names the option.
     """
-
-    sparsity: float = 0.8
-    gradient_sparsity: float = 0.8
-    data_removal: float = 0.3
-    scheme: str = "unstructured"
-    gradient_scheme: str = "unstructured"
-    distribution: str = "uniform"
-    replay: str = "der++"
-    replay_batches: str = "separate"
-    loss_classes: str = "all"
-    optimizer: str = "sgd"
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-    recipe: str = "paper"
-    classes: int | None = None
-    init: str = "keep"
-    dense: tuple[str, ...] = ()
-    fold: bool = True
-    compress: bool = False
-    select_kernels: bool = True
-    measure_kernels: bool = False
-    batch_size: int = BATCH_SIZE
-    freeze: tuple[str, ...] = ()
-    update: str = "all"
-    recompute: bool = False
-    seed: int = 0
 
     def __post_init__(self) -> None:
         """Check the ranges; the passes check what only they can know."""
@@ -69,11 +42,6 @@ class CompileOptions:
         check_sparsity(self.scheme, self.sparsity, self.distribution)
         self._check_patterns()
         self._check_numbers()
-
-    @property
-    def accumulates(self) -> bool:
-        """Whether the gradients of several batches make one step of the optimizer."""
-        return self.replay != "none" and self.replay_batches == "separate"
 
     def _check_numbers(self) -> None:
         if not 0.0 <= self.weight_decay < float("inf"):

@@ -10,8 +10,10 @@ import onnx_ir as ir
 import pytest
 
 from sparcl_compile.compiling import trace
+from sparcl_compile.interface.codec import from_plain, plain, to_json
 from sparcl_compile.interface.errors import WriteError
 from sparcl_compile.interface.names import Role
+from sparcl_compile.interface.report import PassTrace
 from sparcl_compile.passes.core.marks import PASS_KEY
 from sparcl_compile.passes.core.roles import set_role
 
@@ -65,14 +67,16 @@ def test_compare_and_its_way_through_json() -> None:
     assert (found.nodes_added, found.nodes_removed) == ({"Mul": 1}, {})
     assert (found.ops_before, found.ops_after) == ({"MatMul": 1}, {"MatMul": 1, "Mul": 1})
     assert (found.parameters, found.macs_before, found.macs_after) == (12, 12, 12)
-    assert trace.PassTrace.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+    assert from_plain(PassTrace, json.loads(to_json(found))) == found
     back = trace.compare("undo", 0.0, True, trace.snapshot(model), before)
     assert (back.nodes_added, back.nodes_removed, back.state) == ({}, {"Mul": 1}, {"parameter": 12})
 
 
 def test_unknown_key_of_a_trace_is_refused() -> None:
-    with pytest.raises(TypeError):
-        trace.PassTrace.from_dict({"name": "a", "colour": "red"})
+    model = small_model()
+    known = plain(trace.compare("a", 0.0, False, trace.snapshot(model), trace.snapshot(model)))
+    with pytest.raises(ValueError, match=r"unknown field `colour` - at `\$`"):
+        from_plain(PassTrace, {**known, "colour": "red"})
 
 
 def test_text_can_be_parsed_and_shows_one_value_a_line() -> None:

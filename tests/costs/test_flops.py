@@ -238,6 +238,6 @@ def test_sparsity_scales_each_share_of_a_step() -> None:
     assert (flops.input_gradient_dense, flops.input_gradient_sparse) == (220, 200 * 0.25 + 20)
     assert (flops.weight_gradient_dense, flops.weight_gradient_sparse) == (220, 200 * 0.1 + 20)
     written = cost.to_manifest(flops)
-    assert written["training_dense"] == 660
-    assert written["training_sparse"] == pytest.approx(2 * 70 + 40)
-    assert written["forward_sparse"] == 70
+    assert written.training_dense == 660
+    assert written.training_sparse == pytest.approx(2 * 70 + 40)
+    assert written.forward_sparse == 70

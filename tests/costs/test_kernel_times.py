@@ -6,7 +6,7 @@ import pytest
 
 from sparcl_compile.costs import kernel_times
 from sparcl_compile.costs.kernel_times import KernelTimes
-from sparcl_compile.passes.lowering.choice.costs import Times
+from sparcl_compile.interface.report import Times
 from sparcl_compile.passes.lowering.choice.work import CONV, Work
 from sparcl_compile.runtime.session import kernel_library as kernels
 

@@ -1,5 +1,6 @@
 """The memory report: layers, state, both ways of compiling, what is printed, and a run with recomputation."""
 
+import dataclasses
 import io
 import re
 from pathlib import Path
@@ -14,9 +15,8 @@ from models.export import export
 from models.resnet import resnet18
 from models.small import mlp
 from sparcl_compile.cli import report
-from sparcl_compile.cli.inspecting import summary
 from sparcl_compile.costs import memory
-from sparcl_compile.interface.artifact import read_manifest
+from sparcl_compile.interface.artifact import read_report
 from sparcl_compile.passes.analysis.liveness.buffers import plan
 from sparcl_compile.passes.scheduling.recompute_activations import RecomputeActivations, is_recomputed
 from tests.passes.analysis.liveness.test_buffers import resnet18_training_model, training_model
@@ -82,8 +82,8 @@ def test_an_unknown_size_makes_the_peak_a_lower_bound(tmp_path: Path) -> None:
     node = ir.node("NonZero", [model.graph.outputs[0]], name="odd")
     node.outputs[0].name = "odd"
     model.graph.append(node)
-    entry = memory.to_manifest(model, [])
-    assert entry["unknown"] == ["odd"]
+    entry = memory.to_report(model, [])
+    assert entry.unknown == ("odd",)
     assert "at least" in printed(report.memory_table(entry))
 
 
@@ -97,23 +97,23 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return made
 
 
-def test_both_manifests_say_what_recomputation_saves(artifacts: dict[str, Path]) -> None:
-    kept, again = (read_manifest(artifacts[name])["memory"] for name in ("kept", "recomputed"))
-    assert kept["batch"] == again["batch"] == 32
-    assert kept["unknown"] == again["unknown"] == []
-    assert kept["state_bytes"] == again["state_bytes"]
+def test_both_reports_say_what_recomputation_saves(artifacts: dict[str, Path]) -> None:
+    kept, again = (read_report(artifacts[name]).memory for name in ("kept", "recomputed"))
+    assert kept.batch == again.batch == 32
+    assert kept.unknown == again.unknown == ()
+    assert kept.state_bytes == again.state_bytes
     for entry in (kept, again):
-        assert sum(one["bytes"] for one in entry["by_layer"]) == entry["peak_activation_bytes"]
-    both = {key: value for key, value in kept["recompute"].items() if key != "enabled"}
-    assert again["recompute"] == {"enabled": True, **both}
-    assert kept["peak_activation_bytes"] == both["peak_without"]
-    assert again["peak_activation_bytes"] == both["peak_with"] < 0.9 * both["peak_without"]
+        assert sum(one.bytes for one in entry.by_layer) == entry.peak_activation_bytes
+    both = kept.recompute
+    assert again.recompute == dataclasses.replace(both, enabled=True)
+    assert kept.peak_activation_bytes == both.peak_without
+    assert again.peak_activation_bytes == both.peak_with < 0.9 * both.peak_without
 
 
 def test_the_commands_print_it(artifacts: dict[str, Path], tmp_path: Path) -> None:
-    manifest = read_manifest(artifacts["recomputed"])
+    found = read_report(artifacts["recomputed"]).memory
     out = done("compile", DIGITS, "-o", tmp_path / "again.sparcl", "--recompute").out
-    megabytes = manifest["memory"]["peak_activation_bytes"] / 1e6
+    megabytes = found.peak_activation_bytes / 1e6
     assert re.search(rf"activations and gradients at the peak +{megabytes:,.2f}\s", out)
     assert "without --recompute" in out
     text = done("inspect", artifacts["kept"]).out
@@ -121,12 +121,6 @@ def test_the_commands_print_it(artifacts: dict[str, Path], tmp_path: Path) -> No
     assert "peak: 3.weight" in text
     facts = done("inspect", artifacts["kept"], "--json").out
     assert '"peak_activation_bytes"' in facts
-
-
-def test_an_artifact_of_an_earlier_compiler_can_be_inspected(artifacts: dict[str, Path]) -> None:
-    manifest = read_manifest(artifacts["kept"])
-    del manifest["memory"]
-    assert "Training memory" not in printed(summary(manifest))
 
 
 def test_a_run_learns_the_same_with_and_without(artifacts: dict[str, Path], tmp_path: Path) -> None:
@@ -179,12 +173,12 @@ def test_gradients_take_no_memory_where_a_step_is_one_batch(root: Path, tmp_path
         folder = tmp_path / f"{replay}.sparcl"
         done("compile", tmp_path / "mlp.onnx", "-o", folder, *dense, "--replay", replay)
         peaks[replay] = measured(MEASURE.format(folder=str(folder), batch=8), root)
-    stored, direct = (read_manifest(tmp_path / f"{name}.sparcl")["memory"] for name in ("der++", "none"))
-    state = stored["state_bytes"]
+    stored, direct = (read_report(tmp_path / f"{name}.sparcl").memory for name in ("der++", "none"))
+    state = stored.state_bytes
     assert state["gradient"] == state["parameter"] > 16 << 20
-    assert "gradient" not in direct["state_bytes"]
+    assert "gradient" not in direct.state_bytes
     # The next parameters are written over the current ones.
-    assert max(stored["result_bytes"], direct["result_bytes"]) < 2 << 10
+    assert max(stored.result_bytes, direct.result_bytes) < 2 << 10
     assert peaks["der++"] - peaks["none"] > 0.8 * state["gradient"]
 
 

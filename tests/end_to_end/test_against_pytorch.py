@@ -88,7 +88,7 @@ def both(module: torch.nn.Module, model: Path, data: Path, folder: Path, **chang
     compiled = Run(artifact, config, folder / "run")
     with Reporter(console(), 2, 2, BATCH, quiet=True) as reporter:
         compiled.train(reporter)
-    masked = tuple(layer["weight"] for layer in artifact.manifest["masks"])
+    masked = tuple(layer.weight for layer in artifact.manifest.weights)
     assert set(masked) <= set(masked_weights(module))
     reference = Config(
         masked=masked,

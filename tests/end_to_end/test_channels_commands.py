@@ -1,12 +1,14 @@
 """``--scheme channel`` through the commands: folded and masked, what they print and what they refuse."""
 
 from pathlib import Path
-from typing import Any
 
 import onnx
 import pytest
 from safetensors import safe_open
 
+from sparcl_compile.interface.artifact import read_manifest
+from sparcl_compile.interface.channels import ChannelSpec
+from sparcl_compile.interface.manifest import Manifest
 from tests.support.cli import SMALL_RUN, call, check_refused, contents, done, read_json, run_forms, write_model
 from tests.support.zoo import CLASSES, Net
 
@@ -22,8 +24,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def manifest(folder: Path, form: str) -> dict[str, Any]:
-    return dict(read_json(folder / f"{form}.sparcl" / "manifest.json"))
+def manifest(folder: Path, form: str) -> Manifest:
+    return read_manifest(folder / f"{form}.sparcl")
+
+
+def channels(found: Manifest) -> ChannelSpec:
+    assert found.channels is not None
+    return found.channels
 
 
 def test_both_forms_learn_the_same(folder: Path) -> None:
@@ -43,34 +50,35 @@ def test_sparsity_is_measured_against_the_full_size(folder: Path) -> None:
 
 def test_the_manifest_holds_both_shapes_and_the_spaces(folder: Path) -> None:
     folded, masked = (manifest(folder, form) for form in FORMS)
-    assert folded["channels"]["folded"]
-    assert not masked["channels"]["folded"]
-    spaces = {space["name"]: space for space in folded["channels"]["spaces"]}
-    assert all(1 <= space["base"] == space["capacity"] <= space["size"] for space in spaces.values())
-    assert [s["capacity"] for s in masked["channels"]["spaces"]] == [s["size"] for s in spaces.values()]
-    assert {len(counts) for counts in folded["schedule"]["levels"].values()} == {len(spaces)}
-    layers = {layer["weight"]: layer for layer in folded["masks"]}
+    assert channels(folded).folded
+    assert not channels(masked).folded
+    spaces = channels(folded).spaces
+    assert all(1 <= space.base == space.capacity <= space.size for space in spaces)
+    assert [space.capacity for space in channels(masked).spaces] == [space.size for space in spaces]
+    assert {len(counts) for counts in folded.schedule.levels.values()} == {len(spaces)}
+    layers = {layer.weight: layer for layer in folded.weights}
     assert "stem.weight" in layers
-    assert layers["stem.weight"]["shape"] == [4, 3, 3, 3]
-    assert layers["stem.weight"]["compact_shape"][0] < 4
-    state = {spec["name"]: spec for spec in folded["state"]}
-    assert state["stem.weight"]["full_shape"] == [4, 3, 3, 3]
-    assert state["stem.weight.mask"]["shape"] == layers["stem.weight"]["compact_shape"]
-    assert not any("full_shape" in spec for spec in masked["state"])
-    for key in ("parameters", "classes"):
-        assert folded["model"][key] == masked["model"][key]
-    assert folded["flops"] == masked["flops"]
-    assert folded["dense"] == masked["dense"]
+    assert layers["stem.weight"].shape == (4, 3, 3, 3)
+    state = {spec.name: spec for spec in folded.state}
+    assert state["stem.weight"].shape[0] in range(1, 4)
+    assert state["stem.weight"].full_shape == (4, 3, 3, 3)
+    assert state["stem.weight.mask"].shape == state["stem.weight"].shape
+    assert not any(spec.full_shape for spec in masked.state)
+    assert folded.model.parameters == masked.model.parameters
+    assert folded.model.classes == masked.model.classes
+    assert folded.flops == masked.flops
+    assert folded.dense == masked.dense
 
 
 def test_index_and_live_are_state_and_part_of_a_checkpoint(folder: Path) -> None:
-    specs = {spec["name"]: spec for spec in manifest(folder, "--fold")["state"] if spec["role"] == "channel"}
-    capacities = {s["name"]: s["capacity"] for s in manifest(folder, "--fold")["channels"]["spaces"]}
+    found = manifest(folder, "--fold")
+    specs = {spec.name: spec for spec in found.state if spec.role == "channel"}
+    capacities = {space.name: space.capacity for space in channels(found).spaces}
     assert len(specs) == 2 * len(capacities)
     with safe_open(folder / "--fold.run" / "state.safetensors", framework="numpy") as file:
         for space, capacity in capacities.items():
             index = file.get_tensor(f"channels.{space}.index")
-            assert index.dtype == specs[f"channels.{space}.index"]["dtype"] == "int64"
+            assert index.dtype == specs[f"channels.{space}.index"].dtype == "int64"
             assert index.shape == (capacity,)
             assert file.get_tensor(f"channels.{space}.live").dtype == "float32"
 
@@ -103,16 +111,16 @@ def test_the_graph_after_folding_can_be_printed_only_where_it_is_folded(folder: 
 def test_user_dense_keeps_its_channels(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.sparcl"
     done("compile", folder / "resnet.onnx", *SCHEME, "--dense", "block.conv1.weight", "-o", out)
-    found = read_json(out / "manifest.json")
-    assert "block.conv1.weight" not in [layer["weight"] for layer in found["masks"]]
-    reasons = {layer["weight"]: layer["reason"] for layer in found["dense"]}
+    found = read_manifest(out)
+    assert "block.conv1.weight" not in [layer.weight for layer in found.weights]
+    reasons = {layer.weight: layer.reason for layer in found.dense}
     assert reasons["block.conv1.weight"] == "user"
 
 
 def test_a_whole_weight_names_the_node_and_not_the_models_input(tmp_path: Path) -> None:
     model, out = write_model(tmp_path, "resnet"), tmp_path / "out.sparcl"
     done("compile", model, *SCHEME, "--dense", "block.shortcut.weight", "-o", out)
-    reasons = {layer["weight"]: layer["reason"] for layer in read_json(out / "manifest.json")["dense"]}
+    reasons = {layer.weight: layer.reason for layer in read_manifest(out).dense}
     cause = "coupling stopped at block.shortcut.weight: --dense"
     assert reasons == {"block.shortcut.weight": "user", "stem.weight": cause, "fc.weight": cause}
 

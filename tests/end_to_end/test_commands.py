@@ -16,6 +16,7 @@ import onnx
 import pytest
 from safetensors.numpy import load_file
 
+from sparcl_compile.interface.artifact import read_manifest
 from tests.support.cli import (
     ENVIRONMENT,
     SMALL_RUN,
@@ -83,9 +84,11 @@ def test_the_quickstart_needs_no_option(tmp_path: Path) -> None:
     assert outcome.out.rstrip().splitlines()[-1].startswith("Next: sparcl-run model.sparcl --data digits --tasks 5")
 
 
-def test_compile_json_is_the_manifest_and_nothing_else(tmp_path: Path) -> None:
+def test_compile_json_is_manifest_and_report_and_nothing_else(tmp_path: Path) -> None:
     outcome = done("compile", write_model(tmp_path), "--json", "--print-after", "all")
-    assert json.loads(outcome.out) == read_json(tmp_path / "cnn_bn.sparcl" / "manifest.json")
+    manifest, report = (read_json(tmp_path / "cnn_bn.sparcl" / f"{name}.json") for name in ("manifest", "report"))
+    assert not manifest.keys() & report.keys()
+    assert json.loads(outcome.out) == {**manifest, **report}
     assert outcome.err.count("# after ") == len(PASSES)
 
 
@@ -111,9 +114,9 @@ def test_dumps_open_in_other_tools(tmp_path: Path) -> None:
 def test_dense_keeps_layers_out(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "a.sparcl"
     done("compile", folder / "cnn_bn.onnx", "--dense", "*", "-o", out)
-    manifest = read_json(out / "manifest.json")
-    assert manifest["masks"] == []
-    assert "body.weight" in [layer["weight"] for layer in manifest["dense"]]
+    manifest = read_manifest(out)
+    assert manifest.weights == ()
+    assert "body.weight" in [layer.weight for layer in manifest.dense]
     done("run", out, "--data", source(folder), *SMALL_RUN)
 
 
@@ -123,7 +126,7 @@ def weights(artifact: Path) -> dict[str, np.ndarray]:
 
 def test_classes_replaces_the_head(folder: Path, tmp_path: Path) -> None:
     done("compile", folder / "cnn_bn.onnx", "--classes", "9", "-o", tmp_path / "a.sparcl")
-    assert read_json(tmp_path / "a.sparcl" / "manifest.json")["model"]["classes"] == 9
+    assert read_manifest(tmp_path / "a.sparcl").model.classes == 9
     made, kept = weights(tmp_path / "a.sparcl"), weights(folder / "cnn_bn.sparcl")
     assert 9 in made["fc.weight"].shape
     np.testing.assert_array_equal(made["stem.weight"], kept["stem.weight"])
@@ -167,18 +170,18 @@ def test_the_result_has_the_promised_keys(folder: Path) -> None:
 
 
 def test_measured_sparsity_is_the_manifests_to_the_element(folder: Path) -> None:
-    result, manifest = read_json(folder / "result.json"), read_json(folder / "cnn_bn.sparcl" / "manifest.json")
+    result, manifest = read_json(folder / "result.json"), read_manifest(folder / "cnn_bn.sparcl")
     state = load_file(folder / "cnn_bn.run" / "state.safetensors")
-    assert manifest["masks"]
-    for layer in manifest["masks"]:
-        name = layer["weight"]
-        assert np.count_nonzero(state[f"{name}.mask"]) == layer["base"]
-        assert np.count_nonzero(state[name]) <= layer["base"]
-        assert result["sparsity"]["per_layer"][name] == 1 - layer["base"] / layer["size"]
+    assert manifest.weights
+    for layer in manifest.weights:
+        name = layer.weight
+        assert np.count_nonzero(state[f"{name}.mask"]) == layer.base
+        assert np.count_nonzero(state[name]) <= layer.base
+        assert result["sparsity"]["per_layer"][name] == 1 - layer.base / layer.size
         moving = state[f"{name}.gradient_mask"]
-        assert np.count_nonzero(moving) in (min(layer["gradient_keep"], layer["base"]), layer["base"])
-        assert result["gradient_sparsity"]["per_layer"][name] == 1 - np.count_nonzero(moving) / layer["size"]
-    kept, size = (sum(layer[key] for layer in manifest["masks"]) for key in ("base", "size"))
+        assert np.count_nonzero(moving) in (layer.updated, layer.base)
+        assert result["gradient_sparsity"]["per_layer"][name] == 1 - np.count_nonzero(moving) / layer.size
+    kept, size = sum(layer.base for layer in manifest.weights), sum(layer.size for layer in manifest.weights)
     assert result["sparsity"]["overall"] == 1 - kept / size
 
 

@@ -1,13 +1,14 @@
 """``--compress`` through the commands: the same run as masked, a smaller state, plain export, what is refused."""
 
 from pathlib import Path
-from typing import Any
 
 import onnx
 import pytest
 
 from sparcl_compile.compiling.compiler import compile_model
+from sparcl_compile.interface.artifact import read_manifest
 from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.manifest import Manifest
 from sparcl_compile.runtime.session import kernel_library as kernels
 from sparcl_compile.settings.options import CompileOptions
 from tests.support.cli import SMALL_RUN, call, check_refused, contents, done, read_json, run_forms
@@ -25,8 +26,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def manifest(folder: Path, form: str) -> dict[str, Any]:
-    return dict(read_json(folder / f"{form}.sparcl" / "manifest.json"))
+def manifest(folder: Path, form: str) -> Manifest:
+    return read_manifest(folder / f"{form}.sparcl")
 
 
 def test_both_forms_learn_the_same(folder: Path) -> None:
@@ -41,19 +42,24 @@ def test_both_forms_learn_the_same(folder: Path) -> None:
 
 def test_state_has_the_length_of_the_kept_values(folder: Path) -> None:
     found = manifest(folder, "--compress")
-    state = {spec["name"]: spec for spec in found["state"]}
-    assert found["sparse_kernels"]
-    assert not manifest(folder, "--no-compress")["sparse_kernels"]
-    stored = [layer for layer in found["masks"] if layer["stored"] == "rows"]
+    state = {spec.name: spec for spec in found.state}
+    assert found.kernels
+    assert {name for name, graph in found.graphs.items() if graph.kernels} == {"train"}
+    assert not manifest(folder, "--no-compress").kernels
+    stored = [layer for layer in found.weights if layer.stored == "rows"]
     assert stored
     for layer in stored:
-        weight = layer["weight"]
-        (places,) = state[weight]["shape"]
-        assert layer["grown"] == places < layer["size"]
-        assert state[weight]["full_shape"] == layer["shape"]
-        for name in (f"{weight}.index", f"{weight}.gradient_mask", f"{weight}_grad.accumulation.buffer"):
-            assert state[name]["shape"] == [places]
-        assert state[f"{weight}.rows"]["shape"] == [layer["shape"][0] + 1]
+        weight = layer.weight
+        (places,) = state[weight].shape
+        assert layer.grown == places < layer.size
+        assert state[weight].full_shape == layer.shape
+        names = (f"{weight}.index", f"{weight}.gradient_mask", f"{weight}_grad.accumulation.buffer")
+        assert (layer.index, layer.gradient_mask, layer.accumulator) == names
+        for name in names:
+            assert state[name].shape == (places,)
+        assert layer.rows == f"{weight}.rows"
+        assert state[layer.rows].shape == (layer.shape[0] + 1,)
+        assert layer.mask is None
         assert f"{weight}.mask" not in state
     sizes = [(folder / f"{form}.run" / "state.safetensors").stat().st_size for form in FORMS]
     assert sizes[0] < sizes[1]
@@ -102,6 +108,6 @@ def test_without_the_kernels_the_masked_form_is_compiled_and_nothing_sparse_run(
         compile_model(folder / "resnet.onnx", tmp_path / "y.sparcl", CompileOptions(compress=True))
     found = done("compile", folder / "resnet.onnx", "--compress", "--measure-kernels", "-o", tmp_path / "x.sparcl")
     assert found.err.count("note: --compress: the sparse kernels were not built; compiling the masked form") == 1
-    assert not manifest(tmp_path, "x")["sparse_kernels"]
+    assert not manifest(tmp_path, "x").kernels
     refused = call("run", folder / "--compress.sparcl", "--data", f"npz:{folder / 'data.npz'}", *SMALL_RUN)
     check_refused(refused, "--compress.sparcl", "the sparse kernels were not built", "--no-compress")

@@ -1,8 +1,6 @@
 """What training with compressed weights holds and writes, in bytes, against dense training."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +10,8 @@ from models.export import export
 from models.resnet import resnet18
 from sparcl_compile.compiling.compiler import compile_model
 from sparcl_compile.interface.artifact import Artifact, load
+from sparcl_compile.interface.manifest import Manifest
 from sparcl_compile.runtime import checkpoint
-from sparcl_compile.runtime.driver.loop import SAVED_ROLES
 from sparcl_compile.runtime.session import kernel_library as kernels
 from sparcl_compile.runtime.session.engine import Engine
 from sparcl_compile.settings.options import CompileOptions
@@ -33,18 +31,18 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def held(manifest: Mapping[str, Any], weights: set[str]) -> int:
+def held(manifest: Manifest, weights: set[str]) -> int:
     """Bytes of the state of these weights: values and places, gradients, optimizer."""
-    specs = [s for s in manifest["state"] if any(s["name"].startswith(weight) for weight in weights)]
-    return sum(int(np.prod(s["shape"])) * np.dtype(s["dtype"]).itemsize for s in specs)
+    specs = [spec for spec in manifest.state if any(spec.name.startswith(weight) for weight in weights)]
+    return sum(int(np.prod(spec.shape)) * np.dtype(spec.dtype).itemsize for spec in specs)
 
 
 def checkpoint_bytes(artifact: Artifact, weights: set[str], folder: Path) -> int:
     """Bytes of a checkpoint's file that are these weights': what a run saves of an engine (runtime/driver/loop.py)."""
     engine = Engine(artifact, threads=1)
     engine.reset()
-    names = [name for role in SAVED_ROLES for name in engine.names(role) if any(name.startswith(w) for w in weights)]
-    saved = {name: engine.array(name) for name in names}
+    names = [spec.name for spec in artifact.manifest.state if spec.saved]
+    saved = {name: engine.array(name) for name in names if any(name.startswith(weight) for weight in weights)}
     checkpoint.save(folder, saved, {}, {})
     return sum(file.stat().st_size for file in folder.iterdir())
 
@@ -59,7 +57,7 @@ def test_state_and_checkpoint_are_as_small_as_the_kept_weights(sparsity: float, 
         compile_model(model, tmp_path / f"{name}.sparcl", options)
         made[name] = load(tmp_path / f"{name}.sparcl")
     manifest = made["sparse"].manifest
-    weights = {layer["weight"] for layer in manifest["masks"] if layer["stored"] != "masked"}
+    weights = {layer.weight for layer in manifest.weights if layer.stored != "masked"}
     assert len(weights) == 16
     bound = SLACK * VALUE_AND_INDEX * (1.0 - sparsity)
     dense, sparse = (held(made[name].manifest, weights) for name in ("dense", "sparse"))

@@ -46,9 +46,9 @@ def places(form: Form, weight: str) -> Places | None:
     """None for a weight that is not compressed."""
     if index_name(weight) not in form.engine.state:
         return None
-    layer = next(layer for layer in form.manifest["masks"] if layer["weight"] == weight)
+    layer = next(layer for layer in form.manifest.weights if layer.weight == weight)
     index, rows = (np.array(form.engine.array(made(weight))) for made in (index_name, rows_name))
-    return Places(tuple(layer["shape"]), layer["stored"] == "transposed", index, rows)
+    return Places(layer.shape, layer.stored == "transposed", index, rows)
 
 
 def full(form: Form, name: str) -> np.ndarray:

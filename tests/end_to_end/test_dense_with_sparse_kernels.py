@@ -29,8 +29,8 @@ def test_the_same_training(model: str, changed: dict[str, Any], tmp_path: Path) 
         )
         for compress in (False, True)
     )
-    assert sparse.manifest["sparse_kernels"]
-    assert not plain.manifest["sparse_kernels"]
+    assert sparse.manifest.kernels
+    assert not plain.manifest.kernels
     for step in range(STEPS):
         current, replay = batches(step, sample)
         logits = [form.step(current, replay, 0.003) for form in (plain, sparse)]

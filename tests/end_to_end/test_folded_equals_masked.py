@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.support.folded_pair import check_same, pair
-from tests.support.form import STEPS, UPDATES, batches, write_small
+from tests.support.form import STEPS, UPDATES, batches, exchange, write_small
 
 OPTIMIZERS = {
     "sgd": {},
@@ -34,7 +34,7 @@ RATES = {"sgd": 0.003, "momentum": 0.003, "adamw": 0.0003, "rows": 0.003, "froze
 def test_folded_training_equals_masked_training(model: str, optimizer: str, tmp_path: Path) -> None:
     sample = write_small(model, tmp_path / "model.onnx", seed=0)
     forms = pair(tmp_path / "model.onnx", tmp_path, **OPTIMIZERS[optimizer])
-    assert any(space["capacity"] < space["size"] for space in forms.folded.spaces)
+    assert any(space.capacity < space.size for space in forms.folded.spaces)
     seen = set()
     check_same(forms, 0.0)
     for step in range(STEPS):
@@ -58,9 +58,9 @@ def test_growing_leaves_the_function_as_it_was(tmp_path: Path) -> None:
     sample = write_small("resnet", tmp_path / "model.onnx", seed=1)
     x = batches(1, sample)[0].x
     for form in pair(tmp_path / "model.onnx", tmp_path).forms:
-        form.keeper.update_masks({"remove_to": "shrunk", "grow_to": "shrunk"}, measured=False)
+        form.keeper.update_masks(exchange("shrunk", "shrunk"), measured=False)
         before, units = form.engine.run("eval", {"x": x})["logits"], form.kept_units()
-        form.keeper.update_masks({"remove_to": "size", "grow_to": "grown"}, measured=False)
+        form.keeper.update_masks(exchange("size", "grown"), measured=False)
         after = form.engine.run("eval", {"x": x})["logits"]
         assert all(len(form.kept_units()[space]) > len(found) for space, found in units.items() if len(found) > 1)
         np.testing.assert_allclose(after, before, rtol=1e-5, atol=1e-6)
@@ -70,12 +70,12 @@ def test_a_grown_unit_learns(tmp_path: Path) -> None:
     """Its outgoing weights start at 0 and move in the first step, so the function does not change and then does."""
     sample = write_small("mlp", tmp_path / "model.onnx", seed=2)
     form = pair(tmp_path / "model.onnx", tmp_path, gradient_sparsity=0.0).folded
-    form.keeper.update_masks({"remove_to": "shrunk", "grow_to": "shrunk"}, measured=False)
+    form.keeper.update_masks(exchange("shrunk", "shrunk"), measured=False)
     old = form.kept_units()
-    form.keeper.update_masks({"remove_to": "size", "grow_to": "grown"}, measured=False)
+    form.keeper.update_masks(exchange("size", "grown"), measured=False)
     space = form.spaces[0]
-    new = sorted(set(form.kept_units()[space["name"]]) - set(old[space["name"]]))
-    incoming, outgoing = space["members"]
+    new = sorted(set(form.kept_units()[space.name]) - set(old[space.name]))
+    incoming, outgoing = space.members
     assert new
     assert form.full(incoming)[new].all()
     assert not form.full(outgoing)[:, new].any()

@@ -1,12 +1,13 @@
 """Every scheme through the commands: compile the model of the quickstart, learn two tasks, look at the masks."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from sparcl_compile.interface.artifact import read_manifest
+from sparcl_compile.interface.manifest import Manifest
 from tests.reference import schemes as reference
 from tests.support.cli import call, check_refused, contents, done, read_json, write_model
 
@@ -14,15 +15,15 @@ DIGITS = Path(__file__).resolve().parents[2] / "models" / "digits_cnn.onnx"
 SHORT = ("--data", "digits", "--tasks", "2", "--epochs", "1", "--buffer", "20", "--threads", "1")
 
 
-def check_masks(scheme: str, manifest: dict[str, Any], state: dict[str, np.ndarray]) -> None:
+def check_masks(scheme: str, manifest: Manifest, state: dict[str, np.ndarray]) -> None:
     """Whole groups in the counts of the manifest, and nothing outside of them."""
-    for layer, base in zip(manifest["masks"], manifest["schedule"]["levels"]["base"], strict=True):
-        name = layer["weight"]
+    for layer, base in zip(manifest.weights, manifest.schedule.levels["base"], strict=True):
+        name = layer.weight
         mask = state[f"{name}.mask"].reshape(-1) > 0
         assert not state[name].reshape(-1)[~mask].any()
         assert not (state[f"{name}.gradient_mask"].reshape(-1)[~mask]).any()
-        assert mask.sum() == layer["base"]
-        groups = reference.groups_of(scheme, layer["shape"], layer["axes"])
+        assert mask.sum() == layer.base
+        groups = reference.groups_of(scheme, layer.shape, layer.axes)
         rows = [mask[row[row >= 0]] for row in groups.members]
         if groups.kind == "n:m":
             assert [row.sum() for row in rows] == reference.room(groups)
@@ -41,33 +42,33 @@ def test_a_scheme_learns(scheme: str, sparsity: float, tmp_path: Path) -> None:
     printed = done("compile", DIGITS, "-o", artifact, "--scheme", scheme).out
     assert [line.split()[-1] for line in printed.splitlines() if "x3x3" in line] == [scheme, scheme, "stem"]
     assert scheme in done("inspect", artifact).out
-    manifest = read_json(artifact / "manifest.json")
-    assert [layer["scheme"] for layer in manifest["masks"]] == [scheme] * 2
-    assert manifest["options"]["sparsity"] == sparsity
+    manifest = read_manifest(artifact)
+    assert [layer.scheme for layer in manifest.weights] == [scheme] * 2
+    assert manifest.options.sparsity == sparsity
     first = load_file(artifact / "state.safetensors")
-    copies = {f"{m['weight']}.gradient_mask": first[f"{m['weight']}.mask"] for m in manifest["masks"]}
+    copies = {f"{layer.weight}.gradient_mask": first[f"{layer.weight}.mask"] for layer in manifest.weights}
     check_masks(scheme, manifest, {**first, **copies})
     done("run", artifact, *SHORT, "--checkpoint", run, "--json", tmp_path / "result.json")
     last = load_file(run / "state.safetensors")
     check_masks(scheme, manifest, last)
-    assert any((first[f"{m['weight']}.mask"] != last[f"{m['weight']}.mask"]).any() for m in manifest["masks"])
+    assert any((first[f"{layer.weight}.mask"] != last[f"{layer.weight}.mask"]).any() for layer in manifest.weights)
     measured = read_json(tmp_path / "result.json")["sparsity"]
-    for layer in manifest["masks"]:
-        assert measured["per_layer"][layer["weight"]] == 1 - layer["base"] / layer["size"]
+    for layer in manifest.weights:
+        assert measured["per_layer"][layer.weight] == 1 - layer.base / layer.size
     assert measured["overall"] == pytest.approx(sparsity, abs=1e-3)
 
 
 def test_layers_without_3x3_kernels_fall_back_to_kernels(tmp_path: Path) -> None:
     done("compile", write_model(tmp_path, "mlp"), "-o", tmp_path / "a.sparcl", "--scheme", "pattern")
-    masks = read_json(tmp_path / "a.sparcl" / "manifest.json")["masks"]
-    assert masks
-    for layer in masks:
-        assert (layer["scheme"], layer["groups"]["size"]) == ("kernel", layer["size"])
+    found = read_manifest(tmp_path / "a.sparcl")
+    assert found.weights
+    for layer, groups in zip(found.weights, found.schedule.levels["size"], strict=True):
+        assert (layer.scheme, groups) == ("kernel", layer.size)
 
 
 def test_no_sparsity_no_masks_in_any_scheme(tmp_path: Path) -> None:
     done("compile", DIGITS, "-o", tmp_path / "a.sparcl", "--scheme", "kernel", "--sparsity", "0")
-    assert "update_masks" not in read_json(tmp_path / "a.sparcl" / "manifest.json")["graphs"]
+    assert "update_masks" not in read_manifest(tmp_path / "a.sparcl").graphs
 
 
 @pytest.mark.parametrize(

@@ -1,20 +1,21 @@
 """The choice of kernels through the commands: what is compressed, what is shown, what is refused."""
 
+import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from sparcl_compile.compiling.compiler import compile_model
 from sparcl_compile.costs import kernel_times
-from sparcl_compile.interface.artifact import load
+from sparcl_compile.interface.artifact import Artifact, load, read_report
+from sparcl_compile.interface.codec import plain
 from sparcl_compile.interface.errors import OptionError
-from sparcl_compile.passes.lowering.choice.costs import Times
+from sparcl_compile.interface.report import KernelChoices, Times
 from sparcl_compile.passes.lowering.choice.work import Work
 from sparcl_compile.passes.lowering.select_kernels import SLOWER
 from sparcl_compile.runtime.session import kernel_library as kernels
 from sparcl_compile.settings.options import CompileOptions
-from tests.support.cli import SMALL_RUN, call, check_refused, contents, done, read_json, write_data, write_model
+from tests.support.cli import SMALL_RUN, call, check_refused, contents, done, write_data, write_model
 
 pytestmark = pytest.mark.skipif(kernels.library() is None, reason=kernels.reason())
 
@@ -27,39 +28,46 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return write_model(tmp_path, "resnet")
 
 
-def compiled(model: Path, *options: object) -> dict[str, Any]:
+def compiled(model: Path, *options: object) -> Artifact:
     done("compile", model, "--compress", *options)
-    return dict(read_json(model.with_suffix(".sparcl") / "manifest.json"))
+    return load(model.with_suffix(".sparcl"))
+
+
+def choices(made: Artifact) -> KernelChoices:
+    found = read_report(made.folder).kernels
+    assert found is not None
+    return found
 
 
 def stub(monkeypatch: pytest.MonkeyPatch, times: Times) -> None:
     monkeypatch.setattr(kernel_times, "measure", lambda work, batch: times)
 
 
-def test_the_manifest_holds_form_reason_and_times(model: Path) -> None:
-    found = compiled(model, "--batch-size", "8")
-    layers = {layer["weight"]: layer for layer in found["kernels"]["layers"]}
-    assert found["kernels"]["batch"] == found["memory"]["batch"] == 8
+def test_manifest_and_report_hold_form_reason_and_times(model: Path) -> None:
+    made = compiled(model, "--batch-size", "8")
+    found = choices(made)
+    layers = {layer.weight: layer for layer in found.layers}
+    assert found.batch == read_report(made.folder).memory.batch == 8
     assert layers
-    for mask in found["masks"]:
-        assert mask["stored"] in ("masked", "rows", "transposed")
-        assert bool(mask["reason"]) == (mask["stored"] == "masked")
-        chosen = layers[mask["weight"]]
-        assert chosen["reason"] == mask["reason"]
-        assert chosen["measured"] is None
-        assert min(*chosen["estimated"].values(), chosen["transposes"]) > 0
-    larger = compiled(model, "--batch-size", "64")["kernels"]["layers"]
-    for before, after in zip(found["kernels"]["layers"], larger, strict=True):
-        assert before["estimated"]["dense"] < after["estimated"]["dense"]
+    for weight in made.manifest.weights:
+        assert weight.stored in ("masked", "rows", "transposed")
+        assert bool(weight.reason) == (weight.stored == "masked")
+        chosen = layers[weight.weight]
+        assert chosen.reason == weight.reason
+        assert chosen.measured is None
+        assert min(chosen.estimated.dense, chosen.estimated.sparse, chosen.transposes) > 0
+    larger = choices(compiled(model, "--batch-size", "64")).layers
+    for before, after in zip(found.layers, larger, strict=True):
+        assert before.estimated.dense < after.estimated.dense
 
 
 def test_layers_that_measure_slower_stay_masked_and_the_artifact_learns(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stub(monkeypatch, DENSE)
-    found = compiled(model, "--measure-kernels")
-    assert {(mask["stored"], mask["reason"]) for mask in found["masks"]} == {("masked", SLOWER)}
-    assert not found["sparse_kernels"]
+    found = compiled(model, "--measure-kernels").manifest
+    assert {(weight.stored, weight.reason) for weight in found.weights} == {("masked", SLOWER)}
+    assert not found.kernels
     folder = model.with_suffix(".sparcl")
     printed = done("inspect", folder).out
     assert "measured dense" in printed
@@ -70,13 +78,13 @@ def test_layers_that_measure_slower_stay_masked_and_the_artifact_learns(
 def test_layers_that_measure_faster_are_compressed(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stub(monkeypatch, SPARSE)
     printed = done("compile", model, "--compress", "--measure-kernels").out
-    found = read_json(model.with_suffix(".sparcl") / "manifest.json")
-    count = len(found["masks"])
-    assert {(mask["stored"], mask["reason"]) for mask in found["masks"]} == {("rows", "")}
+    made = load(model.with_suffix(".sparcl"))
+    count = len(made.manifest.weights)
+    assert {(weight.stored, weight.reason) for weight in made.manifest.weights} == {("rows", "")}
     assert f"Sparse kernels in {count} of {count} masked layers: the fastest for batches of 32 as measured" in printed
     assert "2,000.00" in printed
-    for layer in found["kernels"]["layers"]:
-        assert layer["measured"] == {"dense": 2.0, "sparse": 0.01}
+    for layer in choices(made).layers:
+        assert layer.measured == Times(dense=2.0, sparse=0.01)
 
 
 def test_the_clock_is_no_part_of_the_identity(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,8 +92,7 @@ def test_the_clock_is_no_part_of_the_identity(model: Path, monkeypatch: pytest.M
     for run, times in enumerate((SPARSE, Times(3.0, 0.01), DENSE)):
         monkeypatch.setenv("XDG_CACHE_HOME", str(model.parent / f"cache{run}"))
         stub(monkeypatch, times)
-        compiled(model, "--measure-kernels")
-        identities.append(load(model.with_suffix(".sparcl")).identity)
+        identities.append(compiled(model, "--measure-kernels").identity)
     assert identities[0] == identities[1] != identities[2]
 
 
@@ -106,29 +113,23 @@ def test_measured_layers_come_from_the_cache_the_second_time(model: Path, monkey
 
 
 def test_inspect_shows_the_times_of_every_layer(model: Path) -> None:
-    found = compiled(model)
-    folder = model.with_suffix(".sparcl")
+    made = compiled(model)
+    folder = made.folder
     lines = done("inspect", folder).out.splitlines()
     start = next(number for number, line in enumerate(lines) if line.startswith("Kernels, estimated ms"))
-    for offset, mask in enumerate(found["masks"]):
+    for offset, layer in enumerate(made.manifest.weights):
         weight, dense, sparse, transposes, form = lines[start + 2 + offset].split()[:5]
-        assert weight == mask["weight"]
+        assert weight == layer.weight
         assert min(float(dense), float(sparse), float(transposes)) >= 0
-        assert form == ("dense" if mask["stored"] == "masked" else "sparse")
-    assert read_json_of(folder)["kernels"] == found["kernels"]
-
-
-def read_json_of(folder: Path) -> dict[str, Any]:
-    import json
-
-    return dict(json.loads(done("inspect", folder, "--json").out))
+        assert form == ("dense" if layer.stored == "masked" else "sparse")
+    assert json.loads(done("inspect", folder, "--json").out)["kernels"] == plain(choices(made))
 
 
 def test_without_the_choice_everything_is_compressed(model: Path) -> None:
-    found = compiled(model, "--no-select-kernels")
-    assert "kernels" not in found
-    assert {mask["stored"] for mask in found["masks"]} == {"rows"}
-    folder = model.with_suffix(".sparcl")
+    made = compiled(model, "--no-select-kernels")
+    folder = made.folder
+    assert read_report(folder).kernels is None
+    assert {weight.stored for weight in made.manifest.weights} == {"rows"}
     assert "Kernels, estimated" not in done("inspect", folder).out
     assert "select_kernels" not in done("inspect", folder).out
 

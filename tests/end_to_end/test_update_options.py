@@ -15,7 +15,8 @@ from safetensors.numpy import load_file
 from models.export import export
 from models.resnet import ResNet, resnet18
 from sparcl_compile.compiling.compiler import compile_model
-from sparcl_compile.interface.artifact import load
+from sparcl_compile.interface.artifact import load, read_manifest
+from sparcl_compile.interface.manifest import Manifest
 from sparcl_compile.runtime.driver.batches import current_batch
 from sparcl_compile.runtime.session.engine import Engine
 from sparcl_compile.settings.options import CompileOptions
@@ -51,7 +52,7 @@ class Step:
     """One step of training without an optimizer step."""
 
     engine: Engine
-    manifest: dict[str, Any]
+    manifest: Manifest
     train: onnx.ModelProto
     loss: float
     gradients: dict[str, np.ndarray]
@@ -159,8 +160,8 @@ def test_frozen_weights_are_constants_of_the_training_graph(model_file: Path, tm
     assert {name for name in frozen if "conv" in name or "shortcut.0" in name} <= weights
     assert not {value.name for value in part.train.graph.input} & set(frozen)
     assert not [o.name for o in part.train.graph.output if o.name.endswith(".next") and "stages.0" in o.name]
-    specs = {spec["name"]: spec for spec in part.manifest["state"]}
-    assert all(specs[name]["init"] == "file" for name in frozen)
+    specs = {spec.name: spec for spec in part.manifest.state}
+    assert all(specs[name].init == "file" for name in frozen)
     assert not [name for name in specs if name.startswith("stages.0") and "accumulation" in name]
 
 
@@ -181,18 +182,18 @@ def test_onnx_runtime_fuses_the_frozen_layers(model_file: Path, tmp_path: Path) 
 
 
 def test_flops_count_what_is_computed(model_file: Path, tmp_path: Path) -> None:
-    flops = {u: step_of(model_file, tmp_path / u.replace(":", ""), update=u).manifest["flops"] for u in UPDATES}
-    assert flops["all"]["training_sparse"] == flops["all"]["training_dense"]
+    flops = {u: step_of(model_file, tmp_path / u.replace(":", ""), update=u).manifest.flops for u in UPDATES}
+    assert flops["all"].training_sparse == flops["all"].training_dense
     for update in UPDATES[1:]:
-        assert flops[update]["training_dense"] == flops["all"]["training_dense"]
-        assert flops[update]["forward_sparse"] == flops[update]["forward_dense"]
+        assert flops[update].training_dense == flops["all"].training_dense
+        assert flops[update].forward_sparse == flops[update].forward_dense
     last, norm = flops["last:1"], flops["norm"]
     # Width 4, 16x16: the last stage is 2x2; its shortcut and first convolution pass no gradient on.
     first, second, shortcut, head = 4 * 32 * 16 * 9, 4 * 32 * 32 * 9, 4 * 32 * 16, 32 * CLASSES
-    assert last["weight_gradient_sparse"] == 2 * (first + second + shortcut + head)
-    assert last["input_gradient_sparse"] == 2 * (second + head)
-    assert norm["weight_gradient_sparse"] == 2 * head
-    assert norm["input_gradient_sparse"] == norm["forward_dense"] - 2 * 16 * 16 * 4 * 3 * 9
+    assert last.weight_gradient_sparse == 2 * (first + second + shortcut + head)
+    assert last.input_gradient_sparse == 2 * (second + head)
+    assert norm.weight_gradient_sparse == 2 * head
+    assert norm.input_gradient_sparse == norm.forward_dense - 2 * 16 * 16 * 4 * 3 * 9
 
 
 UPDATES = ("all", "last:1", "norm")
@@ -209,7 +210,7 @@ def test_all_rows_of_a_grouped_convolution_are_computed_and_counted(tmp_path: Pa
     rows = {name.removesuffix(".gradient_rows") for name in found.engine.names("gradient_rows")}
     assert rows == {"0.weight"}  # the classifier has no mask
     first, second, last = 16 * 16 * 8 * 27, 16 * 16 * 8 * 9, 8 * CLASSES
-    assert found.manifest["flops"]["weight_gradient_sparse"] == 2 * (first / 2 + second + last)
+    assert found.manifest.flops.weight_gradient_sparse == 2 * (first / 2 + second + last)
 
 
 # The commands
@@ -231,13 +232,13 @@ def test_a_run_with_the_option(name: str, tmp_path: Path) -> None:
     done("run", artifact, "--data", write_data(tmp_path), *SMALL_RUN, "--json", tmp_path / "r.json")
     start = load_file(artifact / "state.safetensors")
     end = load_file(tmp_path / "cnn_bn.run" / "state.safetensors")
-    manifest = read_json(artifact / "manifest.json")
-    parameters = [spec["name"] for spec in manifest["state"] if spec["role"] in ("parameter", "frozen")]
+    manifest = read_manifest(artifact)
+    parameters = [spec.name for spec in manifest.state if spec.role in ("parameter", "frozen")]
     assert set(parameters) <= end.keys()
     moved = {n for n in parameters if not np.array_equal(start[n], end[n])}
-    trains = {spec["name"] for spec in manifest["state"] if spec["role"] == "parameter"}
+    trains = {spec.name for spec in manifest.state if spec.role == "parameter"}
     assert moved == trains
-    assert manifest["model"]["parameters"] == sum(start[n].size for n in parameters)
+    assert manifest.model.parameters == sum(start[n].size for n in parameters)
     done("export", artifact, "-o", tmp_path / "learned.onnx")  # which compares it with the artifact's own answers
     result = read_json(tmp_path / "r.json")
     assert result["sparsity"]["all_parameters"] <= result["sparsity"]["overall"]
@@ -250,7 +251,7 @@ def test_no_step_runs_with_rows_that_are_not_the_mask(
     """A mask update leaves the gradient mask equal to the mask: the refresh comes before the next step."""
     artifact = write_artifact(tmp_path, *OPTIONS[name], "--weight-decay", "0.01")
     original, calls, moved = Engine.run, collections.Counter(), []
-    graphs = read_json(artifact / "manifest.json")["graphs"]
+    graphs = read_manifest(artifact).graphs
     moves = "optimizer" if "optimizer" in graphs else "train"
     assert (moves == "train") == ("merged" in name)
 
@@ -286,12 +287,13 @@ def test_channels_that_meet_a_frozen_parameter_stay_whole(model_file: Path, tmp_
     """A normalisation's frozen scale is a constant of the graph and cannot follow a channel mask."""
     options = {"sparsity": 0.3, "scheme": "channel", "freeze": ("stages.3.0.bn1.weight", "stages.0.*")}
     manifest = step_of(model_file, tmp_path, **options).manifest
-    axes = manifest["channels"]["axes"]
+    assert manifest.channels is not None
+    axes = manifest.channels.axes
     assert not [name for name in axes if name.startswith(("stages.0", "stages.3.0.bn1"))]
-    assert "0" in axes["stages.2.0.conv1.weight"]
-    assert "0" not in axes.get("stages.3.0.conv1.weight", {})
-    assert "frozen" in {stop["reason"] for stop in manifest["channels"]["stops"]}
-    reasons = {entry["weight"]: entry["reason"] for entry in manifest["dense"]}
+    assert 0 in axes["stages.2.0.conv1.weight"]
+    assert 0 not in axes.get("stages.3.0.conv1.weight", {})
+    assert "frozen" in {stop.reason for stop in manifest.channels.stops}
+    reasons = {entry.weight: entry.reason for entry in manifest.dense}
     assert reasons["stages.0.0.conv1.weight"] == "frozen"
 
 

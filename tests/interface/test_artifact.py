@@ -1,15 +1,22 @@
 """The artifact folder: every damage is noticed, other versions are refused with the right mend."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import jsonschema
 import pytest
 
 from sparcl_compile.interface import artifact as artifacts
+from sparcl_compile.interface.codec import to_json
 from sparcl_compile.interface.errors import ArtifactError, OptionError
+from sparcl_compile.interface.files import sha256
 from tests.support.cli import call, check_refused, done, write_artifact, write_data, write_model
+from tests.support.schema import check_schema
 
 
 @pytest.fixture(scope="module")
@@ -35,12 +42,12 @@ def flip(path: Path, at: int) -> None:
 
 def test_a_sound_artifact(sound: Path) -> None:
     found = artifacts.load(sound)
-    assert found.manifest["format"] == "sparcl-artifact"
+    assert found.manifest.format == "sparcl-artifact"
     assert found.path("train") == sound / "train" / "training_model.onnx"
     everything = {p.relative_to(sound).as_posix() for p in sound.rglob("*") if p.is_file()}
-    assert set(found.manifest["files"]) == everything - {"manifest.json", "manifest.sha256"}
+    assert set(found.manifest.files) == everything - {"manifest.json", "report.json", "manifest.sha256"}
     graphs = {"train", "eval", "score", "optimizer", "update_masks", "update_gradient_masks", "order"}
-    assert set(found.manifest["graphs"]) == graphs | {
+    assert set(found.manifest.graphs) == graphs | {
         "filter_samples", "augment", "normalise", "buffer_slots", "draw_replay"
     }  # fmt: skip
 
@@ -75,15 +82,70 @@ def test_a_manifest_that_is_none(content: str, artifact: Path) -> None:
         artifacts.load(artifact)
 
 
-OLDER, NEWER = "compile it again", "install a newer sparcl-compile"
+OLDER, NEWER = "compile the model again", "install a newer sparcl-compile"
 
 
-@pytest.mark.parametrize(("version", "mend"), [(2, NEWER), (999, NEWER), (0, OLDER), ("x", OLDER), (None, OLDER)])
+OTHERS = [(3, NEWER), (999, NEWER), (1, OLDER), (0, OLDER), ("x", OLDER), (None, OLDER)]
+
+
+@pytest.mark.parametrize(("version", "mend"), OTHERS)
 def test_another_version(version: object, mend: str, artifact: Path) -> None:
     change_manifest(artifact, version=version)
     outcome = call("run", artifact, "--data", "digits")
     check_refused(outcome, artifact / "manifest.json", f"version {version}", mend)
     check_refused(call("inspect", artifact), mend)
+
+
+def sealed(artifact: Path, content: object) -> None:
+    """Another manifest under a right checksum."""
+    path = artifact / "manifest.json"
+    path.write_text(json.dumps(content))
+    sums = [f"{sha256(artifact / name)}  {name}\n" for name in ("manifest.json", "report.json")]
+    (artifact / "manifest.sha256").write_text("".join(sums))
+
+
+WRONG: dict[str, tuple[Callable[[Any], object], str]] = {
+    "missing": (lambda found: found.pop("replay"), "missing required field `replay`"),
+    "a default": (
+        lambda found: found["options"].pop("seed"),
+        "missing required field `seed` - at `$.options`",
+    ),
+    "unknown": (lambda found: found["graphs"]["eval"].update(speed=1), "unknown field `speed` - at `$.graphs.eval`"),
+    "a type": (lambda found: found["state"][3].update(shape=["N", 1.5]), "$.state[3].shape[1]"),
+    "a role": (lambda found: found["state"][0].update(role="mystery"), "Invalid enum value 'mystery' - at `$.state[0]"),
+    "null": (lambda found: found["model"].update(classes=None), "Expected `int`, got `null` - at `$.model.classes`"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_field_that_is_wrong_is_damage_and_named_by_its_path(name: str, artifact: Path, tmp_path: Path) -> None:
+    change, message = WRONG[name]
+    content = json.loads((artifact / "manifest.json").read_text())
+    sealed(artifact, content)
+    artifacts.load(artifact)
+    change(content)
+    sealed(artifact, content)
+    with pytest.raises(jsonschema.ValidationError):
+        check_schema(artifact)
+    refused = call("run", artifact, "--data", write_data(tmp_path))
+    check_refused(refused, artifact / "manifest.json", "is damaged", message, "compile the model again")
+
+
+def test_the_report_is_read_strictly_and_is_no_part_of_the_identity(artifact: Path) -> None:
+    identity, report = artifacts.load(artifact).identity, artifacts.read_report(artifact)
+    assert report.passes[0].name == "import_forward"
+    slower = dataclasses.replace(report, passes=report.passes[:1])
+    (artifact / "report.json").write_text(to_json(slower))
+    with pytest.raises(ArtifactError, match=r"report\.json: is damaged"):
+        artifacts.load(artifact)
+    sealed(artifact, json.loads((artifact / "manifest.json").read_text()))
+    assert artifacts.load(artifact).identity == identity
+    assert artifacts.read_report(artifact) == slower
+
+
+def test_identity_is_the_checksum_of_the_manifest(sound: Path) -> None:
+    line = (sound / "manifest.sha256").read_text().splitlines()[0]
+    assert line == f"{artifacts.load(sound).identity}  manifest.json"
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "state.safetensors", "train/training_model.onnx"])
@@ -115,7 +177,8 @@ def test_identity_is_that_of_the_content(sound: Path, artifact: Path, tmp_path: 
 
 def test_compiling_twice_gives_the_same_bytes(sound: Path, tmp_path: Path) -> None:
     again = write_artifact(tmp_path)
-    names = [p.relative_to(sound) for p in sorted(sound.rglob("*")) if p.is_file() and "manifest" not in p.name]
+    timed = ("report.json", "manifest.sha256")
+    names = [p.relative_to(sound) for p in sorted(sound.rglob("*")) if p.is_file() and p.name not in timed]
     assert len(names) > 15
     for name in names:
         assert (again / name).read_bytes() == (sound / name).read_bytes(), name

@@ -7,9 +7,10 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
+from sparcl_compile.interface.channels import Segment
 from sparcl_compile.passes.analysis.channels.plan import ChannelPlan
-from sparcl_compile.passes.analysis.channels.spaces import Channels, Segment, Space
-from sparcl_compile.plan.channels import channel_layers, channel_schedule, space_levels
+from sparcl_compile.passes.analysis.channels.spaces import Channels, Space
+from sparcl_compile.plan.channels import channel_layers, channel_updates, space_levels
 from sparcl_compile.plan.schedule import UPDATES
 from sparcl_compile.settings.options import CompileOptions
 
@@ -53,15 +54,15 @@ def test_a_single_unit_stays() -> None:
 
 @pytest.mark.parametrize(("recipe", "first"), [("paper", "first"), ("reference-code", "all")])
 def test_a_later_task_begins_with_an_exchange(recipe: str, first: str) -> None:
-    updates = channel_schedule(plan(64), CompileOptions(scheme="channel", recipe=recipe))["mask_updates"]
-    found = [(u["at"], u["tasks"], u["remove_to"]) for u in updates]
+    updates = channel_updates(CompileOptions(scheme="channel", recipe=recipe))
+    found = [(update.at, update.tasks, update.remove_to) for update in updates]
     assert found[:3] == [(0.0, "later", "renewed"), (0.1, first, "exchange1"), (0.2, "all", "exchange2")]
     assert len(found) == 10
-    assert {u["grow_to"] for u in updates} == {"base"}
+    assert {update.grow_to for update in updates} == {"base"}
 
 
 def test_a_dense_model_has_no_updates() -> None:
-    assert channel_schedule(plan(8), CompileOptions(scheme="channel", sparsity=0.0))["mask_updates"] == []
+    assert channel_updates(CompileOptions(scheme="channel", sparsity=0.0)) == ()
 
 
 @hypothesis.given(

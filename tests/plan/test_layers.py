@@ -7,6 +7,7 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 
+from sparcl_compile.interface.schedule import ReplayStep
 from sparcl_compile.plan.layers import layers_for
 from sparcl_compile.plan.schedule import schedule_for
 from sparcl_compile.program.replay import replay_for
@@ -55,9 +56,8 @@ def test_levels_are_always_in_order(size: int, sparsity: float, gradient: float,
 
 def events(recipe: str, **options: object) -> list[tuple[float, str, str, str]]:
     settings = CompileOptions(recipe=recipe, **options)
-    updates = schedule_for(layers_for(SHAPES, settings), settings)["mask_updates"]
-    assert isinstance(updates, list)
-    return [(u["at"], u["tasks"], u["remove_to"], u["grow_to"]) for u in updates]
+    updates = schedule_for(layers_for(SHAPES, settings), settings).mask_updates
+    return [(update.at, update.tasks, update.remove_to, update.grow_to) for update in updates]
 
 
 LATER = [(i / 10, "all", "shrunk", "base") for i in range(2, 10)]
@@ -78,23 +78,22 @@ def test_the_reference_codes_events() -> None:
 
 def test_removal_is_spread_evenly_over_four_stages() -> None:
     options = CompileOptions(data_removal=0.4)
-    removals = schedule_for((), options)["removals"]
-    assert isinstance(removals, list)
-    assert [r["at"] for r in removals] == [0.1, 0.2, 0.3, 0.4]
-    assert [r["removed"] for r in removals] == pytest.approx([0.1, 0.2, 0.3, 0.4])
+    removals = schedule_for((), options).removals
+    assert [removal.at for removal in removals] == [0.1, 0.2, 0.3, 0.4]
+    assert [removal.removed for removal in removals] == pytest.approx([0.1, 0.2, 0.3, 0.4])
 
 
 def test_what_is_turned_off_has_no_events() -> None:
     options = CompileOptions(sparsity=0.0, gradient_sparsity=0.0, data_removal=0.0)
     schedule = schedule_for(layers_for(SHAPES, options), options)
-    assert (schedule["mask_updates"], schedule["removals"], schedule["gradient_refresh_steps"]) == ([], [], 0)
+    assert (schedule.mask_updates, schedule.removals, schedule.gradient_refresh_steps) == ((), (), 0)
     sparse = dataclasses.replace(options, gradient_sparsity=0.5)
-    assert schedule_for(layers_for(SHAPES, sparse), sparse)["gradient_refresh_steps"] == 30
+    assert schedule_for(layers_for(SHAPES, sparse), sparse).gradient_refresh_steps == 30
 
 
 def test_replay_settings() -> None:
-    assert replay_for(CompileOptions(replay="none"))["steps"] == []
-    assert replay_for(CompileOptions(replay="er"))["steps"] == [{"draw": 1, "ce": 1.0, "distill": 0.0}]
+    assert replay_for(CompileOptions(replay="none")).steps == ()
+    assert replay_for(CompileOptions(replay="er")).steps == (ReplayStep(draw=1, ce=1.0, distill=0.0),)
     der = replay_for(CompileOptions(replay="der++", replay_batches="merged"))
-    assert der["merged"] is True
-    assert [(s["ce"], s["distill"]) for s in der["steps"]] == [(0.0, 0.1), (0.5, 0.0)]  # type: ignore[attr-defined]
+    assert der.merged is True
+    assert [(step.ce, step.distill) for step in der.steps] == [(0.0, 0.1), (0.5, 0.0)]

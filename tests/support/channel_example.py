@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from sparcl_compile.interface.channels import Segment
 from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.analysis.channels.plan import ChannelPlan
-from sparcl_compile.passes.analysis.channels.spaces import Axes, Channels, Segment, Space, kept_elements
+from sparcl_compile.passes.analysis.channels.spaces import Axes, Channels, Space, kept_elements
 from tests.reference.channels import Tensor, Unit
 
 SIZES = {"a": 5, "b": 4, "c": 6, "heads": 3}

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import os
 import subprocess
@@ -15,6 +16,8 @@ import onnx
 from click.testing import CliRunner
 
 from sparcl_compile.cli import compile_command, export_command, inspect_command, run_command
+from sparcl_compile.cli.common import beside
+from tests.support.schema import check_schema
 from tests.support.zoo import CLASSES, ZOO
 
 COMMANDS = {"compile": compile_command, "run": run_command, "inspect": inspect_command, "export": export_command}
@@ -37,7 +40,16 @@ def call(command: str, *args: object) -> Outcome:
     result = CliRunner().invoke(COMMANDS[command], [str(arg) for arg in args], prog_name=f"sparcl-{command}")
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
+    if command == "compile" and result.exit_code == 0:
+        _check_made(args)
     return Outcome(result.exit_code, result.stdout, result.stderr)
+
+
+def _check_made(args: tuple[object, ...]) -> None:
+    """The artifact that ``sparcl-compile`` has made follows the schema; --help and --version make none."""
+    if args[-1] not in ("--help", "--version"):
+        named = dict(itertools.pairwise(args)).get("-o")
+        check_schema(Path(str(named)) if named else beside(Path(str(args[0])), ".onnx", ".sparcl"))
 
 
 def done(command: str, *args: object) -> Outcome:

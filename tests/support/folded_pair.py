@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from sparcl_compile.passes.analysis.channels.spaces import Segment, kept_elements
+from sparcl_compile.interface.channels import Segment
+from sparcl_compile.interface.manifest import Manifest
+from sparcl_compile.passes.analysis.channels.spaces import kept_elements
 from sparcl_compile.settings.options import CompileOptions
 from tests.support.form import Form
 
@@ -23,12 +25,20 @@ class ChannelForm(Form):
     """
 
     def __init__(self, source: Path, target: Path, options: CompileOptions, places: Sequence[int] | None) -> None:
+        self._asked = places
         super().__init__(source, target, options)
-        self.spaces: list[dict[str, Any]] = self.manifest["channels"]["spaces"]
-        self.places = list(places or (space["capacity"] for space in self.spaces))
-        levels = self.manifest["schedule"]["levels"]
-        for level, below in (("grown", 0), ("base", 1), ("shrunk", 2)):
-            levels[level] = [max(1, count - below) for count in self.places]
+
+    def adapted(self, manifest: Manifest) -> Manifest:
+        assert manifest.channels is not None
+        self.channels = manifest.channels
+        self.spaces = manifest.channels.spaces
+        self.places = list(self._asked or (space.capacity for space in self.spaces))
+        levels = {
+            level: tuple(max(1, count - below) for count in self.places)
+            for level, below in (("grown", 0), ("base", 1), ("shrunk", 2))
+        }
+        schedule = dataclasses.replace(manifest.schedule, levels={**manifest.schedule.levels, **levels})
+        return dataclasses.replace(manifest, schedule=schedule)
 
     def full(self, name: str) -> np.ndarray:
         """A state tensor scattered into its full shape, 0 where a unit is folded away or not kept."""
@@ -40,11 +50,10 @@ class ChannelForm(Form):
     def _axes(self, name: str) -> Mapping[int, tuple[Segment, ...]]:
         for suffix in (*MASKS, *STATES):
             name = name.removesuffix(suffix)
-        axes = self.manifest["channels"]["axes"].get(name, {})
-        return {int(axis): tuple(Segment(**one) for one in segments) for axis, segments in axes.items()}
+        return self.channels.axes.get(name, {})
 
     def _scattered(self, array: np.ndarray, axis: int, segments: tuple[Segment, ...]) -> np.ndarray:
-        chosen = {s["name"]: self.engine.array(f"channels.{s['name']}.index") for s in self.spaces}
+        chosen = {s.name: self.engine.array(f"channels.{s.name}.index") for s in self.spaces}
         live = {name: units[self.engine.array(f"channels.{name}.live") > 0] for name, units in chosen.items()}
         stored, kept = kept_elements(segments, chosen), kept_elements(segments, live)
         full = np.zeros([sum(s.length for s in segments), *np.delete(array.shape, axis)], array.dtype)
@@ -55,8 +64,8 @@ class ChannelForm(Form):
 
     def kept_units(self) -> dict[str, list[int]]:
         return {
-            s["name"]: self.engine.array(f"channels.{s['name']}.index")[
-                self.engine.array(f"channels.{s['name']}.live") > 0
+            s.name: self.engine.array(f"channels.{s.name}.index")[
+                self.engine.array(f"channels.{s.name}.live") > 0
             ].tolist()
             for s in self.spaces
         }

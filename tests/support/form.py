@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,10 +12,13 @@ from models.small import cnn, depthwise_cnn, mlp
 from models.transformer import VisionTransformer
 from sparcl_compile.compiling.compiler import compile_model
 from sparcl_compile.interface.artifact import load
+from sparcl_compile.interface.manifest import Manifest
+from sparcl_compile.interface.schedule import MaskUpdate
 from sparcl_compile.runtime.driver.batches import Batch, class_mask, current_batch, replay_batch, with_class_mask
 from sparcl_compile.runtime.driver.masks import MaskKeeper
 from sparcl_compile.runtime.session.engine import Engine
 from sparcl_compile.settings.options import CompileOptions
+from tests.support.schema import check_schema
 
 CLASSES = 4
 BATCH = 8
@@ -29,12 +31,19 @@ MODELS = {
     "depthwise": (lambda: depthwise_cnn(width=12, classes=CLASSES), COLOUR),
     "transformer": (lambda: VisionTransformer(16, CLASSES, channels=3, size=16, patch=4, depth=2), COLOUR),
 }
+
+
+def exchange(remove_to: str, grow_to: str) -> MaskUpdate:
+    """A mask update between two levels."""
+    return MaskUpdate(0.0, "all", remove_to, grow_to)
+
+
 UPDATES = {
-    2: {"remove_to": "shrunk", "grow_to": "base"},
-    4: {"remove_to": "size", "grow_to": "grown"},
-    6: {"remove_to": "base", "grow_to": "base"},
-    8: {"remove_to": "shrunk", "grow_to": "base"},
-    10: {"remove_to": "shrunk", "grow_to": "grown"},
+    2: exchange("shrunk", "base"),
+    4: exchange("size", "grown"),
+    6: exchange("base", "base"),
+    8: exchange("shrunk", "base"),
+    10: exchange("shrunk", "grown"),
 }
 """After so many steps: exchange, expand, shrink, exchange, exchange and expand."""
 STEPS = 13
@@ -66,12 +75,17 @@ class Form:
     def __init__(self, source: Path, target: Path, options: CompileOptions) -> None:
         compile_model(source, target, options)
         artifact = load(target)
-        self.manifest: dict[str, Any] = artifact.manifest
+        check_schema(target)
+        self.manifest = self.adapted(artifact.manifest)
         self.engine = Engine(artifact, threads=1)
         self.engine.reset()
         self.engine.reset_samples(BATCH)
         self.keeper = MaskKeeper(self.engine, self.manifest, seed=3)
         self.steps = 0
+
+    def adapted(self, manifest: Manifest) -> Manifest:
+        """The manifest that the driver goes by; a subclass may change its schedule."""
+        return manifest
 
     def step(self, current: Batch, replay: Sequence[Batch], rate: float) -> np.ndarray:
         """Measure, choose the gradients, accumulate the micro-steps, move; the logits of the current batch."""
@@ -90,7 +104,7 @@ class Form:
         rates = {"learning_rate": np.array(rate, np.float32), "count": np.array(self.steps, np.float32)}
         steps = [{**batch.feeds(i == 0), **rates} for i, batch in enumerate((current, *replay))]
         found = [self.engine.run("train", feeds) for feeds in steps]
-        if "optimizer" in self.manifest["graphs"]:
+        if "optimizer" in self.manifest.graphs:
             self.engine.run("optimizer", rates)
         return found[0]["logits"]
 

@@ -14,12 +14,13 @@ from collections.abc import Collection, Mapping
 import numpy as np
 import onnx_ir as ir
 
+from sparcl_compile.interface.channels import Segment, Stop
 from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.analysis.channels import data_movement as moves
 from sparcl_compile.passes.analysis.channels import elementwise, layers
 from sparcl_compile.passes.analysis.channels.labels import QUIET, Axis, Cause, Components
 from sparcl_compile.passes.analysis.channels.segmentation import Layout, lay_out, named
-from sparcl_compile.passes.analysis.channels.spaces import Axes, Channels, Segment, Space, Stop
+from sparcl_compile.passes.analysis.channels.spaces import Axes, Channels, Space
 from sparcl_compile.passes.analysis.channels.walk import Rule, Trace, shapes_of
 from sparcl_compile.passes.core.edit import int_attribute
 from sparcl_compile.passes.core.layers import layer_weights, weighted_layers

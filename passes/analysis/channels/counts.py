@@ -3,8 +3,9 @@
 import math
 from collections.abc import Mapping, Sequence
 
+from sparcl_compile.interface.channels import Segment
 from sparcl_compile.interface.errors import OptionError
-from sparcl_compile.passes.analysis.channels.spaces import Axes, Channels, Segment
+from sparcl_compile.passes.analysis.channels.spaces import Axes, Channels
 from sparcl_compile.passes.schemes.density import count
 
 HALVINGS = 60

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from sparcl_compile.passes.analysis.channels.spaces import Channels, Segment
+from sparcl_compile.interface.channels import Segment
+from sparcl_compile.passes.analysis.channels.spaces import Channels
 
 PLAN_KEY = "sparcl.channels"
 

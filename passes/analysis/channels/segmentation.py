@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from sparcl_compile.interface.channels import Segment
 from sparcl_compile.passes.analysis.channels.labels import Cause, Components
-from sparcl_compile.passes.analysis.channels.spaces import Segment
 
 STAYS = -1
 

@@ -9,26 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-
-@dataclasses.dataclass(frozen=True)
-class Segment:
-    """A contiguous part of an axis: ``outer`` repetitions of ``units`` units of ``inner`` elements each.
-
-    Element ``start + (o * units + u) * inner + i`` belongs to unit ``u``. A plain channel axis has outer = inner = 1;
-    flattening [C, H, W] gives inner = H * W, flattening [H, W, C] gives outer = H * W, heads of a fused QKV projection
-    give outer = 3 and inner = the size of a head. A part that cannot be removed has no space, and units = its length.
-    """
-
-    start: int
-    space: str | None
-    units: int
-    outer: int = 1
-    inner: int = 1
-
-    @property
-    def length(self) -> int:
-        """Number of elements."""
-        return self.outer * self.units * self.inner
+from sparcl_compile.interface.channels import Segment, Stop
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,23 +18,6 @@ class Space:
 
     name: str
     size: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Stop:
-    """Why the channels of some weights cannot be removed.
-
-    Attributes:
-        node: the name of the node that stopped it, or of the weight for ``--dense``.
-        op_type: its operator, or an empty string.
-        reason: a few words: ``mixes all channels``, ``the classes``, ``--dense``, ...
-        weights: the names of the weights with an axis that stays whole because of it, in layer order.
-    """
-
-    node: str
-    op_type: str
-    reason: str
-    weights: tuple[str, ...]
 
 
 Axes = Mapping[int, tuple[Segment, ...]]

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
+from sparcl_compile.interface.report import Times
 from sparcl_compile.passes.lowering.batch_last.minimum_cut import (
     OUTSIDE,
     Activation,
@@ -14,7 +15,7 @@ from sparcl_compile.passes.lowering.batch_last.minimum_cut import (
     outside_of_cut,
 )
 from sparcl_compile.passes.lowering.batch_last.rules import can_move
-from sparcl_compile.passes.lowering.choice.costs import Times, taken_in_seconds, transpose_seconds
+from sparcl_compile.passes.lowering.choice.costs import taken_in_seconds, transpose_seconds
 from sparcl_compile.passes.lowering.choice.work import PRODUCT, Work
 
 UNIT = 1e-9

@@ -10,23 +10,15 @@ were called wrongly). ``python -m benchmarks.costs`` measures and fits again. On
 forms compare; ``--measure-kernels`` takes times of the very layers on the machine at hand.
 """
 
-import dataclasses
 from collections.abc import Callable, Mapping
 
+from sparcl_compile.interface.report import Times
 from sparcl_compile.passes.lowering.choice.work import PRODUCT, Work
 
 LANES = 16
 """Samples in a vector register; a batch that leaves one partly empty takes the time of a full one."""
 
 POINTWISE, SPATIAL = "1x1 Conv", "Conv"
-
-
-@dataclasses.dataclass(frozen=True)
-class Times:
-    """Seconds of a training step of one layer in both forms."""
-
-    dense: float
-    sparse: float
 
 
 def _lanes(batch: int) -> int:

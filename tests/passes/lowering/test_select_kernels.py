@@ -3,9 +3,10 @@ from collections.abc import Mapping
 import onnx_ir as ir
 import pytest
 
+from sparcl_compile.interface.report import Times
 from sparcl_compile.passes.core.marks import COMPRESSED_KEY, MASKED_KEY
 from sparcl_compile.passes.lowering.choice.choose import own_transposes
-from sparcl_compile.passes.lowering.choice.costs import Times, estimate
+from sparcl_compile.passes.lowering.choice.costs import estimate
 from sparcl_compile.passes.lowering.choice.work import CONV, PRODUCT, Work
 from sparcl_compile.passes.lowering.compress_weights import CompressWeights
 from sparcl_compile.passes.lowering.select_kernels import SLOWER, WHOLE, Measure, SelectKernels, choices_of

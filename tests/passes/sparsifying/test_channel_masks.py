@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sparcl_compile.interface.channels import Segment
 from sparcl_compile.interface.errors import OptionError
 from sparcl_compile.passes.analysis.channels.counts import kept_shape, unit_counts, unit_share
 from sparcl_compile.passes.analysis.channels.plan import plan_of
-from sparcl_compile.passes.analysis.channels.spaces import Channels, Segment, Space
+from sparcl_compile.passes.analysis.channels.spaces import Channels, Space
 from sparcl_compile.passes.core.layers import masked_layers
 from sparcl_compile.passes.core.marks import DENSE_KEY
 from sparcl_compile.passes.sparsifying.channel_masks import largest_units, outer_mask, unit_importance

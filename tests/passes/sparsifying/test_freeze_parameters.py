@@ -7,6 +7,7 @@ import torch
 from models.export import export
 from models.resnet import resnet18
 from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.manifest import Update
 from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.analysis.stages import parameter_stages
 from sparcl_compile.passes.core.layers import masked_layers
@@ -63,14 +64,14 @@ def test_frozen_weights_get_no_mask() -> None:
 def test_with_everything_training_nothing_changes() -> None:
     model = forward_model()
     assert not FreezeParameters()(model).modified
-    assert update_summary(model) == {"parameters": 121, "trained": 121}
+    assert update_summary(model) == Update(121, 121, None, None)
 
 
 def test_every_parameter_is_marked_with_its_stage_for_the_report() -> None:
     model = imported("cnn_bn")
     FreezeParameters(update="last:1")(model)
     body, head, stem = 8 * 6 * 9 + 16, 8 * 5 + 5, 6 * 3 * 9 + 12
-    summary = {"parameters": stem + body + head, "trained": body + head, "stages": 2, "trained_stages": [2]}
+    summary = Update(parameters=stem + body + head, trained=body + head, stages=2, trained_stages=(2,))
     assert update_summary(model) == summary
 
 

@@ -104,7 +104,7 @@ def test_a_graph_without_accumulators_is_left_alone() -> None:
 def trained(folder: Path, replay: str, steps: int = STEPS, **options: Any) -> Form:
     """A model after a few steps of one batch each, with gradients chosen before every step and stored or not."""
     made = Form(folder / "model.onnx", folder / f"{replay}.sparcl", CompileOptions(replay=replay, **options))
-    shape = tuple(made.manifest["model"]["input_shape"])
+    shape = tuple(made.manifest.model.input_shape)
     for seed in range(steps):
         current, _ = batches(seed, shape)
         made.step(current, [], rate=0.003)
@@ -116,10 +116,10 @@ def trained(folder: Path, replay: str, steps: int = STEPS, **options: Any) -> Fo
 def test_measuring_changes_no_state(replay: str, gradient_scheme: str, tmp_path: Path) -> None:
     write_small("resnet", tmp_path / "model.onnx", seed=0)
     form = trained(tmp_path, replay, steps=1, gradient_scheme=gradient_scheme)
-    graph = form.manifest["graphs"].get("measure")
+    graph = form.manifest.graphs.get("measure")
     assert (graph is None) == (replay == "der++" and gradient_scheme == "unstructured")
     state = {name: form.engine.array(name).copy() for name in form.engine.state}
-    current, replayed = batches(9, tuple(form.manifest["model"]["input_shape"]))
+    current, replayed = batches(9, tuple(form.manifest.model.input_shape))
     form.measure(current, replayed)
     for name, before in state.items():
         np.testing.assert_array_equal(form.engine.array(name), before, err_msg=name)
@@ -154,10 +154,10 @@ def test_compressed_weights_too(model: str, tmp_path: Path) -> None:
 
 def check_equal(folder: Path, options: dict[str, Any]) -> None:
     stored, direct = (trained(folder, replay, **options) for replay in ("der++", "none"))
-    assert "optimizer" in stored.manifest["graphs"]
-    assert "optimizer" not in direct.manifest["graphs"]
+    assert "optimizer" in stored.manifest.graphs
+    assert "optimizer" not in direct.manifest.graphs
     assert not direct.engine.names("gradient")
-    written_over = direct.manifest["graphs"]["train"]["in_place"]
+    written_over = direct.manifest.graphs["train"].in_place
     moved = [*direct.engine.names("parameter"), *direct.engine.names("optimizer")]
     assert set(moved) <= set(written_over)
     for name in moved + direct.engine.names("running_stat") + direct.engine.names("gradient_mask"):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from sparcl_compile.interface.artifact import load
+from sparcl_compile.interface.manifest import Manifest
 from sparcl_compile.runtime.config import RunConfig
 from sparcl_compile.runtime.driver.loop import Run
 from sparcl_compile.runtime.reporting.progress import Reporter
@@ -23,7 +24,7 @@ class Watched:
     """A finished run and what was seen in it."""
 
     run: Run
-    manifest: dict[str, Any]
+    manifest: Manifest
     calls: list[str] = dataclasses.field(default_factory=list)
     updates: list[tuple[dict[str, int], dict[str, int]]] = dataclasses.field(default_factory=list)
     refreshes: list[dict[str, int]] = dataclasses.field(default_factory=list)
@@ -41,7 +42,7 @@ def watch(folder: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> Watch
     )
     run = Run(artifact, config, folder / "run")
     seen = Watched(run, artifact.manifest)
-    layers = [layer["weight"] for layer in artifact.manifest["masks"]]
+    layers = [layer.weight for layer in artifact.manifest.weights]
     original = Engine.run
 
     def arrays(suffix: str = "") -> dict[str, np.ndarray]:
@@ -117,7 +118,7 @@ def test_masked_weights_never_move_and_others_do(seen: Watched) -> None:
 
 
 def test_every_mask_update_keeps_what_the_manifest_says(seen: Watched) -> None:
-    levels, names = seen.manifest["schedule"]["levels"], [layer["weight"] for layer in seen.manifest["masks"]]
+    levels, names = seen.manifest.schedule.levels, [layer.weight for layer in seen.manifest.weights]
     base, grown = (dict(zip(names, levels[level], strict=True)) for level in ("base", "grown"))
     assert all(kept == wanted for wanted, kept in seen.updates)
     # Nine updates in the first task; the second one begins with the growth.
@@ -126,8 +127,9 @@ def test_every_mask_update_keeps_what_the_manifest_says(seen: Watched) -> None:
 
 
 def test_every_refresh_keeps_what_the_manifest_says(seen: Watched) -> None:
-    wanted = {layer["weight"]: layer["gradient_keep"] for layer in seen.manifest["masks"]}
-    assert all(layer["gradient_keep"] < layer["shrunk"] for layer in seen.manifest["masks"])
+    weights, keep = seen.manifest.weights, seen.manifest.schedule.gradient_keep
+    wanted = {layer.weight: kept for layer, kept in zip(weights, keep, strict=True)}
+    assert all(wanted[layer.weight] == layer.updated < layer.shrunk for layer in weights)
     assert seen.refreshes == [wanted] * len(seen.refreshes)
     # At the start of each task, and before the first step after a mask update.
     assert len(seen.refreshes) > seen.run.counters.task

@@ -9,11 +9,12 @@ import pytest
 
 from models.export import COLOUR
 from models.resnet import resnet18
+from sparcl_compile.interface.channels import Segment, Stop
 from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.analysis.channels.analyse import RULES, analyse
 from sparcl_compile.passes.analysis.channels.labels import QUIET, Cause, Ties
 from sparcl_compile.passes.analysis.channels.segmentation import STAYS, lay_out
-from sparcl_compile.passes.analysis.channels.spaces import Channels, Segment, Stop
+from sparcl_compile.passes.analysis.channels.spaces import Channels
 from sparcl_compile.passes.core.layers import layer_weights
 from sparcl_compile.passes.core.roles import values_with_role
 from sparcl_compile.passes.importing.gradients import DIFFERENTIABLE

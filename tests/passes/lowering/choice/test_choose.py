@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sparcl_compile.interface.report import Times
 from sparcl_compile.passes.lowering.batch_last.rules import can_move
 from sparcl_compile.passes.lowering.choice.choose import Offer, faster_sparse, own_transposes
-from sparcl_compile.passes.lowering.choice.costs import Times, taken_in_seconds, transpose_seconds
+from sparcl_compile.passes.lowering.choice.costs import taken_in_seconds, transpose_seconds
 from sparcl_compile.passes.lowering.choice.work import work_of
 from tests.support.batch_last import model_of
 

@@ -1,0 +1,122 @@
+"""The manifest: everything that a driver has to know of an artifact (docs/interfaces.md)."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+from sparcl_compile.interface.channels import ChannelSpec
+from sparcl_compile.interface.options import Options
+from sparcl_compile.interface.schedule import Recipe, Replay, Schedule
+from sparcl_compile.interface.specs import DenseSpec, GraphSpec, OptimizerSpec, StateSpec, WeightSpec
+
+Format = Literal["sparcl-artifact"]
+Version = Literal[2]
+FORMAT: Format = get_args(Format)[0]
+VERSION: Version = get_args(Version)[0]
+Layout = Literal["NCHW", "NHWC", "flat"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """The model that was compiled.
+
+    Attributes:
+        name: of the file, without its ending.
+        source: the file's name.
+        source_sha256: the file's checksum.
+        input_shape: of one sample, without the batch; None for a length that may vary.
+        layout: how a sample lies in the input.
+        classes: how many logits there are.
+        parameters: elements of all parameters, frozen ones too.
+    """
+
+    name: str
+    source: str
+    source_sha256: str
+    input_shape: tuple[int | None, ...]
+    layout: Layout
+    classes: int
+    parameters: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Update:
+    """The part of the model that trains.
+
+    Attributes:
+        parameters: elements of all parameters.
+        trained: elements of those that train.
+        stages: how many stages the model has; None where everything trains.
+        trained_stages: those in which something trains, from 1; None where everything trains.
+    """
+
+    parameters: int
+    trained: int
+    stages: int | None
+    trained_stages: tuple[int, ...] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Flops:
+    """FLOPs of training on one sample: without any sparsity, and with masks, gradient masks and frozen parameters."""
+
+    forward_dense: float
+    forward_sparse: float
+    input_gradient_dense: float
+    input_gradient_sparse: float
+    weight_gradient_dense: float
+    weight_gradient_sparse: float
+    training_dense: float
+    training_sparse: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """A compiled artifact.
+
+    Attributes:
+        format: names the kind of file.
+        version: of this contract.
+        target: what the graphs were compiled for.
+        made_by: versions of the programs that made it, by name.
+        model: the model that was compiled.
+        options: what it was compiled with.
+        recipe: the numbers of the option ``recipe``.
+        schedule: counts and events of a task.
+        replay: the replay of past samples.
+        optimizer: its name and learning rate.
+        weights: the masked weights in the order of their layers.
+        dense: the weights without a mask.
+        channels: the channel masks, under scheme ``channel`` only.
+        update: the part of the model that trains.
+        flops: FLOPs of training on one sample.
+        graphs: by name.
+        state: every state tensor.
+        state_file: the path of the file with the first values.
+        files: the SHA-256 of every file of the artifact, by path.
+    """
+
+    format: Format
+    version: Version
+    target: str
+    made_by: Mapping[str, str]
+    model: Model
+    options: Options
+    recipe: Recipe
+    schedule: Schedule
+    replay: Replay
+    optimizer: OptimizerSpec
+    weights: tuple[WeightSpec, ...]
+    dense: tuple[DenseSpec, ...]
+    channels: ChannelSpec | None
+    update: Update
+    flops: Flops
+    graphs: Mapping[str, GraphSpec]
+    state: tuple[StateSpec, ...]
+    state_file: str
+    files: Mapping[str, str]
+
+    @property
+    def kernels(self) -> bool:
+        """Whether a graph needs the kernel library."""
+        return any(graph.kernels for graph in self.graphs.values())

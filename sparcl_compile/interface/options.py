@@ -1,0 +1,42 @@
+"""The options of a compilation with their defaults: the one place where they stand."""
+
+import dataclasses
+
+BATCH_SIZE = 32
+"""Samples a step: the default of ``sparcl-run`` and of the papers."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Options of one compilation, unchecked; see ``sparcl-compile --help`` for their meaning."""
+
+    sparsity: float = 0.8
+    gradient_sparsity: float = 0.8
+    data_removal: float = 0.3
+    scheme: str = "unstructured"
+    gradient_scheme: str = "unstructured"
+    distribution: str = "uniform"
+    replay: str = "der++"
+    replay_batches: str = "separate"
+    loss_classes: str = "all"
+    optimizer: str = "sgd"
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    recipe: str = "paper"
+    classes: int | None = None
+    init: str = "keep"
+    dense: tuple[str, ...] = ()
+    fold: bool = True
+    compress: bool = False
+    select_kernels: bool = True
+    measure_kernels: bool = False
+    batch_size: int = BATCH_SIZE
+    freeze: tuple[str, ...] = ()
+    update: str = "all"
+    recompute: bool = False
+    seed: int = 0
+
+    @property
+    def accumulates(self) -> bool:
+        """Whether the gradients of several batches make one step of the optimizer."""
+        return self.replay != "none" and self.replay_batches == "separate"

@@ -1,0 +1,146 @@
+"""The entries of the manifest for state tensors, graphs and masked weights (docs/interfaces.md)."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+from sparcl_compile.interface.names import Role
+
+Dimension = int | str
+"""A length, or the name of one that only a run knows: ``samples`` of the current task, a graph's batch ``N``."""
+DType = Literal["float32", "float64", "int32", "int64", "uint8", "bool", "sample"]
+"""A type of elements; ``sample`` is that of the raw samples, uint8 or float32."""
+Stored = Literal["masked", "rows", "transposed"]
+"""The form of a masked weight: in full, or its kept values by output channel of the weight as it is or transposed."""
+MASKED: Stored = "masked"
+
+
+@dataclasses.dataclass(frozen=True)
+class StateSpec:
+    """A state tensor.
+
+    Attributes:
+        name: as graphs call it.
+        role: what it is for.
+        dtype: of its elements.
+        shape: as it is stored.
+        init: its first value: ``file`` (in the state file), ``zeros``, ``ones`` or ``copy:NAME`` (that of another one).
+        saved: whether a checkpoint holds it.
+        full_shape: the shape before channels were folded away or weights compressed; None where it is ``shape``.
+    """
+
+    name: str
+    role: Role
+    dtype: DType
+    shape: tuple[Dimension, ...]
+    init: str
+    saved: bool
+    full_shape: tuple[int, ...] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class InputSpec:
+    """An input of a graph: a state tensor where one has its name, otherwise a feed of the driver."""
+
+    name: str
+    dtype: DType
+    shape: tuple[Dimension, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class GraphSpec:
+    """A graph.
+
+    Attributes:
+        file: its path in the artifact; by type of the raw samples where it reads them.
+        inputs: in the graph's order.
+        outputs: their names in the graph's order; ``NAME.next`` is the next value of the state tensor NAME.
+        results: the outputs that a driver reads.
+        in_place: the state tensors whose next value may be written over them while the graph runs.
+        kernels: whether a session needs the kernel library.
+    """
+
+    file: str | Mapping[str, str]
+    inputs: tuple[InputSpec, ...]
+    outputs: tuple[str, ...]
+    results: tuple[str, ...]
+    in_place: tuple[str, ...]
+    kernels: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightSpec:
+    """A masked weight: its form, the names of what belongs to it, and its counts of elements.
+
+    Counts are means where groups differ in size; the schedule has them in groups. Names of state are None where the
+    weight has no such tensor.
+
+    Attributes:
+        weight: its name.
+        shape: of the full weight.
+        stored: its form.
+        reason: why it is ``masked`` although compression was asked for; else empty.
+        scheme: what is removed and grown together.
+        axes: one letter for each axis under a scheme with groups, else empty.
+        density: the share that is usually kept.
+        base: how many elements are usually kept.
+        shrunk: how many after a removal.
+        grown: how many after the growth at the beginning of a later task.
+        updated: how many of those usually kept a step moves.
+        mask: its mask.
+        index: the flat positions of a compressed weight's values.
+        rows: where a compressed weight's output channels begin.
+        gradient_mask: its gradient mask.
+        gradient_rows: the output channels whose gradient is computed.
+        accumulator: the graph input that takes its gradient, state where gradients are stored.
+        g1: the first measured gradient, a feed of the graphs that update masks.
+        g2: the second one.
+    """
+
+    weight: str
+    shape: tuple[int, ...]
+    stored: Stored
+    reason: str
+    scheme: str
+    axes: str
+    density: float
+    base: int
+    shrunk: int
+    grown: int
+    updated: int
+    mask: str | None
+    index: str | None
+    rows: str | None
+    gradient_mask: str | None
+    gradient_rows: str | None
+    accumulator: str
+    g1: str
+    g2: str
+
+    @property
+    def size(self) -> int:
+        """Elements of the full weight."""
+        return math.prod(self.shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class DenseSpec:
+    """A weight without a mask, its shape, and the reason."""
+
+    weight: str
+    shape: tuple[int, ...]
+    reason: str
+
+    @property
+    def size(self) -> int:
+        """Its elements."""
+        return math.prod(self.shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerSpec:
+    """The optimizer and the learning rate that a run begins with when its user names none."""
+
+    name: str
+    learning_rate: float

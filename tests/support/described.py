@@ -1,0 +1,94 @@
+"""A made-up manifest and report: what the tests of the printed tables and of the engine describe by hand."""
+
+import dataclasses
+from typing import Any
+
+from sparcl_compile.interface.manifest import FORMAT, VERSION, Flops, Manifest, Model, Update
+from sparcl_compile.interface.names import Role
+from sparcl_compile.interface.options import Options
+from sparcl_compile.interface.report import CompileReport, LayerBytes, Memory, PassTrace, Recomputation
+from sparcl_compile.interface.schedule import Recipe, Replay, Schedule
+from sparcl_compile.interface.specs import Dimension, DType, OptimizerSpec, StateSpec, WeightSpec
+
+FLOPS = Flops(3e6, 1e6, 3e6, 1e6, 3e6, 0.25e6, 9e6, 2.25e6)
+MEMORY = Memory(
+    batch=32,
+    peak_activation_bytes=3_000_000,
+    at="",
+    by_layer=(LayerBytes("a.w", 1_000_000), LayerBytes("", 2_000_000)),
+    largest=(),
+    feed_bytes=250_000,
+    result_bytes=0,
+    state_bytes={"parameter": 1_500_000, "gradient": 1_500_000, "sample": 20},
+    unknown=(),
+    recompute=Recomputation(enabled=False, peak_without=3_000_000, peak_with=2_000_000),
+)
+
+
+def trace(name: str, **changes: Any) -> PassTrace:
+    """A pass that did nothing, but for the changes."""
+    ops = {"Conv": 2}
+    plain = PassTrace(name, 0.0124, False, ops, ops, {}, {}, {}, 12345, {"parameter": 12345}, 1_500_000, 1_500_000)
+    return dataclasses.replace(plain, **changes)
+
+
+def weight(name: str, shape: tuple[int, ...], base: int, updated: int, **changes: Any) -> WeightSpec:
+    """A masked weight of single elements, but for the changes."""
+    plain = WeightSpec(
+        weight=name,
+        shape=shape,
+        stored="masked",
+        reason="",
+        scheme="unstructured",
+        axes="",
+        density=0.25,
+        base=base,
+        shrunk=base,
+        grown=base,
+        updated=updated,
+        mask=f"{name}.mask",
+        index=None,
+        rows=None,
+        gradient_mask=f"{name}.gradient_mask",
+        gradient_rows=None,
+        accumulator=f"{name}.sum",
+        g1=f"{name}.g1",
+        g2=f"{name}.g2",
+    )
+    return dataclasses.replace(plain, **changes)
+
+
+def state(name: str, role: str, shape: tuple[Dimension, ...], init: str, dtype: DType = "float32") -> StateSpec:
+    """A state tensor that is saved."""
+    return StateSpec(name, Role(role), dtype, shape, init, True, None)
+
+
+def manifest(**changes: Any) -> Manifest:
+    """The manifest of nothing, but for the changes."""
+    nothing = Manifest(
+        format=FORMAT,
+        version=VERSION,
+        target="ort-training",
+        made_by={},
+        model=Model("tiny", "tiny.onnx", "", (4,), "flat", 3, 12),
+        options=Options(sparsity=0.5),
+        recipe=Recipe("paper", 0.5, 1.0, False, True, 0.01, 0.005, False, "misclassified"),
+        schedule=Schedule({}, (), (), (), 0),
+        replay=Replay("none", (), False, 1),
+        optimizer=OptimizerSpec("sgd", 0.03),
+        weights=(),
+        dense=(),
+        channels=None,
+        update=Update(12_345, 12_345, None, None),
+        flops=FLOPS,
+        graphs={},
+        state=(),
+        state_file="state.safetensors",
+        files={},
+    )
+    return dataclasses.replace(nothing, **changes)
+
+
+def report(*passes: PassTrace) -> CompileReport:
+    """The log of a compilation without a choice of kernels."""
+    return CompileReport(passes, MEMORY, None)
