@@ -53,7 +53,7 @@ def _without_mask(graph: ir.Graph, reader: ir.Node, mask: ir.Value) -> None:
         reader.resize_inputs(len(reader.inputs) - 1)
         return
     product = reader.outputs[0]
-    whole = next(value for value in reader.inputs if value is not mask)
+    whole = next(value for value in reader.inputs if value is not None and value is not mask)
     product.replace_all_uses_with(whole)
     graph.remove(reader, safe=True)
 

@@ -95,7 +95,7 @@ def build(
     y_test = checks.labels(name, "y_test", test[1], len(x_test))
     names = tuple(classes) if classes is not None else checks.numbered_classes(name, y_train, y_test)
     checks.classes_filled(name, y_train, y_test, names)
-    known = None if statistics is None else tuple(np.asarray(values, np.float32) for values in statistics)
+    known = statistics and (np.asarray(statistics[0], np.float32), np.asarray(statistics[1], np.float32))
     return Dataset(
         name=name,
         x_train=x_train,

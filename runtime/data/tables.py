@@ -38,17 +38,21 @@ class Table:
 
 
 class Tables:
-    """The tables ``data``, ``train`` and ``test`` of interface/program.py."""
+    """The tables ``data``, ``train`` and ``test`` of interface/program.py.
 
-    def __init__(self, dataset: Dataset, tasks: Sequence[Task]) -> None:
-        self._dataset, self._tasks = dataset, tasks
+    Attributes:
+        tasks: in their order; empty until the classes are dealt out.
+    """
+
+    def __init__(self, dataset: Dataset, tasks: Sequence[Task] = ()) -> None:
+        self._dataset, self.tasks = dataset, tasks
 
     def table(self, name: str, integer: Callable[[str], int]) -> Table:
         """Return a table; ``integer`` tells the values ``task`` and ``of``."""
         if name == "data":
             return Table(self._dataset.x_train, self._dataset.y_train, range(len(self._dataset.classes)))
         if name == "train":
-            task = self._tasks[integer("task")]
+            task = self.tasks[integer("task")]
             return Table(task.x_train, task.y_train, task.classes)
-        task = self._tasks[integer("of")]
+        task = self.tasks[integer("of")]
         return Table(task.x_test, task.y_test, task.classes)

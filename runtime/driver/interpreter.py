@@ -1,18 +1,18 @@
 """Interprets a program: the operations of interface/program.py over named values. It knows no method."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from sparcl_compile.interface import program as ops
 from sparcl_compile.interface.errors import TrainingError
-from sparcl_compile.interface.manifest import TensorSpec
+from sparcl_compile.interface.specs import InputSpec
 from sparcl_compile.runtime.data.tables import Tables
 from sparcl_compile.runtime.session.backend import ort
 from sparcl_compile.runtime.session.engine import Engine
 
-Value = ort.OrtValue | np.ndarray | tuple[int, ...] | float
+Value: TypeAlias = "ort.OrtValue | np.ndarray | tuple[int, ...] | float"
 """What has a name while a program runs; an integer may be a result of a graph."""
 
 
@@ -25,9 +25,14 @@ class Interpreter:
     """
 
     def __init__(self, engine: Engine, program: ops.Program, tables: Tables, options: Mapping[str, Value]) -> None:
-        self.values: dict[str, Value] = {**program.counters, **options}
+        self.values: dict[str, Value] = {**program.counters, **program.vectors, **options}
         self.fired = dict.fromkeys(program.events, 0)
         self._engine, self._program, self._tables = engine, program, tables
+        weights = engine.manifest.weights
+        self._columns = {
+            "g1": {weight.accumulator: weight.g1 for weight in weights},
+            "g2": {weight.accumulator: weight.g2 for weight in weights},
+        }
 
     def call(self, block: str) -> None:
         """Run a block by its name; raises TrainingError where the program stops."""
@@ -48,24 +53,24 @@ class Interpreter:
             VERBS[type(operation)](self, operation)
 
     def _run(self, op: ops.Run) -> None:
-        inputs = {spec.name: spec for spec in self._engine.inputs(op.graph)}
+        inputs = {spec.name: spec for spec in self._engine.spec(op.graph).inputs}
         sources = {name: op.feeds.get(name, f"{op.take}.{name}") for name in inputs}
         feeds = {
             name: self._tensor(source, inputs[name])
             for name, source in sources.items()
             if name in op.feeds or source in self.values
         }
-        for name, value in self._engine.run(op.graph, feeds, op.into).items():
+        for name, value in self._engine.run(op.graph, feeds, self._columns[op.into] if op.into else None).items():
             self.values[op.results.get(name) or ".".join(filter(None, (op.give, name)))] = value
 
-    def _tensor(self, source: ops.Source, spec: TensorSpec) -> np.ndarray | ort.OrtValue:
+    def _tensor(self, source: ops.Source, spec: InputSpec) -> np.ndarray | ort.OrtValue:
         """What a source is, in the dtype of the input and in its shape where a constant has none."""
-        value = self.values[source] if isinstance(source, str) else source
+        value: Any = self.values[source] if isinstance(source, str) else source
         if isinstance(value, ort.OrtValue):
             return value
         if isinstance(source, tuple):
             value = [self.array(part).item() if isinstance(part, str) else part for part in source]
-        array = np.asarray(value, spec.dtype)
+        array = np.asarray(value, self._engine.sizes.dtype(spec.dtype))
         return array if array.ndim else np.broadcast_to(array, [d for d in spec.shape if isinstance(d, int)])
 
     def _when(self, op: ops.When) -> None:
@@ -120,7 +125,8 @@ class Interpreter:
         while self.fired[op.events] < len(events) and reached(events[self.fired[op.events]].at, *made):
             event = events[self.fired[op.events]]
             self.fired[op.events] += 1
-            self.values |= {f"event.{name}": numbers for name, numbers in event.feeds.items()}
+            given = ((name, self.values[one] if isinstance(one, str) else one) for name, one in event.feeds.items())
+            self.values |= {f"event.{name}": numbers for name, numbers in given}
             self._block(op.block)
 
     def _stop(self, op: ops.Stop) -> None:

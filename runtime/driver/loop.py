@@ -1,4 +1,4 @@
-"""The continual loop: tasks, epochs, checkpoints. It calls the blocks of the artifact's program and computes nothing."""
+"""The continual loop: tasks, epochs, checkpoints. It calls the blocks of the artifact's program."""
 
 import dataclasses
 import hashlib
@@ -43,8 +43,7 @@ class Run:
         check_tasks(self.dataset, config.tasks)
         self._identity = {"artifact": artifact.identity, "samples": _fingerprint(self.dataset), **config.identity()}
         self._tables = Tables(self.dataset)
-        self._sizes = Sizes(self.dataset.x_train.dtype, self._dimensions())
-        self.engine = Engine(artifact, config.threads, self._sizes)
+        self.engine = Engine(artifact, config.threads, Sizes(str(self.dataset.x_train.dtype), self._dimensions()))
         self.engine.reset_all()
         self.trainer = Trainer(self.engine, artifact.manifest.program, self._tables, self._options())
         self.tasks: list[Task] = split_classes(self.dataset, config.tasks, self._class_order())
@@ -131,12 +130,13 @@ class Run:
             while self.trainer["task"] < len(self.tasks):
                 self._train_task(reporter)
         self.trainer.call("end_run")
-        result = build_result(self._manifest, self.engine, self.trainer, self._config, self.tasks)
+        result = build_result(self._manifest, self.engine.saved(), self.trainer, self._config, self.tasks)
         return {**result, "learning_rates": self._rates}
 
     def _train_task(self, reporter: Reporter) -> None:
         trainer, task = self.trainer, self.trainer["task"]
         if trainer["epoch"] == 0:
+            self.engine.sizes.dimensions["samples"] = len(self.tasks[task].y_train)
             trainer.begin_task()
         while trainer["epoch"] < self._config.epochs:
             self._train_epoch(reporter)

@@ -35,7 +35,9 @@ class Finished(Protocol):
     seconds: float
 
     def __getitem__(self, name: str) -> int: ...
-    def result(self, name: str) -> np.ndarray: ...
+
+    def result(self, name: str) -> np.ndarray:
+        """Return a result by its name."""
 
 
 def build_result(

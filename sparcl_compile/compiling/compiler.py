@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from sparcl_compile.compiling import describe, pipeline
 from sparcl_compile.compiling.load import load_model
-from sparcl_compile.compiling.side_graphs import layout_of, side_graphs
+from sparcl_compile.compiling.side_graphs import side_graphs
 from sparcl_compile.compiling.trace import compare, dump, dump_text, snapshot
 from sparcl_compile.interface.artifact import Artifact, is_artifact, write
 from sparcl_compile.interface.errors import OptionError
@@ -51,12 +51,13 @@ def compile_model(
 
 def _build(source: Path, model: ir.Model, options: CompileOptions, folder: Path, recorder: "Recorder") -> Manifest:
     compiled = pipeline.run(model, options, folder, recorder)
-    layers = describe.model_layers(compiled, options)
-    layout = layout_of(describe.input_shape(compiled))
-    for name, graph in side_graphs(compiled, options, layers, layout).items():
-        save(graph, folder / name / f"{name}.onnx")
-    manifest = describe.build(source, compiled, options, layers, folder)
-    return write(folder, manifest, describe.report(compiled, options, manifest, recorder.traces))
+    facts = describe.facts_of(compiled, options)
+    for name, graph in side_graphs(compiled, options, facts).items():
+        variants = graph if isinstance(graph, dict) else {name: graph}
+        for file, variant in variants.items():
+            save(variant, folder / name / f"{file}.onnx")
+    manifest = describe.build(source, compiled, options, facts, folder)
+    return write(folder, manifest, describe.report(compiled, options, facts, recorder.traces))
 
 
 def check_places(source: Path, target: Path, dumps: Path | None) -> None:

@@ -9,7 +9,8 @@ import onnx_ir as ir
 
 from sparcl_compile import __version__
 from sparcl_compile.compiling.graph_specs import graph_specs
-from sparcl_compile.compiling.side_graphs import layout_of
+from sparcl_compile.compiling.loop import program_for
+from sparcl_compile.compiling.side_graphs import Facts, layout_of
 from sparcl_compile.compiling.state_specs import state_specs, weight_specs
 from sparcl_compile.costs import memory
 from sparcl_compile.costs.flops import computed_gradients, layer_costs, to_manifest, training_flops
@@ -31,56 +32,66 @@ from sparcl_compile.plan.compiled import Compiled
 from sparcl_compile.plan.layers import Layer, weight_layers
 from sparcl_compile.plan.rows import rows_of, updated_elements
 from sparcl_compile.plan.schedule import schedule_for
-from sparcl_compile.program.replay import replay_for
 from sparcl_compile.settings.options import LEARNING_RATE, CompileOptions
-from sparcl_compile.settings.recipes import RECIPES
 
 TARGET = "ort-training"
 LIBRARIES = ("onnx", "onnx-ir", "torch")
 
 
-def build(source: Path, compiled: Compiled, options: CompileOptions, layers: Sequence[Layer], folder: Path) -> Manifest:
-    """Everything but the checksums of the files.
+def facts_of(compiled: Compiled, options: CompileOptions) -> Facts:
+    """Find out what the stand-alone graphs and the manifest are made from."""
+    layers = model_layers(compiled, options)
+    state = state_specs(compiled, options, layers)
+    logits = compiled.forward.graph.outputs[0]
+    return Facts(
+        layers=layers,
+        state=state,
+        weights=weight_specs(layers, compiled.forward, state),
+        flops=_flops(compiled, layers, options),
+        input_shape=input_shape(compiled),
+        classes=int((logits.shape or (0, 0))[1]),  # type: ignore[arg-type]
+    )
+
+
+def build(source: Path, compiled: Compiled, options: CompileOptions, facts: Facts, folder: Path) -> Manifest:
+    """Describe everything but the checksums of the files.
 
     Args:
         source: the compiled file.
         compiled: the result of the pipeline.
         options: the options it was compiled with.
-        layers: what ``model_layers`` gives.
+        facts: as ``facts_of`` gives them.
         folder: where the graphs lie.
     """
     plan = plan_of(compiled.forward)
-    state = state_specs(compiled, options, layers)
+    graphs, loop_state = graph_specs(folder)
+    state = (*facts.state, *loop_state)
     return Manifest(
         format=FORMAT,
         version=VERSION,
         target=TARGET,
         made_by={"sparcl-compile": __version__, **{name: version(name) for name in LIBRARIES}},
-        model=_model(source, compiled),
+        model=_model(source, compiled, facts),
         options=options,
-        recipe=RECIPES[options.recipe],
-        schedule=_schedule(compiled, options, layers),
-        replay=replay_for(options),
+        program=program_for(options, _schedule(compiled, options, facts.layers), state, graphs),
         optimizer=OptimizerSpec(options.optimizer, LEARNING_RATE[options.optimizer]),
-        weights=weight_specs(layers, compiled.forward, state),
+        weights=facts.weights,
         dense=tuple(_dense(compiled)),
         channels=channel_spec(plan, options) if plan else None,
         update=update_summary(compiled.full),
-        flops=_flops(compiled, layers, options),
-        graphs=graph_specs(folder),
-        state=tuple(state),
+        flops=facts.flops,
+        graphs=graphs,
+        state=state,
         state_file=STATE_FILE,
         files={},
     )
 
 
-def report(
-    compiled: Compiled, options: CompileOptions, manifest: Manifest, traces: Iterable[PassTrace]
-) -> CompileReport:
+def report(compiled: Compiled, options: CompileOptions, facts: Facts, traces: Iterable[PassTrace]) -> CompileReport:
     """The log: what each pass did, the memory of training, and the choice of kernels."""
     return CompileReport(
         passes=tuple(traces),
-        memory=memory.to_report(compiled.training, manifest.state, options.batch_size),
+        memory=memory.to_report(compiled.training, facts.state, options.batch_size),
         kernels=_kernels(compiled, options) if options.compress and options.select_kernels else None,
     )
 
@@ -120,16 +131,14 @@ def input_shape(compiled: Compiled) -> list[int | None]:
     return [d if isinstance(d, int) else None for d in x.shape or ()][1:]
 
 
-def _model(source: Path, compiled: Compiled) -> Model:
-    logits = compiled.forward.graph.outputs[0]
-    shape = input_shape(compiled)
+def _model(source: Path, compiled: Compiled, facts: Facts) -> Model:
     return Model(
         name=source.stem,
         source=source.name,
         source_sha256=sha256(source),
-        input_shape=tuple(shape),
-        layout=layout_of(shape),
-        classes=int((logits.shape or (0, 0))[1]),  # type: ignore[arg-type]
+        input_shape=tuple(facts.input_shape),
+        layout=layout_of(facts.input_shape),
+        classes=facts.classes,
         parameters=sum(_size(v) for role in TRAINABLE for v in values_with_role(compiled.full, role)),
     )
 

@@ -14,6 +14,9 @@ Source: TypeAlias = str | int | float | tuple[str | int, ...]
 A constant takes the dtype of the input, and its shape where that is fixed.
 """
 
+Column: TypeAlias = Literal["", "g1", "g2"]
+"""A column of names in the manifest's ``weights``; empty for none."""
+
 Block: TypeAlias = tuple["Operation", ...]
 
 
@@ -36,11 +39,14 @@ class Run(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields
     feeds: dict[str, Source] = {}
     give: str = ""
     results: dict[str, str] = {}
-    into: Literal["", "g1", "g2"] = ""
+    into: Column = ""
 
 
 class Condition(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Whether an integer value is at least ``at_least``, or a multiple of ``every``; with neither, whether it is not 0."""
+    """Whether an integer value is at least ``at_least``, or a multiple of ``every``; with neither, whether it is not 0.
+
+    ``every`` is from 1.
+    """
 
     value: str
     at_least: int | None = None
@@ -69,7 +75,7 @@ class Rows(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="d
     Attributes:
         table: ``data`` (all training samples), ``train`` (those of the task) or ``test`` (the test set of task ``of``).
         at_most: rows of a chunk.
-        give: prefix of the values ``GIVE.raw``, ``GIVE.labels`` and ``GIVE.classes``, the labels that occur in the table.
+        give: prefix of the values ``GIVE.raw``, ``GIVE.labels`` and ``GIVE.classes``, the labels of the whole table.
         block: the operations.
     """
 
@@ -164,12 +170,12 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         at: numerator and denominator of the share of the task at which it is due.
         tasks: the tasks that have it.
-        feeds: integers that its block may feed.
+        feeds: what its block may feed: integers, or the name of a vector of the program.
     """
 
     at: tuple[int, int]
     tasks: Literal["first", "later", "all"]
-    feeds: dict[str, tuple[int, ...]]
+    feeds: dict[str, str | tuple[int, ...]]
 
 
 class Program(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -182,10 +188,12 @@ class Program(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         counters: integers of a run with their first values; a checkpoint holds them.
+        vectors: integers that are values from the start: the kept counts of each level, for example.
         blocks: the operations by name.
         events: the events by kind, in the order of their times.
     """
 
     counters: dict[str, int]
+    vectors: dict[str, tuple[int, ...]]
     blocks: dict[str, "Block"]
     events: dict[str, tuple[Event, ...]]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sparcl_compile.interface.program import Block, Condition, Gather, Operation, Run, Slice, When
+from sparcl_compile.interface.program import Block, Condition, Gather, Operation, Run, Slice, Source, When
 from sparcl_compile.program.replay import FIRST_TASK, ReplayBatch
 
 CURRENT = "current"
@@ -39,7 +39,8 @@ def replay_batches(replay: Sequence[ReplayBatch], merged: bool) -> Block:
 
 def _drawn(number: int, one: ReplayBatch) -> Block:
     name = name_of(number)
-    feeds = {"key": ("seed", "step", one.draw), "batch": "batch", "ce": one.ce, "distill": one.distill}
+    weights: dict[str, Source] = {"ce": one.ce, "distill": one.distill}
+    feeds: dict[str, Source] = {"key": ("seed", "step", one.draw), "batch": "batch", **weights}
     draw = Run("replay_batch", feeds=feeds, give=name, results={"x": f"{name}.raw"})
     return (draw, prepared(name, one.draw + 1))
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from sparcl_compile.interface.program import (
     Block,
     Call,
+    Column,
     Condition,
     Count,
     Due,
@@ -17,6 +18,7 @@ from sparcl_compile.interface.program import (
     Rows,
     Run,
     Set,
+    Source,
     Stop,
     When,
 )
@@ -27,6 +29,7 @@ from sparcl_compile.program.batches import (
     measured_replay,
     name_of,
     replay_batches,
+    standardised,
     trained_batches,
 )
 from sparcl_compile.program.replay import ReplayBatch
@@ -46,6 +49,8 @@ COUNTERS = {
     "samples_removed": 0,
 }
 """The integers of a run: where it stands, steps of the optimizer (``count`` is the next one's, from 1), totals."""
+KEEP = "gradient_keep"
+"""Name of the vector with the kept gradients of each layer."""
 CHUNK = 1024
 """Samples at a time in the sums over all of them."""
 TEST_CHUNK = 256
@@ -63,7 +68,7 @@ class Settings:
         single_head: whether the current batch is measured with the task's own classes alone.
         mask_updates: the events that change the masks.
         removals: the events that remove samples.
-        gradient_keep: kept gradients a layer; empty without gradient masks.
+        vectors: what events and operations name; ``gradient_keep`` where gradients are masked.
         refresh_steps: steps between two choices of gradients.
         optimizer: whether a graph of its own moves the parameters.
         samples: state of the task's samples.
@@ -77,7 +82,7 @@ class Settings:
     single_head: bool
     mask_updates: tuple[Event, ...]
     removals: tuple[Event, ...]
-    gradient_keep: tuple[int, ...]
+    vectors: dict[str, tuple[int, ...]]
     refresh_steps: int
     optimizer: bool
     samples: tuple[str, ...]
@@ -103,7 +108,8 @@ def build(settings: Settings) -> Program:
     if settings.mask_updates:
         blocks["update_masks"] = _update_masks(settings)
     events = {"mask_updates": settings.mask_updates, "removals": settings.removals}
-    return Program(dict(COUNTERS), blocks, {kind: found for kind, found in events.items() if found})
+    found = {kind: each for kind, each in events.items() if each}
+    return Program(dict(COUNTERS), settings.vectors, blocks, found)
 
 
 def _class_order() -> Operation:
@@ -114,8 +120,8 @@ def _statistics() -> Block:
     sums = ("data.sum", "data.squares", "data.count")
     return (
         Reset(sums),
-        Rows("data", CHUNK, "seen", (Run("sum_pixels", take="seen"),)),
-        Rows("data", CHUNK, "seen", (Run("sum_squares", take="seen"),)),
+        Rows("data", CHUNK, "seen", (Run("sum_pixels", feeds={"x": "seen.raw"}),)),
+        Rows("data", CHUNK, "seen", (Run("sum_squares", feeds={"x": "seen.raw"}),)),
         Run("statistics"),
         Reset(sums),
     )
@@ -140,7 +146,8 @@ def _begin_epoch() -> Block:
 
 def _step(settings: Settings) -> Block:
     replay = (When((REPLAYING,), replay_batches(settings.replay, settings.merged)),) if settings.replay else ()
-    store = Run("write_buffer", take=CURRENT, feeds={"key": ("seed", 0, 0), "logits": "trained0.logits"})
+    presented = {"x": f"{CURRENT}.raw", "labels": f"{CURRENT}.labels", "logits": "trained0.logits"}
+    store = Run("write_buffer", feeds={"key": ("seed", 0, 0), **presented}, give="stored")
     return (
         *current_batch(),
         *replay,
@@ -155,11 +162,11 @@ def _step(settings: Settings) -> Block:
 
 def _choose_gradients(settings: Settings) -> Block:
     """Return the choice of the gradients that the next steps use (DGM), before the first step and behind an update."""
-    if not settings.gradient_keep:
+    if KEEP not in settings.vectors:
         return ()
     choose = (
         Call("measure"),
-        Run("update_gradient_masks", feeds={"keep": settings.gradient_keep}),
+        Run("update_gradient_masks", feeds={"keep": KEEP}),
         Reset(settings.measured),
         Set("masks_stale", 0),
     )
@@ -199,7 +206,7 @@ def _measure(settings: Settings) -> Block:
     return (*_gradients("g1", (CURRENT,), own), *second, *counted)
 
 
-def _gradients(into: str, batches: Sequence[str], feeds: dict[str, str] | None = None) -> Block:
+def _gradients(into: Column, batches: Sequence[str], feeds: dict[str, str] | None = None) -> Block:
     return tuple(
         Run(
             "measure",
@@ -213,8 +220,9 @@ def _gradients(into: str, batches: Sequence[str], feeds: dict[str, str] | None =
 
 
 def _update_masks(settings: Settings) -> Block:
-    feeds = {"key": ("seed", "mask_updates", 0), "remove_to": "event.remove_to", "grow_to": "event.grow_to"}
-    return (Run("update_masks", feeds=feeds), Reset(settings.measured), Count("mask_updates"), Set("masks_stale", 1))
+    counts: dict[str, Source] = {name: f"event.{name}" for name in ("remove_to", "grow_to")}
+    run = Run("update_masks", feeds={"key": ("seed", "mask_updates", 0), **counts})
+    return (run, Reset(settings.measured), Count("mask_updates"), Set("masks_stale", 1))
 
 
 def _counted(settings: Settings) -> Block:
@@ -237,8 +245,8 @@ def _due_removals(settings: Settings) -> Block:
         return ()
     names = ("removed", "order", "position", "batch", "done")
     given = {"new_order": "order", "new_position": "position", "length": "length", "removed_total": "removed"}
-    remove = Run("filter_samples", feeds={"share": "event.share", **{name: name for name in names}}, results=given)
-    return (Due("removals", (remove, Count("samples_removed", add="gone"), Set("total", "steps"))),)
+    remove = Run("remove_samples", feeds={"share": "event.share", **{name: name for name in names}}, results=given)
+    return (Due("removals", (remove, Count("samples_removed", add="removed_now"), Set("total", "steps"))),)
 
 
 def _end_epoch(settings: Settings) -> Block:
@@ -253,9 +261,9 @@ def _end_epoch(settings: Settings) -> Block:
 
 def _evaluate() -> Operation:
     tested: Block = (
-        Run("normalise", take="tested", give="tested"),
+        standardised("tested"),
         Run("eval", take="tested", give="tested"),
-        Run("score", take="tested"),
+        Run("count_correct", take="tested"),
     )
     of = (
         Reset(("score.correct", "score.seen")),

@@ -101,7 +101,7 @@ def emitting_passes(
     """
     by_rows = options.gradient_scheme == "channel"
     measures = options.sparsity > 0.0 or options.gradient_sparsity > 0.0
-    whole = training.clone() if measures and (by_rows or not options.accumulates) else None
+    whole = training.clone() if measures else None
     channels = output_channels(full.graph) if by_rows else {}
     return (
         *((ComputeGradientRows(options.gradient_sparsity, channels),) if by_rows else ()),
