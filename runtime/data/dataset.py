@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -59,6 +59,19 @@ class Dataset:
     def divisor(self, normalise: str) -> float:
         """What raw values are divided by before mean and deviation apply: 1 under ``raw``."""
         return 1.0 if normalise == "raw" else self.scale
+
+    def formula(self, normalise: str, mean: np.ndarray, std: np.ndarray) -> dict[str, Any]:
+        """Return ``scale``, ``mean``, ``std`` of ``(x / scale - mean) / std``, for those who run the model elsewhere.
+
+        Args:
+            normalise: how the run normalises.
+            mean: float32 [C], for the graphs' formula, which divides by 255 whatever the scale.
+            std: the same.
+        """
+        scale = self.divisor(normalise)
+        each = {"mean": mean, "std": std}
+        numbers = {name: (np.asarray(one, np.float64) * (PIXEL_MAX / scale)).tolist() for name, one in each.items()}
+        return {"scale": scale, **numbers}
 
     def known_statistics(self, normalise: str) -> Statistics | None:
         """Mean and deviation without a look at the samples: 0 and 1 under ``raw`` and ``unit``; None: compute them."""

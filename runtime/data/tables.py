@@ -23,6 +23,11 @@ class Table:
     labels: np.ndarray
     classes: Sequence[int]
 
+    @staticmethod
+    def of(dataset: Dataset) -> "Table":
+        """Return all training samples of a data set."""
+        return Table(dataset.x_train, dataset.y_train, range(len(dataset.classes)))
+
     def fields(self) -> dict[str, np.ndarray]:
         """Return the columns by name."""
         return {"raw": self.raw, "labels": self.labels, "classes": np.asarray(self.classes, np.int64)}
@@ -44,13 +49,13 @@ class Tables:
         tasks: in their order; empty until the classes are dealt out.
     """
 
-    def __init__(self, dataset: Dataset, tasks: Sequence[Task] = ()) -> None:
-        self._dataset, self.tasks = dataset, tasks
+    def __init__(self, data: Table, tasks: Sequence[Task] = ()) -> None:
+        self._data, self.tasks = data, tasks
 
     def table(self, name: str, integer: Callable[[str], int]) -> Table:
         """Return a table; ``integer`` tells the values ``task`` and ``of``."""
         if name == "data":
-            return Table(self._dataset.x_train, self._dataset.y_train, range(len(self._dataset.classes)))
+            return self._data
         if name == "train":
             task = self.tasks[integer("task")]
             return Table(task.x_train, task.y_train, task.classes)

@@ -13,13 +13,16 @@ from sparcl_compile.runtime import checkpoint
 from sparcl_compile.runtime.config import RunConfig
 from sparcl_compile.runtime.data import load as load_data
 from sparcl_compile.runtime.data.dataset import Dataset
-from sparcl_compile.runtime.data.tables import Tables
+from sparcl_compile.runtime.data.tables import Table, Tables
 from sparcl_compile.runtime.data.tasks import Task, check_fits, check_tasks, split_classes
 from sparcl_compile.runtime.driver.trainer import Trainer
 from sparcl_compile.runtime.interrupt import Interrupt
 from sparcl_compile.runtime.reporting.progress import Reporter
 from sparcl_compile.runtime.reporting.result import build_result
 from sparcl_compile.runtime.session.engine import Engine, Sizes
+
+STATISTICS = ("data.mean", "data.std")
+"""State with the mean and the deviation of the samples."""
 
 
 class Run:
@@ -42,7 +45,7 @@ class Run:
         _check_layout(self.dataset, layout, model.layout)
         check_tasks(self.dataset, config.tasks)
         self._identity = {"artifact": artifact.identity, "samples": _fingerprint(self.dataset), **config.identity()}
-        self._tables = Tables(self.dataset)
+        self._tables = Tables(Table.of(self.dataset))
         self.engine = Engine(artifact, config.threads, Sizes(str(self.dataset.x_train.dtype), self._dimensions()))
         self.engine.reset_all()
         self.trainer = Trainer(self.engine, artifact.manifest.program, self._tables, self._options())
@@ -83,7 +86,7 @@ class Run:
         if known is None:
             self.trainer.call("statistics")
             return
-        for name, array in zip(("data.mean", "data.std"), known, strict=True):
+        for name, array in zip(STATISTICS, known, strict=True):
             self.engine.set_array(name, array)
 
     @property
@@ -170,7 +173,7 @@ class Run:
 
     def _save(self) -> None:
         samples = {
-            "scale": self.dataset.divisor(self._config.normalise),
+            "normalise": self.dataset.formula(self._config.normalise, *map(self.engine.array, STATISTICS)),
             "classes": list(self.dataset.classes),
             "classes_by_task": [list(task.classes) for task in self.tasks],
         }

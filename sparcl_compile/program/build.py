@@ -107,6 +107,13 @@ def build(settings: Settings) -> Program:
         blocks["measure"] = _measure(settings)
     if settings.mask_updates:
         blocks["update_masks"] = _update_masks(settings)
+    if KEEP in settings.vectors:
+        blocks["choose_gradients"] = (
+            Call("measure"),
+            Run("update_gradient_masks", feeds={"keep": KEEP}),
+            Reset(settings.measured),
+            Set("masks_stale", 0),
+        )
     events = {"mask_updates": settings.mask_updates, "removals": settings.removals}
     found = {kind: each for kind, each in events.items() if each}
     return Program(dict(COUNTERS), settings.vectors, blocks, found)
@@ -162,15 +169,8 @@ def _step(settings: Settings) -> Block:
 
 def _choose_gradients(settings: Settings) -> Block:
     """Return the choice of the gradients that the next steps use (DGM), before the first step and behind an update."""
-    if KEEP not in settings.vectors:
-        return ()
-    choose = (
-        Call("measure"),
-        Run("update_gradient_masks", feeds={"keep": KEEP}),
-        Reset(settings.measured),
-        Set("masks_stale", 0),
-    )
-    return (When((Condition("masks_stale"), Condition("task_step", every=settings.refresh_steps)), choose),)
+    due = (Condition("masks_stale"), Condition("task_step", every=settings.refresh_steps))
+    return (When(due, (Call("choose_gradients"),)),) if KEEP in settings.vectors else ()
 
 
 def _move(settings: Settings) -> Block:
