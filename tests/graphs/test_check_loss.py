@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparcl_compile.graphs import check_loss
+from sparcl_compile.interface.names import Role
 from tests.support import harness
 
 SUMS_IN_ANY_ORDER = 1e-15
@@ -30,6 +31,7 @@ def test_form(graph: harness.Graph) -> None:
         {"losses": "float[k]", **state},
         {**results, **{f"{n}.next": t for n, t in state.items()}},
     )
+    assert graph.roles == dict.fromkeys(state, Role.RESULT)
 
 
 @given(st.lists(LOSSES, min_size=1, max_size=6))

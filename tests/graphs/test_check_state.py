@@ -49,6 +49,7 @@ def test_form(graph: harness.Graph) -> None:
         "norm.mean": "float[5]",
     }
     assert graph.signature() == (inputs, {"broken": "int64[]"})
+    assert graph.roles == {tensor.name: tensor.role for tensor in TENSORS}
 
 
 @given(st.integers(0, 2**20))

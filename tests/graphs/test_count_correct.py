@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparcl_compile.graphs import count_correct
+from sparcl_compile.interface.names import Role
 from tests.support import harness
 
 CLASSES = 5
@@ -40,6 +41,7 @@ def test_form(graph: harness.Graph) -> None:
         },
         {"score.correct.next": "int64[2]", "score.seen.next": "int64[]"},
     )
+    assert graph.roles == dict.fromkeys(("score.correct", "score.seen"), Role.RESULT)
 
 
 @given(

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from sparcl_compile.graphs import crop_flip
 from sparcl_compile.graphs.standardise import Layout
 from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.names import Role
 from tests.support import harness
 
 MEAN, STD = np.array([0.5, 0.25, 0.4], np.float32), np.array([0.2, 0.3, 0.25], np.float32)
@@ -50,6 +51,7 @@ def test_form(graph: harness.Graph) -> None:
         {"x": "float[N,C,H,W]", "key": "int64[3]", "data.mean": "float[C]", "data.std": "float[C]"},
         {"x_ready": "float[N,C,H,W]"},
     )
+    assert graph.roles == {"data.mean": Role.DATA, "data.std": Role.DATA}
 
 
 @given(

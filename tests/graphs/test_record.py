@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparcl_compile.graphs import record
+from sparcl_compile.interface.names import Role
 from tests.support import harness
 
 SUMS_IN_ANY_ORDER = 1e-14
@@ -49,6 +50,7 @@ def test_form(graph: harness.Graph) -> None:
     }
     means = {"class_mean": "double[]", "task_mean": "double[]"}
     assert outputs == {**{f"{name}.next": text for name, text in matrices.items()}, **means}
+    assert graph.roles == dict.fromkeys(("score.correct", "score.seen", *matrices), Role.RESULT)
 
 
 @given(tasks=st.integers(1, 5), seed=st.integers(0, 2**20))

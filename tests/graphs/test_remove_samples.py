@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from sparcl_compile.graphs import remove_samples
 from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.names import Role
 from tests.support import harness
 
 SAMPLES = 12
@@ -77,6 +78,8 @@ def test_form(graphs: dict[str, harness.Graph]) -> None:
     }
     assert outputs == {**results, "sample_score.next": "int64[S]", "sample_seen.next": "int64[S]"}
     inputs, outputs = graphs["forgetting"].signature()
+    samples = ("sample_keep", "sample_score", "sample_seen", "sample_learned")
+    assert graphs["forgetting"].roles == dict.fromkeys(samples, Role.SAMPLE)
     assert inputs["sample_learned"] == "int64[S]"
     assert outputs == {**results, "sample_seen.next": "int64[S]"}
 

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparcl_compile.graphs import replay_batch
+from sparcl_compile.interface.names import Role
 from tests.reference import buffer as reference
 from tests.support import harness
 
@@ -61,6 +62,8 @@ def test_form(graphs: dict[str, harness.Graph], name: str) -> None:
         "sample_id": "int64[K]",
         "slot": "int64[K]",
     }
+    buffer = ("buffer.x", "buffer.labels", "buffer.logits", "buffer.seen")
+    assert graphs[name].roles == dict.fromkeys(buffer, Role.BUFFER)
 
 
 @given(

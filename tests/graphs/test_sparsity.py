@@ -54,6 +54,7 @@ def test_form(graph: harness.Graph) -> None:
     inputs, outputs = graph.signature()
     assert set(inputs) == {tensor.name for tensor in (*KEPT, *UPDATED, *WEIGHTS)}
     assert inputs["fc.weight.rows"] == "int32[5]"
+    assert graph.roles == {tensor.name: tensor.role for tensor in (*KEPT, *UPDATED, *WEIGHTS)}
     assert outputs == {
         "overall": "double[]",
         "per_layer": "double[3]",

@@ -5,6 +5,7 @@ import pytest
 from sparcl_compile.graphs import standardise
 from sparcl_compile.graphs.standardise import Layout
 from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.names import Role
 from tests.support import harness
 
 MEAN, STD = np.array([0.1, 0.5], np.float32), np.array([0.3, 0.7], np.float32)
@@ -24,6 +25,7 @@ def test_layouts_and_types(layout: Layout, shape: str, dtype: ir.DataType, text:
     graph.check_form()
     inputs = {"x": f"{text}[N,C,H,W]", "data.mean": "float[C]", "data.std": "float[C]"}
     assert graph.signature() == (inputs, {"x_ready": shape})
+    assert graph.roles == {"data.mean": Role.DATA, "data.std": Role.DATA}
     found = graph({"x": PIXELS.astype(dtype.numpy()), "data.mean": MEAN, "data.std": STD})["x_ready"]
     wanted = {"NCHW": expected(), "NHWC": np.moveaxis(expected(), 1, 3), "flat": expected().reshape(2, -1)}
     np.testing.assert_array_equal(found, wanted[layout])

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
 from sparcl_compile.graphs import statistics, sum_pixels, sum_squares
+from sparcl_compile.interface.names import Role
 from tests.support import harness
 
 SUMS_IN_ANY_ORDER = 1e-12
@@ -69,6 +70,7 @@ def test_form(graphs: Graphs, name: str, sums: str) -> None:
         {"data.sum": f"{sums}[C]", "data.squares": f"{sums}[C]", "data.count": "int64[]"},
         {"data.mean.next": "float[C]", "data.std.next": "float[C]"},
     )
+    assert graph.roles == dict.fromkeys(graph.inputs, Role.DATA)
 
 
 @given(hnp.arrays(np.uint8, SHAPES))

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparcl_compile.graphs import sum_pixels
+from sparcl_compile.interface.names import Role
 from tests.support import harness
 
 SUMS_IN_ANY_ORDER = 1e-12
@@ -31,6 +32,7 @@ def test_form(bytes_graph: harness.Graph, floats_graph: harness.Graph) -> None:
             {"x": f"{raw}[N,C,H,W]", "data.sum": f"{sums}[C]", "data.count": "int64[]"},
             {"data.sum.next": f"{sums}[C]", "data.count.next": "int64[]"},
         )
+        assert graph.roles == dict.fromkeys(("data.sum", "data.count"), Role.DATA)
 
 
 @given(x=hnp.arrays(np.uint8, SHAPES), count=st.integers(0, 2**40))

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparcl_compile.graphs import sum_squares
+from sparcl_compile.interface.names import Role
 from tests.support import harness
 
 SUMS_IN_ANY_ORDER = 1e-12
@@ -36,6 +37,7 @@ def test_form(bytes_graph: harness.Graph, floats_graph: harness.Graph) -> None:
         graph.check_form()
         state = {"data.sum": f"{sums}[C]", "data.count": "int64[]", "data.squares": f"{sums}[C]"}
         assert graph.signature() == ({"x": f"{raw}[N,C,H,W]", **state}, {"data.squares.next": f"{sums}[C]"})
+        assert graph.roles == dict.fromkeys(state, Role.DATA)
 
 
 @given(hnp.arrays(np.uint8, SHAPES))

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 
 from sparcl_compile.graphs import summary
+from sparcl_compile.interface.names import Role
 from tests.support import harness
 
 NAN = math.nan
@@ -46,6 +47,7 @@ def test_form(graph: harness.Graph) -> None:
     graph.check_form()
     matrices = {"accuracy.class": "double[tasks,tasks]", "accuracy.task": "double[tasks,tasks]"}
     assert graph.signature() == (matrices, dict.fromkeys((*METRICS, *OF_TASKS), "double[]"))
+    assert graph.roles == dict.fromkeys(matrices, Role.RESULT)
 
 
 def test_a_case_counted_by_hand(graph: harness.Graph) -> None:

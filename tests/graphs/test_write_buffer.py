@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparcl_compile.graphs import write_buffer
+from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.analysis.liveness.in_place import overwritable
 from tests.reference.buffer import Buffer
 from tests.support import harness
@@ -64,6 +65,7 @@ def test_form(graphs: dict[str, harness.Graph], name: str) -> None:
     feeds = {"key": "int64[3]", "x": f"{name}[N,C,H,W]", "labels": "int64[N]", "logits": "float[M,3]"}
     results = {f"{key}.next": value for key, value in state.items()} | {"slot": "int64[N]"}
     assert graphs[name].signature() == ({**feeds, **state}, results)
+    assert graphs[name].roles == dict.fromkeys(state, Role.BUFFER)
 
 
 @pytest.mark.parametrize("name", TYPES)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
 from sparcl_compile.graphs.builder import PRODUCER
+from sparcl_compile.passes.core.roles import role_of
 
 Array = NDArray[Any]
 WORD = 2**32
@@ -29,12 +30,13 @@ class Graph:
     """A checked graph; a call runs both implementations, demands equal results and returns them by name.
 
     Sums of floats are equal but for their order: ``rtol`` allows float64 results such a relative difference. All others
-    are equal to the bit.
+    are equal to the bit. ``roles`` has the inputs that are state.
     """
 
     def __init__(self, model: ir.Model, rtol: float = 0.0) -> None:
         self._rtol = rtol
         self.proto = ir.to_proto(model)
+        self.roles = {str(value.name): role for value in model.graph.inputs if (role := role_of(value))}
         onnx.checker.check_model(self.proto, full_check=True)
         self._session = session(model)
         self._reference = ReferenceEvaluator(self.proto)
