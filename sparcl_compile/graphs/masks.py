@@ -6,7 +6,7 @@ import math
 import onnx_ir as ir
 
 from sparcl_compile.graphs.builder import FLOAT, Builder
-from sparcl_compile.interface.names import Role
+from sparcl_compile.interface.names import Role, measured_names
 from sparcl_compile.passes.schemes.cuts import Cut, unstructured
 
 NOT_KEPT = -1.0
@@ -63,7 +63,7 @@ class MaskedLayer:
 
 def gradients(b: Builder, layer: MaskedLayer) -> tuple[ir.Value, ir.Value]:
     """Add the state ``W.g1`` and ``W.g2``, the measured gradients of a layer."""
-    first, second = (b.state(f"{layer.name}.{g}", FLOAT, layer.stored, Role.MEASURED) for g in ("g1", "g2"))
+    first, second = (b.state(name, FLOAT, layer.stored, Role.MEASURED) for name in measured_names(layer.name))
     return first, second
 
 

@@ -51,10 +51,8 @@ COUNTERS = {
 """The integers of a run: where it stands, steps of the optimizer (``count`` is the next one's, from 1), totals."""
 KEEP = "gradient_keep"
 """Name of the vector with the kept gradients of each layer."""
-CHUNK = 1024
-"""Samples at a time in the sums over all of them."""
-TEST_CHUNK = 256
-"""Samples at a time in an evaluation."""
+CHUNK = 256
+"""Samples at a time where all of them are walked through: in sums and in evaluations."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -267,7 +265,7 @@ def _evaluate() -> Operation:
     )
     of = (
         Reset(("score.correct", "score.seen")),
-        Rows("test", TEST_CHUNK, "tested", tested),
+        Rows("test", CHUNK, "tested", tested),
         Run("record", feeds={"task": "task", "of": "of"}),
     )
     return Each("of", "task", of)
