@@ -40,3 +40,9 @@ def key(*words: int) -> int:
 def stream(seed: int, name: str, a: int, b: int, elements: ArrayLike) -> NDArray[np.uint32]:
     """The given elements (integers) of a named stream, uint32."""
     return murmur3(elements, key(seed, STREAMS[name], a, b))
+
+
+def class_order(classes: int, seed: int) -> list[int]:
+    """The numbers of the classes in the order of a seed: by ascending hash, which no two of them share."""
+    order: list[int] = np.argsort(stream(seed, "classes", 0, 0, np.arange(classes)), kind="stable").tolist()
+    return order
