@@ -35,7 +35,7 @@ class Interpreter:
         }
 
     def call(self, block: str) -> None:
-        """Run a block by its name; raises TrainingError where the program stops."""
+        """Run a block by its name; raises TrainingError where the program fails."""
         self._block(self._program.blocks[block])
 
     def integer(self, name: str) -> int:
@@ -129,7 +129,7 @@ class Interpreter:
             self.values |= {f"event.{name}": numbers for name, numbers in given}
             self._block(op.block)
 
-    def _stop(self, op: ops.Stop) -> None:
+    def _fail(self, op: ops.Fail) -> None:
         shown = op.names[self.integer(op.of)] if op.names else self.array(op.of).item()
         raise TrainingError(op.message.format(shown))
 
@@ -154,6 +154,6 @@ VERBS: Mapping[type, Callable[[Interpreter, Any], None]] = {
     ops.Set: Interpreter._set,
     ops.Count: Interpreter._count,
     ops.Due: Interpreter._due,
-    ops.Stop: Interpreter._stop,
+    ops.Fail: Interpreter._fail,
     ops.Call: Interpreter._call,
 }

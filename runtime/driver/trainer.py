@@ -51,7 +51,7 @@ class Trainer:
         """Run a block.
 
         Raises:
-            TrainingError: the program stops; the message names the step and a mend.
+            TrainingError: the program fails; the message names the step and a mend.
         """
         try:
             self._interpreter.call(block)

@@ -138,8 +138,8 @@ class Due(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="do
     block: "Block"
 
 
-class Stop(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, tag_field="do", tag="stop"):
-    """Stop the training.
+class Fail(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, tag_field="do", tag="fail"):
+    """End the training with an error.
 
     Attributes:
         message: why; ``{}`` stands for the value ``of``, or for the name of this number among ``names``.
@@ -158,7 +158,7 @@ class Call(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="d
     block: str
 
 
-Operation: TypeAlias = Run | When | Each | Rows | Slice | Gather | Reset | Set | Count | Due | Stop | Call
+Operation: TypeAlias = Run | When | Each | Rows | Slice | Gather | Reset | Set | Count | Due | Fail | Call
 
 
 class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

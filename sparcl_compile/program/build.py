@@ -12,6 +12,7 @@ from sparcl_compile.interface.program import (
     Due,
     Each,
     Event,
+    Fail,
     Operation,
     Program,
     Reset,
@@ -19,7 +20,6 @@ from sparcl_compile.interface.program import (
     Run,
     Set,
     Source,
-    Stop,
     When,
 )
 from sparcl_compile.program.batches import (
@@ -176,7 +176,7 @@ def _move(settings: Settings) -> Block:
     alone = _trained((CURRENT,))
     full = _trained(trained_batches(settings.replay, settings.merged))
     train: Block = (When((REPLAYING,), full, alone),) if settings.replay else alone
-    finite = When((Condition("finite"),), (), (Stop("the loss became {}", "loss"),))
+    finite = When((Condition("finite"),), (), (Fail("the loss became {}", "loss"),))
     optimizer = Run("optimizer", feeds={"learning_rate": "learning_rate", "count": "count"})
     return (*train, finite, *((optimizer,) if settings.optimizer else ()))
 
@@ -248,7 +248,7 @@ def _due_removals(settings: Settings) -> Block:
 
 
 def _end_epoch(settings: Settings) -> Block:
-    broken = Stop("{} is no longer finite", "broken", settings.learned)
+    broken = Fail("{} is no longer finite", "broken", settings.learned)
     return (
         Run("check_state"),
         When((Condition("broken", at_least=0),), (broken,)),
