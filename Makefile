@@ -58,6 +58,10 @@ lint: $(STAMP) ## ruff: rules and format
 types: $(STAMP) ## mypy --strict over the three packages
 	$(BIN)/mypy -p sparcl_compile
 
+.PHONY: schema
+schema: $(STAMP) ## write the manifest's JSON Schema anew, after a change of its dataclasses
+	$(BIN)/python -m sparcl_compile.interface.schema
+
 .PHONY: unit
 unit: $(STAMP) ## pytest (JOBS=2 processes; ARGS="-k walls" and the like are handed on)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) $(ARGS)

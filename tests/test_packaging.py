@@ -4,6 +4,7 @@ import configparser
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
@@ -44,14 +45,18 @@ def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFi
     return build_wheel(copy_source(root, folder / "source"), folder / "dist")
 
 
-def missing_modules(root: Path, wheel: zipfile.ZipFile) -> list[str]:
-    """Python files of the repository's packages that the wheel lacks."""
-    expected = {
+def modules(root: Path) -> set[str]:
+    """The Python files of the repository's packages, as paths in a wheel."""
+    return {
         f"{package}/{path.relative_to(root / folder).as_posix()}"
         for folder, package in PACKAGES.items()
         for path in (root / folder).rglob("*.py")
     }
-    return sorted(expected - set(wheel.namelist()))
+
+
+def missing_modules(root: Path, wheel: zipfile.ZipFile) -> list[str]:
+    """Python files of the repository's packages that the wheel lacks."""
+    return sorted(modules(root) - set(wheel.namelist()))
 
 
 def test_only_one_top_level_package(wheel: zipfile.ZipFile) -> None:
@@ -63,6 +68,11 @@ def test_every_module_is_inside(root: Path, wheel: zipfile.ZipFile) -> None:
     assert not missing_modules(root, wheel), "add the subpackage to [tool.setuptools] packages in pyproject.toml"
 
 
+def test_the_schema_of_the_manifest_is_inside(root: Path, wheel: zipfile.ZipFile) -> None:
+    name = "sparcl_compile/interface/manifest.schema.json"
+    assert wheel.read(name) == (root / name).read_bytes()
+
+
 def test_a_forgotten_subpackage_is_noticed(root: Path, tmp_path: Path) -> None:
     source = copy_source(root, tmp_path / "source")
     forgotten = source / "runtime" / "forgotten" / "__init__.py"
@@ -71,6 +81,27 @@ def test_a_forgotten_subpackage_is_noticed(root: Path, tmp_path: Path) -> None:
     assert missing_modules(source, build_wheel(source, tmp_path / "dist")) == [
         "sparcl_compile/runtime/forgotten/__init__.py"
     ]
+
+
+def test_the_links_lead_to_the_packages(root: Path) -> None:
+    for name in ("passes", "runtime"):
+        link = root / "sparcl_compile" / name
+        assert link.is_symlink()
+        assert link.readlink() == Path("..") / name
+
+
+def test_the_source_distribution_holds_files_where_the_links_are(root: Path, tmp_path: Path) -> None:
+    source = copy_source(root, tmp_path / "source")
+    command = [sys.executable, "setup.py", "--quiet", "sdist", "--dist-dir", str(tmp_path / "dist")]
+    done = subprocess.run(command, cwd=source, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    with tarfile.open(next((tmp_path / "dist").glob("*.tar.gz"))) as archive:
+        archive.extractall(tmp_path / "unpacked", filter="data")
+    unpacked = next((tmp_path / "unpacked").iterdir())
+    assert not [path for path in unpacked.rglob("*") if path.is_symlink()]
+    assert {path.relative_to(unpacked).as_posix() for path in unpacked.rglob("*.py")} >= modules(root)
+    sources = {path.name for path in (unpacked / "sparcl_compile" / "runtime" / "kernels").rglob("*.cc")}
+    assert sources == {path.name for path in (root / "runtime" / "kernels").rglob("*.cc")}
 
 
 def test_without_a_compiler_the_wheel_has_no_library(

@@ -17,6 +17,8 @@ LINKS = ("sparcl_compile/passes", "sparcl_compile/runtime")
 PROTO_LIBRARIES = ("onnx", "onnx_ir", "onnxscript")
 INTERFACE = "sparcl_compile.interface"
 """The leaf that knows nothing of the rest and that every package may use."""
+CODEC = "sparcl_compile/interface/codec.py"
+"""The one file of the leaf that needs more than the standard library: msgspec reads and writes its dataclasses."""
 GRADIENT_BUILDER = ("onnxruntime.training.artifacts", "onnxruntime.training.onnxblock")
 DIFFERENTIATE = "passes/differentiating/ort_training/differentiate.py"
 
@@ -164,6 +166,12 @@ def circles(arrows: Mapping[str, set[str]]) -> list[str]:
     return sorted(folder for folder in arrows if folder in reachable(folder))
 
 
+def libraries(path: Path, source: str) -> set[str]:
+    """The top-level names that a file imports from outside of the standard library and of the leaf itself."""
+    names = {name for name in imported_modules(source, module_name(path)) if not below(name, (INTERFACE,))}
+    return {name.partition(".")[0] for name in names} - sys.stdlib_module_names
+
+
 def breaches(path: Path, source: str, walls: tuple[Wall, ...] = WALLS) -> list[str]:
     """One line for every import of this file (a path relative to the root) that a wall forbids."""
     found = []
@@ -180,6 +188,26 @@ def test_no_file_breaks_a_wall(root: Path) -> None:
     files = source_files(root)
     assert len(files) > 10
     assert not [line for path in files for line in breaches(path, (root / path).read_text(encoding="utf-8"))]
+
+
+def test_the_leaf_needs_the_standard_library_only_but_for_its_codec(root: Path) -> None:
+    files = [path for path in source_files(root) if path.is_relative_to("sparcl_compile/interface")]
+    found = {path.as_posix(): libraries(path, (root / path).read_text(encoding="utf-8")) for path in files}
+    assert len(found) > 10
+    assert {path: names for path, names in found.items() if names} == {CODEC: {"msgspec"}}
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("import msgspec.json", {"msgspec"}),
+        ("from onnx_ir import Model", {"onnx_ir"}),
+        ("from sparcl_compile import __version__", {"sparcl_compile"}),
+        ("import json\nfrom collections.abc import Mapping\nfrom sparcl_compile.interface.names import Role", set()),
+    ],
+)
+def test_a_made_up_library_of_the_leaf_is_found(source: str, found: set[str]) -> None:
+    assert libraries(Path("sparcl_compile/interface/names.py"), source) == found
 
 
 def test_no_folder_reaches_itself_by_way_of_another(root: Path) -> None:

@@ -3,7 +3,6 @@ import os
 import pathlib
 import subprocess
 import sys
-from typing import Any
 
 import numpy as np
 import onnx
@@ -11,7 +10,11 @@ import pytest
 
 from sparcl_compile.cli import inspecting as inspect
 from sparcl_compile.cli import report
+from sparcl_compile.interface.codec import plain
 from sparcl_compile.interface.errors import ArtifactError, ModelError, OptionError
+from sparcl_compile.interface.report import CompileReport, PassTrace
+from sparcl_compile.interface.specs import GraphSpec, InputSpec
+from tests.support import described
 
 NAMES = ("import_forward", "insert_weight_masks", "attach_loss")
 TEXTS = (
@@ -21,38 +24,20 @@ TEXTS = (
 OPS: tuple[dict[str, int], ...] = ({"MatMul": 1}, {"MatMul": 1, "Mul": 1}, {"MatMul": 1, "Mul": 1})
 
 
-def trace(index: int) -> dict[str, Any]:
+def trace(index: int) -> PassTrace:
     before, after = OPS[max(index - 1, 0)], OPS[index]
     added = {op: count for op, count in after.items() if op not in before}
-    return {
-        "name": NAMES[index],
-        "seconds": 0.1,
-        "modified": True,
-        "ops_before": before,
-        "ops_after": after,
-        "nodes_added": added,
-        "nodes_removed": {},
-        "parameters": 12,
-        "macs_after": 12,
-    }
+    return described.trace(NAMES[index], modified=True, ops_before=before, ops_after=after, nodes_added=added)
+
+
+INPUTS = (InputSpec("x", "float32", ("N", 4)), InputSpec("labels", "int64", ("N",)))
+TRAIN = GraphSpec("train/training_model.onnx", INPUTS, ("loss",), ("loss",), (), False)
+MANIFEST = described.manifest(weights=(described.weight("w", (4, 3), 6, 3),), graphs={"train": TRAIN})
 
 
 @pytest.fixture
-def manifest() -> dict[str, Any]:
-    flops = dict.fromkeys((key for row in report.FLOPS_ROWS for key in row[1:]), 24.0)
-    return {
-        "format": "sparcl-artifact",
-        "version": 1,
-        "model": {"name": "tiny", "input_shape": [4], "classes": 3, "layout": None},
-        "options": {"sparsity": 0.5},
-        "recipe": {},
-        "passes": [trace(index) for index in range(3)],
-        "masks": [{"weight": "w", "shape": [4, 3], "size": 12, "base": 6, "gradient_keep": 3}],
-        "dense": [],
-        "flops": flops,
-        "graphs": {"train": {"file": "train/training_model.onnx", "inputs": ["x", "labels"], "outputs": ["loss"]}},
-        "files": {},
-    }
+def log() -> CompileReport:
+    return described.report(*(trace(index) for index in range(3)))
 
 
 @pytest.fixture
@@ -70,8 +55,8 @@ def printed(renderable: report.RenderableType) -> str:
     return out.getvalue()
 
 
-def test_summary_lists_passes_with_counts_before_and_after(manifest: dict[str, Any]) -> None:
-    lines = printed(inspect.summary(manifest)).splitlines()
+def test_summary_lists_passes_with_counts_before_and_after(log: CompileReport) -> None:
+    lines = printed(inspect.summary(MANIFEST, log)).splitlines()
     assert lines[0].rstrip() == "tiny: input 4, 3 classes, 3 passes"
     masks = next(line for line in lines if line.startswith("insert_weight_masks"))
     assert masks.split() == ["insert_weight_masks", "1", "->", "2", "+1", "Mul", "1", "MatMul,", "1", "Mul"]
@@ -79,18 +64,19 @@ def test_summary_lists_passes_with_counts_before_and_after(manifest: dict[str, A
     assert train.split() == ["train", "train/training_model.onnx", "2", "1"]
 
 
-def test_facts_leave_out_checksums(manifest: dict[str, Any]) -> None:
-    found = inspect.facts(manifest)
-    assert found["passes"] == manifest["passes"]
+def test_facts_leave_out_checksums(log: CompileReport) -> None:
+    found = inspect.facts(MANIFEST, log)
+    assert found["passes"] == plain(log.passes)
+    assert found["weights"] == plain(MANIFEST.weights)
     assert "files" not in found
 
 
-def test_text_after(folder: pathlib.Path, manifest: dict[str, Any]) -> None:
-    assert inspect.text_after(folder, manifest, "insert_weight_masks") == TEXTS[1]
+def test_text_after(folder: pathlib.Path, log: CompileReport) -> None:
+    assert inspect.text_after(folder, log, "insert_weight_masks") == TEXTS[1]
 
 
-def test_diff_shows_lines_and_operator_counts(folder: pathlib.Path, manifest: dict[str, Any]) -> None:
-    assert inspect.diff(folder, manifest, "import_forward", "insert_weight_masks").splitlines() == [
+def test_diff_shows_lines_and_operator_counts(folder: pathlib.Path, log: CompileReport) -> None:
+    assert inspect.diff(folder, log, "import_forward", "insert_weight_masks").splitlines() == [
         "--- after import_forward",
         "+++ after insert_weight_masks",
         "@@ -4,3 +4,4 @@",
@@ -105,9 +91,9 @@ def test_diff_shows_lines_and_operator_counts(folder: pathlib.Path, manifest: di
     ]
 
 
-def test_diff_backwards_and_with_itself(folder: pathlib.Path, manifest: dict[str, Any]) -> None:
-    assert "  Mul: 1 -> 0 (-1)" in inspect.diff(folder, manifest, "insert_weight_masks", "import_forward")
-    same = inspect.diff(folder, manifest, "import_forward", "import_forward").splitlines()
+def test_diff_backwards_and_with_itself(folder: pathlib.Path, log: CompileReport) -> None:
+    assert "  Mul: 1 -> 0 (-1)" in inspect.diff(folder, log, "insert_weight_masks", "import_forward")
+    same = inspect.diff(folder, log, "import_forward", "import_forward").splitlines()
     assert same[0] == "no difference"
     assert len(same) == 3
 
@@ -116,21 +102,21 @@ def test_diff_backwards_and_with_itself(folder: pathlib.Path, manifest: dict[str
     ("given", "hint"),
     [("insert_weight_mask", "did you mean insert_weight_masks? "), ("../../etc/passwd", ""), ("", ""), (".*", "")],
 )
-def test_unknown_pass_lists_the_known(folder: pathlib.Path, manifest: dict[str, Any], given: str, hint: str) -> None:
+def test_unknown_pass_lists_the_known(folder: pathlib.Path, log: CompileReport, given: str, hint: str) -> None:
     with pytest.raises(OptionError) as caught:
-        inspect.text_after(folder, manifest, given)
+        inspect.text_after(folder, log, given)
     message = str(caught.value)
     assert message == f"--after {given}: no such pass; {hint}give one of {', '.join(NAMES)}"
     with pytest.raises(OptionError, match=r"^--diff "):
-        inspect.diff(folder, manifest, "import_forward", given)
+        inspect.diff(folder, log, "import_forward", given)
 
 
-def test_missing_and_unreadable_text(folder: pathlib.Path, manifest: dict[str, Any]) -> None:
+def test_missing_and_unreadable_text(folder: pathlib.Path, log: CompileReport) -> None:
     with pytest.raises(ArtifactError, match="the graph after attach_loss is missing; compile the model again"):
-        inspect.text_after(folder, manifest, "attach_loss")
+        inspect.text_after(folder, log, "attach_loss")
     (folder / "passes" / "01_import_forward.txt").write_bytes(b"\xff\xfe")
     with pytest.raises(ArtifactError, match=r"01_import_forward\.txt: the graph's text cannot be read"):
-        inspect.diff(folder, manifest, "insert_weight_masks", "import_forward")
+        inspect.diff(folder, log, "insert_weight_masks", "import_forward")
 
 
 MODEL = """<ir_version: 8, opset_import: ["" : 17]>

@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import json
 import pathlib
@@ -6,70 +7,24 @@ import pytest
 from rich.console import Console, RenderableType
 
 from sparcl_compile.cli import report
+from sparcl_compile.interface.channels import ChannelSpec, SpaceSpec, Stop
 from sparcl_compile.interface.errors import WriteError
+from sparcl_compile.interface.specs import DenseSpec, WeightSpec
 from sparcl_compile.runtime.reporting.report import console, result_table, write_json
+from tests.support import described
+from tests.support.described import trace, weight
 
-
-def trace(name: str, **changes: object) -> dict[str, object]:
-    plain: dict[str, object] = {
-        "name": name,
-        "seconds": 0.0124,
-        "modified": False,
-        "ops_before": {"Conv": 2},
-        "ops_after": {"Conv": 2},
-        "nodes_added": {},
-        "nodes_removed": {},
-        "origins": {},
-        "parameters": 12345,
-        "state": {"parameter": 12345},
-        "macs_before": 1_500_000,
-        "macs_after": 1_500_000,
-    }
-    return plain | changes
-
-
-MANIFEST = {
-    "model": {"name": "small", "input_shape": ["N", 3, 32, 32], "classes": 10},
-    "passes": [
-        trace("import_forward", modified=True),
-        trace("insert_weight_masks", nodes_added={"Mul": 2}, ops_after={"Conv": 2, "Mul": 2}, modified=True),
-        trace("prune_backward", nodes_removed={"Sum": 3, "Identity": 5}, macs_after=None, modified=True),
-        trace("emit"),
-    ],
-    "masks": [
-        {
-            "weight": "layer[1].w",
-            "shape": [16, 8, 3, 3],
-            "size": 1152,
-            "base": 288,
-            "gradient_keep": 230,
-            "stored": "masked",
-        },
-        {"weight": "fc.w", "shape": [10, 16], "size": 160, "base": 40, "gradient_keep": 32, "stored": "masked"},
-    ],
-    "update": {"parameters": 12_345, "trained": 12_345},
-    "dense": [{"weight": "stem.w", "shape": [8, 3, 3, 3], "size": 216, "reason": "first layer"}],
-    "flops": {
-        "forward_dense": 3e6,
-        "forward_sparse": 1e6,
-        "input_gradient_dense": 3e6,
-        "input_gradient_sparse": 1e6,
-        "weight_gradient_dense": 3e6,
-        "weight_gradient_sparse": 0.25e6,
-        "training_dense": 9e6,
-        "training_sparse": 2.25e6,
-    },
-    "memory": {
-        "batch": 32,
-        "peak_activation_bytes": 3_000_000,
-        "by_layer": [{"layer": "a.w", "bytes": 1_000_000}, {"layer": "", "bytes": 2_000_000}],
-        "feed_bytes": 250_000,
-        "result_bytes": 0,
-        "state_bytes": {"parameter": 1_500_000, "gradient": 1_500_000, "sample": 20},
-        "unknown": [],
-        "recompute": {"enabled": False, "peak_without": 3_000_000, "peak_with": 2_000_000},
-    },
-}
+PASSES = (
+    trace("import_forward", modified=True),
+    trace("insert_weight_masks", nodes_added={"Mul": 2}, ops_after={"Conv": 2, "Mul": 2}, modified=True),
+    trace("prune_backward", nodes_removed={"Sum": 3, "Identity": 5}, macs_after=None, modified=True),
+    trace("emit"),
+)
+LOG = described.report(*PASSES)
+WEIGHTS = (weight("layer[1].w", (16, 8, 3, 3), 288, 230), weight("fc.w", (10, 16), 40, 32))
+DENSE = (DenseSpec("stem.w", (8, 3, 3, 3), "first layer"),)
+MODEL = dataclasses.replace(described.manifest().model, name="small", input_shape=(None, 3, 32, 32), classes=10)
+MANIFEST = described.manifest(model=MODEL, weights=WEIGHTS, dense=DENSE)
 
 
 def printed(renderable: RenderableType) -> list[str]:
@@ -87,7 +42,7 @@ def words(line: list[str]) -> list[str]:
 
 
 def test_passes_table() -> None:
-    lines = [words(line) for line in cells(report.passes_table(MANIFEST["passes"]))]
+    lines = [words(line) for line in cells(report.passes_table(PASSES))]
     assert lines[1:] == [
         ["pass", "ms", "nodes", "added", "removed", "parameters", "MFLOPs/sample", "changed"],
         ["import_forward", "12", "2", "0", "0", "12,345", "3.00", "weights, state or types"],
@@ -103,7 +58,7 @@ def test_many_changed_operators_are_cut() -> None:
 
 
 def test_sparsity_table_adds_up_and_keeps_names_with_brackets() -> None:
-    lines = [words(line) for line in cells(report.sparsity_table(MANIFEST["masks"], MANIFEST["dense"]))]
+    lines = [words(line) for line in cells(report.sparsity_table(WEIGHTS, DENSE))]
     assert lines[2:] == [
         ["layer[1].w", "16x8x3x3", "288", "1,152", "25.0 %", "20.0 %"],
         ["fc.w", "10x16", "40", "160", "25.0 %", "20.0 %"],
@@ -112,8 +67,8 @@ def test_sparsity_table_adds_up_and_keeps_names_with_brackets() -> None:
     ]
 
 
-def test_no_more_weights_are_updated_than_kept() -> None:
-    masks = [{"weight": "w", "shape": [10, 10], "size": 100, "base": 20, "gradient_keep": 100}]
+def test_a_line_says_what_is_kept_and_what_is_updated() -> None:
+    masks = [weight("w", (10, 10), base=20, updated=20)]
     assert words(cells(report.sparsity_table(masks, []))[2]) == ["w", "10x10", "20", "100", "20.0 %", "20.0 %"]
 
 
@@ -122,12 +77,9 @@ def test_sparsity_table_without_weights() -> None:
 
 
 def test_channels_table_gives_a_line_to_every_space_and_every_stop() -> None:
-    space = {"name": "conv.w", "base": 8, "size": 16, "capacity": 9, "members": ["conv.w", "next[0].w"]}
-    stops = [
-        {"node": "fc", "op_type": "Gemm", "reason": "the classes", "weights": ["fc.w"]},
-        {"node": "next[1].w", "op_type": "", "reason": "--dense", "weights": ["next[1].w", "other.w"]},
-    ]
-    lines = printed(report.channels_table({"spaces": [space], "stops": stops}))
+    space = SpaceSpec("conv.w", base=8, size=16, capacity=9, members=("conv.w", "next[0].w"))
+    stops = (Stop("fc", "Gemm", "the classes", ("fc.w",)), Stop("next[1].w", "", "--dense", ("next[1].w", "other.w")))
+    lines = printed(report.channels_table(ChannelSpec(True, (space,), {}, stops)))
     assert lines[2].split() == ["conv.w", "8", "16", "9", "conv.w,", "next[0].w"]
     assert lines[3] == "kept whole: fc.w because fc (Gemm): the classes"
     assert lines[4] == "kept whole: next[1].w, other.w because next[1].w: --dense"
@@ -135,7 +87,7 @@ def test_channels_table_gives_a_line_to_every_space_and_every_stop() -> None:
 
 
 def test_flops_table() -> None:
-    lines = [words(line) for line in cells(report.flops_table(MANIFEST["flops"]))]
+    lines = [words(line) for line in cells(report.flops_table(described.FLOPS))]
     assert lines[2:] == [
         ["forward", "3.00", "1.00", "33.3 %"],
         ["input gradient", "3.00", "1.00", "33.3 %"],
@@ -144,32 +96,29 @@ def test_flops_table() -> None:
     ]
 
 
-MASKED_LAYER = {"size": 100, "base": 20, "stored": "masked"}
+MASKED_LAYER = weight("w", (10, 10), 20, 20)
 
 
 @pytest.mark.parametrize(
     ("masks", "expected"),
     [
         ([MASKED_LAYER, MASKED_LAYER], True),
-        ([MASKED_LAYER, MASKED_LAYER | {"stored": "rows"}], False),
-        ([MASKED_LAYER | {"compact_shape": [2, 10]}], False),
-        ([MASKED_LAYER | {"base": 100}], False),
+        ([MASKED_LAYER, dataclasses.replace(MASKED_LAYER, stored="rows")], False),
+        ([dataclasses.replace(MASKED_LAYER, scheme="channel")], False),
+        ([dataclasses.replace(MASKED_LAYER, base=100)], False),
         ([], False),
     ],
 )
-def test_that_masks_alone_save_no_time_is_said_where_they_stand_alone(
-    masks: list[dict[str, object]], expected: bool
-) -> None:
+def test_that_masks_alone_save_no_time_is_said_where_they_stand_alone(masks: list[WeightSpec], expected: bool) -> None:
     assert report.masks_only(masks) is expected
     out = io.StringIO()
-    report.console(out).print(
-        report.compile_report(MANIFEST | {"masks": MANIFEST["masks"] if expected else []}, pathlib.Path())
-    )
+    found = dataclasses.replace(MANIFEST, weights=WEIGHTS if expected else ())
+    report.console(out).print(report.compile_report(found, LOG))
     assert ("Masks alone save no time" in out.getvalue()) is expected
 
 
 def test_memory_table() -> None:
-    found = [words(line) for line in cells(report.memory_table(MANIFEST["memory"], layers=1))]
+    found = [words(line) for line in cells(report.memory_table(described.MEMORY, layers=1))]
     assert found[0] == ["Training memory in MB, batch of 32 (estimate)"]
     assert [line for line in found[1:] if line] == [
         ["activations and gradients at the peak", "3.00"],
@@ -184,18 +133,17 @@ def test_memory_table() -> None:
 @pytest.mark.parametrize(
     ("shape", "classes", "expected"),
     [
-        (["N", 1, 8, 8], 10, "--data digits --tasks 5 "),
-        (["N", 64], 10, "--data digits --tasks 5 "),
-        ([3, 32, 32], 10, "--data cifar10:PATH --tasks 5 "),
-        (["N", 28, 28, 1], 9, "--data idx:DIR --tasks 3 "),
-        (["N", 7], 7, "--data npz:FILE --tasks 2 "),
-        (["N", 7], 1, "--data npz:FILE --tasks 1 "),
+        ((None, 1, 8, 8), 10, "--data digits --tasks 5 "),
+        ((None, 64), 10, "--data digits --tasks 5 "),
+        ((3, 32, 32), 10, "--data cifar10:PATH --tasks 5 "),
+        ((None, 28, 28, 1), 9, "--data idx:DIR --tasks 3 "),
+        ((None, 7), 7, "--data npz:FILE --tasks 2 "),
+        ((None, 7), 1, "--data npz:FILE --tasks 1 "),
     ],
 )
-def test_next_command_fits_the_model(shape: list[int | str], classes: int, expected: str) -> None:
-    command = report.next_command(
-        {"model": {"input_shape": shape, "classes": classes}}, pathlib.Path("my model.sparcl")
-    )
+def test_next_command_fits_the_model(shape: tuple[int | None, ...], classes: int, expected: str) -> None:
+    model = dataclasses.replace(MODEL, input_shape=shape, classes=classes)
+    command = report.next_command(model, pathlib.Path("my model.sparcl"))
     assert command.startswith("sparcl-run 'my model.sparcl' ")
     assert expected in command
 
@@ -205,7 +153,7 @@ def test_report_ends_with_place_size_and_next_command(tmp_path: pathlib.Path) ->
     (folder / "sub").mkdir(parents=True)
     (folder / "sub" / "file").write_bytes(bytes(2000))
     out = io.StringIO()
-    report.print_compile_report(report.console(out), MANIFEST, folder)
+    report.print_compile_report(report.console(out), MANIFEST, LOG, folder)
     lines = out.getvalue().splitlines()
     assert lines[-2] == f"Compiled in 0.0 s to {folder} (2.0 kB)"
     assert lines[-1].startswith(f"Next: sparcl-run {folder} --data cifar10:PATH")
@@ -217,7 +165,7 @@ def test_without_a_terminal_there_is_neither_colour_nor_border_nor_folding(monke
     for variable in ("FORCE_COLOR", "TTY_COMPATIBLE"):
         monkeypatch.delenv(variable, raising=False)
     out = io.StringIO()
-    report.console(out).print(report.sparsity_table(MANIFEST["masks"], MANIFEST["dense"]))
+    report.console(out).print(report.sparsity_table(WEIGHTS, DENSE))
     assert out.getvalue().isascii()
     assert "\x1b" not in out.getvalue()
     assert len(out.getvalue().splitlines()) == 6
@@ -225,7 +173,7 @@ def test_without_a_terminal_there_is_neither_colour_nor_border_nor_folding(monke
 
 def test_narrow_terminal_folds_names_but_never_numbers() -> None:
     out = io.StringIO()
-    Console(file=out, width=60, markup=False).print(report.sparsity_table(MANIFEST["masks"], MANIFEST["dense"]))
+    Console(file=out, width=60, markup=False).print(report.sparsity_table(WEIGHTS, DENSE))
     assert "1,152" in out.getvalue()
     assert "100.0 %" in out.getvalue()
 

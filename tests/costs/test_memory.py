@@ -21,6 +21,7 @@ from sparcl_compile.passes.analysis.liveness.buffers import plan
 from sparcl_compile.passes.scheduling.recompute_activations import RecomputeActivations, is_recomputed
 from tests.passes.analysis.liveness.test_buffers import resnet18_training_model, training_model
 from tests.support.cli import done, measured, read_json
+from tests.support.described import state
 
 DIGITS = Path(__file__).resolve().parents[2] / "models" / "digits_cnn.onnx"
 
@@ -57,10 +58,10 @@ def test_feeds_are_those_of_the_batch(tmp_path: Path) -> None:
 
 def test_state_by_role() -> None:
     specs = [
-        {"role": "parameter", "dtype": "float32", "shape": [3, 4]},
-        {"role": "parameter", "dtype": "float32", "shape": []},
-        {"role": "sample", "dtype": "int64", "shape": [None]},
-        {"role": "sample", "dtype": "float32", "shape": [None]},
+        state("w", "parameter", (3, 4), "file"),
+        state("b", "parameter", (), "file"),
+        state("seen", "sample", ("samples",), "zeros", "int64"),
+        state("keep", "sample", ("samples",), "ones"),
     ]
     assert memory.state_bytes(specs) == {"parameter": 52, "sample": 12}
 

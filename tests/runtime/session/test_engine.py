@@ -1,9 +1,9 @@
 """State in, state out: what the engine does with the names of a graph's inputs and outputs."""
 
+import dataclasses
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -11,9 +11,11 @@ import pytest
 from safetensors.numpy import save_file
 
 from sparcl_compile.interface.artifact import Artifact
+from sparcl_compile.interface.specs import GraphSpec, InputSpec
 from sparcl_compile.runtime.session.backend import ort
 from sparcl_compile.runtime.session.engine import Engine, _share_arena, device_copy, session_options
 from tests.support.cli import measured
+from tests.support.described import manifest, state
 
 GRAPH = """<ir_version: 10, opset_import: ["" : 18]>
 g (float[2] w, float[2] x, float s) => (float[2] "w.next", float total) {
@@ -23,25 +25,20 @@ g (float[2] w, float[2] x, float s) => (float[2] "w.next", float total) {
 }"""
 
 
-def spec(name: str, role: str, shape: list[int | None], init: str, dtype: str = "float32") -> dict[str, Any]:
-    return {"name": name, "role": role, "shape": shape, "init": init, "dtype": dtype}
-
-
 @pytest.fixture
 def engine(tmp_path: Path) -> Engine:
     onnx.save(onnx.parser.parse_model(GRAPH), tmp_path / "g.onnx")
     save_file({"w": np.array([1, 2], np.float32)}, tmp_path / "state.safetensors")
-    manifest = {
-        "graphs": {"g": {"file": "g.onnx", "inputs": ["w", "x", "s"], "outputs": ["w.next", "total"]}},
-        "state": [
-            spec("w.copy", "gradient_mask", [2], "copy:w"),
-            spec("w", "parameter", [2], "file"),
-            spec("m", "mask", [3], "ones"),
-            spec("seen", "sample", [None], "zeros", "int64"),
-        ],
-        "state_file": "state.safetensors",
-    }
-    made = Engine(Artifact(tmp_path, manifest), threads=1)
+    inputs = (InputSpec("w", "float32", (2,)), InputSpec("x", "float32", (2,)), InputSpec("s", "float32", ()))
+    tensors = (
+        state("w.copy", "gradient_mask", (2,), "copy:w"),
+        state("w", "parameter", (2,), "file"),
+        state("m", "mask", (3,), "ones"),
+        state("seen", "sample", ("samples",), "zeros", "int64"),
+    )
+    graph = GraphSpec("g.onnx", inputs, ("w.next", "total"), ("total",), (), False)
+    count = GraphSpec("count.onnx", (InputSpec("seen", "int64", ("S",)),), ("seen.next",), (), (), False)
+    made = Engine(Artifact(tmp_path, manifest(graphs={"g": graph, "count": count}, state=tensors)), threads=1)
     made.reset()
     return made
 
@@ -72,10 +69,10 @@ def test_without_commit_and_with_overrides_the_state_stays(engine: Engine) -> No
     assert engine.array("w").tolist() == [1, 2]
 
 
-@pytest.mark.parametrize("in_place", [[], ["w"]])
-def test_a_state_tensor_keeps_its_memory(in_place: list[str], engine: Engine) -> None:
+@pytest.mark.parametrize("in_place", [(), ("w",)])
+def test_a_state_tensor_keeps_its_memory(in_place: tuple[str, ...], engine: Engine) -> None:
     """Whether the graph may write over it while it runs, or the next value is copied to it afterwards."""
-    engine._graphs["g"]["in_place"] = in_place
+    engine._graphs["g"] = dataclasses.replace(engine._graphs["g"], in_place=in_place)
     kept = engine.array("w")
     assert engine.run("g", FEEDS)["total"] == 9
     assert kept is engine.array("w")
@@ -89,7 +86,6 @@ def test_a_tensor_of_samples_may_change_its_length(engine: Engine, tmp_path: Pat
     text = """<ir_version: 10, opset_import: ["" : 18]> g (int64[S] seen) => (int64[S] "seen.next") {
         one = Constant <value = int64[1] {1}> () "seen.next" = Add (seen, one) }"""
     onnx.save(onnx.parser.parse_model(text), tmp_path / "count.onnx")
-    engine._graphs["count"] = {"file": "count.onnx", "inputs": ["seen"], "outputs": ["seen.next"]}
     for samples in (3, 2, 4):
         engine.reset_samples(samples)
         engine.run("count", {})
@@ -106,8 +102,7 @@ def test_what_reads_the_current_value_late_gets_it(engine: Engine) -> None:
 
 def test_frozen_parameters_are_the_file_s(tmp_path: Path) -> None:
     save_file({"w": np.array([1, 2], np.float32)}, tmp_path / "state.safetensors")
-    state = [spec("w", "frozen", [2], "file")]
-    made = Engine(Artifact(tmp_path, {"graphs": {}, "state": state, "state_file": "state.safetensors"}))
+    made = Engine(Artifact(tmp_path, manifest(state=(state("w", "frozen", (2,), "file"),))))
     made.reset()
     assert made.array("w").tolist() == [1, 2]
     assert not made.array("w").flags.writeable
@@ -149,7 +144,7 @@ def test_a_device_copy_is_a_copy() -> None:
 def test_the_stock_onnx_runtime_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime.training", None)
     with pytest.raises(ImportError, match="no training operators"):
-        Engine(Artifact(tmp_path, {"graphs": {}, "state": []}))
+        Engine(Artifact(tmp_path, manifest()))
 
 
 def test_sessions_share_one_pool_and_plan_nothing() -> None:

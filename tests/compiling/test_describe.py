@@ -1,0 +1,94 @@
+"""The manifest against the files that it describes: names, shapes and counts."""
+
+from pathlib import Path
+
+import onnx
+import pytest
+
+from sparcl_compile.interface import artifact as artifacts
+from sparcl_compile.interface.artifact import Artifact
+from sparcl_compile.interface.names import Role
+from sparcl_compile.runtime.session import kernel_library as kernels
+from tests.support.cli import write_artifact
+
+FORMS = {
+    "masked": (),
+    "rows": ("--gradient-scheme", "channel"),
+    "folded": ("--scheme", "channel", "--sparsity", "0.5"),
+    "merged": ("--replay-batches", "merged", "--momentum", "0.9"),
+    "gradients": ("--sparsity", "0"),
+    "compressed": ("--compress", "--no-select-kernels"),
+}
+
+
+@pytest.fixture(scope="module", params=FORMS)
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    if request.param == "compressed" and kernels.library() is None:
+        pytest.skip(kernels.reason())
+    folder = tmp_path_factory.mktemp(request.param)
+    return artifacts.load(write_artifact(folder, *FORMS[request.param], name="resnet"))
+
+
+def test_every_name_of_a_weight_is_state_of_its_role_and_no_other_state_has_that_role(made: Artifact) -> None:
+    by_role = {
+        Role.MASK: lambda weight: (weight.mask,),
+        Role.INDEX: lambda weight: (weight.index, weight.rows),
+        Role.GRADIENT_MASK: lambda weight: (weight.gradient_mask,),
+        Role.GRADIENT_ROWS: lambda weight: (weight.gradient_rows,),
+    }
+    assert made.manifest.weights
+    for role, names in by_role.items():
+        listed = [name for weight in made.manifest.weights for name in names(weight) if name is not None]
+        assert sorted(listed) == sorted(spec.name for spec in made.manifest.state if spec.role is role)
+
+
+def test_what_is_fed_for_a_weight_is_an_input_of_the_graph(made: Artifact) -> None:
+    graphs = {name: [one.name for one in graph.inputs] for name, graph in made.manifest.graphs.items()}
+    measuring = graphs.get("measure", graphs["train"])
+    updates = [names for name, names in graphs.items() if name.startswith("update_")]
+    assert updates
+    for weight in made.manifest.weights:
+        assert weight.accumulator in measuring
+        assert all({weight.g1, weight.g2} <= set(names) for names in updates)
+
+
+def test_the_graph_measure_gives_the_gradients_of_the_masked_weights_only(made: Artifact) -> None:
+    if "measure" not in made.manifest.graphs:
+        return
+    accumulators = [one.name for one in made.manifest.graphs["measure"].inputs if "accumulation" in one.name]
+    assert sorted(accumulators) == sorted(weight.accumulator for weight in made.manifest.weights)
+
+
+def test_inputs_and_outputs_are_those_of_the_files(made: Artifact) -> None:
+    for name, graph in made.manifest.graphs.items():
+        proto = onnx.load(made.path(name)).graph
+        assert [(one.name, one.dtype, list(one.shape)) for one in graph.inputs] == [_described(v) for v in proto.input]
+        assert list(graph.outputs) == [value.name for value in proto.output]
+        assert graph.kernels == any(node.domain == "sparcl" for node in proto.node)
+
+
+def _described(value: onnx.ValueInfoProto) -> tuple[str, str, list[int | str]]:
+    tensor = value.type.tensor_type
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
+    return value.name, dtype, [length.dim_param or length.dim_value for length in tensor.shape.dim]
+
+
+def test_results_are_what_no_state_takes(made: Artifact) -> None:
+    state = {f"{spec.name}.next" for spec in made.manifest.state}
+    for name, graph in made.manifest.graphs.items():
+        assert not set(graph.results) & state
+        assert set(graph.results) <= set(graph.outputs)
+        wanted = {"train": ("loss", "logits"), "measure": ("loss", "logits"), "optimizer": (), "eval": ("logits",)}
+        assert graph.results == wanted.get(name, graph.results)
+
+
+def test_a_checkpoint_holds_all_state_but_gradients(made: Artifact) -> None:
+    unsaved = {spec.role for spec in made.manifest.state if not spec.saved}
+    assert unsaved <= {Role.GRADIENT}
+    assert not [spec for spec in made.manifest.state if spec.saved and spec.role is Role.GRADIENT]
+
+
+def test_no_more_weights_are_updated_than_kept(tmp_path: Path) -> None:
+    found = artifacts.load(write_artifact(tmp_path, "--gradient-sparsity", "0.1")).manifest
+    for weight, keep in zip(found.weights, found.schedule.gradient_keep, strict=True):
+        assert weight.updated == weight.base < keep
