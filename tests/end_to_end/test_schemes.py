@@ -62,7 +62,7 @@ def test_layers_without_3x3_kernels_fall_back_to_kernels(tmp_path: Path) -> None
     done("compile", write_model(tmp_path, "mlp"), "-o", tmp_path / "a.sparcl", "--scheme", "pattern")
     found = read_manifest(tmp_path / "a.sparcl")
     assert found.weights
-    for layer, groups in zip(found.weights, found.schedule.levels["size"], strict=True):
+    for layer, groups in zip(found.weights, found.program.vectors["level.size"], strict=True):
         assert (layer.scheme, groups) == ("kernel", layer.size)
 
 

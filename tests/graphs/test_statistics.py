@@ -13,6 +13,7 @@ from sklearn.datasets import load_digits
 
 from sparcl_compile.graphs import statistics, sum_pixels, sum_squares
 from sparcl_compile.interface.names import Role
+from tests.reference.statistics import for_graphs
 from tests.support import harness
 
 SUMS_IN_ANY_ORDER = 1e-12
@@ -40,18 +41,6 @@ def measured(graphs: Graphs, x: harness.Array) -> tuple[harness.Array, harness.A
     return found["data.mean.next"], found["data.std.next"]
 
 
-def by_numpy(x: harness.Array) -> tuple[harness.Array, harness.Array]:
-    """The same in two passes over float64 values of x / scale, and then in float32."""
-    scale, channels = 255.0 if x.dtype == np.uint8 else 1.0, x.astype(np.float64).transpose(1, 0, 2, 3)
-    flat = channels.reshape(len(channels), -1)
-    mean, std = flat.mean(axis=1), flat.std(axis=1) / scale
-    spread = math.sqrt(np.mean(std**2))
-    varies = spread > np.finfo(np.float32).eps * np.abs(mean).max() / scale
-    std = np.maximum(std, 0.01 * spread) if varies else np.ones_like(std)
-    unit = np.float32(scale / 255)
-    return (mean / scale).astype(np.float32) * unit, std.astype(np.float32) * unit
-
-
 def exactly(x: harness.Array) -> list[tuple[float, float]]:
     """Mean and variance of each channel of bytes in fractions, rounded once."""
     found = []
@@ -75,7 +64,7 @@ def test_form(graphs: Graphs, name: str, sums: str) -> None:
 
 @given(hnp.arrays(np.uint8, SHAPES))
 def test_bytes_are_measured_as_numpy_does_to_the_last_bit(graphs: Graphs, x: harness.Array) -> None:
-    for found, wanted in zip(measured(graphs, x), by_numpy(x), strict=True):
+    for found, wanted in zip(measured(graphs, x), for_graphs(x), strict=True):
         np.testing.assert_array_equal(found, wanted)
 
 
@@ -92,7 +81,7 @@ def test_bytes_are_measured_exactly(graphs: Graphs, x: harness.Array) -> None:
 
 @given(hnp.arrays(np.float32, SHAPES, elements=st.floats(-100, 100, width=32)))
 def test_floats_are_measured_as_numpy_does(graphs: Graphs, x: harness.Array) -> None:
-    for found, wanted in zip(measured(graphs, x), by_numpy(x), strict=True):
+    for found, wanted in zip(measured(graphs, x), for_graphs(x), strict=True):
         np.testing.assert_allclose(found, wanted, rtol=3e-7, atol=1e-12)
 
 
@@ -143,7 +132,7 @@ def test_a_constant_channel_does_not_explode(graphs: Graphs) -> None:
 
 def test_a_thousand_channels(graphs: Graphs) -> None:
     x = np.random.default_rng(0).integers(0, 256, (50, 1000, 1, 1), dtype=np.uint8)
-    for found, wanted in zip(measured(graphs, x), by_numpy(x), strict=True):
+    for found, wanted in zip(measured(graphs, x), for_graphs(x), strict=True):
         np.testing.assert_array_equal(found, wanted)
 
 
