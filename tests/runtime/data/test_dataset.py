@@ -1,7 +1,5 @@
 """Checks and statistics that all sources share, and the test set that is split off."""
 
-from pathlib import Path
-
 import hypothesis.extra.numpy as hnp
 import hypothesis.strategies as st
 import numpy as np
