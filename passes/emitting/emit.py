@@ -8,13 +8,13 @@ import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass, RemoveUnusedNodesPass, RemoveUnusedOpsetsPass
 from safetensors.numpy import save as to_bytes
 
-from sparcl_compile.interface.names import ACCUMULATED, NEXT, Role, accumulated_name, accumulator_name
+from sparcl_compile.interface.names import Role, accumulator_name
 from sparcl_compile.passes.analysis.channels.plan import plan_of
 from sparcl_compile.passes.core.contract import IR_VERSION, OPSET, Pass
-from sparcl_compile.passes.core.layers import masked_layers
 from sparcl_compile.passes.core.roles import role_of, values_with_role
 from sparcl_compile.passes.core.values import dims, feed
 from sparcl_compile.passes.differentiating.attach_optimizer import DOMAIN
+from sparcl_compile.passes.emitting.measure import measure_model
 from sparcl_compile.passes.lowering.sparse.expand import expanded
 from sparcl_compile.passes.updating.optimizer_steps import FEEDS, Stepper
 
@@ -25,8 +25,6 @@ FILES = {
     "measure": "measure/measure_model.onnx",
 }
 STATE_FILE = "state.safetensors"
-MEASURED = ".measured"
-"""Suffix of a running statistic's name as an output of ``measure``."""
 STORED = (Role.PARAMETER, Role.FROZEN, Role.MASK, Role.INDEX, Role.RUNNING_STAT)
 
 
@@ -69,7 +67,7 @@ class Emit(Pass):
         accumulates = any(values_with_role(model, Role.GRADIENT))
         if accumulates:
             graphs["optimizer"] = optimizer_model(self, model)
-        if self.whole is not None and (rows or not accumulates):
+        if self.whole is not None:
             graphs["measure"] = measure_model(self.whole)
         for name, graph in graphs.items():
             save(graph, self.folder / FILES[name])
@@ -90,27 +88,6 @@ def train_model(model: ir.Model) -> ir.Model:
     """A copy of the training graph without functions."""
     copy = model.clone()
     copy.functions.clear()
-    return copy
-
-
-def measure_model(whole: ir.Model) -> ir.Model:
-    """The loss and the gradients of the masked weights, without anything that follows the state.
-
-    The next running statistics stay, as results under names of their own: where nobody asks for them, ONNX Runtime
-    writes them over the current ones, which belong to the caller.
-    """
-    copy = train_model(whole)
-    graph = copy.graph
-    running = {f"{value.name}{NEXT}" for value in values_with_role(whole, Role.RUNNING_STAT)}
-    gradients = {accumulated_name(str(weight.name)) for weight in masked_layers(whole)}
-    unread = (NEXT, ACCUMULATED)
-    wanted = running | gradients
-    kept = [value for value in graph.outputs if value.name in wanted or not str(value.name).endswith(unread)]
-    graph.outputs[:] = kept
-    for value in [value for value in kept if value.name in running]:
-        value.name = str(value.name).removesuffix(NEXT) + MEASURED
-    RemoveUnusedNodesPass()(copy)
-    graph.inputs[:] = [value for value in graph.inputs if any(True for _ in value.uses())]
     return copy
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,12 +12,9 @@ Augment = Literal["crop_flip", "none"]
 Split = tuple[np.ndarray, np.ndarray]
 """Samples and their labels."""
 
-CHUNK = 1024
-"""Samples that are widened to float64 at a time: CIFAR-10 as a whole would take 1.2 GB."""
-STD_FLOOR = 0.01
-"""Least standard deviation of a channel, as a share of all channels' root mean square."""
-
-RESOLUTION = float(np.finfo(np.float32).eps)
+Statistics = tuple[np.ndarray, np.ndarray]
+"""Mean and standard deviation, float32 [C], for the graphs' formula ``(x / 255 - mean) / std``."""
+PIXEL_MAX = 255.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -31,8 +28,7 @@ class Dataset:
         x_test: as x_train.
         y_test: as y_train.
         classes: the classes' names.
-        mean: float32 [C], in units of ``x / scale``.
-        std: float32 [C], in units of ``x / scale``, above 0.
+        statistics: known mean and standard deviation of the training images; None where they are to be computed.
         augment: what training batches go through unless the user asks otherwise.
     """
 
@@ -42,8 +38,7 @@ class Dataset:
     x_test: np.ndarray
     y_test: np.ndarray
     classes: tuple[str, ...]
-    mean: np.ndarray
-    std: np.ndarray
+    statistics: Statistics | None = None
     augment: Augment = "none"
 
     @property
@@ -57,13 +52,33 @@ class Dataset:
         channels, height, width = self.x_train.shape[1:]
         return channels, height, width
 
-    def graph_mean(self) -> np.ndarray:
-        """The mean, float32 [C], for the graphs' formula ``(x / 255 - mean) / std``, whatever the dtype of x."""
-        return (self.mean * (self.scale / 255.0)).astype(np.float32)
+    def augments(self, wanted: str) -> bool:
+        """Whether training batches are cropped and mirrored; ``auto`` leaves it to the data."""
+        return (self.augment if wanted == "auto" else wanted) == "crop_flip"
 
-    def graph_std(self) -> np.ndarray:
-        """The standard deviation, float32 [C], for the graphs' formula ``(x / 255 - mean) / std``."""
-        return (self.std * (self.scale / 255.0)).astype(np.float32)
+    def divisor(self, normalise: str) -> float:
+        """What raw values are divided by before mean and deviation apply: 1 under ``raw``."""
+        return 1.0 if normalise == "raw" else self.scale
+
+    def formula(self, normalise: str, mean: np.ndarray, std: np.ndarray) -> dict[str, Any]:
+        """Return ``scale``, ``mean``, ``std`` of ``(x / scale - mean) / std``, for those who run the model elsewhere.
+
+        Args:
+            normalise: how the run normalises.
+            mean: float32 [C], for the graphs' formula, which divides by 255 whatever the scale.
+            std: the same.
+        """
+        scale = self.divisor(normalise)
+        each = {"mean": mean, "std": std}
+        numbers = {name: (np.asarray(one, np.float64) * (PIXEL_MAX / scale)).tolist() for name, one in each.items()}
+        return {"scale": scale, **numbers}
+
+    def known_statistics(self, normalise: str) -> Statistics | None:
+        """Mean and deviation without a look at the samples: 0 and 1 under ``raw`` and ``unit``; None: compute them."""
+        if normalise == "auto":
+            return self.statistics
+        channels = self.x_train.shape[1]
+        return np.zeros(channels, np.float32), np.full(channels, self.divisor(normalise) / PIXEL_MAX, np.float32)
 
 
 def build(
@@ -82,7 +97,7 @@ def build(
         test: the same for the test set.
         classes: the classes' names; without them the labels are the names.
         augment: the default augmentation.
-        statistics: known mean and standard deviation per channel; without them they come from the training images.
+        statistics: known mean and standard deviation per channel of 8-bit images, in units of ``x / 255``.
 
     Raises:
         DataError: the arrays do not make a data set; the message names the array and the mend.
@@ -93,7 +108,7 @@ def build(
     y_test = checks.labels(name, "y_test", test[1], len(x_test))
     names = tuple(classes) if classes is not None else checks.numbered_classes(name, y_train, y_test)
     checks.classes_filled(name, y_train, y_test, names)
-    mean, std = statistics or channel_statistics(x_train)
+    known = statistics and (np.asarray(statistics[0], np.float32), np.asarray(statistics[1], np.float32))
     return Dataset(
         name=name,
         x_train=x_train,
@@ -101,8 +116,7 @@ def build(
         x_test=x_test,
         y_test=y_test,
         classes=names,
-        mean=np.asarray(mean, np.float32),
-        std=np.asarray(std, np.float32),
+        statistics=known,
         augment=augment,
     )
 
@@ -110,28 +124,3 @@ def build(
 def scale_of(x: np.ndarray) -> float:
     """255 for uint8 images, 1 for float values, which are taken as they are."""
     return 255.0 if x.dtype == np.uint8 else 1.0
-
-
-def channel_statistics(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and population standard deviation per channel of x / scale, summed in float64.
-
-    A channel that hardly varies gets ``STD_FLOOR`` times the root mean square of all channels' deviations,
-    or 1 when none varies beyond float32's resolution: a feature that first varies in the test set must not explode.
-
-    Args:
-        x: uint8 or float32 [N, C, H, W].
-
-    Returns:
-        mean: float64 [C].
-        std: float64 [C], above 0.
-    """
-    chunks = [x[start : start + CHUNK] for start in range(0, len(x), CHUNK)]
-    count = x.size // x.shape[1]
-    mean = sum(chunk.sum(axis=(0, 2, 3), dtype=np.float64) for chunk in chunks) / count
-    centre = np.reshape(mean, (1, -1, 1, 1))
-    variance = sum(((chunk - centre) ** 2).sum(axis=(0, 2, 3)) for chunk in chunks) / count
-    scale = scale_of(x)
-    std = np.sqrt(variance) / scale
-    spread = float(np.sqrt(np.mean(std**2)))
-    varies = spread > RESOLUTION * float(np.abs(mean).max()) / scale
-    return np.asarray(mean) / scale, np.maximum(std, STD_FLOOR * spread) if varies else np.ones_like(std)

@@ -10,7 +10,6 @@ import numpy as np
 from sparcl_compile.interface.errors import DataError
 from sparcl_compile.interface.manifest import Layout
 from sparcl_compile.runtime.data.dataset import Dataset
-from sparcl_compile.runtime.data.hashing import class_order
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -32,26 +31,27 @@ class Task:
     y_test: np.ndarray
 
 
-def split_classes(dataset: Dataset, tasks: int, seed: int | None = None) -> list[Task]:
-    """Deal the classes out to tasks, in order or by a seed.
+def check_tasks(dataset: Dataset, tasks: int) -> None:
+    """Raise DataError where there are no tasks, or more of them than classes."""
+    classes = len(dataset.classes)
+    if not 1 <= tasks <= classes:
+        raise DataError(f"--tasks {tasks}: {dataset.name} has {classes} classes; give a number from 1 to {classes}")
+
+
+def split_classes(dataset: Dataset, tasks: int, order: Sequence[int] | None = None) -> list[Task]:
+    """Deal the classes out to tasks.
 
     Where the classes do not divide evenly the earlier tasks get one more.
 
     Args:
         dataset: the data.
-        tasks: how many tasks.
-        seed: None keeps the classes' order; a number orders them by the hash stream ``classes``.
-
-    Raises:
-        DataError: no tasks, or more of them than classes.
+        tasks: how many tasks, as ``check_tasks`` allows.
+        order: the order of the classes; None for their own.
     """
-    classes = len(dataset.classes)
-    if not 1 <= tasks <= classes:
-        raise DataError(f"--tasks {tasks}: {dataset.name} has {classes} classes; give a number from 1 to {classes}")
-    order = list(range(classes)) if seed is None else class_order(classes, seed)
-    size, extra = divmod(classes, tasks)
+    dealt = range(len(dataset.classes)) if order is None else order
+    size, extra = divmod(len(dealt), tasks)
     ends = [task * size + min(task, extra) for task in range(tasks + 1)]
-    return [_task(dataset, tuple(order[start:end])) for start, end in itertools.pairwise(ends)]
+    return [_task(dataset, tuple(dealt[start:end])) for start, end in itertools.pairwise(ends)]
 
 
 def _task(dataset: Dataset, classes: tuple[int, ...]) -> Task:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sparcl_compile.interface.files import write_text
-from sparcl_compile.runtime.reporting.metrics import json_ready
+from sparcl_compile.runtime.reporting.json_ready import json_ready
 
 Matrix = Sequence[Sequence[float | None]]
 

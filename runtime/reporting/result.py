@@ -1,85 +1,84 @@
-"""The result of a run as JSON-ready data."""
+"""The result of a run as JSON-ready data: what its program's last block gave, and what the run was."""
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from sparcl_compile.interface.codec import plain
-from sparcl_compile.interface.manifest import Flops, Manifest
-from sparcl_compile.interface.names import Role
-from sparcl_compile.interface.specs import WeightSpec
+from sparcl_compile.interface.manifest import Manifest
 from sparcl_compile.runtime.config import RunConfig
-from sparcl_compile.runtime.counters import Counters
 from sparcl_compile.runtime.data.tasks import Task
-from sparcl_compile.runtime.reporting.metrics import summary
-from sparcl_compile.runtime.session.engine import Engine
+from sparcl_compile.runtime.reporting.json_ready import json_ready
 
 PACKAGES = ("sparcl-compile", "onnxruntime-training-cpu", "onnxruntime-training", "numpy")
+METRICS = (
+    "class_il",
+    "task_il",
+    "forgetting",
+    "backward_transfer",
+    "learning_accuracy",
+    "task_forgetting",
+    "task_backward_transfer",
+    "task_learning_accuracy",
+)
+FLOPS = ("paper_dense", "paper_sparse", "true_dense", "true_sparse")
+COUNTS = ("samples_seen", "samples_replayed", "samples_measured", "samples_removed", "mask_updates")
+"""Counters that a result tells under their own names."""
 
 
-def overall_sparsity(engine: Engine, role: Role = Role.MASK) -> float:
-    """The share of zeros over all masks of a role (mask or gradient mask), as it stands; 0 without masks."""
-    kept = _kept(engine, role)
-    total = sum(size for _, size in kept.values())
-    return 1.0 - sum(ones for ones, _ in kept.values()) / total if total else 0.0
+class Finished(Protocol):
+    """A trainer whose run has ended."""
 
+    seconds: float
 
-def layer_sparsity(engine: Engine, role: Role = Role.MASK) -> dict[str, float]:
-    """The same for each weight by itself."""
-    return {weight: 1.0 - ones / size for weight, (ones, size) in _kept(engine, role).items()}
+    def __getitem__(self, name: str) -> int: ...
 
-
-def _kept(engine: Engine, role: Role) -> dict[str, tuple[float, int]]:
-    """By weight how many of its elements a mask keeps, and of how many."""
-    counts = {weight.weight: (_count(engine, weight, role), weight.size) for weight in engine.manifest.weights}
-    return {name: (kept, size) for name, (kept, size) in counts.items() if kept is not None}
-
-
-def _count(engine: Engine, weight: WeightSpec, role: Role) -> float | None:
-    mask = weight.mask if role is Role.MASK else weight.gradient_mask
-    if mask is not None:
-        return float(engine.array(mask).sum(dtype=np.float64))
-    # A compressed weight has no mask: its last row ends where its live places do.
-    return float(engine.array(weight.rows)[-1]) if weight.rows and role is Role.MASK else None
+    def result(self, name: str) -> np.ndarray:
+        """Return a result by its name."""
 
 
 def build_result(
-    manifest: Manifest,
-    engine: Engine,
-    counters: Counters,
-    mask_updates: int,
-    config: RunConfig,
-    class_rows: Sequence[Sequence[float]],
-    task_rows: Sequence[Sequence[float]],
-    tasks: Sequence[Task],
+    manifest: Manifest, state: Mapping[str, np.ndarray], run: Finished, config: RunConfig, tasks: Sequence[Task]
 ) -> dict[str, Any]:
-    """Accuracies in percent, sparsities measured on the final state, FLOPs in both conventions, versions."""
+    """Accuracies in percent, sparsities measured on the final state, FLOPs in both conventions, versions.
+
+    Args:
+        manifest: of the artifact.
+        state: the state at the end, by name.
+        run: the trainer; its results are those of the block ``end_run``.
+        config: the options of the run.
+        tasks: as they were learned.
+    """
+    found = {name: run.result(f"result.{name}") for name in (*METRICS, *FLOPS)}
     return {
-        **summary(np.array(class_rows), np.array(task_rows)),
-        "sparsity": _sparsity(engine),
-        "gradient_sparsity": {
-            "overall": overall_sparsity(engine, Role.GRADIENT_MASK),
-            "per_layer": layer_sparsity(engine, Role.GRADIENT_MASK),
-        },
-        "samples_seen": counters.samples_seen,
-        "samples_replayed": counters.samples_replayed,
-        "samples_measured": counters.samples_measured,
-        "samples_removed": counters.samples_removed,
-        "training_flops": run_flops(
-            manifest.flops, counters.samples_seen, counters.samples_replayed, counters.samples_measured
-        ),
-        "samples_per_second": counters.samples_seen / counters.seconds if counters.seconds else 0.0,
-        "training_seconds": counters.seconds,
-        "optimizer_steps": counters.step,
-        "mask_updates": mask_updates,
+        **{name: json_ready(found[name]) for name in METRICS},
+        "accuracy_matrix": json_ready(state["accuracy.class"]),
+        "task_accuracy_matrix": json_ready(state["accuracy.task"]),
+        "sparsity": {**_sparsity(manifest, run, ""), "all_parameters": json_ready(run.result("result.all_parameters"))},
+        "gradient_sparsity": _sparsity(manifest, run, "gradient_"),
+        **{name: run[name] for name in COUNTS},
+        "training_flops": {name: json_ready(found[name]) for name in FLOPS},
+        "samples_per_second": run["samples_seen"] / run.seconds if run.seconds else 0.0,
+        "training_seconds": run.seconds,
+        "optimizer_steps": run["step"],
         "seed": config.seed,
         "config": {**config.identity(), "learning_rate": config.learning_rate},
         "options": plain(manifest.options),
         "classes_by_task": [list(task.classes) for task in tasks],
         "versions": versions(),
+    }
+
+
+def _sparsity(manifest: Manifest, run: Finished, prefix: str) -> dict[str, Any]:
+    """Zeros among the masked weights, or among their gradients: over all of them, and by layer."""
+    each = json_ready(run.result(f"result.{prefix}per_layer"))
+    names = [weight.weight for weight in manifest.weights]
+    return {
+        "overall": json_ready(run.result(f"result.{prefix}overall")),
+        "per_layer": dict(zip(names, each, strict=True)) if each else {},
     }
 
 
@@ -92,32 +91,3 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def _sparsity(engine: Engine) -> dict[str, Any]:
-    """Zeros among the stored weights, counted and not assumed: per masked layer, over those, over all parameters."""
-    names = [name for role in (Role.PARAMETER, Role.FROZEN) for name in engine.names(role)]
-    nonzero = sum(int(np.count_nonzero(engine.array(name))) for name in names)
-    return {
-        "overall": overall_sparsity(engine),
-        "all_parameters": 1.0 - nonzero / sum(engine.full_size(name) for name in names),
-        "per_layer": layer_sparsity(engine),
-    }
-
-
-def run_flops(per_sample: Flops, current: int, replayed: int, measured: int = 0) -> dict[str, float]:
-    """FLOPs of a run over so many presentations, from the manifest's numbers per sample.
-
-    Paper (SparCL, section 4): forward and backward for a current sample, the forward pass alone for a replayed one, so
-    that N samples, E epochs and r replay batches give ``N * E * f * (1 + 2 + r)``. True: a replayed sample costs its
-    backward pass too, and the sparse count includes the passes that measure gradients. The samples are those really
-    computed, so data removal counts through ``current``; for the dense baseline's total give the counts of a run
-    without removal.
-    """
-    dense, sparse = per_sample.training_dense, per_sample.training_sparse
-    return {
-        "paper_dense": dense * current + per_sample.forward_dense * replayed,
-        "paper_sparse": sparse * current + per_sample.forward_sparse * replayed,
-        "true_dense": dense * (current + replayed),
-        "true_sparse": sparse * (current + replayed + measured),
-    }

@@ -1,18 +1,18 @@
 """Graphs over named state: the one place that calls ONNX Runtime."""
 
 import contextlib
+import dataclasses
 import functools
 import importlib.util
-import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from sparcl_compile.interface.artifact import Artifact
-from sparcl_compile.interface.errors import ArtifactError
+from sparcl_compile.interface.errors import ArtifactError, OptionError
 from sparcl_compile.interface.manifest import Manifest
-from sparcl_compile.interface.names import NEXT, Role
+from sparcl_compile.interface.names import Role
 from sparcl_compile.interface.specs import GraphSpec, StateSpec
 from sparcl_compile.runtime.session import kernel_library as kernels
 from sparcl_compile.runtime.session.backend import FRONT_END, ort
@@ -26,6 +26,10 @@ FIRST_BLOCK = 1 << 25
 leave holes that the gradient of a large weight does not fit into. Pages that nothing was written to take no memory."""
 LARGEST_REST = 1 << 20
 """Bytes that a block may have more than the tensor that it is given to; otherwise it is divided."""
+FILLED = {"ones": 1.0, "nan": np.nan}
+"""First values of state tensors that are the same everywhere and not 0."""
+SUMS = {"uint8": "int64", "float32": "float64"}
+"""The type of sums over raw samples by the samples' own."""
 
 
 def device_copy(array: np.ndarray) -> ort.OrtValue:
@@ -70,18 +74,40 @@ def session_options(threads: int) -> ort.SessionOptions:
     return options
 
 
+@dataclasses.dataclass
+class Sizes:
+    """The part of the state's form that the data and the options of a run decide.
+
+    Attributes:
+        sample: type of the raw samples, ``uint8`` or ``float32``.
+        dimensions: lengths by the names that the manifest gives them; ``samples`` changes from task to task.
+    """
+
+    sample: str = "float32"
+    dimensions: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    def dtype(self, name: str) -> str:
+        """Return the type of elements that the manifest's name stands for."""
+        return {"sample": self.sample, "sum": SUMS[self.sample]}.get(name, name)
+
+
 class Engine:
     """Sessions and state of one artifact.
 
-    A graph input that is the name of a state tensor is fed from the state, any other from the caller; an output
-    ``NAME.next`` replaces state ``NAME``, any other is a result (docs/interfaces.md).
+    A graph input that is the name of a state tensor is fed from the state, any other from the caller; an output that
+    the manifest calls the next value of a state tensor replaces it (docs/interfaces.md).
+
+    Args:
+        artifact: a checked artifact.
+        threads: of ONNX Runtime; None for all cores.
+        sizes: lengths and types that the artifact leaves open.
 
     Raises:
         ImportError: the installed ONNX Runtime is not the training build.
         ArtifactError: a graph needs the kernel library, and there is none.
     """
 
-    def __init__(self, artifact: Artifact, threads: int | None = None) -> None:
+    def __init__(self, artifact: Artifact, threads: int | None = None, sizes: Sizes | None = None) -> None:
         if importlib.util.find_spec(FRONT_END) is None:
             # The stock package has the same name, and lacks the gradient operators.
             raise ImportError("this onnxruntime has no training operators", name=FRONT_END)
@@ -95,6 +121,7 @@ class Engine:
         self._sessions: dict[str, ort.InferenceSession] = {}
         self._threads = threads or os.cpu_count() or 1
         self._specs = {spec.name: spec for spec in artifact.manifest.state}
+        self.sizes = sizes or Sizes()
         self.state: dict[str, ort.OrtValue] = {}
         self._arrays: dict[str, np.ndarray] = {}
         self._small: dict[str, ort.OrtValue] = {}
@@ -104,27 +131,42 @@ class Engine:
         """The manifest of the artifact."""
         return self._artifact.manifest
 
-    def reset(self) -> None:
-        """Put every state tensor to its initial value; those of a task's samples wait for ``reset_samples``."""
+    def spec(self, graph: str) -> GraphSpec:
+        """Return the manifest's entry of a graph."""
+        return self._graphs[graph]
+
+    def reset_all(self) -> None:
+        """Put every state tensor whose size is known to its initial value.
+
+        Raises:
+            OptionError: the replay buffer does not fit into the memory.
+        """
         self.state, self._arrays = {}, {}
         for name, array in stored(self._artifact.folder / self.manifest.state_file):
             self._hold(name, array if self._specs[name].role in READ_ONLY else own_copy(array))
-        for name, spec in self._specs.items():
-            if name not in self.state and all(isinstance(length, int) for length in spec.shape):
-                self._hold(name, self._initial(spec))
+        known = (name for name, spec in self._specs.items() if self._is_known(spec))
+        self.reset(name for name in known if name not in self.state)
 
-    def reset_samples(self, samples: int) -> None:
-        """Start the counters of a task with this many samples."""
-        for name, spec in self._specs.items():
-            if spec.role is Role.SAMPLE:
-                self._hold(name, self._initial(spec, samples))
+    def reset(self, names: Iterable[str]) -> None:
+        """Put some state tensors to their initial values, in the sizes that hold now."""
+        for name in names:
+            self._hold(name, self._initial(self._specs[name]))
 
-    def _initial(self, spec: StateSpec, samples: int = 0) -> np.ndarray:
+    def _is_known(self, spec: StateSpec) -> bool:
+        return all(isinstance(length, int) or length in self.sizes.dimensions for length in spec.shape)
+
+    def _initial(self, spec: StateSpec) -> np.ndarray:
         if spec.init.startswith("copy:"):
             return own_copy(self.array(spec.init.removeprefix("copy:")))
-        made = pages([length if isinstance(length, int) else samples for length in spec.shape], spec.dtype)
-        if spec.init == "ones":
-            made[...] = 1
+        shape = [length if isinstance(length, int) else self.sizes.dimensions[length] for length in spec.shape]
+        try:
+            made = pages(shape, self.sizes.dtype(spec.dtype))
+        except (MemoryError, ValueError, OSError, OverflowError) as error:
+            if spec.role is not Role.BUFFER:
+                raise
+            raise OptionError(f"--buffer {shape[0]}: does not fit into the memory; give fewer samples") from error
+        if spec.init in FILLED:
+            made[...] = FILLED[spec.init]
         return made
 
     def _hold(self, name: str, array: np.ndarray) -> None:
@@ -133,16 +175,21 @@ class Engine:
         self.state[name] = ort.OrtValue.ortvalue_from_numpy(array)
 
     def names(self, role: str) -> list[str]:
-        """State tensors of a role, in the manifest's order."""
+        """Return the state tensors of a role, in the manifest's order."""
         return [name for name, spec in self._specs.items() if spec.role == role]
 
-    def full_size(self, name: str) -> int:
-        """The elements of a state tensor, those that are folded away included."""
-        spec = self._specs[name]
-        return math.prod(spec.full_shape or (length for length in spec.shape if isinstance(length, int)))
+    def saved(self) -> dict[str, np.ndarray]:
+        """Return what a checkpoint holds of the state, by name."""
+        return {name: self.array(name) for name, spec in self._specs.items() if spec.saved and name in self.state}
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take back what ``saved`` gave; tensors that no graph changes stay the artifact's."""
+        for name, array in arrays.items():
+            if self._specs[name].role not in READ_ONLY:
+                self.set_array(name, array)
 
     def array(self, name: str) -> np.ndarray:
-        """A state tensor as a view of its memory, which graphs may overwrite."""
+        """Return a state tensor as a view of its memory, which graphs may overwrite."""
         return self._arrays[name]
 
     def set_array(self, name: str, array: np.ndarray) -> None:
@@ -153,29 +200,24 @@ class Engine:
         self,
         graph: str,
         feeds: Mapping[str, np.ndarray | ort.OrtValue],
-        overrides: Mapping[str, ort.OrtValue] | None = None,
-        commit: bool = True,
-    ) -> dict[str, np.ndarray]:
+        instead: Mapping[str, str] | None = None,
+    ) -> dict[str, ort.OrtValue]:
         """Run a graph.
 
         Args:
             graph: its name in the manifest.
-            feeds: every input that is not state; what the graph does not read is ignored.
-            overrides: state to use instead of the current one, by input name.
-            commit: whether ``NAME.next`` outputs replace the state.
+            feeds: every input that is not state.
+            instead: by input the state tensor that feeds it in place of the one of its name.
 
         Returns:
             The results, by output name.
         """
         session, spec = self._session(graph), self._graphs[graph]
         binding = session.io_binding()
-        names = [one.name for one in spec.inputs]
-        read = {name: feeds[name] for name in names if name in feeds}
-        given = {name: v if isinstance(v, ort.OrtValue) else device_copy(np.asarray(v)) for name, v in read.items()}
-        for name in names:
-            binding.bind_ortvalue_input(name, self._input(name, given, overrides or {}))
-        following = [name.removesuffix(NEXT) for name in spec.outputs if name.endswith(NEXT)] if commit else []
-        places = {f"{n}{NEXT}": self.state[n] if n in spec.in_place else self._apart(n) for n in following}
+        given = {name: v if isinstance(v, ort.OrtValue) else device_copy(np.asarray(v)) for name, v in feeds.items()}
+        for one in spec.inputs:
+            binding.bind_ortvalue_input(one.name, self._input(one.name, given, instead or {}))
+        places = {output: self._place(name, name in spec.in_place) for output, name in spec.updates.items()}
         for output in spec.outputs:
             if place := places.get(output):
                 binding.bind_ortvalue_output(output, place)
@@ -183,17 +225,22 @@ class Engine:
                 binding.bind_output(output)
         session.run_with_iobinding(binding)
         values = dict(zip(spec.outputs, binding.get_outputs(), strict=True))
-        for name in following:
+        for output, name in spec.updates.items():
             if name not in spec.in_place:
-                self.array(name)[...] = values[f"{name}{NEXT}"].numpy()
-        # numpy() is a view of memory that goes with the OrtValue.
-        return {name: values[name].numpy().copy() for name in spec.results}
+                self.array(name)[...] = values[output].numpy()
+        return {name: values[name] for name in spec.results}
 
-    def _apart(self, name: str) -> ort.OrtValue | None:
-        """Memory of its own for a small next value that cannot be written over the current one; None for the pool.
+    def arrays(self, graph: str, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run a graph and return its results as arrays of their own."""
+        return {name: value.numpy().copy() for name, value in self.run(graph, feeds).items()}
+
+    def _place(self, name: str, in_place: bool) -> ort.OrtValue | None:
+        """Memory for a next value: the current one's, or for a small one memory of its own; None for the pool.
 
         A run's small results wait in the pool until its end, and would divide the blocks that large values need.
         """
+        if in_place:
+            return self.state[name]
         array = self.array(name)
         if array.nbytes > LARGEST_REST:
             return None
@@ -201,20 +248,20 @@ class Engine:
             self._small[name] = ort.OrtValue.ortvalue_from_numpy(pages(array.shape, array.dtype))
         return self._small[name]
 
-    def _input(
-        self, name: str, feeds: Mapping[str, ort.OrtValue], overrides: Mapping[str, ort.OrtValue]
-    ) -> ort.OrtValue:
-        for source in (feeds, overrides, self.state):
-            if name in source:
-                return source[name]
-        raise KeyError(f"graph input {name} is neither state nor fed")
+    def _input(self, name: str, feeds: Mapping[str, ort.OrtValue], instead: Mapping[str, str]) -> ort.OrtValue:
+        if name in feeds:
+            return feeds[name]
+        held = instead.get(name, name)
+        if held not in self.state:
+            raise KeyError(f"graph input {name} is neither state nor fed")
+        return self.state[held]
 
     def _session(self, graph: str) -> ort.InferenceSession:
         if graph not in self._sessions:
             options = session_options(self._threads)
             if self._graphs[graph].kernels:
                 kernels.register(options)
-            path = os.fspath(self._artifact.path(graph))
+            path = os.fspath(self._artifact.path(graph, self.sizes.sample))
             self._sessions[graph] = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
             give_back_freed()
         return self._sessions[graph]

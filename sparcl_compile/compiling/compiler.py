@@ -51,10 +51,13 @@ def compile_model(
 
 def _build(source: Path, model: ir.Model, options: CompileOptions, folder: Path, recorder: "Recorder") -> Manifest:
     compiled = pipeline.run(model, options, folder, recorder)
-    for name, graph in side_graphs(compiled).items():
-        save(graph, folder / name / f"{name}.onnx")
-    manifest = describe.build(source, compiled, options, folder)
-    report = describe.report(compiled, options, manifest, recorder.traces)
+    facts = describe.facts_of(compiled)
+    for name, graph in side_graphs(compiled, options, facts).items():
+        variants = graph if isinstance(graph, dict) else {name: graph}
+        for file, variant in variants.items():
+            save(variant, folder / name / f"{file}.onnx")
+    manifest = describe.build(source, compiled, options, facts, folder)
+    report = describe.report(compiled, options, facts, recorder.traces)
     return write(folder, manifest, report)
 
 

@@ -8,6 +8,8 @@ import onnx_ir as ir
 
 from sparcl_compile import __version__
 from sparcl_compile.compiling.graph_specs import graph_specs
+from sparcl_compile.compiling.loop import program_for
+from sparcl_compile.compiling.side_graphs import Facts
 from sparcl_compile.compiling.state_specs import state_specs, weight_specs
 from sparcl_compile.costs import memory
 from sparcl_compile.costs.flops import computed_gradients, layer_costs, to_manifest, training_flops
@@ -24,23 +26,31 @@ from sparcl_compile.passes.lowering.select_kernels import choices_of
 from sparcl_compile.passes.sparsifying.freeze_parameters import update_summary
 from sparcl_compile.plan.channels import channel_spec
 from sparcl_compile.plan.compiled import Compiled
-from sparcl_compile.program.replay import replay_for
 from sparcl_compile.settings.options import LEARNING_RATE, CompileOptions
 
 TARGET = "ort-training"
 LIBRARIES = ("onnx", "onnx-ir", "torch")
 
 
-def build(source: Path, compiled: Compiled, options: CompileOptions, folder: Path) -> Manifest:
-    """Everything but the checksums of the files.
+def facts_of(compiled: Compiled) -> Facts:
+    """Find out what the stand-alone graphs and the manifest are made from."""
+    state = state_specs(compiled)
+    return Facts(state, weight_specs(compiled, state), _flops(compiled))
+
+
+def build(source: Path, compiled: Compiled, options: CompileOptions, facts: Facts, folder: Path) -> Manifest:
+    """Describe everything but the checksums of the files.
 
     Args:
         source: the compiled file.
         compiled: the result of the pipeline.
         options: the options it was compiled with.
+        facts: as ``facts_of`` gives them.
         folder: where the graphs lie.
     """
-    plan, state = compiled.plan, state_specs(compiled)
+    plan = compiled.plan
+    graphs, loop_state = graph_specs(folder)
+    state = (*facts.state, *loop_state)
     return Manifest(
         format=FORMAT,
         version=VERSION,
@@ -48,43 +58,38 @@ def build(source: Path, compiled: Compiled, options: CompileOptions, folder: Pat
         made_by={"sparcl-compile": __version__, **{name: version(name) for name in LIBRARIES}},
         model=_model(source, compiled),
         options=options,
-        recipe=plan.recipe,
-        schedule=plan.schedule,
-        replay=replay_for(options),
+        program=program_for(options, plan, state, graphs),
         optimizer=OptimizerSpec(options.optimizer, LEARNING_RATE[options.optimizer]),
-        weights=weight_specs(compiled, state),
+        weights=facts.weights,
         dense=tuple(_dense(compiled)),
         channels=channel_spec(plan.channels) if plan.channels else None,
         update=update_summary(compiled.full),
-        flops=_flops(compiled),
-        graphs=graph_specs(folder),
-        state=tuple(state),
+        flops=facts.flops,
+        graphs=graphs,
+        state=state,
         state_file=STATE_FILE,
         files={},
     )
 
 
-def report(
-    compiled: Compiled, options: CompileOptions, manifest: Manifest, traces: Iterable[PassTrace]
-) -> CompileReport:
+def report(compiled: Compiled, options: CompileOptions, facts: Facts, traces: Iterable[PassTrace]) -> CompileReport:
     """The log: what each pass did, the memory of training, and the choice of kernels."""
     choices = KernelChoices(options.batch_size, tuple(choices_of(compiled.forward)))
     return CompileReport(
         passes=tuple(traces),
-        memory=memory.to_report(compiled.training, manifest.state, options.batch_size),
+        memory=memory.to_report(compiled.training, facts.state, options.batch_size),
         kernels=choices if options.compress and options.select_kernels else None,
     )
 
 
 def _model(source: Path, compiled: Compiled) -> Model:
-    logits = compiled.forward.graph.outputs[0]
     return Model(
         name=source.stem,
         source=source.name,
         source_sha256=sha256(source),
         input_shape=compiled.input_shape,
         layout=compiled.layout,
-        classes=int((logits.shape or (0, 0))[1]),  # type: ignore[arg-type]
+        classes=compiled.classes,
         parameters=sum(_size(v) for role in TRAINABLE for v in values_with_role(compiled.full, role)),
     )
 

@@ -1,54 +1,159 @@
 """Which stand-alone graphs an artifact holds, and with what numbers."""
 
 import dataclasses
-from collections.abc import Container
+import math
+from collections.abc import Callable, Container, Mapping, Sequence
 
 import onnx_ir as ir
 
 from sparcl_compile.graphs import (
-    augment,
-    buffer_slots,
-    draw_replay,
-    filter_samples,
-    normalise,
+    batch,
+    check_loss,
+    check_state,
+    class_order,
+    count_correct,
+    crop_flip,
+    flops,
+    merge,
     order,
-    score,
+    record,
+    remove_samples,
+    replay_batch,
+    sparsity,
+    standardise,
+    statistics,
+    sum_pixels,
+    sum_squares,
+    summary,
     update_channels,
     update_gradient_masks,
     update_masks,
+    write_buffer,
 )
 from sparcl_compile.graphs.masks import MaskedLayer
-from sparcl_compile.interface.names import index_name
+from sparcl_compile.graphs.tensors import Tensor
+from sparcl_compile.interface.manifest import Flops
+from sparcl_compile.interface.names import Role, index_name
+from sparcl_compile.interface.specs import StateSpec, WeightSpec
 from sparcl_compile.passes.core.marks import COMPRESSED_KEY
+from sparcl_compile.passes.core.roles import TRAINABLE
 from sparcl_compile.passes.lowering.sparse.expand import TRANSPOSED
 from sparcl_compile.plan.channels import fan_in
 from sparcl_compile.plan.compiled import Compiled
 from sparcl_compile.plan.layers import Layer
 from sparcl_compile.plan.plan import SparsityPlan
 from sparcl_compile.plan.rows import Rows
+from sparcl_compile.settings.options import CompileOptions
+
+Graph = ir.Model | dict[str, ir.Model]
+"""A graph, or where it reads raw samples, one for each of their types."""
+SAMPLES = {"uint8": ir.DataType.UINT8, "float32": ir.DataType.FLOAT}
+"""The types of raw samples."""
+LEARNED = (Role.PARAMETER, Role.OPTIMIZER, Role.RUNNING_STAT)
+"""Roles of the state that training computes."""
 
 
-def side_graphs(compiled: Compiled) -> dict[str, ir.Model]:
-    """The graphs beside train, eval and optimizer, by name (docs/interfaces.md).
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """What the stand-alone graphs are built from, beside the compiled graphs.
 
-    Mask graphs are there when the weights are sparse, gradient mask graphs when the gradients are.
+    Attributes:
+        state: the state tensors of the model.
+        weights: the masked weights as the manifest has them.
+        flops: of one sample.
     """
-    plan = compiled.plan
-    graphs = {
-        "order": order.build(),
-        "filter_samples": filter_samples.build(plan.recipe.score),
-        "augment": augment.build(compiled.layout),
-        "normalise": normalise.build(compiled.layout),
-        "buffer_slots": buffer_slots.build(),
-        "draw_replay": draw_replay.build(),
-        "score": score.build(),
+
+    state: Sequence[StateSpec]
+    weights: tuple[WeightSpec, ...]
+    flops: Flops
+
+
+def side_graphs(compiled: Compiled, options: CompileOptions, facts: Facts) -> dict[str, Graph]:
+    """Build the graphs beside train, eval and optimizer, by name (docs/interfaces.md).
+
+    Those that read raw samples are there for both of their types. Mask graphs are there when the weights are sparse,
+    gradient mask graphs when the gradients are, those of the buffer when samples are replayed.
+    """
+    return {
+        **_data_graphs(compiled),
+        **_epoch_graphs(compiled, options, facts),
+        **(_replay_graphs(compiled, options) if options.replay != "none" else {}),
+        **_result_graphs(compiled, facts),
+        **_mask_graphs(compiled, compiled.plan),
     }
-    return {**graphs, **_mask_graphs(compiled, plan)}
 
 
-def _mask_graphs(compiled: Compiled, plan: SparsityPlan) -> dict[str, ir.Model]:
+def _by_dtype(build: Callable[[ir.DataType], ir.Model]) -> dict[str, ir.Model]:
+    return {name: build(dtype) for name, dtype in SAMPLES.items()}
+
+
+def _data_graphs(compiled: Compiled) -> dict[str, Graph]:
+    layout = compiled.layout
+    return {
+        "class_order": class_order.build(),
+        "sum_pixels": _by_dtype(sum_pixels.build),
+        "sum_squares": _by_dtype(sum_squares.build),
+        "statistics": _by_dtype(statistics.build),
+        "crop_flip": _by_dtype(lambda dtype: crop_flip.build(layout, dtype)),
+        "standardise": _by_dtype(lambda dtype: standardise.build(layout, dtype)),
+    }
+
+
+def _epoch_graphs(compiled: Compiled, options: CompileOptions, facts: Facts) -> dict[str, Graph]:
+    return {
+        "order": order.build(),
+        "batch": batch.build(compiled.classes, "task" if options.loss_classes == "task" else "all"),
+        "check_loss": check_loss.build(),
+        "check_state": check_state.build([_tensor(spec) for spec in learned(facts.state)]),
+        "remove_samples": remove_samples.build(compiled.plan.recipe.score),
+    }
+
+
+def _replay_graphs(compiled: Compiled, options: CompileOptions) -> dict[str, Graph]:
+    sample = [f"D{axis}" if length is None else length for axis, length in enumerate(compiled.input_shape)]
+    merged: dict[str, Graph] = {"merge": merge.build(compiled.classes, sample)}
+    return {
+        "replay_batch": _by_dtype(lambda dtype: replay_batch.build(compiled.classes, dtype)),
+        "write_buffer": _by_dtype(lambda dtype: write_buffer.build(compiled.classes, dtype)),
+        **(merged if options.replay_batches == "merged" else {}),
+    }
+
+
+def _result_graphs(compiled: Compiled, facts: Facts) -> dict[str, Graph]:
+    state = {spec.name: spec for spec in facts.state}
+    kept = [state[str(weight.mask or weight.rows)] for weight in facts.weights]
+    updated = [state[weight.gradient_mask] for weight in facts.weights if weight.gradient_mask]
+    parameters = [spec for spec in facts.state if spec.role in TRAINABLE]
+    sizes = {str(weight.rows): weight.size for weight in facts.weights if weight.rows}
+    flops_of_sample = flops.SampleFlops(
+        facts.flops.forward_dense,
+        facts.flops.forward_sparse,
+        facts.flops.training_dense,
+        facts.flops.training_sparse,
+    )
+    return {
+        "count_correct": count_correct.build(compiled.classes),
+        "record": record.build(),
+        "summary": summary.build(),
+        "sparsity": sparsity.build(*([_tensor(spec, sizes) for spec in part] for part in (kept, updated, parameters))),
+        "flops": flops.build(flops_of_sample),
+    }
+
+
+def learned(state: Sequence[StateSpec]) -> list[StateSpec]:
+    """Return what training computes, in the order in which ``check_state`` numbers it."""
+    return [spec for role in LEARNED for spec in state if spec.role is role]
+
+
+def _tensor(spec: StateSpec, sizes: Mapping[str, int] | None = None) -> Tensor:
+    shape = tuple(length for length in spec.shape if isinstance(length, int))
+    full = math.prod(spec.full_shape) if spec.full_shape else (sizes or {}).get(spec.name)
+    return Tensor(spec.name, shape, spec.role, full)
+
+
+def _mask_graphs(compiled: Compiled, plan: SparsityPlan) -> dict[str, Graph]:
     masked, alpha, beta = _masked(compiled, plan), plan.recipe.alpha, plan.recipe.beta
-    graphs = {}
+    graphs: dict[str, Graph] = {}
     if masked and plan.masks and plan.channels is not None:
         states, fans = compiled.optimizer_states, fan_in(plan.channels)
         graphs["update_masks"] = update_channels.build(

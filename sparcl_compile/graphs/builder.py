@@ -13,11 +13,13 @@ from sparcl_compile.passes.core.roles import set_role
 
 PRODUCER = "sparcl-compile"
 
-BOOL, FLOAT, INT32, INT64, UINT32 = (
+BOOL, DOUBLE, FLOAT, INT32, INT64, UINT8, UINT32 = (
     ir.DataType.BOOL,
+    ir.DataType.DOUBLE,
     ir.DataType.FLOAT,
     ir.DataType.INT32,
     ir.DataType.INT64,
+    ir.DataType.UINT8,
     ir.DataType.UINT32,
 )
 

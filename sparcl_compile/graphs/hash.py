@@ -24,6 +24,7 @@ class Stream(enum.IntEnum):
     RESERVOIR = 3
     REPLAY = 4
     AUGMENT = 5
+    CLASSES = 6
     INIT = 7
 
 

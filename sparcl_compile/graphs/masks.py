@@ -6,6 +6,7 @@ import math
 import onnx_ir as ir
 
 from sparcl_compile.graphs.builder import FLOAT, Builder
+from sparcl_compile.interface.names import Role, measured_names
 from sparcl_compile.passes.schemes.cuts import Cut, unstructured
 
 NOT_KEPT = -1.0
@@ -61,8 +62,9 @@ class MaskedLayer:
 
 
 def gradients(b: Builder, layer: MaskedLayer) -> tuple[ir.Value, ir.Value]:
-    """Add the feeds ``W.g1`` and ``W.g2``, the measured gradients of a layer."""
-    return b.feed(f"{layer.name}.g1", FLOAT, layer.stored), b.feed(f"{layer.name}.g2", FLOAT, layer.stored)
+    """Add the state ``W.g1`` and ``W.g2``, the measured gradients of a layer."""
+    first, second = (b.state(name, FLOAT, layer.stored, Role.MEASURED) for name in measured_names(layer.name))
+    return first, second
 
 
 def weighted(b: Builder, factor: float, gradient: ir.Value) -> ir.Value:
@@ -71,7 +73,7 @@ def weighted(b: Builder, factor: float, gradient: ir.Value) -> ir.Value:
 
 
 def importance_of(b: Builder, layer: MaskedLayer, weight: ir.Value, alpha: float, beta: float) -> ir.Value:
-    """CWI ``(|w| + alpha * |g1|) + beta * |g2|`` of every stored weight; adds the feeds ``W.g1`` and ``W.g2``."""
+    """CWI ``(|w| + alpha * |g1|) + beta * |g2|`` of every stored weight; adds the state ``W.g1`` and ``W.g2``."""
     first, second = gradients(b, layer)
     current = b.op.Add(b.op.Abs(weight), weighted(b, alpha, first))
     return b.op.Add(current, weighted(b, beta, second))

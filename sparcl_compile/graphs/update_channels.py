@@ -49,8 +49,8 @@ def build(
 ) -> ir.Model:
     """Make the graph ``update_masks`` for S spaces of channels, folded or not.
 
-    Inputs: ``key`` int64 [3] (seed, mask updates so far), ``remove_to`` and ``grow_to`` int64 [S], for each masked
-    weight W ``W.g1`` and ``W.g2`` float32 in W's stored shape; state: index and live of each space, and every tensor
+    Inputs: ``key`` int64 [3] (seed, mask updates so far), ``remove_to`` and ``grow_to`` int64 [S]; state: for each
+    masked weight W ``W.g1`` and ``W.g2`` float32 in W's stored shape, index and live of each space, and every tensor
     on their axes with its mask and optimizer states. Results: ``.next`` of all of it, and of the gradient masks.
 
     Args:

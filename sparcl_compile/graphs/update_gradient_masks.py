@@ -14,7 +14,7 @@ from sparcl_compile.interface.names import Role, gradient_mask_name, gradient_ro
 def build(layers: Sequence[MaskedLayer], alpha: float, beta: float, channels: bool = False) -> ir.Model:
     """Make the graph ``update_gradient_masks`` for L layers.
 
-    Inputs: ``keep`` int64 [L]; for each weight W ``W.g1`` and ``W.g2`` float32; state ``W.mask``.
+    Inputs: ``keep`` int64 [L]; for each weight W the state ``W.g1`` and ``W.g2`` float32, and ``W.mask``.
     Results: ``W.gradient_mask.next``, where exactly ``min(keep, kept weights)`` of the kept weights are chosen, those
     with the largest ``alpha * |g1| + beta * |g2|`` (ties: lower index).
 

@@ -23,10 +23,10 @@ def build(
     """Make the graph ``update_masks`` for L layers.
 
     Inputs: ``key`` int64 [3] (seed, mask updates so far; the third word is not read, the layer's index stands for it),
-    ``remove_to`` and ``grow_to`` int64 [L], for each weight W ``W.g1`` and ``W.g2`` float32; state W, its mask and its
-    optimizer states. Results: ``.next`` of W, its mask, its optimizer states and, when asked for, its gradient mask.
-    A layer with ``places`` has ``W.index`` and ``W.rows`` in the mask's stead and stores all else in [K]: the result is
-    what the masked layer would give (docs/algorithm.md, Compressed weights). The two can be mixed.
+    ``remove_to`` and ``grow_to`` int64 [L]; for each weight W the state ``W.g1`` and ``W.g2`` float32, W, its mask and
+    its optimizer states. Results: ``.next`` of W, its mask, its optimizer states and, when asked for, its gradient
+    mask. A layer with ``places`` has ``W.index`` and ``W.rows`` in the mask's stead and stores all else in [K]: the
+    result is what the masked layer would give (docs/algorithm.md, Compressed weights). The two can be mixed.
 
     Counts are of the layer's groups and hold exactly: ``min(kept, remove_to)`` stay, then ``grow_to`` are kept if there
     were fewer. Under N:M they are of weights, and each group grows what it lacks, whatever ``grow_to`` says.

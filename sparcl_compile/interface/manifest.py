@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from sparcl_compile.interface.channels import ChannelSpec
 from sparcl_compile.interface.options import Options
-from sparcl_compile.interface.schedule import Recipe, Replay, Schedule
+from sparcl_compile.interface.program import Program
 from sparcl_compile.interface.specs import DenseSpec, GraphSpec, OptimizerSpec, StateSpec, WeightSpec
 
 Format = Literal["sparcl-artifact"]
@@ -81,9 +81,7 @@ class Manifest:
         made_by: versions of the programs that made it, by name.
         model: the model that was compiled.
         options: what it was compiled with.
-        recipe: the numbers of the option ``recipe``.
-        schedule: counts and events of a task.
-        replay: the replay of past samples.
+        program: the loop, for a driver to interpret.
         optimizer: its name and learning rate.
         weights: the masked weights in the order of their layers.
         dense: the weights without a mask.
@@ -102,9 +100,7 @@ class Manifest:
     made_by: Mapping[str, str]
     model: Model
     options: Options
-    recipe: Recipe
-    schedule: Schedule
-    replay: Replay
+    program: Program
     optimizer: OptimizerSpec
     weights: tuple[WeightSpec, ...]
     dense: tuple[DenseSpec, ...]

@@ -22,6 +22,10 @@ class Role(enum.StrEnum):
     SAMPLE = "sample"
     CHANNEL = "channel"
     INDEX = "index"
+    BUFFER = "buffer"
+    DATA = "data"
+    MEASURED = "measured"
+    RESULT = "result"
 
 
 def mask_name(weight: str) -> str:

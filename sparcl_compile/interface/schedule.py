@@ -1,4 +1,4 @@
-"""The entries of the manifest that say what a run does when (docs/algorithm.md has the source of each number)."""
+"""What a run does when, from which its program is made (docs/algorithm.md has the source of each number)."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -77,35 +77,3 @@ class Schedule:
     removals: tuple[Removal, ...]
     gradient_keep: tuple[int, ...]
     gradient_refresh_steps: int
-
-
-@dataclasses.dataclass(frozen=True)
-class ReplayStep:
-    """A micro-step on replayed samples.
-
-    Attributes:
-        draw: the number of the draw, for its random numbers.
-        ce: the weight of the mean cross-entropy.
-        distill: the weight of the mean distance to the stored logits.
-    """
-
-    draw: int
-    ce: float
-    distill: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Replay:
-    """The replay of past samples.
-
-    Attributes:
-        method: what ``--replay`` calls it.
-        steps: the micro-steps beside the current batch.
-        merged: whether all of them are one batch with the current one.
-        from_task: the first task with replay, from 0.
-    """
-
-    method: str
-    steps: tuple[ReplayStep, ...]
-    merged: bool
-    from_task: int

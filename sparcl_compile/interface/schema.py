@@ -16,7 +16,11 @@ ATTRIBUTES = "\n\nAttributes:\n"
 
 
 def schema() -> dict[str, Any]:
-    """The schema, as the dataclasses and their docstrings give it; every field is required and no other is allowed."""
+    """The schema, as the dataclasses and their docstrings give it.
+
+    Every field is required, but for those of a program that are left out where they have their default; no other is
+    allowed.
+    """
     made = json_schema(Manifest)
     parts = {name: _strict(part) if "properties" in part else part for name, part in made["$defs"].items()}
     return {"$schema": DIALECT, "$ref": made["$ref"], "$defs": parts}
@@ -29,9 +33,11 @@ def _strict(part: dict[str, Any]) -> dict[str, Any]:
         name: {**({"description": notes[name]} if name in notes else {}), **field}
         for name, field in part["properties"].items()
     }
+    head = {"title": part["title"], "description": text, "type": "object"}
+    if "additionalProperties" in part:  # a part of a program, which is strict by itself
+        return {**part, **head, "properties": fields}
     for field in fields.values():
         field.pop("default", None)
-    head = {"title": part["title"], "description": text, "type": "object"}
     return {**head, "properties": fields, "required": list(fields), "additionalProperties": False}
 
 

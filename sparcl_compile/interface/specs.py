@@ -8,9 +8,13 @@ from typing import Literal
 from sparcl_compile.interface.names import Role
 
 Dimension = int | str
-"""A length, or the name of one that only a run knows: ``samples`` of the current task, a graph's batch ``N``."""
-DType = Literal["float32", "float64", "int32", "int64", "uint8", "bool", "sample"]
-"""A type of elements; ``sample`` is that of the raw samples, uint8 or float32."""
+"""A length, or the name of one that only a run knows.
+
+Of state: ``samples`` of the current task, ``buffer`` and ``tasks`` as the run is told, ``C``, ``H``, ``W`` of a sample.
+Of graphs: the batch ``N`` and the like.
+"""
+DType = Literal["float32", "float64", "int32", "int64", "uint8", "bool", "sample", "sum"]
+"""A type of elements; ``sample`` is that of the raw samples, uint8 or float32, ``sum`` int64 or float64 with them."""
 Stored = Literal["masked", "rows", "transposed"]
 """The form of a masked weight: in full, or its kept values by output channel of the weight as it is or transposed."""
 MASKED: Stored = "masked"
@@ -25,7 +29,8 @@ class StateSpec:
         role: what it is for.
         dtype: of its elements.
         shape: as it is stored.
-        init: its first value: ``file`` (in the state file), ``zeros``, ``ones`` or ``copy:NAME`` (that of another one).
+        init: its first value: ``file`` (in the state file), ``zeros``, ``ones``, ``nan`` or ``copy:NAME`` (that of
+            another one).
         saved: whether a checkpoint holds it.
         full_shape: the shape before channels were folded away or weights compressed; None where it is ``shape``.
     """
@@ -55,8 +60,9 @@ class GraphSpec:
     Attributes:
         file: its path in the artifact; by type of the raw samples where it reads them.
         inputs: in the graph's order.
-        outputs: their names in the graph's order; ``NAME.next`` is the next value of the state tensor NAME.
+        outputs: their names in the graph's order.
         results: the outputs that a driver reads.
+        updates: by output the state tensor whose next value it is.
         in_place: the state tensors whose next value may be written over them while the graph runs.
         kernels: whether a session needs the kernel library.
     """
@@ -65,6 +71,7 @@ class GraphSpec:
     inputs: tuple[InputSpec, ...]
     outputs: tuple[str, ...]
     results: tuple[str, ...]
+    updates: Mapping[str, str]
     in_place: tuple[str, ...]
     kernels: bool
 

@@ -52,6 +52,14 @@ class Compiled:
         return tuple(length if isinstance(length, int) else None for length in (x.shape or ())[1:])
 
     @property
+    def classes(self) -> int:
+        """The number of logits."""
+        length = (self.forward.graph.outputs[0].shape or (None, None))[1]
+        if not isinstance(length, int):
+            raise ValueError("the logits have no fixed number of classes")
+        return length
+
+    @property
     def layout(self) -> Layout:
         """How the model takes an image: [C, H, W], [H, W, C] or as one vector."""
         shape = self.input_shape

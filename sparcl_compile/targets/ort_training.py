@@ -91,7 +91,7 @@ def emitting_passes(
         folder: where to write.
     """
     by_rows = options.gradient_scheme == "channel"
-    whole = training.clone() if options.is_sparse and (by_rows or not options.accumulates) else None
+    whole = training.clone() if options.is_sparse else None
     channels = output_channels(full.graph) if by_rows else {}
     return (
         *((ComputeGradientRows(options.gradient_sparsity, channels),) if by_rows else ()),

@@ -31,7 +31,7 @@ def trace(index: int) -> PassTrace:
 
 
 INPUTS = (InputSpec("x", "float32", ("N", 4)), InputSpec("labels", "int64", ("N",)))
-TRAIN = GraphSpec("train/training_model.onnx", INPUTS, ("loss",), ("loss",), (), False)
+TRAIN = GraphSpec("train/training_model.onnx", INPUTS, ("loss",), ("loss",), {}, (), False)
 MANIFEST = described.manifest(weights=(described.weight("w", (4, 3), 6, 3),), graphs={"train": TRAIN})
 
 

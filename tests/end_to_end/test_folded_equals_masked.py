@@ -44,13 +44,13 @@ def test_folded_training_equals_masked_training(model: str, optimizer: str, tmp_
         if step in UPDATES:
             for form in forms.forms:
                 form.measure(current, replay)
-                form.keeper.update_masks(UPDATES[step], measured=True)
+                form.update_masks(UPDATES[step])
         check_same(forms)
         seen.add(str(forms.folded.kept_units()))
     # The expansion that is undone may leave the set from before it.
     assert len(seen) >= len(UPDATES) - 1
     x = batches(99, sample)[0].x
-    found = [form.engine.run("eval", {"x": x})["logits"] for form in forms.forms]
+    found = [form.engine.arrays("eval", {"x": x})["logits"] for form in forms.forms]
     np.testing.assert_allclose(found[1], found[0], atol=1e-3)
 
 
@@ -58,10 +58,10 @@ def test_growing_leaves_the_function_as_it_was(tmp_path: Path) -> None:
     sample = write_small("resnet", tmp_path / "model.onnx", seed=1)
     x = batches(1, sample)[0].x
     for form in pair(tmp_path / "model.onnx", tmp_path).forms:
-        form.keeper.update_masks(exchange("shrunk", "shrunk"), measured=False)
-        before, units = form.engine.run("eval", {"x": x})["logits"], form.kept_units()
-        form.keeper.update_masks(exchange("size", "grown"), measured=False)
-        after = form.engine.run("eval", {"x": x})["logits"]
+        form.update_masks(exchange("shrunk", "shrunk"))
+        before, units = form.engine.arrays("eval", {"x": x})["logits"], form.kept_units()
+        form.update_masks(exchange("size", "grown"))
+        after = form.engine.arrays("eval", {"x": x})["logits"]
         assert all(len(form.kept_units()[space]) > len(found) for space, found in units.items() if len(found) > 1)
         np.testing.assert_allclose(after, before, rtol=1e-5, atol=1e-6)
 
@@ -70,9 +70,9 @@ def test_a_grown_unit_learns(tmp_path: Path) -> None:
     """Its outgoing weights start at 0 and move in the first step, so the function does not change and then does."""
     sample = write_small("mlp", tmp_path / "model.onnx", seed=2)
     form = pair(tmp_path / "model.onnx", tmp_path, gradient_sparsity=0.0).folded
-    form.keeper.update_masks(exchange("shrunk", "shrunk"), measured=False)
+    form.update_masks(exchange("shrunk", "shrunk"))
     old = form.kept_units()
-    form.keeper.update_masks(exchange("size", "grown"), measured=False)
+    form.update_masks(exchange("size", "grown"))
     space = form.spaces[0]
     new = sorted(set(form.kept_units()[space.name]) - set(old[space.name]))
     incoming, outgoing = space.members

@@ -17,7 +17,7 @@ SHORT = ("--data", "digits", "--tasks", "2", "--epochs", "1", "--buffer", "20", 
 
 def check_masks(scheme: str, manifest: Manifest, state: dict[str, np.ndarray]) -> None:
     """Whole groups in the counts of the manifest, and nothing outside of them."""
-    for layer, base in zip(manifest.weights, manifest.schedule.levels["base"], strict=True):
+    for layer, base in zip(manifest.weights, manifest.program.vectors["level.base"], strict=True):
         name = layer.weight
         mask = state[f"{name}.mask"].reshape(-1) > 0
         assert not state[name].reshape(-1)[~mask].any()
@@ -62,7 +62,7 @@ def test_layers_without_3x3_kernels_fall_back_to_kernels(tmp_path: Path) -> None
     done("compile", write_model(tmp_path, "mlp"), "-o", tmp_path / "a.sparcl", "--scheme", "pattern")
     found = read_manifest(tmp_path / "a.sparcl")
     assert found.weights
-    for layer, groups in zip(found.weights, found.schedule.levels["size"], strict=True):
+    for layer, groups in zip(found.weights, found.program.vectors["level.size"], strict=True):
         assert (layer.scheme, groups) == ("kernel", layer.size)
 
 

@@ -3,6 +3,7 @@ import onnx_ir as ir
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.utils import murmurhash3_32
 
 from sparcl_compile.graphs.builder import INT64, UINT32, Builder
 from sparcl_compile.graphs.hash import Stream, key, murmur3, stream
@@ -13,6 +14,9 @@ PUBLISHED = [
     (0x87654321, 0x5082EDEE, 0x2362F9DE),
     (0, 0, 0x2362F9DE),
     (0xFFFFFFFF, 0, 0x76293B50),
+    (int.from_bytes(b"test", "little"), 0, 0xBA6BD213),
+    (int.from_bytes(b"test", "little"), 0x9747B28C, 0x704B81DC),
+    (int.from_bytes(b"aaaa", "little"), 0x9747B28C, 0x5A97808A),
 ]
 WORDS = st.integers(0, 2**32 - 1)
 
@@ -62,6 +66,12 @@ def test_the_tests_own_hash_gives_published_vectors_of_other_lengths() -> None:
 def test_equals_the_definition(hashing: harness.Graph, words: list[int], seed: int) -> None:
     found = hashing({"word": np.array(words, np.uint32), "seed": np.array([seed], np.uint32)})
     assert found["hash"].tolist() == [harness.murmur3(harness.word(w), seed) for w in words]
+
+
+@given(word=WORDS, seed=WORDS)
+def test_agrees_with_scikit_learns_implementation(hashing: harness.Graph, word: int, seed: int) -> None:
+    found = hashing({"word": np.array([word], np.uint32), "seed": np.array([seed], np.uint32)})
+    assert found["hash"].tolist() == [murmurhash3_32(word.to_bytes(4, "little"), seed=seed, positive=True)]
 
 
 @given(

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from sparcl_compile.graphs import update_gradient_masks
 from sparcl_compile.graphs.masks import MaskedLayer
+from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.schemes.compressed import compress
 from tests.support import harness
 
@@ -46,6 +47,9 @@ def test_form(case: tuple[float, float, harness.Graph]) -> None:
         "conv.weight.gradient_mask.next": "float[3,2,2,2]",
         "fc.weight.gradient_mask.next": "float[4,5]",
     }
+    gradients = (f"{layer.name}.{g}" for layer in LAYERS for g in ("g1", "g2"))
+    masks = (f"{layer.name}.mask" for layer in LAYERS)
+    assert graph.roles == dict.fromkeys(gradients, Role.MEASURED) | dict.fromkeys(masks, Role.MASK)
 
 
 @given(

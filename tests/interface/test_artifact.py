@@ -46,9 +46,12 @@ def test_a_sound_artifact(sound: Path) -> None:
     assert found.path("train") == sound / "train" / "training_model.onnx"
     everything = {p.relative_to(sound).as_posix() for p in sound.rglob("*") if p.is_file()}
     assert set(found.manifest.files) == everything - {"manifest.json", "report.json", "manifest.sha256"}
-    graphs = {"train", "eval", "score", "optimizer", "update_masks", "update_gradient_masks", "order"}
-    assert set(found.manifest.graphs) == graphs | {
-        "filter_samples", "augment", "normalise", "buffer_slots", "draw_replay"
+    assert found.path("standardise", "float32") == sound / "standardise" / "float32.onnx"
+    assert set(found.manifest.graphs) == {
+        "train", "measure", "eval", "optimizer", "update_masks", "update_gradient_masks", "order", "batch",
+        "remove_samples", "crop_flip", "standardise", "replay_batch", "write_buffer", "class_order", "sum_pixels",
+        "sum_squares", "statistics", "check_loss", "check_state", "count_correct", "record", "summary", "sparsity",
+        "flops",
     }  # fmt: skip
 
 
@@ -105,7 +108,7 @@ def sealed(artifact: Path, content: object) -> None:
 
 
 WRONG: dict[str, tuple[Callable[[Any], object], str]] = {
-    "missing": (lambda found: found.pop("replay"), "missing required field `replay`"),
+    "missing": (lambda found: found.pop("program"), "missing required field `program`"),
     "a default": (
         lambda found: found["options"].pop("seed"),
         "missing required field `seed` - at `$.options`",

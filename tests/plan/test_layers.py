@@ -8,10 +8,9 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 
-from sparcl_compile.interface.schedule import ReplayStep, Schedule
+from sparcl_compile.interface.schedule import Schedule
 from sparcl_compile.plan.layers import group_levels, layers_for
 from sparcl_compile.plan.schedule import group_updates, schedule_for
-from sparcl_compile.program.replay import replay_for
 from sparcl_compile.settings.options import CompileOptions
 from sparcl_compile.settings.recipes import RECIPES
 
@@ -99,11 +98,3 @@ def test_what_is_turned_off_has_no_events() -> None:
     assert (found.mask_updates, found.removals, found.gradient_refresh_steps) == ((), (), 0)
     sparse = dataclasses.replace(options, gradient_sparsity=0.5)
     assert schedule(SHAPES, sparse).gradient_refresh_steps == 30
-
-
-def test_replay_settings() -> None:
-    assert replay_for(CompileOptions(replay="none")).steps == ()
-    assert replay_for(CompileOptions(replay="er")).steps == (ReplayStep(draw=1, ce=1.0, distill=0.0),)
-    der = replay_for(CompileOptions(replay="der++", replay_batches="merged"))
-    assert der.merged is True
-    assert [(step.ce, step.distill) for step in der.steps] == [(0.0, 0.1), (0.5, 0.0)]

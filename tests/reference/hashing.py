@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 WORD = 0xFFFFFFFF
-STREAMS = {"order": 1, "grow": 2, "reservoir": 3, "replay": 4, "augment": 5, "init": 7}
+STREAMS = {"order": 1, "grow": 2, "reservoir": 3, "replay": 4, "augment": 5, "classes": 6, "init": 7}
 
 
 def _words(values: ArrayLike) -> NDArray[np.uint32]:
@@ -40,3 +40,9 @@ def key(*words: int) -> int:
 def stream(seed: int, name: str, a: int, b: int, elements: ArrayLike) -> NDArray[np.uint32]:
     """The given elements (integers) of a named stream, uint32."""
     return murmur3(elements, key(seed, STREAMS[name], a, b))
+
+
+def class_order(classes: int, seed: int) -> list[int]:
+    """The numbers of the classes in the order of a seed: by ascending hash, which no two of them share."""
+    order: list[int] = np.argsort(stream(seed, "classes", 0, 0, np.arange(classes)), kind="stable").tolist()
+    return order

@@ -3,21 +3,25 @@
 from dataclasses import replace
 from fractions import Fraction
 
+import hypothesis.strategies as st
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
 from numpy.typing import NDArray
+from sklearn.utils import murmurhash3_32
 
 from tests.reference import schedule
 from tests.reference.augment import crop_flip, normalise
 from tests.reference.buffer import Buffer, draw, reservoir_slots
 from tests.reference.config import Config
 from tests.reference.gradient_masks import gradient_mask
-from tests.reference.hashing import key, murmur3, stream
+from tests.reference.hashing import STREAMS, class_order, key, murmur3, stream
 from tests.reference.masks import combine, importance, initial_mask, top, update_mask
 from tests.reference.removal import Samples
 from tests.reference.steps import class_mask, loss, merge, part
 
+WORDS = st.integers(0, 2**32 - 1)
 CONFIG = Config(("weight",), mean=(0.5,), std=(0.5,))
 
 
@@ -42,6 +46,25 @@ def floats(*values: float) -> NDArray[np.float32]:
 )
 def test_murmur3_gives_the_published_vectors(data: bytes, seed: int, expected: int) -> None:
     assert murmur3(int.from_bytes(data, "little"), seed).tolist() == [expected]
+
+
+@given(word=WORDS, seed=WORDS)
+def test_murmur3_agrees_with_scikit_learns_implementation(word: int, seed: int) -> None:
+    assert murmur3(word, seed).tolist() == [murmurhash3_32(word.to_bytes(4, "little"), seed=seed, positive=True)]
+
+
+@given(classes=st.integers(0, 300), seed=WORDS)
+def test_class_order_is_a_permutation_by_ascending_hash(classes: int, seed: int) -> None:
+    order = class_order(classes, seed)
+    assert sorted(order) == list(range(classes))
+    chained = key(seed, STREAMS["classes"], 0, 0)
+    hashes = [murmurhash3_32(i.to_bytes(4, "little"), seed=chained, positive=True) for i in order]
+    assert hashes == sorted(hashes)
+
+
+def test_class_order_stays_what_it_was() -> None:
+    assert class_order(10, 0) == [0, 3, 6, 8, 2, 9, 5, 1, 7, 4]
+    assert class_order(10, 1) != class_order(10, 0)
 
 
 def test_key_chains_its_words_in_order() -> None:

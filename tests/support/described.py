@@ -6,8 +6,8 @@ from typing import Any
 from sparcl_compile.interface.manifest import FORMAT, VERSION, Flops, Manifest, Model, Update
 from sparcl_compile.interface.names import Role
 from sparcl_compile.interface.options import Options
+from sparcl_compile.interface.program import Program
 from sparcl_compile.interface.report import CompileReport, LayerBytes, Memory, PassTrace, Recomputation
-from sparcl_compile.interface.schedule import Recipe, Replay, Schedule
 from sparcl_compile.interface.specs import Dimension, DType, OptimizerSpec, StateSpec, WeightSpec
 
 FLOPS = Flops(3e6, 1e6, 3e6, 1e6, 3e6, 0.25e6, 9e6, 2.25e6)
@@ -72,9 +72,7 @@ def manifest(**changes: Any) -> Manifest:
         made_by={},
         model=Model("tiny", "tiny.onnx", "", (4,), "flat", 3, 12),
         options=Options(sparsity=0.5),
-        recipe=Recipe("paper", 0.5, 1.0, False, True, 0.01, 0.005, False, "misclassified"),
-        schedule=Schedule({}, (), (), (), 0),
-        replay=Replay("none", (), False, 1),
+        program=Program({}, {}, {}, {}),
         optimizer=OptimizerSpec("sgd", 0.03),
         weights=(),
         dense=(),

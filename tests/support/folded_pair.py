@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from sparcl_compile.interface.channels import Segment
@@ -37,8 +38,9 @@ class ChannelForm(Form):
             level: tuple(max(1, count - below) for count in self.places)
             for level, below in (("grown", 0), ("base", 1), ("shrunk", 2))
         }
-        schedule = dataclasses.replace(manifest.schedule, levels={**manifest.schedule.levels, **levels})
-        return dataclasses.replace(manifest, schedule=schedule)
+        program = manifest.program
+        vectors = {**program.vectors, **{f"level.{level}": counts for level, counts in levels.items()}}
+        return dataclasses.replace(manifest, program=msgspec.structs.replace(program, vectors=vectors))
 
     def full(self, name: str) -> np.ndarray:
         """A state tensor scattered into its full shape, 0 where a unit is folded away or not kept."""

@@ -1,6 +1,7 @@
 """Small models, one artifact with its state, and a driver of a few lines: what the tests of two lowerings share."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +14,15 @@ from models.transformer import VisionTransformer
 from sparcl_compile.compiling.compiler import compile_model
 from sparcl_compile.interface.artifact import load
 from sparcl_compile.interface.manifest import Manifest
-from sparcl_compile.interface.schedule import MaskUpdate
-from sparcl_compile.runtime.driver.batches import Batch, class_mask, current_batch, replay_batch, with_class_mask
-from sparcl_compile.runtime.driver.masks import MaskKeeper
-from sparcl_compile.runtime.session.engine import Engine
+from sparcl_compile.runtime.data.tables import Table, Tables
+from sparcl_compile.runtime.driver.trainer import Trainer
+from sparcl_compile.runtime.session.engine import Engine, Sizes
 from sparcl_compile.settings.options import CompileOptions
-from tests.support.schema import check_schema
+from tests.support.batches import Batch, class_mask, current_batch, replay_batch, with_class_mask
 
 CLASSES = 4
 BATCH = 8
+SIZES = {"samples": BATCH, "buffer": 1, "tasks": 1, "C": 1, "H": 1, "W": 1}
 COLOUR = (3, 16, 16)
 MODELS = {
     # Narrower, a unit whose inputs are all dead has no variance, and its BatchNorm makes 300 of a rounding error of 1.
@@ -33,9 +34,9 @@ MODELS = {
 }
 
 
-def exchange(remove_to: str, grow_to: str) -> MaskUpdate:
+def exchange(remove_to: str, grow_to: str) -> dict[str, str]:
     """A mask update between two levels."""
-    return MaskUpdate(0.0, "all", remove_to, grow_to)
+    return {"remove_to": remove_to, "grow_to": grow_to}
 
 
 UPDATES = {
@@ -69,22 +70,22 @@ def keep_off_kinks(module: torch.nn.Module) -> None:
         norm.bias.data = torch.where(torch.arange(len(norm.bias)) % 4 == 3, -3.0, 3.0)
 
 
+NOTHING = Table(np.zeros((0, 1, 1, 1), np.float32), np.zeros(0, np.int64), ())
+
+
 class Form:
-    """A compiled model with its first state."""
+    """A compiled model with its first state, whose steps a test feeds with batches of its own."""
 
     def __init__(self, source: Path, target: Path, options: CompileOptions) -> None:
         compile_model(source, target, options)
         artifact = load(target)
-        check_schema(target)
         self.manifest = self.adapted(artifact.manifest)
-        self.engine = Engine(artifact, threads=1)
-        self.engine.reset()
-        self.engine.reset_samples(BATCH)
-        self.keeper = MaskKeeper(self.engine, self.manifest, seed=3)
-        self.steps = 0
+        self.engine = Engine(dataclasses.replace(artifact, manifest=self.manifest), 1, Sizes(dimensions=SIZES))
+        self.engine.reset_all()
+        self.trainer = Trainer(self.engine, self.manifest.program, Tables(NOTHING), {"seed": 3})
 
     def adapted(self, manifest: Manifest) -> Manifest:
-        """The manifest that the driver goes by; a subclass may change its schedule."""
+        """The manifest that the form is driven by."""
         return manifest
 
     def step(self, current: Batch, replay: Sequence[Batch], rate: float) -> np.ndarray:
@@ -95,22 +96,34 @@ class Form:
     def choose(self, current: Batch, replay: Sequence[Batch]) -> None:
         """Choose the gradients to use, where gradients are sparse."""
         if self.engine.names("gradient_mask"):
-            self.measure(current, replay)
-            self.keeper.update_gradient_masks()
+            self._give(current, replay)
+            self.trainer.call("choose_gradients")
 
     def move(self, current: Batch, replay: Sequence[Batch], rate: float) -> np.ndarray:
         """Accumulate the micro-steps and move the weights; the logits of the current batch."""
-        self.steps += 1
-        rates = {"learning_rate": np.array(rate, np.float32), "count": np.array(self.steps, np.float32)}
-        steps = [{**batch.feeds(i == 0), **rates} for i, batch in enumerate((current, *replay))]
-        found = [self.engine.run("train", feeds) for feeds in steps]
-        if "optimizer" in self.manifest.graphs:
-            self.engine.run("optimizer", rates)
-        return found[0]["logits"]
+        self._give(current, replay)
+        self.trainer.set({"learning_rate": rate})
+        self.trainer.call("move")
+        self.trainer.set({"count": self.trainer["count"] + 1})
+        return np.array(self.trainer.result("trained0.logits"))
 
     def measure(self, current: Batch, replay: Sequence[Batch]) -> None:
-        own = class_mask(CLASSES, [0, 1])
-        self.keeper.measure(current, with_class_mask(current, own), replay)
+        """Take the gradients that the next mask update uses."""
+        self._give(current, replay)
+        self.trainer.call("measure")
+
+    def update_masks(self, update: Mapping[str, str]) -> None:
+        """Run one mask update between two levels; without a measurement the gradients count as zero."""
+        vectors = self.manifest.program.vectors
+        self.trainer.set({f"event.{name}": vectors[f"level.{level}"] for name, level in update.items()})
+        self.trainer.call("update_masks")
+
+    def _give(self, current: Batch, replay: Sequence[Batch]) -> None:
+        own = with_class_mask(current, class_mask(CLASSES, [0, 1])).class_mask
+        values = {**current.values("current"), "current.own_mask": own, "task": int(bool(replay))}
+        for number, batch in enumerate(replay):
+            values |= batch.values(f"replay{number}")
+        self.trainer.set(values)
 
 
 def batches(seed: int, sample: tuple[int, ...]) -> tuple[Batch, list[Batch]]:

@@ -11,24 +11,34 @@ from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
 from sparcl_compile.graphs.builder import PRODUCER
+from sparcl_compile.passes.core.roles import role_of
 
 Array = NDArray[Any]
 WORD = 2**32
-STREAMS = {"order": 1, "grow": 2, "reservoir": 3, "replay": 4, "augment": 5, "init": 7}
+STREAMS = {"order": 1, "grow": 2, "reservoir": 3, "replay": 4, "augment": 5, "classes": 6, "init": 7}
+
+
+def session(model: ir.Model) -> ort.InferenceSession:
+    """A graph in ONNX Runtime alone."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    return ort.InferenceSession(ir.to_proto(model).SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 class Graph:
-    """A checked graph; a call runs both implementations, demands equal results and returns them by name."""
+    """A checked graph; a call runs both implementations, demands equal results and returns them by name.
 
-    def __init__(self, model: ir.Model) -> None:
+    Sums of floats are equal but for their order: ``rtol`` allows float64 results such a relative difference. All others
+    are equal to the bit. ``roles`` has the inputs that are state.
+    """
+
+    def __init__(self, model: ir.Model, rtol: float = 0.0) -> None:
+        self._rtol = rtol
         self.proto = ir.to_proto(model)
+        self.roles = {str(value.name): role for value in model.graph.inputs if (role := role_of(value))}
         onnx.checker.check_model(self.proto, full_check=True)
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.log_severity_level = 3
-        self._session = ort.InferenceSession(
-            self.proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = session(model)
         self._reference = ReferenceEvaluator(self.proto)
         self.outputs = [value.name for value in self._session.get_outputs()]
         self.inputs = [value.name for value in self._session.get_inputs()]
@@ -39,7 +49,10 @@ class Graph:
         second = dict(zip(self.outputs, self._reference.run(self.outputs, arrays), strict=True))
         for name in self.outputs:
             assert found[name].dtype == np.asarray(second[name]).dtype, name
-            np.testing.assert_array_equal(found[name], second[name], err_msg=name)
+            if self._rtol and found[name].dtype == np.float64:
+                np.testing.assert_allclose(found[name], second[name], rtol=self._rtol, err_msg=name)
+            else:
+                np.testing.assert_array_equal(found[name], second[name], err_msg=name)
         return found
 
     def signature(self) -> tuple[dict[str, str], dict[str, str]]:

@@ -15,15 +15,19 @@ ELEMENTWISE: Mapping[str, tuple[int, ...]] = {
     **dict.fromkeys(_UNARY, (0,)),
     **dict.fromkeys(("Add", "Div", "Mul", "Sub"), (0, 1)),
     "Pow": (0,),
+    "ScatterND": (0,),
 }
-"""Operators that read an element before they write the one in its place, and the inputs for which that holds."""
+"""Operators that read an element before they write the one in its place, and the inputs for which that holds.
+
+ScatterND copies its data and then writes rows of it; ONNX Runtime leaves the copy out where both have one memory.
+"""
 
 
 def overwritable(graph: ir.Graph) -> list[str]:
     """The state tensors ``NAME`` whose output ``NAME.next`` may have the memory of the input ``NAME``, in output order.
 
-    1. The node that gives ``NAME.next`` works element by element (``ELEMENTWISE``): it has read what it still needs
-       when it writes.
+    1. The node that gives ``NAME.next`` works element by element or on single rows (``ELEMENTWISE``): it has read what
+       it still needs when it writes.
     2. Every other reader of ``NAME``, those behind a view of it too, comes before that node by the graph's edges, so in
        every order of execution.
     3. Both have one shape and one type, and ``NAME`` reaches the node itself, if it does, in a place that may be

@@ -8,7 +8,9 @@ from hypothesis import given
 
 from sparcl_compile.interface.errors import DataError
 from sparcl_compile.runtime.data import split
-from sparcl_compile.runtime.data.dataset import Dataset, build, channel_statistics
+from sparcl_compile.runtime.data.dataset import Dataset, build
+from tests.reference.statistics import channel_statistics, for_graphs
+from tests.support.programs import Statistics
 
 LABELS = np.array([0, 1, 2])
 
@@ -30,17 +32,23 @@ def made(
     return build("npz:some.npz", train, (images() if x_test is None else x_test, y_test), classes)
 
 
-def test_a_valid_data_set_keeps_its_values() -> None:
+@pytest.fixture(scope="module")
+def statistics(tmp_path_factory: pytest.TempPathFactory) -> Statistics:
+    return Statistics(tmp_path_factory.mktemp("statistics"))
+
+
+def test_a_valid_data_set_keeps_its_values(statistics: Statistics) -> None:
     dataset = made()
     np.testing.assert_array_equal(dataset.x_train, images())
-    assert (dataset.x_train.dtype, dataset.y_train.dtype, dataset.mean.dtype) == (np.uint8, np.int64, np.float32)
+    mean, _ = statistics(dataset.x_train)
+    assert (dataset.x_train.dtype, dataset.y_train.dtype, mean.dtype) == (np.uint8, np.int64, np.float32)
     assert (dataset.classes, dataset.augment, dataset.sample_shape) == (("0", "1", "2"), "none", (2, 4, 3))
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
-def test_the_graphs_formula_standardises_training_images(dtype: str) -> None:
+def test_the_graphs_formula_standardises_training_images(dtype: str, statistics: Statistics) -> None:
     dataset = made(images(dtype), x_test=images(dtype))
-    mean, std = (v.reshape(1, -1, 1, 1) for v in (dataset.graph_mean(), dataset.graph_std()))
+    mean, std = (v.reshape(1, -1, 1, 1) for v in statistics(dataset.x_train))
     assert mean.dtype == std.dtype == np.float32
     z = (dataset.x_train.astype(np.float32) / 255 - mean) / std
     np.testing.assert_allclose(z.mean(axis=(0, 2, 3)), 0, atol=1e-5)
@@ -48,7 +56,7 @@ def test_the_graphs_formula_standardises_training_images(dtype: str) -> None:
 
 
 @given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 5), st.integers(1, 3), st.integers(1, 4), st.integers(1, 4))))
-def test_statistics_agree_with_numpy(x: np.ndarray) -> None:
+def test_statistics_agree_with_numpy(statistics: Statistics, x: np.ndarray) -> None:
     mean, std = channel_statistics(x)
     scaled = x / 255.0
     expected = scaled.std(axis=(0, 2, 3))
@@ -56,27 +64,52 @@ def test_statistics_agree_with_numpy(x: np.ndarray) -> None:
     np.testing.assert_allclose(mean, scaled.mean(axis=(0, 2, 3)), rtol=1e-12, atol=1e-15)
     np.testing.assert_allclose(std, np.maximum(expected, 0.01 * spread) if spread > 1e-6 else 1.0, rtol=1e-9)
     assert (std > 0).all()
+    check_same(statistics, x)
 
 
-def test_statistics_of_more_samples_than_one_chunk() -> None:
+def check_same(statistics: Statistics, x: np.ndarray) -> None:
+    """The graphs give the same float32 numbers."""
+    for found, wanted in zip(statistics(x), for_graphs(x), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_statistics_of_more_samples_than_one_chunk(statistics: Statistics) -> None:
     x = (np.arange(2500 * 4) * 31 % 256).astype(np.uint8).reshape(2500, 1, 2, 2)
     mean, std = channel_statistics(x)
     np.testing.assert_allclose([mean[0], std[0]], [x.mean() / 255, x.std() / 255], rtol=1e-12)
+    check_same(statistics, x)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, -3e7])
-def test_images_of_one_value_are_only_centred(value: float) -> None:
+def test_images_of_one_value_are_only_centred(value: float, statistics: Statistics) -> None:
     x = np.full((7, 2, 3, 3), value, np.float32)
     mean, std = channel_statistics(x)
     np.testing.assert_allclose(mean, value, rtol=1e-6)
     np.testing.assert_array_equal(std, 1.0)
+    check_same(statistics, x)
 
 
-def test_a_constant_channel_does_not_explode() -> None:
+def test_a_constant_channel_does_not_explode(statistics: Statistics) -> None:
     x = images("float32")
     x[:, 1] = 5.0
-    std = made(x, x_test=x).std
+    _, std = statistics(made(x, x_test=x).x_train)
     assert std[1] == pytest.approx(0.01 * np.sqrt((std[0] ** 2) / 2), rel=1e-5)
+
+
+@pytest.mark.parametrize("normalise", ["auto", "unit", "raw"])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_what_is_known_without_a_look_at_the_samples(dtype: str, normalise: str) -> None:
+    """``raw`` leaves values as they are, ``unit`` divides bytes by 255."""
+    dataset = made(images(dtype), x_test=images(dtype))
+    known = dataset.known_statistics(normalise)
+    assert (known is None) == (normalise == "auto")
+    if known is None:
+        return
+    z = (dataset.x_train.astype(np.float32) / 255 - known[0].reshape(1, -1, 1, 1)) / known[1].reshape(1, -1, 1, 1)
+    divisor = 255 if (normalise, dtype) == ("unit", "uint8") else 1
+    np.testing.assert_allclose(z, dataset.x_train / divisor, rtol=1e-6)
+    formula = dataset.formula(normalise, *known)
+    assert formula == {"scale": divisor, "mean": [0.0, 0.0], "std": pytest.approx([1.0, 1.0])}
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])

@@ -7,8 +7,8 @@ from hypothesis import given
 
 from sparcl_compile.interface.errors import DataError
 from sparcl_compile.runtime.data.dataset import Dataset, build
-from sparcl_compile.runtime.data.hashing import class_order
-from sparcl_compile.runtime.data.tasks import check_fits, split_classes
+from sparcl_compile.runtime.data.tasks import check_fits, check_tasks, split_classes
+from tests.reference.hashing import class_order
 
 
 def made(classes: int, shape: tuple[int, int, int] = (1, 1, 1), samples: int = 2) -> Dataset:
@@ -23,13 +23,14 @@ def made(classes: int, shape: tuple[int, int, int] = (1, 1, 1), samples: int = 2
 def test_tasks_partition_classes_and_samples(classes: int, data: st.DataObject, seed: int | None) -> None:
     count = data.draw(st.integers(1, classes))
     dataset = made(classes)
-    tasks = split_classes(dataset, count, seed)
+    order = None if seed is None else class_order(classes, seed)
+    check_tasks(dataset, count)
+    tasks = split_classes(dataset, count, order)
     sizes = [len(task.classes) for task in tasks]
     assert len(tasks) == count
     assert sizes == sorted(sizes, reverse=True)
     assert max(sizes) - min(sizes) <= 1
-    order = list(range(classes)) if seed is None else class_order(classes, seed)
-    assert [label for task in tasks for label in task.classes] == order
+    assert [label for task in tasks for label in task.classes] == (order or list(range(classes)))
     for task in tasks:
         assert set(task.y_train) == set(task.y_test) == set(task.classes)
         np.testing.assert_array_equal(task.x_train[:, 0, 0, 0] % classes, task.y_train)
@@ -50,7 +51,7 @@ def test_earlier_tasks_get_the_odd_classes() -> None:
 @pytest.mark.parametrize("tasks", [-1, 0, 4, 100])
 def test_a_number_of_tasks_that_does_not_fit_is_refused(tasks: int) -> None:
     with pytest.raises(DataError, match=rf"--tasks {tasks}: npz:some\.npz has 3 classes; give a number from 1 to 3"):
-        split_classes(made(3), tasks)
+        check_tasks(made(3), tasks)
 
 
 @pytest.mark.parametrize(

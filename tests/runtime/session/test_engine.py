@@ -11,9 +11,10 @@ import pytest
 from safetensors.numpy import save_file
 
 from sparcl_compile.interface.artifact import Artifact
+from sparcl_compile.interface.errors import OptionError
 from sparcl_compile.interface.specs import GraphSpec, InputSpec
 from sparcl_compile.runtime.session.backend import ort
-from sparcl_compile.runtime.session.engine import Engine, _share_arena, device_copy, session_options
+from sparcl_compile.runtime.session.engine import Engine, Sizes, _share_arena, device_copy, session_options
 from tests.support.cli import measured
 from tests.support.described import manifest, state
 
@@ -36,11 +37,20 @@ def engine(tmp_path: Path) -> Engine:
         state("m", "mask", (3,), "ones"),
         state("seen", "sample", ("samples",), "zeros", "int64"),
     )
-    graph = GraphSpec("g.onnx", inputs, ("w.next", "total"), ("total",), (), False)
-    count = GraphSpec("count.onnx", (InputSpec("seen", "int64", ("S",)),), ("seen.next",), (), (), False)
-    made = Engine(Artifact(tmp_path, manifest(graphs={"g": graph, "count": count}, state=tensors)), threads=1)
-    made.reset()
+    graph = GraphSpec("g.onnx", inputs, ("w.next", "total"), ("total",), {"w.next": "w"}, (), False)
+    look = dataclasses.replace(graph, updates={})
+    seen = (InputSpec("seen", "int64", ("S",)),)
+    count = GraphSpec("count.onnx", seen, ("seen.next",), (), {"seen.next": "seen"}, (), False)
+    graphs = {"g": graph, "look": look, "count": count}
+    made = Engine(Artifact(tmp_path, manifest(graphs=graphs, state=tensors)), threads=1)
+    made.reset_all()
     return made
+
+
+def begin_task(engine: Engine, samples: int) -> None:
+    """Make the state of so many samples."""
+    engine.sizes.dimensions["samples"] = samples
+    engine.reset(engine.names("sample"))
 
 
 FEEDS = {"x": np.array([1, 1], np.float32), "s": np.array(3, np.float32)}
@@ -50,23 +60,24 @@ def test_initial_state(engine: Engine) -> None:
     assert engine.array("w.copy").tolist() == [1, 2]
     assert engine.array("m").tolist() == [1, 1, 1]
     assert "seen" not in engine.state
-    engine.reset_samples(4)
+    begin_task(engine, 4)
     assert (engine.array("seen").tolist(), engine.array("seen").dtype) == ([0] * 4, np.int64)
     assert engine.names("parameter") == ["w"]
 
 
 def test_next_becomes_state_and_the_rest_is_a_result(engine: Engine) -> None:
-    assert {name: a.tolist() for name, a in engine.run("g", FEEDS).items()} == {"total": 9.0}
+    assert {name: a.tolist() for name, a in engine.arrays("g", FEEDS).items()} == {"total": 9.0}
     assert engine.array("w").tolist() == [4, 5]
-    engine.reset()
+    engine.reset_all()
     assert engine.array("w").tolist() == [1, 2]
 
 
-def test_without_commit_and_with_overrides_the_state_stays(engine: Engine) -> None:
-    assert engine.run("g", FEEDS, commit=False)["total"] == 9
-    other = {"w": device_copy(np.array([10, 20], np.float32))}
-    assert engine.run("g", FEEDS, overrides=other, commit=False)["total"] == 36
+def test_a_graph_that_updates_nothing_leaves_the_state_alone_and_may_read_another_tensor(engine: Engine) -> None:
+    assert engine.run("look", FEEDS)["total"].numpy() == 9
+    engine.set_array("w.copy", np.array([10, 20], np.float32))
+    assert engine.run("look", FEEDS, instead={"w": "w.copy"})["total"].numpy() == 36
     assert engine.array("w").tolist() == [1, 2]
+    assert engine.array("w.copy").tolist() == [10, 20]
 
 
 @pytest.mark.parametrize("in_place", [(), ("w",)])
@@ -74,11 +85,11 @@ def test_a_state_tensor_keeps_its_memory(in_place: tuple[str, ...], engine: Engi
     """Whether the graph may write over it while it runs, or the next value is copied to it afterwards."""
     engine._graphs["g"] = dataclasses.replace(engine._graphs["g"], in_place=in_place)
     kept = engine.array("w")
-    assert engine.run("g", FEEDS)["total"] == 9
+    assert engine.run("g", FEEDS)["total"].numpy() == 9
     assert kept is engine.array("w")
     assert kept.tolist() == [4, 5]
     assert engine.state["w"].numpy().tolist() == [4, 5]
-    engine.run("g", FEEDS, commit=False)
+    engine.run("look", FEEDS)
     assert kept.tolist() == [4, 5]
 
 
@@ -87,7 +98,7 @@ def test_a_tensor_of_samples_may_change_its_length(engine: Engine, tmp_path: Pat
         one = Constant <value = int64[1] {1}> () "seen.next" = Add (seen, one) }"""
     onnx.save(onnx.parser.parse_model(text), tmp_path / "count.onnx")
     for samples in (3, 2, 4):
-        engine.reset_samples(samples)
+        begin_task(engine, samples)
         engine.run("count", {})
         engine.run("count", {})
         assert engine.array("seen").tolist() == [2] * samples
@@ -96,16 +107,18 @@ def test_a_tensor_of_samples_may_change_its_length(engine: Engine, tmp_path: Pat
 def test_what_reads_the_current_value_late_gets_it(engine: Engine) -> None:
     text = GRAPH.replace("total = ", 'late = Sub ("w.next", w) total = ').replace('> ("w.next")', "> (late)")
     onnx.save(onnx.parser.parse_model(text), engine._artifact.folder / "g.onnx")
-    assert engine.run("g", FEEDS)["total"] == 6
+    assert engine.run("g", FEEDS)["total"].numpy() == 6
     assert engine.array("w").tolist() == [4, 5]
 
 
 def test_frozen_parameters_are_the_file_s(tmp_path: Path) -> None:
     save_file({"w": np.array([1, 2], np.float32)}, tmp_path / "state.safetensors")
     made = Engine(Artifact(tmp_path, manifest(state=(state("w", "frozen", (2,), "file"),))))
-    made.reset()
+    made.reset_all()
     assert made.array("w").tolist() == [1, 2]
     assert not made.array("w").flags.writeable
+    made.restore({"w": np.zeros(2, np.float32)})
+    assert made.array("w").tolist() == [1, 2]
 
 
 def test_an_array_outlives_its_place_in_the_state(engine: Engine) -> None:
@@ -123,7 +136,76 @@ def test_results_outlive_the_next_run(engine: Engine) -> None:
     first = engine.run("g", FEEDS)["total"]
     for _ in range(50):
         engine.run("g", FEEDS)
-    assert first == 9
+    assert first.numpy() == 9
+
+
+def test_what_a_checkpoint_holds_comes_back(engine: Engine) -> None:
+    begin_task(engine, 2)
+    engine.run("g", FEEDS)
+    held = {name: array.copy() for name, array in engine.saved().items()}
+    assert list(held) == ["w.copy", "w", "m", "seen"]
+    engine.run("g", FEEDS)
+    engine.restore(held)
+    assert engine.array("w").tolist() == [4, 5]
+    engine.run("g", FEEDS)
+    assert held["w"].tolist() == [4, 5]
+
+
+def test_what_is_not_saved_is_in_no_checkpoint(engine: Engine) -> None:
+    engine._specs["m"] = dataclasses.replace(engine._specs["m"], saved=False)
+    assert list(engine.saved()) == ["w.copy", "w"]  # nor is seen, which is not there before a task
+
+
+def loop_state(folder: Path, sizes: Sizes) -> Engine:
+    save_file({"w": np.zeros(1, np.float32)}, folder / "state.safetensors")
+    tensors = (
+        state("w", "parameter", (1,), "file"),
+        state("buffer.x", "buffer", ("buffer", "C", 2), "zeros", "sample"),
+        state("data.sum", "data", ("C",), "zeros", "sum"),
+        state("accuracy.class", "result", ("tasks", "tasks"), "nan", "float64"),
+    )
+    made = Engine(Artifact(folder, manifest(state=tensors)), 1, sizes)
+    made.reset_all()
+    return made
+
+
+@pytest.mark.parametrize(("sample", "total"), [("uint8", np.int64), ("float32", np.float64)])
+def test_the_run_decides_sizes_and_types(sample: str, total: type, tmp_path: Path) -> None:
+    engine = loop_state(tmp_path, Sizes(sample, {"buffer": 3, "C": 4, "tasks": 2}))
+    assert (engine.array("buffer.x").shape, engine.array("buffer.x").dtype) == ((3, 4, 2), sample)
+    assert (engine.array("data.sum").shape, engine.array("data.sum").dtype) == ((4,), total)
+    assert np.isnan(engine.array("accuracy.class")).all()
+    assert not engine.array("buffer.x").any()
+
+
+def test_state_of_an_unknown_size_is_not_made_and_named_when_asked_for(tmp_path: Path) -> None:
+    engine = loop_state(tmp_path, Sizes("uint8", {"C": 4}))
+    assert list(engine.state) == ["w", "data.sum"]
+    with pytest.raises(KeyError, match="buffer"):
+        engine.reset(["buffer.x"])
+
+
+def test_a_buffer_that_does_not_fit_is_refused_with_the_option(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"^--buffer 1000000000000000: does not fit into the memory; give fewer"):
+        loop_state(tmp_path, Sizes("uint8", {"buffer": 10**15, "C": 4, "tasks": 1}))
+
+
+def test_a_number_of_tasks_that_does_not_fit_is_no_matter_of_the_buffer(tmp_path: Path) -> None:
+    with pytest.raises((MemoryError, ValueError, OSError, OverflowError)):
+        loop_state(tmp_path, Sizes("uint8", {"buffer": 1, "C": 4, "tasks": 10**10}))
+
+
+def test_a_graph_that_reads_samples_is_the_one_of_their_type(tmp_path: Path) -> None:
+    files = {}
+    for sample, dtype in (("uint8", "uint8"), ("float32", "float")):
+        text = f"""<ir_version: 10, opset_import: ["" : 18]> g ({dtype}[N] x) => (float[N] y) {{
+            z = Cast <to = 1> (x) c = Constant <value = float {{{1 if sample == "uint8" else 2}.0}}> () y = Mul (z, c) }}"""
+        onnx.save(onnx.parser.parse_model(text), tmp_path / f"{sample}.onnx")
+        files[sample] = f"{sample}.onnx"
+    graph = GraphSpec(files, (InputSpec("x", "sample", ("N",)),), ("y",), ("y",), {}, (), False)
+    for sample, wanted in (("uint8", [3.0]), ("float32", [6.0])):
+        engine = Engine(Artifact(tmp_path, manifest(graphs={"g": graph})), 1, Sizes(sample))
+        assert engine.arrays("g", {"x": np.array([3], sample)})["y"].tolist() == wanted
 
 
 @pytest.mark.parametrize("array", [np.float32(3.5), np.zeros((0, 2)), np.arange(12).reshape(3, 4).T, np.array([True])])

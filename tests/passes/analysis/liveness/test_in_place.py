@@ -49,6 +49,19 @@ def test_what_may_not_be_written_over(body: str) -> None:
     assert "w" not in found(body, both)
 
 
+ROWS = 'float[4] "w.next"', "float[4] w, int64[2,1] i, float[2] r"
+
+
+def test_rows_may_be_written_into_a_tensor() -> None:
+    assert found('"w.next" = ScatterND (w, i, r)', *ROWS) == ["w"]
+
+
+@pytest.mark.parametrize("body", ["v = Flatten (w) w.next = ScatterND (w, i, v)", "w.next = ScatterND (r, i, w)"])
+def test_rows_of_the_tensor_itself_may_not(body: str) -> None:
+    # They would be read while the others are written.
+    assert found(body.replace("w.next", '"w.next"'), *ROWS) == []
+
+
 def test_another_shape_or_type_has_other_memory() -> None:
     assert found('"w.next" = Add (w, g)', 'float[4] "w.next"', "float[1] w, float[4] g") == []
     assert found('"w.next" = Cast <to = 7> (w)', 'int64[4] "w.next"', "float[4] w") == []

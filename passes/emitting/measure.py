@@ -1,0 +1,77 @@
+"""The graph that measures gradients: a training graph that changes no state and gives what mask updates ask for."""
+
+import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+from sparcl_compile.interface.names import NEXT, Role, accumulator_name, gradient_mask_name, mask_name
+from sparcl_compile.passes.core.layers import masked_layers
+from sparcl_compile.passes.core.operators import SPARSE_WEIGHT_GRADIENT
+from sparcl_compile.passes.core.roles import values_with_role
+
+MEASURED = ".measured"
+"""Suffix of a running statistic as a result of ``measure``."""
+
+
+def measure_model(training: ir.Model) -> ir.Model:
+    """Make the measuring graph of a training graph that stores gradients, which stays as it is.
+
+    1. Gradients of weights without a mask go: no mask update reads them.
+    2. Every kept weight is measured, whatever the gradient masks choose: they make way for the weight masks.
+    3. The next running statistics stay, as results under names of their own: where nobody asks for them, ONNX Runtime
+       writes them over the current ones, which belong to the caller. All other next values go.
+    """
+    copy = training.clone()
+    copy.functions.clear()
+    graph = copy.graph
+    masked = [str(weight.name) for weight in masked_layers(copy)]
+    for name in masked:
+        _measure_whole(graph, name)
+    for weight in values_with_role(copy, Role.PARAMETER):
+        if str(weight.name) not in masked:
+            _drop_gradient(graph, str(weight.name))
+    _leave_state(copy)
+    RemoveUnusedNodesPass()(copy)
+    graph.inputs[:] = [value for value in graph.inputs if any(True for _ in value.uses())]
+    return copy
+
+
+def _measure_whole(graph: ir.Graph, weight: str) -> None:
+    """Let the weight's mask take the place of its gradient mask."""
+    inputs = {value.name: value for value in graph.inputs}
+    chosen = inputs.get(gradient_mask_name(weight))
+    if chosen is None:
+        return
+    if mask := inputs.get(mask_name(weight)):
+        chosen.replace_all_uses_with(mask)
+        return
+    for usage in list(chosen.uses()):
+        _without_mask(graph, usage.node, chosen)
+
+
+def _without_mask(graph: ir.Graph, reader: ir.Node, mask: ir.Value) -> None:
+    if reader.op_type == SPARSE_WEIGHT_GRADIENT:
+        reader.resize_inputs(len(reader.inputs) - 1)
+        return
+    product = reader.outputs[0]
+    whole = next(value for value in reader.inputs if value is not None and value is not mask)
+    product.replace_all_uses_with(whole)
+    graph.remove(reader, safe=True)
+
+
+def _drop_gradient(graph: ir.Graph, weight: str) -> None:
+    """Remove the accumulator of a weight, and so what computes its gradient alone."""
+    buffer = next((value for value in graph.inputs if value.name == accumulator_name(weight)), None)
+    if buffer is None:
+        return
+    (reader,) = {usage.node for usage in buffer.uses()}
+    graph.outputs[:] = [value for value in graph.outputs if value.producer() is not reader]
+    graph.remove(reader, safe=True)
+
+
+def _leave_state(model: ir.Model) -> None:
+    graph = model.graph
+    running = {f"{value.name}{NEXT}" for value in values_with_role(model, Role.RUNNING_STAT)}
+    kept = [value for value in graph.outputs if value.name in running or not str(value.name).endswith(NEXT)]
+    graph.outputs[:] = kept
+    for value in [value for value in kept if value.name in running]:
+        value.name = str(value.name).removesuffix(NEXT) + MEASURED

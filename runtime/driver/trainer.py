@@ -1,0 +1,95 @@
+"""Training by a program: tasks, epochs and steps. The loop, the tests and the benchmarks make their steps here."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from sparcl_compile.interface.errors import TrainingError
+from sparcl_compile.interface.program import Program
+from sparcl_compile.runtime.data.tables import Tables
+from sparcl_compile.runtime.driver.interpreter import Interpreter, Value
+from sparcl_compile.runtime.session.engine import Engine
+
+
+class Trainer:
+    """Calls the blocks of a program in the order that interface/program.py says.
+
+    Attributes:
+        seconds: time spent in steps.
+    """
+
+    def __init__(
+        self, engine: Engine, program: Program, tables: Tables, options: Mapping[str, Value], seconds: float = 0.0
+    ) -> None:
+        self._program = program
+        self._interpreter = Interpreter(engine, program, tables, options)
+        self.seconds = seconds
+
+    def __getitem__(self, name: str) -> int:
+        """An integer value by its name, a counter for example."""
+        return self._interpreter.integer(name)
+
+    def number(self, name: str) -> float:
+        """A result of one element by its name."""
+        return float(self._interpreter.array(name))
+
+    def integers(self, name: str) -> list[int]:
+        """A vector of integers by its name."""
+        return [int(number) for number in self._interpreter.array(name)]
+
+    def result(self, name: str) -> np.ndarray:
+        """A result by its name, a view."""
+        return self._interpreter.array(name)
+
+    def set(self, values: Mapping[str, Value]) -> None:
+        """Give values, options for example."""
+        self._interpreter.values.update(values)
+
+    def call(self, block: str) -> None:
+        """Run a block.
+
+        Raises:
+            TrainingError: the program fails; the message names the step and a mend.
+        """
+        try:
+            self._interpreter.call(block)
+        except TrainingError as error:
+            raise TrainingError(f"{error} in {self._where()}; lower --lr (now {self._rate():g})") from error
+
+    def begin_task(self) -> None:
+        """Begin the current task."""
+        self._interpreter.fired = dict.fromkeys(self._interpreter.fired, 0)
+        self.call("begin_task")
+
+    def begin_epoch(self) -> None:
+        """Begin an epoch: ``total`` says how many steps it has."""
+        self.call("begin_epoch")
+
+    @property
+    def more(self) -> bool:
+        """Whether this epoch has another step."""
+        return self["done"] < self["total"]
+
+    def step(self) -> None:
+        """Make one step and what is due behind it; raises TrainingError."""
+        started = time.perf_counter()
+        self.call("step")
+        self.seconds += time.perf_counter() - started
+
+    def progress(self) -> dict[str, Any]:
+        """Return what a checkpoint holds beside the state."""
+        counters = {name: self[name] for name in self._program.counters}
+        return {"counters": counters, "fired": dict(self._interpreter.fired), "seconds": self.seconds}
+
+    def restore(self, progress: Mapping[str, Any]) -> None:
+        """Take back what ``progress`` gave."""
+        self.set(progress["counters"])
+        self._interpreter.fired, self.seconds = dict(progress["fired"]), progress["seconds"]
+
+    def _where(self) -> str:
+        return f"task {self['task'] + 1}, epoch {self['epoch'] + 1}, step {self['task_step'] + 1}"
+
+    def _rate(self) -> float:
+        return self.number("learning_rate")

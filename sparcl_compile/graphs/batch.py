@@ -1,0 +1,46 @@
+"""The weights and class masks of a batch of the current task."""
+
+from typing import Literal
+
+import onnx_ir as ir
+
+from sparcl_compile.graphs.builder import DOUBLE, FLOAT, INT64, Builder
+from sparcl_compile.graphs.class_masks import own_classes
+from sparcl_compile.interface.errors import OptionError
+
+LossClasses = Literal["all", "task"]
+LOSS_CLASSES = ("all", "task")
+
+
+def build(classes: int, loss_classes: LossClasses = "all") -> ir.Model:
+    """Make the graph ``batch``: the mean cross-entropy over N samples of the current task.
+
+    Inputs: ``labels`` int64 [N], of which only the length counts; ``classes`` int64 [K], the labels of the task.
+    Results: ``class_mask`` float32 [N, C], 0 for a class that takes part in the loss and -1e9 for another; ``own_mask``
+    [N, C], the mask that lets only the task's classes take part; ``ce_weight`` [N], each 1 / N rounded from float64;
+    ``distill_target`` [N, C] and ``distill_weight`` [N], zeros.
+
+    Args:
+        classes: the size C of the model's head.
+        loss_classes: ``all`` lets every class of the head take part, ``task`` those of the task.
+
+    Raises:
+        OptionError: the classes of the loss have no such name.
+    """
+    if loss_classes not in LOSS_CLASSES:
+        raise OptionError(f"unknown classes {loss_classes!r} of the loss; choose one of {', '.join(LOSS_CLASSES)}")
+    b = Builder("batch", "Weights and class masks of a batch of the current task.")
+    op = b.op
+    labels, allowed = b.feed("labels", INT64, ["N"]), b.feed("classes", INT64, ["K"])
+    each = op.Shape(labels)
+    every = op.Concat(each, [classes], axis=0)
+    zeros = op.Expand(0.0, every)
+    own = op.Expand(own_classes(b, allowed, classes), every)
+    # A number for each sample, so that no samples need no division.
+    weights = op.Div(b.cast(op.Expand(1.0, each), DOUBLE), b.cast(each, DOUBLE))
+    b.result("class_mask", own if loss_classes == "task" else zeros, FLOAT, ["N", classes])
+    b.result("own_mask", own, FLOAT, ["N", classes])
+    b.result("ce_weight", b.cast(weights, FLOAT), FLOAT, ["N"])
+    b.result("distill_target", zeros, FLOAT, ["N", classes])
+    b.result("distill_weight", op.Expand(0.0, each), FLOAT, ["N"])
+    return b.model()

@@ -1,0 +1,98 @@
+"""Data removal (DDR): drop the samples with the lowest score and begin the next stage."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import onnx_ir as ir
+
+from sparcl_compile.graphs.builder import FLOAT, INT64, Builder
+from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.names import Role
+
+Score = Literal["misclassified", "forgetting"]
+
+RESET: Mapping[str, tuple[str, ...]] = {
+    "misclassified": ("sample_score", "sample_seen"),
+    "forgetting": ("sample_seen",),
+}
+"""The counters that begin at zero in each stage; forgetting events count from the task's start."""
+
+NEVER_LEARNED = 50
+LAST = int(np.iinfo(np.int64).max)
+
+
+def build(score: Score = "misclassified") -> ir.Model:
+    """Make the graph ``remove_samples``.
+
+    Inputs: ``share`` int64 [2], numerator and denominator (from 1) of the share of all S samples that have left when
+    this stage ends; ``removed`` int64 [], how many have left so far; ``order`` int64 [S] and ``position`` int64 [], the
+    epoch's order and how many of it were presented; ``batch`` int64 [], samples a step, and ``done`` int64 [], steps
+    made in this epoch; state ``sample_keep`` float32 [S], ``sample_score`` and ``sample_seen`` int64 [S], for
+    ``forgetting`` ``sample_learned`` int64 [S] as well.
+    Results: ``removed_total`` int64 [], ``floor(share * S + 1/2)``, and ``removed_now`` int64 [], how many more these
+    are: so many leave, all when fewer are kept; ``new_order`` int64 [S], the kept samples in the old order and then the
+    removed ones; ``new_position`` int64 [], how many of the kept ones were presented; ``length`` int64 [], how many are
+    kept; ``steps`` int64 [], how many steps the epoch has now; ``.next`` of ``sample_keep`` and of the counters that
+    the stage resets. A state that does not change has no output.
+
+    Raises:
+        OptionError: the score has no such name.
+    """
+    if score not in RESET:
+        raise OptionError(f"unknown score {score!r} of the sample filter; choose one of {', '.join(RESET)}")
+    b = Builder("remove_samples", "Remove the samples with the lowest score and reset the stage's counters.")
+    op = b.op
+    share, removed = b.feed("share", INT64, [2]), b.feed("removed", INT64, [])
+    order, position = b.feed("order", INT64, ["S"]), b.feed("position", INT64, [])
+    batch, done = b.feed("batch", INT64, []), b.feed("done", INT64, [])
+    keep = b.state("sample_keep", FLOAT, ["S"], Role.SAMPLE)
+    counters = {name: b.state(name, INT64, ["S"], Role.SAMPLE) for name in ("sample_score", "sample_seen")}
+
+    target = _rounded(b, share, b.size(order))
+    remove = op.Sub(target, removed)
+    leaving = _leaving(b, remove, keep, _effective(b, score, counters["sample_score"]), counters["sample_seen"])
+    left = op.ScatterElements(keep, leaving, op.Expand(0.0, op.Shape(leaving)), axis=0)
+    kept = op.Cast(op.Gather(left, order), to=int(ir.DataType.BOOL))
+    presented = op.Less(op.Range(0, b.size(order), 1), position)
+    new_order = op.Concat(op.Compress(order, kept, axis=0), op.Compress(order, op.Not(kept), axis=0), axis=0)
+
+    b.result("removed_total", target, INT64, [])
+    b.result("removed_now", remove, INT64, [])
+    b.result("new_order", new_order, INT64, ["S"])
+    gone_by, length = b.count(op.And(kept, presented)), b.count(kept)
+    b.result("new_position", gone_by, INT64, [])
+    b.result("length", length, INT64, [])
+    b.result("steps", op.Add(done, op.Div(op.Sub(length, gone_by), batch)), INT64, [])
+    b.result("sample_keep.next", left, FLOAT, ["S"])
+    for name in RESET[score]:
+        b.result(f"{name}.next", op.Mul(counters[name], 0), INT64, ["S"])
+    return b.model()
+
+
+def _rounded(b: Builder, share: ir.Value, samples: ir.Value) -> ir.Value:
+    """``floor(share * samples + 1/2)`` in integers: int64 []."""
+    op = b.op
+    numerator, denominator = op.Gather(share, 0), op.Gather(share, 1)
+    halves = op.Add(op.Mul(op.Mul(numerator, samples), 2), denominator)
+    return op.Div(halves, op.Mul(denominator, 2))
+
+
+def _effective(b: Builder, score: Score, counted: ir.Value) -> ir.Value:
+    if score == "misclassified":
+        return counted
+    learned = b.state("sample_learned", INT64, ["S"], Role.SAMPLE)
+    return b.op.Where(b.op.Greater(learned, 0), counted, NEVER_LEARNED)
+
+
+def _leaving(b: Builder, remove: ir.Value, keep: ir.Value, score: ir.Value, seen: ir.Value) -> ir.Value:
+    """Indices of the kept samples with the lowest score; ties: more often seen, then lower index."""
+    op = b.op
+    with b.scope("leaving"):
+        kept = op.Greater(keep, 0.0)
+        k = op.Min(op.Max(remove, 0), b.count(kept))
+        # Two stable sorts, the lesser criterion first. One combined number would limit the counts it holds.
+        _, by_seen = b.top(seen, b.size(seen), largest=True)
+        ranked = op.Gather(op.Where(kept, score, LAST), by_seen)
+        _, first = b.top(ranked, k, largest=False)
+        return op.Gather(by_seen, first)

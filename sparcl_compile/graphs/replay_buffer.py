@@ -1,0 +1,35 @@
+"""The state of the replay buffer, and what fills it: what two graphs share."""
+
+import dataclasses
+
+import onnx_ir as ir
+
+from sparcl_compile.graphs.builder import FLOAT, INT64, Builder
+from sparcl_compile.interface.names import Role
+
+
+@dataclasses.dataclass(frozen=True)
+class ReplayBuffer:
+    """Raw samples, labels and logits of past presentations.
+
+    Attributes:
+        x: ``buffer.x`` [buffer, C, H, W], raw samples.
+        labels: ``buffer.labels`` int64 [buffer].
+        logits: ``buffer.logits`` float32 [buffer, classes], in training mode at the time of the presentation.
+        seen: ``buffer.seen`` int64 [], presentations so far.
+    """
+
+    x: ir.Value
+    labels: ir.Value
+    logits: ir.Value
+    seen: ir.Value
+
+
+def replay_buffer(b: Builder, classes: int, dtype: ir.DataType) -> ReplayBuffer:
+    """Add the state of the buffer for raw samples of this type."""
+    return ReplayBuffer(
+        x=b.state("buffer.x", dtype, ["buffer", "C", "H", "W"], Role.BUFFER),
+        labels=b.state("buffer.labels", INT64, ["buffer"], Role.BUFFER),
+        logits=b.state("buffer.logits", FLOAT, ["buffer", classes], Role.BUFFER),
+        seen=b.state("buffer.seen", INT64, [], Role.BUFFER),
+    )

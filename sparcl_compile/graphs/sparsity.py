@@ -1,0 +1,66 @@
+"""How sparse the weights and their gradients are, counted and not assumed."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from sparcl_compile.graphs.builder import BOOL, DOUBLE, FLOAT, INT32, INT64, Builder
+from sparcl_compile.graphs.tensors import Tensor
+from sparcl_compile.interface.names import Role
+
+
+def build(kept: Sequence[Tensor], updated: Sequence[Tensor], weights: Sequence[Tensor]) -> ir.Model:
+    """Make the graph ``sparsity`` for L layers, G of them with gradient masks.
+
+    Inputs: all tensors that it is told, as state. Results, float64 shares of zeros among all elements, those that are
+    not stored included: ``per_layer`` [L] and ``overall`` [] of the weights, 0 without layers; ``gradient_per_layer``
+    [G] and ``gradient_overall`` [] of the gradients; ``all_parameters`` [] of what the weights hold.
+
+    Args:
+        kept: what says which weights of a layer are kept: its mask (``W.mask``), or the rows of a compressed weight
+            (``W.rows``, role ``index``), whose last number is how many places hold one.
+        updated: the gradient masks.
+        weights: all parameters, those that do not train too.
+
+    Raises:
+        ValueError: there are no parameters.
+    """
+    if not weights:
+        raise ValueError("no parameters to count")
+    b = Builder("sparsity", "Count the zeros of masks, gradient masks and parameters.")
+    for prefix, tensors in (("", kept), ("gradient_", updated)):
+        counts = [_kept(b, tensor) for tensor in tensors]
+        b.result(f"{prefix}overall", _overall(b, counts, tensors), DOUBLE, [])
+        b.result(f"{prefix}per_layer", _per_layer(b, counts, tensors), DOUBLE, [len(tensors)])
+    b.result("all_parameters", _overall(b, [_kept(b, tensor) for tensor in weights], weights), DOUBLE, [])
+    return b.model()
+
+
+def _kept(b: Builder, tensor: Tensor) -> ir.Value:
+    """How many elements are not zero: int64 [1]."""
+    op = b.op
+    with b.scope(tensor.name):
+        if tensor.role is Role.INDEX:
+            rows = b.state(tensor.name, INT32, tensor.shape, tensor.role)
+            return b.cast(op.Gather(rows, [tensor.shape[0] - 1]), INT64)
+        value = op.Reshape(b.state(tensor.name, FLOAT, tensor.shape, tensor.role), [-1])
+        # By way of bool: a cast to an integer would cut small numbers off. In int32 they take half of the memory.
+        return b.cast(op.ReduceSum(b.cast(b.cast(value, BOOL), INT32), keepdims=1), INT64)
+
+
+def _overall(b: Builder, counts: Sequence[ir.Value], tensors: Sequence[Tensor]) -> ir.Value:
+    """The share of zeros over all tensors: float64 []."""
+    if not tensors:
+        return b.op.Constant(value=ir.tensor(np.zeros((), np.float64)))
+    total = b.op.ReduceSum(b.op.Concat(*counts, axis=0), keepdims=0)
+    return b.op.Sub(1.0, b.op.Div(b.cast(total, DOUBLE), float(sum(tensor.size for tensor in tensors))))
+
+
+def _per_layer(b: Builder, counts: Sequence[ir.Value], tensors: Sequence[Tensor]) -> ir.Value:
+    """The share of zeros of each tensor: float64 [tensors]."""
+    sizes = np.array([tensor.size for tensor in tensors], np.float64)
+    if not tensors:
+        return b.op.Constant(value=ir.tensor(sizes))
+    shares = b.op.Div(b.cast(b.op.Concat(*counts, axis=0), DOUBLE), b.op.Constant(value=ir.tensor(sizes)))
+    return b.op.Sub(1.0, shares)

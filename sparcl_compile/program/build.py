@@ -1,0 +1,280 @@
+"""The program of an artifact: the blocks that a driver calls, made from what the user asked for."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from sparcl_compile.interface.program import (
+    Block,
+    Call,
+    Column,
+    Condition,
+    Count,
+    Due,
+    Each,
+    Event,
+    Fail,
+    Operation,
+    Program,
+    Reset,
+    Rows,
+    Run,
+    Set,
+    Source,
+    When,
+)
+from sparcl_compile.program.batches import (
+    CURRENT,
+    REPLAYING,
+    current_batch,
+    measured_replay,
+    name_of,
+    replay_batches,
+    standardised,
+    trained_batches,
+)
+from sparcl_compile.program.replay import ReplayBatch
+
+COUNTERS = {
+    "task": 0,
+    "epoch": 0,
+    "step": 0,
+    "count": 1,
+    "task_step": 0,
+    "removed": 0,
+    "mask_updates": 0,
+    "masks_stale": 0,
+    "samples_seen": 0,
+    "samples_replayed": 0,
+    "samples_measured": 0,
+    "samples_removed": 0,
+}
+"""The integers of a run: where it stands, steps of the optimizer (``count`` is the next one's, from 1), totals."""
+KEEP = "gradient_keep"
+"""Name of the vector with the kept gradients of each layer."""
+CHUNK = 256
+"""Samples at a time where all of them are walked through: in sums and in evaluations."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What the program depends on.
+
+    Attributes:
+        replay: the replay batches of a step.
+        merged: whether all batches of a step are trained as one.
+        one_gradient: whether importance is measured once over all batches, or by current and replayed ones.
+        single_head: whether the current batch is measured with the task's own classes alone.
+        mask_updates: the events that change the masks.
+        removals: the events that remove samples.
+        vectors: what events and operations name; ``gradient_keep`` where gradients are masked.
+        refresh_steps: steps between two choices of gradients.
+        optimizer: whether a graph of its own moves the parameters.
+        samples: state of the task's samples.
+        measured: state that holds measured gradients.
+        learned: state that training computes, as ``check_state`` numbers it.
+    """
+
+    replay: tuple[ReplayBatch, ...]
+    merged: bool
+    one_gradient: bool
+    single_head: bool
+    mask_updates: tuple[Event, ...]
+    removals: tuple[Event, ...]
+    vectors: dict[str, tuple[int, ...]]
+    refresh_steps: int
+    optimizer: bool
+    samples: tuple[str, ...]
+    measured: tuple[str, ...]
+    learned: tuple[str, ...]
+
+
+def build(settings: Settings) -> Program:
+    """Make the program."""
+    blocks = {
+        "class_order": (_class_order(),),
+        "statistics": _statistics(),
+        "begin_task": _begin_task(settings),
+        "begin_epoch": _begin_epoch(),
+        "step": _step(settings),
+        "move": _move(settings),
+        "end_epoch": _end_epoch(settings),
+        "end_task": (_evaluate(), Count("task"), Set("epoch", 0)),
+        "end_run": _end_run(),
+    }
+    if settings.measured:
+        blocks["measure"] = _measure(settings)
+    if settings.mask_updates:
+        blocks["update_masks"] = _update_masks(settings)
+    if KEEP in settings.vectors:
+        blocks["choose_gradients"] = (
+            Call("measure"),
+            Run("update_gradient_masks", feeds={"keep": KEEP}),
+            Reset(settings.measured),
+            Set("masks_stale", 0),
+        )
+    events = {"mask_updates": settings.mask_updates, "removals": settings.removals}
+    found = {kind: each for kind, each in events.items() if each}
+    return Program(dict(COUNTERS), settings.vectors, blocks, found)
+
+
+def _class_order() -> Operation:
+    return Run("class_order", feeds={"key": ("class_order_seed", 0, 0), "classes": "classes_in_data"})
+
+
+def _statistics() -> Block:
+    sums = ("data.sum", "data.squares", "data.count")
+    return (
+        Reset(sums),
+        Rows("data", CHUNK, "seen", (Run("sum_pixels", feeds={"x": "seen.raw"}),)),
+        Rows("data", CHUNK, "seen", (Run("sum_squares", feeds={"x": "seen.raw"}),)),
+        Run("statistics"),
+        Reset(sums),
+    )
+
+
+def _begin_task(settings: Settings) -> Block:
+    updates = (Due("mask_updates", (Call("update_masks"),)),) if settings.mask_updates else ()
+    start = tuple(Set(name, 0) for name in ("task_step", "removed", "done"))
+    return (Reset(settings.samples), *start, Set("total", 1), *updates)
+
+
+def _begin_epoch() -> Block:
+    return (
+        Reset(("epoch.loss", "epoch.steps")),
+        Run("sparsity", give="now"),
+        Run("order", feeds={"key": ("seed", "task", "epoch"), "batch": "batch"}),
+        Set("total", "steps"),
+        Set("position", 0),
+        Set("done", 0),
+    )
+
+
+def _step(settings: Settings) -> Block:
+    replay = (When((REPLAYING,), replay_batches(settings.replay, settings.merged)),) if settings.replay else ()
+    presented = {"x": f"{CURRENT}.raw", "labels": f"{CURRENT}.labels", "logits": "trained0.logits"}
+    store = Run("write_buffer", feeds={"key": ("seed", 0, 0), **presented}, give="stored")
+    return (
+        *current_batch(),
+        *replay,
+        *_choose_gradients(settings),
+        Call("move"),
+        *((store,) if settings.replay else ()),
+        *_counted(settings),
+        *_due_updates(settings),
+        *_due_removals(settings),
+    )
+
+
+def _choose_gradients(settings: Settings) -> Block:
+    """Return the choice of the gradients that the next steps use (DGM), before the first step and behind an update."""
+    due = (Condition("masks_stale"), Condition("task_step", every=settings.refresh_steps))
+    return (When(due, (Call("choose_gradients"),)),) if KEEP in settings.vectors else ()
+
+
+def _move(settings: Settings) -> Block:
+    """Return the training of one step on its batches, and the move of the parameters."""
+    alone = _trained((CURRENT,))
+    full = _trained(trained_batches(settings.replay, settings.merged))
+    train: Block = (When((REPLAYING,), full, alone),) if settings.replay else alone
+    finite = When((Condition("finite"),), (), (Fail("the loss became {}", "loss"),))
+    optimizer = Run("optimizer", feeds={"learning_rate": "learning_rate", "count": "count"})
+    return (*train, finite, *((optimizer,) if settings.optimizer else ()))
+
+
+def _trained(batches: Sequence[str]) -> Block:
+    rates = {"learning_rate": "learning_rate", "count": "count"}
+    runs = [
+        Run("train", take=batch, feeds={"lazy_reset_grad": int(number == 0), **rates}, give=f"trained{number}")
+        for number, batch in enumerate(batches)
+    ]
+    losses = tuple(f"trained{number}.loss" for number in range(len(batches)))
+    return (*runs, Run("check_loss", feeds={"losses": losses}))
+
+
+def _measure(settings: Settings) -> Block:
+    """Return the measurement of the gradients g1 and g2 (docs/algorithm.md)."""
+    replay = measured_replay(settings.replay, settings.merged)
+    counted = (Count("samples_measured", rows=f"{CURRENT}.labels"), *_replayed(settings, "samples_measured"))
+    if settings.one_gradient:
+        alone = _gradients("g1", (CURRENT,))
+        full = _gradients("g1", trained_batches(settings.replay, settings.merged))
+        return (*((When((REPLAYING,), full, alone),) if replay else alone), *counted)
+    own = {"class_mask": f"{CURRENT}.own_mask"} if settings.single_head else {}
+    second = (When((REPLAYING,), _gradients("g2", replay)),) if replay else ()
+    return (*_gradients("g1", (CURRENT,), own), *second, *counted)
+
+
+def _gradients(into: Column, batches: Sequence[str], feeds: dict[str, str] | None = None) -> Block:
+    return tuple(
+        Run(
+            "measure",
+            take=batch,
+            feeds={"lazy_reset_grad": int(number == 0), **(feeds or {})},
+            into=into,
+            give="measured",
+        )
+        for number, batch in enumerate(batches)
+    )
+
+
+def _update_masks(settings: Settings) -> Block:
+    counts: dict[str, Source] = {name: f"event.{name}" for name in ("remove_to", "grow_to")}
+    run = Run("update_masks", feeds={"key": ("seed", "mask_updates", 0), **counts})
+    return (run, Reset(settings.measured), Count("mask_updates"), Set("masks_stale", 1))
+
+
+def _counted(settings: Settings) -> Block:
+    """Return the counting of a step."""
+    steps = tuple(Count(name) for name in ("step", "count", "task_step", "done"))
+    return (*steps, Count("samples_seen", rows=f"{CURRENT}.labels"), *_replayed(settings, "samples_replayed"))
+
+
+def _replayed(settings: Settings, counter: str) -> Block:
+    each = tuple(Count(counter, rows=f"{name_of(number)}.labels") for number in range(len(settings.replay)))
+    return (When((REPLAYING,), each),) if each else ()
+
+
+def _due_updates(settings: Settings) -> Block:
+    return (Due("mask_updates", (Call("measure"), Call("update_masks"))),) if settings.mask_updates else ()
+
+
+def _due_removals(settings: Settings) -> Block:
+    if not settings.removals:
+        return ()
+    names = ("removed", "order", "position", "batch", "done")
+    given = {"new_order": "order", "new_position": "position", "length": "length", "removed_total": "removed"}
+    remove = Run("remove_samples", feeds={"share": "event.share", **{name: name for name in names}}, results=given)
+    return (Due("removals", (remove, Count("samples_removed", add="removed_now"), Set("total", "steps"))),)
+
+
+def _end_epoch(settings: Settings) -> Block:
+    broken = Fail("{} is no longer finite", "broken", settings.learned)
+    return (
+        Run("check_state"),
+        When((Condition("broken", at_least=0),), (broken,)),
+        Run("sparsity", give="now"),
+        Count("epoch"),
+    )
+
+
+def _evaluate() -> Operation:
+    tested: Block = (
+        standardised("tested"),
+        Run("eval", take="tested", give="tested"),
+        Run("count_correct", take="tested"),
+    )
+    of = (
+        Reset(("score.correct", "score.seen")),
+        Rows("test", CHUNK, "tested", tested),
+        Run("record", feeds={"task": "task", "of": "of"}),
+    )
+    return Each("of", "task", of)
+
+
+def _end_run() -> Block:
+    totals = ("samples_seen", "samples_replayed", "samples_measured")
+    return (
+        Run("summary", give="result"),
+        Run("sparsity", give="result"),
+        Run("flops", feeds={name: name for name in totals}, give="result"),
+    )

@@ -1,0 +1,217 @@
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sparcl_compile.graphs import remove_samples
+from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.names import Role
+from tests.support import harness
+
+SAMPLES = 12
+COUNTS = st.lists(st.integers(0, 3), min_size=SAMPLES, max_size=SAMPLES)
+FLAGS = st.lists(st.booleans(), min_size=SAMPLES, max_size=SAMPLES)
+
+Feeds = dict[str, harness.Array]
+
+
+@pytest.fixture(scope="module")
+def graphs() -> dict[str, harness.Graph]:
+    return {score: harness.Graph(remove_samples.build(score)) for score in ("misclassified", "forgetting")}
+
+
+def feeds_for(
+    keep: list[bool], score: list[int], seen: list[int], learned: list[bool], remove: int, position: int
+) -> Feeds:
+    """The share is such that ``remove`` more leave."""
+    removed = len(keep) - sum(keep)
+    order = np.random.default_rng(sum(score)).permutation(len(keep))
+    return {
+        "share": np.array([removed + remove, len(keep)], np.int64),
+        "removed": np.array(removed, np.int64),
+        "order": order.astype(np.int64),
+        "position": np.array(position, np.int64),
+        "batch": np.array(3, np.int64),
+        "done": np.array(7, np.int64),
+        "sample_keep": np.array(keep, np.float32),
+        "sample_score": np.array(score, np.int64),
+        "sample_seen": np.array(seen, np.int64),
+        "sample_learned": np.array(learned, np.int64),
+    }
+
+
+def call(graph: harness.Graph, feeds: Feeds) -> Feeds:
+    return graph({name: value for name, value in feeds.items() if name in graph.inputs})
+
+
+def simple(graph: harness.Graph, remove: int, **changes: harness.Array) -> Feeds:
+    feeds = feeds_for([True] * 6, [3, 0, 2, 0, 1, 0], [1] * 6, [True] * 6, remove, 0)
+    return call(graph, {**feeds, **changes})
+
+
+def test_form(graphs: dict[str, harness.Graph]) -> None:
+    for graph in graphs.values():
+        graph.check_form()
+    inputs, outputs = graphs["misclassified"].signature()
+    assert inputs == {
+        "share": "int64[2]",
+        "removed": "int64[]",
+        "order": "int64[S]",
+        "position": "int64[]",
+        "batch": "int64[]",
+        "done": "int64[]",
+        "sample_keep": "float[S]",
+        "sample_score": "int64[S]",
+        "sample_seen": "int64[S]",
+    }
+    results = {
+        "removed_total": "int64[]",
+        "removed_now": "int64[]",
+        "new_order": "int64[S]",
+        "new_position": "int64[]",
+        "length": "int64[]",
+        "steps": "int64[]",
+        "sample_keep.next": "float[S]",
+    }
+    assert outputs == {**results, "sample_score.next": "int64[S]", "sample_seen.next": "int64[S]"}
+    inputs, outputs = graphs["forgetting"].signature()
+    samples = ("sample_keep", "sample_score", "sample_seen", "sample_learned")
+    assert graphs["forgetting"].roles == dict.fromkeys(samples, Role.SAMPLE)
+    assert inputs["sample_learned"] == "int64[S]"
+    assert outputs == {**results, "sample_seen.next": "int64[S]"}
+
+
+@pytest.mark.parametrize("score", ["misclassified", "forgetting"])
+@given(
+    keep=FLAGS,
+    counted=COUNTS,
+    seen=COUNTS,
+    learned=FLAGS,
+    remove=st.integers(-1, SAMPLES + 1),
+    position=st.integers(0, SAMPLES),
+)
+def test_equals_the_specification(
+    graphs: dict[str, harness.Graph],
+    score: str,
+    keep: list[bool],
+    counted: list[int],
+    seen: list[int],
+    learned: list[bool],
+    remove: int,
+    position: int,
+) -> None:
+    remove = max(remove, sum(keep) - SAMPLES)  # no share is below 0
+    feeds = feeds_for(keep, counted, seen, learned, remove, position)
+    found = call(graphs[score], feeds)
+    effective = counted if score == "misclassified" else [c if k else 50 for c, k in zip(counted, learned, strict=True)]
+    kept = [i for i in range(SAMPLES) if keep[i]]
+    gone = sorted(kept, key=lambda i: (effective[i], -seen[i], i))[: max(remove, 0)]
+    left = [i for i in kept if i not in gone]
+
+    assert (int(found["removed_now"]), int(found["removed_total"])) == (remove, SAMPLES - len(kept) + remove)
+    assert np.flatnonzero(found["sample_keep.next"]).tolist() == left
+    assert int(found["length"]) == len(left)
+    assert sorted(found["new_order"].tolist()) == list(range(SAMPLES))
+    old = feeds["order"].tolist()
+    assert found["new_order"][: len(left)].tolist() == [i for i in old if i in left]
+    start = int(found["new_position"])
+    assert int(found["steps"]) == 7 + (len(left) - start) // 3
+    assert found["new_order"][start : len(left)].tolist() == [i for i in old[position:] if i in left]
+    assert not found["sample_seen.next"].any()
+    assert score == "forgetting" or not found["sample_score.next"].any()
+
+
+@pytest.mark.parametrize("score", ["misclassified", "forgetting"])
+@given(keep=FLAGS, counted=COUNTS, remove=st.integers(0, SAMPLES))
+def test_those_removed_have_the_lowest_scores(
+    graphs: dict[str, harness.Graph], score: str, keep: list[bool], counted: list[int], remove: int
+) -> None:
+    feeds = feeds_for(keep, counted, [1] * SAMPLES, [True] * SAMPLES, remove, 0)
+    after = call(graphs[score], feeds)["sample_keep.next"] > 0
+    before = np.array(keep)
+    gone, left = before & ~after, before & after
+    assert not (after & ~before).any()
+    assert int(gone.sum()) == min(remove, int(before.sum()))
+    if gone.any() and left.any():
+        assert np.array(counted)[gone].max() <= np.array(counted)[left].min()
+
+
+def test_ties_go_to_the_more_often_seen_then_the_lower_index(graphs: dict[str, harness.Graph]) -> None:
+    seen = np.array([9, 1, 9, 2, 9, 2], np.int64)
+    found = simple(graphs["misclassified"], 2, sample_seen=seen)
+    assert found["sample_keep.next"].tolist() == [1, 1, 1, 0, 1, 0]
+    found = simple(graphs["misclassified"], 2)
+    assert found["sample_keep.next"].tolist() == [1, 0, 1, 0, 1, 1]
+
+
+def test_a_sample_never_learned_counts_fifty_forgetting_events(graphs: dict[str, harness.Graph]) -> None:
+    learned = np.array([1, 0, 1, 0, 1, 0], np.int64)
+    found = simple(graphs["forgetting"], 3, sample_learned=learned)
+    assert found["sample_keep.next"].tolist() == [0, 1, 0, 1, 0, 1]
+
+
+@pytest.mark.parametrize(("remove", "left"), [(1, [1, 1, 0, 1, 1, 1]), (2, [1, 0, 0, 1, 1, 1])])
+def test_never_learned_stands_between_49_and_51(graphs: dict[str, harness.Graph], remove: int, left: list[int]) -> None:
+    score, learned = np.array([51, 0, 49, 51, 51, 51], np.int64), np.array([1, 0, 1, 1, 1, 1], np.int64)
+    found = simple(graphs["forgetting"], remove, sample_score=score, sample_learned=learned)
+    assert found["sample_keep.next"].tolist() == left
+
+
+@pytest.mark.parametrize("remove", [6, 100])
+def test_everything_removed(graphs: dict[str, harness.Graph], remove: int) -> None:
+    found = simple(graphs["misclassified"], remove)
+    assert int(found["length"]) == int(found["new_position"]) == 0
+    assert not found["sample_keep.next"].any()
+
+
+def test_removing_nothing_still_begins_a_stage(graphs: dict[str, harness.Graph]) -> None:
+    found = simple(graphs["misclassified"], 0)
+    assert found["sample_keep.next"].all()
+    assert not found["sample_score.next"].any()
+
+
+def test_one_sample(graphs: dict[str, harness.Graph]) -> None:
+    found = call(graphs["misclassified"], feeds_for([True], [1], [1], [True], 1, 1))
+    assert (int(found["length"]), int(found["new_position"]), found["new_order"].tolist()) == (0, 0, [0])
+
+
+@given(
+    samples=st.integers(1, 60),
+    share=st.fractions(0, 1, max_denominator=1000),
+    before=st.fractions(0, 1, max_denominator=50),
+    factor=st.integers(1, 9),
+)
+def test_a_share_of_all_samples_is_rounded_in_whole_numbers(
+    graphs: dict[str, harness.Graph], samples: int, share: Fraction, before: Fraction, factor: int
+) -> None:
+    removed = min(math.floor(before * samples), samples)
+    keep = [False] * removed + [True] * (samples - removed)
+    feeds = feeds_for(keep, [0] * samples, [0] * samples, [True] * samples, 0, 0)
+    feeds["share"] = np.array([share.numerator * factor, share.denominator * factor], np.int64)
+    found = call(graphs["misclassified"], feeds)
+    target = math.floor(share * samples + Fraction(1, 2))
+    assert (int(found["removed_total"]), int(found["removed_now"])) == (target, target - removed)
+    assert int(found["length"]) == samples - max(removed, target)
+
+
+@pytest.mark.parametrize(
+    ("share", "samples", "gone"), [((3, 40), 20, 2), ((1, 2), 1, 1), ((1, 3), 1, 0), ((0, 1), 9, 0)]
+)
+def test_a_half_is_rounded_up(
+    graphs: dict[str, harness.Graph], share: tuple[int, int], samples: int, gone: int
+) -> None:
+    feeds = feeds_for([True] * samples, [0] * samples, [0] * samples, [True] * samples, 0, 0)
+    assert int(call(graphs["misclassified"], feeds | {"share": np.array(share)})["removed_total"]) == gone
+
+
+def test_a_share_without_a_denominator_is_refused(graphs: dict[str, harness.Graph]) -> None:
+    with pytest.raises(Exception, match="Got invalid dimensions for input: share"):
+        simple(graphs["misclassified"], 0, share=np.array([1]))
+
+
+def test_an_unknown_score_is_refused() -> None:
+    with pytest.raises(OptionError, match=r"unknown score 'loss'.*misclassified, forgetting"):
+        remove_samples.build("loss")  # type: ignore[arg-type]
