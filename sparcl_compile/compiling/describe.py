@@ -7,7 +7,6 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from sparcl_compile import __version__
 from sparcl_compile.compiling.graph_specs import graph_specs
 from sparcl_compile.compiling.loop import program_for
 from sparcl_compile.compiling.side_graphs import Facts, layout_of
@@ -19,6 +18,7 @@ from sparcl_compile.interface.manifest import FORMAT, VERSION, Flops, Manifest, 
 from sparcl_compile.interface.report import CompileReport, KernelChoices, PassTrace
 from sparcl_compile.interface.schedule import Schedule
 from sparcl_compile.interface.specs import DenseSpec, OptimizerSpec
+from sparcl_compile.interface.version import __version__
 from sparcl_compile.passes.analysis.channels.plan import plan_of
 from sparcl_compile.passes.core.layers import layer_weights
 from sparcl_compile.passes.core.marks import DENSE_KEY
