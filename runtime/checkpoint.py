@@ -10,6 +10,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
+from sparcl_compile.interface.artifact import Artifact
 from sparcl_compile.interface.errors import CheckpointError
 from sparcl_compile.interface.files import check_writable, remove_leftovers, write_atomically
 
@@ -114,6 +115,26 @@ def read(folder: Path) -> Checkpoint:
         raise CheckpointError(f"{path}: there is no checkpoint; make one with sparcl-run")
     arrays, texts = _read(path)
     return Checkpoint(arrays, json.loads(texts["progress"]), json.loads(texts["identity"]))
+
+
+def read_run(folder: Path, artifact: Artifact) -> Checkpoint:
+    """Read the checkpoint of a run of this artifact.
+
+    Raises:
+        CheckpointError: there is none, it is damaged, or it is of a run of another artifact.
+    """
+    if not exists(folder):
+        raise CheckpointError(
+            f"{folder}: holds no run; run sparcl-run {artifact.folder} first, or give --checkpoint, "
+            "or --initial to export the untrained state"
+        )
+    found = read(folder)
+    if found.identity.get("artifact") != artifact.identity:
+        raise CheckpointError(
+            f"{folder}: is a run of another artifact than {artifact.folder}; "
+            "give the artifact that was run, or its run with --checkpoint"
+        )
+    return found
 
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:

@@ -13,14 +13,15 @@ class RunConfig:
     """Options of one run; see ``sparcl-run --help``.
 
     A checkpoint resumes only under equal values, but for ``threads``, which changes no more than rounding, and
-    ``learning_rate``: a run that diverged is worth continuing with a lower one.
+    ``learning_rate``: a run that diverged is worth continuing with a lower one. Without a learning rate the artifact's
+    own is taken.
 
     Raises:
         OptionError: a value is out of its range; the message names the option.
     """
 
     data: str
-    learning_rate: float
+    learning_rate: float | None = None
     tasks: int = 5
     epochs: int = 5
     batch_size: int = 32
@@ -36,7 +37,7 @@ class RunConfig:
         for flag, name in AT_LEAST_ONE.items():
             if getattr(self, name) < 1:
                 raise OptionError(f"{flag} {getattr(self, name)}: give at least 1")
-        if not 0.0 < self.learning_rate < float("inf"):
+        if self.learning_rate is not None and not 0.0 < self.learning_rate < float("inf"):
             raise OptionError(f"--lr {self.learning_rate}: give a number above 0, for example 0.03")
         if self.threads is not None and self.threads < 1:
             raise OptionError(f"--threads {self.threads}: give at least 1")

@@ -39,6 +39,7 @@ STAIRS = {
         "targets",
         "compiling",
         "exporting",
+        "api",
         "cli",
     ),
 }
@@ -84,7 +85,9 @@ WALLS = (
         ("sparcl_compile.runtime",),
         doors=(
             "sparcl_compile/cli/run.py",
-            "sparcl_compile/cli/export.py",
+            "sparcl_compile/api/__init__.py",
+            "sparcl_compile/api/exporting.py",
+            "sparcl_compile/api/learning.py",
             "sparcl_compile/compiling/kernel_library.py",
             "sparcl_compile/costs/kernel_times.py",
         ),

@@ -38,6 +38,8 @@ class Run:
     """
 
     def __init__(self, artifact: Artifact, config: RunConfig, folder: Path) -> None:
+        rate = artifact.manifest.optimizer.learning_rate if config.learning_rate is None else config.learning_rate
+        config = dataclasses.replace(config, learning_rate=rate)
         self._manifest, self._config, self._folder = artifact.manifest, config, folder
         model = artifact.manifest.model
         self.dataset = load_data(config.data)
@@ -54,7 +56,7 @@ class Run:
         self._normalise()
         self._resumed = False
         self._interrupt = Interrupt()
-        self._rates = [{"after_epochs": 0, "learning_rate": config.learning_rate}]
+        self._rates = [{"after_epochs": 0, "learning_rate": rate}]
 
     def _dimensions(self) -> dict[str, int]:
         channels, height, width = self.dataset.sample_shape
@@ -68,7 +70,7 @@ class Run:
             "seed": config.seed,
             "batch": config.batch_size,
             "epochs": config.epochs,
-            "learning_rate": config.learning_rate,
+            "learning_rate": self.learning_rate,
             "augment": int(self.dataset.augments(config.augment)),
             "class_order_seed": config.class_order_seed or 0,
             "classes_in_data": len(self.dataset.classes),
@@ -92,7 +94,7 @@ class Run:
     @property
     def learning_rate(self) -> float:
         """The learning rate of the epochs to come."""
-        return self._config.learning_rate
+        return float(self._config.learning_rate or 0.0)
 
     @property
     def epochs_done(self) -> int:

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from sparcl_compile import __version__
 from sparcl_compile.cli.command import Command
-from sparcl_compile.cli.common import beside, silence_libraries
+from sparcl_compile.cli.common import silence_libraries
+from sparcl_compile.interface.version import __version__
 from sparcl_compile.passes.schemes.names import SCHEMES, sparsity_for
 from sparcl_compile.settings.options import (
     DISTRIBUTIONS,
@@ -134,24 +134,23 @@ def compile_command(
 ) -> None:
     """Compile an ONNX classifier into an artifact that learns new classes with sparse weights."""
     silence_libraries()
+    from sparcl_compile.api import compile_model
     from sparcl_compile.cli import report
-    from sparcl_compile.compiling.compiler import compile_model
     from sparcl_compile.compiling.kernel_library import without_library
     from sparcl_compile.interface.artifact import read_report
     from sparcl_compile.interface.codec import plain
 
-    target = output or beside(model, ".onnx", ".sparcl")
     options["sparsity"] = sparsity_for(options["scheme"], options["sparsity"], DEFAULTS.sparsity)
     wanted, reason = without_library(CompileOptions(**options))
     if reason:
         click.echo(f"note: --compress: {reason}; compiling the masked form, which learns the same", err=True)
     watch = [_printer(print_after, wanted)] if print_after else []
-    artifact = compile_model(model, target, wanted, watch, dump_passes)
-    log = read_report(target)
+    artifact = compile_model(model, wanted, output, watch, dump_passes)
+    log = read_report(artifact.folder)
     if as_json:
         click.echo(json.dumps({**plain(artifact.manifest), **plain(log)}, indent=1))
         return
-    report.print_compile_report(report.console(), artifact.manifest, log, target)
+    report.print_compile_report(report.console(), artifact.manifest, log, artifact.folder)
 
 
 def _printer(wanted: str, options: CompileOptions) -> Callable[[Any, Any], None]:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import click
 
-from sparcl_compile import __version__
 from sparcl_compile.cli.command import Command
 from sparcl_compile.cli.common import silence_libraries
 from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.version import __version__
 
 
 @click.command(cls=Command)

@@ -5,9 +5,9 @@ from typing import Any
 
 import click
 
-from sparcl_compile import __version__
 from sparcl_compile.cli.command import Command
-from sparcl_compile.cli.common import beside, silence_libraries
+from sparcl_compile.cli.common import silence_libraries
+from sparcl_compile.interface.version import __version__
 
 
 @click.command(cls=Command, context_settings={"show_default": True})
@@ -59,39 +59,27 @@ def run_command(
     checkpoint: Path | None,
     resume: bool,
     json_file: Path | None,
-    learning_rate: float | None,
     **options: Any,
 ) -> None:
     """Let a compiled artifact learn a stream of tasks, and measure what it keeps."""
     silence_libraries()
-    from sparcl_compile.interface import artifact as artifacts
+    from sparcl_compile.api import RunConfig, learn, load
+    from sparcl_compile.api.places import run_of
+    from sparcl_compile.interface.artifact import check_outside
     from sparcl_compile.interface.files import check_writable
-    from sparcl_compile.runtime import checkpoint as checkpoints
-    from sparcl_compile.runtime.config import RunConfig
-    from sparcl_compile.runtime.driver.loop import Run
     from sparcl_compile.runtime.reporting.progress import Reporter
     from sparcl_compile.runtime.reporting.report import console, result_table, write_json
 
-    loaded = artifacts.load(artifact)
-    rate = loaded.manifest.optimizer.learning_rate if learning_rate is None else learning_rate
-    config = RunConfig(learning_rate=rate, **options)
-    folder = checkpoint or beside(artifact, ".sparcl", ".run")
-    artifacts.check_outside(artifact, folder, "--checkpoint")
-    screen = console()
-    run = Run(loaded, config, folder)
+    loaded = load(artifact)
+    config = RunConfig(**options)
+    folder = checkpoint or run_of(artifact)
     if json_file is not None:
-        artifacts.check_outside(artifact, json_file, "--json")
+        check_outside(artifact, json_file, "--json")
         check_writable(json_file)
-    with Reporter(screen, config.tasks, config.epochs, config.batch_size) as reporter:
-        if resume:
-            reporter.resumed(run.resume(learning_rate), run.learning_rate)
-        else:
-            checkpoints.set_aside(folder)
-        checkpoints.prepare(folder)
-        click.get_current_context().obj = (
-            f"interrupted; continue after the last whole epoch, in {folder}, with --resume"
-        )
-        result = run.train(reporter)
+    screen = console()
+    reporter = Reporter(screen, config.tasks, config.epochs, config.batch_size)
+    click.get_current_context().obj = f"interrupted; continue after the last whole epoch, in {folder}, with --resume"
+    result = learn(loaded, config, folder, resume, reporter)
     screen.print(result_table(result))
     if json_file is not None:
         write_json(json_file, result)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from sparcl_compile import __version__
 from sparcl_compile.compiling.graph_specs import graph_specs
 from sparcl_compile.compiling.loop import program_for
 from sparcl_compile.compiling.side_graphs import Facts
@@ -17,6 +16,7 @@ from sparcl_compile.interface.files import sha256
 from sparcl_compile.interface.manifest import FORMAT, VERSION, Flops, Manifest, Model
 from sparcl_compile.interface.report import CompileReport, KernelChoices, PassTrace
 from sparcl_compile.interface.specs import DenseSpec, OptimizerSpec
+from sparcl_compile.interface.version import __version__
 from sparcl_compile.passes.core.layers import layer_weights
 from sparcl_compile.passes.core.marks import DENSE_KEY
 from sparcl_compile.passes.core.roles import TRAINABLE, values_with_role

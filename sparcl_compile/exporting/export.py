@@ -18,13 +18,13 @@ from onnx_ir.passes.common import (
 from onnxscript.rewriter import RewritePass
 from onnxscript.rewriter.rules.common import add_0_rule, div_by_1_rule, mul_by_1_rule, sub_0_rule
 
-from sparcl_compile import __version__
 from sparcl_compile.compiling import pipeline
 from sparcl_compile.compiling.compiler import Recorder
 from sparcl_compile.compiling.verify import check_graph
 from sparcl_compile.interface.artifact import Artifact
 from sparcl_compile.interface.errors import CheckpointError, ModelError
 from sparcl_compile.interface.report import PassTrace
+from sparcl_compile.interface.version import __version__
 from sparcl_compile.passes.core.contract import IR_VERSION, OPSET
 from sparcl_compile.passes.core.values import dims
 from sparcl_compile.passes.exporting.freeze_state import state_inputs

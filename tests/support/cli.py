@@ -15,8 +15,8 @@ import numpy as np
 import onnx
 from click.testing import CliRunner
 
+from sparcl_compile.api.places import artifact_of
 from sparcl_compile.cli import compile_command, export_command, inspect_command, run_command
-from sparcl_compile.cli.common import beside
 from tests.support.schema import check_schema
 from tests.support.zoo import CLASSES, ZOO
 
@@ -49,7 +49,7 @@ def _check_made(args: tuple[object, ...]) -> None:
     """The artifact that ``sparcl-compile`` has made follows the schema; --help and --version make none."""
     if args[-1] not in ("--help", "--version"):
         named = dict(itertools.pairwise(args)).get("-o")
-        check_schema(Path(str(named)) if named else beside(Path(str(args[0])), ".onnx", ".sparcl"))
+        check_schema(Path(str(named)) if named else artifact_of(Path(str(args[0]))))
 
 
 def done(command: str, *args: object) -> Outcome:

@@ -1,0 +1,97 @@
+"""Learning with an artifact, and asking what it has learned."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sparcl_compile.api.places import run_of
+from sparcl_compile.interface.artifact import Artifact, check_outside
+from sparcl_compile.interface.errors import DataError
+from sparcl_compile.runtime import checkpoint as checkpoints
+from sparcl_compile.runtime.config import RunConfig
+from sparcl_compile.runtime.driver.loop import Run
+from sparcl_compile.runtime.reporting.progress import Reporter
+from sparcl_compile.runtime.reporting.report import console
+from sparcl_compile.runtime.session.engine import Engine, Sizes
+
+CHUNK = 256
+"""Samples at a time."""
+
+
+def learn(
+    artifact: Artifact,
+    config: RunConfig,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
+    reporter: Reporter | None = None,
+) -> dict[str, Any]:
+    """Let an artifact learn a stream of tasks.
+
+    Args:
+        artifact: as ``load`` or ``compile_model`` gives it.
+        config: the data and the options of the run; without a learning rate the artifact's own, and with ``resume``
+            that of the run.
+        checkpoint: folder of the run's state, written after every epoch; ``ARTIFACT.run`` without it.
+        resume: continue the run in that folder, to the same result as if it had not stopped.
+        reporter: tells how far the run is; silent without it.
+
+    Returns:
+        The result, as ``sparcl-run --json`` writes it: accuracies in percent, sparsities, FLOPs, versions.
+
+    Raises:
+        DataError: the data cannot be read or do not fit the model.
+        CheckpointError: there is no run to resume, or it is another one.
+        TrainingError: the loss is not a number; the state of the last good epoch is kept.
+        WriteError: a checkpoint cannot be written.
+    """
+    folder = run_of(artifact.folder) if checkpoint is None else Path(checkpoint)
+    check_outside(artifact.folder, folder, "--checkpoint")
+    run = Run(artifact, config, folder)
+    with reporter or Reporter(console(), config.tasks, config.epochs, config.batch_size, quiet=True) as shown:
+        if resume:
+            shown.resumed(run.resume(config.learning_rate), run.learning_rate)
+        else:
+            checkpoints.set_aside(folder)
+        checkpoints.prepare(folder)
+        return run.train(shown)
+
+
+def predict(
+    artifact: Artifact, x: np.ndarray, checkpoint: str | Path | None = None, threads: int | None = None
+) -> np.ndarray:
+    """Return the logits that an artifact gives after learning, float32 [N, classes].
+
+    Args:
+        artifact: as ``load`` or ``compile_model`` gives it.
+        x: raw samples as the run has learned them, uint8 or float32 [N, C, H, W]; vectors of D features are
+            [N, D, 1, 1]. They are normalised as the run's were.
+        checkpoint: folder of the run; ``ARTIFACT.run`` without it.
+        threads: of ONNX Runtime; all cores without it.
+
+    Raises:
+        CheckpointError: there is no run, it is damaged, or it is that of another artifact.
+        DataError: the samples are of another form than those that were learned.
+    """
+    folder = run_of(artifact.folder) if checkpoint is None else Path(checkpoint)
+    found = checkpoints.read_run(folder, artifact)
+    _check_samples(x, len(found.arrays["data.mean"]))
+    engine = Engine(artifact, threads, Sizes(str(x.dtype)))
+    engine.reset_all()
+    read = {one.name for graph in ("standardise", "eval") for one in engine.spec(graph).inputs}
+    engine.restore({name: array for name, array in found.arrays.items() if name in read})
+    parts = [_logits(engine, x[start : start + CHUNK]) for start in range(0, len(x), CHUNK)]
+    return np.concatenate([np.zeros((0, artifact.manifest.model.classes), np.float32), *parts])
+
+
+def _check_samples(x: np.ndarray, channels: int) -> None:
+    if x.dtype not in (np.uint8, np.float32) or x.ndim != 4 or x.shape[1] != channels:
+        raise DataError(
+            f"the samples are {x.dtype} {list(x.shape)}; give uint8 or float32 [N, {channels}, height, width] as the "
+            "run has learned them"
+        )
+
+
+def _logits(engine: Engine, x: np.ndarray) -> np.ndarray:
+    ready = engine.arrays("standardise", {"x": x})["x_ready"]
+    return engine.arrays("eval", {"x": ready})["logits"]

@@ -1,0 +1,131 @@
+"""The Python interface: what the README promises, and that the commands are the same calls."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx.reference import ReferenceEvaluator
+
+import sparcl_compile
+from sparcl_compile import CompileOptions, RunConfig, compile_model, export_model, learn, load, predict
+from sparcl_compile.interface.artifact import Artifact
+from sparcl_compile.interface.errors import CheckpointError, DataError, ModelError, OptionError
+from tests.support.cli import done, read_json, write_data, write_model
+
+OPTIONS = CompileOptions(sparsity=0.5)
+
+
+def config(folder: Path, **changed: object) -> RunConfig:
+    options = {"tasks": 2, "epochs": 2, "batch_size": 8, "buffer_size": 10, "threads": 1, **changed}
+    return RunConfig(data=write_data(folder), **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("api")
+
+
+@pytest.fixture(scope="module")
+def artifact(folder: Path) -> Artifact:
+    return compile_model(write_model(folder), OPTIONS)
+
+
+@pytest.fixture(scope="module")
+def result(artifact: Artifact, folder: Path) -> dict[str, object]:
+    return learn(artifact, config(folder))
+
+
+def samples(folder: Path) -> np.ndarray:
+    with np.load(write_data(folder).removeprefix("npz:")) as arrays:
+        return np.asarray(arrays["x_test"] if "x_test" in arrays else arrays["x"])
+
+
+def test_the_artifact_lies_beside_the_model_and_loads_again(artifact: Artifact, folder: Path) -> None:
+    assert artifact.folder.parent == folder
+    assert load(artifact.folder).identity == artifact.identity
+
+
+def test_learning_gives_what_the_command_writes(artifact: Artifact, result: dict[str, object], folder: Path) -> None:
+    options = ("--tasks", 2, "--epochs", 2, "--batch-size", 8, "--buffer", 10, "--threads", 1)
+    file, place = folder / "result.json", folder / "other.run"
+    done("run", artifact.folder, "--data", write_data(folder), *options, "--checkpoint", place, "--json", file)
+    clocked = ("samples_per_second", "training_seconds")
+    written = {key: value for key, value in read_json(file).items() if key not in clocked}
+    assert {key: value for key, value in result.items() if key not in clocked} == written
+
+
+def test_a_finished_run_resumes_to_the_same_result(artifact: Artifact, result: dict[str, object], folder: Path) -> None:
+    again = learn(artifact, config(folder), resume=True)
+    assert again["accuracy_matrix"] == result["accuracy_matrix"]
+    assert again["learning_rates"] == result["learning_rates"]
+
+
+def test_the_exported_model_predicts_the_same(artifact: Artifact, result: dict[str, object], folder: Path) -> None:
+    facts = export_model(artifact, folder / "learned.onnx")
+    assert facts["tasks_learned"] == 2
+    proto = onnx.load(folder / "learned.onnx")
+    notes = {one.key: one.value for one in proto.metadata_props}
+    scale, mean, std = (np.array(eval(notes[f"normalise.{key}"])) for key in ("scale", "mean", "std"))
+    x = samples(folder)
+    ready = ((x / scale - mean.reshape(1, -1, 1, 1)) / std.reshape(1, -1, 1, 1)).astype(np.float32)
+    (wanted,) = ReferenceEvaluator(proto).run(None, {"x": ready})
+    np.testing.assert_allclose(predict(artifact, x), wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_more_samples_than_a_chunk_and_none(artifact: Artifact, result: dict[str, object], folder: Path) -> None:
+    x = np.resize(samples(folder), (600, *samples(folder).shape[1:]))
+    logits = predict(artifact, x)
+    assert logits.shape == (600, artifact.manifest.model.classes)
+    np.testing.assert_allclose(logits[512:], predict(artifact, x[512:]), rtol=1e-5, atol=1e-6)
+    assert predict(artifact, x[:0]).shape == (0, artifact.manifest.model.classes)
+
+
+def test_samples_of_another_form_are_refused(artifact: Artifact, result: dict[str, object], folder: Path) -> None:
+    x = samples(folder)
+    for wrong in (x[0], x.astype(np.float64), np.concatenate([x, x], axis=1)):
+        with pytest.raises(DataError, match=r"give uint8 or float32 \[N, \d+, height, width\]"):
+            predict(artifact, wrong)
+
+
+def test_without_a_run_nothing_is_predicted_or_exported(artifact: Artifact, tmp_path: Path) -> None:
+    x = np.zeros((1, 1, 8, 8), np.uint8)
+    with pytest.raises(CheckpointError, match="holds no run; run sparcl-run"):
+        predict(artifact, x, tmp_path / "nowhere")
+    with pytest.raises(CheckpointError, match="holds no run; run sparcl-run"):
+        export_model(artifact, tmp_path / "a.onnx", tmp_path / "nowhere")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_of_another_artifact_is_refused(
+    artifact: Artifact, result: dict[str, object], folder: Path, tmp_path: Path
+) -> None:
+    other = compile_model(write_model(tmp_path), CompileOptions(sparsity=0.25))
+    with pytest.raises(CheckpointError, match="is a run of another artifact"):
+        predict(other, np.zeros((1, 1, 8, 8), np.uint8), artifact.folder.with_suffix(".run"))
+
+
+def test_mistakes_are_the_commands_errors(artifact: Artifact, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="is not an ONNX model"):
+        compile_model(Path(__file__), output=tmp_path / "a.sparcl")
+    with pytest.raises(OptionError, match="sparsity"):
+        CompileOptions(sparsity=1.5)
+    with pytest.raises(OptionError, match="is a compiled artifact or inside of one"):
+        learn(artifact, config(tmp_path), artifact.folder / "run")
+
+
+def test_the_public_names_are_those_of_the_package() -> None:
+    for name in sparcl_compile.__all__:
+        assert getattr(sparcl_compile, name) is not None
+    assert dir(sparcl_compile) == sorted(sparcl_compile.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'train'"):
+        sparcl_compile.train  # noqa: B018 - the attribute is asked for
+
+
+def test_the_names_are_loaded_when_they_are_used() -> None:
+    code = "import sys, sparcl_compile; print('onnx_ir' in sys.modules); sparcl_compile.compile_model; "
+    code += "print('onnx_ir' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["False", "True"]
