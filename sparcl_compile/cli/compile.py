@@ -154,10 +154,11 @@ def compile_command(
 def _printer(wanted: str, options: CompileOptions) -> Callable[[Any, Any], None]:
     from sparcl_compile.cli.inspecting import known_pass
     from sparcl_compile.compiling.trace import graph_text
-    from sparcl_compile.targets.ort_training import pass_names
+    from sparcl_compile.targets.ort_training import steps
+    from sparcl_compile.targets.steps import pass_names
 
     if wanted != "all":
-        known_pass(wanted, pass_names(options), "--print-after")
+        known_pass(wanted, pass_names(steps(options)), "--print-after")
 
     def show(trace: Any, model: Any) -> None:
         if wanted in ("all", trace.name):
