@@ -27,6 +27,8 @@ from sparcl_compile.cli.report import (
 )
 from sparcl_compile.costs.flops import layer_costs, total_macs
 from sparcl_compile.interface.errors import ArtifactError, ModelError, OptionError
+from sparcl_compile.passes.core.phases import phase_named
+from sparcl_compile.passes.registry import PHASES
 
 PASSES_FOLDER = "passes"
 LAYERS = 5
@@ -53,7 +55,7 @@ def summary(manifest: Mapping[str, Any]) -> RenderableType:
         "",
         # An artifact of an earlier compiler has no estimate.
         *((memory_table(manifest["memory"], LAYERS), "") if "memory" in manifest else ()),
-        "One pass: --after PASS. What a pass did: --diff PASS PASS.",
+        "One pass: --after PASS. What a pass did: --diff PASS PASS. A phase stands for its last pass.",
     )
 
 
@@ -80,14 +82,19 @@ def pass_names(manifest: Mapping[str, Any]) -> list[str]:
 
 
 def known_pass(name: str, known: Sequence[str], option: str) -> str:
-    """Return a pass's name if it is known.
+    """Return a pass's name if it is known; for a phase, the name of its last pass.
 
     Raises:
         OptionError: it is not; the message has the option, the nearest name and all names.
     """
     if name in known:
         return name
-    near = difflib.get_close_matches(name, known, 1, 0.5)
+    last = {str(PHASES[one]): one for one in known if one in PHASES}
+    if name in last:
+        return last[name]
+    if phase_named(name):
+        raise OptionError(f"{option} {name}: no pass of this phase runs here; give one of {', '.join(known)}")
+    near = difflib.get_close_matches(name, [*known, *last], 1, 0.5)
     meant = f"did you mean {near[0]}? " if near else ""
     raise OptionError(f"{option} {name}: no such pass; {meant}give one of {', '.join(known)}")
 
@@ -112,10 +119,10 @@ def facts(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def text_after(folder: Path, manifest: Mapping[str, Any], pass_name: str, option: str = "--after") -> str:
-    """The graph after a pass in ONNX text, without its weights; ``option`` is what a message blames.
+    """The graph after a pass or a phase in ONNX text, without its weights; ``option`` is what a message blames.
 
     Raises:
-        OptionError: the artifact has no such pass; the message lists them.
+        OptionError: the artifact has no such pass or phase; the message lists them.
         ArtifactError: the text is missing or unreadable.
     """
     path = _text_file(folder, known_pass(pass_name, pass_names(manifest), option))
@@ -135,12 +142,19 @@ def _text_file(folder: Path, pass_name: str) -> Path:
 
 
 def diff(folder: Path, manifest: Mapping[str, Any], a: str, b: str) -> str:
-    """What changed in the graph from after pass ``a`` to after pass ``b``: a unified diff, then the operator counts.
+    """What changed in the graph from after ``a`` to after ``b``: a unified diff, then the operator counts.
+
+    Args:
+        folder: of the artifact.
+        manifest: its manifest.
+        a: a pass, or a phase for its last pass.
+        b: another one.
 
     Raises:
-        OptionError: the artifact has no such pass; the message lists them.
+        OptionError: the artifact has no such pass or phase; the message lists them.
         ArtifactError: a text is missing or unreadable.
     """
+    a, b = (known_pass(name, pass_names(manifest), "--diff") for name in (a, b))
     old, new = (text_after(folder, manifest, name, "--diff").splitlines() for name in (a, b))
     lines = list(difflib.unified_diff(old, new, f"after {a}", f"after {b}", n=1, lineterm=""))
     before, after = (collections.Counter(_trace(manifest, name)["ops_after"]) for name in (a, b))

@@ -125,6 +125,31 @@ def test_unknown_pass_lists_the_known(folder: pathlib.Path, manifest: dict[str, 
         inspect.diff(folder, manifest, "import_forward", given)
 
 
+def test_a_phase_stands_for_its_last_pass(folder: pathlib.Path, manifest: dict[str, Any]) -> None:
+    assert inspect.text_after(folder, manifest, "sparsifying") == TEXTS[1]
+    by_phase = inspect.diff(folder, manifest, "importing", "sparsifying")
+    assert by_phase == inspect.diff(folder, manifest, "import_forward", "insert_weight_masks")
+    names = ("freeze_parameters", "insert_weight_masks", "attach_loss", "a_pass_of_someone_else")
+    assert inspect.known_pass("sparsifying", names, "--after") == "insert_weight_masks"
+    assert inspect.known_pass("differentiating", names, "--after") == "attach_loss"
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ("emitting", "no pass of this phase runs here; "),
+        ("sparsifing", "no such pass; did you mean sparsifying? "),
+        ("core", "no such pass; "),
+    ],
+)
+def test_a_phase_that_did_not_run_is_refused(
+    folder: pathlib.Path, manifest: dict[str, Any], given: str, problem: str
+) -> None:
+    with pytest.raises(OptionError) as caught:
+        inspect.text_after(folder, manifest, given)
+    assert str(caught.value) == f"--after {given}: {problem}give one of {', '.join(NAMES)}"
+
+
 def test_missing_and_unreadable_text(folder: pathlib.Path, manifest: dict[str, Any]) -> None:
     with pytest.raises(ArtifactError, match="the graph after attach_loss is missing; compile the model again"):
         inspect.text_after(folder, manifest, "attach_loss")
