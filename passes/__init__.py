@@ -1,1 +1,1 @@
-"""The graph passes. One pass, one file; the pipeline's order is in ``sparcl_compile/compiling/pipeline.py``."""
+"""The graph passes, in a folder a phase. One pass, one file; which of them run, say ``sparcl_compile/targets/``."""

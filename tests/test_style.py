@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from sparcl_compile.passes import registry
+from sparcl_compile.passes.core.phases import Phase
+
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("sparcl_compile", "passes", "runtime")
 LINKS = tuple(ROOT / "sparcl_compile" / link for link in ("passes", "runtime"))
@@ -30,9 +33,10 @@ def pass_files(folder: Path) -> dict[str, list[str]]:
 PASSES = pass_files(ROOT / "passes")
 
 
-def documented_passes(page: str) -> list[str]:
-    """The first column of the table of passes."""
-    return re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+def documented_passes(page: str) -> dict[tuple[str, str], list[str]]:
+    """By heading and the sentence below it the first column of the table of passes."""
+    sections = re.findall(r"^### (\w+)\n\n(.+)\n\n\| pass \|.*\n((?:\|.*\n)+)", page, re.MULTILINE)
+    return {(name, line): re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) for name, line, table in sections}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=[path.relative_to(ROOT).as_posix() for path in MODULES])
@@ -51,9 +55,30 @@ def test_a_pass_has_a_test(name: str) -> None:
     assert path.with_name(f"test_{path.name}.py").is_file()
 
 
-def test_the_docs_list_every_pass() -> None:
+def test_the_docs_list_every_pass_below_its_phase() -> None:
     page = (ROOT / "docs" / "passes.md").read_text(encoding="utf-8")
-    assert sorted(documented_passes(page)) == sorted(Path(name).name for name in PASSES)
+    assert documented_passes(page) == {
+        (str(phase).capitalize(), phase.value): [file.rpartition(".")[2] for file in files]
+        for phase, files in registry.FILES.items()
+    }
+
+
+def test_a_phase_s_folder_says_what_its_docs_say() -> None:
+    for number, phase in enumerate(Phase, start=1):
+        docstring = ast.get_docstring(ast.parse((ROOT / "passes" / str(phase) / "__init__.py").read_text()))
+        assert docstring == f"Phase {number}: {phase.value}"
+
+
+def test_the_registry_has_every_pass_and_its_folder() -> None:
+    found = {f"{phase}/{file.replace('.', '/')}" for phase, files in registry.FILES.items() for file in files}
+    assert found == set(PASSES)
+
+
+@pytest.mark.parametrize("name", PASSES)
+def test_a_pass_has_the_phase_of_its_folder(name: str) -> None:
+    one = registry.pass_class(Path(name).name)
+    assert one.name == Path(name).name
+    assert str(one.phase) == Path(name).parts[0]
 
 
 def test_a_second_pass_in_a_file_is_noticed(tmp_path: Path) -> None:

@@ -3,10 +3,12 @@
 import dataclasses
 import re
 from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import onnx_ir as ir
 
 from sparcl_compile.passes.core.marks import PASS_KEY
+from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.values import FLOAT
 
 OPSET = 18
@@ -19,12 +21,18 @@ class Pass(ir.passes.InPlacePass):
 
     Subclasses implement ``call(model) -> ir.passes.PassResult``, change the model in place, report
     ``modified`` honestly and do nothing on a second run.
+
+    Attributes:
+        name: the pass's name in snake case: the same as its file's.
+        phase: when it runs: the same as its folder's.
     """
 
-    @property
-    def name(self) -> str:
-        """The pass's name in snake case: the same as its file's."""
-        return re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
+    name: ClassVar[str]
+    phase: ClassVar[Phase]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.name = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
 
     def __str__(self) -> str:
         return self.name

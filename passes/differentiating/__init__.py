@@ -1,1 +1,1 @@
-"""Phase 4: loss, backward graph, gradient masks, optimizer."""
+"""Phase 4: The graph gets a loss, a backward pass and an optimizer."""

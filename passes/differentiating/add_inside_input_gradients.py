@@ -7,6 +7,7 @@ import onnx_ir as ir
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.edit import replace_uses
 from sparcl_compile.passes.core.operators import SPARSE_DOMAIN, SPARSE_INPUT_GRADIENT
+from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.lowering.batch_last.forms import lengths_of
 
 ADDEND = 4
@@ -24,6 +25,8 @@ class AddInsideInputGradients(Pass):
        later takes in the earlier.
     3. The operator moves to the place of the sum, where both of its gradients are there.
     """
+
+    phase = Phase.DIFFERENTIATING
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Fuse in a differentiated graph."""

@@ -6,6 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.values import INT64, constant, feed
 
 
@@ -24,6 +25,8 @@ class AttachLoss(Pass):
     3. The outputs become ``loss``, ``logits`` and whatever followed the logits (running statistics).
     4. A graph that already has the output ``loss`` is left alone.
     """
+
+    phase = Phase.DIFFERENTIATING
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Attach the loss."""

@@ -7,6 +7,7 @@ import onnx_ir as ir
 
 from sparcl_compile.interface.errors import OptionError
 from sparcl_compile.passes.core.contract import OPSET, Pass
+from sparcl_compile.passes.core.phases import Phase
 
 DOMAIN = "sparcl.optimizer"
 OPTIMIZER_KEY = "sparcl.optimizer"
@@ -113,6 +114,8 @@ class AttachOptimizer(Pass):
         momentum: for sgd, in [0, 1).
         weight_decay: added to the gradient for sgd (L2), decoupled for adamw; not negative.
     """
+
+    phase = Phase.DIFFERENTIATING
 
     optimizer: str = "sgd"
     momentum: float = 0.0

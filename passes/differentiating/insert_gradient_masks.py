@@ -7,6 +7,7 @@ import onnx_ir as ir
 from sparcl_compile.interface.names import Role, accumulator_name, gradient_mask_name
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.layers import masked_layers
+from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import set_role
 from sparcl_compile.passes.core.values import feed
 
@@ -24,6 +25,8 @@ class InsertGradientMasks(Pass):
     Options:
         gradient_sparsity: share of a layer's gradients that is not used, in [0, 1).
     """
+
+    phase = Phase.DIFFERENTIATING
 
     gradient_sparsity: float = 0.8
 

@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import set_role
 from sparcl_compile.passes.core.values import BOOL, FLOAT, INT64, constant, feed, value_named
 
@@ -34,6 +35,8 @@ class InsertSampleFilter(Pass):
     Options:
         score: ``misclassified`` or ``forgetting``.
     """
+
+    phase = Phase.DIFFERENTIATING
 
     score: str = "misclassified"
 

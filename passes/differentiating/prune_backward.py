@@ -10,6 +10,7 @@ from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.edit import is_read
 from sparcl_compile.passes.core.layers import masked_layers
 from sparcl_compile.passes.core.operators import SPARSE_WEIGHT_GRADIENT
+from sparcl_compile.passes.core.phases import Phase
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +27,8 @@ class PruneBackward(Pass):
 
     Rules 3 and 4 are onnx-ir's own passes; onnx-ir >= 1.1.0 keeps BatchNormalization's training form.
     """
+
+    phase = Phase.DIFFERENTIATING
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Prune a differentiated graph."""

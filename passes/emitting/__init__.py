@@ -1,1 +1,1 @@
-"""Phase 7: the finished graphs as files."""
+"""Phase 7: The finished graphs and the first state become files."""

@@ -11,6 +11,7 @@ from safetensors.numpy import save as to_bytes
 from sparcl_compile.interface.names import Role, accumulator_name
 from sparcl_compile.passes.analysis.channels.plan import plan_of
 from sparcl_compile.passes.core.contract import IR_VERSION, OPSET, Pass
+from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import role_of, values_with_role
 from sparcl_compile.passes.core.values import dims, feed
 from sparcl_compile.passes.differentiating.attach_optimizer import DOMAIN
@@ -53,6 +54,8 @@ class Emit(Pass):
             gradients.
         masked: the forward graph before ``compress_weights``; None when no weights were compressed.
     """
+
+    phase = Phase.EMITTING
 
     folder: Path
     forward: ir.Model

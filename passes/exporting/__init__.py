@@ -1,1 +1,1 @@
-"""Phase 8: a learned graph for inference."""
+"""Phase 8: An evaluation graph and a learned state become a plain model for inference."""

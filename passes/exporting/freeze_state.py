@@ -9,6 +9,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 from onnxscript.optimizer import fold_constants_ir
 
 from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import TRAINABLE, role_of
 
 FEED = "x"
@@ -29,6 +30,8 @@ class FreezeState(Pass):
     Options:
         state: the learned tensors by name; must hold every state input of the graph, may hold more.
     """
+
+    phase = Phase.EXPORTING
 
     state: Mapping[str, np.ndarray]
 

@@ -13,6 +13,7 @@ from onnxscript.rewriter.rules.common import (
 
 from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import set_role
 
 RULES = (
@@ -36,6 +37,8 @@ class FuseNormalisation(Pass):
     3. The layer keeps its node's name, its result that of the normalisation; a bias that it did not have is called
        ``NAME.bias`` beside ``NAME.weight`` where that name is free.
     """
+
+    phase = Phase.EXPORTING
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Fuse what can be fused."""

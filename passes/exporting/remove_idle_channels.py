@@ -11,6 +11,7 @@ from sparcl_compile.passes.analysis.channels.analyse import analyse
 from sparcl_compile.passes.analysis.channels.spaces import Channels
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.layers import weighted_layers
+from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.lowering.shrink_channels import shrink
 
 REMOVED_KEY = "sparcl.removed_channels"
@@ -31,6 +32,8 @@ class RemoveIdleChannels(Pass):
     4. The weights of a removed unit may have been the last readers of another: repeat until none is idle.
     5. A space keeps at least one unit, its first: a tensor without elements is no valid convolution.
     """
+
+    phase = Phase.EXPORTING
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Remove idle units from a forward graph with constant weights."""

@@ -1,1 +1,1 @@
-"""The steps of ``import_forward``, one concern a file."""
+"""Phase 1: Any ONNX classifier becomes the one forward graph that every later pass works on."""

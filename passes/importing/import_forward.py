@@ -14,6 +14,7 @@ from onnx_ir.passes.common import (
 from sparcl_compile.interface.errors import ModelError, OptionError
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.layers import weighted_layers
+from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import role_of
 from sparcl_compile.passes.core.worlds import Worlds, write_shapes
 from sparcl_compile.passes.importing import checks, dense, gradients, heads, opset, rewrites, roles, training, verify
@@ -45,6 +46,8 @@ class ImportForward(Pass):
         seed: for fresh weights and a replaced head.
         dense: globs of weight names that get no mask.
     """
+
+    phase = Phase.IMPORTING
 
     classes: int | None = None
     init: str = "keep"

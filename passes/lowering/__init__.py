@@ -1,1 +1,1 @@
-"""Phase 3: the masks become smaller tensors or sparse operators."""
+"""Phase 3: Masks become smaller tensors or sparse operators, and the graph takes the form that is differentiated."""

@@ -9,6 +9,7 @@ from sparcl_compile.interface.names import Role, index_name, mask_name, rows_nam
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.layers import masked_layers
 from sparcl_compile.passes.core.marks import COMPRESSED_KEY, MASKED_KEY
+from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import set_role
 from sparcl_compile.passes.core.values import constant, data_of
 from sparcl_compile.passes.lowering.sparse.expand import TRANSPOSED
@@ -37,6 +38,8 @@ class CompressWeights(Pass):
     Options:
         places: K of each weight; a weight that is missing stays masked.
     """
+
+    phase = Phase.LOWERING
 
     places: Mapping[str, int] = dataclasses.field(default_factory=dict)
 

@@ -11,6 +11,7 @@ from sparcl_compile.interface.names import mask_name
 from sparcl_compile.passes.analysis.channels.plan import ChannelPlan, plan_of, set_plan
 from sparcl_compile.passes.analysis.channels.spaces import Axes
 from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import role_of
 from sparcl_compile.passes.core.values import data_of
 from sparcl_compile.passes.lowering.shrink_channels import shrink
@@ -32,6 +33,8 @@ class FoldChannels(Pass):
     Options:
         places: by space its number of places; a space that is missing has as many as it keeps units.
     """
+
+    phase = Phase.LOWERING
 
     places: Mapping[str, int] = dataclasses.field(default_factory=dict)
 

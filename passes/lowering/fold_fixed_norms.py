@@ -7,6 +7,7 @@ import onnx_ir as ir
 
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.edit import array_of, float_attribute, int_attribute, replace_uses
+from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.values import constant
 
 EPSILON = 1e-5
@@ -24,6 +25,8 @@ class FoldFixedNorms(Pass):
     3. It costs nothing: where the convolution before it is frozen as well, ONNX Runtime folds both into its weights.
     4. The forward graph that ``emit`` takes the evaluation graph from keeps BatchNormalization and its four tensors.
     """
+
+    phase = Phase.LOWERING
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Replace the nodes; their constants go with them when nothing else reads them."""

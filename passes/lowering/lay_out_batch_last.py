@@ -6,6 +6,7 @@ import onnx_ir as ir
 
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.operators import sparse_nodes
+from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.lowering.batch_last.fuse import fuse_norms
 from sparcl_compile.passes.lowering.batch_last.minimum_cut import nodes_to_move
 from sparcl_compile.passes.lowering.batch_last.mover import Mover
@@ -32,6 +33,8 @@ class LayOutBatchLast(Pass):
     7. All other operators stay batch first: depthwise convolutions, what has no rule.
     8. An activation has one Transpose at most, and a Transpose and its inverse cancel.
     """
+
+    phase = Phase.LOWERING
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Move what pays; a graph without sparse operators is left alone."""

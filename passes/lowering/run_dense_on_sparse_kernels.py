@@ -10,6 +10,7 @@ from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.insert import Inserter
 from sparcl_compile.passes.core.operators import sparse_nodes
+from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import TRAINABLE, role_of, values_with_role
 from sparcl_compile.passes.core.values import constant, dims
 from sparcl_compile.passes.lowering.sparse.forms import only_reader, why_not
@@ -31,6 +32,8 @@ class RunDenseOnSparseKernels(Pass):
     5. A weight that is read through an index is no initializer any more where the convolution reads it: nothing is
        done twice.
     """
+
+    phase = Phase.LOWERING
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Write what can be written."""

@@ -10,6 +10,7 @@ from sparcl_compile.interface.report import Choice, Times
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.layers import masked_layers
 from sparcl_compile.passes.core.marks import MASKED_KEY
+from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import values_with_role
 from sparcl_compile.passes.lowering.choice.choose import Offer, faster_sparse, own_transposes
 from sparcl_compile.passes.lowering.choice.costs import estimate
@@ -44,6 +45,8 @@ class SelectKernels(Pass):
         batch: samples of a training step. A hint: the graph takes any batch.
         measure: times a layer; None to take the table's word.
     """
+
+    phase = Phase.LOWERING
 
     places: Mapping[str, int]
     updated: Mapping[str, int]

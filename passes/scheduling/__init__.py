@@ -1,1 +1,1 @@
-"""Phase 5: the order of the backward pass, and what is computed twice."""
+"""Phase 5: The backward pass gets its order, and what is cheaper to compute again is not kept."""

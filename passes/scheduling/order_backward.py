@@ -9,6 +9,7 @@ from sparcl_compile.passes.analysis.liveness.buffers import lay_out
 from sparcl_compile.passes.analysis.liveness.chains import after_loss, packed
 from sparcl_compile.passes.analysis.liveness.sizes import at_batch
 from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.core.phases import Phase
 
 ACCUMULATOR = "InPlaceAccumulatorV2"
 
@@ -48,6 +49,8 @@ class OrderBackward(Pass):
     Options:
         batch: the batch size that the peak is estimated for.
     """
+
+    phase = Phase.SCHEDULING
 
     batch: int = 32
 

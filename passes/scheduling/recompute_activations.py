@@ -10,6 +10,7 @@ from sparcl_compile.passes.analysis.liveness.chains import backward_nodes, candi
 from sparcl_compile.passes.analysis.liveness.sizes import at_batch, bytes_of
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.marks import PASS_KEY
+from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.scheduling.chains import Chains
 
 
@@ -36,6 +37,8 @@ class RecomputeActivations(Pass):
         enabled: whether to do anything.
         batch: the batch size that the peak is estimated for.
     """
+
+    phase = Phase.SCHEDULING
 
     enabled: bool = False
     batch: int = 32

@@ -1,1 +1,1 @@
-"""Phase 2: what trains, and the masks on the weights."""
+"""Phase 2: It is decided what trains, and the weights get their masks."""

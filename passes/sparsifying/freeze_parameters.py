@@ -13,6 +13,7 @@ from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.edit import int_attribute
 from sparcl_compile.passes.core.hints import near
 from sparcl_compile.passes.core.marks import DENSE_KEY, STAGE_KEY
+from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import TRAINABLE, role_of, set_role, values_with_role
 from sparcl_compile.passes.sparsifying.updates import trained
 
@@ -44,6 +45,8 @@ class FreezeParameters(Pass):
         freeze: globs of parameter names.
         update: ``all``, ``last:K``, ``bias`` or ``norm``.
     """
+
+    phase = Phase.SPARSIFYING
 
     freeze: tuple[str, ...] = ()
     update: str = "all"

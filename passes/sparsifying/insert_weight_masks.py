@@ -10,6 +10,7 @@ from sparcl_compile.passes.analysis.channels.plan import set_plan
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.layers import layer_weights, masked_layers, weighted_layers
 from sparcl_compile.passes.core.marks import AXES_KEY, DENSE_KEY, LAYER_KEY
+from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import set_role
 from sparcl_compile.passes.core.values import constant, data_of, dims
 from sparcl_compile.passes.schemes.axes import axes_of
@@ -49,6 +50,8 @@ class InsertWeightMasks(Pass):
         distribution: ``uniform`` or ``erk``.
         scheme: what is removed and grown together.
     """
+
+    phase = Phase.SPARSIFYING
 
     sparsity: float = 0.8
     distribution: str = "uniform"

@@ -1,1 +1,1 @@
-"""Phase 6: which gradients are computed, and where the parameters move."""
+"""Phase 6: Only the chosen gradients are computed, and the parameters move where that can be done at once."""

@@ -7,10 +7,12 @@ import numpy as np
 import onnx_ir as ir
 
 from sparcl_compile.interface.names import Role, gradient_mask_name, gradient_rows_name
+from sparcl_compile.passes.analysis.channels.plan import plan_of
 from sparcl_compile.passes.analysis.rows import kept_rows, output_axes
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.edit import int_attribute
 from sparcl_compile.passes.core.layers import masked_layers
+from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import set_role
 from sparcl_compile.passes.core.values import FLOAT, INT64, constant, dims, feed
 
@@ -22,8 +24,8 @@ class ComputeGradientRows(Pass):
     """Compute only those rows of dW that the gradient mask lets through (DGM with ``--gradient-scheme channel``).
 
     1. ``W.gradient_rows`` is a graph input, int64 [K], ascending: the output channels of W that are updated,
-       ``K = max(1, floor((1 - q) * O + 0.5))`` of O, or what folding has left where that is less.
-       ``update_gradient_masks`` makes it together with the mask.
+       ``K = max(1, floor((1 - q) * O + 0.5))`` of O, or what folding has left where that is less. O is counted before
+       folding, which the graph's ``ChannelPlan`` holds. ``update_gradient_masks`` makes it together with the mask.
     2. ``ConvGrad(dY, X, W) -> dX, dW, dB`` keeps dX and dB; dW comes from a second ConvGrad on the chosen channels of
        dY and of W. ORT's kernel does the two matrix products one after the other anyway, so nothing is computed twice.
     3. A dW that is a matrix product is the product of the chosen rows or columns of its operand on that side.
@@ -37,20 +39,30 @@ class ComputeGradientRows(Pass):
 
     Options:
         gradient_sparsity: share of a layer's channels without a gradient, in (0, 1).
-        channels: by weight the output channels that it had before folding, where that is not what it has.
     """
 
+    phase = Phase.UPDATING
+
     gradient_sparsity: float = 0.8
-    channels: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Cut the gradients of a pruned training graph."""
-        axes = output_axes(model.graph)
+        axes, plan = output_axes(model.graph), plan_of(model)
         inputs = {str(value.name): value for value in model.graph.inputs}
-        done = [self._cut(model.graph, weight, inputs, axes.get(str(weight.name))) for weight in masked_layers(model)]
+        full = {} if plan is None else plan.shapes
+        done = [
+            self._cut(model.graph, weight, inputs, axes.get(str(weight.name)), full) for weight in masked_layers(model)
+        ]
         return ir.passes.PassResult(model, any(done))
 
-    def _cut(self, graph: ir.Graph, weight: ir.Value, inputs: dict[str, ir.Value], axis: int | None) -> bool:
+    def _cut(
+        self,
+        graph: ir.Graph,
+        weight: ir.Value,
+        inputs: dict[str, ir.Value],
+        axis: int | None,
+        full: Mapping[str, Sequence[int]],
+    ) -> bool:
         name = str(weight.name)
         mask = inputs.get(gradient_mask_name(name))
         if mask is None or axis is None or gradient_rows_name(name) in inputs:
@@ -59,7 +71,7 @@ class ComputeGradientRows(Pass):
         gradient = product.inputs[0]
         source = None if gradient is None else gradient.producer()
         channels = dims(weight)[axis]
-        kept = kept_rows(self.channels.get(name, channels), self.gradient_sparsity)
+        kept = kept_rows(full.get(name, dims(weight))[axis], self.gradient_sparsity)
         if gradient is None or source is None or kept >= channels or not _can_cut(source, gradient, axis):
             return False
         rows = set_role(feed(graph, gradient_rows_name(name), [kept], INT64), Role.GRADIENT_ROWS)

@@ -9,6 +9,7 @@ from onnx_ir.passes.common import InlinePass
 from sparcl_compile.interface.names import NEXT, Role, accumulator_name, gradient_name
 from sparcl_compile.passes.analysis.liveness.in_place import unordered_readers
 from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import values_with_role
 from sparcl_compile.passes.core.values import BOOL, FLOAT, INT64, constant, dims, feed, value_named
 from sparcl_compile.passes.differentiating.attach_optimizer import OPTIMIZER_KEY
@@ -41,6 +42,8 @@ class UpdateInBackward(Pass):
     section 3.3), and of Lv et al., Full Parameter Fine-tuning for Large Language Models with Limited Resources (2023,
     section 3).
     """
+
+    phase = Phase.UPDATING
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Update in a training graph that has its optimizer's function."""

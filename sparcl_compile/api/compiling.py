@@ -1,6 +1,6 @@
 """Compiling a model."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from sparcl_compile.api.places import artifact_of
@@ -15,6 +15,7 @@ def compile_model(
     output: str | Path | None = None,
     watch: Sequence[compiler.Watcher] = (),
     dumps: Path | None = None,
+    dumped: Collection[str] | None = None,
 ) -> Artifact:
     """Compile an ONNX classifier into an artifact folder, which appears whole or not at all.
 
@@ -24,11 +25,12 @@ def compile_model(
         output: the artifact folder, replaced when it is an artifact already; ``MODEL.sparcl`` beside the model
             without it.
         watch: called after each pass with the log of its work and the model.
-        dumps: folder for the model after every pass.
+        dumps: folder for the model after the passes ``dumped``.
+        dumped: names of passes; all without it.
 
     Raises:
         SparclError: the model cannot be compiled, or an option does not fit; nothing was written.
     """
     source = Path(model)
     target = artifact_of(source) if output is None else Path(output)
-    return compiler.compile_model(source, target, options or CompileOptions(), watch, dumps)
+    return compiler.compile_model(source, target, options or CompileOptions(), watch, dumps, dumped)

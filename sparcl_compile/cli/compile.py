@@ -1,7 +1,7 @@
 """sparcl-compile."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import click
 
 from sparcl_compile.cli.command import Command
 from sparcl_compile.cli.common import silence_libraries
+from sparcl_compile.interface.errors import OptionError
 from sparcl_compile.interface.version import __version__
 from sparcl_compile.passes.schemes.names import SCHEMES, sparsity_for
 from sparcl_compile.settings.options import (
@@ -24,6 +25,8 @@ from sparcl_compile.settings.options import (
 )
 
 DEFAULTS = CompileOptions()
+ALL = "all"
+"""Stands for every pass."""
 
 
 @click.command(cls=Command, context_settings={"show_default": True})
@@ -126,11 +129,18 @@ DEFAULTS = CompileOptions()
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder for the model after every pass (.onnx).",
 )
-@click.option("--print-after", metavar="PASS|all", help="Print the graph after this pass.")
+@click.option("--dump-after", metavar="PASS|PHASE|all", help="What --dump-passes writes.  [default: all]")
+@click.option("--print-after", metavar="PASS|PHASE|all", help="Print the graph after this pass, or after a phase.")
 @click.option("--json", "as_json", is_flag=True, help="Print manifest and report as JSON instead of tables.")
 @click.version_option(__version__)
 def compile_command(
-    model: Path, output: Path | None, dump_passes: Path | None, print_after: str | None, as_json: bool, **options: Any
+    model: Path,
+    output: Path | None,
+    dump_passes: Path | None,
+    dump_after: str | None,
+    print_after: str | None,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Compile an ONNX classifier into an artifact that learns new classes with sparse weights."""
     silence_libraries()
@@ -144,8 +154,11 @@ def compile_command(
     wanted, reason = without_library(CompileOptions(**options))
     if reason:
         click.echo(f"note: --compress: {reason}; compiling the masked form, which learns the same", err=True)
-    watch = [_printer(print_after, wanted)] if print_after else []
-    artifact = compile_model(model, wanted, output, watch, dump_passes)
+    if dump_after and dump_passes is None:
+        raise OptionError(f"--dump-after {dump_after}: says what --dump-passes DIR writes; add that or leave this out")
+    watch = [_printer(_passes(print_after, wanted, "--print-after"))] if print_after else []
+    dumped = _passes(dump_after or ALL, wanted, "--dump-after")
+    artifact = compile_model(model, wanted, output, watch, dump_passes, dumped)
     log = read_report(artifact.folder)
     if as_json:
         click.echo(json.dumps({**plain(artifact.manifest), **plain(log)}, indent=1))
@@ -153,16 +166,21 @@ def compile_command(
     report.print_compile_report(report.console(), artifact.manifest, log, artifact.folder)
 
 
-def _printer(wanted: str, options: CompileOptions) -> Callable[[Any, Any], None]:
+def _passes(wanted: str, options: CompileOptions, option: str) -> Collection[str]:
+    """The passes of this compilation that a pass, a phase (its last pass) or ``all`` stands for."""
     from sparcl_compile.cli.inspecting import known_pass
-    from sparcl_compile.compiling.trace import graph_text
-    from sparcl_compile.targets.ort_training import pass_names
+    from sparcl_compile.targets.ort_training import steps
+    from sparcl_compile.targets.steps import pass_names
 
-    if wanted != "all":
-        known_pass(wanted, pass_names(options), "--print-after")
+    names = pass_names(steps(options))
+    return names if wanted == ALL else (known_pass(wanted, names, option),)
+
+
+def _printer(wanted: Collection[str]) -> Callable[[Any, Any], None]:
+    from sparcl_compile.compiling.trace import graph_text
 
     def show(trace: Any, model: Any) -> None:
-        if wanted in ("all", trace.name):
+        if trace.name in wanted:
             click.echo(f"# after {trace.name}", err=True)
             click.echo(graph_text(model), err=True)
 

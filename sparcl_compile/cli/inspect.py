@@ -13,8 +13,10 @@ from sparcl_compile.interface.version import __version__
 
 @click.command(cls=Command)
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--after", metavar="PASS", help="Print the graph after this pass.")
-@click.option("--diff", nargs=2, metavar="PASS PASS", help="Show what changed from one pass to another.")
+@click.option("--after", metavar="PASS|PHASE", help="Print the graph after this pass, or the last one of a phase.")
+@click.option(
+    "--diff", nargs=2, metavar="PASS|PHASE PASS|PHASE", help="Show what changed from after one to after another."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.version_option(__version__)
 def inspect_command(path: Path, after: str | None, diff: tuple[str, str] | None, as_json: bool) -> None:

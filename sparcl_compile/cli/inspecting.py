@@ -31,6 +31,8 @@ from sparcl_compile.interface.errors import ArtifactError, ModelError, OptionErr
 from sparcl_compile.interface.manifest import Manifest
 from sparcl_compile.interface.report import CompileReport, PassTrace
 from sparcl_compile.interface.specs import GraphSpec
+from sparcl_compile.passes.core.phases import phase_named
+from sparcl_compile.passes.registry import PHASES
 
 PASSES_FOLDER = "passes"
 LAYERS = 5
@@ -57,7 +59,7 @@ def summary(manifest: Manifest, log: CompileReport) -> RenderableType:
         "",
         memory_table(log.memory, LAYERS),
         "",
-        "One pass: --after PASS. What a pass did: --diff PASS PASS.",
+        "One pass: --after PASS. What a pass did: --diff PASS PASS. A phase stands for its last pass.",
     )
 
 
@@ -84,14 +86,19 @@ def pass_names(log: CompileReport) -> list[str]:
 
 
 def known_pass(name: str, known: Sequence[str], option: str) -> str:
-    """Return a pass's name if it is known.
+    """Return a pass's name if it is known; for a phase, the name of its last pass.
 
     Raises:
         OptionError: it is not; the message has the option, the nearest name and all names.
     """
     if name in known:
         return name
-    near = difflib.get_close_matches(name, known, 1, 0.5)
+    last = {str(PHASES[one]): one for one in known if one in PHASES}
+    if name in last:
+        return last[name]
+    if phase_named(name):
+        raise OptionError(f"{option} {name}: no pass of this phase runs here; give one of {', '.join(known)}")
+    near = difflib.get_close_matches(name, [*known, *last], 1, 0.5)
     meant = f"did you mean {near[0]}? " if near else ""
     raise OptionError(f"{option} {name}: no such pass; {meant}give one of {', '.join(known)}")
 
@@ -105,10 +112,10 @@ def facts(manifest: Manifest, log: CompileReport) -> dict[str, Any]:
 
 
 def text_after(folder: Path, log: CompileReport, pass_name: str, option: str = "--after") -> str:
-    """The graph after a pass in ONNX text, without its weights; ``option`` is what a message blames.
+    """The graph after a pass or a phase in ONNX text, without its weights; ``option`` is what a message blames.
 
     Raises:
-        OptionError: the artifact has no such pass; the message lists them.
+        OptionError: the artifact has no such pass or phase; the message lists them.
         ArtifactError: the text is missing or unreadable.
     """
     path = _text_file(folder, known_pass(pass_name, pass_names(log), option))
@@ -128,12 +135,19 @@ def _text_file(folder: Path, pass_name: str) -> Path:
 
 
 def diff(folder: Path, log: CompileReport, a: str, b: str) -> str:
-    """What changed in the graph from after pass ``a`` to after pass ``b``: a unified diff, then the operator counts.
+    """What changed in the graph from after ``a`` to after ``b``: a unified diff, then the operator counts.
+
+    Args:
+        folder: of the artifact.
+        log: the log of its compilation.
+        a: a pass, or a phase for its last pass.
+        b: another one.
 
     Raises:
-        OptionError: the artifact has no such pass; the message lists them.
+        OptionError: the artifact has no such pass or phase; the message lists them.
         ArtifactError: a text is missing or unreadable.
     """
+    a, b = (known_pass(name, pass_names(log), "--diff") for name in (a, b))
     old, new = (text_after(folder, log, name, "--diff").splitlines() for name in (a, b))
     lines = list(difflib.unified_diff(old, new, f"after {a}", f"after {b}", n=1, lineterm=""))
     before, after = (collections.Counter(_trace(log, name).ops_after) for name in (a, b))

@@ -1,7 +1,7 @@
 """model.onnx to an artifact folder: the pipeline, the stand-alone graphs, the manifest, written as one."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import onnx_ir as ir
@@ -29,6 +29,7 @@ def compile_model(
     options: CompileOptions,
     watch: Sequence[Watcher] = (),
     dumps: Path | None = None,
+    dumped: Collection[str] | None = None,
 ) -> Artifact:
     """Compile an ONNX classifier into the artifact folder ``target``, which appears whole or not at all.
 
@@ -38,6 +39,7 @@ def compile_model(
         options: what to compile it to.
         watch: called after each pass.
         dumps: folder for the model after every pass, with its weights.
+        dumped: the passes behind which it is written there; None for all.
 
     Raises:
         SparclError: a user's mistake; nothing was written.
@@ -45,7 +47,8 @@ def compile_model(
     check_places(source, target, dumps)
     model = load_model(source)
     with staged_folder(target) as staging:
-        manifest = _build(source, model, options, staging, Recorder(model, staging / "passes", dumps, watch))
+        recorder = Recorder(model, staging / "passes", dumps, watch, dumped)
+        manifest = _build(source, model, options, staging, recorder)
     return Artifact(target, manifest)
 
 
@@ -78,10 +81,15 @@ class Recorder:
     """The one callback after each pass: times it, compares the graph, dumps it where asked to, tells the watchers."""
 
     def __init__(
-        self, model: ir.Model, texts: Path | None = None, dumps: Path | None = None, watch: Sequence[Watcher] = ()
+        self,
+        model: ir.Model,
+        texts: Path | None = None,
+        dumps: Path | None = None,
+        watch: Sequence[Watcher] = (),
+        dumped: Collection[str] | None = None,
     ) -> None:
         self.traces: list[PassTrace] = []
-        self._texts, self._dumps, self._watch = texts, dumps, watch
+        self._texts, self._dumps, self._watch, self._dumped = texts, dumps, watch, dumped
         self._before = snapshot(model)
         self._started = time.perf_counter()
 
@@ -94,7 +102,7 @@ class Recorder:
         self.traces.append(trace)
         if self._texts is not None:
             dump_text(model, self._texts, index, made_by.name)
-        if self._dumps is not None:
+        if self._dumps is not None and (self._dumped is None or made_by.name in self._dumped):
             dump(model, self._dumps, index, made_by.name)
         for watcher in self._watch:
             watcher(trace, model)

@@ -1,6 +1,6 @@
-"""The pipelines: one list of passes a target, run with one callback that serves printing, timing and dumping."""
+"""The pipelines: a target's phases one after another, with one callback that serves printing, timing and dumping."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +11,16 @@ from sparcl_compile.compiling.verify import verify
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.lowering.select_kernels import Measure
 from sparcl_compile.plan.compiled import Compiled
-from sparcl_compile.plan.plan import plan_sparsity
 from sparcl_compile.settings.options import CompileOptions
-from sparcl_compile.targets.inference import export_passes
-from sparcl_compile.targets.ort_training import emitting_passes, forward_passes, lowering_passes, ort_training_passes
+from sparcl_compile.targets import inference, ort_training
+from sparcl_compile.targets.steps import Product, in_order
 
 AfterPass = Callable[[Pass, ir.Model, bool], None]
-"""Called after each pass with the pass, the model and whether it was modified; before the first one with no pass."""
+"""Called after each pass with the pass, the model and whether it was modified."""
 
 
 def run(model: ir.Model, options: CompileOptions, folder: Path, after: AfterPass) -> Compiled:
-    """Run the ``ort-training`` pipeline on a model in place.
+    """Run the phases of ``ort-training`` on a model in place.
 
     Args:
         model: the loaded model.
@@ -34,15 +33,14 @@ def run(model: ir.Model, options: CompileOptions, folder: Path, after: AfterPass
         ModelError: the graph is invalid after a pass, which names the pass.
     """
     library = kernels.library() if options.compress else None
-    _run(model, forward_passes(options), after)
-    full = model.clone()
-    plan = plan_sparsity(full, options)
     measure = _measure(library) if options.measure_kernels and library else None
-    _run(model, lowering_passes(options, plan, measure), after)
-    forward = model.clone()
-    _run(model, ort_training_passes(options, plan, library), after)
-    _run(model, emitting_passes(options, forward, full, model, folder), after)
-    return Compiled(forward, model, full, plan)
+    work = ort_training.Work(options, folder, library, measure)
+    for step in in_order(ort_training.steps(options)):
+        if isinstance(step, Product):
+            work.products[step] = model.clone()
+        else:
+            run_pass(ort_training.make(step, work), model, after)
+    return Compiled(work.products[Product.FORWARD], model, work.products[Product.MASKED], work.plan)
 
 
 def _measure(library: Path) -> Measure:
@@ -52,14 +50,16 @@ def _measure(library: Path) -> Measure:
     return KernelTimes(library)
 
 
-def _run(model: ir.Model, passes: Sequence[Pass], after: AfterPass) -> None:
-    for one in passes:
-        modified = one.call(model).modified
-        if modified:
-            verify(model, one)
-        after(one, model, modified)
+def run_pass(one: Pass, model: ir.Model, after: AfterPass) -> None:
+    """Run one pass between its checks, and check the graph behind it; raises as ``run``."""
+    modified = one(model).modified
+    if modified:
+        verify(model, one)
+    after(one, model, modified)
 
 
 def export(model: ir.Model, state: Mapping[str, np.ndarray], after: AfterPass) -> None:
     """Run the export pipeline on an evaluation graph in place; raises ModelError as ``run``."""
-    _run(model, export_passes(state), after)
+    for step in in_order(inference.STEPS):
+        if not isinstance(step, Product):
+            run_pass(inference.make(step, state), model, after)

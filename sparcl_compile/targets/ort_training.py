@@ -1,12 +1,14 @@
 """The target ``ort-training``: ONNX Runtime's gradient builder and its training build."""
 
-from collections.abc import Sequence
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import onnx_ir as ir
 
-from sparcl_compile.passes.analysis.rows import output_channels
 from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.differentiating.add_inside_input_gradients import AddInsideInputGradients
 from sparcl_compile.passes.differentiating.attach_loss import AttachLoss
 from sparcl_compile.passes.differentiating.attach_optimizer import AttachOptimizer
@@ -33,77 +35,105 @@ from sparcl_compile.passes.updating.compute_gradient_rows import ComputeGradient
 from sparcl_compile.passes.updating.update_in_backward import UpdateInBackward
 from sparcl_compile.plan.plan import SparsityPlan, plan_sparsity
 from sparcl_compile.settings.options import CompileOptions
+from sparcl_compile.targets.steps import Product, Steps, only
 
 
-def forward_passes(options: CompileOptions) -> Sequence[Pass]:
-    """What makes the masked forward graph: the same for every target."""
-    return (
-        ImportForward(classes=options.classes, init=options.init, seed=options.seed, dense=options.dense),
-        FreezeParameters(freeze=options.freeze, update=options.update),
-        InsertWeightMasks(sparsity=options.sparsity, distribution=options.distribution, scheme=options.scheme),
-    )
+def steps(options: CompileOptions) -> Steps:
+    """The passes and products of the target, by phase."""
+    folds = options.scheme == "channel" and options.fold and options.sparsity > 0.0
+    compress = options.compress
+    by_rows, at_once = options.gradient_scheme == "channel", not options.accumulates
+    return {
+        Phase.IMPORTING: (ImportForward,),
+        Phase.SPARSIFYING: (
+            FreezeParameters,
+            InsertWeightMasks,
+            Product.MASKED,
+        ),
+        Phase.LOWERING: (
+            *only(folds, FoldChannels),
+            *only(compress and options.select_kernels, SelectKernels),
+            *only(compress, CompressWeights, RunDenseOnSparseKernels),
+            Product.FORWARD,
+            FoldFixedNorms,
+            *only(compress, LayOutBatchLast),
+        ),
+        Phase.DIFFERENTIATING: (
+            AttachLoss,
+            InsertSampleFilter,
+            Differentiate,
+            InsertGradientMasks,
+            AttachOptimizer,
+            PruneBackward,
+            TransposeFrozenConvolutions,
+            KeepReluMasks,
+            ReplaceReluGradients,
+            *only(compress, AddInsideInputGradients),
+        ),
+        Phase.SCHEDULING: (
+            OrderBackward,
+            RecomputeActivations,
+            *only(options.is_sparse, Product.WHOLE),
+        ),
+        Phase.UPDATING: (
+            *only(by_rows, ComputeGradientRows),
+            *only(at_once, UpdateInBackward),
+        ),
+        Phase.EMITTING: (Emit,),
+    }
 
 
-def lowering_passes(options: CompileOptions, plan: SparsityPlan, measure: Measure | None = None) -> Sequence[Pass]:
-    """The passes that make the masked forward graph smaller; ``measure`` times its layers."""
-    if options.scheme == "channel":
-        return (FoldChannels(plan.capacity),) if options.fold else ()
-    if not options.compress:
-        return ()
-    selecting = (SelectKernels(plan.places, plan.updated_places, options.batch_size, measure),)
-    return (
-        *(selecting if options.select_kernels else ()),
-        CompressWeights(plan.places),
-        RunDenseOnSparseKernels(),
-    )
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """What the passes are made of.
 
-
-def ort_training_passes(options: CompileOptions, plan: SparsityPlan, library: Path | None = None) -> Sequence[Pass]:
-    """What turns the masked forward graph into a training graph for ONNX Runtime's training build."""
-    return (
-        FoldFixedNorms(),
-        *((LayOutBatchLast(),) if options.compress else ()),
-        AttachLoss(),
-        InsertSampleFilter(score=plan.recipe.score),
-        Differentiate(library),
-        InsertGradientMasks(gradient_sparsity=options.gradient_sparsity),
-        AttachOptimizer(optimizer=options.optimizer, momentum=options.momentum, weight_decay=options.weight_decay),
-        PruneBackward(),
-        TransposeFrozenConvolutions(),
-        KeepReluMasks(),
-        ReplaceReluGradients(),
-        *((AddInsideInputGradients(),) if options.compress else ()),
-        OrderBackward(batch=options.batch_size),
-        RecomputeActivations(enabled=options.recompute, batch=options.batch_size),
-    )
-
-
-def emitting_passes(
-    options: CompileOptions, forward: ir.Model, full: ir.Model, training: ir.Model, folder: Path
-) -> Sequence[Pass]:
-    """What chooses rows of the gradients, updates the parameters and writes the artifact.
-
-    Args:
+    Attributes:
         options: what to compile to.
-        forward: the forward graph as the artifact holds it.
-        full: the forward graph before it was lowered, of whose channels the gradient sparsity is a share.
-        training: the training graph, of which a copy is kept where a run measures gradients that it will not give.
-        folder: where to write.
+        folder: where ``emit`` writes.
+        library: the library of sparse kernels; None where nothing is compressed.
+        measure: times a layer's kernels; None to take the table's word.
+        products: what has been kept so far.
     """
-    by_rows = options.gradient_scheme == "channel"
-    whole = training.clone() if options.is_sparse else None
-    channels = output_channels(full.graph) if by_rows else {}
-    return (
-        *((ComputeGradientRows(options.gradient_sparsity, channels),) if by_rows else ()),
-        *(() if options.accumulates else (UpdateInBackward(),)),
-        Emit(folder, forward, whole, full if options.compress else None),
-    )
+
+    options: CompileOptions
+    folder: Path
+    library: Path | None = None
+    measure: Measure | None = None
+    products: dict[Product, ir.Model] = dataclasses.field(default_factory=dict)
+
+    @functools.cached_property
+    def plan(self) -> SparsityPlan:
+        """What is kept of the model, computed once from the masked graph."""
+        return plan_sparsity(self.products[Product.MASKED], self.options)
 
 
-def pass_names(options: CompileOptions) -> tuple[str, ...]:
-    """The names of all passes in order, for options and messages."""
-    empty = ir.Model(ir.Graph([], [], nodes=[]), ir_version=10)
-    plan = plan_sparsity(empty, options)
-    forward = (*forward_passes(options), *lowering_passes(options, plan))
-    training = (*ort_training_passes(options, plan), *emitting_passes(options, empty, empty, empty, Path()))
-    return tuple(one.name for one in (*forward, *training))
+def make(one: type[Pass], work: Work) -> Pass:
+    """Make a pass of the target."""
+    maker = MAKERS.get(one)
+    return maker(work, work.options) if maker else one()
+
+
+MAKERS: Mapping[type[Pass], Callable[[Work, CompileOptions], Pass]] = {
+    ImportForward: lambda _, o: ImportForward(classes=o.classes, init=o.init, seed=o.seed, dense=o.dense),
+    FreezeParameters: lambda _, o: FreezeParameters(freeze=o.freeze, update=o.update),
+    InsertWeightMasks: lambda _, o: InsertWeightMasks(o.sparsity, o.distribution, o.scheme),
+    FoldChannels: lambda work, _: FoldChannels(work.plan.capacity),
+    SelectKernels: lambda work, o: SelectKernels(
+        work.plan.places, work.plan.updated_places, o.batch_size, work.measure
+    ),
+    CompressWeights: lambda work, _: CompressWeights(work.plan.places),
+    InsertSampleFilter: lambda work, _: InsertSampleFilter(score=work.plan.recipe.score),
+    Differentiate: lambda work, _: Differentiate(work.library),
+    InsertGradientMasks: lambda _, o: InsertGradientMasks(gradient_sparsity=o.gradient_sparsity),
+    AttachOptimizer: lambda _, o: AttachOptimizer(o.optimizer, o.momentum, o.weight_decay),
+    OrderBackward: lambda _, o: OrderBackward(batch=o.batch_size),
+    RecomputeActivations: lambda _, o: RecomputeActivations(enabled=o.recompute, batch=o.batch_size),
+    ComputeGradientRows: lambda _, o: ComputeGradientRows(o.gradient_sparsity),
+    Emit: lambda work, o: Emit(
+        work.folder,
+        forward=work.products[Product.FORWARD],
+        whole=work.products.get(Product.WHOLE),
+        masked=work.products[Product.MASKED] if o.compress else None,
+    ),
+}
+"""By pass how it is made; a pass that is missing has no options."""

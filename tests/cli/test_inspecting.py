@@ -111,6 +111,31 @@ def test_unknown_pass_lists_the_known(folder: pathlib.Path, log: CompileReport, 
         inspect.diff(folder, log, "import_forward", given)
 
 
+def test_a_phase_stands_for_its_last_pass(folder: pathlib.Path, log: CompileReport) -> None:
+    assert inspect.text_after(folder, log, "sparsifying") == TEXTS[1]
+    by_phase = inspect.diff(folder, log, "importing", "sparsifying")
+    assert by_phase == inspect.diff(folder, log, "import_forward", "insert_weight_masks")
+    names = ("freeze_parameters", "insert_weight_masks", "attach_loss", "a_pass_of_someone_else")
+    assert inspect.known_pass("sparsifying", names, "--after") == "insert_weight_masks"
+    assert inspect.known_pass("differentiating", names, "--after") == "attach_loss"
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ("emitting", "no pass of this phase runs here; "),
+        ("sparsifing", "no such pass; did you mean sparsifying? "),
+        ("core", "no such pass; "),
+    ],
+)
+def test_a_phase_that_did_not_run_is_refused(
+    folder: pathlib.Path, log: CompileReport, given: str, problem: str
+) -> None:
+    with pytest.raises(OptionError) as caught:
+        inspect.text_after(folder, log, given)
+    assert str(caught.value) == f"--after {given}: {problem}give one of {', '.join(NAMES)}"
+
+
 def test_missing_and_unreadable_text(folder: pathlib.Path, log: CompileReport) -> None:
     with pytest.raises(ArtifactError, match="the graph after attach_loss is missing; compile the model again"):
         inspect.text_after(folder, log, "attach_loss")

@@ -216,6 +216,12 @@ def test_a_missing_argument(command: str) -> None:
 def test_an_unknown_pass(artifact: Path, shared: Path) -> None:
     before = contents(shared)
     check_refused(call("compile", shared / "absent.onnx", "--print-after", "emti"), "--print-after emti", "mean emit")
+    check_refused(
+        call("compile", shared / "absent.onnx", "--print-after", "updating"), "--print-after updating", "emit"
+    )
+    check_refused(call("compile", shared / "absent.onnx", "--dump-after", "emit"), "--dump-after emit", "--dump-passes")
+    dumps = ("--dump-passes", shared / "dumps", "--dump-after", "emti")
+    check_refused(call("compile", shared / "absent.onnx", *dumps), "--dump-after emti", "mean emit")
     check_refused(call("inspect", artifact, "--after", "emti"), "--after emti", "mean emit")
     check_refused(call("inspect", artifact, "--diff", "emit", "emti"), "--diff emti", "mean emit")
     check_refused(call("inspect", artifact, "--diff", "emit"), "--diff")

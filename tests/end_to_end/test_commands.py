@@ -111,6 +111,21 @@ def test_dumps_open_in_other_tools(tmp_path: Path) -> None:
         assert model.ir_version == 10
 
 
+def test_a_phase_prints_and_dumps_the_graph_after_its_last_pass(tmp_path: Path) -> None:
+    dumps = tmp_path / "dumps"
+    options = ("--print-after", "differentiating", "--dump-passes", dumps, "--dump-after", "lowering")
+    outcome = done("compile", write_model(tmp_path), *options)
+    title, _, text = outcome.err.partition("\n")
+    assert title == "# after replace_relu_gradients"
+    assert "# after" not in text
+    assert os.listdir(dumps) == ["04_fold_fixed_norms.onnx"]
+    artifact = tmp_path / "cnn_bn.sparcl"
+    assert text.strip() == done("inspect", artifact, "--after", "differentiating").out.strip()
+    shown = done("inspect", artifact, "--diff", "importing", "sparsifying").out
+    assert "nodes: " in shown
+    assert "after insert_weight_masks" in shown
+
+
 def test_dense_keeps_layers_out(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "a.sparcl"
     done("compile", folder / "cnn_bn.onnx", "--dense", "*", "-o", out)

@@ -20,6 +20,7 @@ from sparcl_compile.interface.names import Role, accumulator_name
 from sparcl_compile.passes.core.contract import IR_VERSION, Pass
 from sparcl_compile.passes.core.marks import PASS_KEY
 from sparcl_compile.passes.core.operators import SPARSE_DOMAIN, sparse_nodes
+from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import role_of, set_role, values_with_role
 from sparcl_compile.passes.core.values import INT64, constant
 from sparcl_compile.passes.differentiating.ort_training.sparse_gradients import GRADIENTS, complete
@@ -53,6 +54,8 @@ class Differentiate(Pass):
     Options:
         library: the library of the sparse operators; None where the graph has none.
     """
+
+    phase = Phase.DIFFERENTIATING
 
     library: Path | None = None
 
@@ -202,7 +205,11 @@ def _state(model: ir.Model) -> list[ir.Value]:
 
 
 def _replace(model: ir.Model, other: ir.Model) -> None:
-    """Make ``model`` hold the graph of ``other`` in place; a graph brings its opset imports along."""
+    """Make ``model`` hold the graph of ``other`` in place; a graph brings its opset imports along.
+
+    What is known of the model's channels and kernels stays.
+    """
+    other.graph.meta.update(model.graph.meta)
     model.graph = other.graph
     RemoveUnusedOpsetsPass()(model)
     model.ir_version = IR_VERSION

@@ -8,6 +8,7 @@ import onnx_ir as ir
 from sparcl_compile.passes.analysis.liveness.chains import after_loss, late_readers
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.edit import replace_uses
+from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.values import BOOL, constant
 
 NEARLY_ZERO = 1e-30
@@ -28,6 +29,8 @@ class KeepReluMasks(Pass):
     3. The mask stands right before the gradient in the file: ONNX Runtime computes of two inputs the younger one first,
        so the mask is there as soon as Y is, and Y goes.
     """
+
+    phase = Phase.DIFFERENTIATING
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Replace the gradients of a differentiated graph."""

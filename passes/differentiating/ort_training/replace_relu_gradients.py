@@ -6,6 +6,7 @@ import onnx_ir as ir
 
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.edit import replace_uses
+from sparcl_compile.passes.core.phases import Phase
 
 STEEP = 3.4028234663852886e38
 """The largest float32: it lifts every normal number above 1, where HardSigmoid is cut off."""
@@ -21,6 +22,8 @@ class ReplaceReluGradients(Pass):
 
     Sum of two gradients stays: Add is no faster.
     """
+
+    phase = Phase.DIFFERENTIATING
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Replace the nodes."""

@@ -7,6 +7,7 @@ import onnx_ir as ir
 
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.edit import ints_attribute, is_read, replace_uses
+from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.values import constant
 
 DX, DW, DB = range(3)
@@ -23,6 +24,8 @@ class TransposeFrozenConvolutions(Pass):
     2. ``dB`` becomes the sum of dY over the batch and the positions.
     3. Left alone: a weight gradient that is read; an X whose spatial shape is unknown.
     """
+
+    phase = Phase.DIFFERENTIATING
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Replace the nodes of a pruned training graph."""

@@ -1,0 +1,87 @@
+"""Every pass by its name. The module of a pass is imported when the pass is asked for, not before.
+
+Other packages add passes by entry points of the group ``sparcl_compile.passes``: ``name = "module:Class"``.
+"""
+
+import importlib
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
+
+from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.core.hints import near
+from sparcl_compile.passes.core.phases import Phase
+
+GROUP = "sparcl_compile.passes"
+FILES: Mapping[Phase, tuple[str, ...]] = {
+    Phase.IMPORTING: ("import_forward",),
+    Phase.SPARSIFYING: ("freeze_parameters", "insert_weight_masks"),
+    Phase.LOWERING: (
+        "fold_channels",
+        "select_kernels",
+        "compress_weights",
+        "run_dense_on_sparse_kernels",
+        "fold_fixed_norms",
+        "lay_out_batch_last",
+    ),
+    Phase.DIFFERENTIATING: (
+        "attach_loss",
+        "insert_sample_filter",
+        "ort_training.differentiate",
+        "insert_gradient_masks",
+        "attach_optimizer",
+        "prune_backward",
+        "ort_training.transpose_frozen_convolutions",
+        "ort_training.keep_relu_masks",
+        "ort_training.replace_relu_gradients",
+        "add_inside_input_gradients",
+    ),
+    Phase.SCHEDULING: ("order_backward", "recompute_activations"),
+    Phase.UPDATING: ("compute_gradient_rows", "update_in_backward"),
+    Phase.EMITTING: ("emit",),
+    Phase.EXPORTING: ("freeze_state", "remove_idle_channels", "fuse_normalisation"),
+}
+"""By phase the files of its passes, in the order in which they run."""
+PHASES = {file.rpartition(".")[2]: phase for phase, files in FILES.items() for file in files}
+"""By name of a pass of this package its phase."""
+MODULES = {
+    file.rpartition(".")[2]: f"sparcl_compile.passes.{phase}.{file}" for phase, files in FILES.items() for file in files
+}
+"""By name of a pass of this package its module."""
+
+
+def pass_names() -> list[str]:
+    """The names of all passes: those of this package in their order, then those of others by name."""
+    return [*MODULES, *sorted(_others().keys() - MODULES.keys())]
+
+
+def pass_class(name: str) -> type[Pass]:
+    """The class of a pass.
+
+    Raises:
+        OptionError: no pass has this name, or what another package calls so is none.
+    """
+    if name in MODULES:
+        found: type[Pass] = getattr(importlib.import_module(MODULES[name]), name.title().replace("_", ""))
+        return found
+    others = _others()
+    if name not in others:
+        raise OptionError(f"{name}: no pass has this name; {near(name, pass_names())}")
+    return _loaded(others[name])
+
+
+def _others() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def _loaded(point: EntryPoint) -> type[Pass]:
+    where = f"{point.name}: the entry point {point.value}"
+    try:
+        found = point.load()
+    except (ImportError, AttributeError) as error:
+        raise OptionError(f"{where} cannot be loaded ({error}); mend or remove the package that has it") from error
+    if not (isinstance(found, type) and issubclass(found, Pass) and isinstance(getattr(found, "phase", None), Phase)):
+        raise OptionError(f"{where} is no pass with a phase; mend or remove the package that has it")
+    if found.name != point.name:
+        raise OptionError(f"{where} is the pass {found.name}; give the entry point that name")
+    return found

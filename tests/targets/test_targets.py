@@ -1,0 +1,124 @@
+"""A target is a list that can be read aloud: phases in their order, and in each the passes of its folder."""
+
+import dataclasses
+import itertools
+from collections.abc import Iterator
+
+import pytest
+
+from sparcl_compile.passes.core.phases import Phase, phase_named
+from sparcl_compile.settings.options import CompileOptions
+from sparcl_compile.targets import inference, ort_training
+from sparcl_compile.targets.steps import Product, Steps, in_order, only, pass_names
+from tests.test_style import PASSES
+from tests.test_walls import PHASES
+
+CHOICES = {
+    "scheme": ("unstructured", "channel"),
+    "gradient_scheme": ("unstructured", "channel"),
+    "compress": (False, True),
+    "fold": (False, True),
+    "select_kernels": (False, True),
+    "sparsity": (0.0, 0.5),
+    "replay": ("none", "der++"),
+}
+
+
+def every_target() -> Iterator[Steps]:
+    """The lists of all combinations of the options that choose passes, and the list of the export."""
+    for values in itertools.product(*CHOICES.values()):
+        given = dict(zip(CHOICES, values, strict=True))
+        if not (given["compress"] and "channel" in given.values()):
+            yield ort_training.steps(CompileOptions(**given))
+    yield inference.STEPS
+
+
+def test_the_phases_are_the_folders_of_passes() -> None:
+    assert tuple(map(str, Phase)) == PHASES
+    assert [phase_named(name) for name in PHASES] == list(Phase)
+    assert phase_named("core") is None
+
+
+def test_every_phase_has_one_sentence() -> None:
+    for phase in Phase:
+        assert phase.value[0].isupper()
+        assert phase.value.count(".") == 1
+        assert phase.value.endswith(".")
+
+
+def out_of_phase(steps: Steps) -> list[str]:
+    """The phases and passes of a target that stand in a wrong place."""
+    phases = list(Phase)
+    late = [str(b) for a, b in itertools.pairwise(steps) if phases.index(a) >= phases.index(b)]
+    strangers = [
+        f"{step.name} in {phase}"
+        for phase, some in steps.items()
+        for step in some
+        if not isinstance(step, Product) and step.phase is not phase
+    ]
+    return late + strangers
+
+
+def test_every_target_is_in_the_order_of_the_phases() -> None:
+    for steps in every_target():
+        assert not out_of_phase(steps)
+
+
+def test_a_pass_in_a_wrong_phase_is_found() -> None:
+    (freeze, *_) = inference.STEPS[Phase.EXPORTING]
+    assert out_of_phase({Phase.EMITTING: (freeze,)}) == ["freeze_state in emitting"]
+    assert out_of_phase({Phase.EXPORTING: (), Phase.EMITTING: ()}) == ["emitting"]
+
+
+def test_every_pass_is_in_a_target_once() -> None:
+    found = set()
+    for steps in every_target():
+        names = pass_names(steps)
+        assert len(set(names)) == len(names)
+        found.update(names)
+    assert found == {path.rpartition("/")[2] for path in PASSES}
+
+
+def test_the_list_of_a_plain_compilation() -> None:
+    assert pass_names(ort_training.steps(CompileOptions())) == [
+        "import_forward",
+        "freeze_parameters",
+        "insert_weight_masks",
+        "fold_fixed_norms",
+        "attach_loss",
+        "insert_sample_filter",
+        "differentiate",
+        "insert_gradient_masks",
+        "attach_optimizer",
+        "prune_backward",
+        "transpose_frozen_convolutions",
+        "keep_relu_masks",
+        "replace_relu_gradients",
+        "order_backward",
+        "recompute_activations",
+        "emit",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        ({}, False),
+        ({"replay": "none"}, True),
+        ({"replay_batches": "merged"}, True),
+        ({"gradient_scheme": "channel"}, True),
+        ({"replay": "none", "sparsity": 0.0, "gradient_sparsity": 0.0}, False),
+    ],
+)
+def test_the_whole_training_graph_is_kept_where_a_run_measures_what_it_does_not_give(
+    options: dict[str, object], kept: bool
+) -> None:
+    steps = ort_training.steps(dataclasses.replace(CompileOptions(), **options))  # type: ignore[arg-type]
+    products = [step for step in in_order(steps) if isinstance(step, Product)]
+    assert products == [Product.MASKED, Product.FORWARD, *([Product.WHOLE] if kept else [])]
+
+
+def test_what_is_not_wanted_is_left_out() -> None:
+    (freeze, *_) = inference.STEPS[Phase.EXPORTING]
+    assert only(True, freeze, Product.WHOLE) == (freeze, Product.WHOLE)
+    assert only(False, freeze) == ()
