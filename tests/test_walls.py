@@ -18,9 +18,9 @@ PROTO_LIBRARIES = ("onnx", "onnx_ir", "onnxscript")
 INTERFACE = "sparcl_compile.interface"
 """The leaf that knows nothing of the rest and that every package may use."""
 CODEC = "sparcl_compile/interface/codec.py"
+"""The file of the leaf that reads and writes its dataclasses, with msgspec."""
 PROGRAM = "sparcl_compile/interface/program.py"
-"""Its operations are told apart by a tag, which dataclasses lack."""
-"""The one file of the leaf that needs more than the standard library: msgspec reads and writes its dataclasses."""
+"""Operations are told apart by a tag, which msgspec has and dataclasses lack."""
 GRADIENT_BUILDER = ("onnxruntime.training.artifacts", "onnxruntime.training.onnxblock")
 DIFFERENTIATE = "passes/differentiating/ort_training/differentiate.py"
 
