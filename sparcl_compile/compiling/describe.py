@@ -19,11 +19,11 @@ from sparcl_compile.interface.names import Role, gradient_mask_name, mask_name
 from sparcl_compile.passes.analysis.channels.plan import ChannelPlan, plan_of
 from sparcl_compile.passes.analysis.liveness.in_place import overwritable
 from sparcl_compile.passes.core.layers import layer_weights, masked_layers
-from sparcl_compile.passes.core.marks import COMPRESSED_KEY, DENSE_KEY, MASKED_KEY
+from sparcl_compile.passes.core.marks import COMPRESSED_KEY, DENSE_KEY, MASKED_KEY, OPTIMIZER_KEY
 from sparcl_compile.passes.core.operators import sparse_nodes
 from sparcl_compile.passes.core.roles import TRAINABLE, values_with_role
 from sparcl_compile.passes.core.values import dims
-from sparcl_compile.passes.differentiating.attach_optimizer import OPTIMIZER_KEY, optimizer_states
+from sparcl_compile.passes.differentiating.attach_optimizer import optimizer_states
 from sparcl_compile.passes.differentiating.insert_sample_filter import SCORES
 from sparcl_compile.passes.emitting.emit import FILES, STATE_FILE
 from sparcl_compile.passes.lowering.select_kernels import choices_of

@@ -21,9 +21,9 @@ from sparcl_compile.graphs.masks import MaskedLayer
 from sparcl_compile.graphs.normalise import Layout
 from sparcl_compile.interface.names import Role, index_name
 from sparcl_compile.passes.analysis.channels.plan import plan_of
-from sparcl_compile.passes.core.marks import COMPRESSED_KEY
+from sparcl_compile.passes.core.marks import COMPRESSED_KEY, OPTIMIZER_KEY
 from sparcl_compile.passes.core.roles import role_of, values_with_role
-from sparcl_compile.passes.differentiating.attach_optimizer import OPTIMIZER_KEY, optimizer_states
+from sparcl_compile.passes.differentiating.attach_optimizer import optimizer_states
 from sparcl_compile.passes.lowering.sparse.expand import TRANSPOSED
 from sparcl_compile.plan.channels import fan_in
 from sparcl_compile.plan.compiled import Compiled
