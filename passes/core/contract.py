@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 
 import onnx_ir as ir
 
+from sparcl_compile.interface.errors import PassOrderError
+from sparcl_compile.passes.core.facts import Fact
 from sparcl_compile.passes.core.marks import PASS_KEY
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.values import FLOAT
@@ -15,20 +17,31 @@ OPSET = 18
 IR_VERSION = 10
 
 
+class OutOfOrder(PassOrderError, ir.passes.PreconditionError):
+    """A user's mistake for the commands, and what onnx-ir expects of a precondition."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Pass(ir.passes.InPlacePass):
     """A pass over a model, with its options as frozen fields.
 
     Subclasses implement ``call(model) -> ir.passes.PassResult``, change the model in place, report
-    ``modified`` honestly and do nothing on a second run.
+    ``modified`` honestly and do nothing on a second run. Who runs a pass calls the pass itself: then what it needs is
+    checked before ``call``, and what it gives behind it.
 
     Attributes:
         name: the pass's name in snake case: the same as its file's.
         phase: when it runs: the same as its folder's.
+        needs: what must be true of a graph for the pass to run.
+        before: what must not be true of it yet.
+        gives: what is true of it afterwards, whatever the options are.
     """
 
     name: ClassVar[str]
     phase: ClassVar[Phase]
+    needs: ClassVar[tuple[Fact, ...]] = ()
+    before: ClassVar[tuple[Fact, ...]] = ()
+    gives: ClassVar[tuple[Fact, ...]] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -36,6 +49,26 @@ class Pass(ir.passes.InPlacePass):
 
     def __str__(self) -> str:
         return self.name
+
+    def requires(self, model: ir.Model) -> None:
+        """Check that the pass may run.
+
+        Raises:
+            PassOrderError: what it needs is missing, or what must come after it is there. The message is one line with
+                the pass, the fact and the pass that the fact is from.
+        """
+        late = next((fact for fact in self.before if fact.holds(model)), None)
+        if late:
+            raise OutOfOrder(f"{self.name}: the graph {late.has} already; run {self.name} before {late.by}")
+        missing = next((fact for fact in self.needs if not fact.holds(model)), None)
+        if missing:
+            raise OutOfOrder(f"{self.name}: the graph {missing.lacks}; run {missing.by} before it")
+
+    def ensures(self, model: ir.Model) -> None:
+        """Check that the pass did what it is for; raises onnx-ir's PostconditionError, which is a bug of the pass."""
+        missing = next((fact for fact in self.gives if not fact.holds(model)), None)
+        if missing:
+            raise ir.passes.PostconditionError(f"the graph {missing.lacks} after {self}")
 
     def node(self, op_type: str, inputs: list[ir.Value | None], **kwargs: object) -> ir.Node:
         """Make a node (arguments as ``ir.node``) that carries this pass's name as its origin."""

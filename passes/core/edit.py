@@ -106,6 +106,14 @@ def is_read(value: ir.Value) -> bool:
     return bool(list(value.uses())) or value.is_graph_output()
 
 
+def maker_of(value: ir.Value | None) -> ir.Node | None:
+    """The node that computes a value, seen through Identity; None for what no node computes."""
+    node = value.producer() if value else None
+    while node is not None and node.op_type == "Identity":
+        node = node.inputs[0].producer() if node.inputs[0] else None
+    return node
+
+
 def remove(graph: ir.Graph, node: ir.Node) -> None:
     """Remove a node that nobody reads any more."""
     graph.remove(node, safe=True)

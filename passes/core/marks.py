@@ -1,4 +1,4 @@
-"""The keys of metadata on values and nodes: the one table of them."""
+"""The keys of metadata on values, nodes, graphs and models: the one table of them."""
 
 ROLE_KEY = "sparcl.role"
 DENSE_KEY = "sparcl.dense"
@@ -8,3 +8,6 @@ AXES_KEY = "sparcl.axes"
 STAGE_KEY = "sparcl.stage"
 COMPRESSED_KEY = "sparcl.compressed"
 MASKED_KEY = "sparcl.masked"
+OPTIMIZER_KEY = "sparcl.optimizer"
+PLAN_KEY = "sparcl.channels"
+CHOICES_KEY = "sparcl.choices"

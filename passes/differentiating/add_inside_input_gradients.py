@@ -6,6 +6,7 @@ import onnx_ir as ir
 
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.edit import replace_uses
+from sparcl_compile.passes.core.facts import DIFFERENTIATED, PRUNED
 from sparcl_compile.passes.core.operators import SPARSE_DOMAIN, SPARSE_INPUT_GRADIENT
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.lowering.batch_last.forms import lengths_of
@@ -27,6 +28,7 @@ class AddInsideInputGradients(Pass):
     """
 
     phase = Phase.DIFFERENTIATING
+    needs = (DIFFERENTIATED, PRUNED)
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Fuse in a differentiated graph."""

@@ -6,6 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.core.facts import DIFFERENTIATED, IMPORTED, LOSS
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.values import INT64, constant, feed
 
@@ -27,6 +28,9 @@ class AttachLoss(Pass):
     """
 
     phase = Phase.DIFFERENTIATING
+    needs = (IMPORTED,)
+    before = (DIFFERENTIATED,)
+    gives = (LOSS,)
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Attach the loss."""

@@ -7,10 +7,11 @@ import onnx_ir as ir
 
 from sparcl_compile.interface.errors import OptionError
 from sparcl_compile.passes.core.contract import OPSET, Pass
+from sparcl_compile.passes.core.facts import IMPORTED, OPTIMIZER
+from sparcl_compile.passes.core.marks import OPTIMIZER_KEY
 from sparcl_compile.passes.core.phases import Phase
 
 DOMAIN = "sparcl.optimizer"
-OPTIMIZER_KEY = "sparcl.optimizer"
 
 SGD = """
 <opset_import: ["" : {opset}], domain: "sparcl.optimizer">
@@ -116,6 +117,8 @@ class AttachOptimizer(Pass):
     """
 
     phase = Phase.DIFFERENTIATING
+    needs = (IMPORTED,)
+    gives = (OPTIMIZER,)
 
     optimizer: str = "sgd"
     momentum: float = 0.0

@@ -6,6 +6,7 @@ import onnx_ir as ir
 
 from sparcl_compile.interface.names import Role, accumulator_name, gradient_mask_name
 from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.core.facts import ACCUMULATING, MOVING, NUMBERED
 from sparcl_compile.passes.core.layers import masked_layers
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import set_role
@@ -27,6 +28,8 @@ class InsertGradientMasks(Pass):
     """
 
     phase = Phase.DIFFERENTIATING
+    needs = (NUMBERED, ACCUMULATING)
+    before = (MOVING,)
 
     gradient_sparsity: float = 0.8
 

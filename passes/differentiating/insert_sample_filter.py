@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.core.facts import DIFFERENTIATED, LOSS
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import set_role
 from sparcl_compile.passes.core.values import BOOL, FLOAT, INT64, constant, feed, value_named
@@ -37,6 +38,8 @@ class InsertSampleFilter(Pass):
     """
 
     phase = Phase.DIFFERENTIATING
+    needs = (LOSS,)
+    before = (DIFFERENTIATED,)
 
     score: str = "misclassified"
 

@@ -7,7 +7,8 @@ from onnx_ir.passes.common import IdentityEliminationPass, RemoveUnusedNodesPass
 
 from sparcl_compile.interface.names import gradient_mask_name, mask_name
 from sparcl_compile.passes.core.contract import Pass
-from sparcl_compile.passes.core.edit import is_read
+from sparcl_compile.passes.core.edit import is_read, maker_of
+from sparcl_compile.passes.core.facts import DIFFERENTIATED, PRUNED
 from sparcl_compile.passes.core.layers import masked_layers
 from sparcl_compile.passes.core.operators import SPARSE_WEIGHT_GRADIENT
 from sparcl_compile.passes.core.phases import Phase
@@ -29,6 +30,8 @@ class PruneBackward(Pass):
     """
 
     phase = Phase.DIFFERENTIATING
+    needs = (DIFFERENTIATED,)
+    gives = (PRUNED,)
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Prune a differentiated graph."""
@@ -57,7 +60,7 @@ def _merge_masks(graph: ir.Graph, weight: str) -> bool:
     if gradient_mask is None or mask is None:
         return False
     outer = next(usage.node for usage in gradient_mask.uses() if usage.node.op_type == "Mul")
-    inner = _through_identities(outer.inputs[0])
+    inner = maker_of(outer.inputs[0])
     if inner is None or inner.op_type != "Mul" or mask not in inner.inputs:
         return False
     raw = next(value for value in inner.inputs if value is not mask)
@@ -68,7 +71,7 @@ def _merge_masks(graph: ir.Graph, weight: str) -> bool:
 def _mask_sparse(graph: ir.Graph, weight: str) -> bool:
     mask = {value.name: value for value in graph.inputs}.get(gradient_mask_name(weight))
     product = None if mask is None else next((u.node for u in mask.uses() if u.node.op_type == "Mul"), None)
-    source = None if product is None else _through_identities(product.inputs[0])
+    source = None if product is None else maker_of(product.inputs[0])
     if product is None or source is None or source.op_type != SPARSE_WEIGHT_GRADIENT:
         return False
     source.resize_inputs(len(source.inputs) + 1)
@@ -76,10 +79,3 @@ def _mask_sparse(graph: ir.Graph, weight: str) -> bool:
     product.outputs[0].replace_all_uses_with(source.outputs[0])
     graph.remove(product, safe=True)
     return True
-
-
-def _through_identities(value: ir.Value | None) -> ir.Node | None:
-    node = value.producer() if value else None
-    while node is not None and node.op_type == "Identity":
-        node = node.inputs[0].producer() if node.inputs[0] else None
-    return node

@@ -11,6 +11,7 @@ from safetensors.numpy import save as to_bytes
 from sparcl_compile.interface.names import Role, accumulator_name
 from sparcl_compile.passes.analysis.channels.plan import plan_of
 from sparcl_compile.passes.core.contract import IR_VERSION, OPSET, Pass
+from sparcl_compile.passes.core.facts import DIFFERENTIATED, OPTIMIZER
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import role_of, values_with_role
 from sparcl_compile.passes.core.values import dims, feed
@@ -56,6 +57,7 @@ class Emit(Pass):
     """
 
     phase = Phase.EMITTING
+    needs = (DIFFERENTIATED, OPTIMIZER)
 
     folder: Path
     forward: ir.Model

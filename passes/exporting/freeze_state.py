@@ -9,6 +9,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 from onnxscript.optimizer import fold_constants_ir
 
 from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.core.facts import CONSTANT, IMPORTED, LOSS
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import TRAINABLE, role_of
 
@@ -32,6 +33,9 @@ class FreezeState(Pass):
     """
 
     phase = Phase.EXPORTING
+    needs = (IMPORTED,)
+    before = (LOSS,)
+    gives = (CONSTANT,)
 
     state: Mapping[str, np.ndarray]
 

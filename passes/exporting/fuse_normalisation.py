@@ -13,6 +13,7 @@ from onnxscript.rewriter.rules.common import (
 
 from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.core.facts import CONSTANT, LOSS
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import set_role
 
@@ -39,6 +40,8 @@ class FuseNormalisation(Pass):
     """
 
     phase = Phase.EXPORTING
+    needs = (CONSTANT,)
+    before = (LOSS,)
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Fuse what can be fused."""

@@ -10,6 +10,7 @@ import onnx_ir as ir
 from sparcl_compile.passes.analysis.channels.analyse import analyse
 from sparcl_compile.passes.analysis.channels.spaces import Channels
 from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.core.facts import CONSTANT, IMPORTED, LOSS
 from sparcl_compile.passes.core.layers import weighted_layers
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.lowering.shrink_channels import shrink
@@ -34,6 +35,8 @@ class RemoveIdleChannels(Pass):
     """
 
     phase = Phase.EXPORTING
+    needs = (IMPORTED, CONSTANT)
+    before = (LOSS,)
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Remove idle units from a forward graph with constant weights."""

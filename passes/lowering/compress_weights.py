@@ -7,13 +7,21 @@ import onnx_ir as ir
 
 from sparcl_compile.interface.names import Role, index_name, mask_name, rows_name
 from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.core.facts import IMPORTED, LOSS, NUMBERED
 from sparcl_compile.passes.core.layers import masked_layers
 from sparcl_compile.passes.core.marks import COMPRESSED_KEY, MASKED_KEY
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import set_role
 from sparcl_compile.passes.core.values import constant, data_of
 from sparcl_compile.passes.lowering.sparse.expand import TRANSPOSED
-from sparcl_compile.passes.lowering.sparse.forms import is_transposed, masked_product, only_reader, stored, why_not
+from sparcl_compile.passes.lowering.sparse.forms import (
+    is_transposed,
+    kept_places,
+    masked_product,
+    only_reader,
+    stored,
+    why_not,
+)
 from sparcl_compile.passes.lowering.sparse.insert import insert_sparse
 from sparcl_compile.passes.schemes.compressed import compress
 
@@ -36,19 +44,24 @@ class CompressWeights(Pass):
     5. A weight that is compressed has no mask, and is left alone.
 
     Options:
-        places: K of each weight; a weight that is missing stays masked.
+        places: K of each weight; a weight that is missing stays masked. None takes as many as each mask keeps, which
+            leaves no room for masks that grow.
     """
 
     phase = Phase.LOWERING
+    needs = (IMPORTED, NUMBERED)
+    before = (LOSS,)
 
-    places: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    places: Mapping[str, int] | None = None
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Compress what can be."""
-        done = [self._compress(model, weight) for weight in masked_layers(model) if str(weight.name) in self.places]
+        places = kept_places(model) if self.places is None else self.places
+        wanted = [weight for weight in masked_layers(model) if str(weight.name) in places]
+        done = [self._compress(model, weight, places[str(weight.name)]) for weight in wanted]
         return ir.passes.PassResult(model, any(done))
 
-    def _compress(self, model: ir.Model, weight: ir.Value) -> bool:
+    def _compress(self, model: ir.Model, weight: ir.Value, size: int) -> bool:
         graph, name = model.graph, str(weight.name)
         product = masked_product(graph, weight)
         if product is None or MASKED_KEY in weight.metadata_props:
@@ -60,7 +73,7 @@ class CompressWeights(Pass):
             return False
         transposed, mask = is_transposed(reader), graph.initializers[mask_name(name)]
         full, kept = (stored(data_of(tensor), transposed) for tensor in (weight, mask))
-        values, index, rows = compress(full, kept, self.places[name])
+        values, index, rows = compress(full, kept, size)
         weight.metadata_props[COMPRESSED_KEY] = TRANSPOSED if transposed else "rows"
         weight.const_value, weight.shape = ir.tensor(values, name=name), ir.Shape(values.shape)
         places = [

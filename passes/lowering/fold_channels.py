@@ -11,6 +11,7 @@ from sparcl_compile.interface.names import mask_name
 from sparcl_compile.passes.analysis.channels.plan import ChannelPlan, plan_of, set_plan
 from sparcl_compile.passes.analysis.channels.spaces import Axes
 from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.core.facts import CHANNELS, LOSS
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import role_of
 from sparcl_compile.passes.core.values import data_of
@@ -28,13 +29,15 @@ class FoldChannels(Pass):
     3. Parameters, masks and running statistics are sliced on the *forward* graph. Everything that is derived from it
        (activations, gradients, accumulators, optimizer state) is then small without a rule of its own.
     4. A constant that differs from unit to unit cannot follow the units, and is refused.
-    5. A graph without channel masks, or one that is folded, is left alone.
+    5. A graph that is folded is left alone.
 
     Options:
         places: by space its number of places; a space that is missing has as many as it keeps units.
     """
 
     phase = Phase.LOWERING
+    needs = (CHANNELS,)
+    before = (LOSS,)
 
     places: Mapping[str, int] = dataclasses.field(default_factory=dict)
 

@@ -7,6 +7,7 @@ import onnx_ir as ir
 
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.edit import array_of, float_attribute, int_attribute, replace_uses
+from sparcl_compile.passes.core.facts import IMPORTED, LOSS
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.values import constant
 
@@ -27,6 +28,8 @@ class FoldFixedNorms(Pass):
     """
 
     phase = Phase.LOWERING
+    needs = (IMPORTED,)
+    before = (LOSS,)
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Replace the nodes; their constants go with them when nothing else reads them."""

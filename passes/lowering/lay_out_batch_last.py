@@ -5,6 +5,7 @@ import dataclasses
 import onnx_ir as ir
 
 from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.core.facts import IMPORTED, LOSS
 from sparcl_compile.passes.core.operators import sparse_nodes
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.lowering.batch_last.fuse import fuse_norms
@@ -35,6 +36,8 @@ class LayOutBatchLast(Pass):
     """
 
     phase = Phase.LOWERING
+    needs = (IMPORTED,)
+    before = (LOSS,)
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Move what pays; a graph without sparse operators is left alone."""

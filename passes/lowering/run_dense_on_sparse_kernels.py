@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.core.facts import IMPORTED, LOSS, NUMBERED
 from sparcl_compile.passes.core.insert import Inserter
 from sparcl_compile.passes.core.operators import sparse_nodes
 from sparcl_compile.passes.core.phases import Phase
@@ -34,6 +35,8 @@ class RunDenseOnSparseKernels(Pass):
     """
 
     phase = Phase.LOWERING
+    needs = (IMPORTED, NUMBERED)
+    before = (LOSS,)
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Write what can be written."""

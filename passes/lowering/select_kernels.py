@@ -8,16 +8,15 @@ import onnx_ir as ir
 from sparcl_compile.interface.names import Role
 from sparcl_compile.interface.report import Choice, Times
 from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.core.facts import IMPORTED, LOSS, NUMBERED
 from sparcl_compile.passes.core.layers import masked_layers
-from sparcl_compile.passes.core.marks import MASKED_KEY
+from sparcl_compile.passes.core.marks import CHOICES_KEY, MASKED_KEY
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import values_with_role
 from sparcl_compile.passes.lowering.choice.choose import Offer, faster_sparse, own_transposes
 from sparcl_compile.passes.lowering.choice.costs import estimate
 from sparcl_compile.passes.lowering.choice.work import Work, work_of
-from sparcl_compile.passes.lowering.sparse.forms import masked_product, only_reader, why_not
-
-CHOICES_KEY = "sparcl.choices"
+from sparcl_compile.passes.lowering.sparse.forms import kept_places, masked_product, only_reader, why_not
 
 SLOWER = "faster with dense kernels"
 WHOLE = "keeps all of its weights"
@@ -40,17 +39,19 @@ class SelectKernels(Pass):
     5. The graph carries the choices with their times (``choices_of``). One that has them is left alone.
 
     Options:
-        places: K of each weight, as in ``CompressWeights``.
-        updated: of how many of them the gradient is computed.
+        places: K of each weight, as in ``CompressWeights``; None takes as many as each mask keeps.
+        updated: of how many of them the gradient is computed; None for all.
         batch: samples of a training step. A hint: the graph takes any batch.
         measure: times a layer; None to take the table's word.
     """
 
     phase = Phase.LOWERING
+    needs = (IMPORTED, NUMBERED)
+    before = (LOSS,)
 
-    places: Mapping[str, int]
-    updated: Mapping[str, int]
-    batch: int
+    places: Mapping[str, int] | None = None
+    updated: Mapping[str, int] | None = None
+    batch: int = 32
     measure: Measure | None = None
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
@@ -76,14 +77,15 @@ class SelectKernels(Pass):
 
     def _layers(self, model: ir.Model) -> dict[ir.Node, tuple[ir.Value, Work]]:
         """The layers that have a sparse form, by their node."""
-        trained = _trained(model)
-        found = {}
+        trained, found = _trained(model), {}
+        places = kept_places(model) if self.places is None else self.places
+        updated = places if self.updated is None else self.updated
         for weight in masked_layers(model):
             name, product = str(weight.name), masked_product(model.graph, weight)
             reader = None if product is None else only_reader(product.outputs[0])
-            if name not in self.places or product is None or reader is None or why_not(reader, product.outputs[0]):
+            if name not in places or product is None or reader is None or why_not(reader, product.outputs[0]):
                 continue
-            work = work_of(reader, weight, self.places[name], self.updated[name], reader.inputs[0] in trained)
+            work = work_of(reader, weight, places[name], updated[name], reader.inputs[0] in trained)
             found[reader] = (weight, work)
         return found
 

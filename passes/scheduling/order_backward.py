@@ -9,6 +9,7 @@ from sparcl_compile.passes.analysis.liveness.buffers import lay_out
 from sparcl_compile.passes.analysis.liveness.chains import after_loss, packed
 from sparcl_compile.passes.analysis.liveness.sizes import at_batch
 from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.core.facts import DIFFERENTIATED, MOVING
 from sparcl_compile.passes.core.phases import Phase
 
 ACCUMULATOR = "InPlaceAccumulatorV2"
@@ -51,11 +52,13 @@ class OrderBackward(Pass):
     """
 
     phase = Phase.SCHEDULING
+    needs = (DIFFERENTIATED,)
+    before = (MOVING,)
 
     batch: int = 32
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        """Reorder a differentiated graph; any other is left alone."""
+        """Reorder a differentiated graph."""
         before = list(model.graph)
         sized = at_batch(model, self.batch)
         at_once = frozenset(str(value.name) for value in packed(sized.graph))

@@ -9,6 +9,7 @@ from sparcl_compile.passes.analysis.liveness.buffers import lay_out
 from sparcl_compile.passes.analysis.liveness.chains import backward_nodes, candidates
 from sparcl_compile.passes.analysis.liveness.sizes import at_batch, bytes_of
 from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.core.facts import DIFFERENTIATED
 from sparcl_compile.passes.core.marks import PASS_KEY
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.scheduling.chains import Chains
@@ -39,6 +40,7 @@ class RecomputeActivations(Pass):
     """
 
     phase = Phase.SCHEDULING
+    needs = (DIFFERENTIATED,)
 
     enabled: bool = False
     batch: int = 32

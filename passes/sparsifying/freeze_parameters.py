@@ -11,6 +11,7 @@ from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.analysis.stages import parameter_stages
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.edit import int_attribute
+from sparcl_compile.passes.core.facts import IMPORTED, LOSS, MASKED
 from sparcl_compile.passes.core.hints import near
 from sparcl_compile.passes.core.marks import DENSE_KEY, STAGE_KEY
 from sparcl_compile.passes.core.phases import Phase
@@ -47,6 +48,8 @@ class FreezeParameters(Pass):
     """
 
     phase = Phase.SPARSIFYING
+    needs = (IMPORTED,)
+    before = (MASKED, LOSS)
 
     freeze: tuple[str, ...] = ()
     update: str = "all"

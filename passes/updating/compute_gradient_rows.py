@@ -11,6 +11,7 @@ from sparcl_compile.passes.analysis.channels.plan import plan_of
 from sparcl_compile.passes.analysis.rows import kept_rows, output_axes
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.edit import int_attribute
+from sparcl_compile.passes.core.facts import DIFFERENTIATED, GRADIENTS_MASKED, MOVING, PRUNED
 from sparcl_compile.passes.core.layers import masked_layers
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import set_role
@@ -42,6 +43,8 @@ class ComputeGradientRows(Pass):
     """
 
     phase = Phase.UPDATING
+    needs = (DIFFERENTIATED, GRADIENTS_MASKED, PRUNED)
+    before = (MOVING,)
 
     gradient_sparsity: float = 0.8
 

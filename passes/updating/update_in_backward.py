@@ -9,10 +9,11 @@ from onnx_ir.passes.common import InlinePass
 from sparcl_compile.interface.names import NEXT, Role, accumulator_name, gradient_name
 from sparcl_compile.passes.analysis.liveness.in_place import unordered_readers
 from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.core.facts import DIFFERENTIATED, MOVING, OPTIMIZER
+from sparcl_compile.passes.core.marks import OPTIMIZER_KEY
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import values_with_role
 from sparcl_compile.passes.core.values import BOOL, FLOAT, INT64, constant, dims, feed, value_named
-from sparcl_compile.passes.differentiating.attach_optimizer import OPTIMIZER_KEY
 from sparcl_compile.passes.updating.optimizer_steps import Stepper
 
 RESET = "lazy_reset_grad"
@@ -44,6 +45,8 @@ class UpdateInBackward(Pass):
     """
 
     phase = Phase.UPDATING
+    needs = (DIFFERENTIATED, OPTIMIZER)
+    gives = (MOVING,)
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Update in a training graph that has its optimizer's function."""

@@ -18,6 +18,10 @@ class UnsupportedOpsError(ModelError):
     """The model holds operators that cannot be trained; the message lists all of them."""
 
 
+class PassOrderError(SparclError):
+    """A pass runs out of order: the graph lacks what it builds on, or has what must come after it."""
+
+
 class OptionError(SparclError):
     """An option's value is out of range or contradicts another one."""
 

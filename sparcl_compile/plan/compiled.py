@@ -8,8 +8,9 @@ import onnx_ir as ir
 
 from sparcl_compile.interface.manifest import Layout
 from sparcl_compile.interface.names import Role, gradient_rows_name
+from sparcl_compile.passes.core.marks import OPTIMIZER_KEY
 from sparcl_compile.passes.core.roles import values_with_role
-from sparcl_compile.passes.differentiating.attach_optimizer import OPTIMIZER_KEY, optimizer_states
+from sparcl_compile.passes.differentiating.attach_optimizer import optimizer_states
 from sparcl_compile.plan.plan import SparsityPlan
 
 COLOURS = (1, 3, 4)

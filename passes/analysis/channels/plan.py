@@ -8,8 +8,7 @@ import onnx_ir as ir
 
 from sparcl_compile.interface.channels import Segment
 from sparcl_compile.passes.analysis.channels.spaces import Channels
-
-PLAN_KEY = "sparcl.channels"
+from sparcl_compile.passes.core.marks import PLAN_KEY
 
 Units = Mapping[str, np.ndarray]
 """By space the numbers of some of its units, int64 ascending."""

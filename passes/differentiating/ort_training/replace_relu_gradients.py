@@ -6,6 +6,7 @@ import onnx_ir as ir
 
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.edit import replace_uses
+from sparcl_compile.passes.core.facts import DIFFERENTIATED
 from sparcl_compile.passes.core.phases import Phase
 
 STEEP = 3.4028234663852886e38
@@ -24,6 +25,7 @@ class ReplaceReluGradients(Pass):
     """
 
     phase = Phase.DIFFERENTIATING
+    needs = (DIFFERENTIATED,)
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Replace the nodes."""

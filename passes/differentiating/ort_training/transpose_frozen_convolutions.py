@@ -7,6 +7,7 @@ import onnx_ir as ir
 
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.edit import ints_attribute, is_read, replace_uses
+from sparcl_compile.passes.core.facts import DIFFERENTIATED, PRUNED
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.values import constant
 
@@ -26,6 +27,7 @@ class TransposeFrozenConvolutions(Pass):
     """
 
     phase = Phase.DIFFERENTIATING
+    needs = (DIFFERENTIATED, PRUNED)
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Replace the nodes of a pruned training graph."""

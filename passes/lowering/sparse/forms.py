@@ -7,7 +7,9 @@ import onnx_ir as ir
 
 from sparcl_compile.interface.names import mask_name
 from sparcl_compile.passes.core.edit import float_attribute, int_attribute, ints_attribute
+from sparcl_compile.passes.core.layers import masked_layers
 from sparcl_compile.passes.core.operators import MOST_KERNEL, MOST_STRIDE
+from sparcl_compile.passes.core.values import data_of
 
 PRODUCT_RANKS = (2, 3)
 """Axes of a product's input: features, or tokens of features."""
@@ -28,6 +30,13 @@ def masked_product(graph: ir.Graph, weight: ir.Value) -> ir.Node | None:
     """The product of a weight with its mask, None where it has none."""
     mask = graph.initializers.get(mask_name(str(weight.name)))
     return None if mask is None else next(iter(mask.uses())).node
+
+
+def kept_places(model: ir.Model) -> dict[str, int]:
+    """By masked weight how many places its mask keeps, at least one."""
+    names = [str(weight.name) for weight in masked_layers(model)]
+    masks = {name: model.graph.initializers.get(mask_name(name)) for name in names}
+    return {name: max(1, int(np.count_nonzero(data_of(mask)))) for name, mask in masks.items() if mask is not None}
 
 
 def only_reader(masked: ir.Value) -> ir.Node | None:

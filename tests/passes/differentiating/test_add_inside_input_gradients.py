@@ -55,10 +55,10 @@ def test_a_chain_of_sums() -> None:
 )
 def test_what_stays_a_sum(lines: tuple[str, ...], more: dict[str, str]) -> None:
     model = graph(GRADIENT.format("conv", "a"), GRADIENT.format("twin", "b"), *lines, **more)
-    assert not AddInsideInputGradients()(model).modified
+    assert not AddInsideInputGradients().call(model).modified
 
 
 def test_an_unknown_shape_stays_a_sum() -> None:
     model = graph(GRADIENT.format("conv", "a"), "[sum] dx = Sum (a, g)")
     model.graph[0].outputs[0].shape = None
-    assert not AddInsideInputGradients()(model).modified
+    assert not AddInsideInputGradients().call(model).modified

@@ -29,7 +29,7 @@ def test_the_loss_is_appended() -> None:
 @pytest.mark.parametrize("distill", [False, True])
 def test_the_loss_equals_pytorch(distill: bool) -> None:
     model = ir.from_onnx_text(NOTHING)
-    AttachLoss()(model)
+    AttachLoss().call(model)
     rng = np.random.default_rng(1)
     feeds = {
         "x": rng.normal(size=(5, 3)).astype(np.float32),

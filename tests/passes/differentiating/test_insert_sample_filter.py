@@ -18,8 +18,8 @@ EYE = np.eye(3, dtype=np.float32) * 5
 
 def filtered(score: str) -> ir.Model:
     model = ir.from_onnx_text(NOTHING)
-    AttachLoss()(model)
-    InsertSampleFilter(score=score)(model)
+    AttachLoss().call(model)
+    InsertSampleFilter(score=score).call(model)
     return model
 
 

@@ -125,3 +125,13 @@ def test_two_readers_keep_the_mask() -> None:
 def test_too_few_places_are_refused() -> None:
     with pytest.raises(ValueError, match="9 kept weights for 8 places"):
         CompressWeights({"conv.weight": 8})(masked_model())
+
+
+def test_without_a_number_of_places_as_many_as_the_mask_keeps() -> None:
+    model = masked_model()
+    kept = {name: np.count_nonzero(data_of(model.graph.initializers[f"{name}.mask"])) for name in PLACES}
+    given = model.clone()
+    run_twice(CompressWeights(), model)
+    CompressWeights(kept)(given)
+    assert ir.to_proto(model) == ir.to_proto(given)
+    assert {name: len(data_of(model.graph.initializers[name])) for name in PLACES} == kept

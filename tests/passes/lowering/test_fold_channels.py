@@ -84,7 +84,7 @@ def test_other_masks_are_left_alone() -> None:
     for scheme, sparsity in (("unstructured", 0.5), ("channel", 0.0)):
         model = forward_model()
         InsertWeightMasks(sparsity=sparsity, scheme=scheme)(model)
-        assert not FoldChannels()(model).modified
+        assert not FoldChannels().call(model).modified
 
 
 def test_kept_units_come_first_and_the_lowest_others_pad() -> None:

@@ -91,7 +91,7 @@ def check_names(model: ir.Model) -> None:
 
 def left_alone(model: ir.Model) -> None:
     before = model.clone()
-    assert not LayOutBatchLast()(model).modified
+    assert not LayOutBatchLast().call(model).modified
     assert not changed_lines(before, model)
 
 

@@ -26,7 +26,7 @@ def test_text() -> None:
 
 def test_the_weight_stays_a_parameter_and_the_index_is_a_constant() -> None:
     model = forward_model()
-    RunDenseOnSparseKernels()(model)
+    RunDenseOnSparseKernels().call(model)
     held = model.graph.initializers
     assert held["conv.weight"].shape == [2, 1, 3, 3]
     assert role_of(held["conv.weight"]) is Role.PARAMETER
@@ -39,15 +39,15 @@ def test_the_weight_stays_a_parameter_and_the_index_is_a_constant() -> None:
 def test_a_frozen_convolution_is_written_too() -> None:
     model = forward_model()
     set_role(model.graph.initializers["conv.weight"], Role.FROZEN)
-    assert RunDenseOnSparseKernels()(model).modified
+    assert RunDenseOnSparseKernels().call(model).modified
 
 
 def test_a_masked_convolution_is_left_to_the_masks() -> None:
     model = forward_model(dense=())
     InsertWeightMasks(sparsity=0.5)(model)
-    assert not RunDenseOnSparseKernels()(model).modified
+    assert not RunDenseOnSparseKernels().call(model).modified
     CompressWeights({"conv.weight": 12, "head.weight": 60})(model)
-    assert not RunDenseOnSparseKernels()(model).modified
+    assert not RunDenseOnSparseKernels().call(model).modified
 
 
 def test_where_all_masked_layers_are_faster_dense_so_are_the_others() -> None:
@@ -55,14 +55,14 @@ def test_where_all_masked_layers_are_faster_dense_so_are_the_others() -> None:
     InsertWeightMasks(sparsity=0.5)(model)
     assert not RunDenseOnSparseKernels()(model.clone()).modified
     CompressWeights({"head.weight": 60})(model)
-    assert RunDenseOnSparseKernels()(model).modified
+    assert RunDenseOnSparseKernels().call(model).modified
 
 
 @pytest.mark.parametrize("attribute", [ir.AttrInt64("group", 2), ir.AttrInt64s("strides", [17, 17])])
 def test_what_has_no_sparse_form_stays(attribute: ir.Attr) -> None:
     model = forward_model()
     model.graph[0].attributes[attribute.name] = attribute
-    assert not RunDenseOnSparseKernels()(model).modified
+    assert not RunDenseOnSparseKernels().call(model).modified
 
 
 def test_a_convolution_of_one_by_one_is_a_product_of_matrices_elsewhere() -> None:
@@ -71,7 +71,7 @@ def test_a_convolution_of_one_by_one_is_a_product_of_matrices_elsewhere() -> Non
     weight.shape = ir.Shape([2, 1, 1, 1])
     weight.const_value = ir.tensor(np.ones((2, 1, 1, 1), np.float32), name=weight.name)
     model.graph[0].attributes["pads"] = ir.AttrInt64s("pads", [0, 0, 0, 0])
-    assert not RunDenseOnSparseKernels()(model).modified
+    assert not RunDenseOnSparseKernels().call(model).modified
 
 
 def test_a_computed_weight_stays() -> None:
@@ -81,4 +81,4 @@ def test_a_computed_weight_stays() -> None:
     doubled.outputs[0].name, doubled.outputs[0].shape = "doubled", ir.Shape([2, 1, 3, 3])
     model.graph.insert_before(conv, doubled)
     conv.replace_input_with(1, doubled.outputs[0])
-    assert not RunDenseOnSparseKernels()(model).modified
+    assert not RunDenseOnSparseKernels().call(model).modified

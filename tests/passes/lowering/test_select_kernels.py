@@ -110,7 +110,7 @@ def test_a_weight_without_places_is_no_choice() -> None:
 
 def test_a_graph_without_masks_is_left_alone() -> None:
     model = forward_model(dense=())
-    assert not SelectKernels(PLACES, PLACES, 32)(model).modified
+    assert not SelectKernels(PLACES, PLACES, 32).call(model).modified
     assert not choices_of(model)
 
 
@@ -123,3 +123,11 @@ def test_the_gradient_is_priced_where_it_is_computed() -> None:
 
     SelectKernels(PLACES, {"conv.weight": 3, "head.weight": 7}, 8, note)(masked_model())
     assert [(work.places, work.updated) for work in seen] == [(12, 3), (60, 7)]
+
+
+def test_without_a_number_of_places_as_many_as_the_mask_keeps() -> None:
+    kept = {"conv.weight": 9, "head.weight": 48}
+    found, given = masked_model(), masked_model()
+    run_twice(SelectKernels(), found)
+    SelectKernels(kept, kept, 32)(given)
+    assert choices_of(found) == choices_of(given)

@@ -64,7 +64,7 @@ def test_no_node_is_changed() -> None:
 
 
 def test_a_forward_graph_is_left_alone() -> None:
-    assert not OrderBackward()(forward_model()).modified
+    assert not OrderBackward().call(forward_model()).modified
 
 
 @pytest.mark.parametrize("name", ["resnet", "group_norm_21"])

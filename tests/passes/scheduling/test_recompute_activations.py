@@ -130,7 +130,7 @@ def test_a_long_chain_of_additions_is_cut() -> None:
 
 def test_off_or_without_a_backward_nothing_happens(tmp_path: Path) -> None:
     assert not RecomputeActivations()(training_model("resnet", tmp_path)).modified
-    assert not RECOMPUTE(forward_model()).modified
+    assert not RECOMPUTE.call(forward_model()).modified
 
 
 @pytest.mark.parametrize("name", ["mlp", "cnn_folded", "token_transformer_symbolic", "max_pools_symbolic"])

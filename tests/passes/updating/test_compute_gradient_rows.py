@@ -220,7 +220,7 @@ def test_rows_equal_pytorch(tmp_path: Path) -> None:
 def test_without_gradient_masks_nothing_is_cut() -> None:
     _, model = differentiated()
     PruneBackward()(model)
-    assert not ComputeGradientRows(gradient_sparsity=0.6)(model).modified
+    assert not ComputeGradientRows(gradient_sparsity=0.6).call(model).modified
 
 
 def test_when_all_channels_are_kept_nothing_is_cut() -> None:

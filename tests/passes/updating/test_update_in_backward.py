@@ -98,7 +98,7 @@ def test_an_optimizer_with_state_brings_it_along() -> None:
 def test_a_graph_without_accumulators_is_left_alone() -> None:
     forward, _ = differentiated()
     AttachOptimizer()(forward)
-    assert not UpdateInBackward()(forward).modified
+    assert not UpdateInBackward().call(forward).modified
 
 
 def trained(folder: Path, replay: str, steps: int = STEPS, **options: Any) -> Form:

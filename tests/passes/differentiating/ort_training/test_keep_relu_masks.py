@@ -54,7 +54,7 @@ def test_an_output_that_the_backward_reads_anyway_is_kept_as_it_is(upstream: str
 
 
 def test_a_forward_graph_is_left_alone() -> None:
-    assert not KeepReluMasks()(forward_model()).modified
+    assert not KeepReluMasks().call(forward_model()).modified
 
 
 @pytest.mark.parametrize("read", ["a", "r"])

@@ -59,21 +59,21 @@ def test_the_gradients_are_the_same(shape: str, results: tuple[str, ...]) -> Non
     model = conv_gradient(shape, ("dx", "dw", "db"))
     whole = dict(zip(("dx", "dw", "db"), outputs(model), strict=True))
     model = conv_gradient(shape, results)
-    assert TransposeFrozenConvolutions()(model).modified
+    assert TransposeFrozenConvolutions().call(model).modified
     for name, found in zip(results, outputs(model), strict=True):
         # Sums of at most 54 products in another order: float32 gives about 1e-6.
         np.testing.assert_allclose(found, whole[name], rtol=1e-5, atol=1e-5)
 
 
 def test_a_weight_gradient_that_is_read_is_left_alone() -> None:
-    assert not TransposeFrozenConvolutions()(conv_gradient(results=("dx", "dw"))).modified
+    assert not TransposeFrozenConvolutions().call(conv_gradient(results=("dx", "dw"))).modified
 
 
 def test_an_input_of_unknown_size_is_left_alone() -> None:
     model = conv_gradient()
     model.graph.inputs[0].shape = ir.Shape(["N", 4, "H", 6])
-    assert not TransposeFrozenConvolutions()(model).modified
+    assert not TransposeFrozenConvolutions().call(model).modified
 
 
 def test_a_forward_graph_is_left_alone() -> None:
-    assert not TransposeFrozenConvolutions()(forward_model()).modified
+    assert not TransposeFrozenConvolutions().call(forward_model()).modified

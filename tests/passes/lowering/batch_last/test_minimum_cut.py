@@ -70,9 +70,9 @@ def test_no_other_choice_transposes_fewer_elements(model: ir.Model) -> None:
     fewest = min(transposed(with_moved(model, set(names))) for names in sets)
     chosen = {node.name for node in nodes_to_move(model.graph)}
     assert transposed(with_moved(model, chosen)) == fewest
-    LayOutBatchLast()(model)
+    LayOutBatchLast().call(model)
     assert transposed(model) <= transposed(before)
     found = answers(model)
     for name, result in expected.items():
         np.testing.assert_allclose(found[name], result, rtol=1e-4, atol=1e-5)
-    assert not LayOutBatchLast()(model).modified
+    assert not LayOutBatchLast().call(model).modified

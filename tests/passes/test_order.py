@@ -1,0 +1,243 @@
+"""Every pass says what it needs and what it gives: out of order it ends in one line, and what it gives is there."""
+
+import functools
+from pathlib import Path
+
+import onnx_ir as ir
+import pytest
+
+from sparcl_compile.interface.errors import PassOrderError, SparclError
+from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.core.facts import FACTS, LOSS, Fact
+from sparcl_compile.passes.core.phases import Phase
+from sparcl_compile.passes.emitting.emit import Emit, eval_model, initial_state
+from sparcl_compile.passes.exporting.freeze_state import FreezeState
+from sparcl_compile.passes.registry import PHASES, pass_class
+from sparcl_compile.runtime.session import kernel_library as kernels
+from sparcl_compile.settings.options import CompileOptions
+from sparcl_compile.targets import inference, ort_training
+from sparcl_compile.targets.steps import Product, in_order
+from tests.support.zoo import ZOO
+
+needs_kernels = pytest.mark.skipif(kernels.library() is None, reason=kernels.reason())
+OPTIONS = {
+    "plain": {},
+    "none": {"replay": "none", "momentum": 0.9},
+    "rows": {"gradient_scheme": "channel", "replay": "none", "recompute": True},
+    "channel": {"scheme": "channel", "sparsity": 0.5, "gradient_scheme": "channel"},
+    "dense": {"sparsity": 0.0, "gradient_sparsity": 0.0},
+    "bias": {"update": "bias"},
+    "compress": {"compress": True, "select_kernels": False},
+}
+LISTS = [pytest.param(name, marks=needs_kernels if name == "compress" else ()) for name in OPTIONS]
+
+
+def compilation(options: str, folder: Path) -> list[tuple[Pass, ir.Model, ir.Model]]:
+    """Each pass of a compilation and of the export behind it, with the graph before and after it."""
+    model, given = ir.from_proto(ZOO["resnet"]()), CompileOptions(**OPTIONS[options])  # type: ignore[arg-type]
+    work = ort_training.Work(given, folder, kernels.library() if given.compress else None)
+    found = []
+    for step in in_order(ort_training.steps(given)):
+        if isinstance(step, Product):
+            work.products[step] = model.clone()
+            continue
+        one, before = ort_training.make(step, work), model.clone()
+        one(model)
+        found.append((one, before, model.clone()))
+    forward = work.products[Product.MASKED]
+    model, state = eval_model(forward), initial_state(forward)
+    for one in (inference.make(step, state) for step in in_order(inference.STEPS) if not isinstance(step, Product)):
+        before = model.clone()
+        one(model)
+        found.append((one, before, model.clone()))
+    return found
+
+
+@pytest.mark.parametrize("options", LISTS)
+def test_what_a_pass_gives_is_there_and_a_second_run_does_nothing(options: str, tmp_path: Path) -> None:
+    for one, _, after in compilation(options, tmp_path):
+        for fact in one.gives:
+            assert fact.holds(after), (one.name, fact.has)
+        assert not one(after).modified, one.name
+
+
+def test_what_a_pass_gives_was_not_there_before(tmp_path: Path) -> None:
+    brought = set()
+    for one, before, _ in compilation("none", tmp_path):
+        brought |= {(one.name, fact.has) for fact in one.gives if not fact.holds(before)}
+    every = {(name, fact.has) for name in PHASES for fact in pass_class(name).gives}
+    assert brought == every
+
+
+@pytest.mark.parametrize("fact", FACTS, ids=lambda fact: fact.has)
+def test_the_pass_that_a_message_names_makes_the_fact_true(fact: Fact, tmp_path: Path) -> None:
+    runs = compilation("channel" if "channel" in fact.by else "none", tmp_path)
+    before, after = next((before, after) for one, before, after in runs if one.name == fact.by.partition("{")[0])
+    assert (fact.holds(before), fact.holds(after)) == (False, True)
+
+
+def test_every_fact_is_used() -> None:
+    used = {fact for name in PHASES for fact in (*pass_class(name).needs, *pass_class(name).before)}
+    assert used == set(FACTS)
+
+
+# Out of order
+
+
+@functools.cache
+def states() -> dict[str, ir.Model]:
+    """Graphs on the way through a compilation, by the pass that they come from; ``raw`` is the file's."""
+    found = {"raw": ir.from_proto(ZOO["resnet"]())}
+    model, options = found["raw"].clone(), CompileOptions(replay="none")
+    work = ort_training.Work(options, Path())
+    for step in in_order(ort_training.steps(options)):
+        if isinstance(step, Product):
+            work.products[step] = model.clone()
+        elif step is not Emit:
+            ort_training.make(step, work).call(model)
+            found[step.name] = model.clone()
+    found["loss_alone"] = found["import_forward"].clone()
+    pass_class("attach_loss")().call(found["loss_alone"])
+    found["eval"] = eval_model(work.products[Product.FORWARD])
+    return found
+
+
+NOT_IMPORTED = ("raw", "the graph has no marked parameters; run import_forward before it")
+NOT_DIFFERENTIATED = ("attach_loss", "the graph has no backward pass; run differentiate before it")
+TWICE = ("attach_optimizer", "the graph masks gradients twice; run prune_backward before it")
+NOT_NUMBERED = (
+    "import_forward",
+    "the graph has layers with neither a mask nor a reason against one; run insert_weight_masks before it",
+)
+
+
+def late(name: str, state: str, has: str, by: str) -> tuple[str, str]:
+    """The state in which a pass comes too late, and what it says."""
+    return state, f"the graph {has} already; run {name} before {by}"
+
+
+def after_loss(name: str) -> tuple[str, str]:
+    return late(name, "attach_loss", "has a loss", "attach_loss")
+
+
+def after_moving(name: str) -> tuple[str, str]:
+    return late(name, "update_in_backward", "moves its parameters", "update_in_backward")
+
+
+def lowering(name: str) -> tuple[tuple[str, str], ...]:
+    return NOT_IMPORTED, NOT_NUMBERED, after_loss(name)
+
+
+OUT_OF_ORDER = {
+    "import_forward": (after_loss("import_forward"),),
+    "freeze_parameters": (
+        NOT_IMPORTED,
+        late("freeze_parameters", "insert_weight_masks", "has masked layers", "insert_weight_masks"),
+        late("freeze_parameters", "loss_alone", "has a loss", "attach_loss"),
+    ),
+    "insert_weight_masks": (NOT_IMPORTED, after_loss("insert_weight_masks")),
+    "fold_channels": (
+        ("insert_weight_masks", "the graph has no channel masks; run insert_weight_masks{scheme=channel} before it"),
+        after_loss("fold_channels"),
+    ),
+    "select_kernels": lowering("select_kernels"),
+    "compress_weights": lowering("compress_weights"),
+    "run_dense_on_sparse_kernels": lowering("run_dense_on_sparse_kernels"),
+    "fold_fixed_norms": (NOT_IMPORTED, after_loss("fold_fixed_norms")),
+    "lay_out_batch_last": (NOT_IMPORTED, after_loss("lay_out_batch_last")),
+    "attach_loss": (NOT_IMPORTED, late("attach_loss", "differentiate", "has a backward pass", "differentiate")),
+    "insert_sample_filter": (
+        ("insert_weight_masks", "the graph has no loss; run attach_loss before it"),
+        late("insert_sample_filter", "differentiate", "has a backward pass", "differentiate"),
+    ),
+    "differentiate": (NOT_IMPORTED, ("insert_weight_masks", "the graph has no loss; run attach_loss before it")),
+    "insert_gradient_masks": (
+        NOT_NUMBERED,
+        ("attach_loss", "the graph stores no gradients; run differentiate before it"),
+        after_moving("insert_gradient_masks"),
+    ),
+    "attach_optimizer": (NOT_IMPORTED,),
+    "prune_backward": (NOT_DIFFERENTIATED,),
+    "transpose_frozen_convolutions": (NOT_DIFFERENTIATED, TWICE),
+    "keep_relu_masks": (NOT_DIFFERENTIATED, TWICE),
+    "replace_relu_gradients": (NOT_DIFFERENTIATED,),
+    "add_inside_input_gradients": (NOT_DIFFERENTIATED, TWICE),
+    "order_backward": (NOT_DIFFERENTIATED, after_moving("order_backward")),
+    "recompute_activations": (NOT_DIFFERENTIATED,),
+    "compute_gradient_rows": (
+        NOT_DIFFERENTIATED,
+        ("differentiate", "the graph has masked layers without a gradient mask; run insert_gradient_masks before it"),
+        TWICE,
+        after_moving("compute_gradient_rows"),
+    ),
+    "update_in_backward": (
+        NOT_DIFFERENTIATED,
+        ("differentiate", "the graph has no optimizer; run attach_optimizer before it"),
+    ),
+    "emit": (NOT_DIFFERENTIATED, ("differentiate", "the graph has no optimizer; run attach_optimizer before it")),
+    "freeze_state": (NOT_IMPORTED, after_loss("freeze_state")),
+    "remove_idle_channels": (
+        NOT_IMPORTED,
+        ("eval", "the graph has weights that may change; run freeze_state before it"),
+        ("insert_weight_masks", "the graph has weights that may change; run freeze_state before it"),
+        after_loss("remove_idle_channels"),
+    ),
+    "fuse_normalisation": (
+        ("eval", "the graph has weights that may change; run freeze_state before it"),
+        after_loss("fuse_normalisation"),
+    ),
+}
+"""By pass the graphs that it refuses, and the lines behind its name."""
+
+
+def made(name: str) -> Pass:
+    """A pass of this name; the two that cannot be made of plain options get the least that they take."""
+    special: dict[str, Pass] = {"emit": Emit(Path(), states()["raw"]), "freeze_state": FreezeState({})}
+    return special[name] if name in special else pass_class(name)()
+
+
+@pytest.mark.parametrize("name", PHASES)
+def test_out_of_order_a_pass_says_in_one_line_what_is_missing(name: str) -> None:
+    for state, line in OUT_OF_ORDER[name]:
+        model = states()[state].clone()
+        text = ir.to_onnx_text(model, exclude_initializers=True)
+        with pytest.raises(PassOrderError) as caught:
+            made(name)(model)
+        assert str(caught.value) == f"{name}: {line}"
+        assert ir.to_onnx_text(model, exclude_initializers=True) == text
+
+
+@pytest.mark.parametrize("name", PHASES)
+def test_every_need_of_a_pass_is_shown(name: str) -> None:
+    one, lines = pass_class(name), [line for _, line in OUT_OF_ORDER[name]]
+    for fact in one.needs:
+        assert any(fact.lacks in line for line in lines), fact.lacks
+    for fact in one.before:
+        assert any(fact.has in line for line in lines), fact.has
+    assert one.needs or one.before
+
+
+def test_the_error_is_a_user_s_mistake_and_onnx_ir_s_precondition() -> None:
+    model = states()["raw"].clone()
+    with pytest.raises(SparclError):
+        made("attach_loss")(model)
+    with pytest.raises(ir.passes.PreconditionError):
+        made("attach_loss")(model)
+    with pytest.raises(ir.passes.PassError, match="'attach_loss' pass after the following passes"):
+        ir.passes.Sequential(made("attach_loss"))(model)
+
+
+class Forgetful(Pass):
+    """Promises a loss and attaches none."""
+
+    phase = Phase.DIFFERENTIATING
+    gives = (LOSS,)
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        return ir.passes.PassResult(model, False)
+
+
+def test_a_broken_promise_is_a_bug_of_the_pass() -> None:
+    with pytest.raises(ir.passes.PostconditionError, match="the graph has no loss after forgetful"):
+        Forgetful()(states()["raw"].clone())
+    assert not issubclass(ir.passes.PostconditionError, SparclError)
