@@ -227,7 +227,8 @@ def memory_table(memory: Mapping[str, Any], layers: int = 0) -> RenderableType:
 def _recompute_row(recompute: Mapping[str, Any]) -> list[tuple[str, str]]:
     if recompute["enabled"]:
         return [("  without --recompute", _megabytes(recompute["peak_without"]))]
-    return [("  with --recompute", _megabytes(recompute["peak_with"]))]
+    at_most = "at most " if recompute.get("at_most") else ""
+    return [("  with --recompute", at_most + _megabytes(recompute["peak_with"]))]
 
 
 def training_bytes(memory: Mapping[str, Any]) -> int:
