@@ -12,7 +12,7 @@ import onnx_ir as ir
 from sparcl_compile.cost import layer_costs, total_macs
 from sparcl_compile.errors import ModelError
 from sparcl_compile.files import write_atomically, write_text
-from sparcl_compile.passes.base import PASS_KEY, Role, dims, values_with_role
+from sparcl_compile.passes.base import PASS_KEY, Role, dims, role_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,8 +87,16 @@ def snapshot(model: ir.Model) -> Snapshot:
         ops[node.op_type] += 1
         if PASS_KEY in node.metadata_props:
             origins[node.metadata_props[PASS_KEY]] += 1
-    sizes = {str(role): sum(_size(value) for value in values_with_role(model, role)) for role in Role}
-    return Snapshot(ops, origins, {role: size for role, size in sizes.items() if size}, _macs(model))
+    return Snapshot(ops, origins, _state(model.graph), _macs(model))
+
+
+def _state(graph: ir.Graph) -> dict[str, int]:
+    """The elements of initializers and inputs by role, in the order of the roles; a name counts once."""
+    values = {value.name: value for value in (*graph.initializers.values(), *graph.inputs) if role_of(value)}
+    sizes: collections.Counter[Role | None] = collections.Counter()
+    for value in values.values():
+        sizes[role_of(value)] += _size(value)
+    return {str(role): sizes[role] for role in Role if sizes[role]}
 
 
 def compare(name: str, seconds: float, modified: bool, before: Snapshot, after: Snapshot) -> PassTrace:

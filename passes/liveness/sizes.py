@@ -36,7 +36,7 @@ def at_batch(model: ir.Model, batch: int) -> ir.Model:
         value.shape = _with_batch(value.shape, symbols, batch)
     for _ in range(ROUNDS):
         ruled = _apply_rules(copy.graph, values)
-        for value, found in missing_shapes(copy.graph).items():
+        for value, found in missing_shapes(copy).items():
             value.shape = value.shape if found.shape is None else found.shape
             value.type = found.type or value.type
         if not ruled:

@@ -12,7 +12,7 @@ def parse(body: str, values: str = "") -> ir.Model:
 
 
 def found(model: ir.Model) -> dict[str | None, list[object] | None]:
-    shapes = missing_shapes(model.graph)
+    shapes = missing_shapes(model)
     return {value.name: None if one.shape is None else list(one.shape) for value, one in shapes.items()}
 
 
@@ -28,7 +28,7 @@ def test_only_what_is_missing_is_found_and_the_graph_is_left_alone() -> None:
 
 
 def test_types_are_found_too() -> None:
-    (value,) = missing_shapes(parse("a = Greater(x, x) y = Cast<to=1>(a)").graph).values()
+    (value,) = missing_shapes(parse("a = Greater(x, x) y = Cast<to=1>(a)")).values()
     assert value.dtype is ir.DataType.BOOL
 
 
@@ -41,7 +41,7 @@ def test_arithmetic_on_shapes_is_followed_although_its_own_shapes_are_known() ->
 def test_other_shapes_than_the_stated_ones_can_be_taken() -> None:
     model = parse("a = Transpose(x) y = Transpose(a)", "<float[6, N] a>")
     x = model.graph.inputs[0]
-    shapes = missing_shapes(model.graph, lambda value: ir.Shape([5, 6]) if value is x else value.shape)
+    shapes = missing_shapes(model, lambda value: ir.Shape([5, 6]) if value is x else value.shape)
     assert [list(one.shape or ()) for one in shapes.values()] == [[6, 5]]
 
 
@@ -60,7 +60,7 @@ def test_subgraphs_are_inferred_too() -> None:
 def test_it_finds_what_inference_of_the_whole_graph_finds() -> None:
     body = "a = Relu(x) b = Transpose(a) s = Shape(b) r = Reshape(a, s) p = ReduceSum<keepdims=0>(r) y = Add(x, p)"
     model = parse(body)
-    shapes = missing_shapes(model.graph)
+    shapes = missing_shapes(model)
     whole = model.clone()
     ShapeInferencePass()(whole)
     wanted = {out.name: (out.shape, out.dtype) for node in whole.graph for out in node.outputs if out.name != "y"}
