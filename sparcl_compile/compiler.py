@@ -16,6 +16,7 @@ from sparcl_compile.load import load_model
 from sparcl_compile.options import CompileOptions
 from sparcl_compile.passes.base import Pass
 from sparcl_compile.passes.emit import save
+from sparcl_compile.pipeline import Compiled
 from sparcl_compile.side_graphs import layout_of, side_graphs
 from sparcl_compile.trace import PassTrace, compare, dump, dump_text, snapshot
 
@@ -37,6 +38,7 @@ def compile_model(
     options: CompileOptions,
     watch: Sequence[Watcher] = (),
     dumps: Path | None = None,
+    check_passes: bool = False,
 ) -> Artifact:
     """Compile an ONNX classifier into the artifact folder ``target``, which appears whole or not at all.
 
@@ -46,6 +48,7 @@ def compile_model(
         options: what to compile it to.
         watch: called after each pass.
         dumps: folder for the model after every pass, with its weights.
+        check_passes: check the whole graph after every pass, not only at the end of each part of the pipeline.
 
     Raises:
         SparclError: a user's mistake; nothing was written.
@@ -53,19 +56,20 @@ def compile_model(
     check_places(source, target, dumps)
     model = load_model(source)
     with staged_folder(target) as staging:
-        content = _build(source, model, options, staging, Recorder(model, staging / "passes", dumps, watch))
+        recorder = Recorder(model, staging / "passes", dumps, watch)
+        compiled = pipeline.run(model, options, staging, recorder, check_passes)
+        content = _build(source, compiled, options, staging, recorder.traces)
     return Artifact(target, content)
 
 
 def _build(
-    source: Path, model: ir.Model, options: CompileOptions, folder: Path, recorder: "Recorder"
+    source: Path, compiled: Compiled, options: CompileOptions, folder: Path, traces: Sequence[PassTrace]
 ) -> dict[str, Any]:
-    compiled = pipeline.run(model, options, folder, recorder)
     layers = manifest.model_layers(compiled, options)
     layout = layout_of(manifest.input_shape(compiled))
     for name, graph in side_graphs(compiled, options, layers, layout).items():
         save(graph, folder / name / f"{name}.onnx")
-    content = manifest.build(source, compiled, options, layers, recorder.traces, folder)
+    content = manifest.build(source, compiled, options, layers, traces, folder)
     write_manifest(folder, content)
     return content
 
@@ -97,7 +101,7 @@ class Recorder:
     def __call__(self, made_by: Pass, model: ir.Model, modified: bool) -> None:
         """Record what the pass ``made_by`` did."""
         seconds = time.perf_counter() - self._started
-        after = snapshot(model)
+        after = snapshot(model) if modified else self._before
         trace = compare(made_by.name, seconds, modified, self._before, after)
         index = len(self.traces) + 1
         self.traces.append(trace)

@@ -14,6 +14,7 @@ from onnx_ir.passes.common import (
     NameFixPass,
     RemoveUnusedNodesPass,
     RemoveUnusedOpsetsPass,
+    ShapeInferencePass,
 )
 from onnxscript.rewriter import RewritePass
 from onnxscript.rewriter.rules.common import add_0_rule, div_by_1_rule, mul_by_1_rule, sub_0_rule
@@ -22,6 +23,7 @@ from sparcl_compile import __version__, pipeline
 from sparcl_compile.artifact import Artifact
 from sparcl_compile.compiler import Recorder
 from sparcl_compile.errors import CheckpointError, ModelError
+from sparcl_compile.graph_checks import check_graph
 from sparcl_compile.passes.base import IR_VERSION, OPSET, dims
 from sparcl_compile.passes.fold_state import state_inputs
 from sparcl_compile.passes.importing import verify
@@ -131,7 +133,8 @@ def finish(model: ir.Model, name: str, notes: Mapping[str, str], batch: int | No
 def _check(model: ir.Model, name: str) -> None:
     if model.opset_imports != {"": OPSET}:
         raise ModelError(f"{name}: has opsets {dict(model.opset_imports)}, not {OPSET}; compile the model again")
-    pipeline.check_graph(model, f"{name}: the exported graph is not valid")
+    ShapeInferencePass()(model)
+    check_graph(model, f"{name}: the exported graph is not valid")
 
 
 def samples(artifact: Artifact) -> list[np.ndarray]:

@@ -5,12 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnx_ir as ir
-from onnx_ir.passes.common import CheckerPass, ShapeInferencePass
 
 from sparcl_compile import kernels
-from sparcl_compile.errors import ModelError
+from sparcl_compile.graph_checks import check_graph, check_links, check_shapes
 from sparcl_compile.options import CompileOptions
 from sparcl_compile.passes.attach_loss import AttachLoss
 from sparcl_compile.passes.attach_optimizer import AttachOptimizer
@@ -41,9 +39,8 @@ from sparcl_compile.passes.select_kernels import Measure, SelectKernels
 from sparcl_compile.passes.simplify_backward import SimplifyBackward
 from sparcl_compile.passes.transpose_frozen_convolutions import TransposeFrozenConvolutions
 from sparcl_compile.passes.update_in_backward import UpdateInBackward
+from sparcl_compile.protos import large_last
 from sparcl_compile.recipes import RECIPES, Layer, weight_layers
-
-FOREIGN = "com.microsoft"
 
 AfterPass = Callable[[Pass, ir.Model, bool], None]
 """Called after each pass with the pass, the model and whether it was modified; before the first one with no pass."""
@@ -146,7 +143,9 @@ class Compiled:
     full: ir.Model
 
 
-def run(model: ir.Model, options: CompileOptions, folder: Path, after: AfterPass) -> Compiled:
+def run(
+    model: ir.Model, options: CompileOptions, folder: Path, after: AfterPass, check_passes: bool = False
+) -> Compiled:
     """Run the ``ort-training`` pipeline on a model in place.
 
     Args:
@@ -154,20 +153,21 @@ def run(model: ir.Model, options: CompileOptions, folder: Path, after: AfterPass
         options: what to compile it to.
         folder: where ``emit`` writes; must exist.
         after: called after every pass.
+        check_passes: check everything after every pass, and not only its links.
 
     Raises:
         SparclError: a user's mistake that a pass found.
         ModelError: the graph is invalid after a pass, which names the pass.
     """
     library = kernels.library() if options.compress else None
-    _run(model, forward_passes(options), after)
+    _run(model, forward_passes(options), after, check_passes)
     full = model.clone()
     layers = weight_layers(full, options) if options.compress else ()
     measure = _measure(library) if options.measure_kernels and library else None
-    _run(model, lowering_passes(options, layers, measure), after)
+    _run(model, lowering_passes(options, layers, measure), after, check_passes)
     forward = model.clone()
-    _run(model, ort_training_passes(options, library), after)
-    _run(model, emitting_passes(options, forward, full, model, folder), after)
+    _run(model, ort_training_passes(options, library), after, check_passes)
+    _run(model, emitting_passes(options, forward, full, model, folder), after, check_passes)
     return Compiled(forward, model, full)
 
 
@@ -178,12 +178,18 @@ def _measure(library: Path) -> Measure:
     return KernelTimes(library)
 
 
-def _run(model: ir.Model, passes: Sequence[Pass], after: AfterPass) -> None:
+def _run(model: ir.Model, passes: Sequence[Pass], after: AfterPass, check_passes: bool = False) -> None:
+    """Run one part of a pipeline: links are checked after every pass, everything after the last one, or after each."""
+    changed = None
     for one in passes:
         modified = one.call(model).modified
         if modified:
-            verify(model, one)
+            changed = one
+            large_last(model.graph)
+            verify(model, one) if check_passes else check_links(model, _complaint(one))
         after(one, model, modified)
+    if changed is not None and not check_passes:
+        check_graph(model, _complaint(changed))
 
 
 def export_passes(state: Mapping[str, np.ndarray]) -> Sequence[Pass]:
@@ -197,35 +203,10 @@ def export(model: ir.Model, state: Mapping[str, np.ndarray], after: AfterPass) -
 
 
 def verify(model: ir.Model, made_by: Pass) -> None:
-    """Check the whole graph behind a pass; raises ModelError, which names it."""
-    check_graph(model, f"the graph is not valid after pass {made_by}")
+    """Check the whole graph behind a pass, its stated shapes included; raises ModelError, which names the pass."""
+    for check in (check_links, check_graph, check_shapes):
+        check(model, _complaint(made_by))
 
 
-def check_graph(model: ir.Model, complaint: str) -> None:
-    """Check a graph, shapes included; shape inference alone hides its failures (it only warns).
-
-    A differentiated graph holds ORT's own operators, some of them in the standard domain, of which the checker knows
-    neither shape nor name: it is checked for form, with those operators declared as foreign in a copy.
-
-    Raises:
-        ModelError: ``complaint`` and the cause.
-    """
-    foreign = [node.name for node in model.graph if not onnx.defs.has(node.op_type, node.domain)]
-    try:
-        if foreign:
-            CheckerPass()(_declared_foreign(model))
-        else:
-            ShapeInferencePass()(model)
-            CheckerPass(full_check=True)(model)
-    except (ir.passes.PassError, ValueError, RuntimeError) as error:
-        cause = str(error.__cause__ or error).strip().splitlines()[0]
-        raise ModelError(f"{complaint}: {cause}; please report this with the model") from error
-
-
-def _declared_foreign(model: ir.Model) -> ir.Model:
-    copy = model.clone()
-    for node in copy.graph:
-        if not onnx.defs.has(node.op_type, node.domain):
-            node.domain = FOREIGN
-    copy.opset_imports[FOREIGN] = 1
-    return copy
+def _complaint(made_by: Pass) -> str:
+    return f"the graph is not valid after pass {made_by}"

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import onnx
 import onnx_ir as ir
 
 from sparcl_compile.cost import layer_costs, total_macs
 from sparcl_compile.errors import ModelError
 from sparcl_compile.files import write_atomically, write_text
 from sparcl_compile.passes.base import PASS_KEY, Role, dims, role_of
+from sparcl_compile.protos import without_data
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,7 +143,7 @@ def graph_text(model: ir.Model) -> str:
 
     It stays text that ``onnx.parser`` reads.
     """
-    lines = ir.to_onnx_text(model, exclude_initializers=True).rstrip().splitlines()
+    lines = onnx.printer.to_text(without_data(model)).rstrip().splitlines()
     head, body = lines.index(">") + 1, lines.index("{")
     # The signature and the values' types are two lines of any length, in which a difference could not be shown.
     lines[head:body] = [line.replace(", ", ",\n    ") for line in lines[head:body]]

@@ -127,10 +127,17 @@ DEFAULTS = CompileOptions()
     help="Folder for the model after every pass (.onnx).",
 )
 @click.option("--print-after", metavar="PASS|all", help="Print the graph after this pass.")
+@click.option("--check-passes", is_flag=True, help="Check the whole graph after every pass; slower.")
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON instead of tables.")
 @click.version_option(__version__)
 def compile_command(
-    model: Path, output: Path | None, dump_passes: Path | None, print_after: str | None, as_json: bool, **options: Any
+    model: Path,
+    output: Path | None,
+    dump_passes: Path | None,
+    print_after: str | None,
+    check_passes: bool,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Compile an ONNX classifier into an artifact that learns new classes with sparse weights."""
     silence_libraries()
@@ -144,7 +151,7 @@ def compile_command(
     if reason:
         click.echo(f"note: --compress: {reason}; compiling the masked form, which learns the same", err=True)
     watch = [_printer(print_after, wanted)] if print_after else []
-    artifact = compile_model(model, target, wanted, watch, dump_passes)
+    artifact = compile_model(model, target, wanted, watch, dump_passes, check_passes)
     if as_json:
         click.echo(json.dumps(artifact.manifest, indent=1))
         return
