@@ -15,6 +15,7 @@ from sparcl_compile.passes.core.edit import (
     set_array,
 )
 from sparcl_compile.passes.core.roles import role_of, values_with_role
+from sparcl_compile.passes.core.values import FLOAT
 
 ONES, ZEROS = "ones", "zeros"
 FIXED_STARTS = {
@@ -52,6 +53,7 @@ def to_training_form(graph: ir.Graph) -> None:
         node.resize_outputs(3)
         for output, suffix in zip(node.outputs[1:], ("mean", "inverse_deviation"), strict=True):
             output.name = output.name or fresh_name(graph, f"{node.name}.{suffix}")
+            output.shape, output.type = _statistics_shape(node), FLOAT
     for node in [node for node in graph if node.op_type == "BatchNormalization"]:
         if int_attribute(node, "training_mode", 0) == 1:
             continue
@@ -63,6 +65,15 @@ def to_training_form(graph: ir.Graph) -> None:
             output.name = f"{statistic.name}.next"
             output.shape, output.type = statistic.shape, statistic.type
             graph.outputs.append(output)
+
+
+def _statistics_shape(node: ir.Node) -> ir.Shape | None:
+    """That of a LayerNormalization's mean: its input's, with 1 for what is normalised."""
+    shape = node.outputs[0].shape
+    if shape is None:
+        return None
+    first = int_attribute(node, "axis", -1) % len(shape)
+    return ir.Shape([*shape[:first], *[1] * (len(shape) - first)])
 
 
 def initialise(model: ir.Model, seed: int) -> None:

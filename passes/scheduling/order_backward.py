@@ -71,9 +71,7 @@ class OrderBackward(Pass):
 
 
 def _peak(sized: ir.Model, order: _Order, at_once: Collection[str]) -> int:
-    trial = sized.clone()
-    _reorder(trial.graph, _ordered(trial.graph, order, at_once))
-    return lay_out(trial).peak_bytes
+    return lay_out(sized, _ordered(sized.graph, order, at_once)).peak_bytes
 
 
 def _ordered(graph: ir.Graph, order: _Order, at_once: Collection[str]) -> list[ir.Node]:

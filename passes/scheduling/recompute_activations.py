@@ -56,7 +56,17 @@ class RecomputeActivations(Pass):
 
 def is_recomputed(model: ir.Model) -> bool:
     """Whether the graph holds recomputed activations."""
-    return any(node.metadata_props.get(PASS_KEY) == RecomputeActivations().name for node in model.graph)
+    return any(_is_made_here(node) for node in model.graph)
+
+
+def is_again(value: ir.Value) -> bool:
+    """Whether a value is a recomputed activation, or is computed on the way to one."""
+    node = value.producer()
+    return node is not None and _is_made_here(node)
+
+
+def _is_made_here(node: ir.Node) -> bool:
+    return node.metadata_props.get(PASS_KEY) == RecomputeActivations().name
 
 
 def choose(sized: ir.Model, made_by: Pass) -> tuple[str, ...]:
@@ -75,6 +85,12 @@ def choose(sized: ir.Model, made_by: Pass) -> tuple[str, ...]:
     return tuple(names)
 
 
+def recompute_everything(model: ir.Model) -> None:
+    """Recompute in place whatever can be, whether that lowers the peak or not."""
+    names = [str(value.name) for value in candidates(model.graph, backward_nodes(model.graph))]
+    apply(model, names, RecomputeActivations())
+
+
 def _peak(sized: ir.Model, names: Collection[str], made_by: Pass) -> int:
     trial = sized.clone()
     apply(trial, names, made_by)
@@ -85,7 +101,8 @@ def apply(model: ir.Model, names: Collection[str], made_by: Pass) -> None:
     """Give each named activation its chain, and let the backward read that."""
     graph = model.graph
     backward = backward_nodes(graph)
-    chosen = [value for value in candidates(graph, backward) if value.name in names]
-    chains = Chains(graph, backward, {value for value in chosen}, made_by)
+    wanted = frozenset(names)
+    chosen = [value for value in candidates(graph, backward) if value.name in wanted]
+    chains = Chains(graph, backward, set(chosen), made_by)
     for value in chosen:
         chains.recompute(value)

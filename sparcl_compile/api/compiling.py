@@ -16,6 +16,7 @@ def compile_model(
     watch: Sequence[compiler.Watcher] = (),
     dumps: Path | None = None,
     dumped: Collection[str] | None = None,
+    check_passes: bool = False,
 ) -> Artifact:
     """Compile an ONNX classifier into an artifact folder, which appears whole or not at all.
 
@@ -27,10 +28,11 @@ def compile_model(
         watch: called after each pass with the log of its work and the model.
         dumps: folder for the model after the passes ``dumped``.
         dumped: names of passes; all without it.
+        check_passes: check the whole graph after every pass, which takes longer.
 
     Raises:
         SparclError: the model cannot be compiled, or an option does not fit; nothing was written.
     """
     source = Path(model)
     target = artifact_of(source) if output is None else Path(output)
-    return compiler.compile_model(source, target, options or CompileOptions(), watch, dumps, dumped)
+    return compiler.compile_model(source, target, options or CompileOptions(), watch, dumps, dumped, check_passes)

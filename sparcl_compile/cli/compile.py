@@ -131,6 +131,7 @@ ALL = "all"
 )
 @click.option("--dump-after", metavar="PASS|PHASE|all", help="What --dump-passes writes.  [default: all]")
 @click.option("--print-after", metavar="PASS|PHASE|all", help="Print the graph after this pass, or after a phase.")
+@click.option("--check-passes", is_flag=True, help="Check the whole graph after every pass; slower.")
 @click.option("--json", "as_json", is_flag=True, help="Print manifest and report as JSON instead of tables.")
 @click.version_option(__version__)
 def compile_command(
@@ -139,6 +140,7 @@ def compile_command(
     dump_passes: Path | None,
     dump_after: str | None,
     print_after: str | None,
+    check_passes: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -158,7 +160,7 @@ def compile_command(
         raise OptionError(f"--dump-after {dump_after}: says what --dump-passes DIR writes; add that or leave this out")
     watch = [_printer(_passes(print_after, wanted, "--print-after"))] if print_after else []
     dumped = _passes(dump_after or ALL, wanted, "--dump-after")
-    artifact = compile_model(model, wanted, output, watch, dump_passes, dumped)
+    artifact = compile_model(model, wanted, output, watch, dump_passes, dumped, check_passes)
     log = read_report(artifact.folder)
     if as_json:
         click.echo(json.dumps({**plain(artifact.manifest), **plain(log)}, indent=1))

@@ -215,7 +215,8 @@ def memory_table(memory: Memory, layers: int = 0) -> RenderableType:
 def _recompute_row(recompute: Recomputation) -> tuple[str, str]:
     if recompute.enabled:
         return "  without --recompute", _megabytes(recompute.peak_without)
-    return "  with --recompute", _megabytes(recompute.peak_with)
+    at_most = "at most " if recompute.at_most else ""
+    return "  with --recompute", at_most + _megabytes(recompute.peak_with)
 
 
 def _megabytes(size: int) -> str:

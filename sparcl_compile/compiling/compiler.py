@@ -17,6 +17,7 @@ from sparcl_compile.interface.manifest import Manifest
 from sparcl_compile.interface.report import PassTrace
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.emitting.emit import save
+from sparcl_compile.plan.compiled import Compiled
 from sparcl_compile.settings.options import CompileOptions
 
 Watcher = Callable[[PassTrace, ir.Model], None]
@@ -30,6 +31,7 @@ def compile_model(
     watch: Sequence[Watcher] = (),
     dumps: Path | None = None,
     dumped: Collection[str] | None = None,
+    check_passes: bool = False,
 ) -> Artifact:
     """Compile an ONNX classifier into the artifact folder ``target``, which appears whole or not at all.
 
@@ -40,6 +42,7 @@ def compile_model(
         watch: called after each pass.
         dumps: folder for the model after every pass, with its weights.
         dumped: the passes behind which it is written there; None for all.
+        check_passes: check the whole graph after every pass, not only at the end of each part of the pipeline.
 
     Raises:
         SparclError: a user's mistake; nothing was written.
@@ -48,20 +51,21 @@ def compile_model(
     model = load_model(source)
     with staged_folder(target) as staging:
         recorder = Recorder(model, staging / "passes", dumps, watch, dumped)
-        manifest = _build(source, model, options, staging, recorder)
+        compiled = pipeline.run(model, options, staging, recorder, check_passes)
+        manifest = _build(source, compiled, options, staging, recorder.traces)
     return Artifact(target, manifest)
 
 
-def _build(source: Path, model: ir.Model, options: CompileOptions, folder: Path, recorder: "Recorder") -> Manifest:
-    compiled = pipeline.run(model, options, folder, recorder)
+def _build(
+    source: Path, compiled: Compiled, options: CompileOptions, folder: Path, traces: Sequence[PassTrace]
+) -> Manifest:
     facts = describe.facts_of(compiled)
     for name, graph in side_graphs(compiled, options, facts).items():
         variants = graph if isinstance(graph, dict) else {name: graph}
         for file, variant in variants.items():
             save(variant, folder / name / f"{file}.onnx")
     manifest = describe.build(source, compiled, options, facts, folder)
-    report = describe.report(compiled, options, facts, recorder.traces)
-    return write(folder, manifest, report)
+    return write(folder, manifest, describe.report(compiled, options, facts, traces))
 
 
 def check_places(source: Path, target: Path, dumps: Path | None) -> None:
@@ -96,7 +100,7 @@ class Recorder:
     def __call__(self, made_by: Pass, model: ir.Model, modified: bool) -> None:
         """Record what the pass ``made_by`` did."""
         seconds = time.perf_counter() - self._started
-        after = snapshot(model)
+        after = snapshot(model) if modified else self._before
         trace = compare(made_by.name, seconds, modified, self._before, after)
         index = len(self.traces) + 1
         self.traces.append(trace)

@@ -7,7 +7,8 @@ import numpy as np
 import onnx_ir as ir
 
 from sparcl_compile.compiling import kernel_library as kernels
-from sparcl_compile.compiling.verify import verify
+from sparcl_compile.compiling.protos import large_last
+from sparcl_compile.compiling.verify import check_graph, check_links, complaint, verify
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.lowering.select_kernels import Measure
 from sparcl_compile.plan.compiled import Compiled
@@ -19,7 +20,9 @@ AfterPass = Callable[[Pass, ir.Model, bool], None]
 """Called after each pass with the pass, the model and whether it was modified."""
 
 
-def run(model: ir.Model, options: CompileOptions, folder: Path, after: AfterPass) -> Compiled:
+def run(
+    model: ir.Model, options: CompileOptions, folder: Path, after: AfterPass, check_passes: bool = False
+) -> Compiled:
     """Run the phases of ``ort-training`` on a model in place.
 
     Args:
@@ -27,6 +30,7 @@ def run(model: ir.Model, options: CompileOptions, folder: Path, after: AfterPass
         options: what to compile it to.
         folder: where ``emit`` writes; must exist.
         after: called after every pass.
+        check_passes: check the whole graph after every pass, and not only its links.
 
     Raises:
         SparclError: a user's mistake that a pass found.
@@ -35,11 +39,14 @@ def run(model: ir.Model, options: CompileOptions, folder: Path, after: AfterPass
     library = kernels.library() if options.compress else None
     measure = _measure(library) if options.measure_kernels and library else None
     work = ort_training.Work(options, folder, library, measure)
-    for step in in_order(ort_training.steps(options)):
-        if isinstance(step, Product):
-            work.products[step] = model.clone()
-        else:
-            run_pass(ort_training.make(step, work), model, after)
+    runner = Runner(model, after, check_passes)
+    for steps in ort_training.steps(options).values():
+        for step in steps:
+            if isinstance(step, Product):
+                work.products[step] = model.clone()
+            else:
+                runner(ort_training.make(step, work))
+        runner.end_phase()
     return Compiled(work.products[Product.FORWARD], model, work.products[Product.MASKED], work.plan)
 
 
@@ -50,16 +57,41 @@ def _measure(library: Path) -> Measure:
     return KernelTimes(library)
 
 
-def run_pass(one: Pass, model: ir.Model, after: AfterPass) -> None:
-    """Run one pass between its checks, and check the graph behind it; raises as ``run``."""
-    modified = one(model).modified
-    if modified:
-        verify(model, one)
-    after(one, model, modified)
+class Runner:
+    """Runs passes on a model: links are checked after every pass, the whole graph at the end of a phase.
+
+    Args:
+        model: the model, changed in place.
+        after: called after every pass.
+        check_passes: check the whole graph, stated shapes included, after every pass.
+    """
+
+    def __init__(self, model: ir.Model, after: AfterPass, check_passes: bool = False) -> None:
+        self._model, self._after, self._check_passes = model, after, check_passes
+        self._changed_by: Pass | None = None
+
+    def __call__(self, one: Pass) -> None:
+        """Run one pass between its own checks; raises as ``run``."""
+        modified = one(self._model).modified
+        if modified:
+            self._changed_by = one
+            large_last(self._model.graph)
+            check_links(self._model, complaint(one))
+        if modified and self._check_passes:
+            verify(self._model, one)
+        self._after(one, self._model, modified)
+
+    def end_phase(self) -> None:
+        """Check the whole graph if a pass has changed it; raises ModelError, which names the last one that did."""
+        if self._changed_by is not None and not self._check_passes:
+            check_graph(self._model, complaint(self._changed_by))
+        self._changed_by = None
 
 
 def export(model: ir.Model, state: Mapping[str, np.ndarray], after: AfterPass) -> None:
     """Run the export pipeline on an evaluation graph in place; raises ModelError as ``run``."""
+    runner = Runner(model, after)
     for step in in_order(inference.STEPS):
         if not isinstance(step, Product):
-            run_pass(inference.make(step, state), model, after)
+            runner(inference.make(step, state))
+    runner.end_phase()

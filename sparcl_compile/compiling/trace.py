@@ -6,15 +6,17 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
+import onnx
 import onnx_ir as ir
 
+from sparcl_compile.compiling.protos import without_data
 from sparcl_compile.costs.flops import layer_costs, total_macs
 from sparcl_compile.interface.errors import ModelError
 from sparcl_compile.interface.files import write_atomically, write_text
 from sparcl_compile.interface.names import Role
 from sparcl_compile.interface.report import PassTrace
 from sparcl_compile.passes.core.marks import PASS_KEY
-from sparcl_compile.passes.core.roles import values_with_role
+from sparcl_compile.passes.core.roles import role_of
 from sparcl_compile.passes.core.values import dims
 
 
@@ -48,8 +50,16 @@ def snapshot(model: ir.Model) -> Snapshot:
         ops[node.op_type] += 1
         if PASS_KEY in node.metadata_props:
             origins[node.metadata_props[PASS_KEY]] += 1
-    sizes = {str(role): sum(_size(value) for value in values_with_role(model, role)) for role in Role}
-    return Snapshot(ops, origins, {role: size for role, size in sizes.items() if size}, _macs(model))
+    return Snapshot(ops, origins, _state(model.graph), _macs(model))
+
+
+def _state(graph: ir.Graph) -> dict[str, int]:
+    """The elements of initializers and inputs by role, in the order of the roles; a name counts once."""
+    values = {value.name: value for value in (*graph.initializers.values(), *graph.inputs) if role_of(value)}
+    sizes: collections.Counter[Role | None] = collections.Counter()
+    for value in values.values():
+        sizes[role_of(value)] += _size(value)
+    return {str(role): sizes[role] for role in Role if sizes[role]}
 
 
 def compare(name: str, seconds: float, modified: bool, before: Snapshot, after: Snapshot) -> PassTrace:
@@ -94,7 +104,7 @@ def graph_text(model: ir.Model) -> str:
 
     It stays text that ``onnx.parser`` reads.
     """
-    lines = ir.to_onnx_text(model, exclude_initializers=True).rstrip().splitlines()
+    lines = onnx.printer.to_text(without_data(model)).rstrip().splitlines()
     head, body = lines.index(">") + 1, lines.index("{")
     # The signature and the values' types are two lines of any length, in which a difference could not be shown.
     lines[head:body] = [line.replace(", ", ",\n    ") for line in lines[head:body]]

@@ -1,45 +1,116 @@
-"""Checking a graph behind a pass."""
+"""Whether a graph is whole: its links after every pass, and everything that ONNX can check of it now and then."""
+
+from collections.abc import Mapping
 
 import onnx
 import onnx_ir as ir
-from onnx_ir.passes.common import CheckerPass, ShapeInferencePass
 
+from sparcl_compile.compiling.protos import with_fed_initializers
 from sparcl_compile.interface.errors import ModelError
 from sparcl_compile.passes.core.contract import Pass
 
 FOREIGN = "com.microsoft"
+FAILURES = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError, RuntimeError)
 
 
 def verify(model: ir.Model, made_by: Pass) -> None:
-    """Check the whole graph behind a pass; raises ModelError, which names it."""
-    check_graph(model, f"the graph is not valid after pass {made_by}")
+    """Check the whole graph behind a pass, its stated shapes included; raises ModelError, which names the pass."""
+    for check in (check_links, check_graph, check_shapes):
+        check(model, complaint(made_by))
 
 
-def check_graph(model: ir.Model, complaint: str) -> None:
-    """Check a graph, shapes included; shape inference alone hides its failures (it only warns).
+def complaint(made_by: Pass) -> str:
+    """Return the beginning of the message about a graph that a pass has left broken."""
+    return f"the graph is not valid after pass {made_by}"
 
-    A differentiated graph holds ORT's own operators, some of them in the standard domain, of which the checker knows
-    neither shape nor name: it is checked for form, with those operators declared as foreign in a copy.
+
+def check_links(model: ir.Model, complaint: str) -> None:
+    """Check that every value is made once, by a name of its own, before it is read; one walk over the graph.
 
     Raises:
         ModelError: ``complaint`` and the cause.
     """
-    foreign = [node.name for node in model.graph if not onnx.defs.has(node.op_type, node.domain)]
+    graph = model.graph
+    known = {*graph.inputs, *graph.initializers.values()}
+    names = {value.name for value in known}
+    for node in graph:
+        for value in node.inputs:
+            if value is not None and value not in known:
+                raise _error(complaint, f"{node.name or node.op_type} reads {value.name} before it is made")
+        for out in (out for out in node.outputs if out.name):
+            if out.name in names:
+                raise _error(complaint, f"{node.name or node.op_type} makes {out.name} a second time")
+            names.add(out.name)
+        known.update(node.outputs)
+    for out in graph.outputs:
+        if out not in known:
+            raise _error(complaint, f"nothing makes the output {out.name}")
+
+
+def check_graph(model: ir.Model, complaint: str) -> None:
+    """Check a graph with ONNX's checker, by the shapes it states where it knows all operators.
+
+    A differentiated graph holds ORT's own operators, some of them in the standard domain, of which the checker knows
+    neither shape nor name: it is checked for form, with those operators declared as foreign.
+
+    Raises:
+        ModelError: ``complaint`` and the cause.
+    """
+    proto = with_fed_initializers(model)
+    foreign = _declare_foreign(proto)
     try:
-        if foreign:
-            CheckerPass()(_declared_foreign(model))
-        else:
-            ShapeInferencePass()(model)
-            CheckerPass(full_check=True)(model)
-    except (ir.passes.PassError, ValueError, RuntimeError) as error:
-        cause = str(error.__cause__ or error).strip().splitlines()[0]
-        raise ModelError(f"{complaint}: {cause}; please report this with the model") from error
+        onnx.checker.check_model(proto, full_check=not foreign)
+    except FAILURES as error:
+        raise _error(complaint, _first_line(error)) from error
 
 
-def _declared_foreign(model: ir.Model) -> ir.Model:
-    copy = model.clone()
-    for node in copy.graph:
-        if not onnx.defs.has(node.op_type, node.domain):
-            node.domain = FOREIGN
-    copy.opset_imports[FOREIGN] = 1
-    return copy
+def check_shapes(model: ir.Model, complaint: str) -> None:
+    """Check that each value of a graph of standard operators states its type and shape, and that inference agrees.
+
+    Raises:
+        ModelError: ``complaint`` and the cause.
+    """
+    proto = with_fed_initializers(model)
+    if _declare_foreign(proto):
+        return
+    del proto.graph.value_info[:]
+    try:
+        inferred = onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
+    except FAILURES as error:
+        raise _error(complaint, _first_line(error)) from error
+    found = {info.name: ir.serde.deserialize_value_info_proto(info, None) for info in inferred.graph.value_info}
+    for value in (out for node in model.graph for out in node.outputs if out.name):
+        if cause := _disagreement(value, found):
+            raise _error(complaint, cause)
+
+
+def _disagreement(value: ir.Value, found: Mapping[str, ir.Value]) -> str:
+    if value.shape is None or value.type is None:
+        return f"{value.name} states no shape and type"
+    other = found.get(str(value.name))
+    if other is None or other.shape is None:
+        return ""
+    numbers = [
+        (a, b) for a, b in zip(value.shape, other.shape, strict=False) if isinstance(a, int) and isinstance(b, int)
+    ]
+    if len(value.shape) == len(other.shape) and value.dtype == other.dtype and all(a == b for a, b in numbers):
+        return ""
+    return f"{value.name} states {value.dtype} {value.shape}, but is {other.dtype} {other.shape}"
+
+
+def _declare_foreign(proto: onnx.ModelProto) -> bool:
+    """Put the operators that ONNX does not know into a foreign domain; whether there were any."""
+    found = [node for node in proto.graph.node if not onnx.defs.has(node.op_type, node.domain)]
+    for node in found:
+        node.domain = FOREIGN
+    if found and all(one.domain != FOREIGN for one in proto.opset_import):
+        proto.opset_import.append(onnx.OperatorSetIdProto(domain=FOREIGN, version=1))
+    return bool(found)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _error(complaint: str, cause: str) -> ModelError:
+    return ModelError(f"{complaint}: {cause}; please report this with the model")

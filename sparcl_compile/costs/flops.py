@@ -16,12 +16,12 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 
 import onnx_ir as ir
-from onnx_ir.passes.common import ShapeInferencePass
 
-from sparcl_compile.costs.macs import NO_RULE, RULES, label
+from sparcl_compile.costs.macs import NO_RULE, RULES, Sized, label
 from sparcl_compile.interface.errors import ModelError
 from sparcl_compile.interface.manifest import Flops
 from sparcl_compile.interface.names import Role
+from sparcl_compile.passes.core.missing_shapes import missing_shapes
 from sparcl_compile.passes.core.roles import TRAINABLE, role_of, values_with_role
 
 
@@ -41,24 +41,24 @@ VIEWS = frozenset(["Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Transpo
 def layer_costs(model: ir.Model) -> tuple[LayerCost, ...]:
     """The multiply-accumulates of every counted node for one sample, in graph order.
 
-    The batch (dimension 0 of the inputs) is set to 1 when it is symbolic and divided out when it is a number. The model
-    is not changed; missing shapes are inferred on a copy.
+    The batch (dimension 0 of the inputs) is taken for 1 when it is symbolic and divided out when it is a number. The
+    model is not changed; shapes are inferred only where one is missing.
 
     Raises:
         ModelError: a shape stays unknown, or an operator that multiplies has no rule; the node is named.
     """
     batch = _fixed_batch(model)
-    sized = _for_one_sample(model)
-    roles = any(role_of(value) for value in (*sized.graph.initializers.values(), *sized.graph.inputs))
+    shape_of = _ForOneSample(model)
+    roles = any(role_of(value) for value in (*model.graph.initializers.values(), *model.graph.inputs))
     costs: list[LayerCost] = []
-    for node in sized.graph.all_nodes():
+    for node in model.graph.all_nodes():
         if node.op_type in NO_RULE:
             raise ModelError(
                 f"node {label(node)} ({node.op_type}): no rule counts this operator's cost; "
                 "write it with Conv, Gemm or MatMul"
             )
         if node.op_type in RULES:
-            macs = RULES[node.op_type](node) // batch
+            macs = RULES[node.op_type](Sized(node, shape_of)) // batch
             costs.append(LayerCost(label(node), node.op_type, weight_of(node, roles), macs))
     return tuple(costs)
 
@@ -111,20 +111,27 @@ def _fixed_batch(model: ir.Model) -> int:
     return first if isinstance(first, int) and first > 0 else 1
 
 
-def _for_one_sample(model: ir.Model) -> ir.Model:
-    sized = model.clone()
-    inputs = _data_inputs(sized)
-    symbols = {str(v.shape[0]) for v in inputs if v.shape and isinstance(v.shape[0], ir.SymbolicDim)}
-    for value in inputs:
-        value.shape = _with_batch_one(value.shape, symbols - {"None"}, first=True)
-    for node in sized.graph.all_nodes():
-        for out in node.outputs:
-            shape = _with_batch_one(out.shape, symbols - {"None"}, first=False)
-            # A dimension that is still symbolic would only stop the inference from finding the number.
-            out.shape = shape if shape is not None and shape.is_static() else None
-    # Not strict: a training graph holds operators of other domains, whose shapes their builder has left in the graph.
-    ShapeInferencePass(check_type=False, strict_mode=False)(sized)
-    return sized
+class _ForOneSample:
+    """The shape of a value where the batch is 1, as it is stated, else as it is inferred; known of what is counted."""
+
+    def __init__(self, model: ir.Model) -> None:
+        self._inputs = frozenset(_data_inputs(model))
+        firsts = [value.shape[0] for value in self._inputs if value.shape]
+        self._symbols = {str(first) for first in firsts if isinstance(first, ir.SymbolicDim)} - {"None"}
+        counted = [node for node in model.graph.all_nodes() if node.op_type in RULES]
+        read = (value for node in counted for value in (*node.inputs, *node.outputs) if value is not None)
+        self._missing = missing_shapes(model, self._stated, [value for value in read if self._stated(value) is None])
+
+    def __call__(self, value: ir.Value) -> ir.Shape | None:
+        """The shape; None where it cannot be known."""
+        return self._missing[value].shape if value in self._missing else self._stated(value)
+
+    def _stated(self, value: ir.Value) -> ir.Shape | None:
+        if value.producer() is None:
+            return _with_batch_one(value.shape, self._symbols, first=True) if value in self._inputs else value.shape
+        shape = _with_batch_one(value.shape, self._symbols, first=False)
+        # A dimension that is still symbolic would only stop the inference from finding the number.
+        return shape if shape is not None and shape.is_static() else None
 
 
 def _with_batch_one(shape: ir.Shape | None, symbols: set[str], *, first: bool) -> ir.Shape | None:

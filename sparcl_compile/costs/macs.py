@@ -7,7 +7,6 @@ import onnx_ir as ir
 
 from sparcl_compile.interface.errors import ModelError
 from sparcl_compile.passes.core.operators import SPARSE_CONV, SPARSE_INPUT_GRADIENT, SPARSE_WEIGHT_GRADIENT
-from sparcl_compile.passes.core.values import dims
 
 
 def label(node: ir.Node) -> str:
@@ -15,55 +14,80 @@ def label(node: ir.Node) -> str:
     return node.name or next((str(out.name) for out in node.outputs if out.name), node.op_type)
 
 
-def _dims(node: ir.Node, value: ir.Value | None) -> list[int]:
-    name = value.name if value is not None else "a missing input"
-    if value is None or value.shape is None or not value.shape.is_static():
-        raise ModelError(
-            f"node {label(node)} ({node.op_type}): the shape of {name} is unknown, so its cost cannot be counted; "
-            "give the model's input a fixed shape (all but the batch) and export it again"
-        )
-    return dims(value)
+ShapeOf = Callable[[ir.Value], ir.Shape | None]
+"""The shape of a value for one sample, or None where it is unknown."""
 
 
-def _flag(node: ir.Node, name: str) -> bool:
-    attribute = node.attributes.get(name)
-    return attribute is not None and bool(attribute.as_int())
+class Sized:
+    """A node with the shapes of its inputs and outputs for one sample."""
+
+    def __init__(self, node: ir.Node, shape_of: ShapeOf) -> None:
+        """The shapes are those that ``shape_of`` knows."""
+        self.node, self._shape_of = node, shape_of
+
+    def input(self, index: int) -> list[int]:
+        """The dimensions of an input; raises ModelError where they are unknown."""
+        return self._dims(self.node.inputs[index])
+
+    def output(self, index: int = 0) -> list[int]:
+        """The dimensions of an output; raises ModelError where they are unknown."""
+        return self._dims(self.node.outputs[index])
+
+    def is_known(self, index: int) -> bool:
+        """Whether the dimensions of an input are known."""
+        value = self.node.inputs[index]
+        shape = None if value is None else self._shape_of(value)
+        return shape is not None and shape.is_static()
+
+    def flag(self, name: str) -> bool:
+        """A boolean attribute; False where it is missing."""
+        attribute = self.node.attributes.get(name)
+        return attribute is not None and bool(attribute.as_int())
+
+    def _dims(self, value: ir.Value | None) -> list[int]:
+        shape = None if value is None else self._shape_of(value)
+        if shape is None or not shape.is_static():
+            name = value.name if value is not None else "a missing input"
+            raise ModelError(
+                f"node {label(self.node)} ({self.node.op_type}): the shape of {name} is unknown, so its cost cannot be "
+                "counted; give the model's input a fixed shape (all but the batch) and export it again"
+            )
+        return [int(length) for length in shape]  # type: ignore[arg-type]
 
 
-def _conv(node: ir.Node) -> int:
-    return math.prod(_dims(node, node.outputs[0])) * math.prod(_dims(node, node.inputs[1])[1:])
+def _conv(node: Sized) -> int:
+    return math.prod(node.output()) * math.prod(node.input(1)[1:])
 
 
-def _conv_transpose(node: ir.Node) -> int:
-    return math.prod(_dims(node, node.inputs[0])) * math.prod(_dims(node, node.inputs[1])[1:])
+def _conv_transpose(node: Sized) -> int:
+    return math.prod(node.input(0)) * math.prod(node.input(1)[1:])
 
 
-def _matmul(node: ir.Node) -> int:
-    left, right = node.inputs[0], node.inputs[1]
+def _matmul(node: Sized) -> int:
     # The weight's shape always stands in the file, the activation's may hide behind a Reshape.
-    if right is not None and right.shape is not None and len(right.shape) > 1 and right.shape.is_static():
-        inner = _dims(node, right)[-1 if _flag(node, "transB") else -2]
+    if node.is_known(1) and len(node.input(1)) > 1:
+        inner = node.input(1)[-1 if node.flag("transB") else -2]
     else:
-        inner = _dims(node, left)[-2 if _flag(node, "transA") else -1]
-    return math.prod(_dims(node, node.outputs[0])) * inner
+        inner = node.input(0)[-2 if node.flag("transA") else -1]
+    return math.prod(node.output()) * inner
 
 
-def _conv_grad(node: ir.Node) -> int:
-    one = math.prod(_dims(node, node.inputs[0])) * math.prod(_dims(node, node.inputs[2])[1:])
-    return one * sum(1 for out in node.outputs[:2] if out.name)
+def _conv_grad(node: Sized) -> int:
+    one = math.prod(node.input(0)) * math.prod(node.input(2)[1:])
+    return one * sum(1 for out in node.node.outputs[:2] if out.name)
 
 
-def _sparse(values: int, outputs: int | None = None) -> Callable[[ir.Node], int]:
+def _sparse(values: int, outputs: int | None = None) -> Callable[[Sized], int]:
     """Of a sparse convolution: each place meets every pixel of the output. Where the two stand among the inputs."""
 
-    def macs(node: ir.Node) -> int:
-        plane = node.outputs[0] if outputs is None else node.inputs[outputs]
-        return _dims(node, node.inputs[values])[0] * math.prod(_dims(node, plane)[1:])
+    def macs(node: Sized) -> int:
+        plane = node.output() if outputs is None else node.input(outputs)
+        return node.input(values)[0] * math.prod(plane[1:])
 
     return macs
 
 
-RULES: Mapping[str, Callable[[ir.Node], int]] = {
+RULES: Mapping[str, Callable[[Sized], int]] = {
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
     "Gemm": _matmul,

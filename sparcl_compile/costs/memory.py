@@ -19,12 +19,16 @@ from sparcl_compile.interface.names import NEXT
 from sparcl_compile.interface.options import BATCH_SIZE
 from sparcl_compile.interface.report import LayerBytes, LiveValue, Memory, Recomputation
 from sparcl_compile.interface.specs import StateSpec
-from sparcl_compile.passes.analysis.liveness.buffers import Plan, plan
+from sparcl_compile.passes.analysis.liveness.buffers import Plan, lay_out, plan
 from sparcl_compile.passes.analysis.liveness.chains import originals
 from sparcl_compile.passes.analysis.liveness.in_place import overwritable
-from sparcl_compile.passes.analysis.liveness.sizes import bytes_of
+from sparcl_compile.passes.analysis.liveness.sizes import at_batch, bytes_of
 from sparcl_compile.passes.core.roles import role_of
-from sparcl_compile.passes.scheduling.recompute_activations import RecomputeActivations, is_recomputed
+from sparcl_compile.passes.scheduling.recompute_activations import (
+    is_again,
+    is_recomputed,
+    recompute_everything,
+)
 
 LARGEST = 10
 """How many of the largest values a report names."""
@@ -57,7 +61,10 @@ class MemoryReport:
 
 def peak(model: ir.Model, batch: int = BATCH_SIZE) -> MemoryReport:
     """Estimate a graph's peak memory; the model is not changed."""
-    found = plan(model, batch)
+    return _report(plan(model, batch), batch)
+
+
+def _report(found: Plan, batch: int) -> MemoryReport:
     graph = found.model.graph
     layers = _layers(graph)
     written_over = {f"{name}{NEXT}" for name in overwritable(graph)}
@@ -115,8 +122,9 @@ def state_bytes(specs: Iterable[StateSpec]) -> dict[str, int]:
 
 def to_report(training: ir.Model, specs: Iterable[StateSpec], batch: int = BATCH_SIZE) -> Memory:
     """The report's ``memory`` of a training graph: the estimate as compiled, and with and without recomputation."""
-    found = peak(training, batch)
-    kept, again = _both_ways(training, found)
+    sized = at_batch(training, batch)
+    found = _report(lay_out(sized), batch)
+    recompute = _both_ways(sized, found)
     return Memory(
         batch=found.batch,
         peak_activation_bytes=found.peak_bytes,
@@ -127,18 +135,30 @@ def to_report(training: ir.Model, specs: Iterable[StateSpec], batch: int = BATCH
         result_bytes=found.result_bytes,
         state_bytes=state_bytes(specs),
         unknown=found.unknown,
-        recompute=Recomputation(is_recomputed(training), kept, again),
+        recompute=recompute,
     )
 
 
-def _both_ways(training: ir.Model, found: MemoryReport) -> tuple[int, int]:
-    """The peak without and with recomputation, from the one that is known."""
-    other = training.clone()
-    if is_recomputed(training):
-        keep_everything(other)
-        return plan(other, found.batch).peak_bytes, found.peak_bytes
-    RecomputeActivations(enabled=True, batch=found.batch)(other)
-    return found.peak_bytes, plan(other, found.batch).peak_bytes
+def _both_ways(sized: ir.Model, found: MemoryReport) -> Recomputation:
+    """The peak without and with recomputation, from the one that is known; ``sized`` is turned into the other graph.
+
+    Where it was not asked for, everything is recomputed that can be. The pass then keeps what does not raise the peak,
+    which takes a search; the peak falls further only where it lies in the recomputation itself.
+    """
+    if is_recomputed(sized):
+        keep_everything(sized)
+        kept = lay_out(sized).peak_bytes
+        return Recomputation(enabled=True, peak_without=kept, peak_with=found.peak_bytes, at_most=False)
+    recompute_everything(sized)
+    other = lay_out(sized)
+    again = min(found.peak_bytes, other.peak_bytes)
+    return Recomputation(enabled=False, peak_without=found.peak_bytes, peak_with=again, at_most=_is_in_chain(other))
+
+
+def _is_in_chain(found: Plan) -> bool:
+    """Whether anything lives at the peak that a recomputation needs on its way."""
+    results = originals(found.model.graph)
+    return any(is_again(one.value) and one.value not in results for one in found.live)
 
 
 def keep_everything(model: ir.Model) -> None:

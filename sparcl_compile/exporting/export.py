@@ -14,6 +14,7 @@ from onnx_ir.passes.common import (
     NameFixPass,
     RemoveUnusedNodesPass,
     RemoveUnusedOpsetsPass,
+    ShapeInferencePass,
 )
 from onnxscript.rewriter import RewritePass
 from onnxscript.rewriter.rules.common import add_0_rule, div_by_1_rule, mul_by_1_rule, sub_0_rule
@@ -134,6 +135,8 @@ def finish(model: ir.Model, name: str, notes: Mapping[str, str], batch: int | No
 def _check(model: ir.Model, name: str) -> None:
     if model.opset_imports != {"": OPSET}:
         raise ModelError(f"{name}: has opsets {dict(model.opset_imports)}, not {OPSET}; compile the model again")
+    ShapeInferencePass()(model)
+    check_graph(model, f"{name}: the exported graph is not valid")
     check_graph(model, f"{name}: the exported graph is not valid")
 
 

@@ -59,11 +59,19 @@ class LayerBytes:
 
 @dataclasses.dataclass(frozen=True)
 class Recomputation:
-    """Whether cheap activations are computed again, and the peaks in bytes without it and with it."""
+    """The effect of computing cheap activations again.
+
+    Attributes:
+        enabled: whether that was asked for.
+        peak_without: the peak in bytes without it.
+        peak_with: the peak in bytes with it.
+        at_most: whether ``peak_with`` is a bound: a lower peak is found where it pays to keep some of the activations.
+    """
 
     enabled: bool
     peak_without: int
     peak_with: int
+    at_most: bool
 
 
 @dataclasses.dataclass(frozen=True)

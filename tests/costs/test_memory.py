@@ -13,13 +13,13 @@ import torch
 
 from models.export import export
 from models.resnet import resnet18
-from models.small import mlp
+from models.small import depthwise_cnn, mlp
 from sparcl_compile.cli import report
 from sparcl_compile.costs import memory
 from sparcl_compile.interface.artifact import read_report
 from sparcl_compile.passes.analysis.liveness.buffers import plan
 from sparcl_compile.passes.scheduling.recompute_activations import RecomputeActivations, is_recomputed
-from tests.passes.analysis.liveness.test_buffers import resnet18_training_model, training_model
+from tests.passes.analysis.liveness.test_buffers import compiled, resnet18_training_model, training_model
 from tests.support.cli import done, measured, read_json
 from tests.support.described import state
 
@@ -76,6 +76,31 @@ def test_keeping_everything_again_undoes_the_recomputation(tmp_path: Path) -> No
     assert not is_recomputed(model)
     assert plan(model, 32).peak_bytes == peak
     assert ir.to_onnx_text(model, exclude_initializers=True).count("= Relu") == text.count("= Relu")
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("resnet18", {}), ("resnet18", {"scheme": "channel"}), ("mobilenet", {}), ("densenet_symbolic", {})],
+)
+def test_what_recomputation_would_save_is_told_without_its_search(
+    name: str, options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched = training_model(name, tmp_path, recompute=True, **options)
+    monkeypatch.setattr("sparcl_compile.passes.scheduling.recompute_activations.choose", None)
+    told = memory.to_report(training_model(name, tmp_path, **options), []).recompute
+    found = plan(searched, 32).peak_bytes
+    assert found <= told.peak_with <= told.peak_without
+    assert found == told.peak_with or told.at_most
+
+
+def test_a_peak_within_the_recomputation_is_an_upper_bound(tmp_path: Path) -> None:
+    file = tmp_path / "depthwise.onnx"
+    torch.manual_seed(0)
+    export(depthwise_cnn(width=8), (3, 32, 32), file)
+    entry = memory.to_report(compiled(file, tmp_path), [])
+    assert entry.recompute.at_most
+    assert re.search(r"with --recompute +at most \d", printed(report.memory_table(entry)))
+    assert plan(compiled(file, tmp_path, recompute=True), 32).peak_bytes < entry.recompute.peak_with
 
 
 def test_an_unknown_size_makes_the_peak_a_lower_bound(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ MEMORY = Memory(
     result_bytes=0,
     state_bytes={"parameter": 1_500_000, "gradient": 1_500_000, "sample": 20},
     unknown=(),
-    recompute=Recomputation(enabled=False, peak_without=3_000_000, peak_with=2_000_000),
+    recompute=Recomputation(enabled=False, peak_without=3_000_000, peak_with=2_000_000, at_most=False),
 )
 
 

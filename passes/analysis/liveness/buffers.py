@@ -1,7 +1,7 @@
 """Which values share a buffer and when each buffer lives, as ONNX Runtime's allocation planner lays them out."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import onnx_ir as ir
 
@@ -77,9 +77,14 @@ def plan(model: ir.Model, batch: int) -> Plan:
     return lay_out(at_batch(model, batch))
 
 
-def lay_out(sized: ir.Model) -> Plan:
-    """:func:`plan` for a graph whose shapes are known, as :func:`at_batch` makes it; the model is not changed."""
-    order = execution_order(sized.graph)
+def lay_out(sized: ir.Model, nodes: Iterable[ir.Node] | None = None) -> Plan:
+    """:func:`plan` for a graph whose shapes are known, as :func:`at_batch` makes it; the model is not changed.
+
+    Args:
+        sized: the model.
+        nodes: its nodes in the order of a file that it could be; None for the order that they have.
+    """
+    order = execution_order(sized.graph if nodes is None else nodes)
     planner = _Planner(sized.graph)
     for step, node in enumerate(order):
         planner.run(step, node)

@@ -1,13 +1,15 @@
 """The order in which ONNX Runtime executes a graph, which is not the order of the file."""
 
+from collections.abc import Iterable
+
 import onnx_ir as ir
 
 AT_ONCE = frozenset(["Shape", "Size"])
 """Executed as soon as their input is there: they hold on to nothing but a few numbers."""
 
 
-def execution_order(graph: ir.Graph) -> list[ir.Node]:
-    """The nodes of a graph in the order of a session with the default ``execution_order``.
+def execution_order(file: Iterable[ir.Node]) -> list[ir.Node]:
+    """A graph's nodes, given as its file has them, in the order of a session with the default ``execution_order``.
 
     ONNX Runtime 1.19.2 (``GraphViewer``): a depth-first search from the nodes that no node reads, the last one in the
     file first; it goes back along the inputs, the one whose producer stands last in the file first, and a node follows
@@ -15,7 +17,7 @@ def execution_order(graph: ir.Graph) -> list[ir.Node]:
     one: what only depends on old values is computed just before it is read. What the session's own optimizers
     change in the graph is not seen here.
     """
-    nodes = list(graph)
+    nodes = list(file)
     place = {node: index for index, node in enumerate(nodes)}
     stack = [(node, False) for node in nodes if not any(out.uses() for out in node.outputs)]
     seen: set[ir.Node] = set()

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 import onnx_ir as ir
-from onnx_ir.passes.common import ShapeInferencePass
 
 from sparcl_compile.interface.names import gradient_name
+from sparcl_compile.passes.core.missing_shapes import missing_shapes
 from sparcl_compile.passes.core.roles import role_of
 from sparcl_compile.passes.core.values import BOOL, INT64
 
@@ -38,8 +38,9 @@ def at_batch(model: ir.Model, batch: int) -> ir.Model:
         value.shape = _with_batch(value.shape, symbols, batch)
     for _ in range(ROUNDS):
         ruled = _apply_rules(copy.graph, values)
-        # Not strict: it does not know ONNX Runtime's own operators.
-        ShapeInferencePass(check_type=False, strict_mode=False)(copy)
+        for value, found in missing_shapes(copy).items():
+            value.shape = value.shape if found.shape is None else found.shape
+            value.type = found.type or value.type
         if not ruled:
             break
     return copy
