@@ -216,14 +216,12 @@ from pathlib import Path
 import numpy as np
 from benchmarks.alone import status
 from sparcl_compile.interface.artifact import load
-from sparcl_compile.runtime.driver.batches import current_batch
-from sparcl_compile.runtime.session.engine import Engine
+from sparcl_compile.runtime.session.engine import Engine, Sizes
+from tests.support.batches import current_batch
 
-engine = Engine(load(Path("{folder}")), 1)
-engine.reset()
-engine.reset_samples({batch})
-numbers = dict(x=np.zeros((2, 3, 32, 32), np.float32), mean=np.zeros(3, np.float32), std=np.ones(3, np.float32))
-engine.run("normalise", numbers)
+engine = Engine(load(Path("{folder}")), 1, Sizes(dimensions=dict(samples={batch}, C=3)))
+engine.reset_all()
+engine.run("standardise", dict(x=np.zeros((2, 3, 32, 32), np.float32)))
 x, y = np.random.default_rng(0).normal(size=({batch}, 3, 32, 32)).astype(np.float32), np.arange({batch}) % 10
 feeds = current_batch(x, y, np.zeros(10, np.float32), np.arange({batch})).feeds(first=True)
 feeds |= dict(learning_rate=np.array(0.01, np.float32), count=np.array(1, np.float32))

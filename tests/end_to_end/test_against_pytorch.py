@@ -92,8 +92,8 @@ def both(module: torch.nn.Module, model: Path, data: Path, folder: Path, **chang
     assert set(masked) <= set(masked_weights(module))
     reference = Config(
         masked=masked,
-        mean=tuple(compiled.dataset.graph_mean()),
-        std=tuple(compiled.dataset.graph_std()),
+        mean=tuple(compiled.engine.array("data.mean")),
+        std=tuple(compiled.engine.array("data.std")),
         recipe=options.recipe,
         scheme=options.scheme,
         sparsity=options.sparsity,
@@ -117,7 +117,7 @@ def both(module: torch.nn.Module, model: Path, data: Path, folder: Path, **chang
 
 def check_same(outcome: Outcome) -> None:
     engine, trace = outcome.run.engine, outcome.trace
-    assert outcome.run.counters.step == trace.steps >= 10
+    assert outcome.run.trainer["step"] == trace.steps >= 10
     for name, mask in trace.masks.items():
         np.testing.assert_array_equal(engine.array(f"{name}.mask"), mask, err_msg=name)
     gradient_masks = trace.gradient_masks if engine.names("gradient_mask") else {}
@@ -128,9 +128,9 @@ def check_same(outcome: Outcome) -> None:
     np.testing.assert_array_equal(engine.array("sample_keep").astype(bool), trace.sample_keep[-1])
     if not outcome.replays:
         return
-    np.testing.assert_array_equal(outcome.run.buffer.labels, trace.buffer.labels)
-    np.testing.assert_array_equal(outcome.run.buffer.x, trace.buffer.x)
-    np.testing.assert_allclose(outcome.run.buffer.logits, trace.buffer.logits, atol=1e-3)
+    np.testing.assert_array_equal(engine.array("buffer.labels"), trace.buffer.labels)
+    np.testing.assert_array_equal(engine.array("buffer.x"), trace.buffer.x)
+    np.testing.assert_allclose(engine.array("buffer.logits"), trace.buffer.logits, atol=1e-3)
 
 
 @pytest.mark.parametrize("recipe", ["paper", "reference-code"])

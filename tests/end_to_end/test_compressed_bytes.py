@@ -11,6 +11,7 @@ from models.resnet import resnet18
 from sparcl_compile.compiling.compiler import compile_model
 from sparcl_compile.interface.artifact import Artifact, load
 from sparcl_compile.interface.manifest import Manifest
+from sparcl_compile.interface.names import Role
 from sparcl_compile.runtime import checkpoint
 from sparcl_compile.runtime.session import kernel_library as kernels
 from sparcl_compile.runtime.session.engine import Engine
@@ -32,17 +33,20 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def held(manifest: Manifest, weights: set[str]) -> int:
-    """Bytes of the state of these weights: values and places, gradients, optimizer."""
+    """Bytes of the state of these weights: values and places, gradients, optimizer.
+
+    Measured gradients take memory only from the measurement to the mask update that it is for.
+    """
     specs = [spec for spec in manifest.state if any(spec.name.startswith(weight) for weight in weights)]
+    specs = [spec for spec in specs if spec.role is not Role.MEASURED]
     return sum(int(np.prod(spec.shape)) * np.dtype(spec.dtype).itemsize for spec in specs)
 
 
 def checkpoint_bytes(artifact: Artifact, weights: set[str], folder: Path) -> int:
     """Bytes of a checkpoint's file that are these weights': what a run saves of an engine (runtime/driver/loop.py)."""
     engine = Engine(artifact, threads=1)
-    engine.reset()
-    names = [spec.name for spec in artifact.manifest.state if spec.saved]
-    saved = {name: engine.array(name) for name in names if any(name.startswith(weight) for weight in weights)}
+    engine.reset_all()
+    saved = {name: array for name, array in engine.saved().items() if any(name.startswith(w) for w in weights)}
     checkpoint.save(folder, saved, {}, {})
     return sum(file.stat().st_size for file in folder.iterdir())
 

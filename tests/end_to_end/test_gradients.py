@@ -10,9 +10,9 @@ from models.export import MODELS, build, export
 from sparcl_compile.compiling.compiler import compile_model
 from sparcl_compile.interface.artifact import load
 from sparcl_compile.interface.names import accumulator_name
-from sparcl_compile.runtime.driver.batches import Batch, class_mask
-from sparcl_compile.runtime.session.engine import Engine
+from sparcl_compile.runtime.session.engine import Engine, Sizes
 from sparcl_compile.settings.options import CompileOptions
+from tests.support.batches import Batch, class_mask
 
 BATCH = 6
 CLASSES = 5
@@ -59,9 +59,8 @@ def test_gradients_equal_autograd(name: str, sparsity: float, tmp_path: Path) ->
         tmp_path / "model.sparcl",
         CompileOptions(sparsity=sparsity, gradient_sparsity=0.0),
     )
-    engine = Engine(load(tmp_path / "model.sparcl"), threads=1)
-    engine.reset()
-    engine.reset_samples(BATCH)
+    engine = Engine(load(tmp_path / "model.sparcl"), threads=1, sizes=Sizes(dimensions={"samples": BATCH}))
+    engine.reset_all()
     batch = batch_for(shape)
     engine.run("train", batch.feeds(first=True))
 

@@ -17,9 +17,9 @@ from models.resnet import ResNet, resnet18
 from sparcl_compile.compiling.compiler import compile_model
 from sparcl_compile.interface.artifact import load, read_manifest
 from sparcl_compile.interface.manifest import Manifest
-from sparcl_compile.runtime.driver.batches import current_batch
-from sparcl_compile.runtime.session.engine import Engine
+from sparcl_compile.runtime.session.engine import Engine, Sizes
 from sparcl_compile.settings.options import CompileOptions
+from tests.support.batches import current_batch
 from tests.support.cli import SMALL_RUN, call, check_refused, done, read_json, write_artifact, write_data, write_model
 
 BATCH, CLASSES = 6, 4
@@ -66,12 +66,11 @@ def images() -> tuple[np.ndarray, np.ndarray]:
 def step_of(model_file: Path, folder: Path, **options: object) -> Step:
     compile_model(model_file, folder / "a.sparcl", CompileOptions(**{**OFF, **options}))
     artifact = load(folder / "a.sparcl")
-    engine = Engine(artifact, 1)
-    engine.reset()
-    engine.reset_samples(BATCH)
+    engine = Engine(artifact, 1, Sizes(dimensions={"samples": BATCH}))
+    engine.reset_all()
     x, y = images()
     batch = current_batch(x, y, np.zeros(CLASSES, np.float32), np.arange(BATCH))
-    loss = float(engine.run("train", batch.feeds(first=True))["loss"])
+    loss = float(engine.arrays("train", batch.feeds(first=True))["loss"])
     suffix = "_grad.accumulation.buffer"
     gradients = {name.removesuffix(suffix): engine.array(name).copy() for name in engine.names("gradient")}
     return Step(engine, artifact.manifest, onnx.load(artifact.path("train")), loss, gradients)
@@ -255,21 +254,20 @@ def test_no_step_runs_with_rows_that_are_not_the_mask(
     moves = "optimizer" if "optimizer" in graphs else "train"
     assert (moves == "train") == ("merged" in name)
 
-    def watched(engine: Engine, graph: str, feeds: Any, overrides: Any = None, commit: bool = True) -> Any:
+    def watched(engine: Engine, graph: str, feeds: Any, instead: Any = None) -> Any:
         calls[graph] += 1
         flags = np.zeros(8, bool)
         flags[engine.array("body.weight.gradient_rows")] = True
         before = engine.array("body.weight").copy()
         if graph in ("train", "optimizer"):
-            assert commit
             wanted = engine.array("body.weight.mask") * flags[:, None, None, None]
             np.testing.assert_array_equal(engine.array("body.weight.gradient_mask"), wanted)
         if graph == "measure":
-            assert not commit
-            np.testing.assert_array_equal(
-                overrides["body.weight.gradient_mask"].numpy(), engine.array("body.weight.mask")
-            )
-        result = original(engine, graph, feeds, overrides, commit)
+            spec = engine.spec(graph)
+            assert not spec.updates
+            assert "body.weight.gradient_mask" not in {one.name for one in spec.inputs}
+            assert "body.weight.mask" in {one.name for one in spec.inputs}
+        result = original(engine, graph, feeds, instead)
         if graph == moves:
             changed = (engine.array("body.weight") != before).reshape(8, -1).any(axis=1)
             assert not changed[~flags].any()

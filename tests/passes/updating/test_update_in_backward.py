@@ -116,13 +116,17 @@ def trained(folder: Path, replay: str, steps: int = STEPS, **options: Any) -> Fo
 def test_measuring_changes_no_state(replay: str, gradient_scheme: str, tmp_path: Path) -> None:
     write_small("resnet", tmp_path / "model.onnx", seed=0)
     form = trained(tmp_path, replay, steps=1, gradient_scheme=gradient_scheme)
-    graph = form.manifest.graphs.get("measure")
-    assert (graph is None) == (replay == "der++" and gradient_scheme == "unstructured")
-    state = {name: form.engine.array(name).copy() for name in form.engine.state}
+    assert not form.manifest.graphs["measure"].updates
+    measured = form.engine.names("measured")
+    assert len(measured) == 2 * len(form.manifest.weights)
+    state = {name: form.engine.array(name).copy() for name in form.engine.state if name not in measured}
     current, replayed = batches(9, tuple(form.manifest.model.input_shape))
     form.measure(current, replayed)
     for name, before in state.items():
         np.testing.assert_array_equal(form.engine.array(name), before, err_msg=name)
+    for weight in form.manifest.weights:
+        assert form.engine.array(weight.g1).any()
+        assert form.engine.array(weight.g2).any() == (replay == "der++")
 
 
 CASES = [
@@ -164,5 +168,5 @@ def check_equal(folder: Path, options: dict[str, Any]) -> None:
         wanted = stored.engine.array(name)
         np.testing.assert_allclose(direct.engine.array(name), wanted, rtol=1e-4, atol=1e-5, err_msg=name)
     first = direct.engine.array(moved[0]).copy()
-    direct.engine.reset()
+    direct.engine.reset_all()
     assert not np.array_equal(first, direct.engine.array(moved[0]))

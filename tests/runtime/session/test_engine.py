@@ -197,9 +197,9 @@ def test_a_number_of_tasks_that_does_not_fit_is_no_matter_of_the_buffer(tmp_path
 
 def test_a_graph_that_reads_samples_is_the_one_of_their_type(tmp_path: Path) -> None:
     files = {}
-    for sample, dtype in (("uint8", "uint8"), ("float32", "float")):
+    for sample, dtype, factor in (("uint8", "uint8", 1), ("float32", "float", 2)):
         text = f"""<ir_version: 10, opset_import: ["" : 18]> g ({dtype}[N] x) => (float[N] y) {{
-            z = Cast <to = 1> (x) c = Constant <value = float {{{1 if sample == "uint8" else 2}.0}}> () y = Mul (z, c) }}"""
+            z = Cast <to = 1> (x) c = Constant <value = float {{{factor}.0}}> () y = Mul (z, c) }}"""
         onnx.save(onnx.parser.parse_model(text), tmp_path / f"{sample}.onnx")
         files[sample] = f"{sample}.onnx"
     graph = GraphSpec(files, (InputSpec("x", "sample", ("N",)),), ("y",), ("y",), {}, (), False)

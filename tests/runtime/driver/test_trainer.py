@@ -13,6 +13,7 @@ from sparcl_compile.runtime.config import RunConfig
 from sparcl_compile.runtime.driver.loop import Run
 from sparcl_compile.runtime.reporting.progress import Reporter
 from sparcl_compile.runtime.reporting.report import console
+from sparcl_compile.runtime.session.backend import ort
 from sparcl_compile.runtime.session.engine import Engine
 from tests.support.cli import write_artifact, write_data
 
@@ -31,8 +32,13 @@ class Watched:
     moved: list[tuple[int, int, int]] = dataclasses.field(default_factory=list)
     statistics: list[np.ndarray] = dataclasses.field(default_factory=list)
     presented: list[tuple[int, np.ndarray]] = dataclasses.field(default_factory=list)
-    removed: list[tuple[int, int, np.ndarray, np.ndarray]] = dataclasses.field(default_factory=list)
+    removed: list[tuple[int, int, np.ndarray, int]] = dataclasses.field(default_factory=list)
     weights: int = 0
+
+
+def array_of(value: Any) -> np.ndarray:
+    """A feed as an array of its own."""
+    return np.array(value.numpy() if isinstance(value, ort.OrtValue) else value)
 
 
 def watch(folder: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> Watched:
@@ -51,27 +57,27 @@ def watch(folder: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> Watch
     def counts(suffix: str) -> dict[str, int]:
         return {name: int(np.count_nonzero(array)) for name, array in arrays(suffix).items()}
 
-    def watched(engine: Engine, graph: str, feeds: Any, overrides: Any = None, commit: bool = True) -> Any:
+    def watched(engine: Engine, graph: str, feeds: Any, instead: Any = None) -> Any:
         before = arrays() if graph == "optimizer" else {}
-        kept = run.engine.array("sample_keep").copy() if graph == "filter_samples" else None
-        result = original(engine, graph, feeds, overrides, commit)
+        kept = run.engine.array("sample_keep").copy() if graph == "remove_samples" else None
+        result = original(engine, graph, feeds, instead)
         seen.calls.append(graph)
         if graph == "optimizer":
             check_moved(seen, before, arrays(), arrays(".mask"), arrays(".gradient_mask"))
         if graph == "update_masks":
-            wanted = dict(zip(layers, feeds["grow_to"].tolist(), strict=True))
+            wanted = dict(zip(layers, array_of(feeds["grow_to"]).tolist(), strict=True))
             seen.updates.append((wanted, counts(".mask")))
             check_subset(arrays(".gradient_mask"), arrays(".mask"))
             assert all(np.all(w[m == 0] == 0) for w, m in zip(arrays().values(), arrays(".mask").values(), strict=True))
         if graph == "update_gradient_masks":
             seen.refreshes.append(counts(".gradient_mask"))
             check_subset(arrays(".gradient_mask"), arrays(".mask"))
-        if graph == "train" and commit:
+        if graph == "train":
             seen.statistics.append(run.engine.array("bn2.mean").copy())
-            seen.presented.append((run.counters.task, feeds["sample_id"].copy()))
+            seen.presented.append((run.trainer["task"], array_of(feeds["sample_id"])))
         if kept is not None:
             gone = np.flatnonzero((kept > 0) & (run.engine.array("sample_keep") == 0))
-            seen.removed.append((len(seen.presented), run.counters.task, gone, feeds["remove"]))
+            seen.removed.append((len(seen.presented), run.trainer["task"], gone, int(result["removed_now"].numpy())))
         return result
 
     monkeypatch.setattr(Engine, "run", watched)
@@ -113,13 +119,13 @@ def seen(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def test_masked_weights_never_move_and_others_do(seen: Watched) -> None:
-    assert seen.calls.count("optimizer") == seen.run.counters.step > 20
-    assert seen.weights > seen.run.counters.step
+    assert seen.calls.count("optimizer") == seen.run.trainer["step"] > 20
+    assert seen.weights > seen.run.trainer["step"]
 
 
 def test_every_mask_update_keeps_what_the_manifest_says(seen: Watched) -> None:
-    levels, names = seen.manifest.schedule.levels, [layer.weight for layer in seen.manifest.weights]
-    base, grown = (dict(zip(names, levels[level], strict=True)) for level in ("base", "grown"))
+    vectors, names = seen.manifest.program.vectors, [layer.weight for layer in seen.manifest.weights]
+    base, grown = (dict(zip(names, vectors[f"level.{level}"], strict=True)) for level in ("base", "grown"))
     assert all(kept == wanted for wanted, kept in seen.updates)
     # Nine updates in the first task; the second one begins with the growth.
     assert [kept for _, kept in seen.updates] == [base] * 9 + [grown] + [base] * 9
@@ -127,12 +133,12 @@ def test_every_mask_update_keeps_what_the_manifest_says(seen: Watched) -> None:
 
 
 def test_every_refresh_keeps_what_the_manifest_says(seen: Watched) -> None:
-    weights, keep = seen.manifest.weights, seen.manifest.schedule.gradient_keep
+    weights, keep = seen.manifest.weights, seen.manifest.program.vectors["gradient_keep"]
     wanted = {layer.weight: kept for layer, kept in zip(weights, keep, strict=True)}
     assert all(wanted[layer.weight] == layer.updated < layer.shrunk for layer in weights)
     assert seen.refreshes == [wanted] * len(seen.refreshes)
     # At the start of each task, and before the first step after a mask update.
-    assert len(seen.refreshes) > seen.run.counters.task
+    assert len(seen.refreshes) > seen.run.trainer["task"]
 
 
 def test_removed_samples_never_come_back(seen: Watched) -> None:
@@ -145,15 +151,15 @@ def test_removed_samples_never_come_back(seen: Watched) -> None:
         assert len(gone) == asked
         later = [ids for when, ids in seen.presented[after:] if when == task]
         assert not np.isin(np.concatenate(later), gone).any()
-    assert sum(len(gone) for _, _, gone, _ in seen.removed) == seen.run.counters.samples_removed
+    assert sum(len(gone) for _, _, gone, _ in seen.removed) == seen.run.trainer["samples_removed"]
 
 
 def test_replayed_samples_count_for_nobody(seen: Watched) -> None:
     replayed = [ids for _, ids in seen.presented if (ids == -1).all()]
     current = [ids for _, ids in seen.presented if (ids >= 0).all()]
     assert len(replayed) + len(current) == len(seen.presented)
-    assert sum(map(len, current)) == seen.run.counters.samples_seen
-    assert sum(map(len, replayed)) == seen.run.counters.samples_replayed > 0
+    assert sum(map(len, current)) == seen.run.trainer["samples_seen"]
+    assert sum(map(len, replayed)) == seen.run.trainer["samples_replayed"] > 0
 
 
 def test_running_statistics_advance_at_every_micro_step(seen: Watched) -> None:
@@ -162,17 +168,17 @@ def test_running_statistics_advance_at_every_micro_step(seen: Watched) -> None:
 
 
 def test_measuring_leaves_the_state_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sparcl_compile.runtime.driver.learner import Learner
+    run, calls = Engine.run, []
 
-    measure, calls = Learner._measure, []
+    def checked(engine: Engine, graph: str, feeds: Any, instead: Any = None) -> Any:
+        before = {name: engine.array(name).tobytes() for name in engine.state} if graph == "measure" else {}
+        result = run(engine, graph, feeds, instead)
+        changed = {name for name, content in before.items() if engine.array(name).tobytes() != content}
+        assert all(engine._specs[name].role == "measured" for name in changed)
+        calls.extend(changed)
+        return result
 
-    def checked(learner: Learner, batches: Any) -> None:
-        engine = learner.engine
-        before = {n: engine.array(n).copy() for n in engine.state if not n.endswith(".accumulation.buffer")}
-        measure(learner, batches)
-        assert all(np.array_equal(before[name], engine.array(name)) for name in before)
-        calls.append(None)
-
-    monkeypatch.setattr(Learner, "_measure", checked)
+    monkeypatch.setattr(Engine, "run", checked)
     watch(tmp_path, monkeypatch)
-    assert len(calls) > 18
+    assert calls.count("body.weight.g1") > 18
+    assert set(calls) == {"body.weight.g1", "body.weight.g2"}
