@@ -5,10 +5,9 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
-from sparcl_compile.graphs.builder import FLOAT, UINT32, Builder
+from sparcl_compile.graphs.builder import FLOAT, INT64, UINT32, Builder
 from sparcl_compile.graphs.channel_axes import along_axis
-from sparcl_compile.graphs.hash import key as chained
-from sparcl_compile.graphs.hash import murmur3
+from sparcl_compile.graphs.hash import murmur3, numbered
 from sparcl_compile.passes.analysis.channels.plan import ChannelPlan
 
 FRACTION_BITS = 24
@@ -25,7 +24,8 @@ class Growth:
 
     def __init__(self, b: Builder, plan: ChannelPlan, key: ir.Value, fan_in: Mapping[str, int]) -> None:
         """``key`` is the stream's key after the number of mask updates."""
-        self._b, self._plan, self._key, self._fan_in = b, plan, key, fan_in
+        self._b, self._plan, self._fan_in = b, plan, fan_in
+        self._keys = b.parts(numbered(b, len(plan.weights), key), len(plan.weights))
 
     def rows(
         self,
@@ -71,9 +71,15 @@ class Growth:
         return total
 
     def _uniform(self, name: str, index: ir.Value) -> ir.Value:
-        b, op = self._b, self._b.op
-        seed = chained(b, self._plan.weights.index(name), start=self._key)
-        bits = op.BitShift(murmur3(b, b.cast(index, UINT32), seed), 32 - FRACTION_BITS, direction="RIGHT")
-        # Both factors are powers of two, so the number in [-1, 1) is exact and only its product with b rounds.
-        unit = op.Sub(op.Mul(b.cast(bits, FLOAT), 2.0 ** (1 - FRACTION_BITS)), 1.0)
-        return op.Mul(unit, math.sqrt(6.0 / self._fan_in[name]))
+        seed = self._keys[self._plan.weights.index(name)]
+        (unit,) = self._b.call(self._b.body("uniform", (), _uniform), (index, seed), f"{name}.uniform")
+        return self._b.op.Mul(unit, math.sqrt(6.0 / self._fan_in[name]))
+
+
+def _uniform(b: Builder) -> None:
+    """The function that draws numbers in [-1, 1): float32 of the shape of ``index`` (int64)."""
+    op, index, seed = b.op, b.feed("index", INT64, [1]), b.feed("seed", UINT32, [1])
+    bits = op.BitShift(murmur3(b, b.cast(index, UINT32), seed), 32 - FRACTION_BITS, direction="RIGHT")
+    # Both factors are powers of two, so the number is exact and only its product with the bound rounds.
+    unit = op.Sub(op.Mul(b.cast(bits, FLOAT), 2.0 ** (1 - FRACTION_BITS)), 1.0)
+    b.result("unit", unit, FLOAT, [1])

@@ -9,7 +9,6 @@ import onnx_ir as ir
 from sparcl_compile.graphs.builder import BOOL, FLOAT, Builder
 from sparcl_compile.graphs.groups import indices, join, split, spread, total
 from sparcl_compile.graphs.hash import elements
-from sparcl_compile.graphs.hash import key as chained
 from sparcl_compile.graphs.masks import NOT_KEPT, flat
 from sparcl_compile.graphs.selection import flags, largest
 from sparcl_compile.passes.schemes.cuts import PATTERN_FLAGS, Cut, NOfM, Patterns, Whole
@@ -27,20 +26,14 @@ class Update:
         importance: float32 [n], from 0.
         remove_to: int64 [].
         grow_to: int64 [].
-        run_key: uint32 [1], the growth stream of this update.
-        number: the layer's, the last word of the key.
+        key: uint32 [1], the growth stream of this layer in this update.
     """
 
     kept: ir.Value
     importance: ir.Value
     remove_to: ir.Value
     grow_to: ir.Value
-    run_key: ir.Value
-    number: int
-
-    def key(self, b: Builder) -> ir.Value:
-        """The seed of this layer's stream."""
-        return chained(b, self.number, start=self.run_key)
+    key: ir.Value
 
 
 def exchange(b: Builder, cut: Cut, update: Update) -> Flags:
@@ -51,19 +44,18 @@ def exchange(b: Builder, cut: Cut, update: Update) -> Flags:
 def _whole(b: Builder, cut: Cut, update: Update) -> Flags:
     if cut.runs.size == 1:
         stays = stays_after_removal(b, update.kept, update.importance, update.remove_to)
-        return stays, grow_at_random(b, stays, update.grow_to, update.key(b))
+        return stays, grow_at_random(b, stays, update.grow_to, update.key)
     stays = _groups_that_stay(b, cut, update)
-    after = grow_at_random(b, stays, update.grow_to, update.key(b))
+    after = grow_at_random(b, stays, update.grow_to, update.key)
     return spread(b, stays, cut.runs), spread(b, after, cut.runs)
 
 
 def _patterns(b: Builder, cut: Cut, update: Update) -> Flags:
     op = b.op
     stays = _groups_that_stay(b, cut, update)
-    key = update.key(b)
-    grown = op.And(grow_at_random(b, stays, update.grow_to, key), op.Not(stays))
+    grown = op.And(grow_at_random(b, stays, update.grow_to, update.key), op.Not(stays))
     with b.scope("pattern"):
-        number = op.Mod(elements(b, indices(b, cut.runs.count), key), len(PATTERN_FLAGS))
+        number = op.Mod(elements(b, indices(b, cut.runs.count), update.key), len(PATTERN_FLAGS))
         drawn = b.cast(op.Gather(b.cast(op.Constant(value=ir.tensor(PATTERN_FLAGS)), FLOAT), number, axis=0), BOOL)
         old = op.And(update.kept, spread(b, stays, cut.runs))
         return old, op.Or(old, op.And(flat(b, drawn), spread(b, grown, cut.runs)))
@@ -74,7 +66,7 @@ def _n_of_m(b: Builder, cut: Cut, update: Update) -> Flags:
         raise TypeError(f"{cut} is not N:M")
     op, runs = b.op, cut.runs
     stays = stays_after_removal(b, update.kept, update.importance, update.remove_to)
-    hashes = elements(b, indices(b, runs.elements), update.key(b))
+    hashes = elements(b, indices(b, runs.elements), update.key)
     with b.scope("grow"):
         left = split(b, b.cast(stays, FLOAT), runs, 0.0)
         quotas = ir.tensor(np.array(cut.quotas(), np.float32).reshape(1, -1, 1, 1))

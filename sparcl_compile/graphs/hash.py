@@ -67,6 +67,11 @@ def key(b: Builder, *chain: ir.Value | int, start: ir.Value | int = 0) -> ir.Val
     return h
 
 
+def numbered(b: Builder, count: int, start: ir.Value) -> ir.Value:
+    """The keys that follow ``start`` (uint32 [1]) by the words 0, 1, ... below ``count``: uint32 [count]."""
+    return murmur3(b, b.cast(b.op.Identity(list(range(count))), UINT32), start)
+
+
 def elements(b: Builder, index: ir.Value, seed: ir.Value) -> ir.Value:
     """The elements of a stream at ``index`` (int64), as int64 in [0, 2**32) of the same shape."""
     return b.cast(murmur3(b, b.cast(index, UINT32), seed), INT64)

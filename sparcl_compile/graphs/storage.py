@@ -51,8 +51,8 @@ class Masked:
 
     def __init__(self, b: Builder, layer: MaskedLayer) -> None:
         self._b, self._layer = b, layer
-        mask = b.state(mask_name(layer.name), FLOAT, layer.shape, Role.MASK)
-        self.kept = b.op.Greater(flat(b, mask), 0.0)
+        self._mask = b.state(mask_name(layer.name), FLOAT, layer.shape, Role.MASK)
+        self.kept = b.op.Greater(flat(b, self._mask), 0.0)
 
     def full(self, values: ir.Value) -> ir.Value:
         """Stored values as a vector over the full weight: float32 [n]."""
@@ -60,11 +60,13 @@ class Masked:
 
     def after(self, stays: ir.Value, kept: ir.Value) -> Stored:
         """What stays, and what is kept in the end (bool [n] each), as it is stored."""
-        b, op, shape = self._b, self._b.op, list(self._layer.shape)
+        b, op = self._b, self._b.op
+        # Layers of other shapes are computed by the same nodes.
+        shape = op.Shape(self._mask)
         mask = op.Reshape(b.cast(kept, FLOAT), shape)
         # Removed or grown; a weight that was removed and grown again in one update starts at zero as well.
         touched = op.Reshape(op.And(op.Not(stays), op.Or(self.kept, kept)), shape)
-        state = (Next(mask_name(self._layer.name), mask, FLOAT, shape),)
+        state = (Next(mask_name(self._layer.name), mask, FLOAT, self._layer.shape),)
         return Stored(state, mask, lambda values: op.Where(touched, 0.0, values))
 
 

@@ -5,18 +5,20 @@ from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
-from sparcl_compile.graphs.builder import BOOL, FLOAT, INT64, Builder
+from sparcl_compile.graphs.builder import BOOL, FLOAT, INT64, UINT32, Builder
 from sparcl_compile.graphs.channel_axes import along_axis, element_flags, element_indices, sums_of_units
 from sparcl_compile.graphs.channel_growth import Growth
 from sparcl_compile.graphs.exchange import grow_at_random, stays_after_removal
-from sparcl_compile.graphs.hash import Stream, words
+from sparcl_compile.graphs.hash import Stream, numbered, words
 from sparcl_compile.graphs.hash import key as chained
-from sparcl_compile.graphs.masks import MaskedLayer, element, importance_of
+from sparcl_compile.graphs.masks import MaskedLayer, gradients, importance_of
 from sparcl_compile.graphs.selection import flags
 from sparcl_compile.interface.channels import Segment
-from sparcl_compile.interface.names import Role, gradient_mask_name, mask_name
+from sparcl_compile.interface.names import NEXT, Role, gradient_mask_name, mask_name
 from sparcl_compile.passes.analysis.channels.plan import ChannelPlan, index_name, live_name
 from sparcl_compile.passes.analysis.channels.spaces import Space
+
+REMOVE_TO, GROW_TO = "remove_to", "grow_to"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +55,8 @@ def build(
     masked weight W ``W.g1`` and ``W.g2`` float32 in W's stored shape, index and live of each space, and every tensor
     on their axes with its mask and optimizer states. Results: ``.next`` of all of it, and of the gradient masks.
 
+    Spaces that are computed alike share a function, and so do weights.
+
     Args:
         plan: the spaces, their axes, and the tensors' full and stored shapes.
         roles: ``parameter`` or ``running_stat`` by name of each tensor on an axis that is state.
@@ -66,18 +70,15 @@ def build(
         "update_masks", "Keep the remove_to most important channels of a space, then grow to grow_to at random."
     )
     seed, updates = words(b, b.feed("key", INT64, [3]), 2)
-    counts = [b.feed(name, INT64, [len(plan.channels.spaces)]) for name in ("remove_to", "grow_to")]
+    spaces = plan.channels.spaces
+    counts = [b.parts(b.feed(name, INT64, [len(spaces)]), len(spaces)) for name in (REMOVE_TO, GROW_TO)]
     weights = {name: b.state(name, FLOAT, plan.stored_shape(name), Role.PARAMETER) for name in plan.weights}
     totals = _importance(b, plan, weights, alpha, beta)
-    run_key = chained(b, seed, Stream.GROW, updates)
+    unit_keys = b.parts(numbered(b, len(spaces), chained(b, seed, Stream.GROW, updates)), len(spaces))
     places = {}
-    for number, space in enumerate(plan.channels.spaces):
-        with b.scope(space.name):
-            remove_to, grow_to = (element(b, count, number) for count in counts)
-            unit_key = chained(b, number, start=run_key)
-            places[space.name] = _update(b, plan, space, totals[space.name], remove_to, grow_to, unit_key)
-    init_key = chained(b, seed, Stream.INIT, updates)
-    mover = _Mover(b, plan, places, Growth(b, plan, init_key, fan_in))
+    for space, remove_to, grow_to, unit_key in zip(spaces, *counts, unit_keys, strict=True):
+        places[space.name] = _update(b, plan, space, totals[space.name], remove_to, grow_to, unit_key)
+    mover = _Mover(b, plan, places, Growth(b, plan, chained(b, seed, Stream.INIT, updates), fan_in))
     for name in roles:
         with b.scope(name):
             value = weights.get(name)
@@ -98,10 +99,11 @@ def _importance(
     that no weight reads is of no use, and all its places are equal.
     """
     parts: dict[str, list[ir.Value]] = {space.name: [] for space in plan.channels.spaces}
+    body = b.body("importance", (), lambda inner: _weigh(inner, alpha, beta))
     for name, weight in weights.items():
         with b.scope(name):
             shape = plan.stored_shape(name)
-            values = importance_of(b, MaskedLayer(name, shape), weight, alpha, beta)
+            (values,) = b.call(body, (weight, *gradients(b, MaskedLayer(name, shape))), f"{name}.importance")
             for axis, segments in plan.channels.reading(name).items():
                 others = [a for a in range(len(shape)) if a != axis]
                 along = b.op.ReduceSum(values, others, keepdims=0) if others else values
@@ -110,6 +112,13 @@ def _importance(
     return {
         space: _sum(b, found) if found else b.op.Expand(0.0, [plan.capacity(space)]) for space, found in parts.items()
     }
+
+
+def _weigh(b: Builder, alpha: float, beta: float) -> None:
+    """The function that weighs the elements of a weight of any shape."""
+    layer = MaskedLayer("W", (1,))
+    weight = b.feed(layer.name, FLOAT, layer.shape)
+    b.result("importance", importance_of(b, layer, weight, alpha, beta), FLOAT, layer.shape)
 
 
 def _sum(b: Builder, parts: Sequence[ir.Value]) -> ir.Value:
@@ -129,22 +138,37 @@ def _update(
     unit_key: ir.Value,
 ) -> Places:
     """Choose the units of a space and give them places; writes its index and live flags."""
-    op, capacity = b.op, plan.capacity(space.name)
+    size, capacity = space.size, plan.capacity(space.name)
+    body = b.body("update_space", (size, capacity), lambda inner: _update_space(inner, size, capacity))
     index = b.state(index_name(space.name), INT64, [capacity], Role.CHANNEL)
-    live = op.Greater(b.state(live_name(space.name), FLOAT, [capacity], Role.CHANNEL), 0.0)
-    moves = capacity < space.size
+    live = b.state(live_name(space.name), FLOAT, [capacity], Role.CHANNEL)
+    arguments = (importance, remove_to, grow_to, unit_key, index, live)
+    new_index, new_live, carried, grown, kept, *source = b.call(body, arguments, f"{space.name}.update_space")
+    b.result(f"{index_name(space.name)}{NEXT}", new_index, INT64, [capacity])
+    b.result(f"{live_name(space.name)}{NEXT}", new_live, FLOAT, [capacity])
+    return Places(new_index, source[0] if source else None, carried, grown, kept)
+
+
+def _update_space(b: Builder, size: int, capacity: int) -> None:
+    """The function of all spaces of this size and capacity."""
+    op, moves = b.op, capacity < size
+    importance = b.feed("importance", FLOAT, [capacity])
+    remove_to, grow_to = (op.Squeeze(b.feed(name, INT64, [1])) for name in (REMOVE_TO, GROW_TO))
+    unit_key, index = b.feed("unit_key", UINT32, [1]), b.feed("index", INT64, [capacity])
+    live = op.Greater(b.feed("live", FLOAT, [capacity]), 0.0)
     if moves:
-        nothing = op.Expand(0.0, [space.size])
+        nothing = op.Expand(0.0, [size])
         importance = op.ScatterElements(nothing, index, importance, axis=0)
-        kept = op.ScatterElements(b.cast(nothing, BOOL), index, live, axis=0)
-    else:
-        kept = live
-    stays = stays_after_removal(b, kept, importance, remove_to)
+        live = op.ScatterElements(b.cast(nothing, BOOL), index, live, axis=0)
+    stays = stays_after_removal(b, live, importance, remove_to)
     after = grow_at_random(b, stays, op.Min(grow_to, capacity), unit_key)
-    places = _moved(b, index, stays, after, capacity, space.size) if moves else _unmoved(b, index, stays, after)
-    b.result(f"{index_name(space.name)}.next", places.index, INT64, [capacity])
-    b.result(f"{live_name(space.name)}.next", b.cast(places.kept, FLOAT), FLOAT, [capacity])
-    return places
+    places = _moved(b, index, stays, after, capacity, size) if moves else _unmoved(b, index, stays, after)
+    b.result("new_index", places.index, INT64, [capacity])
+    b.result("new_live", b.cast(places.kept, FLOAT), FLOAT, [capacity])
+    for name in ("carried", "grown", "kept"):
+        b.result(name, getattr(places, name), BOOL, [capacity])
+    if places.source is not None:
+        b.result("source", places.source, INT64, [capacity])
 
 
 def _unmoved(b: Builder, index: ir.Value, stays: ir.Value, after: ir.Value) -> Places:

@@ -5,10 +5,13 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from sparcl_compile.graphs.builder import FLOAT, INT64, Builder
-from sparcl_compile.graphs.masks import NOT_KEPT, MaskedLayer, element, flat, gradients, weighted
+from sparcl_compile.graphs.layer_body import LayerCalls
+from sparcl_compile.graphs.masks import NOT_KEPT, MaskedLayer, flat, gradients, weighted
 from sparcl_compile.graphs.selection import largest
 from sparcl_compile.graphs.storage import first_places, live_places
 from sparcl_compile.interface.names import Role, gradient_mask_name, gradient_rows_name, mask_name
+
+KEEP = "keep"
 
 
 def build(layers: Sequence[MaskedLayer], alpha: float, beta: float, channels: bool = False) -> ir.Model:
@@ -25,6 +28,8 @@ def build(layers: Sequence[MaskedLayer], alpha: float, beta: float, channels: bo
     A layer with ``places`` has ``W.rows`` in the mask's stead and [K] for its shape: its kept weights are those in live
     places (docs/algorithm.md, Compressed weights).
 
+    Each layer is one call of a function, which the layers that are computed alike share.
+
     Args:
         layers: the masked and the compressed weights, in the manifest's order.
         alpha: factor of ``|g1|``.
@@ -38,16 +43,20 @@ def build(layers: Sequence[MaskedLayer], alpha: float, beta: float, channels: bo
     if channels and compressed:
         raise ValueError(f"compressed weights choose single gradients, not channels: {', '.join(compressed)}")
     b = Builder("update_gradient_masks", "Choose the keep kept weights of a layer with the largest gradients.")
-    op = b.op
-    keep = b.feed("keep", INT64, [len(layers)])
-    for number, layer in enumerate(layers):
-        with b.scope(layer.name):
-            mask = _mask(b, layer)
-            first, second = gradients(b, layer)
-            importance = op.Add(weighted(b, alpha, first), weighted(b, beta, second))
-            choose = _channels if channels else _weights
-            chosen = choose(b, layer, mask, importance, element(b, keep, number))
-            b.result(f"{gradient_mask_name(layer.name)}.next", chosen, FLOAT, layer.stored)
+    counts = b.parts(b.feed(KEEP, INT64, [len(layers)]), len(layers))
+    choose = _channels if channels else _weights
+
+    def build_layer(inner: Builder, layer: MaskedLayer, _: Sequence[str]) -> None:
+        op, keep = inner.op, inner.op.Squeeze(inner.feed(KEEP, INT64, [1]))
+        mask = _mask(inner, layer)
+        first, second = gradients(inner, layer)
+        importance = op.Add(weighted(inner, alpha, first), weighted(inner, beta, second))
+        chosen = choose(inner, layer, mask, importance, keep)
+        inner.result(f"{gradient_mask_name(layer.name)}.next", chosen, FLOAT, layer.stored)
+
+    calls = LayerCalls(b, "choose_gradients", build_layer, by_shape=channels)
+    for layer, keep in zip(layers, counts, strict=True):
+        calls.call(layer, (), {KEEP: keep})
     return b.model()
 
 
@@ -63,7 +72,7 @@ def _weights(b: Builder, layer: MaskedLayer, mask: ir.Value, importance: ir.Valu
     kept = op.Greater(mask, 0.0)
     room = op.Min(b.count(kept), op.Max(keep, 0))
     chosen = largest(b, flat(b, op.Where(kept, importance, NOT_KEPT)), room)
-    return op.Reshape(b.cast(chosen, FLOAT), list(layer.stored))
+    return op.Reshape(b.cast(chosen, FLOAT), op.Shape(mask))
 
 
 def _channels(b: Builder, layer: MaskedLayer, mask: ir.Value, importance: ir.Value, keep: ir.Value) -> ir.Value:

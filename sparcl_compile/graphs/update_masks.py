@@ -4,13 +4,16 @@ from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
-from sparcl_compile.graphs.builder import FLOAT, INT64, Builder
+from sparcl_compile.graphs.builder import FLOAT, INT64, UINT32, Builder
 from sparcl_compile.graphs.exchange import Update, exchange
-from sparcl_compile.graphs.hash import Stream, words
+from sparcl_compile.graphs.hash import Stream, numbered, words
 from sparcl_compile.graphs.hash import key as chained
-from sparcl_compile.graphs.masks import MaskedLayer, element, importance_of
+from sparcl_compile.graphs.layer_body import LayerCalls
+from sparcl_compile.graphs.masks import MaskedLayer, importance_of
 from sparcl_compile.graphs.storage import Stored, storage
 from sparcl_compile.interface.names import Role, gradient_mask_name
+
+REMOVE_TO, GROW_TO, LAYER_KEY = "remove_to", "grow_to", "layer_key"
 
 
 def build(
@@ -31,6 +34,8 @@ def build(
     Counts are of the layer's groups and hold exactly: ``min(kept, remove_to)`` stay, then ``grow_to`` are kept if there
     were fewer. Under N:M they are of weights, and each group grows what it lacks, whatever ``grow_to`` says.
 
+    Each layer is one call of a function, which the layers that are computed alike share.
+
     Args:
         layers: the masked and the compressed weights, in the manifest's order.
         optimizer_states: names of the optimizer states of each weight, by its name; a weight may be missing.
@@ -40,18 +45,24 @@ def build(
     """
     b = Builder("update_masks", "Keep the remove_to most important weights of a layer, then grow to grow_to at random.")
     seed, updates = words(b, b.feed("key", INT64, [3]), 2)
-    run_key = chained(b, seed, Stream.GROW, updates)
-    counts = [b.feed(name, INT64, [len(layers)]) for name in ("remove_to", "grow_to")]
-    for number, layer in enumerate(layers):
-        with b.scope(layer.name):
-            remove_to, grow_to = (element(b, count, number) for count in counts)
-            weight = b.state(layer.name, FLOAT, layer.stored, Role.PARAMETER)
-            stored = storage(b, layer)
-            importance = stored.full(importance_of(b, layer, weight, alpha, beta))
-            update = Update(stored.kept, importance, remove_to, grow_to, run_key, number)
-            after = stored.after(*exchange(b, layer.groups, update))
-            states = optimizer_states.get(layer.name, ())
-            _results(b, layer, weight, after, states, gradient_masks)
+    number = len(layers)
+    counts = [b.parts(b.feed(name, INT64, [number]), number) for name in (REMOVE_TO, GROW_TO)]
+    keys = b.parts(numbered(b, number, chained(b, seed, Stream.GROW, updates)), number)
+
+    def build_layer(inner: Builder, layer: MaskedLayer, states: Sequence[str]) -> None:
+        remove_to, grow_to = (inner.op.Squeeze(inner.feed(name, INT64, [1])) for name in (REMOVE_TO, GROW_TO))
+        key = inner.feed(LAYER_KEY, UINT32, [1])
+        weight = inner.state(layer.name, FLOAT, layer.stored, Role.PARAMETER)
+        stored = storage(inner, layer)
+        importance = stored.full(importance_of(inner, layer, weight, alpha, beta))
+        update = Update(stored.kept, importance, remove_to, grow_to, key)
+        after = stored.after(*exchange(inner, layer.groups, update))
+        _results(inner, layer, weight, after, states, gradient_masks)
+
+    calls = LayerCalls(b, "update_layer", build_layer)
+    for layer, remove_to, grow_to, key in zip(layers, *counts, keys, strict=True):
+        given = {REMOVE_TO: remove_to, GROW_TO: grow_to, LAYER_KEY: key}
+        calls.call(layer, optimizer_states.get(layer.name, ()), given)
     return b.model()
 
 

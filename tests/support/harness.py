@@ -63,7 +63,9 @@ class Graph:
     def check_form(self) -> None:
         """What every graph of an artifact has in common."""
         assert self.proto.ir_version == 10
-        assert [(o.domain, o.version) for o in self.proto.opset_import] == [("", 18)]
+        own = {(function.domain, 1) for function in self.proto.functions}
+        assert [(o.domain, o.version) for o in self.proto.opset_import] == [("", 18), *own]
+        assert all([(o.domain, o.version) for o in f.opset_import] == [("", 18)] for f in self.proto.functions)
         assert self.proto.producer_name == PRODUCER
         names = [node.name for node in self.proto.graph.node]
         assert all(names)
