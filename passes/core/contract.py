@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
+from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.passes.core.marks import PASS_KEY
 from sparcl_compile.passes.core.values import FLOAT
 
@@ -28,6 +29,14 @@ class Pass(ir.passes.InPlacePass):
 
     def __str__(self) -> str:
         return self.name
+
+    def __call__(self, model_or_result: ir.Model | ir.passes.PassResult, /) -> ir.passes.PassResult:
+        """Run the pass; a complaint about a field gets the pass's name."""
+        try:
+            return super().__call__(model_or_result)
+        except FieldError as error:
+            error.made_by = self.name
+            raise
 
     def node(self, op_type: str, inputs: list[ir.Value | None], **kwargs: object) -> ir.Node:
         """Make a node (arguments as ``ir.node``) that carries this pass's name as its origin."""

@@ -54,7 +54,7 @@ def _measure(library: Path) -> Measure:
 
 def _run(model: ir.Model, passes: Sequence[Pass], after: AfterPass) -> None:
     for one in passes:
-        modified = one.call(model).modified
+        modified = one(model).modified
         if modified:
             verify(model, one)
         after(one, model, modified)
