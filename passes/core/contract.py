@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import onnx_ir as ir
 
-from sparcl_compile.interface.errors import PassOrderError
+from sparcl_compile.interface.errors import FieldError, PassOrderError
 from sparcl_compile.passes.core.facts import Fact
 from sparcl_compile.passes.core.marks import PASS_KEY
 from sparcl_compile.passes.core.phases import Phase
@@ -49,6 +49,14 @@ class Pass(ir.passes.InPlacePass):
 
     def __str__(self) -> str:
         return self.name
+
+    def __call__(self, model_or_result: ir.Model | ir.passes.PassResult, /) -> ir.passes.PassResult:
+        """Run the pass; a complaint about a field gets the pass's name."""
+        try:
+            return super().__call__(model_or_result)
+        except FieldError as error:
+            error.made_by = self.name
+            raise
 
     def requires(self, model: ir.Model) -> None:
         """Check that the pass may run.

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
-from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.ranges import check_choice, check_not_negative, check_share
 from sparcl_compile.passes.core.contract import OPSET, Pass
 from sparcl_compile.passes.core.facts import IMPORTED, OPTIMIZER
 from sparcl_compile.passes.core.marks import OPTIMIZER_KEY
@@ -130,7 +130,7 @@ class AttachOptimizer(Pass):
         return "sgd_momentum" if self.optimizer == "sgd" and (self.momentum or self.weight_decay) else self.optimizer
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        """Attach the function. Raises OptionError for values out of range."""
+        """Attach the function. Raises FieldError for values out of range."""
         self._check()
         if any(key[0] == DOMAIN for key in model.functions):
             return ir.passes.PassResult(model, False)
@@ -144,12 +144,9 @@ class AttachOptimizer(Pass):
         return ir.passes.PassResult(model, True)
 
     def _check(self) -> None:
-        if self.optimizer not in ("sgd", "adamw"):
-            raise OptionError(f"--optimizer {self.optimizer}: give one of sgd, adamw")
-        if not 0.0 <= self.momentum < 1.0:
-            raise OptionError(f"--momentum {self.momentum}: give a number from 0 to below 1")
-        if self.weight_decay < 0.0:
-            raise OptionError(f"--weight-decay {self.weight_decay}: give a number that is not negative")
+        check_choice("optimizer", self.optimizer, ("sgd", "adamw"))
+        check_share("momentum", self.momentum, example=0.9)
+        check_not_negative("weight_decay", self.weight_decay, example=0.0005)
 
 
 def _function(text: str) -> ir.Function:

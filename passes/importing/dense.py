@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
-from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.analysis.heads import find_head
 from sparcl_compile.passes.core.edit import int_attribute
@@ -19,7 +19,7 @@ TO_ADD = {"BatchNormalization", "Identity"}
 
 
 def mark_dense(model: ir.Model, globs: tuple[str, ...]) -> None:
-    """Set ``sparcl.dense`` on every parameter that gets no mask; raises OptionError for a glob without a match."""
+    """Set ``sparcl.dense`` on every parameter that gets no mask; raises FieldError for a glob without a match."""
     graph = model.graph
     layers = list(weighted_layers(graph))
     weights = {weight for _, weight in layers}
@@ -81,7 +81,7 @@ def chosen(weights: set[ir.Value], globs: tuple[str, ...]) -> Iterator[ir.Value]
     names = sorted(str(weight.name) for weight in weights)
     for glob in globs:
         if not fnmatch.filter(names, glob):
-            raise OptionError(f"--dense {glob} matches no weight; {near(glob, names)}")
+            raise FieldError("dense", glob, "matches no weight", near(glob, names), joint=" ")
         yield from (weight for weight in weights if fnmatch.fnmatchcase(str(weight.name), glob))
 
 

@@ -161,15 +161,15 @@ def replace_head(graph: ir.Graph, old: int, classes: int, seed: int) -> None:
     node = find_head(graph)
     slot = None if node is None else weight_slot(node)
     if node is None or slot is None or (slot == 0 and node.op_type == "Gemm"):
-        raise ModelError("the last layer (Gemm, MatMul or Conv) cannot be found: --classes cannot replace the head")
+        raise ModelError("the last layer (Gemm, MatMul or Conv) cannot be found: `classes` cannot replace the head")
     weight = node.inputs[slot]
     data = array_of(weight)
     if weight is None or data is None or data.shape[class_axis(node, slot)] != old:
         raise ModelError(
-            f"the last layer {node.name} does not make the {old} logits itself: --classes cannot replace the head"
+            f"the last layer {node.name} does not make the {old} logits itself: `classes` cannot replace the head"
         )
     if len(list(weight.uses())) > 1:
-        raise ModelError(f"the last layer's weight {weight.name} is used elsewhere too: --classes cannot replace it")
+        raise ModelError(f"the last layer's weight {weight.name} is used elsewhere too: `classes` cannot replace it")
     shape = list(data.shape)
     shape[class_axis(node, slot)] = classes
     bound = float(np.sqrt(classes / np.prod(shape)))
@@ -208,7 +208,7 @@ def widen_followers(
             else:
                 raise ModelError(
                     f"node {node.name} ({node.op_type}) between the last layer and the logits depends on the number "
-                    "of classes: --classes cannot replace the head"
+                    "of classes: `classes` cannot replace the head"
                 )
 
 

@@ -11,7 +11,8 @@ from onnx_ir.passes.common import (
     ShapeInferencePass,
 )
 
-from sparcl_compile.interface.errors import ModelError, OptionError
+from sparcl_compile.interface.errors import ModelError
+from sparcl_compile.interface.ranges import check_choice, check_classes
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.facts import IMPORTED, LOSS
 from sparcl_compile.passes.core.layers import weighted_layers
@@ -63,7 +64,7 @@ class ImportForward(Pass):
         Raises:
             ModelError: the model cannot be imported or answers differently after the import.
             UnsupportedOpsError: operators that cannot be imported or trained; all of them are named.
-            OptionError: an option is out of range, or a ``dense`` glob matches nothing.
+            FieldError: a field is out of range, or a ``dense`` glob matches nothing.
         """
         self._check_options()
         if any(role_of(value) is not None for value in model.graph.initializers.values()):
@@ -85,10 +86,8 @@ class ImportForward(Pass):
         return ir.passes.PassResult(model, True)
 
     def _check_options(self) -> None:
-        if self.init not in ("keep", "fresh"):
-            raise OptionError(f"--init {self.init} is neither keep nor fresh")
-        if self.classes is not None and self.classes < 2:
-            raise OptionError(f"--classes {self.classes}: a classifier needs at least 2")
+        check_choice("init", self.init, ("keep", "fresh"))
+        check_classes(self.classes)
 
     def _prepare(self, model: ir.Model) -> None:
         """Step 1 and 2."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir as ir
 
-from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.interface.names import mask_name
 from sparcl_compile.passes.analysis.channels.plan import ChannelPlan, plan_of, set_plan
 from sparcl_compile.passes.analysis.channels.spaces import Axes
@@ -42,7 +42,7 @@ class FoldChannels(Pass):
     places: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        """Fold. Raises OptionError for a constant that differs from unit to unit."""
+        """Fold. Raises FieldError for a constant that differs from unit to unit."""
         plan = plan_of(model)
         if plan is None or plan.folded:
             return ir.passes.PassResult(model, False)
@@ -60,10 +60,8 @@ def _check_constants(model: ir.Model, plan: ChannelPlan) -> None:
     for name, axes in plan.channels.axes.items():
         value = model.graph.initializers[name]
         if role_of(value) is None and not _uniform(data_of(value), axes):
-            raise OptionError(
-                f"--fold: the constant {name} differs from channel to channel, and cannot follow a mask update; "
-                "give --no-fold"
-            )
+            problem = f"the constant {name} differs from channel to channel, and cannot follow a mask update"
+            raise FieldError("", None, problem, "leave the pass out")
 
 
 def _uniform(data: np.ndarray, axes: Axes) -> bool:

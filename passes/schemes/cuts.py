@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.passes.schemes.axes import INPUT, KERNEL, OUTPUT
 from sparcl_compile.passes.schemes.density import count
 from sparcl_compile.passes.schemes.names import KERNEL_ENTRIES, PATTERN_DENSITY, PATTERN_ENTRIES, n_of_m, pattern_fits
@@ -108,12 +108,13 @@ class Patterns(Cut):
     """3x3 kernels that keep one of eight patterns of four entries, or go as a whole."""
 
     def levels(self, density: float, churn: float, expand: float) -> Levels:
-        """Counts of kernels; raises OptionError when patterns cannot be as dense as that."""
+        """Counts of kernels; raises FieldError when patterns cannot be as dense as that."""
         if not pattern_fits(density):
-            raise OptionError(
-                f"--distribution erk: a layer of {self.runs.elements} weights would keep {density:.4f} of them, "
-                f"--scheme pattern at most {PATTERN_DENSITY:.4f}; give uniform or a larger --sparsity"
+            problem = (
+                f"a layer of {self.runs.elements} weights would keep {density:.4f} of them, "
+                f"`scheme` pattern at most {PATTERN_DENSITY:.4f}"
             )
+            raise FieldError("distribution", "erk", problem, "give uniform or a larger `sparsity`")
         size = self.runs.count
         base, shrunk, grown = (
             count(min(1.0, share / PATTERN_DENSITY), size) for share in (density, density - churn, density + expand)

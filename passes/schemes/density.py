@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.ranges import check_choice, check_share
 
 Shapes = Mapping[str, Sequence[int]]
 
@@ -45,10 +45,8 @@ def densities(shapes: Shapes, sparsity: float, distribution: str) -> dict[str, f
     """The density of each layer: ``{weight name: share kept}``, every value in (0, 1].
 
     Raises:
-        OptionError: sparsity is outside [0, 1) or the distribution is unknown.
+        FieldError: sparsity is outside [0, 1) or the distribution is unknown.
     """
-    if not 0.0 <= sparsity < 1.0:
-        raise OptionError(f"--sparsity {sparsity}: give a number from 0 (dense) to below 1, for example 0.8")
-    if distribution not in DISTRIBUTIONS:
-        raise OptionError(f"--distribution {distribution}: give one of {', '.join(DISTRIBUTIONS)}")
+    check_share("sparsity", sparsity)
+    check_choice("distribution", distribution, DISTRIBUTIONS)
     return DISTRIBUTIONS[distribution](shapes, sparsity)

@@ -2,7 +2,7 @@
 
 import re
 
-from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.errors import FieldError
 
 SCHEMES = ("unstructured", "channel", "block4x1", "kernel", "pattern")
 """Beside these, ``N:M`` names a scheme."""
@@ -22,7 +22,7 @@ def n_of_m(scheme: str) -> tuple[int, int] | None:
 
 
 def sparsity_for(scheme: str, given: float | None, default: float) -> float:
-    """The sparsity that a scheme and an option ``--sparsity`` (None: not given) mean together.
+    """The sparsity that a scheme and a sparsity (None: not given) mean together.
 
     A sparsity that contradicts the scheme is returned as it is: :func:`check_sparsity` refuses it.
     """
@@ -34,24 +34,26 @@ def sparsity_for(scheme: str, given: float | None, default: float) -> float:
 
 
 def check_scheme(scheme: str) -> None:
-    """Raise OptionError for a name that is no scheme."""
+    """Raise FieldError for a name that is no scheme."""
     pair = n_of_m(scheme)
     if pair is None and scheme not in SCHEMES:
-        raise OptionError(f"--scheme {scheme}: give one of {', '.join(SCHEMES)} or N:M, for example 2:4")
+        raise FieldError("scheme", scheme, mend=f"give one of {', '.join(SCHEMES)} or N:M, for example 2:4")
     if pair is not None and pair[0] >= pair[1]:
-        raise OptionError(f"--scheme {scheme}: N of M weights stay, so N must be below M; give for example 2:4")
+        raise FieldError("scheme", scheme, "N of M weights stay, so N must be below M", "give for example 2:4")
 
 
 def check_sparsity(scheme: str, sparsity: float, distribution: str) -> None:
-    """Raise OptionError for a sparsity or distribution that the scheme cannot have."""
+    """Raise FieldError for a sparsity or distribution that the scheme cannot have."""
     pair = n_of_m(scheme)
     if pair is not None and abs(sparsity - (1.0 - pair[0] / pair[1])) > ROUNDING:
         exact = 1.0 - pair[0] / pair[1]
-        raise OptionError(f"--sparsity {sparsity}: --scheme {scheme} is sparsity {exact:.4g}; leave --sparsity out")
+        problem = f"`scheme` {scheme} is sparsity {exact:.4g}"
+        raise FieldError("sparsity", sparsity, problem, "leave `sparsity` out")
     if pair is not None and distribution == "erk":
-        raise OptionError(f"--distribution erk: --scheme {scheme} keeps the same share everywhere; give uniform")
+        raise FieldError("distribution", "erk", f"`scheme` {scheme} keeps the same share everywhere", "give uniform")
     if scheme == "pattern" and not pattern_fits(1.0 - sparsity):
-        raise OptionError(f"--sparsity {sparsity}: --scheme pattern keeps at most 4 of 9 weights; give 0.5556 or more")
+        problem = "`scheme` pattern keeps at most 4 of 9 weights"
+        raise FieldError("sparsity", sparsity, problem, "give 0.5556 or more")
 
 
 def pattern_fits(density: float) -> bool:

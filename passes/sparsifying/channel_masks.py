@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from sparcl_compile.interface.channels import Stop
-from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.analysis.channels.analyse import analyse
 from sparcl_compile.passes.analysis.channels.counts import unit_counts
@@ -18,7 +18,7 @@ from sparcl_compile.passes.core.roles import frozen_names, role_of
 from sparcl_compile.passes.core.values import data_of
 
 USER = "user"
-"""The reason of a weight that ``--dense`` names."""
+"""The reason of a weight that the user keeps dense."""
 
 
 def plan_channels(model: ir.Model, density: float, distribution: str) -> ChannelPlan:
@@ -34,19 +34,18 @@ def plan_channels(model: ir.Model, density: float, distribution: str) -> Channel
         distribution: how the density is spread; only ``uniform`` has a meaning here.
 
     Raises:
-        OptionError: nothing can be removed, not enough can, or the distribution is another one.
+        FieldError: nothing can be removed, not enough can, or the distribution is another one.
     """
     if distribution != "uniform":
-        raise OptionError(
-            f"--distribution {distribution}: channels are shared between layers, so --scheme channel keeps the same "
-            "share everywhere; leave it out"
-        )
+        problem = "channels are shared between layers, so `scheme` channel keeps the same share everywhere"
+        raise FieldError("distribution", distribution, problem, "leave it out")
     layers = layer_weights(model)
     user = [str(w.name) for w in layers if w.metadata_props.get(DENSE_KEY) == USER]
     channels = analyse(model, (*user, *frozen_names(model)))
     masked = tuple(str(w.name) for w in layers if channels.axes.get(str(w.name)))
     if not masked:
-        raise OptionError(f"--scheme channel: no channel can be removed: {_first(channels)}; give another --scheme")
+        problem = f"no channel can be removed: {_first(channels)}"
+        raise FieldError("scheme", "channel", problem, "give another `scheme`")
     _give_reasons(model, masked, channels)
     values = {name: model.graph.initializers[name] for name in channels.axes}
     shapes = {name: tuple(data_of(value).shape) for name, value in values.items()}

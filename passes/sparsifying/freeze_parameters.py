@@ -5,7 +5,7 @@ import fnmatch
 
 import onnx_ir as ir
 
-from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.interface.manifest import Update
 from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.analysis.stages import parameter_stages
@@ -55,12 +55,12 @@ class FreezeParameters(Pass):
     update: str = "all"
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        """Freeze. Raises OptionError when a glob matches nothing, K is too large or nothing is left to train."""
+        """Freeze. Raises FieldError when a glob matches nothing, K is too large or nothing is left to train."""
         parameters = {str(v.name): v for v in values_with_role(model, Role.PARAMETER)}
         stages = parameter_stages(model.graph)
         frozen = (parameters.keys() - trained(model, self.update)) | self._chosen(sorted(stages))
         if not parameters.keys() - frozen:
-            raise OptionError(f"{self._flags()} freezes all {len(stages)} parameters: nothing is left to train")
+            raise self._nothing_left(len(stages))
         todo = [value for name, value in parameters.items() if name in frozen]
         if not todo:
             return ir.passes.PassResult(model, False)
@@ -76,13 +76,18 @@ class FreezeParameters(Pass):
         for glob in self.freeze:
             matched = [name for name in names if fnmatch.fnmatchcase(name, glob)]
             if not matched:
-                raise OptionError(f"--freeze {glob} matches no parameter; {near(glob, names)}")
+                raise FieldError("freeze", glob, "matches no parameter", near(glob, names), joint=" ")
             found.update(matched)
         return found
 
-    def _flags(self) -> str:
-        update = [] if self.update == "all" else [f"--update {self.update}"]
-        return " ".join([*update, *(f"--freeze {glob}" for glob in self.freeze)])
+    def _nothing_left(self, parameters: int) -> FieldError:
+        given = [("freeze", glob) for glob in self.freeze]
+        if self.update != "all" or not given:
+            given.insert(0, ("update", self.update))
+        (field, value), others = given[0], given[1:]
+        rest = "".join(f"`{name}` {glob} " for name, glob in others)
+        problem = f"{rest}freezes all {parameters} parameters: nothing is left to train"
+        return FieldError(field, value, problem, joint=" ")
 
 
 def _fix_statistics(graph: ir.Graph) -> None:

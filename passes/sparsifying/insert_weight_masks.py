@@ -62,7 +62,7 @@ class InsertWeightMasks(Pass):
     scheme: str = "unstructured"
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        """Insert the masks. Raises OptionError for a sparsity or distribution that cannot be."""
+        """Insert the masks. Raises FieldError for a sparsity or distribution that cannot be."""
         if self.scheme == "channel" and 0.0 < self.sparsity < 1.0:
             return self._channels(model)
         weights = [w for w in layer_weights(model) if DENSE_KEY not in w.metadata_props]

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
-from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.analysis.heads import find_head
 from sparcl_compile.passes.analysis.stages import VIEWS, parameter_stages, readers
@@ -18,7 +18,7 @@ BIASED = ("Conv", "ConvTranspose", "Gemm", *NORMS)
 
 
 def trained(model: ir.Model, update: str) -> set[str]:
-    """The names of the parameters that train under ``--update``; raises OptionError for more stages than there are."""
+    """The names of the parameters that train under an update; raises FieldError for more stages than there are."""
     kind, _, count = update.partition(":")
     if kind == "last":
         return _last(model, int(count))
@@ -43,8 +43,8 @@ def _last(model: ir.Model, count: int) -> set[str]:
     stages = parameter_stages(model.graph)
     number = max(stages.values()) + 1
     if count > number:
-        found = "1 stage; give last:1" if number == 1 else f"{number} stages; give last:1 to last:{number}"
-        raise OptionError(f"--update last:{count}: the model has {found}")
+        found, mend = ("1 stage", "") if number == 1 else (f"{number} stages", f" to last:{number}")
+        raise FieldError("update", f"last:{count}", f"the model has {found}", f"give last:1{mend}")
     return {name for name, stage in stages.items() if stage >= number - count} | classifier(model)
 
 

@@ -1,17 +1,21 @@
 """How every command ends: a user's mistake is one line and exit code 2, Ctrl-C one line and 130, a bug a traceback."""
 
+import re
 import sys
 from typing import Any, NoReturn
 
 import click
 
-from sparcl_compile.interface.errors import SparclError
+from sparcl_compile.interface.errors import FieldError, SparclError
 
 USER_ERROR = 2
 INTERRUPTED = 130
 """What a shell reports for a program that SIGINT ended."""
 
 RUNTIME = "onnxruntime"
+FIELD = re.compile(r"`(\w+)`")
+SWITCHES = {"fold_channels": ("`fold`", "give --no-fold")}
+"""Passes that an option leaves out: the option that they belong to, and what leaves them out."""
 
 
 class Command(click.Command):
@@ -34,7 +38,7 @@ class Command(click.Command):
         try:
             return super().invoke(ctx)
         except SparclError as error:
-            fail(str(error))
+            fail(in_options(error, self))
         except ImportError as error:
             if (error.name or "").partition(".")[0] != RUNTIME:
                 raise
@@ -46,6 +50,18 @@ class Command(click.Command):
             fail(f"the memory is too small ({error}); give smaller numbers, or a machine with more")
         except KeyboardInterrupt:
             fail(ctx.obj or "interrupted", INTERRUPTED)
+
+
+def in_options(error: SparclError, command: click.Command) -> str:
+    """An error's message, with the options of a command in the place of the fields that it names in backquotes."""
+    options = {param.name: param.opts[0] for param in command.params if isinstance(param, click.Option)}
+    return FIELD.sub(lambda found: options.get(found[1], found[0]), _message(error))
+
+
+def _message(error: SparclError) -> str:
+    if not isinstance(error, FieldError):
+        return str(error)
+    return error.message if error.field else error.told(*SWITCHES[error.made_by])
 
 
 def fail(message: str, code: int = USER_ERROR) -> NoReturn:

@@ -26,6 +26,40 @@ class OptionError(SparclError):
     """An option's value is out of range or contradicts another one."""
 
 
+class FieldError(OptionError):
+    """A field of the options or of a pass cannot have its value.
+
+    A message names fields in backquotes, since a field is an option of a command in one place and an argument in
+    another; a command puts its options in their place.
+
+    Attributes:
+        field: its name; empty where the pass itself cannot be.
+        value: what it was given; None where that says nothing.
+        problem: what is wrong with it, may be empty.
+        mend: what to do about it, may be empty.
+        made_by: the name of the pass; empty where it is none.
+    """
+
+    def __init__(self, field: str, value: object, problem: str = "", mend: str = "", joint: str = ": ") -> None:
+        """Put the message together; ``joint`` stands between the value and the problem."""
+        super().__init__(field, value, problem, mend)
+        self.field, self.value, self.problem, self.mend, self.made_by = field, value, problem, mend, ""
+        self._joint = joint
+
+    def told(self, subject: str, mend: str) -> str:
+        """The message about a subject by another name, with another mend."""
+        return f"{subject}{self._joint}{'; '.join(part for part in (self.problem, mend) if part)}"
+
+    @property
+    def message(self) -> str:
+        """The message without the name of the pass."""
+        value = "" if self.value is None else f" {self.value}"
+        return self.told(f"`{self.field}`{value}" if self.field else self.made_by, self.mend)
+
+    def __str__(self) -> str:
+        return f"{self.made_by}: {self.message}" if self.field and self.made_by else self.message
+
+
 class ArtifactError(SparclError):
     """An artifact folder is damaged, incomplete or of another version."""
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from sparcl_compile.interface.channels import Segment
-from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.passes.analysis.channels.spaces import Axes, Channels
 from sparcl_compile.passes.schemes.density import count
 
@@ -21,14 +21,14 @@ def unit_counts(channels: Channels, shapes: Mapping[str, Sequence[int]], density
         density: share of these weights' elements that stays, in (0, 1].
 
     Raises:
-        OptionError: the parts of the weights that no space lies on are more than that.
+        FieldError: the parts of the weights that no space lies on are more than that.
     """
     share = unit_share(channels, shapes, density)
     return {space.name: max(1, count(share, space.size)) for space in channels.spaces}
 
 
 def unit_share(channels: Channels, shapes: Mapping[str, Sequence[int]], density: float) -> float:
-    """The share of units with which the weights have this density; raises OptionError when none is small enough."""
+    """The share of units with which the weights have this density; raises FieldError when none is small enough."""
     whole = sum(math.prod(shape) for shape in shapes.values())
 
     def weights_kept(share: float) -> float:
@@ -36,10 +36,9 @@ def unit_share(channels: Channels, shapes: Mapping[str, Sequence[int]], density:
 
     fixed = weights_kept(0.0)
     if fixed > density:
-        raise OptionError(
-            f"--sparsity {1.0 - density:g}: whole channels reach {1.0 - fixed:.3f} on this model, the rest of its "
-            "weights cannot be removed by channel; ask for less or give another --scheme"
-        )
+        reached = f"whole channels reach {1.0 - fixed:.3f} on this model"
+        problem = f"{reached}, the rest of its weights cannot be removed by channel"
+        raise FieldError("sparsity", f"{1.0 - density:g}", problem, "ask for less or give another `scheme`")
     low, high = 0.0, 1.0
     for _ in range(HALVINGS):
         middle = (low + high) / 2

@@ -7,7 +7,7 @@ import pytest
 import torch
 from onnx_ir.passes.common import ShapeInferencePass
 
-from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.interface.names import Role, accumulator_name
 from sparcl_compile.passes.core.values import dims
 from sparcl_compile.passes.differentiating.attach_optimizer import AttachOptimizer, optimizer_states
@@ -118,13 +118,13 @@ def test_a_second_run_does_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("attach", "option"),
+    ("attach", "field"),
     [
-        (AttachOptimizer(optimizer="lion"), "--optimizer lion"),
-        (AttachOptimizer(momentum=1.0), "--momentum"),
-        (AttachOptimizer(weight_decay=-1.0), "--weight-decay"),
+        (AttachOptimizer(optimizer="lion"), "`optimizer` lion"),
+        (AttachOptimizer(momentum=1.0), "`momentum`"),
+        (AttachOptimizer(weight_decay=-1.0), "`weight_decay`"),
     ],
 )
-def test_values_out_of_range_are_refused(attach: AttachOptimizer, option: str) -> None:
-    with pytest.raises(OptionError, match=option):
-        attach.call(forward_model())
+def test_values_out_of_range_are_refused(attach: AttachOptimizer, field: str) -> None:
+    with pytest.raises(FieldError, match=f"^attach_optimizer: {field}"):
+        attach(forward_model())

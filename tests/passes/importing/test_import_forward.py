@@ -6,7 +6,7 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from sparcl_compile.interface.errors import ModelError, OptionError, UnsupportedOpsError
+from sparcl_compile.interface.errors import FieldError, ModelError, UnsupportedOpsError
 from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.core.contract import IR_VERSION, OPSET
 from sparcl_compile.passes.core.marks import DENSE_KEY
@@ -173,7 +173,9 @@ def test_a_single_layer_is_pruned_itself() -> None:
 
 def test_globs_keep_weights_dense() -> None:
     assert reasons(imported(ZOO["resnet"](), dense=("block.*1*",)))["block.conv1.weight"] == "user"
-    with pytest.raises(OptionError, match=r"--dense blok\.conv1\* matches no weight; near names: block\.conv1\.weight"):
+    with pytest.raises(
+        FieldError, match=r"^import_forward: `dense` blok\.conv1\* matches no weight; near names: block\.conv1\.weight"
+    ):
         imported(ZOO["resnet"](), dense=("blok.conv1*",))
 
 
@@ -200,7 +202,7 @@ def test_a_head_that_something_follows_cannot_be_replaced() -> None:
     net = Net(["batch", 6])
     net.op("Gemm", net.weight("w", 6, CLASSES))
     net.op("Mul", net.weight("scale", CLASSES))
-    with pytest.raises(ModelError, match="--classes cannot replace the head"):
+    with pytest.raises(ModelError, match="`classes` cannot replace the head"):
         imported(net.model(), classes=9)
 
 
@@ -219,9 +221,9 @@ def test_fresh_weights_are_drawn_like_pytorchs() -> None:
     assert not np.array_equal(stem, initial(imported(ZOO["cnn_bn"](), init="fresh", seed=2), "stem.weight"))
 
 
-@pytest.mark.parametrize(("options", "message"), [({"init": "new"}, "--init new"), ({"classes": 1}, "--classes 1")])
+@pytest.mark.parametrize(("options", "message"), [({"init": "new"}, "`init` new"), ({"classes": 1}, "`classes` 1")])
 def test_impossible_options_are_refused(options: dict[str, object], message: str) -> None:
-    with pytest.raises(OptionError, match=message):
+    with pytest.raises(FieldError, match=f"^import_forward: {message}"):
         imported(mlp(), **options)
 
 

@@ -3,7 +3,7 @@ import onnx_ir as ir
 import pytest
 from onnx.reference import ReferenceEvaluator
 
-from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.passes.analysis.channels.plan import plan_of, set_plan, with_padding
 from sparcl_compile.passes.core.values import constant
 from sparcl_compile.passes.lowering.fold_channels import FoldChannels
@@ -104,5 +104,5 @@ def test_a_constant_must_be_the_same_for_every_unit(values: list[float], refused
     if not refused:
         assert FoldChannels().call(model).modified
         return
-    with pytest.raises(OptionError, match=r"--fold: the constant factor differs from channel to channel.*--no-fold"):
-        FoldChannels().call(model)
+    with pytest.raises(FieldError, match=r"^fold_channels: the constant factor differs from channel to channel.*leave"):
+        FoldChannels()(model)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.passes.schemes.axes import axes_of
 from sparcl_compile.passes.schemes.cuts import PATTERNS, NOfM, cut_for
 from sparcl_compile.passes.schemes.names import check_scheme, check_sparsity, sparsity_for
@@ -167,18 +167,18 @@ def test_a_scheme_decides_the_sparsity_that_is_not_given() -> None:
 
 @pytest.mark.parametrize("scheme", ["4:4", "5:4", "0:4", "2:", "2:0", "blocks", "", "02:4", "2:4:8", "-1:4"])
 def test_names_that_are_no_scheme(scheme: str) -> None:
-    with pytest.raises(OptionError, match="--scheme"):
+    with pytest.raises(FieldError, match=r"^`scheme`"):
         check_scheme(scheme)
 
 
 def test_densities_that_a_scheme_cannot_have() -> None:
     check_sparsity("pattern", 1 - 4 / 9, "uniform")
     check_sparsity("pattern", 0.5556, "erk")
-    with pytest.raises(OptionError, match=r"--sparsity 0\.55: .* give 0\.5556 or more"):
+    with pytest.raises(FieldError, match=r"^`sparsity` 0\.55: .* give 0\.5556 or more"):
         check_sparsity("pattern", 0.55, "uniform")
-    with pytest.raises(OptionError, match=r"--sparsity 0\.8: --scheme 2:4 is sparsity 0\.5; leave --sparsity out"):
+    with pytest.raises(FieldError, match=r"^`sparsity` 0\.8: `scheme` 2:4 is sparsity 0\.5; leave `sparsity` out"):
         check_sparsity("2:4", 0.8, "uniform")
-    with pytest.raises(OptionError, match="--distribution erk: --scheme 2:4"):
+    with pytest.raises(FieldError, match=r"^`distribution` erk: `scheme` 2:4"):
         check_sparsity("2:4", 0.5, "erk")
-    with pytest.raises(OptionError, match="--distribution erk: a layer of 72 weights"):
+    with pytest.raises(FieldError, match=r"^`distribution` erk: a layer of 72 weights"):
         cut_for("pattern", (4, 2, 3, 3), "oikk").levels(0.5, 0.0, 0.0)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparcl_compile.interface.channels import Segment
-from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.passes.analysis.channels.counts import kept_shape, unit_counts, unit_share
 from sparcl_compile.passes.analysis.channels.plan import plan_of
 from sparcl_compile.passes.analysis.channels.spaces import Channels, Space
@@ -58,12 +58,12 @@ def test_a_removed_channel_is_zero_everywhere_and_the_least_important_one() -> N
 def test_user_dense_keeps_the_channels_whole_and_nothing_left_is_refused() -> None:
     model = forward_model()
     model.graph.initializers["conv.weight"].metadata_props[DENSE_KEY] = "user"
-    with pytest.raises(OptionError, match=r"--scheme channel: no channel can be removed: .*; give another --scheme"):
+    with pytest.raises(FieldError, match=r"^`scheme` channel: no channel can be removed: .*; give another `scheme`$"):
         InsertWeightMasks(sparsity=0.5, scheme="channel").call(model)
 
 
 def test_another_distribution_is_refused() -> None:
-    with pytest.raises(OptionError, match=r"--distribution erk: .*--scheme channel"):
+    with pytest.raises(FieldError, match=r"^`distribution` erk: .*`scheme` channel"):
         InsertWeightMasks(sparsity=0.5, scheme="channel", distribution="erk").call(forward_model())
 
 
@@ -100,7 +100,7 @@ def test_the_share_of_units_gives_the_density_of_the_weights(density: float) -> 
 def test_what_no_channel_reaches_limits_the_sparsity() -> None:
     axes = {"only": {0: (Segment(0, None, 8), Segment(8, "a", 2))}}
     channels = Channels((Space("a", 2),), axes, {}, {}, ())
-    with pytest.raises(OptionError, match=r"--sparsity 0.9: whole channels reach 0.200"):
+    with pytest.raises(FieldError, match=r"^`sparsity` 0.9: whole channels reach 0.200"):
         unit_counts(channels, {"only": (10, 4)}, 0.1)
 
 

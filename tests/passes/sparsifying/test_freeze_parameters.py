@@ -6,7 +6,7 @@ import torch
 
 from models.export import export
 from models.resnet import resnet18
-from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.interface.manifest import Update
 from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.analysis.stages import parameter_stages
@@ -164,13 +164,13 @@ def test_all_stages_are_everything() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"update": "last:3"}, r"--update last:3: the model has 2 stages; give last:1 to last:2"),
-        ({"update": "last:2", "name": "mobilenet"}, r"--update last:2: the model has 1 stage; give last:1$"),
-        ({"freeze": ("boddy.weight",)}, r"--freeze boddy.weight matches no parameter; near names: body.weight"),
-        ({"freeze": ("*",)}, r"--freeze \* freezes all 8 parameters: nothing is left to train"),
+        ({"update": "last:3"}, r"`update` last:3: the model has 2 stages; give last:1 to last:2"),
+        ({"update": "last:2", "name": "mobilenet"}, r"`update` last:2: the model has 1 stage; give last:1$"),
+        ({"freeze": ("boddy.weight",)}, r"`freeze` boddy.weight matches no parameter; near names: body.weight"),
+        ({"freeze": ("*",)}, r"`freeze` \* freezes all 8 parameters: nothing is left to train"),
         (
             {"freeze": ("fc.*",), "update": "norm", "name": "cnn_folded"},
-            r"--update norm --freeze fc.\* freezes all 6 parameters",
+            r"`update` norm `freeze` fc.\* freezes all 6 parameters",
         ),
     ],
 )
@@ -178,8 +178,8 @@ def test_refusals(options: dict[str, object], message: str) -> None:
     given = dict(options)
     model = imported(str(given.pop("name", "cnn_bn")))
     before = ir.to_onnx_text(model, exclude_initializers=True)
-    with pytest.raises(OptionError, match=message) as caught:
-        FreezeParameters(**given).call(model)  # type: ignore[arg-type]
+    with pytest.raises(FieldError, match=f"^freeze_parameters: {message}") as caught:
+        FreezeParameters(**given)(model)  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
     assert ir.to_onnx_text(model, exclude_initializers=True) == before
     assert not frozen_names(model)

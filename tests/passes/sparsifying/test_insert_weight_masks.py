@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.core.layers import masked_layers
 from sparcl_compile.passes.core.marks import AXES_KEY, DENSE_KEY, PASS_KEY
@@ -89,8 +89,8 @@ def test_a_scheme_notes_what_the_axes_stand_for() -> None:
 
 
 def test_a_pattern_cannot_be_dense_under_erk() -> None:
-    with pytest.raises(OptionError, match="--distribution erk"):
-        InsertWeightMasks(sparsity=0.5, distribution="erk", scheme="pattern").call(forward_model())
+    with pytest.raises(FieldError, match=r"^insert_weight_masks: `distribution` erk"):
+        InsertWeightMasks(sparsity=0.5, distribution="erk", scheme="pattern")(forward_model())
 
 
 def test_dense_weights_stay_without_a_mask() -> None:
@@ -101,12 +101,15 @@ def test_dense_weights_stay_without_a_mask() -> None:
 
 @pytest.mark.parametrize("sparsity", [1.0, -0.1, float("nan")])
 def test_a_sparsity_out_of_range_is_refused(sparsity: float) -> None:
-    with pytest.raises(OptionError, match="--sparsity"):
-        InsertWeightMasks(sparsity=sparsity).call(forward_model())
+    with pytest.raises(FieldError, match=r"^insert_weight_masks: `sparsity`") as caught:
+        InsertWeightMasks(sparsity=sparsity)(forward_model())
+    assert (caught.value.made_by, caught.value.field) == ("insert_weight_masks", "sparsity")
+    assert caught.value.value is sparsity
+    assert caught.value.mend
 
 
 def test_an_unknown_distribution_is_refused() -> None:
-    with pytest.raises(OptionError, match="uniform, erk"):
+    with pytest.raises(FieldError, match="uniform, erk"):
         InsertWeightMasks(distribution="even").call(forward_model())
 
 

@@ -1,0 +1,37 @@
+"""The ranges of values that are asked for in more than one place: what an option may be, and the field of a pass."""
+
+from collections.abc import Collection
+
+from sparcl_compile.interface.errors import FieldError
+
+LARGEST_SEED = 2**32 - 1
+
+
+def check_share(field: str, value: float, example: float = 0.8) -> None:
+    """Raise FieldError for anything but a number in [0, 1)."""
+    if not 0.0 <= value < 1.0:
+        raise FieldError(field, value, mend=f"give a number from 0 (off) to below 1, for example {example}")
+
+
+def check_not_negative(field: str, value: float, example: float) -> None:
+    """Raise FieldError for anything but a finite number from 0."""
+    if not 0.0 <= value < float("inf"):
+        raise FieldError(field, value, mend=f"give a number from 0, for example {example}")
+
+
+def check_choice(field: str, value: str, known: Collection[str]) -> None:
+    """Raise FieldError for a name that is not among those that are known."""
+    if value not in known:
+        raise FieldError(field, value, mend=f"give one of {', '.join(known)}")
+
+
+def check_classes(value: int | None) -> None:
+    """Raise FieldError for a head of one class or none."""
+    if value is not None and value < 2:
+        raise FieldError("classes", value, "a classifier needs at least 2 classes")
+
+
+def check_seed(value: int) -> None:
+    """Raise FieldError for a seed that 32 bits do not hold."""
+    if not 0 <= value <= LARGEST_SEED:
+        raise FieldError("seed", value, mend=f"give a whole number from 0 to {LARGEST_SEED}")
