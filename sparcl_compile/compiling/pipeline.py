@@ -7,7 +7,7 @@ import numpy as np
 import onnx_ir as ir
 
 from sparcl_compile.compiling import kernel_library as kernels
-from sparcl_compile.compiling.verify import verify
+from sparcl_compile.compiling.verify import run_pass
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.lowering.select_kernels import Measure
 from sparcl_compile.plan.compiled import Compiled
@@ -39,7 +39,7 @@ def run(model: ir.Model, options: CompileOptions, folder: Path, after: AfterPass
         if isinstance(step, Product):
             work.products[step] = model.clone()
         else:
-            run_pass(ort_training.make(step, work), model, after)
+            _run(ort_training.make(step, work), model, after)
     return Compiled(work.products[Product.FORWARD], model, work.products[Product.MASKED])
 
 
@@ -50,16 +50,12 @@ def _measure(library: Path) -> Measure:
     return KernelTimes(library)
 
 
-def run_pass(one: Pass, model: ir.Model, after: AfterPass) -> None:
-    """Run one pass between its checks, and check the graph behind it; raises as ``run``."""
-    modified = one(model).modified
-    if modified:
-        verify(model, one)
-    after(one, model, modified)
+def _run(one: Pass, model: ir.Model, after: AfterPass) -> None:
+    after(one, model, run_pass(one, model))
 
 
 def export(model: ir.Model, state: Mapping[str, np.ndarray], after: AfterPass) -> None:
     """Run the export pipeline on an evaluation graph in place; raises ModelError as ``run``."""
     for step in in_order(inference.STEPS):
         if not isinstance(step, Product):
-            run_pass(inference.make(step, state), model, after)
+            _run(inference.make(step, state), model, after)

@@ -1,4 +1,4 @@
-"""Checking a graph behind a pass."""
+"""Running a pass and checking the graph behind it."""
 
 import onnx
 import onnx_ir as ir
@@ -8,6 +8,19 @@ from sparcl_compile.interface.errors import ModelError
 from sparcl_compile.passes.core.contract import Pass
 
 FOREIGN = "com.microsoft"
+
+
+def run_pass(one: Pass, model: ir.Model) -> bool:
+    """Run one pass between its own checks, and check the whole graph behind it; return whether it changed anything.
+
+    Raises:
+        SparclError: a user's mistake that the pass found.
+        ModelError: the graph is invalid after the pass, which the message names.
+    """
+    modified = one(model).modified
+    if modified:
+        verify(model, one)
+    return modified
 
 
 def verify(model: ir.Model, made_by: Pass) -> None:
