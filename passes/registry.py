@@ -3,13 +3,14 @@
 Other packages add passes by entry points of the group ``sparcl_compile.passes``: ``name = "module:Class"``.
 """
 
+import difflib
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 
 from sparcl_compile.interface.errors import OptionError
 from sparcl_compile.passes.core.contract import Pass
-from sparcl_compile.passes.core.hints import near
+from sparcl_compile.passes.core.notation import read_options, split, unwritable
 from sparcl_compile.passes.core.phases import Phase
 
 GROUP = "sparcl_compile.passes"
@@ -66,8 +67,26 @@ def pass_class(name: str) -> type[Pass]:
         return found
     others = _others()
     if name not in others:
-        raise OptionError(f"{name}: no pass has this name; {near(name, pass_names())}")
+        close = difflib.get_close_matches(name, pass_names(), 1, 0.5)
+        meant = f"did you mean {close[0]}? " if close else ""
+        raise OptionError(f"{name}: no such pass; {meant}give one of {', '.join(pass_names())}")
     return _loaded(others[name])
+
+
+def passes_from(text: str) -> list[Pass]:
+    """The passes of a list such as ``insert_weight_masks{sparsity=0.5},attach_loss``.
+
+    Raises:
+        OptionError: the text is no list, or a pass or an option is unknown or cannot be had so.
+    """
+    return [_made(pass_class(name), options) for name, options in split(text)]
+
+
+def _made(one: type[Pass], options: Sequence[str]) -> Pass:
+    if lacking := unwritable(one):
+        whole = "sparcl-compile or sparcl-export"
+        raise OptionError(f"{one.name}: runs inside of {whole} only, which gives it its {lacking[0]}; leave it out")
+    return one(**read_options(one, options))
 
 
 def _others() -> dict[str, EntryPoint]:

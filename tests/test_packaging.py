@@ -126,7 +126,13 @@ def metadata(wheel: zipfile.ZipFile, name: str) -> str:
 def test_console_scripts(wheel: zipfile.ZipFile) -> None:
     parser = configparser.ConfigParser()
     parser.read_string(metadata(wheel, "entry_points.txt"))
-    assert set(parser["console_scripts"]) == {"sparcl-compile", "sparcl-run", "sparcl-inspect", "sparcl-export"}
+    assert set(parser["console_scripts"]) == {
+        "sparcl-compile",
+        "sparcl-run",
+        "sparcl-inspect",
+        "sparcl-export",
+        "sparcl-opt",
+    }
 
 
 def test_no_onnxruntime_without_an_extra(wheel: zipfile.ZipFile) -> None:

@@ -11,7 +11,7 @@ import pytest
 BLOCK = re.compile(r"^<!-- runs(?:: exit (?P<code>\d+))? -->\n```bash\n(?P<script>.*?)^```$", re.MULTILINE | re.DOTALL)
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 LINK = re.compile(r"\]\((?!https?://)([^)#]+)")
-COMMANDS = ("sparcl-compile", "sparcl-run", "sparcl-inspect", "sparcl-export")
+COMMANDS = ("sparcl-compile", "sparcl-run", "sparcl-inspect", "sparcl-export", "sparcl-opt")
 
 
 @dataclass(frozen=True)

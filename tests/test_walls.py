@@ -314,7 +314,9 @@ def test_the_check_of_light_imports_can_fail() -> None:
     assert "numpy" in modules_after("import sparcl_compile, numpy")
 
 
-@pytest.mark.parametrize("command", ["compile_command", "run_command", "inspect_command", "export_command"])
+@pytest.mark.parametrize(
+    "command", ["compile_command", "run_command", "inspect_command", "export_command", "opt_command"]
+)
 def test_help_does_not_wait_for_torch(command: str) -> None:
     code = f"from sparcl_compile.cli import {command} as command; command(['--help'], standalone_mode=False)"
     assert not modules_after(code) & {"torch", "onnxruntime", "sklearn", "matplotlib"}

@@ -10,6 +10,7 @@ import onnx_ir as ir
 from sparcl_compile.interface.errors import FieldError, PassOrderError
 from sparcl_compile.passes.core.facts import Fact
 from sparcl_compile.passes.core.marks import PASS_KEY
+from sparcl_compile.passes.core.notation import written
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.values import FLOAT
 
@@ -48,7 +49,8 @@ class Pass(ir.passes.InPlacePass):
         cls.name = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
 
     def __str__(self) -> str:
-        return self.name
+        """The pass as sparcl-opt reads it: its name, and in braces the options that are not their defaults."""
+        return written(self)
 
     def __call__(self, model_or_result: ir.Model | ir.passes.PassResult, /) -> ir.passes.PassResult:
         """Run the pass; a complaint about a field gets the pass's name."""

@@ -3,6 +3,7 @@
 from sparcl_compile.cli.compile import compile_command
 from sparcl_compile.cli.export import export_command
 from sparcl_compile.cli.inspect import inspect_command
+from sparcl_compile.cli.opt import opt_command
 from sparcl_compile.cli.run import run_command
 
-__all__ = ["compile_command", "export_command", "inspect_command", "run_command"]
+__all__ = ["compile_command", "export_command", "inspect_command", "opt_command", "run_command"]

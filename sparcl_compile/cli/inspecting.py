@@ -25,6 +25,7 @@ from sparcl_compile.cli.report import (
     sparsity_table,
     table,
 )
+from sparcl_compile.compiling.load import check_connected
 from sparcl_compile.costs.flops import layer_costs, total_macs
 from sparcl_compile.interface.codec import plain
 from sparcl_compile.interface.errors import ArtifactError, ModelError, OptionError
@@ -209,15 +210,8 @@ def _load(path: Path) -> ir.Model:
         raise ModelError(f"{path}: not an ONNX file, or damaged; export the model again") from error
     if not len(model.graph):
         raise ModelError(f"{path}: not an ONNX file, or a model without nodes; export the model again")
-    _check_connected(path, model)
+    check_connected(model, path)
     return model
-
-
-def _check_connected(path: Path, model: ir.Model) -> None:
-    read = [value for node in model.graph.all_nodes() for value in node.inputs if value is not None]
-    for value in (*read, *model.graph.outputs):
-        if value.producer() is None and not value.is_graph_input() and not value.is_initializer():
-            raise ModelError(f"{path}: nothing in the graph makes the value {value.name}; export the model again")
 
 
 def _describe(value: ir.Value) -> dict[str, Any]:

@@ -15,6 +15,11 @@ def without_library(options: CompileOptions) -> tuple[CompileOptions, str]:
     return dataclasses.replace(options, compress=False, measure_kernels=False), kernels.reason()
 
 
+def installed() -> Path | None:
+    """Where it is, or None when it was not built."""
+    return kernels.library()
+
+
 def library() -> Path:
     """Where it is; raises OptionError when it was not built."""
     found = kernels.library()

@@ -21,17 +21,39 @@ def load_model(path: Path) -> ir.Model:
         ModelError: the file is missing, unreadable, no valid ONNX model, lacks its external data, or uses an opset or
             a domain that cannot be imported. The message names the file.
     """
+    model = load_graph(path)
+    check_importable(model, path)
+    return model
+
+
+def load_graph(path: Path) -> ir.Model:
+    """Read an ONNX model, whatever operators it holds: one that passes have worked on, too.
+
+    Raises:
+        ModelError: the file is missing, unreadable, damaged, or lacks its external data. The message names the file.
+    """
     proto = read(path)
     if not proto.graph.node:
         raise ModelError(f"{path}: the model has no graph: is the file truncated or not an ONNX model?")
     read_external_data(proto, path)
-    model = sorted_model(proto, path)
+    return sorted_model(proto, path)
+
+
+def check_importable(model: ir.Model, path: Path) -> None:
+    """Check a model as it comes from a user; raises ModelError, which names the file."""
     try:
         check_opset(model)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
     check(model, path)
-    return model
+
+
+def check_connected(model: ir.Model, path: Path) -> None:
+    """Check that something makes every value that is read; raises ModelError, which names the file and the value."""
+    read = [value for node in model.graph.all_nodes() for value in node.inputs if value is not None]
+    for value in (*read, *model.graph.outputs):
+        if value.producer() is None and not value.is_graph_input() and not value.is_initializer():
+            raise ModelError(f"{path}: nothing in the graph makes the value {value.name}; export the model again")
 
 
 def read(path: Path) -> onnx.ModelProto:

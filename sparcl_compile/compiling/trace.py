@@ -9,6 +9,7 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 
+from sparcl_compile.compiling.carried import with_metadata
 from sparcl_compile.compiling.protos import without_data
 from sparcl_compile.costs.flops import layer_costs, total_macs
 from sparcl_compile.interface.errors import ModelError
@@ -92,7 +93,7 @@ def dump(model: ir.Model, folder: Path, index: int, pass_name: str) -> Path:
         WriteError: the file system refuses; no partial file stays.
     """
     path = folder / dump_name(index, pass_name, ".onnx")
-    whole = model.clone()
+    whole = with_metadata(model)
     # A dump must open anywhere, also where the weights' own file is not.
     ir.external_data.load_to_model(whole)
     write_atomically(path, lambda temporary: ir.save(whole, temporary))

@@ -1,4 +1,4 @@
-"""Whether a graph is whole: its links after every pass, and everything that ONNX can check of it now and then."""
+"""Running a pass, and whether a graph is whole: its links after every pass, and all that ONNX can check at times."""
 
 from collections.abc import Mapping
 
@@ -11,6 +11,19 @@ from sparcl_compile.passes.core.contract import Pass
 
 FOREIGN = "com.microsoft"
 FAILURES = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError, RuntimeError)
+
+
+def run_pass(one: Pass, model: ir.Model) -> bool:
+    """Run one pass between its own checks, and check the whole graph behind it; return whether it changed anything.
+
+    Raises:
+        SparclError: a user's mistake that the pass found.
+        ModelError: the graph is invalid after the pass, which the message names.
+    """
+    modified = one(model).modified
+    if modified:
+        verify(model, one)
+    return modified
 
 
 def verify(model: ir.Model, made_by: Pass) -> None:

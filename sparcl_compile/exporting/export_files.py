@@ -7,7 +7,7 @@ from pathlib import Path
 from sparcl_compile.exporting.ort_format import convert
 from sparcl_compile.interface.artifact import Artifact, check_outside
 from sparcl_compile.interface.errors import OptionError
-from sparcl_compile.interface.files import check_writable, sha256, write_atomically
+from sparcl_compile.interface.files import check_name, check_writable, sha256, write_atomically
 
 SUFFIX = ".onnx"
 
@@ -19,12 +19,7 @@ def check_place(target: Path, artifact: Artifact) -> None:
         OptionError: not the name of an .onnx file, in an artifact, or the model that the artifact was compiled from.
         WriteError: it cannot be written.
     """
-    if target.is_symlink() and not target.exists():
-        raise OptionError(f"-o {target}: is a link to nowhere; remove it or name another file")
-    if target.is_dir():
-        raise OptionError(f"-o {target}: is a folder; name a file that ends in {SUFFIX}")
-    if target.suffix != SUFFIX:
-        raise OptionError(f"-o {target}: name a file that ends in {SUFFIX}")
+    check_name(target, SUFFIX, "-o")
     check_outside(artifact.folder, target, "-o")
     if target.exists() and sha256(target) == artifact.manifest.model.source_sha256:
         raise OptionError(f"-o {target}: is the model that the artifact was compiled from; name another file")

@@ -67,10 +67,11 @@ def is_artifact(folder: Path) -> bool:
         return (folder / CHECKSUM).is_file()
 
 
-def check_outside(folder: Path, path: Path, option: str) -> None:
+def check_outside(folder: Path | None, path: Path, option: str) -> None:
     """Refuse to write into this artifact or another one, which would damage it; raises OptionError."""
     place = path.resolve()
-    if place.is_relative_to(folder.resolve()) or any(is_artifact(one) for one in (place, *place.parents)):
+    inside = folder is not None and place.is_relative_to(folder.resolve())
+    if inside or any(is_artifact(one) for one in (place, *place.parents)):
         raise OptionError(f"{option} {path}: is a compiled artifact or inside of one; name another place")
 
 

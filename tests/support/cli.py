@@ -16,11 +16,17 @@ import onnx
 from click.testing import CliRunner
 
 from sparcl_compile.api.places import artifact_of
-from sparcl_compile.cli import compile_command, export_command, inspect_command, run_command
+from sparcl_compile.cli import compile_command, export_command, inspect_command, opt_command, run_command
 from tests.support.schema import check_schema
 from tests.support.zoo import CLASSES, ZOO
 
-COMMANDS = {"compile": compile_command, "run": run_command, "inspect": inspect_command, "export": export_command}
+COMMANDS = {
+    "compile": compile_command,
+    "run": run_command,
+    "inspect": inspect_command,
+    "export": export_command,
+    "opt": opt_command,
+}
 SCRIPTS = Path(sys.executable).parent
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 SMALL_RUN = ("--tasks", "2", "--epochs", "2", "--batch-size", "8", "--buffer", "10", "--threads", "1")

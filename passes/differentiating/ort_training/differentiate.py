@@ -15,7 +15,7 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedOpsetsPass
 
-from sparcl_compile.interface.errors import ModelError
+from sparcl_compile.interface.errors import ModelError, OptionError
 from sparcl_compile.interface.names import Role, accumulator_name
 from sparcl_compile.passes.core.contract import IR_VERSION, Pass
 from sparcl_compile.passes.core.facts import ACCUMULATING, DIFFERENTIATED, IMPORTED, LOSS
@@ -63,7 +63,12 @@ class Differentiate(Pass):
     library: Path | None = None
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        """Differentiate. Raises ModelError when the builder refuses the graph."""
+        """Differentiate.
+
+        Raises:
+            ModelError: the builder refuses the graph.
+            OptionError: the graph has sparse operators, and there is no library of them.
+        """
         if any(value.name == "lazy_reset_grad" for value in model.graph.inputs):
             return ir.passes.PassResult(model, False)
         roles = {str(v.name): role for v in _state(model) if (role := role_of(v))}
@@ -71,8 +76,12 @@ class Differentiate(Pass):
         frozen = {str(v.name): v.const_value for v in values_with_role(model, Role.FROZEN)}
         origins = {str(node.name): node.metadata_props.get(PASS_KEY) for node in model.graph}
         sparse = bool(sparse_nodes(model.graph))
-        also = ("x",) if sparse else ()
-        training = ir.from_proto(build_training_model(ir.to_proto(model), roles, also, self.library))
+        if sparse and self.library is None:
+            raise OptionError(
+                "--library: is missing, but the graph has sparse operators; give the file of their kernels"
+            )
+        also, library = (("x",), self.library) if sparse else ((), None)
+        training = ir.from_proto(build_training_model(ir.to_proto(model), roles, also, library))
         for name in also:
             _drop_gradient(training.graph, name)
         for value in training.graph.inputs:
