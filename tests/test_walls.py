@@ -13,7 +13,7 @@ PACKAGES = {"sparcl_compile": "sparcl_compile", "passes": "sparcl_compile.passes
 """Folder to import package."""
 
 PROTO_LIBRARIES = ("onnx", "onnx_ir", "onnxscript")
-LEAVES = ("sparcl_compile.errors", "sparcl_compile.files", "sparcl_compile.artifact")
+LEAVES = ("sparcl_compile.errors", "sparcl_compile.files", "sparcl_compile.artifact", "sparcl_compile.onnx_runtime")
 """Modules that know nothing of the rest and that everybody may use."""
 GRADIENT_BUILDER = ("onnxruntime.training.artifacts", "onnxruntime.training.onnxblock")
 
@@ -32,7 +32,11 @@ class Wall:
 WALLS = (
     Wall("passes", ("sparcl_compile",), allowed=(*LEAVES, "sparcl_compile.passes")),
     Wall("passes", ("onnxruntime.training",), doors=("passes/differentiate.py",)),
-    Wall("passes", ("onnxruntime",), doors=("passes/differentiate.py", "passes/importing/verify.py")),
+    Wall(
+        "passes",
+        ("onnxruntime", "sparcl_compile.onnx_runtime"),
+        doors=("passes/differentiate.py", "passes/importing/verify.py"),
+    ),
     Wall("runtime", ("sparcl_compile",), allowed=(*LEAVES, "sparcl_compile.runtime")),
     Wall("runtime", (*PROTO_LIBRARIES, *GRADIENT_BUILDER, "torch")),
     # sparcl-run is the runtime; sparcl-export reads the state that a run has left; the gradient builder loads the
@@ -64,6 +68,7 @@ WALLS = (
     Wall("sparcl_compile/errors.py", ("sparcl_compile",)),
     Wall("sparcl_compile/files.py", ("sparcl_compile",), allowed=LEAVES),
     Wall("sparcl_compile/artifact.py", ("sparcl_compile",), allowed=LEAVES),
+    Wall("sparcl_compile/onnx_runtime.py", ("sparcl_compile",)),
     *(Wall(folder, tuple(PACKAGES.keys() - {"sparcl_compile"})) for folder in PACKAGES),
 )
 
@@ -119,6 +124,7 @@ def test_no_file_breaks_a_wall(root: Path) -> None:
         ("passes/emit.py", "def late():\n    from sparcl_compile.pipeline import compile_model"),
         ("passes/emit.py", "from .. import runtime"),
         ("passes/emit.py", "import onnxruntime"),
+        ("passes/emit.py", "from sparcl_compile.onnx_runtime import ort"),
         ("passes/importing/verify.py", "from onnxruntime.training import artifacts"),
         ("passes/emit.py", "import passes.base"),
         ("runtime/data/digits.py", "from sparcl_compile.passes.base import Role"),
@@ -179,3 +185,11 @@ def test_the_check_of_light_imports_can_fail() -> None:
 def test_help_does_not_wait_for_torch(command: str) -> None:
     code = f"from sparcl_compile.cli import {command} as command; command(['--help'], standalone_mode=False)"
     assert not modules_after(code) & {"torch", "onnxruntime", "sklearn", "matplotlib"}
+
+
+def test_a_compilation_loads_no_library_that_it_does_not_use(root: Path, tmp_path: Path) -> None:
+    model, artifact = root / "models" / "digits_cnn.onnx", tmp_path / "digits.sparcl"
+    code = f"""from sparcl_compile.cli import compile_command as command
+command([{str(model)!r}, "-o", {str(artifact)!r}], standalone_mode=False)"""
+    assert not modules_after(code) & {"torch", "scipy", "sklearn", "PIL", "matplotlib"}
+    assert artifact.is_dir()
