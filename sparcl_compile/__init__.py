@@ -10,8 +10,22 @@ from typing import TYPE_CHECKING, Any
 from sparcl_compile.interface.version import __version__
 
 if TYPE_CHECKING:
-    from sparcl_compile.api import CompileOptions, RunConfig, compile_model, export_model, learn, load, predict
+    from sparcl_compile.api.compiling import compile_model
+    from sparcl_compile.api.exporting import export_model
+    from sparcl_compile.api.learning import learn, predict
+    from sparcl_compile.interface.artifact import load
+    from sparcl_compile.runtime.config import RunConfig
+    from sparcl_compile.settings.options import CompileOptions
 
+_MODULES = {
+    "CompileOptions": "settings.options",
+    "RunConfig": "runtime.config",
+    "compile_model": "api.compiling",
+    "export_model": "api.exporting",
+    "learn": "api.learning",
+    "load": "interface.artifact",
+    "predict": "api.learning",
+}
 __all__ = [
     "CompileOptions",
     "RunConfig",
@@ -26,9 +40,9 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Load a public name when it is first asked for."""
-    if name not in __all__:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module("sparcl_compile.api"), name)
+    value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
     globals()[name] = value
     return value
 

@@ -5,11 +5,10 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 import onnx_ir as ir
-import onnxruntime as ort
 from onnx.reference import ReferenceEvaluator
-from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from sparcl_compile.interface.errors import ModelError
+from sparcl_compile.interface.onnx_runtime import bindings, ort
 from sparcl_compile.passes.core import draws
 
 RELATIVE, ABSOLUTE = 1e-3, 1e-4
@@ -79,7 +78,7 @@ def refused(error: BaseException) -> ModelError:
 
 def failures() -> tuple[type[Exception], ...]:
     """What the runtime raises: RuntimeError, and classes of its own that share no base."""
-    own = [value for value in vars(state).values() if isinstance(value, type) and issubclass(value, Exception)]
+    own = [value for value in vars(bindings).values() if isinstance(value, type) and issubclass(value, Exception)]
     return (RuntimeError, *own)
 
 

@@ -7,9 +7,9 @@ import numpy as np
 
 from sparcl_compile.interface import program as ops
 from sparcl_compile.interface.errors import TrainingError
+from sparcl_compile.interface.onnx_runtime import ort
 from sparcl_compile.interface.specs import InputSpec
 from sparcl_compile.runtime.data.tables import Tables
-from sparcl_compile.runtime.session.backend import ort
 from sparcl_compile.runtime.session.engine import Engine
 
 Value: TypeAlias = "ort.OrtValue | np.ndarray | tuple[int, ...] | float"

@@ -13,9 +13,9 @@ from sparcl_compile.interface.artifact import Artifact
 from sparcl_compile.interface.errors import ArtifactError, OptionError
 from sparcl_compile.interface.manifest import Manifest
 from sparcl_compile.interface.names import Role
+from sparcl_compile.interface.onnx_runtime import FRONT_END, ort
 from sparcl_compile.interface.specs import GraphSpec, StateSpec
 from sparcl_compile.runtime.session import kernel_library as kernels
-from sparcl_compile.runtime.session.backend import FRONT_END, ort
 from sparcl_compile.runtime.session.tensors import give_back_freed, own_copy, pages, stored
 
 ERRORS_ONLY = 3

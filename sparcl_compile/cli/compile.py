@@ -146,7 +146,7 @@ def compile_command(
 ) -> None:
     """Compile an ONNX classifier into an artifact that learns new classes with sparse weights."""
     silence_libraries()
-    from sparcl_compile.api import compile_model
+    from sparcl_compile.api.compiling import compile_model
     from sparcl_compile.cli import report
     from sparcl_compile.compiling.kernel_library import without_library
     from sparcl_compile.interface.artifact import read_report

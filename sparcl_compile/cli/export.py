@@ -38,9 +38,10 @@ def export_command(
 ) -> None:
     """Give the learned model as plain ONNX for inference: masks folded, idle channels gone, BatchNorm fused."""
     silence_libraries()
-    from sparcl_compile.api import export_model, load
+    from sparcl_compile.api.exporting import export_model
     from sparcl_compile.cli.export_report import print_facts
     from sparcl_compile.cli.report import console
+    from sparcl_compile.interface.artifact import load
 
     facts = export_model(load(artifact), output, checkpoint, initial, batch, ort_format)
     if as_json:

@@ -63,10 +63,11 @@ def run_command(
 ) -> None:
     """Let a compiled artifact learn a stream of tasks, and measure what it keeps."""
     silence_libraries()
-    from sparcl_compile.api import RunConfig, learn, load
+    from sparcl_compile.api.learning import learn
     from sparcl_compile.api.places import run_of
-    from sparcl_compile.interface.artifact import check_outside
+    from sparcl_compile.interface.artifact import check_outside, load
     from sparcl_compile.interface.files import check_writable
+    from sparcl_compile.runtime.config import RunConfig
     from sparcl_compile.runtime.reporting.progress import Reporter
     from sparcl_compile.runtime.reporting.report import console, result_table, write_json
 

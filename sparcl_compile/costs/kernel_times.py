@@ -15,10 +15,10 @@ from platformdirs import user_cache_path
 from sparcl_compile.costs.layer_graphs import LayerGraph, dense_step, sparse_step
 from sparcl_compile.interface.errors import WriteError
 from sparcl_compile.interface.files import sha256, write_text
+from sparcl_compile.interface.onnx_runtime import ort
 from sparcl_compile.interface.report import Times
 from sparcl_compile.passes.lowering.choice.work import Work
 from sparcl_compile.runtime.session import kernel_library as kernels
-from sparcl_compile.runtime.session.backend import ort
 from sparcl_compile.runtime.session.engine import device_copy, session_options
 
 SECONDS = 0.5

@@ -4,8 +4,6 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,8 +67,7 @@ class Ties:
         """The units that follow from all ties and blocks so far."""
         firsts = np.concatenate([np.zeros(0, np.int64), *(one for one, _ in self.edges)])
         seconds = np.concatenate([np.zeros(0, np.int64), *(other for _, other in self.edges)])
-        graph = coo_array((np.ones(len(firsts), np.int8), (firsts, seconds)), shape=(self.count, self.count))
-        number, of_label = connected_components(graph, directed=False)
+        number, of_label = _connected(firsts, seconds, self.count)
         stays = np.full(number, len(self.blocks), np.int64)
         for index, (labels, _) in enumerate(self.blocks):
             np.minimum.at(stays, of_label[labels], index)
@@ -114,8 +111,18 @@ def distinct(table: np.ndarray) -> int:
     codes = inverse.reshape(table.shape)
     rows = np.repeat(codes[:, 0], table.shape[1])
     size = int(codes.max()) + 1
-    graph = coo_array((np.ones(len(rows), np.int8), (rows, codes.reshape(-1))), shape=(size, size))
-    return int(connected_components(graph, directed=False)[0])
+    return _connected(rows, codes.reshape(-1), size)[0]
+
+
+def _connected(firsts: np.ndarray, seconds: np.ndarray, size: int) -> tuple[int, np.ndarray]:
+    """The number of connected components of a graph with these edges, and the component of each of its nodes."""
+    # Takes a quarter of a second to load; most compilations have no use for it.
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    edges = coo_array((np.ones(len(firsts), np.int8), (firsts, seconds)), shape=(size, size))
+    number, component = connected_components(edges, directed=False)
+    return int(number), np.asarray(component)
 
 
 def first_cause(axes: Sequence[Axis]) -> Cause:

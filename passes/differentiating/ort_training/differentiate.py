@@ -3,12 +3,11 @@
 import contextlib
 import dataclasses
 import functools
+import importlib.util
 import os
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -16,16 +15,18 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedOpsetsPass
 
 from sparcl_compile.interface.errors import ModelError, OptionError
-from sparcl_compile.interface.names import Role, accumulator_name
+from sparcl_compile.interface.names import Role, accumulator_name, gradient_name
+from sparcl_compile.interface.onnx_runtime import FRONT_END, bindings, ort
 from sparcl_compile.passes.core.contract import IR_VERSION, Pass
 from sparcl_compile.passes.core.facts import ACCUMULATING, DIFFERENTIATED, IMPORTED, LOSS
 from sparcl_compile.passes.core.marks import PASS_KEY
 from sparcl_compile.passes.core.operators import SPARSE_DOMAIN, sparse_nodes
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import role_of, set_role, values_with_role
-from sparcl_compile.passes.core.values import INT64, constant
+from sparcl_compile.passes.core.values import BOOL, INT64, constant
 from sparcl_compile.passes.differentiating.ort_training.sparse_gradients import GRADIENTS, complete
 
+RESET = "lazy_reset_grad"
 STATE_ROLES = (Role.PARAMETER, Role.FROZEN, Role.MASK, Role.INDEX, Role.RUNNING_STAT)
 
 
@@ -69,7 +70,7 @@ class Differentiate(Pass):
             ModelError: the builder refuses the graph.
             OptionError: the graph has sparse operators, and there is no library of them.
         """
-        if any(value.name == "lazy_reset_grad" for value in model.graph.inputs):
+        if any(value.name == RESET for value in model.graph.inputs):
             return ir.passes.PassResult(model, False)
         roles = {str(v.name): role for v in _state(model) if (role := role_of(v))}
         marks = {str(v.name): dict(v.metadata_props) for v in _state(model)}
@@ -81,7 +82,7 @@ class Differentiate(Pass):
                 "--library: is missing, but the graph has sparse operators; give the file of their kernels"
             )
         also, library = (("x",), self.library) if sparse else ((), None)
-        training = ir.from_proto(build_training_model(ir.to_proto(model), roles, also, library))
+        training = ir.from_proto(build_training_model(_with_fed_state(model), roles, also, library))
         for name in also:
             _drop_gradient(training.graph, name)
         for value in training.graph.inputs:
@@ -131,61 +132,88 @@ def build_training_model(
 ) -> onnx.ModelProto:
     """ORT's training model for a forward model whose first output is the loss.
 
+    The steps are those of ``onnxruntime.training.onnxblock``, which loads PyTorch and copies the weights seven times.
+
     Args:
-        forward: model with loss first among its outputs; shapes of all outputs known.
-        roles: role by initializer name; ``parameter`` is trained, the others are fixed.
+        forward: model with loss first among its outputs; shapes of all outputs known; the initializers that are inputs
+            of the training model are inputs of this one.
+        roles: role by input name; ``parameter`` is trained, the others are fixed.
         also: inputs of the model whose gradients are made too.
         library: custom operators.
 
     Raises:
         ModelError: ORT's gradient builder refuses the graph; the message is its own first line.
+        ImportError: the installed ONNX Runtime is not the training build.
     """
-    onnxblock = _quiet_onnxblock()
-
-    class WholeGraph(onnxblock.TrainingBlock):  # type: ignore[misc, name-defined]
-        def build(self, *outputs: str) -> tuple[str, ...]:
-            return outputs
-
-    block = WholeGraph()
-    for name, role in roles.items():
-        if role in STATE_ROLES:
-            block.requires_grad(name, role is Role.PARAMETER)
-    for name in also:
-        block.requires_grad(name)
+    if importlib.util.find_spec(FRONT_END) is None:
+        raise ImportError("this onnxruntime has no gradient builder", name=FRONT_END)
+    trained = {name for name, role in roles.items() if role is Role.PARAMETER} | set(also)
+    outputs = [output.name for output in forward.graph.output]
     forward.ir_version = IR_VERSION
     try:
-        with silent_stderr(), onnxblock.base(forward), _custom_operators(onnxblock, library):
-            block(*[output.name for output in forward.graph.output])
-            training, _ = block.to_model_proto()
+        with silent_stderr():
+            training = onnx.load_model_from_string(_gradient_model(forward, trained, outputs[0], library))
     except RuntimeError as error:
         first = str(error).strip().splitlines()[0]
         raise ModelError(f"ONNX Runtime's gradient builder refuses this graph: {first}") from error
+    _accumulate(training.graph, outputs, trained)
     training.ir_version = IR_VERSION
-    typed: onnx.ModelProto = training
-    return typed
+    return training
 
 
-def _custom_operators(onnxblock: Any, library: Path | None) -> contextlib.AbstractContextManager[object]:
-    if library is None:
-        return contextlib.nullcontext()
-    _register_gradients()
-    made: contextlib.AbstractContextManager[object] = onnxblock.custom_op_library(library)
+def _gradient_model(forward: onnx.ModelProto, trained: set[str], loss: str, library: Path | None) -> bytes:
+    options = ort.SessionOptions()
+    if library is not None:
+        _register_gradients()
+        options.register_custom_ops_library(os.fspath(library))
+    # Values between foreign operators have no shape yet.
+    inferred = onnx.shape_inference.infer_shapes(forward)
+    optimized = bindings.get_optimized_model(inferred.SerializeToString(), trained, options)
+    builder = bindings.GradientGraphBuilder(optimized, {loss}, trained, loss, options)
+    builder.build()
+    made: bytes = builder.get_model()
     return made
+
+
+def _accumulate(graph: onnx.GraphProto, outputs: Sequence[str], trained: set[str]) -> None:
+    """Add an accumulator for each gradient, in the order of the inputs; the outputs are the model's and theirs."""
+    made = {output.name: output for output in graph.output}
+    gradients = [gradient_name(value.name) for value in graph.input if value.name in trained]
+    ordered = [onnx.ValueInfoProto.FromString(made[name].SerializeToString()) for name in outputs]
+    for number, name in enumerate(gradients, len(outputs)):
+        buffer, done = f"{name}.accumulation.buffer", f"{name}.accumulation.out"
+        graph.node.append(
+            onnx.NodeProto(
+                op_type="InPlaceAccumulatorV2",
+                domain="com.microsoft",
+                name=f"GradientAccumulator{number}",
+                input=[buffer, name, RESET],
+                output=[done],
+            )
+        )
+        graph.input.append(made[name])
+        graph.input[-1].name = buffer
+        ordered.append(_flag(done))
+    graph.input.append(_flag(RESET))
+    del graph.output[:]
+    graph.output.extend(ordered)
+
+
+def _flag(name: str) -> onnx.ValueInfoProto:
+    return ir.serde.serialize_value(ir.Value(name=name, type=BOOL, shape=ir.Shape([1])))
 
 
 @functools.cache
 def _register_gradients() -> None:
     """Tell the builder of this process the gradients of the sparse operators."""
-    from onnxruntime.capi import _pybind_state as builder
-
     for op_type, nodes in GRADIENTS.items():
         definition = []
         for made in nodes:
-            node = builder.GradientNodeDefinition()
+            node = bindings.GradientNodeDefinition()
             node.op_type, node.domain = made.op_type, SPARSE_DOMAIN
             node.inputs, node.outputs, node.attributes = list(made.inputs), list(made.outputs), []
             definition.append(node)
-        builder.register_gradient_definition(f"{SPARSE_DOMAIN}::{op_type}", definition)
+        bindings.register_gradient_definition(f"{SPARSE_DOMAIN}::{op_type}", definition)
 
 
 @contextlib.contextmanager
@@ -203,12 +231,14 @@ def silent_stderr() -> Iterator[None]:
         os.close(sink)
 
 
-def _quiet_onnxblock() -> Any:
-    """Importing the training package warns about torch and CUDA, which concerns nobody here."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from onnxruntime.training import onnxblock
-    return onnxblock
+def _with_fed_state(model: ir.Model) -> onnx.ModelProto:
+    """The model's proto with the state as inputs; the data stay in the forward graph."""
+    graph = model.graph
+    for value in [value for value in graph.initializers.values() if role_of(value) in STATE_ROLES]:
+        graph.initializers.pop(str(value.name))
+        value.const_value = None
+        graph.inputs.append(value)
+    return ir.to_proto(model)
 
 
 def _state(model: ir.Model) -> list[ir.Value]:

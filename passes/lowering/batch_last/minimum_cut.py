@@ -6,8 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 import onnx_ir as ir
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 
 from sparcl_compile.passes.lowering.batch_last.forms import batch_last, enters, is_conversion, leaves, lengths_of
 from sparcl_compile.passes.lowering.batch_last.rules import can_move
@@ -120,7 +118,15 @@ def outside_of_cut(
         edges[entry, exit_] = max(1, cost // scale)
         for number in numbers:
             edges[number, entry] = edges[exit_, number] = CAPACITY
-    size = nodes + 2 * len(activations)
+    return _reaching(edges, nodes + 2 * len(activations))
+
+
+def _reaching(edges: Mapping[tuple[int, int], int], size: int) -> set[int]:
+    """The nodes on ``OUTSIDE``'s side of the smallest cut."""
+    # Takes a quarter of a second to load, and serves --compress alone.
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import breadth_first_order, maximum_flow
+
     starts, ends = np.array(list(edges), np.int32).reshape(-1, 2).T
     capacity = coo_array((np.array(list(edges.values()), np.int32), (starts, ends)), shape=(size, size)).tocsr()
     rest = capacity - maximum_flow(capacity, INSIDE, OUTSIDE).flow

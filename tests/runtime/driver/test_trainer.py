@@ -9,11 +9,11 @@ import pytest
 
 from sparcl_compile.interface.artifact import load
 from sparcl_compile.interface.manifest import Manifest
+from sparcl_compile.interface.onnx_runtime import ort
 from sparcl_compile.runtime.config import RunConfig
 from sparcl_compile.runtime.driver.loop import Run
 from sparcl_compile.runtime.reporting.progress import Reporter
 from sparcl_compile.runtime.reporting.report import console
-from sparcl_compile.runtime.session.backend import ort
 from sparcl_compile.runtime.session.engine import Engine
 from tests.support.cli import write_artifact, write_data
 

@@ -12,8 +12,8 @@ from safetensors.numpy import save_file
 
 from sparcl_compile.interface.artifact import Artifact
 from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.onnx_runtime import ort
 from sparcl_compile.interface.specs import GraphSpec, InputSpec
-from sparcl_compile.runtime.session.backend import ort
 from sparcl_compile.runtime.session.engine import Engine, Sizes, _share_arena, device_copy, session_options
 from tests.support.cli import measured
 from tests.support.described import manifest, state
@@ -263,7 +263,7 @@ POOL = """
 import numpy as np
 import onnx
 from benchmarks.alone import status
-from sparcl_compile.runtime.session.backend import ort
+from sparcl_compile.interface.onnx_runtime import ort
 from sparcl_compile.runtime.session.engine import session_options
 
 model = onnx.parser.parse_model('''<ir_version: 10, opset_import: ["" : 18]>

@@ -2,8 +2,8 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from sparcl_compile.interface.onnx_runtime import ort
 from sparcl_compile.passes.differentiating.ort_training.transpose_frozen_convolutions import TransposeFrozenConvolutions
-from sparcl_compile.runtime.session.backend import ort
 from sparcl_compile.runtime.session.engine import session_options
 from tests.support.small_model import forward_model, run_twice
 

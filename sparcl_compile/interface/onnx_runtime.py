@@ -1,4 +1,4 @@
-"""ONNX Runtime without its training front end."""
+"""ONNX Runtime without its training front end. A leaf module, shared by the compiler and the runtime."""
 
 import contextlib
 import sys
@@ -12,8 +12,9 @@ def hidden(module: str) -> Iterator[None]:
     """Make the import of a module fail, for a time; one that is loaded already stays as it is.
 
     The training build tries its front end while it is imported, to find out about CUDA, and goes on without it where
-    that raises ImportError. The front end brings onnx along, and PyTorch where it is installed (226 MB); a run calls
-    nothing but sessions. ``None`` in ``sys.modules`` is Python's own way to refuse an import.
+    that raises ImportError. The front end brings onnx along, and PyTorch where it is installed (226 MB, and more than a
+    second); a run calls nothing but sessions, and the compiler the gradient builder below the front end. ``None`` in
+    ``sys.modules`` is Python's own way to refuse an import.
     """
     if module in sys.modules:
         yield
@@ -27,5 +28,6 @@ def hidden(module: str) -> Iterator[None]:
 
 with hidden(FRONT_END):
     import onnxruntime as ort
+    from onnxruntime.capi import onnxruntime_pybind11_state as bindings
 
-__all__ = ["FRONT_END", "hidden", "ort"]
+__all__ = ["FRONT_END", "bindings", "hidden", "ort"]

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from sparcl_compile.runtime.session.backend import hidden
+from sparcl_compile.interface.onnx_runtime import hidden
 
 LOADED = """
 import sys
