@@ -16,7 +16,7 @@ from sparcl_compile.interface.files import check_writable, remove_leftovers, wri
 
 FILE = "state.safetensors"
 PREVIOUS = "state.previous.safetensors"
-VERSION = "1"
+VERSION = "2"
 TEXTS = ("version", "progress", "identity")
 
 

@@ -14,6 +14,8 @@ from sparcl_compile.runtime.session.engine import Engine
 
 Value: TypeAlias = "ort.OrtValue | np.ndarray | tuple[int, ...] | float"
 """What has a name while a program runs; an integer may be a result of a graph."""
+Watch: TypeAlias = Callable[[str, Mapping[str, "ort.OrtValue"]], None]
+"""Called after each graph with its name and its results."""
 
 
 class Interpreter:
@@ -22,11 +24,13 @@ class Interpreter:
     Attributes:
         values: the named values: counters, options of the run, results of graphs.
         fired: how many events of each kind have run in this task.
+        watch: None for nobody.
     """
 
     def __init__(self, engine: Engine, program: ops.Program, tables: Tables, options: Mapping[str, Value]) -> None:
         self.values: dict[str, Value] = {**program.counters, **program.vectors, **options}
         self.fired = dict.fromkeys(program.events, 0)
+        self.watch: Watch | None = None
         self._engine, self._program, self._tables = engine, program, tables
         weights = engine.manifest.weights
         self._columns = {
@@ -60,8 +64,11 @@ class Interpreter:
             for name, source in sources.items()
             if name in op.feeds or source in self.values
         }
-        for name, value in self._engine.run(op.graph, feeds, self._columns[op.into] if op.into else None).items():
+        results = self._engine.run(op.graph, feeds, self._columns[op.into] if op.into else None)
+        for name, value in results.items():
             self.values[op.results.get(name) or ".".join(filter(None, (op.give, name)))] = value
+        if self.watch:
+            self.watch(op.graph, results)
 
     def _tensor(self, source: ops.Source, spec: InputSpec) -> np.ndarray | ort.OrtValue:
         """What a source is, in the dtype of the input and in its shape where a constant has none."""

@@ -9,7 +9,7 @@ import numpy as np
 from sparcl_compile.interface.errors import TrainingError
 from sparcl_compile.interface.program import Program
 from sparcl_compile.runtime.data.tables import Tables
-from sparcl_compile.runtime.driver.interpreter import Interpreter, Value
+from sparcl_compile.runtime.driver.interpreter import Interpreter, Value, Watch
 from sparcl_compile.runtime.session.engine import Engine
 
 
@@ -46,6 +46,10 @@ class Trainer:
     def set(self, values: Mapping[str, Value]) -> None:
         """Give values, options for example."""
         self._interpreter.values.update(values)
+
+    def watch(self, seen: Watch) -> None:
+        """Let a function see the results of every graph, right behind it."""
+        self._interpreter.watch = seen
 
     def call(self, block: str) -> None:
         """Run a block.

@@ -72,7 +72,8 @@ def side_graphs(compiled: Compiled, options: CompileOptions, facts: Facts) -> di
     """Build the graphs beside train, eval and optimizer, by name (docs/interfaces.md).
 
     Those that read raw samples are there for both of their types. Mask graphs are there when the weights are sparse,
-    gradient mask graphs when the gradients are, those of the buffer when samples are replayed.
+    gradient mask graphs when the gradients are, those of the buffer when samples are replayed, the one that removes
+    samples when samples are removed.
     """
     return {
         **_data_graphs(compiled),
@@ -100,12 +101,13 @@ def _data_graphs(compiled: Compiled) -> dict[str, Graph]:
 
 
 def _epoch_graphs(compiled: Compiled, options: CompileOptions, facts: Facts) -> dict[str, Graph]:
+    remove: dict[str, Graph] = {"remove_samples": remove_samples.build(compiled.plan.recipe.score)}
     return {
         "order": order.build(),
         "batch": batch.build(compiled.classes, "task" if options.loss_classes == "task" else "all"),
         "check_loss": check_loss.build(),
         "check_state": check_state.build([_tensor(spec) for spec in learned(facts.state)]),
-        "remove_samples": remove_samples.build(compiled.plan.recipe.score),
+        **(remove if options.data_removal > 0.0 else {}),
     }
 
 

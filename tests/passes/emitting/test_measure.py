@@ -1,0 +1,159 @@
+"""The graph that measures: what of a training graph is left, and that its gradients are those of whole masks."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from sparcl_compile.interface.names import Role
+from sparcl_compile.passes.core.roles import values_with_role
+from sparcl_compile.passes.differentiating.insert_gradient_masks import InsertGradientMasks
+from sparcl_compile.passes.emitting.measure import measure_model
+from sparcl_compile.runtime.session import kernel_library as kernels
+from sparcl_compile.settings.options import CompileOptions
+from tests.passes.differentiating.test_insert_gradient_masks import differentiated
+from tests.support.form import BATCH, Form, batches, write_small
+from tests.support.small_model import changed_lines
+
+
+def names(model: ir.Model) -> tuple[list[str], list[str]]:
+    return [str(value.name) for value in model.graph.inputs], [str(value.name) for value in model.graph.outputs]
+
+
+@pytest.fixture(scope="module")
+def training() -> ir.Model:
+    """A training graph with a masked convolution, a normalisation and a dense head, of which half may move."""
+    _, model = differentiated()
+    InsertGradientMasks(gradient_sparsity=0.5)(model)
+    return model
+
+
+def added(changes: list[str]) -> list[str]:
+    """Lines that came, but for the running statistics under their new names."""
+    return [line for line in changes if line.startswith("+") and '"bn.mean.measured", "bn.var.measured"' not in line]
+
+
+def test_the_gradient_mask_makes_way_for_the_mask_and_dense_gradients_go(training: ir.Model) -> None:
+    changes = changed_lines(training, measure_model(training))
+    removed = [line for line in changes if line.startswith("-")]
+    assert added(changes) == [
+        '+["conv.weight.mask_gradient"] "conv.weight_grad.masked" = Mul ("conv.weight_grad", "conv.weight.mask")'
+    ]
+    assert removed.count(
+        '-["conv.weight.mask_gradient"] "conv.weight_grad.masked" = Mul ("conv.weight_grad", '
+        '"conv.weight.gradient_mask")'
+    )
+    accumulators = [line for line in removed if "InPlaceAccumulatorV2" in line]
+    assert len(accumulators) == 4  # scale and bias of the normalisation, weight and bias of the head
+    assert not [line for line in accumulators if "conv.weight" in line]
+
+
+def test_what_it_takes_and_gives(training: ir.Model) -> None:
+    inputs, outputs = names(measure_model(training))
+    assert [name for name in inputs if "accumulation" in name] == ["conv.weight_grad.accumulation.buffer"]
+    assert "conv.weight.gradient_mask" not in inputs
+    assert {"conv.weight.mask", "lazy_reset_grad", "bn.mean", "head.weight"} <= set(inputs)
+    assert set(outputs) == {
+        "loss",
+        "logits",
+        "bn.mean.measured",
+        "bn.var.measured",
+        "conv.weight_grad.accumulation.out",
+    }
+
+
+def test_every_input_is_read(training: ir.Model) -> None:
+    made = measure_model(training)
+    assert all(any(True for _ in value.uses()) for value in made.graph.inputs)
+
+
+def test_the_training_graph_stays_as_it_is(training: ir.Model) -> None:
+    text = ir.to_onnx_text(training, exclude_initializers=True)
+    roles = {role: [value.name for value in values_with_role(training, role)] for role in Role}
+    measure_model(training)
+    assert ir.to_onnx_text(training, exclude_initializers=True) == text
+    assert {role: [value.name for value in values_with_role(training, role)] for role in Role} == roles
+
+
+def test_without_gradient_masks_only_dense_gradients_go() -> None:
+    _, model = differentiated()
+    assert not added(changed_lines(model, measure_model(model)))
+
+
+# The numbers
+
+FORMS: Mapping[str, dict[str, Any]] = {
+    "masked": {"sparsity": 0.75},
+    "gradients alone": {"sparsity": 0.0},
+    "compressed": {"sparsity": 0.75, "compress": True, "select_kernels": False},
+    "some compressed": {"sparsity": 0.75, "compress": True, "batch_size": BATCH},
+    "channels masked": {"sparsity": 0.5, "scheme": "channel", "fold": False},
+    "channels folded": {"sparsity": 0.5, "scheme": "channel"},
+}
+
+
+def gradients_of(form: Form, graph: str) -> dict[str, np.ndarray]:
+    """The accumulators of the masked weights after one batch through ``measure`` or ``train``."""
+    current, _ = batches(3, tuple(form.manifest.model.input_shape))
+    spec = form.engine.spec(graph)
+    feeds = {name: value for name, value in current.feeds(first=True).items() if name in {i.name for i in spec.inputs}}
+    into = {weight.accumulator: weight.g1 for weight in form.manifest.weights}
+    form.engine.run(graph, feeds, into if graph == "measure" else None)
+    held = into if graph == "measure" else {name: name for name in into}
+    return {name: form.engine.array(place).copy() for name, place in held.items()}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_measured_gradients_are_those_of_training_with_whole_masks(name: str, tmp_path: Path) -> None:
+    if "compressed" in name and kernels.library() is None:
+        pytest.skip(kernels.reason())
+    write_small("resnet", tmp_path / "model.onnx", seed=1)
+    form = Form(tmp_path / "model.onnx", tmp_path / "a.sparcl", CompileOptions(gradient_sparsity=0.9, **FORMS[name]))
+    chosen = {weight.weight: weight.gradient_mask for weight in form.manifest.weights}
+    assert all(chosen.values())
+    # As few gradients as a choice leaves, which measuring must not heed ...
+    for mask in chosen.values():
+        form.engine.set_array(str(mask), np.zeros_like(form.engine.array(str(mask))))
+    found = gradients_of(form, "measure")
+    assert all(array.any() for array in found.values())
+    # ... and all of them.
+    for weight in form.manifest.weights:
+        kept = form.engine.array(weight.mask) if weight.mask else np.ones_like(form.engine.array(weight.weight))
+        form.engine.set_array(str(weight.gradient_mask), kept)
+    for accumulator, wanted in gradients_of(form, "train").items():
+        np.testing.assert_array_equal(found[accumulator], wanted, err_msg=accumulator)
+
+
+@pytest.mark.parametrize(
+    "options", [{"gradient_scheme": "channel"}, {"replay": "none"}, {"replay_batches": "merged", "momentum": 0.9}]
+)
+def test_where_training_computes_less_or_stores_nothing_the_same_is_measured(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    """Rows of gradients, and parameters that move in the backward pass."""
+    write_small("resnet", tmp_path / "model.onnx", seed=1)
+    sparse = CompileOptions(sparsity=0.75)
+    whole = Form(tmp_path / "model.onnx", tmp_path / "whole.sparcl", sparse)
+    other = Form(tmp_path / "model.onnx", tmp_path / "other.sparcl", dataclasses.replace(sparse, **options))
+    wanted = gradients_of(whole, "measure")
+    assert wanted
+    for accumulator, array in gradients_of(other, "measure").items():
+        np.testing.assert_array_equal(array, wanted[accumulator], err_msg=accumulator)
+    accumulators = {one.name for one in other.engine.spec("measure").inputs if "accumulation" in one.name}
+    assert accumulators == wanted.keys()
+
+
+def test_a_second_batch_is_added_where_the_first_one_stays(tmp_path: Path) -> None:
+    write_small("mlp", tmp_path / "model.onnx", seed=1)
+    form = Form(tmp_path / "model.onnx", tmp_path / "a.sparcl", CompileOptions(sparsity=0.75))
+    current, _ = batches(3, tuple(form.manifest.model.input_shape))
+    once = gradients_of(form, "measure")
+    into = {weight.accumulator: weight.g1 for weight in form.manifest.weights}
+    for first, times in ((False, 2), (False, 3), (True, 1)):
+        form.engine.run("measure", current.feeds(first=first), into)
+        for weight in form.manifest.weights:
+            np.testing.assert_allclose(form.engine.array(weight.g1), times * once[weight.accumulator], rtol=1e-6)

@@ -1,0 +1,415 @@
+"""Programs as text, for every way of replay, with and without masks."""
+
+import dataclasses
+import textwrap
+from collections.abc import Sequence
+
+import pytest
+
+from sparcl_compile.interface.program import Event, Program
+from sparcl_compile.program.batches import FIELDS
+from sparcl_compile.program.build import COUNTERS, build
+from sparcl_compile.program.replay import FIRST_TASK, REPLAYS, ReplayBatch
+from sparcl_compile.settings import options
+from tests.support.program_text import text
+from tests.support.programs import settings
+
+UPDATES = (Event((1, 10), "all", {"remove_to": "level.shrunk", "grow_to": "level.base"}),)
+REMOVALS = (Event((1, 10), "all", {"share": (3, 40)}),)
+SPARSE = {
+    "mask_updates": UPDATES,
+    "removals": REMOVALS,
+    "vectors": {"level.base": (3,), "level.shrunk": (2,), "gradient_keep": (2,)},
+    "refresh_steps": 30,
+    "measured": ("w.g1", "w.g2"),
+}
+
+
+def program(replay: str = "none", **changes: object) -> Program:
+    return build(settings(replay=REPLAYS[replay], **changes))
+
+
+def check(made: Program, block: str, wanted: str) -> None:
+    assert text(made.blocks[block]).splitlines() == textwrap.dedent(wanted).strip().splitlines()
+
+
+# What all programs have in common
+
+
+def test_the_blocks_around_a_step() -> None:
+    made = program()
+    check(made, "class_order", "class_order(key=[class_order_seed, 0, 0], classes=classes_in_data)")
+    check(
+        made,
+        "statistics",
+        """
+        reset data.sum, data.squares, data.count
+        rows of data, 256 at most, as seen:
+          sum_pixels(x=seen.raw)
+        rows of data, 256 at most, as seen:
+          sum_squares(x=seen.raw)
+        statistics()
+        reset data.sum, data.squares, data.count
+        """,
+    )
+    check(
+        made,
+        "begin_task",
+        """
+        reset sample_keep
+        task_step = 0
+        removed = 0
+        done = 0
+        total = 1
+        """,
+    )
+    check(
+        made,
+        "begin_epoch",
+        """
+        reset epoch.loss, epoch.steps
+        sparsity() -> now.*
+        order(key=[seed, task, epoch], batch=batch)
+        total = steps
+        position = 0
+        done = 0
+        """,
+    )
+    check(
+        made,
+        "end_epoch",
+        """
+        check_state()
+        when broken >= 0:
+          fail '{} is no longer finite' of broken in ['w']
+        sparsity() -> now.*
+        epoch += 1
+        """,
+    )
+    check(
+        made,
+        "end_task",
+        """
+        each of to task:
+          reset score.correct, score.seen
+          rows of test, 256 at most, as tested:
+            standardise(x=tested.raw) -> x_ready as tested.x
+            eval(tested.*) -> tested.*
+            count_correct(tested.*)
+          record(task=task, of=of)
+        task += 1
+        epoch = 0
+        """,
+    )
+    check(
+        made,
+        "end_run",
+        """
+        summary() -> result.*
+        sparsity() -> result.*
+        flops(samples_seen=samples_seen, samples_replayed=samples_replayed, samples_measured=samples_measured) -> \
+result.*
+        """,
+    )
+
+
+CURRENT = """
+slice order at position, batch until length, as current.sample_id
+gather current.sample_id as current
+when augment:
+  crop_flip(x=current.raw, key=[seed, step, 0]) -> x_ready as current.x
+else:
+  standardise(x=current.raw) -> x_ready as current.x
+batch(current.*) -> current.*
+"""
+COUNTED = """
+step += 1
+count += 1
+task_step += 1
+done += 1
+samples_seen += rows of current.labels
+"""
+STORED = "write_buffer(key=[seed, 0, 0], x=current.raw, labels=current.labels, logits=trained0.logits) -> stored.*"
+FINITE = """
+when finite:
+else:
+  fail 'the loss became {}' of loss
+"""
+OPTIMIZER = "optimizer(learning_rate=learning_rate, count=count)"
+
+
+def block_of(*parts: str) -> str:
+    return "\n".join(part.strip("\n") for part in parts)
+
+
+def drawn(number: int, draw: int, ce: float, distill: float) -> str:
+    """A replay batch, as it stands below a condition."""
+    return f"""
+  replay_batch(key=[seed, step, {draw}], batch=batch, ce={ce}, distill={distill}) -> replay{number}.*, \
+x as replay{number}.raw
+  when augment:
+    crop_flip(x=replay{number}.raw, key=[seed, step, {draw + 1}]) -> x_ready as replay{number}.x
+  else:
+    standardise(x=replay{number}.raw) -> x_ready as replay{number}.x
+"""
+
+
+def trained(*batches: str, indent: str = "  ") -> str:
+    """The micro-steps on these batches."""
+    rates = "learning_rate=learning_rate, count=count"
+    runs = [
+        f"{indent}train({batch}.*, lazy_reset_grad={int(not number)}, {rates}) -> trained{number}.*"
+        for number, batch in enumerate(batches)
+    ]
+    losses = ", ".join(f"trained{number}.loss" for number in range(len(batches)))
+    return "\n".join([*runs, f"{indent}check_loss(losses=[{losses}])"])
+
+
+# Fine-tuning
+
+
+def test_fine_tuning() -> None:
+    made = program()
+    check(made, "step", block_of(CURRENT, "call move", COUNTED))
+    check(made, "move", block_of(trained("current", indent=""), FINITE, OPTIMIZER))
+    assert made.blocks.keys() == {
+        "class_order", "statistics", "begin_task", "begin_epoch", "step", "move", "end_epoch", "end_task", "end_run",
+    }  # fmt: skip
+    assert (made.events, made.vectors) == ({}, {})
+    assert made.counters == COUNTERS
+
+
+def test_where_training_moves_the_parameters_no_optimizer_is_run() -> None:
+    check(program(optimizer=False), "move", block_of(trained("current", indent=""), FINITE))
+
+
+# Replay
+
+
+def test_er_without_masks() -> None:
+    made = program("er")
+    replay = "when task >= 1:" + drawn(0, 1, 1.0, 0.0)
+    counted = "when task >= 1:\n  samples_replayed += rows of replay0.labels"
+    check(made, "step", block_of(CURRENT, replay, "call move", STORED, COUNTED, counted))
+    both, alone = trained("current", "replay0"), trained("current")
+    check(made, "move", block_of("when task >= 1:", both, "else:", alone, FINITE, OPTIMIZER))
+
+
+def test_er_merged() -> None:
+    made = program("er", merged=True, optimizer=False)
+    merged = "  merge(first.*=current.*, second.*=replay0.*) -> whole.*"
+    replay = block_of("when task >= 1:", drawn(0, 1, 1.0, 0.0), merged)
+    counted = "when task >= 1:\n  samples_replayed += rows of replay0.labels"
+    check(made, "step", block_of(CURRENT, replay, "call move", STORED, COUNTED, counted))
+    check(made, "move", block_of("when task >= 1:", trained("whole"), "else:", trained("current"), FINITE))
+
+
+TWO = block_of(drawn(0, 0, 0.0, 0.1), drawn(1, 1, 0.5, 0.0))
+COUNTED_TWO = """
+when task >= 1:
+  samples_replayed += rows of replay0.labels
+  samples_replayed += rows of replay1.labels
+"""
+
+
+def test_der() -> None:
+    made = program("der++")
+    step = block_of(CURRENT, "when task >= 1:", TWO, "call move", STORED, COUNTED, COUNTED_TWO)
+    check(made, "step", step)
+    three = trained("current", "replay0", "replay1")
+    check(made, "move", block_of("when task >= 1:", three, "else:", trained("current"), FINITE, OPTIMIZER))
+
+
+def test_der_merged() -> None:
+    made = program("der++", merged=True, optimizer=False)
+    merged = """
+  merge(first.*=replay0.*, second.*=replay1.*) -> replayed.*
+  merge(first.*=current.*, second.*=replayed.*) -> whole.*
+"""
+    replay = block_of("when task >= 1:", TWO, merged)
+    check(made, "step", block_of(CURRENT, replay, "call move", STORED, COUNTED, COUNTED_TWO))
+    check(made, "move", block_of("when task >= 1:", trained("whole"), "else:", trained("current"), FINITE))
+
+
+def test_three_replay_batches_are_merged_one_after_the_other() -> None:
+    """No method has three as yet: one with any number of batches is a row of the table."""
+    three = tuple(ReplayBatch(draw, 1.0, 0.0) for draw in range(3))
+    lines = text(build(settings(replay=three, merged=True)).blocks["step"]).splitlines()
+    assert [line.strip() for line in lines if "merge" in line] == [
+        "merge(first.*=replay0.*, second.*=replay1.*) -> replayed.*",
+        "merge(first.*=replayed.*, second.*=replay2.*) -> replayed.*",
+        "merge(first.*=current.*, second.*=replayed.*) -> whole.*",
+    ]
+
+
+def test_every_field_of_a_batch_is_merged() -> None:
+    (when,) = (op for op in program("er", merged=True).blocks["step"] if "merge" in text((op,)))
+    merge = when.then[-1]  # type: ignore[union-attr]
+    assert merge.feeds == {f"first.{f}": f"current.{f}" for f in FIELDS} | {
+        f"second.{f}": f"replay0.{f}" for f in FIELDS
+    }  # type: ignore[union-attr]
+
+
+# Masks
+
+CHOSEN = """
+when masks_stale or task_step every 30:
+  call choose_gradients
+"""
+DUE = """
+due mask_updates:
+  call measure
+  call update_masks
+due removals:
+  remove_samples(share=event.share, removed=removed, order=order, position=position, batch=batch, done=done) -> \
+new_order as order, new_position as position, length as length, removed_total as removed
+  samples_removed += removed_now
+  total = steps
+"""
+
+
+def test_masks_without_replay() -> None:
+    made = program(**SPARSE)
+    check(made, "step", block_of(CURRENT, CHOSEN, "call move", COUNTED, DUE))
+    check(
+        made,
+        "measure",
+        """
+        measure(current.*, lazy_reset_grad=1, class_mask=current.own_mask) into g1 -> measured.*
+        samples_measured += rows of current.labels
+        """,
+    )
+    check(
+        made,
+        "update_masks",
+        """
+        update_masks(key=[seed, mask_updates, 0], remove_to=event.remove_to, grow_to=event.grow_to)
+        reset w.g1, w.g2
+        mask_updates += 1
+        masks_stale = 1
+        """,
+    )
+    check(
+        made,
+        "choose_gradients",
+        """
+        call measure
+        update_gradient_masks(keep=gradient_keep)
+        reset w.g1, w.g2
+        masks_stale = 0
+        """,
+    )
+    assert text(made.blocks["begin_task"]).splitlines()[-2:] == ["due mask_updates:", "  call update_masks"]
+    assert made.events == {"mask_updates": UPDATES, "removals": REMOVALS}
+    assert made.vectors == SPARSE["vectors"]
+
+
+def test_masks_and_der() -> None:
+    made = program("der++", **SPARSE)
+    step = block_of(CURRENT, "when task >= 1:", TWO, CHOSEN, "call move", STORED, COUNTED, COUNTED_TWO, DUE)
+    check(made, "step", step)
+
+
+MEASURED_ALONE = "measure(current.*, lazy_reset_grad=1) into g1 -> measured.*"
+
+
+@pytest.mark.parametrize(
+    ("replay", "merged", "wanted"),
+    [
+        ("er", False, ["measure(replay0.*, lazy_reset_grad=1) into g2 -> measured.*"]),
+        ("er", True, ["measure(replay0.*, lazy_reset_grad=1) into g2 -> measured.*"]),
+        (
+            "der++",
+            False,
+            [
+                "measure(replay0.*, lazy_reset_grad=1) into g2 -> measured.*",
+                "measure(replay1.*, lazy_reset_grad=0) into g2 -> measured.*",
+            ],
+        ),
+        ("der++", True, ["measure(replayed.*, lazy_reset_grad=1) into g2 -> measured.*"]),
+    ],
+)
+def test_two_gradients_are_measured_the_current_one_by_the_tasks_own_classes(
+    replay: str, merged: bool, wanted: Sequence[str]
+) -> None:
+    made = program(replay, merged=merged, **SPARSE)
+    lines = text(made.blocks["measure"]).splitlines()
+    own = "measure(current.*, lazy_reset_grad=1, class_mask=current.own_mask) into g1 -> measured.*"
+    assert lines[: 2 + len(wanted)] == [own, "when task >= 1:", *(f"  {line}" for line in wanted)]
+    batches = len(REPLAYS[replay])
+    counted = [f"  samples_measured += rows of replay{number}.labels" for number in range(batches)]
+    assert lines[2 + len(wanted) :] == ["samples_measured += rows of current.labels", "when task >= 1:", *counted]
+
+
+@pytest.mark.parametrize(
+    ("replay", "merged", "wanted"),
+    [
+        (
+            "der++",
+            False,
+            [
+                MEASURED_ALONE,
+                "measure(replay0.*, lazy_reset_grad=0) into g1 -> measured.*",
+                "measure(replay1.*, lazy_reset_grad=0) into g1 -> measured.*",
+            ],
+        ),
+        ("der++", True, ["measure(whole.*, lazy_reset_grad=1) into g1 -> measured.*"]),
+        (
+            "er",
+            False,
+            [MEASURED_ALONE, "measure(replay0.*, lazy_reset_grad=0) into g1 -> measured.*"],
+        ),
+    ],
+)
+def test_one_gradient_is_measured_over_all_batches(replay: str, merged: bool, wanted: Sequence[str]) -> None:
+    made = program(replay, merged=merged, one_gradient=True, single_head=False, **SPARSE)
+    lines = text(made.blocks["measure"]).splitlines()
+    expected = ["when task >= 1:", *(f"  {line}" for line in wanted), "else:", f"  {MEASURED_ALONE}"]
+    assert lines[: len(expected)] == expected
+
+
+def test_one_gradient_without_replay_is_that_of_the_current_batch() -> None:
+    made = program(one_gradient=True, single_head=False, **SPARSE)
+    assert text(made.blocks["measure"]).splitlines()[0] == MEASURED_ALONE
+
+
+def test_weights_alone_are_sparse() -> None:
+    """Without gradient masks nothing is chosen, and what is measured is for the updates."""
+    made = program(**{**SPARSE, "vectors": {"level.base": (3,)}, "removals": ()})
+    check(
+        made, "step", block_of(CURRENT, "call move", COUNTED, "due mask_updates:\n  call measure\n  call update_masks")
+    )
+    assert "choose_gradients" not in made.blocks
+    assert made.events.keys() == {"mask_updates"}
+
+
+def test_gradients_alone_are_sparse() -> None:
+    made = program(**{**SPARSE, "vectors": {"gradient_keep": (2,)}, "mask_updates": (), "removals": ()})
+    check(made, "step", block_of(CURRENT, CHOSEN, "call move", COUNTED))
+    assert "update_masks" not in made.blocks
+    assert made.events == {}
+
+
+# The table of methods
+
+
+def test_replay_settings() -> None:
+    assert REPLAYS["none"] == ()
+    assert REPLAYS["er"] == (ReplayBatch(draw=1, ce=1.0, distill=0.0),)
+    assert [(batch.ce, batch.distill) for batch in REPLAYS["der++"]] == [(0.0, 0.1), (0.5, 0.0)]
+    assert FIRST_TASK == 1
+
+
+def test_every_method_of_the_command_is_in_the_table() -> None:
+    assert tuple(REPLAYS) == options.REPLAYS
+
+
+def test_draws_of_one_step_have_numbers_of_their_own() -> None:
+    for batches in REPLAYS.values():
+        draws = [batch.draw for batch in batches]
+        assert len(set(draws)) == len(draws)
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        settings().merged = True  # type: ignore[misc]
