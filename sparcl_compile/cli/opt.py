@@ -8,7 +8,7 @@ import click
 
 from sparcl_compile.cli.command import Command
 from sparcl_compile.cli.common import silence_libraries
-from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.errors import FieldError, OptionError
 from sparcl_compile.interface.version import __version__
 
 if TYPE_CHECKING:
@@ -98,6 +98,6 @@ def _run(one: "Pass", graph: "ir.Model") -> None:
 
     try:
         run_pass(one, graph)
-    except OptionError as error:
-        # The option of sparcl-compile is the field of the pass, and here it is written without dashes.
-        raise OptionError(f"{one.name}: {str(error).removeprefix('--')}") from error
+    except FieldError as error:
+        # A field of a pass is written here as it is called.
+        raise OptionError(str(error).replace("`", "")) from error

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import onnx
 import onnx_ir as ir
 
-from sparcl_compile.compiling.protos import with_fed_initializers
+from sparcl_compile.compiling.protos import large_last, with_fed_initializers
 from sparcl_compile.interface.errors import ModelError
 from sparcl_compile.passes.core.contract import Pass
 
@@ -22,6 +22,7 @@ def run_pass(one: Pass, model: ir.Model) -> bool:
     """
     modified = one(model).modified
     if modified:
+        large_last(model.graph)
         verify(model, one)
     return modified
 

@@ -22,7 +22,7 @@ CHAINS = {
     "plain": f"{MASKED},{TRAINING}",
     "momentum": f"{MASKED},{TRAINING},update_in_backward".replace("optimizer", "optimizer{momentum=0.9}"),
     "channel": (
-        "import_forward,freeze_parameters,insert_weight_masks{sparsity=0.5,scheme=channel},fold_channels{density=0.5},"
+        "import_forward,freeze_parameters,insert_weight_masks{sparsity=0.5,scheme=channel},fold_channels,"
         f"{TRAINING},recompute_activations{{enabled=true}},compute_gradient_rows"
     ),
     "compress": (
@@ -77,7 +77,7 @@ def test_it_goes_on_from_a_dump(options: tuple[str, ...], tmp_path: Path) -> Non
     done("compile", model, "--sparsity", "0.5", *options, "--dump-passes", dumps)
     artifact = tmp_path / "resnet.sparcl"
     masked = dumps / "03_insert_weight_masks.onnx"
-    behind = "fold_channels{density=0.5},fold_fixed_norms" if options else "fold_fixed_norms"
+    behind = "fold_channels,fold_fixed_norms" if options else "fold_fixed_norms"
     assert done("opt", masked, "-p", behind).out == done("inspect", artifact, "--after", "lowering").out
 
 
