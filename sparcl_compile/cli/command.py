@@ -6,13 +6,14 @@ from typing import Any, NoReturn
 
 import click
 
-from sparcl_compile.interface.errors import FieldError, SparclError
+from sparcl_compile.interface.errors import FieldError, ModelError, SparclError
 
 USER_ERROR = 2
 INTERRUPTED = 130
 """What a shell reports for a program that SIGINT ended."""
 
 RUNTIME = "onnxruntime"
+BY_PASSES = (FieldError, ModelError)
 FIELD = re.compile(r"`(\w+)`")
 SWITCHES = {"fold_channels": ("`fold`", "give --no-fold")}
 """Passes that an option leaves out: the option that they belong to, and what leaves them out."""
@@ -53,13 +54,15 @@ class Command(click.Command):
 
 
 def in_options(error: SparclError, command: click.Command) -> str:
-    """An error's message, with the options of a command in the place of the fields that it names in backquotes."""
+    """An error's message; options of the command stand in it for the fields that a pass names in backquotes."""
+    if not isinstance(error, BY_PASSES):
+        return str(error)
     options = {param.name: param.opts[0] for param in command.params if isinstance(param, click.Option)}
     return FIELD.sub(lambda found: options.get(found[1], found[0]), _message(error))
 
 
-def _message(error: SparclError) -> str:
-    if not isinstance(error, FieldError):
+def _message(error: FieldError | ModelError) -> str:
+    if isinstance(error, ModelError):
         return str(error)
     return error.message if error.field else error.told(*SWITCHES[error.made_by])
 

@@ -8,7 +8,7 @@ import pytest
 
 from sparcl_compile.cli import compile_command
 from sparcl_compile.cli.command import in_options
-from sparcl_compile.interface.errors import FieldError, ModelError, SparclError
+from sparcl_compile.interface.errors import ArtifactError, FieldError, ModelError, SparclError
 from tests.support.cli import call, check_refused, write_model
 from tests.support.zoo import CLASSES, Net
 
@@ -38,6 +38,7 @@ ERRORS: list[tuple[SparclError, str, str]] = [
         "`other` a* matches nothing",
         "`other` a* matches nothing",
     ),
+    (ArtifactError("field `fold` is missing"), "field `fold` is missing", "field `fold` is missing"),
     (ModelError("`fold` cannot be; `x` neither"), "`fold` cannot be; `x` neither", "--fold cannot be; `x` neither"),
 ]
 
