@@ -14,7 +14,7 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedOpsetsPass
 
-from sparcl_compile.interface.errors import ModelError, OptionError
+from sparcl_compile.interface.errors import FieldError, ModelError
 from sparcl_compile.interface.names import Role, accumulator_name, gradient_name
 from sparcl_compile.interface.onnx_runtime import FRONT_END, bindings, ort
 from sparcl_compile.passes.core.contract import IR_VERSION, Pass
@@ -68,7 +68,7 @@ class Differentiate(Pass):
 
         Raises:
             ModelError: the builder refuses the graph.
-            OptionError: the graph has sparse operators, and there is no library of them.
+            FieldError: the graph has sparse operators, and there is no library of them.
         """
         if any(value.name == RESET for value in model.graph.inputs):
             return ir.passes.PassResult(model, False)
@@ -78,9 +78,8 @@ class Differentiate(Pass):
         origins = {str(node.name): node.metadata_props.get(PASS_KEY) for node in model.graph}
         sparse = bool(sparse_nodes(model.graph))
         if sparse and self.library is None:
-            raise OptionError(
-                "--library: is missing, but the graph has sparse operators; give the file of their kernels"
-            )
+            problem, mend = "is missing, but the graph has sparse operators", "give the file of their kernels"
+            raise FieldError("library", None, problem, mend)
         also, library = (("x",), self.library) if sparse else ((), None)
         training = ir.from_proto(build_training_model(_with_fed_state(model), roles, also, library))
         for name in also:
