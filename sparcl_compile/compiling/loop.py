@@ -6,9 +6,9 @@ from fractions import Fraction
 from sparcl_compile.compiling.side_graphs import learned
 from sparcl_compile.interface.names import Role
 from sparcl_compile.interface.program import Event, Program
-from sparcl_compile.interface.schedule import Schedule
 from sparcl_compile.interface.specs import StateSpec
 from sparcl_compile.plan.plan import SparsityPlan
+from sparcl_compile.plan.schedule import Schedule
 from sparcl_compile.program.build import KEEP, Settings, build
 from sparcl_compile.program.replay import REPLAYS
 from sparcl_compile.settings.options import CompileOptions

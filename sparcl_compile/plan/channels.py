@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping
 
 from sparcl_compile.interface.channels import ChannelSpec, SpaceSpec
-from sparcl_compile.interface.schedule import Recipe
 from sparcl_compile.passes.analysis.channels.counts import kept_shape, unit_share
 from sparcl_compile.passes.analysis.channels.plan import ChannelPlan
 from sparcl_compile.passes.schemes.cuts import Levels
@@ -12,7 +11,7 @@ from sparcl_compile.passes.schemes.density import count
 from sparcl_compile.plan.layers import Layer
 from sparcl_compile.plan.schedule import BASE, RENEWED, SIZE, UPDATES, exchange
 from sparcl_compile.settings.options import CompileOptions
-from sparcl_compile.settings.recipes import churn_and_expand
+from sparcl_compile.settings.recipes import Recipe, churn_and_expand
 
 CHANNEL = "channel"
 

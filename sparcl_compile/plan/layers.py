@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
-from sparcl_compile.interface.schedule import Recipe
 from sparcl_compile.passes.core.layers import masked_layers
 from sparcl_compile.passes.core.marks import AXES_KEY
 from sparcl_compile.passes.core.values import dims
 from sparcl_compile.passes.schemes.cuts import Cut, Levels, cut_for
 from sparcl_compile.passes.schemes.density import count, densities
 from sparcl_compile.settings.options import CompileOptions
-from sparcl_compile.settings.recipes import churn_and_expand
+from sparcl_compile.settings.recipes import Recipe, churn_and_expand
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,15 +6,14 @@ from collections.abc import Mapping
 import onnx_ir as ir
 
 from sparcl_compile.interface.names import Role
-from sparcl_compile.interface.schedule import Recipe, Schedule
 from sparcl_compile.passes.analysis.channels.plan import ChannelPlan, plan_of
 from sparcl_compile.passes.core.roles import role_of
 from sparcl_compile.plan.channels import channel_layers, space_levels
 from sparcl_compile.plan.layers import Layer, group_levels, weight_layers
 from sparcl_compile.plan.rows import Rows, rows_of, updated_elements
-from sparcl_compile.plan.schedule import channel_updates, group_updates, schedule_for
+from sparcl_compile.plan.schedule import Schedule, channel_updates, group_updates, schedule_for
 from sparcl_compile.settings.options import CompileOptions
-from sparcl_compile.settings.recipes import RECIPES
+from sparcl_compile.settings.recipes import RECIPES, Recipe
 
 
 @dataclasses.dataclass(frozen=True)

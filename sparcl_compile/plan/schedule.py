@@ -1,15 +1,63 @@
 """The events of a task, as fractions of its steps."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
-from sparcl_compile.interface.schedule import MaskUpdate, Recipe, Removal, Schedule, Tasks
 from sparcl_compile.settings.options import CompileOptions
+from sparcl_compile.settings.recipes import Recipe
 
+Tasks = Literal["first", "later", "all"]
+"""The tasks that an event belongs to."""
 UPDATES = tuple(i / 10 for i in range(1, 10))
 REMOVALS = (0.1, 0.2, 0.3, 0.4)
 GRADIENT_REFRESH_STEPS = 30
 SIZE, BASE, SHRUNK, GROWN, RENEWED = "size", "base", "shrunk", "grown", "renewed"
 """Names of levels."""
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskUpdate:
+    """A mask update.
+
+    Attributes:
+        at: the fraction of a task's steps at which it is due.
+        tasks: the tasks that have it.
+        remove_to: the level that is left after the removal.
+        grow_to: the level that is reached by the growth.
+    """
+
+    at: float
+    tasks: Tasks
+    remove_to: str
+    grow_to: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Removal:
+    """A stage of data removal: ``removed`` is the share of a task's samples that has left when it is over."""
+
+    at: float
+    removed: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """The counts and events of a task.
+
+    Attributes:
+        levels: by name the kept groups of each masked weight, or under scheme ``channel`` the kept units of each space.
+        mask_updates: by rising fraction.
+        removals: by rising fraction.
+        gradient_keep: the feed ``keep`` of the graph that updates gradient masks: weights, or channels, of each layer.
+        gradient_refresh_steps: steps between two choices of the gradient masks; 0 where there are none.
+    """
+
+    levels: Mapping[str, tuple[int, ...]]
+    mask_updates: tuple[MaskUpdate, ...]
+    removals: tuple[Removal, ...]
+    gradient_keep: tuple[int, ...]
+    gradient_refresh_steps: int
 
 
 def exchange(number: int) -> str:

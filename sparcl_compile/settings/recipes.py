@@ -1,8 +1,36 @@
 """The two published ways of running SparCL."""
 
+import dataclasses
 from collections.abc import Mapping
+from typing import Literal
 
-from sparcl_compile.interface.schedule import Recipe
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """The numbers of one published way of running SparCL.
+
+    Attributes:
+        name: what ``--recipe`` calls it.
+        alpha: weight of the current task's gradient in CWI and CGI.
+        beta: weight of the replay gradient.
+        merge_gradients: measure one gradient over current and replay batches instead of two.
+        single_head: mask other tasks' classes while measuring the current batch.
+        expand: share of all weights grown at the start of a later task (p_inter).
+        churn: share of all weights removed and grown again at an update (p_intra).
+        shrink_by_churn: whether the update that ends the expansion also exchanges ``churn`` weights.
+        score: what the sample filter counts.
+    """
+
+    name: str
+    alpha: float
+    beta: float
+    merge_gradients: bool
+    single_head: bool
+    expand: float
+    churn: float
+    shrink_by_churn: bool
+    score: Literal["misclassified", "forgetting"]
+
 
 _PUBLISHED = (
     Recipe(

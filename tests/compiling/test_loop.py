@@ -8,9 +8,8 @@ import pytest
 from sparcl_compile.compiling.loop import program_for
 from sparcl_compile.interface.errors import OptionError
 from sparcl_compile.interface.program import Event, Program
-from sparcl_compile.interface.schedule import MaskUpdate, Removal, Schedule
 from sparcl_compile.plan.layers import layers_for
-from sparcl_compile.plan.schedule import schedule_for
+from sparcl_compile.plan.schedule import MaskUpdate, Removal, Schedule, schedule_for
 from sparcl_compile.settings.options import CompileOptions
 from tests.support.described import state
 from tests.support.program_text import text

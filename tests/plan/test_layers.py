@@ -8,9 +8,8 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 
-from sparcl_compile.interface.schedule import Schedule
 from sparcl_compile.plan.layers import group_levels, layers_for
-from sparcl_compile.plan.schedule import group_updates, schedule_for
+from sparcl_compile.plan.schedule import Schedule, group_updates, schedule_for
 from sparcl_compile.settings.options import CompileOptions
 from sparcl_compile.settings.recipes import RECIPES
 
