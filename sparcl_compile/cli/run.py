@@ -84,7 +84,7 @@ def run_command(
         check_writable(json_file)
     with Reporter(screen, config.tasks, config.epochs, config.batch_size) as reporter:
         if resume:
-            reporter.resumed(run.resume(learning_rate), run.learning_rate)
+            reporter.resumed(run.resume(learning_rate), run.trainer.number("learning_rate"))
         else:
             checkpoints.set_aside(folder)
         checkpoints.prepare(folder)
