@@ -135,7 +135,7 @@ def ort_dense(setting: Setting, batch: int, threads: int, folder: Path) -> Step:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3  # errors
-    # As in runtime/session/engine.py: the optimizer's threads would spin on the next training step's cores.
+    # As in runtime/session/sessions.py: the optimizer's threads would spin on the next training step's cores.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     state = api.CheckpointState.load_checkpoint(target / "checkpoint")
     learner = api.Module(target / "training_model.onnx", state, session_options=options)
@@ -198,33 +198,27 @@ def _initializers(model: "onnx.ModelProto") -> list[str]:
 
 
 def compiled(setting: Setting, batch: int, threads: int, folder: Path) -> Step:
-    """This tool's artifact: the training graph and the optimizer graph on the engine."""
+    """This tool's artifact: the block of its program that trains on a batch and moves the parameters."""
     from sparcl_compile.interface.artifact import load
-    from sparcl_compile.runtime.driver.batches import current_batch
-    from sparcl_compile.runtime.driver.masks import MaskKeeper
-    from sparcl_compile.runtime.session.engine import Engine
+    from sparcl_compile.runtime.data.tables import Table, Tables
+    from sparcl_compile.runtime.driver.trainer import Trainer
+    from sparcl_compile.runtime.session.engine import Engine, Sizes
 
     target = artifact_folder(setting, folder)
     if not target.exists():
         _compile(setting, folder / f"{setting.name}.onnx", target)
     artifact = load(target)
-    engine = Engine(artifact, threads)
-    engine.reset()
-    engine.reset_samples(batch)
+    engine = Engine(artifact, threads, Sizes(dimensions={"samples": batch}))
+    engine.reset_all()
     x, y = batch_of(batch, setting.net)
-    current = current_batch(x, y, np.zeros(CLASSES, np.float32), np.arange(batch))
+    trainer = Trainer(engine, artifact.manifest.program, Tables(Table(x, y, range(CLASSES))), {})
+    weights = engine.run("batch", {"labels": y, "classes": np.arange(CLASSES)})
+    current = {"x": x, "labels": y, "sample_id": np.arange(batch), **weights}
+    trainer.set({f"current.{name}": value for name, value in current.items()})
+    trainer.set({"learning_rate": LEARNING_RATE})
     if setting.gradient_sparsity:
-        keeper = MaskKeeper(engine, artifact.manifest, seed=0)
-        keeper.measure(current, current, [])
-        keeper.update_gradient_masks()
-    rates = {"learning_rate": np.array(LEARNING_RATE, np.float32), "count": np.array(1, np.float32)}
-
-    def step() -> None:
-        engine.run("train", {**current.feeds(first=True), **rates})
-        if "optimizer" in artifact.manifest.graphs:
-            engine.run("optimizer", rates)
-
-    return step
+        trainer.call("choose_gradients")
+    return lambda: trainer.call("move")
 
 
 def artifact_folder(setting: Setting, folder: Path) -> Path:

@@ -22,9 +22,9 @@ from rich.table import Table
 from benchmarks.alone import BATCH
 from benchmarks.contestants import CONTESTANTS, Setting, artifact_folder, compiled
 from sparcl_compile.costs.flops import layer_costs
+from sparcl_compile.interface.onnx_runtime import ort
 from sparcl_compile.passes.analysis.liveness.buffers import VIEWS
 from sparcl_compile.passes.analysis.liveness.sizes import at_batch, bytes_of
-from sparcl_compile.runtime.session import engine
 
 COMPILED = tuple(setting.name for setting in CONTESTANTS if setting.make is compiled)
 SIDE = 2048
@@ -83,16 +83,16 @@ def work_of(model: ir.Model) -> dict[str, Work]:
 
 def profiled(setting: Setting, threads: int, steps: int, folder: Path) -> dict[str, float]:
     """Seconds a step by operator, of all graphs that every step runs."""
-    make, sessions = engine.ort.InferenceSession, list[engine.ort.InferenceSession]()
+    make, sessions = ort.InferenceSession, list[ort.InferenceSession]()
 
-    def watched(path: str, options: engine.ort.SessionOptions, **others: object) -> engine.ort.InferenceSession:
+    def watched(path: str, options: ort.SessionOptions, **others: object) -> ort.InferenceSession:
         options.enable_profiling = True
         # By itself a file has the second in its name, and sessions made in the same one share it.
         options.profile_file_prefix = str(folder / f"profile_{len(sessions)}")
         sessions.append(make(path, options, **others))
         return sessions[-1]
 
-    with mock.patch.object(engine.ort, "InferenceSession", watched):
+    with mock.patch.object(ort, "InferenceSession", watched):
         step = setting.make(setting, BATCH, threads, folder)
         for _ in range(steps):
             step()

@@ -41,9 +41,9 @@ class Emit(Pass):
     4. Every file is IR version 10 and imports only the opsets it uses: ORT 1.19.2 refuses newer ones.
     5. The state file holds parameters (frozen ones too), masks, running statistics and channel numbers as safetensors,
        which any platform can read.
-    6. ``measure``: where a run measures gradients, what ``measure_model`` makes of the training graph before it
-       updated the parameters itself or computed chosen rows of their gradients only. The first rows in the state file
-       are the first channels; a run chooses its own before it trains.
+    6. ``measure``: where a run measures gradients, what ``measure_model`` makes of the training graph as it was before
+       it updated the parameters itself or computed chosen rows of their gradients only. The first rows in the state
+       file are the first channels; a run chooses its own before it trains.
     7. Where weights are compressed, ``eval`` scatters them into their full shapes and has standard operators only: it
        runs where no sparse kernels are, and an export is plain ONNX.
     8. The model itself is not changed.

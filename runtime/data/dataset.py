@@ -1,6 +1,7 @@
 """The one form that every data source takes."""
 
 import dataclasses
+import hashlib
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -59,6 +60,13 @@ class Dataset:
     def divisor(self, normalise: str) -> float:
         """What raw values are divided by before mean and deviation apply: 1 under ``raw``."""
         return 1.0 if normalise == "raw" else self.scale
+
+    def fingerprint(self) -> str:
+        """Return a checksum of all samples and labels."""
+        digest = hashlib.sha256()
+        for array in (self.x_train, self.y_train, self.x_test, self.y_test):
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
 
     def formula(self, normalise: str, mean: np.ndarray, std: np.ndarray) -> dict[str, Any]:
         """Return ``scale``, ``mean``, ``std`` of ``(x / scale - mean) / std``, for those who run the model elsewhere.

@@ -98,6 +98,15 @@ def check_fits(dataset: Dataset, input_shape: Sequence[int | None], classes: int
     return layout
 
 
+def check_layout(dataset: Dataset, needed: Layout, compiled: Layout) -> None:
+    """Raise DataError where the compiler took the input's axes in another order than the data have them."""
+    if needed != compiled:
+        raise DataError(
+            f"{dataset.name}: its samples would have to lie as {needed}, the artifact was compiled for {compiled}; "
+            "export the model with its input in the other order of axes"
+        )
+
+
 def _misfit(dataset: Dataset, input_shape: Sequence[int | None]) -> str:
     given, taken = _by(dataset.sample_shape), _by(input_shape)
     lengths = [length for length in input_shape if length is not None]

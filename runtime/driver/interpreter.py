@@ -33,10 +33,7 @@ class Interpreter:
         self.watch: Watch | None = None
         self._engine, self._program, self._tables = engine, program, tables
         weights = engine.manifest.weights
-        self._columns = {
-            "g1": {weight.accumulator: weight.g1 for weight in weights},
-            "g2": {weight.accumulator: weight.g2 for weight in weights},
-        }
+        self._columns = {column: {w.accumulator: getattr(w, column) for w in weights} for column in ("g1", "g2")}
 
     def call(self, block: str) -> None:
         """Run a block by its name; raises TrainingError where the program fails."""

@@ -1,20 +1,16 @@
 """The continual loop: tasks, epochs, checkpoints. It calls the blocks of the artifact's program."""
 
 import dataclasses
-import hashlib
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from sparcl_compile.interface.artifact import Artifact
-from sparcl_compile.interface.errors import DataError, TrainingError
+from sparcl_compile.interface.errors import TrainingError
 from sparcl_compile.runtime import checkpoint
 from sparcl_compile.runtime.config import RunConfig
 from sparcl_compile.runtime.data import load as load_data
-from sparcl_compile.runtime.data.dataset import Dataset
 from sparcl_compile.runtime.data.tables import Table, Tables
-from sparcl_compile.runtime.data.tasks import Task, check_fits, check_tasks, split_classes
+from sparcl_compile.runtime.data.tasks import Task, check_fits, check_layout, check_tasks, split_classes
 from sparcl_compile.runtime.driver.trainer import Trainer
 from sparcl_compile.runtime.interrupt import Interrupt
 from sparcl_compile.runtime.reporting.progress import Reporter
@@ -44,9 +40,9 @@ class Run:
         model = artifact.manifest.model
         self.dataset = load_data(config.data)
         layout = check_fits(self.dataset, model.input_shape, model.classes)
-        _check_layout(self.dataset, layout, model.layout)
+        check_layout(self.dataset, layout, model.layout)
         check_tasks(self.dataset, config.tasks)
-        self._identity = {"artifact": artifact.identity, "samples": _fingerprint(self.dataset), **config.identity()}
+        self._identity = {"artifact": artifact.identity, "samples": self.dataset.fingerprint(), **config.identity()}
         self._tables = Tables(Table.of(self.dataset))
         self.engine = Engine(artifact, config.threads, Sizes(str(self.dataset.x_train.dtype), self._dimensions()))
         self.engine.reset_all()
@@ -155,7 +151,7 @@ class Run:
         trainer, task, epoch = self.trainer, self.trainer["task"], self.trainer["epoch"]
         reporter.begin_epoch()
         try:
-            trainer.begin_epoch()
+            trainer.call("begin_epoch")
             while trainer.more:
                 trainer.step()
                 self._interrupt.check()
@@ -167,11 +163,9 @@ class Run:
         reporter.end_epoch(task, epoch, trainer.number("mean"), trainer["samples_seen"], trainer.number("now.overall"))
 
     def _kept(self) -> str:
-        if self.epochs_done:
-            return (
-                f"the state after {self.epochs_done} good epochs is in {self._folder}, continue it with --resume --lr"
-            )
-        return "no epoch was finished, so start again without --resume"
+        if not self.epochs_done:
+            return "no epoch was finished, so start again without --resume"
+        return f"the state after {self.epochs_done} good epochs is in {self._folder}, continue it with --resume --lr"
 
     def _save(self) -> None:
         samples = {
@@ -181,20 +175,3 @@ class Run:
         }
         progress = {**self.trainer.progress(), "learning_rates": self._rates, "samples": samples}
         checkpoint.save(self._folder, self.engine.saved(), progress, self._identity)
-
-
-def _check_layout(dataset: Dataset, needed: str, compiled: str) -> None:
-    """Raise DataError where the compiler took the input's axes in another order than the data have them."""
-    if needed != compiled:
-        raise DataError(
-            f"{dataset.name}: its samples would have to lie as {needed}, the artifact was compiled for {compiled}; "
-            "export the model with its input in the other order of axes"
-        )
-
-
-def _fingerprint(dataset: Dataset) -> str:
-    """A checksum of the data: a resumed run must see the same samples."""
-    digest = hashlib.sha256()
-    for array in (dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test):
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()

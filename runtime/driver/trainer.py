@@ -20,12 +20,10 @@ class Trainer:
         seconds: time spent in steps.
     """
 
-    def __init__(
-        self, engine: Engine, program: Program, tables: Tables, options: Mapping[str, Value], seconds: float = 0.0
-    ) -> None:
+    def __init__(self, engine: Engine, program: Program, tables: Tables, options: Mapping[str, Value]) -> None:
         self._program = program
         self._interpreter = Interpreter(engine, program, tables, options)
-        self.seconds = seconds
+        self.seconds = 0.0
 
     def __getitem__(self, name: str) -> int:
         """An integer value by its name, a counter for example."""
@@ -66,10 +64,6 @@ class Trainer:
         """Begin the current task."""
         self._interpreter.fired = dict.fromkeys(self._interpreter.fired, 0)
         self.call("begin_task")
-
-    def begin_epoch(self) -> None:
-        """Begin an epoch: ``total`` says how many steps it has."""
-        self.call("begin_epoch")
 
     @property
     def more(self) -> bool:

@@ -1,33 +1,25 @@
 """Graphs over named state: the one place that calls ONNX Runtime."""
 
-import contextlib
 import dataclasses
-import functools
-import importlib.util
-import os
 from collections.abc import Iterable, Mapping
+from typing import TypeAlias
 
 import numpy as np
 
 from sparcl_compile.interface.artifact import Artifact
-from sparcl_compile.interface.errors import ArtifactError, OptionError
+from sparcl_compile.interface.errors import OptionError
 from sparcl_compile.interface.manifest import Manifest
 from sparcl_compile.interface.names import Role
-from sparcl_compile.interface.onnx_runtime import FRONT_END, ort
+from sparcl_compile.interface.onnx_runtime import ort
 from sparcl_compile.interface.specs import GraphSpec, StateSpec
-from sparcl_compile.runtime.session import kernel_library as kernels
-from sparcl_compile.runtime.session.tensors import give_back_freed, own_copy, pages, stored
+from sparcl_compile.runtime.session.sessions import LARGEST_REST, check_build, check_kernels, open_session
+from sparcl_compile.runtime.session.tensors import own_copy, pages, stored
 
-ERRORS_ONLY = 3
 READ_ONLY = (Role.FROZEN,)
 """Roles of state that no graph changes: the artifact's file serves as their memory."""
-FIRST_BLOCK = 1 << 25
-"""Bytes of the pool's first block. A tensor lies in one block, and the small ones that a pool begins with by itself
-leave holes that the gradient of a large weight does not fit into. Pages that nothing was written to take no memory."""
-LARGEST_REST = 1 << 20
-"""Bytes that a block may have more than the tensor that it is given to; otherwise it is divided."""
 FILLED = {"ones": 1.0, "nan": np.nan}
 """First values of state tensors that are the same everywhere and not 0."""
+Feeds: TypeAlias = "Mapping[str, np.ndarray | ort.OrtValue]"
 SUMS = {"uint8": "int64", "float32": "float64"}
 """The type of sums over raw samples by the samples' own."""
 
@@ -41,37 +33,6 @@ def device_copy(array: np.ndarray) -> ort.OrtValue:
     value = ort.OrtValue.ortvalue_from_shape_and_type(array.shape, array.dtype, "cpu")
     value.update_inplace(np.asarray(array, order="C"))
     return value
-
-
-@functools.cache
-def _share_arena() -> None:
-    """One pool of memory for the sessions of this process: what the training graph has freed serves the optimizer's."""
-    place = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
-    # A program around us may have registered a pool; then that one is shared.
-    with contextlib.suppress(RuntimeError):
-        ort.create_and_register_allocator(place, ort.OrtArenaCfg(0, 0, FIRST_BLOCK, LARGEST_REST))
-
-
-def session_options(threads: int) -> ort.SessionOptions:
-    """How every graph runs: quietly, with as little memory as costs no time.
-
-    A memory pattern is one block that holds a whole run's values *beside* the pool that the first run filled. A planned
-    reuse of buffers keeps a freed one until the next value of its shape comes, and the forward's would wait for the
-    backward; the pool hands memory on at once.
-    """
-    _share_arena()
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = ERRORS_ONLY
-    options.enable_mem_pattern = False
-    options.enable_mem_reuse = False
-    options.add_session_config_entry("session.use_env_allocators", "1")
-    # Constants would take the pool's blocks, which grow by powers of two.
-    options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
-    # Every session has threads of its own. Those of the optimizer would go on spinning for milliseconds, on the cores
-    # of the next training step.
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    return options
 
 
 @dataclasses.dataclass
@@ -108,18 +69,12 @@ class Engine:
     """
 
     def __init__(self, artifact: Artifact, threads: int | None = None, sizes: Sizes | None = None) -> None:
-        if importlib.util.find_spec(FRONT_END) is None:
-            # The stock package has the same name, and lacks the gradient operators.
-            raise ImportError("this onnxruntime has no training operators", name=FRONT_END)
-        if artifact.manifest.kernels and kernels.library() is None:
-            raise ArtifactError(
-                f"{artifact.folder}: was compiled with --compress, and {kernels.reason()}; "
-                "or compile it with --no-compress"
-            )
+        check_build()
+        check_kernels(artifact)
         self._artifact = artifact
         self._graphs: dict[str, GraphSpec] = dict(artifact.manifest.graphs)
         self._sessions: dict[str, ort.InferenceSession] = {}
-        self._threads = threads or os.cpu_count() or 1
+        self._threads = threads
         self._specs = {spec.name: spec for spec in artifact.manifest.state}
         self.sizes = sizes or Sizes()
         self.state: dict[str, ort.OrtValue] = {}
@@ -196,12 +151,7 @@ class Engine:
         """Replace a state tensor."""
         self._hold(name, own_copy(array))
 
-    def run(
-        self,
-        graph: str,
-        feeds: Mapping[str, np.ndarray | ort.OrtValue],
-        instead: Mapping[str, str] | None = None,
-    ) -> dict[str, ort.OrtValue]:
+    def run(self, graph: str, feeds: Feeds, instead: Mapping[str, str] | None = None) -> dict[str, ort.OrtValue]:
         """Run a graph.
 
         Args:
@@ -230,10 +180,6 @@ class Engine:
                 self.array(name)[...] = values[output].numpy()
         return {name: values[name] for name in spec.results}
 
-    def arrays(self, graph: str, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Run a graph and return its results as arrays of their own."""
-        return {name: value.numpy().copy() for name, value in self.run(graph, feeds).items()}
-
     def _place(self, name: str, in_place: bool) -> ort.OrtValue | None:
         """Memory for a next value: the current one's, or for a small one memory of its own; None for the pool.
 
@@ -258,10 +204,6 @@ class Engine:
 
     def _session(self, graph: str) -> ort.InferenceSession:
         if graph not in self._sessions:
-            options = session_options(self._threads)
-            if self._graphs[graph].kernels:
-                kernels.register(options)
-            path = os.fspath(self._artifact.path(graph, self.sizes.sample))
-            self._sessions[graph] = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-            give_back_freed()
+            path = self._artifact.path(graph, self.sizes.sample)
+            self._sessions[graph] = open_session(path, self._threads, self._graphs[graph].kernels)
         return self._sessions[graph]

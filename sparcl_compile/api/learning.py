@@ -50,7 +50,7 @@ def learn(
     run = Run(artifact, config, folder)
     with reporter or Reporter(console(), config.tasks, config.epochs, config.batch_size, quiet=True) as shown:
         if resume:
-            shown.resumed(run.resume(config.learning_rate), run.learning_rate)
+            shown.resumed(run.resume(config.learning_rate), run.trainer.number("learning_rate"))
         else:
             checkpoints.set_aside(folder)
         checkpoints.prepare(folder)
@@ -93,5 +93,5 @@ def _check_samples(x: np.ndarray, channels: int) -> None:
 
 
 def _logits(engine: Engine, x: np.ndarray) -> np.ndarray:
-    ready = engine.arrays("standardise", {"x": x})["x_ready"]
-    return engine.arrays("eval", {"x": ready})["logits"]
+    ready = engine.run("standardise", {"x": x})["x_ready"]
+    return engine.run("eval", {"x": ready})["logits"].numpy().copy()

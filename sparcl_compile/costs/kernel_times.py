@@ -19,7 +19,8 @@ from sparcl_compile.interface.onnx_runtime import ort
 from sparcl_compile.interface.report import Times
 from sparcl_compile.passes.lowering.choice.work import Work
 from sparcl_compile.runtime.session import kernel_library as kernels
-from sparcl_compile.runtime.session.engine import device_copy, session_options
+from sparcl_compile.runtime.session.engine import device_copy
+from sparcl_compile.runtime.session.sessions import session_options
 
 SECONDS = 0.5
 """How long a layer is timed."""

@@ -1,4 +1,4 @@
-"""Dataclasses as JSON and back, strictly. The one file of this package that needs a library (msgspec)."""
+"""Dataclasses as JSON and back, strictly. With program.py the one file that needs a library (msgspec)."""
 
 import dataclasses
 import json

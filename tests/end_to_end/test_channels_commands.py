@@ -55,7 +55,8 @@ def test_the_manifest_holds_both_shapes_and_the_spaces(folder: Path) -> None:
     spaces = channels(folded).spaces
     assert all(1 <= space.base == space.capacity <= space.size for space in spaces)
     assert [space.capacity for space in channels(masked).spaces] == [space.size for space in spaces]
-    assert {len(counts) for counts in folded.schedule.levels.values()} == {len(spaces)}
+    levels = {name: counts for name, counts in folded.program.vectors.items() if name.startswith("level.")}
+    assert {len(counts) for counts in levels.values()} == {len(spaces)}
     layers = {layer.weight: layer for layer in folded.weights}
     assert "stem.weight" in layers
     assert layers["stem.weight"].shape == (4, 3, 3, 3)

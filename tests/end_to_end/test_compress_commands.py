@@ -44,7 +44,7 @@ def test_state_has_the_length_of_the_kept_values(folder: Path) -> None:
     found = manifest(folder, "--compress")
     state = {spec.name: spec for spec in found.state}
     assert found.kernels
-    assert {name for name, graph in found.graphs.items() if graph.kernels} == {"train"}
+    assert {name for name, graph in found.graphs.items() if graph.kernels} == {"train", "measure"}
     assert not manifest(folder, "--no-compress").kernels
     stored = [layer for layer in found.weights if layer.stored == "rows"]
     assert stored

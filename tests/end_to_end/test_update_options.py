@@ -70,7 +70,7 @@ def step_of(model_file: Path, folder: Path, **options: object) -> Step:
     engine.reset_all()
     x, y = images()
     batch = current_batch(x, y, np.zeros(CLASSES, np.float32), np.arange(BATCH))
-    loss = float(engine.arrays("train", batch.feeds(first=True))["loss"])
+    loss = float(engine.run("train", batch.feeds(first=True))["loss"].numpy())
     suffix = "_grad.accumulation.buffer"
     gradients = {name.removesuffix(suffix): engine.array(name).copy() for name in engine.names("gradient")}
     return Step(engine, artifact.manifest, onnx.load(artifact.path("train")), loss, gradients)

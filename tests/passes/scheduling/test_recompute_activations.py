@@ -11,7 +11,8 @@ from sparcl_compile.passes.analysis.liveness.buffers import plan
 from sparcl_compile.passes.analysis.liveness.chains import MAX_ADDS, backward_nodes, candidates
 from sparcl_compile.passes.core.marks import PASS_KEY
 from sparcl_compile.passes.scheduling.recompute_activations import RecomputeActivations, apply
-from sparcl_compile.runtime.session.engine import device_copy, session_options
+from sparcl_compile.runtime.session.engine import device_copy
+from sparcl_compile.runtime.session.sessions import session_options
 from tests.passes.analysis.liveness.test_buffers import random_feeds, resnet18_training_model, training_model
 from tests.support.small_model import changed_lines, forward_model, run_twice
 

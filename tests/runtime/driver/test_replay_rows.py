@@ -104,7 +104,7 @@ options = dict(seed=0, batch=4, epochs=1, learning_rate=0.001, augment=0)
 trainer = Trainer(engine, artifact.manifest.program, Tables(Table(x, y, range(4)), [task, task]), options)
 trainer.set(dict(task=1))
 trainer.begin_task()
-trainer.begin_epoch()
+trainer.call("begin_epoch")
 before = status("VmRSS")
 written = 0
 while trainer.more:

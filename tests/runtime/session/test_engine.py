@@ -14,7 +14,8 @@ from sparcl_compile.interface.artifact import Artifact
 from sparcl_compile.interface.errors import OptionError
 from sparcl_compile.interface.onnx_runtime import ort
 from sparcl_compile.interface.specs import GraphSpec, InputSpec
-from sparcl_compile.runtime.session.engine import Engine, Sizes, _share_arena, device_copy, session_options
+from sparcl_compile.runtime.session.engine import Engine, Sizes, device_copy
+from sparcl_compile.runtime.session.sessions import _share_arena, session_options
 from tests.support.cli import measured
 from tests.support.described import manifest, state
 
@@ -66,7 +67,7 @@ def test_initial_state(engine: Engine) -> None:
 
 
 def test_next_becomes_state_and_the_rest_is_a_result(engine: Engine) -> None:
-    assert {name: a.tolist() for name, a in engine.arrays("g", FEEDS).items()} == {"total": 9.0}
+    assert {name: a.numpy().tolist() for name, a in engine.run("g", FEEDS).items()} == {"total": 9.0}
     assert engine.array("w").tolist() == [4, 5]
     engine.reset_all()
     assert engine.array("w").tolist() == [1, 2]
@@ -205,7 +206,7 @@ def test_a_graph_that_reads_samples_is_the_one_of_their_type(tmp_path: Path) -> 
     graph = GraphSpec(files, (InputSpec("x", "sample", ("N",)),), ("y",), ("y",), {}, (), False)
     for sample, wanted in (("uint8", [3.0]), ("float32", [6.0])):
         engine = Engine(Artifact(tmp_path, manifest(graphs={"g": graph})), 1, Sizes(sample))
-        assert engine.arrays("g", {"x": np.array([3], sample)})["y"].tolist() == wanted
+        assert engine.run("g", {"x": np.array([3], sample)})["y"].numpy().tolist() == wanted
 
 
 @pytest.mark.parametrize("array", [np.float32(3.5), np.zeros((0, 2)), np.arange(12).reshape(3, 4).T, np.array([True])])
@@ -264,7 +265,7 @@ import numpy as np
 import onnx
 from benchmarks.alone import status
 from sparcl_compile.interface.onnx_runtime import ort
-from sparcl_compile.runtime.session.engine import session_options
+from sparcl_compile.runtime.session.sessions import session_options
 
 model = onnx.parser.parse_model('''<ir_version: 10, opset_import: ["" : 18]>
 g (float[2097152] x, int64[1] many) => (float sum) {

@@ -21,7 +21,7 @@ from sparcl_compile.compiling.load import load_model
 from sparcl_compile.passes.analysis.liveness.buffers import IN_PLACE, Plan, plan
 from sparcl_compile.passes.analysis.liveness.order import execution_order
 from sparcl_compile.passes.analysis.liveness.sizes import at_batch, bytes_of
-from sparcl_compile.runtime.session.engine import session_options
+from sparcl_compile.runtime.session.sessions import session_options
 from sparcl_compile.settings.options import CompileOptions
 from tests.support.cli import measured
 from tests.support.zoo import ZOO
@@ -154,7 +154,7 @@ CONVOLUTIONS = """
 import numpy as np, onnx, onnxruntime as ort
 from pathlib import Path
 from benchmarks.alone import status
-from sparcl_compile.runtime.session.engine import session_options
+from sparcl_compile.runtime.session.sessions import session_options
 from sparcl_compile.runtime.session.tensors import give_back_freed
 SIDE, CHANNELS = 512, 16
 text = '''<ir_version: 10, opset_import: ["" : 18]> g (float[N,3,512,512] x, float[16,16,3,3] fed) => (float s) {{

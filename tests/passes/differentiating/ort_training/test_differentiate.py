@@ -15,7 +15,8 @@ from sparcl_compile.passes.differentiating.attach_loss import AttachLoss
 from sparcl_compile.passes.differentiating.insert_sample_filter import InsertSampleFilter
 from sparcl_compile.passes.differentiating.ort_training.differentiate import Differentiate
 from sparcl_compile.passes.sparsifying.insert_weight_masks import InsertWeightMasks
-from sparcl_compile.runtime.session.engine import device_copy, session_options
+from sparcl_compile.runtime.session.engine import device_copy
+from sparcl_compile.runtime.session.sessions import session_options
 from tests.passes.analysis.liveness.test_buffers import random_feeds, training_model
 from tests.support.small_model import forward_model, run_twice
 

@@ -6,7 +6,7 @@ from sparcl_compile.interface.onnx_runtime import ort
 from sparcl_compile.passes.analysis.liveness.buffers import plan
 from sparcl_compile.passes.differentiating.ort_training.keep_relu_masks import KeepReluMasks
 from sparcl_compile.passes.scheduling.order_backward import OrderBackward
-from sparcl_compile.runtime.session.engine import session_options
+from sparcl_compile.runtime.session.sessions import session_options
 from tests.support.small_model import changed_lines, forward_model, run_twice
 
 TEXT = """

@@ -4,7 +4,7 @@ import pytest
 
 from sparcl_compile.interface.onnx_runtime import ort
 from sparcl_compile.passes.differentiating.ort_training.transpose_frozen_convolutions import TransposeFrozenConvolutions
-from sparcl_compile.runtime.session.engine import session_options
+from sparcl_compile.runtime.session.sessions import session_options
 from tests.support.small_model import forward_model, run_twice
 
 TEXT = """

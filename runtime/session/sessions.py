@@ -1,0 +1,84 @@
+"""How a graph becomes a session of ONNX Runtime: quietly, with as little memory as costs no time."""
+
+import contextlib
+import functools
+import importlib.util
+import os
+from pathlib import Path
+
+from sparcl_compile.interface.artifact import Artifact
+from sparcl_compile.interface.errors import ArtifactError
+from sparcl_compile.interface.onnx_runtime import FRONT_END, ort
+from sparcl_compile.runtime.session import kernel_library as kernels
+from sparcl_compile.runtime.session.tensors import give_back_freed
+
+ERRORS_ONLY = 3
+FIRST_BLOCK = 1 << 25
+"""Bytes of the pool's first block. A tensor lies in one block, and the small ones that a pool begins with by itself
+leave holes that the gradient of a large weight does not fit into. Pages that nothing was written to take no memory."""
+LARGEST_REST = 1 << 20
+"""Bytes that a block may have more than the tensor that it is given to; otherwise it is divided."""
+
+
+def check_build() -> None:
+    """Raise ImportError where the installed ONNX Runtime is not the training build.
+
+    The stock package has the same name, and lacks the gradient operators.
+    """
+    if importlib.util.find_spec(FRONT_END) is None:
+        raise ImportError("this onnxruntime has no training operators", name=FRONT_END)
+
+
+def check_kernels(artifact: Artifact) -> None:
+    """Raise ArtifactError where a graph needs the kernel library, and there is none."""
+    if artifact.manifest.kernels and kernels.library() is None:
+        raise ArtifactError(
+            f"{artifact.folder}: was compiled with --compress, and {kernels.reason()}; or compile it with --no-compress"
+        )
+
+
+@functools.cache
+def _share_arena() -> None:
+    """One pool of memory for the sessions of this process: what the training graph has freed serves the optimizer's."""
+    place = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    # A program around us may have registered a pool; then that one is shared.
+    with contextlib.suppress(RuntimeError):
+        ort.create_and_register_allocator(place, ort.OrtArenaCfg(0, 0, FIRST_BLOCK, LARGEST_REST))
+
+
+def session_options(threads: int) -> ort.SessionOptions:
+    """How every graph runs.
+
+    A memory pattern is one block that holds a whole run's values *beside* the pool that the first run filled. A planned
+    reuse of buffers keeps a freed one until the next value of its shape comes, and the forward's would wait for the
+    backward; the pool hands memory on at once.
+    """
+    _share_arena()
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = ERRORS_ONLY
+    options.enable_mem_pattern = False
+    options.enable_mem_reuse = False
+    options.add_session_config_entry("session.use_env_allocators", "1")
+    # Constants would take the pool's blocks, which grow by powers of two.
+    options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
+    # Every session has threads of its own. Those of the optimizer would go on spinning for milliseconds, on the cores
+    # of the next training step.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return options
+
+
+def open_session(path: Path, threads: int | None, sparse: bool) -> ort.InferenceSession:
+    """Load a graph.
+
+    Args:
+        path: its file.
+        threads: how many; None for all cores.
+        sparse: whether it needs the kernel library.
+    """
+    options = session_options(threads or os.cpu_count() or 1)
+    if sparse:
+        kernels.register(options)
+    session = ort.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
+    give_back_freed()
+    return session
