@@ -9,7 +9,7 @@ from sparcl_compile.interface.names import NEXT, Role, gradient_mask_name, gradi
 from sparcl_compile.passes.core.edit import maker_of
 from sparcl_compile.passes.core.layers import layer_weights, masked_layers
 from sparcl_compile.passes.core.marks import DENSE_KEY, LAYER_KEY, OPTIMIZER_KEY, PLAN_KEY
-from sparcl_compile.passes.core.operators import SPARSE_WEIGHT_GRADIENT
+from sparcl_compile.passes.core.operators import OPTIMIZER_DOMAIN, SPARSE_WEIGHT_GRADIENT
 from sparcl_compile.passes.core.roles import TRAINABLE, role_of, values_with_role
 
 
@@ -30,8 +30,13 @@ class Fact:
     holds: Callable[[ir.Model], bool]
 
 
-def _is_imported(model: ir.Model) -> bool:
+def _is_marked(model: ir.Model) -> bool:
     return any(True for role in TRAINABLE for _ in values_with_role(model, role))
+
+
+def _holds_parameters(model: ir.Model) -> bool:
+    read = any(role_of(value) in TRAINABLE for value in model.graph.inputs)
+    return not read and any(role_of(value) in TRAINABLE for value in model.graph.initializers.values())
 
 
 def _is_numbered(model: ir.Model) -> bool:
@@ -73,12 +78,18 @@ def _moves_parameters(model: ir.Model) -> bool:
     return any(f"{value.name}{NEXT}" in outputs for value in values_with_role(model, Role.PARAMETER))
 
 
+def _has_optimizer(model: ir.Model) -> bool:
+    there = any(domain == OPTIMIZER_DOMAIN for domain, *_ in model.functions) or _moves_parameters(model)
+    return there and OPTIMIZER_KEY in model.metadata_props
+
+
 def _is_constant(model: ir.Model) -> bool:
     masks = [value for role in (Role.MASK, Role.INDEX) for value in values_with_role(model, role)]
     return not masks and all(role_of(value) is None for value in model.graph.inputs)
 
 
-IMPORTED = Fact("has marked parameters", "has no marked parameters", "import_forward", _is_imported)
+MARKED = Fact("has marked parameters", "has no marked parameters", "import_forward", _is_marked)
+HELD = Fact("holds marked parameters", "holds no marked parameters", "import_forward", _holds_parameters)
 NUMBERED = Fact(
     "has a mask or a reason against one for every layer",
     "has layers with neither a mask nor a reason against one",
@@ -108,15 +119,14 @@ GRADIENTS_MASKED = Fact(
     "insert_gradient_masks",
     _masks_gradients,
 )
-OPTIMIZER = Fact(
-    "has an optimizer", "has no optimizer", "attach_optimizer", lambda model: OPTIMIZER_KEY in model.metadata_props
-)
+OPTIMIZER = Fact("has an optimizer", "has no optimizer", "attach_optimizer", _has_optimizer)
 PRUNED = Fact("masks no gradient twice", "masks gradients twice", "prune_backward", _masks_gradients_once)
 MOVING = Fact("moves its parameters", "does not move its parameters", "update_in_backward", _moves_parameters)
 CONSTANT = Fact("has constant weights", "has weights that may change", "freeze_state", _is_constant)
 
 FACTS = (
-    IMPORTED,
+    MARKED,
+    HELD,
     NUMBERED,
     MASKED,
     CHANNELS,

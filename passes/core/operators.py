@@ -1,8 +1,9 @@
-"""The operators of the domain ``sparcl``."""
+"""The operators and the function of the domains ``sparcl`` and ``sparcl.optimizer``."""
 
 import onnx_ir as ir
 
 SPARSE_DOMAIN = "sparcl"
+OPTIMIZER_DOMAIN = "sparcl.optimizer"
 SPARSE_CONV = "SparseConv"
 SPARSE_INPUT_GRADIENT = "SparseConvInputGrad"
 SPARSE_WEIGHT_GRADIENT = "SparseConvWeightGrad"

@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from sparcl_compile.passes.core.contract import Pass
-from sparcl_compile.passes.core.facts import DIFFERENTIATED, IMPORTED, LOSS
+from sparcl_compile.passes.core.facts import DIFFERENTIATED, HELD, LOSS
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.values import INT64, constant, feed
 
@@ -28,7 +28,7 @@ class AttachLoss(Pass):
     """
 
     phase = Phase.DIFFERENTIATING
-    needs = (IMPORTED,)
+    needs = (HELD,)
     before = (DIFFERENTIATED,)
     gives = (LOSS,)
 

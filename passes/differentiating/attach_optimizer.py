@@ -7,11 +7,10 @@ import onnx_ir as ir
 
 from sparcl_compile.interface.ranges import check_choice, check_not_negative, check_share
 from sparcl_compile.passes.core.contract import OPSET, Pass
-from sparcl_compile.passes.core.facts import IMPORTED, OPTIMIZER
+from sparcl_compile.passes.core.facts import MARKED, MOVING, OPTIMIZER
 from sparcl_compile.passes.core.marks import OPTIMIZER_KEY
+from sparcl_compile.passes.core.operators import OPTIMIZER_DOMAIN
 from sparcl_compile.passes.core.phases import Phase
-
-DOMAIN = "sparcl.optimizer"
 
 SGD = """
 <opset_import: ["" : {opset}], domain: "sparcl.optimizer">
@@ -117,7 +116,8 @@ class AttachOptimizer(Pass):
     """
 
     phase = Phase.DIFFERENTIATING
-    needs = (IMPORTED,)
+    needs = (MARKED,)
+    before = (MOVING,)
     gives = (OPTIMIZER,)
 
     optimizer: str = "sgd"
@@ -132,14 +132,14 @@ class AttachOptimizer(Pass):
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Attach the function. Raises FieldError for values out of range."""
         self._check()
-        if any(key[0] == DOMAIN for key in model.functions):
+        if any(key[0] == OPTIMIZER_DOMAIN for key in model.functions):
             return ir.passes.PassResult(model, False)
         text, _ = TEMPLATES[self.variant]
         function = _function(text.format(opset=OPSET, momentum=self.momentum, weight_decay=self.weight_decay))
         for node in function:
             self.tag(node)
         model.functions[function.identifier()] = function
-        model.opset_imports[DOMAIN] = 1
+        model.opset_imports[OPTIMIZER_DOMAIN] = 1
         model.metadata_props[OPTIMIZER_KEY] = self.variant
         return ir.passes.PassResult(model, True)
 
@@ -151,7 +151,7 @@ class AttachOptimizer(Pass):
 
 def _function(text: str) -> ir.Function:
     """Parse one ONNX function by way of an otherwise empty model, which is what the text format can hold."""
-    frame = f'<ir_version: 10, opset_import: ["" : {OPSET}, "{DOMAIN}" : 1]> empty () => () {{ }}'
+    frame = f'<ir_version: 10, opset_import: ["" : {OPSET}, "{OPTIMIZER_DOMAIN}" : 1]> empty () => () {{ }}'
     return next(iter(ir.from_onnx_text(frame + text).functions.values()))
 
 

@@ -12,10 +12,10 @@ from sparcl_compile.interface.names import Role, accumulator_name
 from sparcl_compile.passes.analysis.channels.plan import plan_of
 from sparcl_compile.passes.core.contract import IR_VERSION, OPSET, Pass
 from sparcl_compile.passes.core.facts import DIFFERENTIATED, OPTIMIZER
+from sparcl_compile.passes.core.operators import OPTIMIZER_DOMAIN
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import role_of, values_with_role
 from sparcl_compile.passes.core.values import dims, feed
-from sparcl_compile.passes.differentiating.attach_optimizer import DOMAIN
 from sparcl_compile.passes.emitting.measure import measure_model
 from sparcl_compile.passes.lowering.sparse.expand import expanded
 from sparcl_compile.passes.updating.optimizer_steps import FEEDS, Stepper
@@ -120,7 +120,7 @@ def eval_model(forward: ir.Model) -> ir.Model:
 
 def optimizer_model(made_by: Pass, model: ir.Model) -> ir.Model:
     """The optimizer step of every parameter: from parameters, accumulators and optimizer state to their next values."""
-    graph = ir.Graph([], [], nodes=[], opset_imports={"": OPSET, DOMAIN: 1}, name="optimizer")
+    graph = ir.Graph([], [], nodes=[], opset_imports={"": OPSET, OPTIMIZER_DOMAIN: 1}, name="optimizer")
     result = ir.Model(graph, ir_version=IR_VERSION, functions=[f.clone() for f in model.functions.values()])
     stepper = Stepper(made_by, model, graph)
     for weight in values_with_role(model, Role.PARAMETER):

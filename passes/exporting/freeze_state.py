@@ -9,7 +9,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 from onnxscript.optimizer import fold_constants_ir
 
 from sparcl_compile.passes.core.contract import Pass
-from sparcl_compile.passes.core.facts import CONSTANT, IMPORTED, LOSS
+from sparcl_compile.passes.core.facts import CONSTANT, LOSS, MARKED
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import TRAINABLE, role_of
 
@@ -33,7 +33,7 @@ class FreezeState(Pass):
     """
 
     phase = Phase.EXPORTING
-    needs = (IMPORTED,)
+    needs = (MARKED,)
     before = (LOSS,)
     gives = (CONSTANT,)
 

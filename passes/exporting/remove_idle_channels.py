@@ -10,7 +10,7 @@ import onnx_ir as ir
 from sparcl_compile.passes.analysis.channels.analyse import analyse
 from sparcl_compile.passes.analysis.channels.spaces import Channels
 from sparcl_compile.passes.core.contract import Pass
-from sparcl_compile.passes.core.facts import CONSTANT, IMPORTED, LOSS
+from sparcl_compile.passes.core.facts import CONSTANT, HELD, LOSS
 from sparcl_compile.passes.core.layers import weighted_layers
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.lowering.shrink_channels import shrink
@@ -35,7 +35,7 @@ class RemoveIdleChannels(Pass):
     """
 
     phase = Phase.EXPORTING
-    needs = (IMPORTED, CONSTANT)
+    needs = (HELD, CONSTANT)
     before = (LOSS,)
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:

@@ -14,7 +14,7 @@ from onnx_ir.passes.common import (
 from sparcl_compile.interface.errors import ModelError
 from sparcl_compile.interface.ranges import check_choice, check_classes
 from sparcl_compile.passes.core.contract import Pass
-from sparcl_compile.passes.core.facts import IMPORTED, LOSS
+from sparcl_compile.passes.core.facts import HELD, LOSS, MARKED
 from sparcl_compile.passes.core.layers import weighted_layers
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import role_of
@@ -51,7 +51,7 @@ class ImportForward(Pass):
 
     phase = Phase.IMPORTING
     before = (LOSS,)
-    gives = (IMPORTED,)
+    gives = (MARKED, HELD)
 
     classes: int | None = None
     init: str = "keep"

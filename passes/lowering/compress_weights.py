@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from sparcl_compile.interface.names import Role, index_name, mask_name, rows_name
 from sparcl_compile.passes.core.contract import Pass
-from sparcl_compile.passes.core.facts import IMPORTED, LOSS, NUMBERED
+from sparcl_compile.passes.core.facts import HELD, LOSS, NUMBERED
 from sparcl_compile.passes.core.layers import masked_layers
 from sparcl_compile.passes.core.marks import COMPRESSED_KEY, MASKED_KEY
 from sparcl_compile.passes.core.phases import Phase
@@ -49,7 +49,7 @@ class CompressWeights(Pass):
     """
 
     phase = Phase.LOWERING
-    needs = (IMPORTED, NUMBERED)
+    needs = (HELD, NUMBERED)
     before = (LOSS,)
 
     places: Mapping[str, int] | None = None

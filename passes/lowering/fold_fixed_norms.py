@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.edit import array_of, float_attribute, int_attribute, replace_uses
-from sparcl_compile.passes.core.facts import IMPORTED, LOSS
+from sparcl_compile.passes.core.facts import HELD, LOSS
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.values import constant
 
@@ -28,7 +28,7 @@ class FoldFixedNorms(Pass):
     """
 
     phase = Phase.LOWERING
-    needs = (IMPORTED,)
+    needs = (HELD,)
     before = (LOSS,)
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:

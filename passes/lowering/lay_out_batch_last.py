@@ -5,7 +5,7 @@ import dataclasses
 import onnx_ir as ir
 
 from sparcl_compile.passes.core.contract import Pass
-from sparcl_compile.passes.core.facts import IMPORTED, LOSS
+from sparcl_compile.passes.core.facts import HELD, LOSS
 from sparcl_compile.passes.core.operators import sparse_nodes
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.lowering.batch_last.fuse import fuse_norms
@@ -36,7 +36,7 @@ class LayOutBatchLast(Pass):
     """
 
     phase = Phase.LOWERING
-    needs = (IMPORTED,)
+    needs = (HELD,)
     before = (LOSS,)
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:

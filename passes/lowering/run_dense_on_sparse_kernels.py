@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.core.contract import Pass
-from sparcl_compile.passes.core.facts import IMPORTED, LOSS, NUMBERED
+from sparcl_compile.passes.core.facts import HELD, LOSS, NUMBERED
 from sparcl_compile.passes.core.insert import Inserter
 from sparcl_compile.passes.core.operators import sparse_nodes
 from sparcl_compile.passes.core.phases import Phase
@@ -35,7 +35,7 @@ class RunDenseOnSparseKernels(Pass):
     """
 
     phase = Phase.LOWERING
-    needs = (IMPORTED, NUMBERED)
+    needs = (HELD, NUMBERED)
     before = (LOSS,)
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:

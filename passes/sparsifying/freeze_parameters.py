@@ -11,7 +11,7 @@ from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.analysis.stages import parameter_stages
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.edit import int_attribute
-from sparcl_compile.passes.core.facts import IMPORTED, LOSS, MASKED
+from sparcl_compile.passes.core.facts import HELD, LOSS, MASKED
 from sparcl_compile.passes.core.hints import near
 from sparcl_compile.passes.core.marks import DENSE_KEY, STAGE_KEY
 from sparcl_compile.passes.core.phases import Phase
@@ -48,7 +48,7 @@ class FreezeParameters(Pass):
     """
 
     phase = Phase.SPARSIFYING
-    needs = (IMPORTED,)
+    needs = (HELD,)
     before = (MASKED, LOSS)
 
     freeze: tuple[str, ...] = ()

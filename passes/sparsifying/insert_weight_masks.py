@@ -8,7 +8,7 @@ import onnx_ir as ir
 from sparcl_compile.interface.names import Role, mask_name
 from sparcl_compile.passes.analysis.channels.plan import set_plan
 from sparcl_compile.passes.core.contract import Pass
-from sparcl_compile.passes.core.facts import IMPORTED, LOSS, NUMBERED
+from sparcl_compile.passes.core.facts import HELD, LOSS, NUMBERED
 from sparcl_compile.passes.core.layers import layer_weights, masked_layers, weighted_layers
 from sparcl_compile.passes.core.marks import AXES_KEY, DENSE_KEY, LAYER_KEY
 from sparcl_compile.passes.core.phases import Phase
@@ -53,7 +53,7 @@ class InsertWeightMasks(Pass):
     """
 
     phase = Phase.SPARSIFYING
-    needs = (IMPORTED,)
+    needs = (HELD,)
     before = (LOSS,)
     gives = (NUMBERED,)
 

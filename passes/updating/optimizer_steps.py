@@ -6,9 +6,10 @@ import onnx_ir as ir
 from sparcl_compile.interface.names import NEXT, Role, gradient_mask_name
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.marks import OPTIMIZER_KEY
+from sparcl_compile.passes.core.operators import OPTIMIZER_DOMAIN
 from sparcl_compile.passes.core.roles import set_role, values_with_role
 from sparcl_compile.passes.core.values import constant, dims, feed
-from sparcl_compile.passes.differentiating.attach_optimizer import DOMAIN, optimizer_states
+from sparcl_compile.passes.differentiating.attach_optimizer import optimizer_states
 
 FEEDS = ("learning_rate", "count")
 
@@ -45,7 +46,7 @@ class Stepper:
         step = self._pass.node(
             "step",
             [weight, gradient, moves, unit, rate, self._count, *memory],
-            domain=DOMAIN,
+            domain=OPTIMIZER_DOMAIN,
             name=f"{name}.step",
             num_outputs=1 + len(states),
         )

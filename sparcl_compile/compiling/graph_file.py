@@ -7,7 +7,7 @@ import onnx_ir as ir
 from sparcl_compile.compiling.carried import take_metadata, with_metadata
 from sparcl_compile.compiling.load import check_connected, check_importable, load_graph
 from sparcl_compile.interface.files import write_atomically
-from sparcl_compile.passes.core.facts import IMPORTED
+from sparcl_compile.passes.core.facts import MARKED
 
 
 def read_graph(path: Path) -> ir.Model:
@@ -17,7 +17,7 @@ def read_graph(path: Path) -> ir.Model:
         ModelError: it cannot be read or is damaged; a model that no pass has worked on is checked as for a compilation.
     """
     model = load_graph(path)
-    if not IMPORTED.holds(model):
+    if not MARKED.holds(model):
         check_importable(model, path)
     check_connected(model, path)
     take_metadata(model, str(path))

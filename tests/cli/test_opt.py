@@ -121,7 +121,7 @@ WRONG = {
     "insert_weight_masks{sparsity=high}": "insert_weight_masks: sparsity=high: give a number",
     "insert_weight_masks,": "at its end: is no list of passes; write PASS,PASS{OPTION=VALUE,OPTION=VALUE}",
     "emit": "emit: runs inside of sparcl-compile or sparcl-export only",
-    "insert_weight_masks": "insert_weight_masks: the graph has no marked parameters; run import_forward before it",
+    "insert_weight_masks": "insert_weight_masks: the graph holds no marked parameters; run import_forward before it",
     "import_forward,insert_weight_masks,freeze_parameters": "freeze_parameters: the graph has masked layers already",
     "import_forward,fold_channels": "run insert_weight_masks{scheme=channel} before it",
     "import_forward,insert_weight_masks{sparsity=1.5}": "insert_weight_masks: sparsity 1.5: give a number",
@@ -181,6 +181,17 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     assert contents(tmp_path) == before
 
 
+def test_the_graphs_of_an_artifact_say_what_they_lack(tmp_path: Path) -> None:
+    artifact = write_artifact(tmp_path)
+    read, train = artifact / "eval" / "eval_model.onnx", artifact / "train" / "training_model.onnx"
+    for one in ("insert_weight_masks", "fold_fixed_norms", "compress_weights", "attach_loss"):
+        check_refused(call("opt", read, "-p", one), f"{one}: the graph holds no marked parameters")
+        check_refused(call("opt", train, "-p", one), f"{one}: ")
+    check_refused(call("opt", train, "-p", "update_in_backward"), "the graph has no optimizer; run attach_optimizer")
+    moving = done("opt", train, "-p", "attach_optimizer{optimizer=adamw},update_in_backward").out
+    assert "exp_avg_sq.next" in moving
+
+
 def test_sparse_operators_need_their_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = write_model(tmp_path, "resnet")
     passes = f"{MASKED},compress_weights,attach_loss,differentiate"
@@ -194,4 +205,4 @@ def test_the_command_is_installed(tmp_path: Path) -> None:
     shown = spawn("opt", model, "-p", MASKED)
     assert (shown.code, shown.err) == (0, "")
     assert shown.out == done("opt", model, "-p", MASKED).out
-    check_refused(spawn("opt", model, "-p", "attach_loss"), "attach_loss: the graph has no marked parameters")
+    check_refused(spawn("opt", model, "-p", "attach_loss"), "attach_loss: the graph holds no marked parameters")

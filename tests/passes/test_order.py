@@ -102,7 +102,9 @@ def states() -> dict[str, ir.Model]:
     return found
 
 
-NOT_IMPORTED = ("raw", "the graph has no marked parameters; run import_forward before it")
+NOT_MARKED = ("raw", "the graph has no marked parameters; run import_forward before it")
+NOT_HELD = ("raw", "the graph holds no marked parameters; run import_forward before it")
+STATE_IS_READ = ("eval", "the graph holds no marked parameters; run import_forward before it")
 NOT_DIFFERENTIATED = ("attach_loss", "the graph has no backward pass; run differentiate before it")
 TWICE = ("attach_optimizer", "the graph masks gradients twice; run prune_backward before it")
 NOT_NUMBERED = (
@@ -125,17 +127,17 @@ def after_moving(name: str) -> tuple[str, str]:
 
 
 def lowering(name: str) -> tuple[tuple[str, str], ...]:
-    return NOT_IMPORTED, NOT_NUMBERED, after_loss(name)
+    return NOT_HELD, STATE_IS_READ, NOT_NUMBERED, after_loss(name)
 
 
 OUT_OF_ORDER = {
     "import_forward": (after_loss("import_forward"),),
     "freeze_parameters": (
-        NOT_IMPORTED,
+        NOT_HELD,
         late("freeze_parameters", "insert_weight_masks", "has masked layers", "insert_weight_masks"),
         late("freeze_parameters", "loss_alone", "has a loss", "attach_loss"),
     ),
-    "insert_weight_masks": (NOT_IMPORTED, after_loss("insert_weight_masks")),
+    "insert_weight_masks": (NOT_HELD, after_loss("insert_weight_masks")),
     "fold_channels": (
         ("insert_weight_masks", "the graph has no channel masks; run insert_weight_masks{scheme=channel} before it"),
         after_loss("fold_channels"),
@@ -143,20 +145,20 @@ OUT_OF_ORDER = {
     "select_kernels": lowering("select_kernels"),
     "compress_weights": lowering("compress_weights"),
     "run_dense_on_sparse_kernels": lowering("run_dense_on_sparse_kernels"),
-    "fold_fixed_norms": (NOT_IMPORTED, after_loss("fold_fixed_norms")),
-    "lay_out_batch_last": (NOT_IMPORTED, after_loss("lay_out_batch_last")),
-    "attach_loss": (NOT_IMPORTED, late("attach_loss", "differentiate", "has a backward pass", "differentiate")),
+    "fold_fixed_norms": (NOT_HELD, STATE_IS_READ, after_loss("fold_fixed_norms")),
+    "lay_out_batch_last": (NOT_HELD, after_loss("lay_out_batch_last")),
+    "attach_loss": (NOT_HELD, late("attach_loss", "differentiate", "has a backward pass", "differentiate")),
     "insert_sample_filter": (
         ("insert_weight_masks", "the graph has no loss; run attach_loss before it"),
         late("insert_sample_filter", "differentiate", "has a backward pass", "differentiate"),
     ),
-    "differentiate": (NOT_IMPORTED, ("insert_weight_masks", "the graph has no loss; run attach_loss before it")),
+    "differentiate": (NOT_MARKED, ("insert_weight_masks", "the graph has no loss; run attach_loss before it")),
     "insert_gradient_masks": (
         NOT_NUMBERED,
         ("attach_loss", "the graph stores no gradients; run differentiate before it"),
         after_moving("insert_gradient_masks"),
     ),
-    "attach_optimizer": (NOT_IMPORTED,),
+    "attach_optimizer": (NOT_MARKED, after_moving("attach_optimizer")),
     "prune_backward": (NOT_DIFFERENTIATED,),
     "transpose_frozen_convolutions": (NOT_DIFFERENTIATED, TWICE),
     "keep_relu_masks": (NOT_DIFFERENTIATED, TWICE),
@@ -175,10 +177,10 @@ OUT_OF_ORDER = {
         ("differentiate", "the graph has no optimizer; run attach_optimizer before it"),
     ),
     "emit": (NOT_DIFFERENTIATED, ("differentiate", "the graph has no optimizer; run attach_optimizer before it")),
-    "freeze_state": (NOT_IMPORTED, after_loss("freeze_state")),
+    "freeze_state": (NOT_MARKED, after_loss("freeze_state")),
     "remove_idle_channels": (
-        NOT_IMPORTED,
-        ("eval", "the graph has weights that may change; run freeze_state before it"),
+        NOT_HELD,
+        STATE_IS_READ,
         ("insert_weight_masks", "the graph has weights that may change; run freeze_state before it"),
         after_loss("remove_idle_channels"),
     ),

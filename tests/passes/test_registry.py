@@ -21,7 +21,7 @@ import dataclasses
 import onnx_ir as ir
 
 from sparcl_compile.passes.core.contract import Pass
-from sparcl_compile.passes.core.facts import IMPORTED
+from sparcl_compile.passes.core.facts import MARKED
 from sparcl_compile.passes.core.phases import Phase
 
 
@@ -30,7 +30,7 @@ class RenameGraph(Pass):
     """Give the graph a name."""
 
     phase = Phase.LOWERING
-    needs = (IMPORTED,)
+    needs = (MARKED,)
 
     to: str = "renamed"
 

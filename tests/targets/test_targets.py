@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from sparcl_compile.passes import registry
 from sparcl_compile.passes.core.phases import Phase, phase_named
 from sparcl_compile.settings.options import CompileOptions
 from sparcl_compile.targets import inference, ort_training
@@ -62,6 +63,13 @@ def out_of_phase(steps: Steps) -> list[str]:
 def test_every_target_is_in_the_order_of_the_phases() -> None:
     for steps in every_target():
         assert not out_of_phase(steps)
+
+
+def test_every_target_is_in_the_order_of_the_registry() -> None:
+    order = list(registry.MODULES)
+    for steps in every_target():
+        places = [order.index(name) for name in pass_names(steps)]
+        assert places == sorted(places)
 
 
 def test_a_pass_in_a_wrong_phase_is_found() -> None:

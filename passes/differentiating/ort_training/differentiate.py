@@ -18,7 +18,7 @@ from sparcl_compile.interface.errors import FieldError, ModelError
 from sparcl_compile.interface.names import Role, accumulator_name, gradient_name
 from sparcl_compile.interface.onnx_runtime import FRONT_END, bindings, ort
 from sparcl_compile.passes.core.contract import IR_VERSION, Pass
-from sparcl_compile.passes.core.facts import ACCUMULATING, DIFFERENTIATED, IMPORTED, LOSS
+from sparcl_compile.passes.core.facts import ACCUMULATING, DIFFERENTIATED, LOSS, MARKED
 from sparcl_compile.passes.core.marks import PASS_KEY
 from sparcl_compile.passes.core.operators import SPARSE_DOMAIN, sparse_nodes
 from sparcl_compile.passes.core.phases import Phase
@@ -58,7 +58,7 @@ class Differentiate(Pass):
     """
 
     phase = Phase.DIFFERENTIATING
-    needs = (IMPORTED, LOSS)
+    needs = (MARKED, LOSS)
     gives = (DIFFERENTIATED, ACCUMULATING)
 
     library: Path | None = None
