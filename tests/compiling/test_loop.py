@@ -8,9 +8,10 @@ import pytest
 from sparcl_compile.compiling.loop import program_for
 from sparcl_compile.interface.errors import OptionError
 from sparcl_compile.interface.program import Event, Program
-from sparcl_compile.plan.layers import layers_for
-from sparcl_compile.plan.schedule import MaskUpdate, Removal, Schedule, schedule_for
+from sparcl_compile.plan.plan import SparsityPlan
+from sparcl_compile.plan.schedule import MaskUpdate, Removal, Schedule, group_updates, schedule_for
 from sparcl_compile.settings.options import CompileOptions
+from sparcl_compile.settings.recipes import RECIPES
 from tests.support.described import state
 from tests.support.program_text import text
 
@@ -28,8 +29,13 @@ STATE = (
 )
 
 
-def program(schedule: Schedule = NOTHING, graphs: tuple[str, ...] = (), **options: Any) -> Program:
-    return program_for(CompileOptions(**options), schedule, STATE, graphs)
+def program(schedule: Schedule = NOTHING, graphs: tuple[str, ...] = (), **chosen: Any) -> Program:
+    options = CompileOptions(**chosen)
+    return program_for(options, plan(schedule, options), STATE, graphs)
+
+
+def plan(schedule: Schedule, options: CompileOptions) -> SparsityPlan:
+    return SparsityPlan(RECIPES[options.recipe], bool(schedule.levels), False, (), None, {}, {}, schedule)
 
 
 def updates(*at: float) -> Schedule:
@@ -78,7 +84,7 @@ def test_removals_say_how_much_is_gone_when_they_are_over() -> None:
 @pytest.mark.parametrize("removal", [0.3, 0.4, 0.35, 0.1])
 def test_the_stages_of_the_recipe_add_up_to_the_whole(removal: float) -> None:
     options = CompileOptions(data_removal=removal)
-    made = program_for(options, schedule_for((), options), STATE, ())
+    made = program(schedule_for({}, (), (), options), data_removal=removal)
     shares = [event.feeds["share"] for event in made.events["removals"]]
     numerator, denominator = shares[-1]  # type: ignore[misc]
     assert numerator / denominator == removal  # type: ignore[operator]
@@ -86,8 +92,10 @@ def test_the_stages_of_the_recipe_add_up_to_the_whole(removal: float) -> None:
 
 
 def test_what_is_turned_off_leaves_no_vectors_and_no_events() -> None:
-    options = CompileOptions(sparsity=0.0, gradient_sparsity=0.0, data_removal=0.0)
-    made = program_for(options, schedule_for(layers_for({"w": (40,)}, options), options), STATE, ())
+    chosen = {"sparsity": 0.0, "gradient_sparsity": 0.0, "data_removal": 0.0}
+    options = CompileOptions(**chosen)  # type: ignore[arg-type]
+    updates = group_updates(RECIPES[options.recipe])
+    made = program(schedule_for(LEVELS, updates, (8,), options), **chosen)
     assert (made.vectors, made.events) == ({}, {})
 
 
@@ -116,5 +124,5 @@ def test_the_recipe_says_what_is_measured(recipe: str, own: bool) -> None:
 
 
 def test_an_unknown_method_is_refused() -> None:
-    with pytest.raises(OptionError, match="--replay gem"):
+    with pytest.raises(OptionError, match="gem"):
         program(replay="gem")
