@@ -8,7 +8,11 @@ from pathlib import Path
 
 import pytest
 
-BLOCK = re.compile(r"^<!-- runs(?:: exit (?P<code>\d+))? -->\n```bash\n(?P<script>.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(
+    r"^<!-- runs(?:: exit (?P<code>\d+))? -->\n```(?P<language>bash|python)\n(?P<script>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+INTERPRETERS = {"bash": ("bash", "-euo", "pipefail", "-c"), "python": ("python", "-c")}
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 LINK = re.compile(r"\]\((?!https?://)([^)#]+)")
 COMMANDS = ("sparcl-compile", "sparcl-run", "sparcl-inspect", "sparcl-export", "sparcl-opt")
@@ -16,21 +20,22 @@ COMMANDS = ("sparcl-compile", "sparcl-run", "sparcl-inspect", "sparcl-export", "
 
 @dataclass(frozen=True)
 class Block:
-    """A block of shell commands of the README, and the exit code that it promises."""
+    """A block of the README that runs, and the exit code that it promises."""
 
     script: str
-    code: int
+    code: int = 0
+    language: str = "bash"
 
 
 def runnable_blocks(text: str) -> list[Block]:
     """The blocks marked by ``<!-- runs -->`` or ``<!-- runs: exit 2 -->``, in order."""
-    return [Block(match["script"], int(match["code"] or 0)) for match in BLOCK.finditer(text)]
+    return [Block(match["script"], int(match["code"] or 0), match["language"]) for match in BLOCK.finditer(text)]
 
 
-def run(script: str, folder: Path, scripts: Path) -> subprocess.CompletedProcess[str]:
-    """Run a script in a folder, with the console scripts of this environment first on the path."""
+def run(block: Block, folder: Path, scripts: Path) -> subprocess.CompletedProcess[str]:
+    """Run a block in a folder, with the console scripts of this environment first on the path."""
     environment = {**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
-    command = ["bash", "-euo", "pipefail", "-c", script]
+    command = [*INTERPRETERS[block.language], block.script]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
 
 
@@ -42,18 +47,25 @@ def readme(root: Path) -> str:
 def test_the_blocks_run_in_order(readme: str, root: Path, console_scripts: Path, tmp_path: Path) -> None:
     (tmp_path / "models").symlink_to(root / "models")
     blocks = runnable_blocks(readme)
-    assert {block.code for block in blocks} == {0, 2}
+    assert {(block.language, block.code) for block in blocks} == {("bash", 0), ("bash", 2), ("python", 0)}
     for block in blocks:
-        done = run(block.script, tmp_path, console_scripts)
+        done = run(block, tmp_path, console_scripts)
         assert done.returncode == block.code, f"{block.script}\n{done.stdout}\n{done.stderr}"
         if block.code:
             assert len(done.stderr.splitlines()) == 1, done.stderr
 
 
-def test_a_failing_block_is_noticed(console_scripts: Path, tmp_path: Path) -> None:
-    (block,) = runnable_blocks("<!-- runs -->\n```bash\nsparcl-compile missing.onnx\necho not reached\n```\n")
-    done = run(block.script, tmp_path, console_scripts)
-    assert done.returncode == 2
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("<!-- runs -->\n```bash\nsparcl-compile missing.onnx\necho not reached\n```\n", 2),
+        ("<!-- runs -->\n```python\nimport missing_package\nprint('not reached')\n```\n", 1),
+    ],
+)
+def test_a_failing_block_is_noticed(text: str, code: int, console_scripts: Path, tmp_path: Path) -> None:
+    (block,) = runnable_blocks(text)
+    done = run(block, tmp_path, console_scripts)
+    assert done.returncode == code
     assert "not reached" not in done.stdout
 
 
@@ -64,7 +76,7 @@ def section(readme: str, command: str) -> str:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_options_are_those_of_the_command(command: str, readme: str, console_scripts: Path, tmp_path: Path) -> None:
-    done = run(f"COLUMNS=200 {command} --help", tmp_path, console_scripts)
+    done = run(Block(f"COLUMNS=200 {command} --help"), tmp_path, console_scripts)
     assert done.returncode == 0, done.stderr
     offered = set(OPTION.findall(done.stdout)) - {"--help", "--version"}
     assert set(OPTION.findall(section(readme, command))) == offered
