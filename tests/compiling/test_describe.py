@@ -68,6 +68,7 @@ def test_inputs_and_outputs_are_those_of_the_files(made: Artifact) -> None:
         assert inputs == [_described(v) for v in proto.input]
         assert list(graph.outputs) == [value.name for value in proto.output]
         assert graph.kernels == any(node.domain == "sparcl" for node in proto.node)
+        assert not [one.key for node in proto.node for one in node.metadata_props if "onnxscript" in one.key]
 
 
 def _described(value: onnx.ValueInfoProto) -> tuple[str, str, list[int | str]]:

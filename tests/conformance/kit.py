@@ -1,0 +1,42 @@
+"""The parts of the kit: folders with an artifact, the samples that it learns and what its run must do (README.md)."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file
+
+FOLDER = Path(__file__).parent
+TRACE = "trace.json"
+ARTIFACT = "artifact"
+SAMPLES = "samples.safetensors"
+
+
+@dataclasses.dataclass(frozen=True)
+class Kit:
+    """One of them."""
+
+    folder: Path
+
+    @property
+    def artifact(self) -> Path:
+        """The folder of the compiled model."""
+        return self.folder / ARTIFACT
+
+    @property
+    def trace(self) -> dict[str, Any]:
+        """What a run must do."""
+        found: dict[str, Any] = json.loads((self.folder / TRACE).read_text(encoding="utf-8"))
+        return found
+
+    @property
+    def samples(self) -> dict[str, np.ndarray]:
+        """``x_train`` and ``x_test`` [N, C, H, W], ``y_train`` and ``y_test`` int64 [N]."""
+        return load_file(self.folder / SAMPLES)
+
+
+def kits(folder: Path = FOLDER) -> dict[str, Kit]:
+    """The kits of a folder by name."""
+    return {path.parent.name: Kit(path.parent) for path in sorted(folder.glob(f"*/{TRACE}"))}

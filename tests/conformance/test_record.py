@@ -1,0 +1,44 @@
+"""The committed kits are what the compiler and the runtime make today: they cannot go stale."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sparcl_compile.interface.files import sha256
+from tests.conformance.kit import Kit, kits
+from tests.conformance.record import CASES, record
+from tests.conformance.trace import differences
+
+KITS = kits()
+AGAIN = "python -m tests.conformance.record makes it anew; look at what has changed"
+TIMES = ("report.json", "manifest.sha256")
+"""Files with times in them, and of these a checksum."""
+
+
+def files(kit: Kit) -> dict[str, str]:
+    """The checksums of all files by path, but of those with times in them, of the manifest and of the trace."""
+    found = (path for path in kit.folder.rglob("*") if path.is_file() and path.name not in TIMES)
+    return {
+        path.relative_to(kit.folder).as_posix(): sha256(path)
+        for path in found
+        if path.name not in ("manifest.json", "trace.json")
+    }
+
+
+def manifest(kit: Kit) -> dict[str, object]:
+    """All of it but the versions of who made it."""
+    found: dict[str, object] = json.loads((kit.artifact / "manifest.json").read_text(encoding="utf-8"))
+    return {name: value for name, value in found.items() if name != "made_by"}
+
+
+def test_every_kit_is_recorded() -> None:
+    assert KITS.keys() == CASES.keys()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_kit_recorded_anew_is_the_committed_one(name: str, tmp_path: Path) -> None:
+    made, committed = record(name, tmp_path), KITS[name]
+    assert list(differences(made.trace, committed.trace)) == [], AGAIN
+    assert manifest(made) == manifest(committed), AGAIN
+    assert files(made) == files(committed), AGAIN
