@@ -63,6 +63,15 @@ def test_a_pass_that_cannot_be_is_the_option_that_asks_for_it() -> None:
     assert in_options(error, compile_command) == "--fold: the constant c differs; give --no-fold"
 
 
+def test_a_command_without_the_option_names_pass_and_field() -> None:
+    error = FieldError("density", 1.5, mend="give less")
+    error.made_by = "a_pass"
+    assert in_options(error, made_up) == "a_pass: `density` 1.5: give less"
+    alone = FieldError("", None, "cannot be", "leave the pass out")
+    alone.made_by = "a_pass"
+    assert in_options(alone, made_up) == "a_pass: cannot be; leave the pass out"
+
+
 SHARE = "give a number from 0 (off) to below 1, for example"
 LINES = {
     ("--sparsity", "1"): f"--sparsity 1.0: {SHARE} 0.8",
