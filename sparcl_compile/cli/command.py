@@ -55,11 +55,11 @@ class Command(click.Command):
 
 
 def in_options(error: SparclError, command: click.Command) -> str:
-    """An error's message; options of the command stand in it for the fields that a pass names in backquotes."""
+    """An error's message, with the options of a command in the place of the fields that a pass names in backquotes."""
     if not isinstance(error, BY_PASSES):
         return str(error)
     options = {param.name: param.opts[0] for param in command.params if isinstance(param, click.Option)}
-    return FIELD.sub(lambda found: options.get(found[1], found[0]), _message(error, options))
+    return FIELD.sub(lambda found: options.get(found[1], found[1]), _message(error, options))
 
 
 def _message(error: FieldError | ModelError, options: Container[str | None]) -> str:
