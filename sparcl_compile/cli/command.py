@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Container
 from typing import Any, NoReturn
 
 import click
@@ -15,8 +16,8 @@ INTERRUPTED = 130
 RUNTIME = "onnxruntime"
 BY_PASSES = (FieldError, ModelError)
 FIELD = re.compile(r"`(\w+)`")
-SWITCHES = {"fold_channels": ("`fold`", "give --no-fold")}
-"""Passes that an option leaves out: the option that they belong to, and what leaves them out."""
+SWITCHES = {"fold_channels": ("fold", "give --no-fold")}
+"""Passes that an option leaves out: the field that they belong to, and what leaves them out."""
 
 
 class Command(click.Command):
@@ -54,17 +55,21 @@ class Command(click.Command):
 
 
 def in_options(error: SparclError, command: click.Command) -> str:
-    """An error's message; options of the command stand in it for the fields that a pass names in backquotes."""
+    """An error's message, with the options of a command in the place of the fields that a pass names in backquotes."""
     if not isinstance(error, BY_PASSES):
         return str(error)
     options = {param.name: param.opts[0] for param in command.params if isinstance(param, click.Option)}
-    return FIELD.sub(lambda found: options.get(found[1], found[0]), _message(error))
+    return FIELD.sub(lambda found: options.get(found[1], found[1]), _message(error, options))
 
 
-def _message(error: FieldError | ModelError) -> str:
+def _message(error: FieldError | ModelError, options: Container[str | None]) -> str:
+    """The message without the pass's name where the command has an option for what it is about."""
     if isinstance(error, ModelError):
         return str(error)
-    return error.message if error.field else error.told(*SWITCHES[error.made_by])
+    field, mend = (error.field, error.mend) if error.field else SWITCHES.get(error.made_by, ("", error.mend))
+    if field not in options:
+        return str(error)
+    return error.message if error.field else error.told(f"`{field}`", mend)
 
 
 def fail(message: str, code: int = USER_ERROR) -> NoReturn:

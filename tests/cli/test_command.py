@@ -36,10 +36,10 @@ ERRORS: list[tuple[SparclError, str, str]] = [
     (
         FieldError("other", "a*", "matches nothing", joint=" "),
         "`other` a* matches nothing",
-        "`other` a* matches nothing",
+        "other a* matches nothing",
     ),
     (ArtifactError("field `fold` is missing"), "field `fold` is missing", "field `fold` is missing"),
-    (ModelError("`fold` cannot be; `x` neither"), "`fold` cannot be; `x` neither", "--fold cannot be; `x` neither"),
+    (ModelError("`fold` cannot be; `x` neither"), "`fold` cannot be; `x` neither", "--fold cannot be; x neither"),
 ]
 
 
@@ -61,6 +61,15 @@ def test_a_pass_that_cannot_be_is_the_option_that_asks_for_it() -> None:
     error.made_by = "fold_channels"
     assert str(error) == "fold_channels: the constant c differs; leave the pass out"
     assert in_options(error, compile_command) == "--fold: the constant c differs; give --no-fold"
+
+
+def test_a_command_without_the_option_names_pass_and_field() -> None:
+    error = FieldError("density", 1.5, mend="give less")
+    error.made_by = "a_pass"
+    assert in_options(error, made_up) == "a_pass: density 1.5: give less"
+    alone = FieldError("", None, "cannot be", "leave the pass out")
+    alone.made_by = "a_pass"
+    assert in_options(alone, made_up) == "a_pass: cannot be; leave the pass out"
 
 
 SHARE = "give a number from 0 (off) to below 1, for example"
