@@ -9,11 +9,11 @@ import onnx_ir as ir
 from sparcl_compile.passes.base import (
     FLOAT,
     INT64,
+    Feeds,
     Pass,
     Role,
     constant,
     dims,
-    feed,
     gradient_mask_name,
     gradient_rows_name,
     masked_layers,
@@ -54,14 +54,14 @@ class ComputeGradientRows(Pass):
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Cut the gradients of a pruned training graph."""
         axes = output_axes(model.graph)
-        inputs = {str(value.name): value for value in model.graph.inputs}
-        done = [self._cut(model.graph, weight, inputs, axes.get(str(weight.name))) for weight in masked_layers(model)]
+        feeds = Feeds(model.graph)
+        done = [self._cut(model.graph, weight, feeds, axes.get(str(weight.name))) for weight in masked_layers(model)]
         return ir.passes.PassResult(model, any(done))
 
-    def _cut(self, graph: ir.Graph, weight: ir.Value, inputs: dict[str, ir.Value], axis: int | None) -> bool:
+    def _cut(self, graph: ir.Graph, weight: ir.Value, feeds: Feeds, axis: int | None) -> bool:
         name = str(weight.name)
-        mask = inputs.get(gradient_mask_name(name))
-        if mask is None or axis is None or gradient_rows_name(name) in inputs:
+        mask = feeds.find(gradient_mask_name(name))
+        if mask is None or axis is None or feeds.find(gradient_rows_name(name)) is not None:
             return False
         product = next(iter(mask.uses())).node
         gradient = product.inputs[0]
@@ -70,7 +70,7 @@ class ComputeGradientRows(Pass):
         kept = kept_rows(self.channels.get(name, channels), self.gradient_sparsity)
         if gradient is None or source is None or kept >= channels or not _can_cut(source, gradient, axis):
             return False
-        rows = set_role(feed(graph, gradient_rows_name(name), [kept], INT64), Role.GRADIENT_ROWS)
+        rows = set_role(feeds(gradient_rows_name(name), [kept], INT64), Role.GRADIENT_ROWS)
         cutter = _Cutter(self, graph, source, name)
         part = cutter.conv(rows, dims(weight)) if source.op_type == "ConvGrad" else cutter.matrix(rows, axis, weight)
         product.replace_input_with(0, cutter.spread(part, rows, axis, weight))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes.common import InlinePass, RemoveUnusedNodesPass, RemoveUnusedOpsetsPass
+from onnx_ir.passes.common import RemoveUnusedNodesPass, RemoveUnusedOpsetsPass
 from safetensors.numpy import save as to_bytes
 
 from sparcl_compile.passes.attach_optimizer import DOMAIN
@@ -15,14 +15,13 @@ from sparcl_compile.passes.base import (
     OPSET,
     Pass,
     Role,
-    accumulator_name,
     dims,
-    feed,
     role_of,
     values_with_role,
 )
 from sparcl_compile.passes.channels.plan import plan_of
 from sparcl_compile.passes.compressing.expand import expanded
+from sparcl_compile.passes.inline_steps import inline_calls
 from sparcl_compile.passes.optimizer_steps import FEEDS, Stepper
 
 FILES = {
@@ -146,9 +145,9 @@ def optimizer_model(made_by: Pass, model: ir.Model) -> ir.Model:
     result = ir.Model(graph, ir_version=IR_VERSION, functions=[f.clone() for f in model.functions.values()])
     stepper = Stepper(made_by, model, graph)
     for weight in values_with_role(model, Role.PARAMETER):
-        name, shape = str(weight.name), dims(weight)
-        stepper.append(feed(graph, name, shape), feed(graph, accumulator_name(name), shape))
-    InlinePass()(result)
+        stepper.append_fed(str(weight.name), dims(weight))
+    for function in list(result.functions.values()):
+        inline_calls(result, function)
     RemoveUnusedNodesPass()(result)
     used = {value.name for node in graph for value in node.inputs if value is not None}
     graph.inputs[:] = [v for v in graph.inputs if v.name in used or v.name in FEEDS]

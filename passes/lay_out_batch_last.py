@@ -5,6 +5,7 @@ import dataclasses
 import onnx_ir as ir
 
 from sparcl_compile.passes.base import Pass
+from sparcl_compile.passes.importing.edit import Names
 from sparcl_compile.passes.layout.cut import nodes_to_move
 from sparcl_compile.passes.layout.fuse import fuse_norms
 from sparcl_compile.passes.layout.mover import Mover
@@ -38,9 +39,9 @@ class LayOutBatchLast(Pass):
         graph = model.graph
         if not sparse_nodes(graph):
             return ir.passes.PassResult(model, False)
-        nodes = nodes_to_move(graph)
+        nodes, names = nodes_to_move(graph), Names(graph)
         for node in nodes:
-            move(Mover(self, graph, node))
+            move(Mover(self, graph, node, names))
         shared = share_conversions(graph)
         dropped = drop_unread(graph)
         fused = fuse_norms(graph)

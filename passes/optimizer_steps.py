@@ -1,16 +1,19 @@
 """The optimizer's function applied to parameters: what the optimizer graph and an updating training graph share."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx_ir as ir
 
 from sparcl_compile.passes.attach_optimizer import DOMAIN, OPTIMIZER_KEY, optimizer_states
 from sparcl_compile.passes.base import (
     NEXT,
+    Feeds,
     Pass,
     Role,
+    accumulator_name,
     constant,
     dims,
-    feed,
     gradient_mask_name,
     set_role,
     values_with_role,
@@ -32,8 +35,13 @@ class Stepper:
         self._pass, self._graph = made_by, graph
         self._variant = model.metadata_props[OPTIMIZER_KEY]
         self._masks = {str(value.name) for value in values_with_role(model, Role.GRADIENT_MASK)}
-        self._rate, self._count = (feed(graph, name, []) for name in FEEDS)
+        self._feeds = Feeds(graph)
+        self._rate, self._count = (self._feeds(name, []) for name in FEEDS)
         self._by_rank: dict[int, tuple[ir.Value, ir.Value]] = {}
+
+    def append_fed(self, name: str, shape: Sequence[int]) -> None:
+        """Append the step of a parameter that is fed, as its accumulated gradient is."""
+        self.append(self._feeds(name, shape), self._feeds(accumulator_name(name), shape))
 
     def append(self, weight: ir.Value, gradient: ir.Value) -> None:
         """Append the step of one parameter; ``NAME.next`` of it and of its optimizer state become graph outputs.
@@ -44,10 +52,10 @@ class Stepper:
         """
         name, shape = str(weight.name), dims(weight)
         states = optimizer_states(self._variant, name)
-        memory = [set_role(feed(self._graph, state, shape), Role.OPTIMIZER) for state in states]
+        memory = [set_role(self._feeds(state, shape), Role.OPTIMIZER) for state in states]
         unit, rate = self._with_axes(len(shape))
         mask = gradient_mask_name(name)
-        moves = feed(self._graph, mask, shape) if mask in self._masks else unit
+        moves = self._feeds(mask, shape) if mask in self._masks else unit
         step = self._pass.node(
             "step",
             [weight, gradient, moves, unit, rate, self._count, *memory],

@@ -5,7 +5,7 @@ import onnx_ir as ir
 
 from sparcl_compile.passes.base import Role, set_role
 from sparcl_compile.passes.importing.batch import MADE
-from sparcl_compile.passes.importing.edit import array_of, constant, is_float_constant
+from sparcl_compile.passes.importing.edit import Names, array_of, constant, is_float_constant
 
 EVERY = (0, 1, 2, 3, 4, 5, 6, 7)
 PARAMETER_SLOTS: dict[str, tuple[int, ...]] = {
@@ -42,13 +42,13 @@ MASK_VALUE = -100.0
 
 def assign_roles(graph: ir.Graph) -> None:
     """Mark parameters and running statistics; every reader of a shared vector gets its own copy first."""
-    raw = raw_values(graph)
+    raw, names = raw_values(graph), Names(graph)
     for node in graph:
         for slot in STATISTIC_SLOTS.get(node.op_type, ()):
-            set_role(own_copy(graph, node, slot), Role.RUNNING_STAT)
+            set_role(own_copy(graph, names, node, slot), Role.RUNNING_STAT)
         for slot in PARAMETER_SLOTS.get(node.op_type, ()):
             if slot < len(node.inputs) and is_parameter(node, slot, raw):
-                set_role(own_copy(graph, node, slot), Role.PARAMETER)
+                set_role(own_copy(graph, names, node, slot), Role.PARAMETER)
 
 
 def raw_values(graph: ir.Graph) -> set[ir.Value | None]:
@@ -91,7 +91,7 @@ def is_half_group_norm(node: ir.Node) -> bool:
     return neutral and producer is not None and producer.op_type == "Reshape" and followers == ["Reshape"]
 
 
-def own_copy(graph: ir.Graph, node: ir.Node, slot: int) -> ir.Value:
+def own_copy(graph: ir.Graph, names: Names, node: ir.Node, slot: int) -> ir.Value:
     """The initializer at this input, copied when something else reads it too.
 
     Exporters merge weights that happen to be equal: zero biases, unit scales, whole layers of a freshly copied encoder.
@@ -102,6 +102,6 @@ def own_copy(graph: ir.Graph, node: ir.Node, slot: int) -> ir.Value:
         raise ValueError(f"input {slot} of node {node.name} is no initializer")
     if len(list(value.uses())) < 2:
         return value
-    copy = constant(graph, f"{value.name}.{node.name}", value.const_value.numpy())
+    copy = constant(graph, names, f"{value.name}.{node.name}", value.const_value.numpy())
     node.replace_input_with(slot, copy)
     return copy

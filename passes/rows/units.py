@@ -2,7 +2,7 @@
 
 import onnx_ir as ir
 
-from sparcl_compile.passes.base import WEIGHT_SLOTS, Role, dims, role_of, value_named
+from sparcl_compile.passes.base import WEIGHT_SLOTS, Role, dims, role_of
 from sparcl_compile.passes.density import count
 from sparcl_compile.passes.schemes.axes import OUTPUT, axes_of
 
@@ -40,4 +40,5 @@ def _weight(value: ir.Value | None) -> ir.Value | None:
 
 def output_channels(graph: ir.Graph) -> dict[str, int]:
     """How many output channels every weight that trains has, by name."""
-    return {name: dims(value_named(graph, name))[axis] for name, axis in output_axes(graph).items()}
+    values = {str(value.name): value for value in (*graph.inputs, *graph.initializers.values())}
+    return {name: dims(values[name])[axis] for name, axis in output_axes(graph).items()}
