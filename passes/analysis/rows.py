@@ -5,7 +5,7 @@ import onnx_ir as ir
 from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.core.layers import WEIGHT_SLOTS
 from sparcl_compile.passes.core.roles import role_of
-from sparcl_compile.passes.core.values import dims, value_named
+from sparcl_compile.passes.core.values import dims
 from sparcl_compile.passes.schemes.axes import OUTPUT, axes_of
 from sparcl_compile.passes.schemes.density import count
 
@@ -43,4 +43,5 @@ def _weight(value: ir.Value | None) -> ir.Value | None:
 
 def output_channels(graph: ir.Graph) -> dict[str, int]:
     """How many output channels every weight that trains has, by name."""
-    return {name: dims(value_named(graph, name))[axis] for name, axis in output_axes(graph).items()}
+    values = {str(value.name): value for value in (*graph.inputs, *graph.initializers.values())}
+    return {name: dims(values[name])[axis] for name, axis in output_axes(graph).items()}

@@ -1,5 +1,6 @@
 """Small editing vocabulary shared by the import steps: constants, inserted nodes, replacements."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,18 +19,30 @@ def taken_names(graph: ir.Graph) -> set[str]:
     return {name for name in names if name}
 
 
+class Names:
+    """The value names of a graph, for whoever makes many; a name that was taken once is not given again."""
+
+    def __init__(self, graph: ir.Graph) -> None:
+        """The names in use."""
+        self._taken = taken_names(graph)
+
+    def fresh(self, hint: str) -> str:
+        """``hint``, or ``hint_1``, ``hint_2``, ... when it is taken."""
+        name = hint
+        if hint in self._taken:
+            name = next(f"{hint}_{i}" for i in itertools.count(1) if f"{hint}_{i}" not in self._taken)
+        self._taken.add(name)
+        return name
+
+
 def fresh_name(graph: ir.Graph, hint: str) -> str:
-    """``hint``, or ``hint_1``, ``hint_2``, ... when it is taken."""
-    taken = taken_names(graph)
-    if hint not in taken:
-        return hint
-    number = next(i for i in range(1, len(taken) + 2) if f"{hint}_{i}" not in taken)
-    return f"{hint}_{number}"
+    """One name near ``hint`` that no value of the graph has."""
+    return Names(graph).fresh(hint)
 
 
-def constant(graph: ir.Graph, hint: str, array: np.ndarray) -> ir.Value:
+def constant(graph: ir.Graph, names: Names, hint: str, array: np.ndarray) -> ir.Value:
     """A new initializer holding ``array`` under a name near ``hint``."""
-    return adopt(graph, ir.Value(), fresh_name(graph, hint), array)
+    return adopt(graph, ir.Value(), names.fresh(hint), array)
 
 
 def adopt(graph: ir.Graph, value: ir.Value, name: str, array: np.ndarray) -> ir.Value:
@@ -122,14 +135,15 @@ def remove(graph: ir.Graph, node: ir.Node) -> None:
 class Editor:
     """Inserts nodes before an anchor node, named after it and marked with their origin."""
 
-    def __init__(self, graph: ir.Graph, anchor: ir.Node) -> None:
-        """Insert into ``graph`` before ``anchor``."""
+    def __init__(self, graph: ir.Graph, anchor: ir.Node, names: Names | None = None) -> None:
+        """Insert into ``graph`` before ``anchor``; who makes many editors gives them the same ``names``."""
         self.graph = graph
         self.anchor = anchor
+        self.names = names or Names(graph)
 
     def const(self, hint: str, array: object, dtype: type = np.float32) -> ir.Value:
         """A constant of this anchor: an initializer without a role."""
-        return constant(self.graph, f"{self.anchor.name}.{hint}", np.asarray(array, dtype=dtype))
+        return constant(self.graph, self.names, f"{self.anchor.name}.{hint}", np.asarray(array, dtype=dtype))
 
     def ints(self, hint: str, values: Sequence[int]) -> ir.Value:
         """An int64 vector constant."""
@@ -141,7 +155,7 @@ class Editor:
 
     def node(self, op_type: str, *inputs: ir.Value | None, outputs: int = 1, **attributes: object) -> ir.Node:
         """Insert a node before the anchor."""
-        name = fresh_name(self.graph, f"{self.anchor.name}.{op_type.lower()}")
+        name = self.names.fresh(f"{self.anchor.name}.{op_type.lower()}")
         node = ir.node(op_type, inputs, attributes, num_outputs=outputs, name=name)  # type: ignore[arg-type]
         for index, value in enumerate(node.outputs):
             value.name = name if index == 0 else f"{name}.{index}"

@@ -27,14 +27,29 @@ def constant(graph: ir.Graph, name: str, data: np.ndarray) -> ir.Value:
     return value
 
 
+class Feeds:
+    """The inputs of a graph by name, for a caller that asks for one a layer; nothing else may add inputs meanwhile."""
+
+    def __init__(self, graph: ir.Graph) -> None:
+        """The inputs that are there."""
+        self._graph = graph
+        self._by_name = {str(value.name): value for value in graph.inputs}
+
+    def find(self, name: str) -> ir.Value | None:
+        """The input of this name, or None."""
+        return self._by_name.get(name)
+
+    def __call__(self, name: str, shape: Sequence[int | str], dtype: ir.TensorType = FLOAT) -> ir.Value:
+        """Add an input, or return the one that has this name."""
+        if name not in self._by_name:
+            self._by_name[name] = ir.Value(name=name, shape=ir.Shape(shape), type=dtype)
+            self._graph.inputs.append(self._by_name[name])
+        return self._by_name[name]
+
+
 def feed(graph: ir.Graph, name: str, shape: Sequence[int | str], dtype: ir.TensorType = FLOAT) -> ir.Value:
-    """Add a graph input, or return the one that has this name."""
-    for value in graph.inputs:
-        if value.name == name:
-            return value
-    value = ir.Value(name=name, shape=ir.Shape(shape), type=dtype)
-    graph.inputs.append(value)
-    return value
+    """Add one input to a graph, or return the one that has this name."""
+    return Feeds(graph)(name, shape, dtype)
 
 
 def value_named(graph: ir.Graph, name: str) -> ir.Value:

@@ -10,7 +10,7 @@ from sparcl_compile.passes.core.facts import ACCUMULATING, MOVING, NUMBERED
 from sparcl_compile.passes.core.layers import masked_layers
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import set_role
-from sparcl_compile.passes.core.values import feed
+from sparcl_compile.passes.core.values import Feeds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,19 +39,26 @@ class InsertGradientMasks(Pass):
             return ir.passes.PassResult(model, False)
         present = {value.name for value in model.graph.inputs}
         todo = [w for w in masked_layers(model) if gradient_mask_name(str(w.name)) not in present]
+        feeds = Feeds(model.graph)
         for weight in todo:
-            self._insert(model.graph, weight)
+            self._insert(model.graph, feeds, weight)
         return ir.passes.PassResult(model, bool(todo))
 
-    def _insert(self, graph: ir.Graph, weight: ir.Value) -> None:
+    def _insert(self, graph: ir.Graph, feeds: Feeds, weight: ir.Value) -> None:
         name = str(weight.name)
-        buffer = next(value for value in graph.inputs if value.name == accumulator_name(name))
-        accumulate = next(iter(buffer.uses())).node
+        accumulate = _accumulator(feeds, name)
         gradient = accumulate.inputs[1]
         shape = [d for d in weight.shape or () if isinstance(d, int)]
-        mask = set_role(feed(graph, gradient_mask_name(name), shape), Role.GRADIENT_MASK)
+        mask = set_role(feeds(gradient_mask_name(name), shape), Role.GRADIENT_MASK)
         product = self.node("Mul", [gradient, mask], name=f"{name}.mask_gradient")
         out = product.outputs[0]
         out.name, out.shape, out.type = f"{name}_grad.masked", weight.shape, weight.type
         graph.insert_before(accumulate, product)
         accumulate.replace_input_with(1, out)
+
+
+def _accumulator(feeds: Feeds, weight: str) -> ir.Node:
+    buffer = feeds.find(accumulator_name(weight))
+    if buffer is None:
+        raise ValueError(f"the graph has no accumulator for {weight}")
+    return next(iter(buffer.uses())).node

@@ -12,6 +12,7 @@ from sparcl_compile.passes.core.facts import DIFFERENTIATED, PRUNED
 from sparcl_compile.passes.core.layers import masked_layers
 from sparcl_compile.passes.core.operators import SPARSE_WEIGHT_GRADIENT
 from sparcl_compile.passes.core.phases import Phase
+from sparcl_compile.passes.core.values import Feeds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,11 +36,8 @@ class PruneBackward(Pass):
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Prune a differentiated graph."""
-        merged = [
-            rule(model.graph, str(weight.name))
-            for weight in masked_layers(model)
-            for rule in (_merge_masks, _mask_sparse)
-        ]
+        feeds, weights = Feeds(model.graph), [str(weight.name) for weight in masked_layers(model)]
+        merged = [rule(model.graph, feeds, weight) for weight in weights for rule in (_merge_masks, _mask_sparse)]
         identities = IdentityEliminationPass()(model).modified
         unused = RemoveUnusedNodesPass()(model).modified
         left_out = [_leave_out_input_gradient(node) for node in model.graph if node.op_type == "ConvGrad"]
@@ -54,9 +52,8 @@ def _leave_out_input_gradient(node: ir.Node) -> bool:
     return True
 
 
-def _merge_masks(graph: ir.Graph, weight: str) -> bool:
-    inputs = {value.name: value for value in graph.inputs}
-    gradient_mask, mask = inputs.get(gradient_mask_name(weight)), inputs.get(mask_name(weight))
+def _merge_masks(_: ir.Graph, feeds: Feeds, weight: str) -> bool:
+    gradient_mask, mask = feeds.find(gradient_mask_name(weight)), feeds.find(mask_name(weight))
     if gradient_mask is None or mask is None:
         return False
     outer = next(usage.node for usage in gradient_mask.uses() if usage.node.op_type == "Mul")
@@ -68,8 +65,8 @@ def _merge_masks(graph: ir.Graph, weight: str) -> bool:
     return True
 
 
-def _mask_sparse(graph: ir.Graph, weight: str) -> bool:
-    mask = {value.name: value for value in graph.inputs}.get(gradient_mask_name(weight))
+def _mask_sparse(graph: ir.Graph, feeds: Feeds, weight: str) -> bool:
+    mask = feeds.find(gradient_mask_name(weight))
     product = None if mask is None else next((u.node for u in mask.uses() if u.node.op_type == "Mul"), None)
     source = None if product is None else maker_of(product.inputs[0])
     if product is None or source is None or source.op_type != SPARSE_WEIGHT_GRADIENT:

@@ -5,17 +5,18 @@ from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes.common import InlinePass, RemoveUnusedNodesPass, RemoveUnusedOpsetsPass
+from onnx_ir.passes.common import RemoveUnusedNodesPass, RemoveUnusedOpsetsPass
 from safetensors.numpy import save as to_bytes
 
-from sparcl_compile.interface.names import Role, accumulator_name
+from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.analysis.channels.plan import plan_of
 from sparcl_compile.passes.core.contract import IR_VERSION, OPSET, Pass
 from sparcl_compile.passes.core.facts import DIFFERENTIATED, OPTIMIZER
+from sparcl_compile.passes.core.inlining import inline_calls
 from sparcl_compile.passes.core.operators import OPTIMIZER_DOMAIN
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import role_of, values_with_role
-from sparcl_compile.passes.core.values import dims, feed
+from sparcl_compile.passes.core.values import dims
 from sparcl_compile.passes.emitting.measure import measure_model
 from sparcl_compile.passes.lowering.sparse.expand import expanded
 from sparcl_compile.passes.updating.optimizer_steps import FEEDS, Stepper
@@ -129,9 +130,9 @@ def optimizer_model(made_by: Pass, model: ir.Model) -> ir.Model:
     result = ir.Model(graph, ir_version=IR_VERSION, functions=[f.clone() for f in model.functions.values()])
     stepper = Stepper(made_by, model, graph)
     for weight in values_with_role(model, Role.PARAMETER):
-        name, shape = str(weight.name), dims(weight)
-        stepper.append(feed(graph, name, shape), feed(graph, accumulator_name(name), shape))
-    InlinePass()(result)
+        stepper.append_fed(str(weight.name), dims(weight))
+    for function in list(result.functions.values()):
+        inline_calls(result, function)
     RemoveUnusedNodesPass()(result)
     used = {value.name for node in graph for value in node.inputs if value is not None}
     graph.inputs[:] = [v for v in graph.inputs if v.name in used or v.name in FEEDS]

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import onnx_ir as ir
 
-from sparcl_compile.passes.core.edit import Editor, adopt, int_attribute, is_float_constant, replace_uses
+from sparcl_compile.passes.core.edit import Editor, Names, adopt, int_attribute, is_float_constant, replace_uses
 from sparcl_compile.passes.core.roles import role_of
 from sparcl_compile.passes.core.worlds import RATIO, Worlds
 
@@ -37,6 +37,7 @@ class BatchTracer:
     def __init__(self, graph: ir.Graph, batch: int) -> None:
         """Trace ``graph``, exported at this batch size."""
         self.graph = graph
+        self.names = Names(graph)
         self.worlds = Worlds.of(graph, batch)
         self.batch = batch
         self.carriers: dict[ir.Value, Carrier] = {value: (1, 1) for value in graph.inputs}
@@ -118,7 +119,7 @@ class BatchTracer:
         constant_target = self.worlds.constant(target)
         if constant_target is not None and self._already(source, axis, shape, constant_target, node):
             return
-        node.replace_input_with(1, Editor(self.graph, node).ints("shape", new))
+        node.replace_input_with(1, Editor(self.graph, node, self.names).ints("shape", new))
         node.attributes.pop("allowzero", None)
         self.changed = True
 
@@ -143,7 +144,7 @@ class BatchTracer:
 
     def _expanded(self, node: ir.Node, value: ir.Value, like: ir.Value | None, axis: int) -> ir.Value:
         """``value``, equal for all rows, repeated along the batch axis of ``like``."""
-        editor = Editor(self.graph, node)
+        editor = Editor(self.graph, node, self.names)
         data = self.worlds.constant(value)
         if data is not None and self.batch > 1:
             value = editor.const("row", np.take(data, [0], axis=axis), data.dtype.type)
@@ -167,7 +168,9 @@ class BatchTracer:
         axis = axes[0] + len(target) - len(self._small(node.inputs[0]))
         if axis < 0 or target[axis] == 1:
             return
-        node.replace_input_with(1, Editor(self.graph, node).ints("shape", [*target[:axis], 1, *target[axis + 1 :]]))
+        node.replace_input_with(
+            1, Editor(self.graph, node, self.names).ints("shape", [*target[:axis], 1, *target[axis + 1 :]])
+        )
         self.changed = True
 
 

@@ -2,7 +2,7 @@
 
 import onnx_ir as ir
 
-from sparcl_compile.passes.core.edit import fresh_name
+from sparcl_compile.passes.core.edit import Names
 
 
 def name_nodes(graph: ir.Graph) -> bool:
@@ -27,7 +27,7 @@ RESERVED = (".next", ".mask", ".gradient_mask", ".masked", ".momentum", ".exp_av
 
 def unique_names(graph: ir.Graph) -> None:
     """Rename initializers whose names later passes would mistake for their own."""
-    for value in list(graph.initializers.values()):
-        name = str(value.name)
-        if name.endswith(RESERVED):
-            value.name = fresh_name(graph, f"{name}.weight")
+    reserved = [value for value in graph.initializers.values() if str(value.name).endswith(RESERVED)]
+    names = Names(graph)
+    for value in reserved:
+        value.name = names.fresh(f"{value.name}.weight")

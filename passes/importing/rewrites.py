@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import onnx_ir as ir
 
-from sparcl_compile.passes.core.edit import Editor, float_attribute, string_attribute
+from sparcl_compile.passes.core.edit import Editor, Names, float_attribute, string_attribute
 from sparcl_compile.passes.importing import rewrite_norms, rewrite_pools, rewrite_shapes
 
 Rewrite = Callable[[Editor, ir.Node], ir.Value | None]
@@ -145,11 +145,11 @@ NEWER_THAN_18 = ("Gelu", "GroupNormalization")
 
 def rewrite(graph: ir.Graph, nodes: Iterable[ir.Node]) -> bool:
     """Apply the table to these nodes; returns whether any was replaced."""
-    changed = False
+    changed, names = False, Names(graph)
     for node in nodes:
         if node.op_type not in REWRITES:
             continue
-        editor = Editor(graph, node)
+        editor = Editor(graph, node, names)
         replacement = REWRITES[node.op_type](editor, node)
         if replacement is not None:
             editor.finish(replacement)

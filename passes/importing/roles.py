@@ -4,7 +4,7 @@ import numpy as np
 import onnx_ir as ir
 
 from sparcl_compile.interface.names import Role
-from sparcl_compile.passes.core.edit import array_of, constant, is_float_constant
+from sparcl_compile.passes.core.edit import Names, array_of, constant, is_float_constant
 from sparcl_compile.passes.core.roles import set_role
 from sparcl_compile.passes.importing.batch import MADE
 
@@ -43,13 +43,13 @@ MASK_VALUE = -100.0
 
 def assign_roles(graph: ir.Graph) -> None:
     """Mark parameters and running statistics; every reader of a shared vector gets its own copy first."""
-    raw = raw_values(graph)
+    raw, names = raw_values(graph), Names(graph)
     for node in graph:
         for slot in STATISTIC_SLOTS.get(node.op_type, ()):
-            set_role(own_copy(graph, node, slot), Role.RUNNING_STAT)
+            set_role(own_copy(graph, names, node, slot), Role.RUNNING_STAT)
         for slot in PARAMETER_SLOTS.get(node.op_type, ()):
             if slot < len(node.inputs) and is_parameter(node, slot, raw):
-                set_role(own_copy(graph, node, slot), Role.PARAMETER)
+                set_role(own_copy(graph, names, node, slot), Role.PARAMETER)
 
 
 def raw_values(graph: ir.Graph) -> set[ir.Value | None]:
@@ -92,7 +92,7 @@ def is_half_group_norm(node: ir.Node) -> bool:
     return neutral and producer is not None and producer.op_type == "Reshape" and followers == ["Reshape"]
 
 
-def own_copy(graph: ir.Graph, node: ir.Node, slot: int) -> ir.Value:
+def own_copy(graph: ir.Graph, names: Names, node: ir.Node, slot: int) -> ir.Value:
     """The initializer at this input, copied when something else reads it too.
 
     Exporters merge weights that happen to be equal: zero biases, unit scales, whole layers of a freshly copied encoder.
@@ -103,6 +103,6 @@ def own_copy(graph: ir.Graph, node: ir.Node, slot: int) -> ir.Value:
         raise ValueError(f"input {slot} of node {node.name} is no initializer")
     if len(list(value.uses())) < 2:
         return value
-    copy = constant(graph, f"{value.name}.{node.name}", value.const_value.numpy())
+    copy = constant(graph, names, f"{value.name}.{node.name}", value.const_value.numpy())
     node.replace_input_with(slot, copy)
     return copy

@@ -5,15 +5,7 @@ import onnx_ir as ir
 
 from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.core import draws
-from sparcl_compile.passes.core.edit import (
-    array_of,
-    fresh_name,
-    int_attribute,
-    is_read,
-    remove,
-    replace_uses,
-    set_array,
-)
+from sparcl_compile.passes.core.edit import Names, array_of, int_attribute, is_read, remove, replace_uses, set_array
 from sparcl_compile.passes.core.roles import role_of, values_with_role
 from sparcl_compile.passes.core.values import FLOAT
 
@@ -49,10 +41,11 @@ def to_training_form(graph: ir.Graph) -> None:
 
     LayerNormalization gets its two optional outputs, which the gradient builder reads.
     """
+    names = Names(graph)
     for node in [node for node in graph if node.op_type == "LayerNormalization" and len(node.outputs) < 3]:
         node.resize_outputs(3)
         for output, suffix in zip(node.outputs[1:], ("mean", "inverse_deviation"), strict=True):
-            output.name = output.name or fresh_name(graph, f"{node.name}.{suffix}")
+            output.name = output.name or names.fresh(f"{node.name}.{suffix}")
             output.shape, output.type = _statistics_shape(node), FLOAT
     for node in [node for node in graph if node.op_type == "BatchNormalization"]:
         if int_attribute(node, "training_mode", 0) == 1:

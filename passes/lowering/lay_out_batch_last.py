@@ -5,6 +5,7 @@ import dataclasses
 import onnx_ir as ir
 
 from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.core.edit import Names
 from sparcl_compile.passes.core.facts import HELD, LOSS
 from sparcl_compile.passes.core.operators import sparse_nodes
 from sparcl_compile.passes.core.phases import Phase
@@ -44,9 +45,9 @@ class LayOutBatchLast(Pass):
         graph = model.graph
         if not sparse_nodes(graph):
             return ir.passes.PassResult(model, False)
-        nodes = nodes_to_move(graph)
+        nodes, names = nodes_to_move(graph), Names(graph)
         for node in nodes:
-            move(Mover(self, graph, node))
+            move(Mover(self, graph, node, names))
         shared = share_conversions(graph)
         dropped = drop_unread(graph)
         fused = fuse_norms(graph)

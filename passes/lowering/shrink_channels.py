@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.analysis.channels.spaces import Axes, Channels, kept_elements
-from sparcl_compile.passes.core.edit import array_of, constant, int_attribute, set_array
+from sparcl_compile.passes.core.edit import Names, array_of, constant, int_attribute, set_array
 from sparcl_compile.passes.core.roles import role_of
 from sparcl_compile.passes.core.worlds import Worlds, write_shapes
 
@@ -35,9 +35,9 @@ def shrink(model: ir.Model, channels: Channels, keep: Keep) -> None:
         shrink_groups(node, channels, keep)
     for name, axes in channels.axes.items():
         shrink_initializer(model.graph.initializers[name], axes, keep)
-    nodes = {str(node.name): node for node in model.graph}
+    nodes, names = {str(node.name): node for node in model.graph}, Names(model.graph)
     for (name, slot), entries in channels.lengths.items():
-        mend(model.graph, nodes[name], slot, entries, keep)
+        mend(model.graph, names, nodes[name], slot, entries, keep)
     infer(model.graph)
 
 
@@ -79,7 +79,7 @@ def shrink_initializer(value: ir.Value, axes: Axes, keep: Keep) -> None:
     set_array(value, np.ascontiguousarray(array))
 
 
-def mend(graph: ir.Graph, node: ir.Node, slot: int, entries: Axes, keep: Keep) -> None:
+def mend(graph: ir.Graph, names: Names, node: ir.Node, slot: int, entries: Axes, keep: Keep) -> None:
     """Write new lengths into a node's constant; a Split without sizes gets them."""
     before = array_of(node.inputs[slot]) if slot < len(node.inputs) else None
     if before is None:
@@ -92,7 +92,7 @@ def mend(graph: ir.Graph, node: ir.Node, slot: int, entries: Axes, keep: Keep) -
         return
     node.attributes.pop("num_outputs", None)
     node.resize_inputs(max(slot + 1, len(node.inputs)))
-    node.replace_input_with(slot, constant(graph, f"{node.name}.lengths", after))
+    node.replace_input_with(slot, constant(graph, names, f"{node.name}.lengths", after))
 
 
 def infer(graph: ir.Graph) -> None:

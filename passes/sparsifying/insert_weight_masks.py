@@ -1,6 +1,7 @@
 """W becomes W * M at every maskable weight."""
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 import onnx_ir as ir
@@ -69,24 +70,25 @@ class InsertWeightMasks(Pass):
         share = densities({str(w.name): dims(w) for w in weights}, self.sparsity, self.distribution)
         if masked_layers(model):
             return ir.passes.PassResult(model, False)
+        places = {node: place for place, node in enumerate(model.graph)}
         first = {str(weight.name): node for node, weight in reversed(list(weighted_layers(model.graph)))}
         for index, weight in enumerate(weights):
             weight.metadata_props[LAYER_KEY] = str(index)
             if self.scheme != "unstructured":
                 weight.metadata_props[AXES_KEY] = axes_of(first[str(weight.name)], weight)
             if self.sparsity > 0.0:
-                self._insert(model.graph, weight, self._first_mask(weight, share[str(weight.name)]))
+                self._insert(model.graph, places, weight, self._first_mask(weight, share[str(weight.name)]))
         return ir.passes.PassResult(model, bool(weights))
 
     def _channels(self, model: ir.Model) -> ir.passes.PassResult:
         if masked_layers(model):
             return ir.passes.PassResult(model, False)
         plan = plan_channels(model, 1.0 - self.sparsity, self.distribution)
-        flags = flags_of(plan)
+        flags, places = flags_of(plan), {node: place for place, node in enumerate(model.graph)}
         for index, name in enumerate(plan.weights):
             weight = model.graph.initializers[name]
             weight.metadata_props[LAYER_KEY] = str(index)
-            self._insert(model.graph, weight, outer_mask(plan.shapes[name], plan.channels.axes[name], flags))
+            self._insert(model.graph, places, weight, outer_mask(plan.shapes[name], plan.channels.axes[name], flags))
         clear_pruned(model, plan)
         set_plan(model, plan)
         return ir.passes.PassResult(model, True)
@@ -96,7 +98,7 @@ class InsertWeightMasks(Pass):
         cut = cut_for(self.scheme, data.shape, weight.metadata_props.get(AXES_KEY, ""))
         return magnitude_mask(data, cut.levels(density, 0.0, 0.0).base, cut)
 
-    def _insert(self, graph: ir.Graph, weight: ir.Value, mask: np.ndarray) -> None:
+    def _insert(self, graph: ir.Graph, places: Mapping[ir.Node, int], weight: ir.Value, mask: np.ndarray) -> None:
         name, data = str(weight.name), data_of(weight)
         weight.const_value = ir.tensor(data * mask, name=name)
         mask_value = set_role(constant(graph, mask_name(name), mask), Role.MASK)
@@ -106,4 +108,4 @@ class InsertWeightMasks(Pass):
         readers = {usage.node for usage in weight.uses()} - {product}
         weight.replace_all_uses_with(out)
         product.replace_input_with(0, weight)
-        graph.insert_before(next(node for node in graph if node in readers), product)
+        graph.insert_before(min(readers, key=places.__getitem__), product)

@@ -15,7 +15,7 @@ from sparcl_compile.passes.core.facts import DIFFERENTIATED, GRADIENTS_MASKED, M
 from sparcl_compile.passes.core.layers import masked_layers
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import set_role
-from sparcl_compile.passes.core.values import FLOAT, INT64, constant, dims, feed
+from sparcl_compile.passes.core.values import FLOAT, INT64, Feeds, constant, dims
 
 PRODUCTS = ("Gemm", "MatMul", "FusedMatMul")
 
@@ -50,11 +50,10 @@ class ComputeGradientRows(Pass):
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Cut the gradients of a pruned training graph."""
-        axes, plan = output_axes(model.graph), plan_of(model)
-        inputs = {str(value.name): value for value in model.graph.inputs}
+        axes, plan, feeds = output_axes(model.graph), plan_of(model), Feeds(model.graph)
         full = {} if plan is None else plan.shapes
         done = [
-            self._cut(model.graph, weight, inputs, axes.get(str(weight.name)), full) for weight in masked_layers(model)
+            self._cut(model.graph, weight, feeds, axes.get(str(weight.name)), full) for weight in masked_layers(model)
         ]
         return ir.passes.PassResult(model, any(done))
 
@@ -62,13 +61,13 @@ class ComputeGradientRows(Pass):
         self,
         graph: ir.Graph,
         weight: ir.Value,
-        inputs: dict[str, ir.Value],
+        feeds: Feeds,
         axis: int | None,
         full: Mapping[str, Sequence[int]],
     ) -> bool:
         name = str(weight.name)
-        mask = inputs.get(gradient_mask_name(name))
-        if mask is None or axis is None or gradient_rows_name(name) in inputs:
+        mask = feeds.find(gradient_mask_name(name))
+        if mask is None or axis is None or feeds.find(gradient_rows_name(name)) is not None:
             return False
         product = next(iter(mask.uses())).node
         gradient = product.inputs[0]
@@ -77,7 +76,7 @@ class ComputeGradientRows(Pass):
         kept = kept_rows(full.get(name, dims(weight))[axis], self.gradient_sparsity)
         if gradient is None or source is None or kept >= channels or not _can_cut(source, gradient, axis):
             return False
-        rows = set_role(feed(graph, gradient_rows_name(name), [kept], INT64), Role.GRADIENT_ROWS)
+        rows = set_role(feeds(gradient_rows_name(name), [kept], INT64), Role.GRADIENT_ROWS)
         cutter = _Cutter(self, graph, source, name)
         part = cutter.conv(rows, dims(weight)) if source.op_type == "ConvGrad" else cutter.matrix(rows, axis, weight)
         product.replace_input_with(0, cutter.spread(part, rows, axis, weight))

@@ -1,14 +1,16 @@
 """The optimizer's function applied to parameters: what the optimizer graph and an updating training graph share."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx_ir as ir
 
-from sparcl_compile.interface.names import NEXT, Role, gradient_mask_name
+from sparcl_compile.interface.names import NEXT, Role, accumulator_name, gradient_mask_name
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.marks import OPTIMIZER_KEY
 from sparcl_compile.passes.core.operators import OPTIMIZER_DOMAIN
 from sparcl_compile.passes.core.roles import set_role, values_with_role
-from sparcl_compile.passes.core.values import constant, dims, feed
+from sparcl_compile.passes.core.values import Feeds, constant, dims
 from sparcl_compile.passes.differentiating.attach_optimizer import optimizer_states
 
 FEEDS = ("learning_rate", "count")
@@ -27,8 +29,13 @@ class Stepper:
         self._pass, self._graph = made_by, graph
         self._variant = model.metadata_props[OPTIMIZER_KEY]
         self._masks = {str(value.name) for value in values_with_role(model, Role.GRADIENT_MASK)}
-        self._rate, self._count = (feed(graph, name, []) for name in FEEDS)
+        self._feeds = Feeds(graph)
+        self._rate, self._count = (self._feeds(name, []) for name in FEEDS)
         self._by_rank: dict[int, tuple[ir.Value, ir.Value]] = {}
+
+    def append_fed(self, name: str, shape: Sequence[int]) -> None:
+        """Append the step of a parameter that is fed, as its accumulated gradient is."""
+        self.append(self._feeds(name, shape), self._feeds(accumulator_name(name), shape))
 
     def append(self, weight: ir.Value, gradient: ir.Value) -> None:
         """Append the step of one parameter; ``NAME.next`` of it and of its optimizer state become graph outputs.
@@ -39,10 +46,10 @@ class Stepper:
         """
         name, shape = str(weight.name), dims(weight)
         states = optimizer_states(self._variant, name)
-        memory = [set_role(feed(self._graph, state, shape), Role.OPTIMIZER) for state in states]
+        memory = [set_role(self._feeds(state, shape), Role.OPTIMIZER) for state in states]
         unit, rate = self._with_axes(len(shape))
         mask = gradient_mask_name(name)
-        moves = feed(self._graph, mask, shape) if mask in self._masks else unit
+        moves = self._feeds(mask, shape) if mask in self._masks else unit
         step = self._pass.node(
             "step",
             [weight, gradient, moves, unit, rate, self._count, *memory],

@@ -1,15 +1,16 @@
 """Each parameter moves in the backward pass, as soon as its gradient is there."""
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes.common import InlinePass
 
 from sparcl_compile.interface.names import NEXT, Role, accumulator_name, gradient_name
-from sparcl_compile.passes.analysis.liveness.in_place import unordered_readers
+from sparcl_compile.passes.analysis.liveness.in_place import places_of, unordered_readers
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.facts import DIFFERENTIATED, MOVING, OPTIMIZER
+from sparcl_compile.passes.core.inlining import inline_calls
 from sparcl_compile.passes.core.marks import OPTIMIZER_KEY
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import values_with_role
@@ -55,7 +56,12 @@ class UpdateInBackward(Pass):
         if not buffers:
             return ir.passes.PassResult(model, False)
         weights = {buffers[accumulator_name(str(w.name))]: w for w in values_with_role(model, Role.PARAMETER)}
-        found = [(node, weights[node.inputs[0]]) for node in graph if node.inputs and node.inputs[0] in weights]
+        pairs = ((node, weights.get(node.inputs[0])) for node in graph if node.inputs and node.inputs[0] is not None)
+        accumulating = {node: weight for node, weight in pairs if weight is not None}
+        found = [(node.inputs[1], weight) for node, weight in accumulating.items()]
+        updated = {node.outputs[0] for node in accumulating}
+        graph.outputs[:] = [value for value in graph.outputs if value not in updated]
+        graph.remove(accumulating, safe=True)
         if model.metadata_props[OPTIMIZER_KEY] == LINEAR:
             self._subtract(graph, found)
         else:
@@ -64,35 +70,36 @@ class UpdateInBackward(Pass):
         graph.inputs[:] = [value for value in graph.inputs if value not in gone]
         return ir.passes.PassResult(model, True)
 
-    def _subtract(self, graph: ir.Graph, found: list[tuple[ir.Node, ir.Value]]) -> None:
+    def _subtract(self, graph: ir.Graph, found: list[tuple[ir.Value | None, ir.Value]]) -> None:
         of_loss = value_named(graph, gradient_name("loss"))
         rate = self.node("Mul", [feed(graph, "learning_rate", []), of_loss], name=f"{of_loss.name}.scaled")
         rate.outputs[0].name, rate.outputs[0].shape, rate.outputs[0].type = rate.name, of_loss.shape, FLOAT
         of_loss.replace_all_uses_with(rate.outputs[0])
         rate.replace_input_with(1, of_loss)
         graph.insert_before(graph[0], rate)
-        for accumulator, weight in found:
-            gradient = self._freed(graph, accumulator, weight)
+        places = places_of(graph)
+        for accumulated, weight in found:
+            gradient = self._freed(graph, places, accumulated, weight)
             moved = self.append(graph, "Sub", [weight, gradient], f"{weight.name}{NEXT}", dims(weight))
             graph.outputs.append(moved)
 
-    def _call_function(self, model: ir.Model, found: list[tuple[ir.Node, ir.Value]]) -> None:
-        stepper = Stepper(self, model, model.graph)
-        for accumulator, weight in found:
-            stepper.append(weight, self._freed(model.graph, accumulator, weight))
-        InlinePass()(model)
+    def _call_function(self, model: ir.Model, found: list[tuple[ir.Value | None, ir.Value]]) -> None:
+        places, stepper = places_of(model.graph), Stepper(self, model, model.graph)
+        for accumulated, weight in found:
+            stepper.append(weight, self._freed(model.graph, places, accumulated, weight))
+        for function in list(model.functions.values()):
+            inline_calls(model, function)
 
-    def _freed(self, graph: ir.Graph, accumulator: ir.Node, weight: ir.Value) -> ir.Value:
-        """The gradient without its accumulator, known when nobody reads the weight any more."""
-        gradient = accumulator.inputs[1]
+    def _freed(
+        self, graph: ir.Graph, places: Mapping[ir.Node, int], gradient: ir.Value | None, weight: ir.Value
+    ) -> ir.Value:
+        """The gradient that was accumulated, known when nobody reads the weight any more."""
         source = None if gradient is None else gradient.producer()
         if gradient is None or source is None:
-            raise ValueError(f"{accumulator.name} has no gradient")
-        graph.outputs[:] = [value for value in graph.outputs if value is not accumulator.outputs[0]]
-        graph.remove(accumulator, safe=True)
+            raise ValueError(f"{weight.name} has no gradient")
         # ONNX Runtime knows no shapes behind its own gradient operators.
         gradient.shape, gradient.type = weight.shape, weight.type
-        readers = unordered_readers(weight, source)
+        readers = unordered_readers(weight, source, places)
         if not readers:
             return gradient
         name = f"{weight.name}.is_read"

@@ -1,5 +1,7 @@
 """Which next values of a graph may be written over the current ones."""
 
+import collections
+import math
 from collections.abc import Mapping
 
 import onnx_ir as ir
@@ -33,13 +35,13 @@ def overwritable(graph: ir.Graph) -> list[str]:
     3. Both have one shape and one type, and ``NAME`` reaches the node itself, if it does, in a place that may be
        written over.
     """
-    inputs = {str(value.name): value for value in graph.inputs}
+    inputs, places = {str(value.name): value for value in graph.inputs}, places_of(graph)
     following = [out for out in graph.outputs if str(out.name).endswith(NEXT)]
     pairs = [(inputs.get(str(out.name).removesuffix(NEXT)), out) for out in following]
-    return [str(value.name) for value, out in pairs if value is not None and _is_free(value, out)]
+    return [str(value.name) for value, out in pairs if value is not None and _is_free(value, out, places)]
 
 
-def _is_free(value: ir.Value, out: ir.Value) -> bool:
+def _is_free(value: ir.Value, out: ir.Value, places: Mapping[ir.Node, int]) -> bool:
     node = out.producer()
     if node is None or out is not node.outputs[0] or not alike(value, out):
         return False
@@ -48,14 +50,26 @@ def _is_free(value: ir.Value, out: ir.Value) -> bool:
     reads = [usage for one in shared for usage in one.uses()]
     if not slots or any(usage.node is node and usage.idx not in slots for usage in reads):
         return False
-    return not unordered_readers(value, node) and not any(one.is_graph_output() for one in shared)
+    return not unordered_readers(value, node, places) and not any(one.is_graph_output() for one in shared)
 
 
-def unordered_readers(value: ir.Value, node: ir.Node) -> list[ir.Node]:
-    """The other readers of a value, those behind a view of it too, that the edges do not put before ``node``."""
+def places_of(graph: ir.Graph) -> dict[ir.Node, int]:
+    """Where the nodes of a sorted graph stand in it."""
+    return {node: place for place, node in enumerate(graph)}
+
+
+def unordered_readers(value: ir.Value, node: ir.Node, places: Mapping[ir.Node, int]) -> list[ir.Node]:
+    """The other readers of a value, those behind a view of it too, that the edges do not put before ``node``.
+
+    Args:
+        value: what is read.
+        node: where the search goes back from.
+        places: of all nodes before ``node``.
+    """
     readers = dict.fromkeys(usage.node for one in _views(value) for usage in one.uses())
-    before = _before(node) | {node}
-    return [reader for reader in readers if reader not in before]
+    missing = set(readers) - {node}
+    _discard_sources(missing, node, places)
+    return [reader for reader in readers if reader in missing]
 
 
 def _views(value: ir.Value) -> list[ir.Value]:
@@ -66,12 +80,17 @@ def _views(value: ir.Value) -> list[ir.Value]:
     return found
 
 
-def _before(node: ir.Node) -> set[ir.Node]:
-    found: set[ir.Node] = set()
-    waiting = [node]
-    while waiting:
-        producers = (value.producer() for value in waiting.pop().inputs if value is not None)
-        new = {producer for producer in producers if producer is not None} - found
-        found |= new
-        waiting += new
-    return found
+def _discard_sources(missing: set[ir.Node], node: ir.Node, places: Mapping[ir.Node, int]) -> None:
+    """Take out of ``missing`` what ``node`` depends on, in place.
+
+    The search is by breadth and goes back no further than to the first node that is missing: a gradient depends on its
+    layer's own activations by a few edges, and nothing of the whole pass before is looked at.
+    """
+    seen, waiting = {node}, collections.deque([node])
+    while waiting and missing:
+        first = min(places.get(one, math.inf) for one in missing)
+        producers = (value.producer() for value in waiting.popleft().inputs if value is not None)
+        new = {one for one in producers if one is not None and places.get(one, -1) >= first} - seen
+        missing -= new
+        seen |= new
+        waiting.extend(new)

@@ -86,13 +86,14 @@ class Differentiate(Pass):
             _drop_gradient(training.graph, name)
         for value in training.graph.inputs:
             value.metadata_props.update(marks.get(str(value.name), {}))
-        for value in [v for v in training.graph.inputs if v.name in frozen]:
-            training.graph.inputs.remove(value)
+        constants = [value for value in training.graph.inputs if value.name in frozen]
+        training.graph.inputs[:] = [value for value in training.graph.inputs if value.name not in frozen]
+        for value in constants:
             value.const_value = frozen[str(value.name)]
             training.graph.register_initializer(value)
-        for weight in [n for n, role in roles.items() if role is Role.PARAMETER]:
-            accumulator = next(v for v in training.graph.inputs if v.name == accumulator_name(weight))
-            set_role(accumulator, Role.GRADIENT)
+        accumulators = {accumulator_name(name) for name, role in roles.items() if role is Role.PARAMETER}
+        for value in [value for value in training.graph.inputs if value.name in accumulators]:
+            set_role(value, Role.GRADIENT)
         for node in training.graph:
             self._mark_origin(node, origins)
         complete(training.graph)

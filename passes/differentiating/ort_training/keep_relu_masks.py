@@ -41,6 +41,7 @@ class KeepReluMasks(Pass):
         chosen = [node for node in nodes if len(late_readers(_activation(node), backward)) == 1]
         for node in chosen:
             self._replace(model.graph, node)
+        model.graph.remove(chosen, safe=True)
         return ir.passes.PassResult(model, bool(chosen))
 
     def _replace(self, graph: ir.Graph, node: ir.Node) -> None:
@@ -57,7 +58,6 @@ class KeepReluMasks(Pass):
         product.outputs[0].shape, product.outputs[0].type = old.shape, old.type
         graph.insert_before(node, [mask, product])
         replace_uses(graph, old, product.outputs[0])
-        graph.remove(node, safe=True)
         product.outputs[0].name = name
 
 

@@ -32,6 +32,7 @@ class ReplaceReluGradients(Pass):
         nodes = [node for node in model.graph if node.op_type == "ReluGrad"]
         for node in nodes:
             self._relu(model.graph, node)
+        model.graph.remove(nodes, safe=True)
         return ir.passes.PassResult(model, bool(nodes))
 
     def _relu(self, graph: ir.Graph, node: ir.Node) -> None:
@@ -47,5 +48,4 @@ class ReplaceReluGradients(Pass):
             out.shape, out.type = old.shape, old.type
         graph.insert_before(node, [step, product])
         replace_uses(graph, old, product.outputs[0])
-        graph.remove(node, safe=True)
         product.outputs[0].name = name

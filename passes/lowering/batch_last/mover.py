@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from sparcl_compile.passes.core.contract import Pass
-from sparcl_compile.passes.core.edit import fresh_name, replace_uses
+from sparcl_compile.passes.core.edit import Names, replace_uses
 from sparcl_compile.passes.core.values import FLOAT, constant
 from sparcl_compile.passes.lowering.batch_last.forms import (
     BATCH_FIRST,
@@ -21,9 +21,9 @@ from sparcl_compile.passes.lowering.batch_last.forms import (
 class Mover:
     """Inserts nodes before the node that they replace, with types and shapes stated and their origin marked."""
 
-    def __init__(self, made_by: Pass, graph: ir.Graph, node: ir.Node) -> None:
-        """Replace ``node`` of ``graph`` by nodes that ``made_by`` makes."""
-        self.made_by, self.graph, self.node = made_by, graph, node
+    def __init__(self, made_by: Pass, graph: ir.Graph, node: ir.Node, names: Names) -> None:
+        """Replace ``node`` of ``graph`` by nodes that ``made_by`` makes; the movers of a graph share its ``names``."""
+        self.made_by, self.graph, self.node, self._names = made_by, graph, node, names
 
     def inside(self, slot: int) -> ir.Value:
         """The batch-last form of an input of the node."""
@@ -66,7 +66,7 @@ class Mover:
         node = self.made_by.node(op_type, list(inputs), attributes=attributes or None)
         self.insert(node)
         out = node.outputs[0]
-        out.name = node.name = fresh_name(self.graph, name)
+        out.name = node.name = self._names.fresh(name)
         out.shape, out.type = ir.Shape(shape), FLOAT if like is None else like.type
         return out
 
@@ -85,7 +85,7 @@ class Mover:
         old = list(self.node.outputs)
         names = [str(value.name) for value in old]
         inside = outputs[0]
-        inside.name = fresh_name(self.graph, f"{names[0]}.batch_last")
+        inside.name = self._names.fresh(f"{names[0]}.batch_last")
         inside.shape, inside.type = ir.Shape(batch_last(old[0]) or ()), old[0].type
         new = [self._outside(inside, old[0]), *outputs[1 : len(old)]]
         for before, after in zip(old, new, strict=True):

@@ -1,8 +1,10 @@
 import onnx
 import onnx_ir as ir
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from sparcl_compile.passes.analysis.liveness.in_place import overwritable
+from sparcl_compile.passes.analysis.liveness.in_place import overwritable, places_of, unordered_readers
 from sparcl_compile.passes.differentiating.attach_optimizer import AttachOptimizer
 from sparcl_compile.passes.emitting.emit import optimizer_model
 from tests.passes.differentiating.test_insert_gradient_masks import differentiated
@@ -79,3 +81,23 @@ def test_every_optimizer_writes_over_its_state(optimizer: str, momentum: float) 
     graph = optimizer_model(AttachOptimizer(), model).graph
     assert overwritable(graph) == [str(out.name).removesuffix(".next") for out in graph.outputs]
     assert len(graph.outputs) > 3
+
+
+def ancestors(node: ir.Node) -> set[ir.Node]:
+    producers = [value.producer() for value in node.inputs if value is not None]
+    return {found for one in producers if one is not None for found in (one, *ancestors(one))}
+
+
+@settings(max_examples=60)
+@given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), min_size=2, max_size=12), st.integers(0, 11))
+def test_unordered_readers_are_those_that_no_path_leads_from(operands: list[tuple[int, int]], last: int) -> None:
+    names, body = ["w", "g"], []
+    for number, (first, second) in enumerate(operands):
+        body.append(f"v{number} = Add ({names[first % len(names)]}, {names[second % len(names)]})")
+        names.append(f"v{number}")
+    text = f"{HEADER} g (float[4] w, float[4] g) => (float[4] {names[-1]}) {{ {' '.join(body)} }}"
+    graph = ir.from_onnx_text(text).graph
+    node = list(graph)[last % len(operands)]
+    readers = dict.fromkeys(usage.node for usage in graph.inputs[0].uses())
+    wanted = [reader for reader in readers if reader is not node and reader not in ancestors(node)]
+    assert unordered_readers(graph.inputs[0], node, places_of(graph)) == wanted
