@@ -45,6 +45,11 @@ class RunConfig:
             if not 0 <= seed < 2**32:
                 raise OptionError(f"{flag} {seed}: give a whole number from 0 to 4294967295")
 
+    def with_rate(self, default: float) -> tuple["RunConfig", float]:
+        """These options with a learning rate, the default where none was given, and that rate."""
+        rate = default if self.learning_rate is None else self.learning_rate
+        return dataclasses.replace(self, learning_rate=rate), rate
+
     def identity(self) -> dict[str, Any]:
         """The options that a resumed run must share."""
         values = dataclasses.asdict(self)

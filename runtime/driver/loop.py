@@ -34,8 +34,7 @@ class Run:
     """
 
     def __init__(self, artifact: Artifact, config: RunConfig, folder: Path) -> None:
-        rate = artifact.manifest.optimizer.learning_rate if config.learning_rate is None else config.learning_rate
-        config = dataclasses.replace(config, learning_rate=rate)
+        config, rate = config.with_rate(artifact.manifest.optimizer.learning_rate)
         self._manifest, self._config, self._folder = artifact.manifest, config, folder
         model = artifact.manifest.model
         self.dataset = load_data(config.data)
@@ -46,7 +45,7 @@ class Run:
         self._tables = Tables(Table.of(self.dataset))
         self.engine = Engine(artifact, config.threads, Sizes(str(self.dataset.x_train.dtype), self._dimensions()))
         self.engine.reset_all()
-        self.trainer = Trainer(self.engine, artifact.manifest.program, self._tables, self._options())
+        self.trainer = Trainer(self.engine, artifact.manifest.program, self._tables, self._options(rate))
         self.tasks: list[Task] = split_classes(self.dataset, config.tasks, self._class_order())
         self._tables.tasks = self.tasks
         self._normalise()
@@ -59,14 +58,14 @@ class Run:
         config = self._config
         return {"C": channels, "H": height, "W": width, "tasks": config.tasks, "buffer": config.buffer_size}
 
-    def _options(self) -> dict[str, float]:
+    def _options(self, rate: float) -> dict[str, float]:
         """The values that a program may name beside its own."""
         config = self._config
         return {
             "seed": config.seed,
             "batch": config.batch_size,
             "epochs": config.epochs,
-            "learning_rate": self.learning_rate,
+            "learning_rate": rate,
             "augment": int(self.dataset.augments(config.augment)),
             "class_order_seed": config.class_order_seed or 0,
             "classes_in_data": len(self.dataset.classes),
@@ -86,11 +85,6 @@ class Run:
             return
         for name, array in zip(STATISTICS, known, strict=True):
             self.engine.set_array(name, array)
-
-    @property
-    def learning_rate(self) -> float:
-        """The learning rate of the epochs to come."""
-        return float(self._config.learning_rate or 0.0)
 
     @property
     def epochs_done(self) -> int:

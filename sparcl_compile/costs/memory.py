@@ -1,8 +1,8 @@
 """What training takes of memory: the peak of the activations and gradients, by layer, and the state beside it.
 
 The estimate (``passes/analysis/liveness``) follows ONNX Runtime's order, its views and its in-place operators under the
-session options of ``runtime/session/engine.py``. Not in it: kernels' workspaces, the runtime's own code and graphs, and
-the optimizer's step, which runs when the activations are gone.
+session options of ``runtime/session/sessions.py``. Not in it: kernels' workspaces, the runtime's own code and graphs,
+and the optimizer's step, which runs when the activations are gone.
 """
 
 import collections

@@ -23,7 +23,8 @@ Block: TypeAlias = tuple["Operation", ...]
 class Run(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, tag_field="do", tag="run"):
     """Run a graph.
 
-    An input is fed, in this order, from ``feeds``, from the value ``TAKE.INPUT``, and from the state of its name.
+    An input is fed, in this order, from ``feeds``, from the value ``TAKE.INPUT``, and from the state of its name. What
+    ``feeds`` has for an input that the graph lacks is left out.
 
     Attributes:
         graph: name in the manifest; where it has a file for each dtype of samples, the one of the data is meant.

@@ -34,7 +34,7 @@ def test_a_plan_is_read_as_it_was_written(name: str, tmp_path: Path) -> None:
     write_graph(model, tmp_path / "masked.onnx")
     read = read_graph(tmp_path / "masked.onnx")
     assert same(plan_of(read), plan_of(model))
-    folded = [FoldChannels(density=0.7)(one).model for one in (model, read)]
+    folded = [FoldChannels()(one).model for one in (model, read)]
     assert ir.to_proto(folded[0]) == ir.to_proto(folded[1])
     assert same(plan_of(folded[0]), plan_of(folded[1]))
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from sparcl_compile.interface.onnx_runtime import ort
 from sparcl_compile.runtime.driver.trainer import Trainer
-from sparcl_compile.runtime.session.backend import ort
 from sparcl_compile.runtime.session.engine import Engine
 
 RELATIVE, ABSOLUTE = 1e-4, 1e-6

@@ -117,6 +117,22 @@ WRONG: dict[str, tuple[Callable[[Any], object], str]] = {
     "a type": (lambda found: found["state"][3].update(shape=["N", 1.5]), "$.state[3].shape[1]"),
     "a role": (lambda found: found["state"][0].update(role="mystery"), "Invalid enum value 'mystery' - at `$.state[0]"),
     "null": (lambda found: found["model"].update(classes=None), "Expected `int`, got `null` - at `$.model.classes`"),
+    "a verb": (
+        lambda found: found["program"]["blocks"]["step"][0].update(do="dance"),
+        "Invalid value 'dance' - at `$.program.blocks[...][0].do`",
+    ),
+    "a verb's field": (
+        lambda found: found["program"]["blocks"]["begin_task"][0].update(speed=1),
+        "unknown field `speed` - at `$.program.blocks[...][0]`",
+    ),
+    "a verb's missing field": (
+        lambda found: found["program"]["blocks"]["begin_task"][0].pop("state"),
+        "missing required field `state` - at `$.program.blocks[...][0]`",
+    ),
+    "an event": (
+        lambda found: found["program"]["events"]["removals"][0].update(tasks="none"),
+        "Invalid enum value 'none' - at `$.program.events[...][0].tasks`",
+    ),
 }
 
 

@@ -68,7 +68,7 @@ def plan(model: ir.Model, batch: int) -> Plan:
     3. What is fused with a convolution shares its buffer, which is that of the value that it is added to, where that is
        known by then and read by nobody else (``fusions.py``).
     4. Any other output has a buffer of its own, from its node to its last reader. This holds with ``enable_mem_reuse``
-       off, as ``runtime/session/engine.py`` sets it: a freed buffer that waits for a value of the same shape is not
+       off, as ``runtime/session/sessions.py`` sets it: a freed buffer that waits for a value of the same shape is not
        given back in between, and the forward's would wait for the backward.
     5. Graph inputs, graph outputs and initializers are not planned: the caller owns them.
 

@@ -7,14 +7,20 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sparcl_compile.interface import program as ops
 from sparcl_compile.interface.artifact import load
+from sparcl_compile.interface.errors import TrainingError
 from sparcl_compile.interface.manifest import Manifest
 from sparcl_compile.interface.onnx_runtime import ort
+from sparcl_compile.interface.program import Event, Program
 from sparcl_compile.runtime.config import RunConfig
+from sparcl_compile.runtime.data.tables import Tables
 from sparcl_compile.runtime.driver.loop import Run
+from sparcl_compile.runtime.driver.trainer import Trainer
 from sparcl_compile.runtime.reporting.progress import Reporter
 from sparcl_compile.runtime.reporting.report import console
 from sparcl_compile.runtime.session.engine import Engine
+from tests.runtime.driver import test_interpreter as made_up
 from tests.support.cli import write_artifact, write_data
 
 EPOCHS = 3
@@ -182,3 +188,85 @@ def test_measuring_leaves_the_state_alone(tmp_path: Path, monkeypatch: pytest.Mo
     watch(tmp_path, monkeypatch)
     assert calls.count("body.weight.g1") > 18
     assert set(calls) == {"body.weight.g1", "body.weight.g2"}
+
+
+# A trainer by itself
+
+COUNTERS = {"task": 1, "epoch": 0, "task_step": 4, "done": 0}
+DUE = ops.Due("updates", (ops.Run("add", feeds={"a": "done", "b": 0}),))
+BLOCKS = {
+    "begin_task": (ops.Set("done", 0),),
+    "step": (ops.Count("done"), ops.Count("task_step"), DUE),
+    "fall": (ops.Fail("the loss became {}", "loss"),),
+}
+
+
+def trainer(loss: float = 0.0) -> Trainer:
+    """One whose event of a task is due behind its second step of four."""
+    events = {"updates": (Event((1, 2), "all", {}),)}
+    options = {"learning_rate": 0.03, "epochs": 1, "total": 4, "loss": np.float64(loss)}
+    tables = Tables(made_up.samples(range(5)), [made_up.task(10), made_up.task(20)])
+    return Trainer(made_up.FakeEngine(), Program(COUNTERS, {}, BLOCKS, events), tables, options)  # type: ignore[arg-type]
+
+
+def test_steps_are_made_while_there_are_more() -> None:
+    made = trainer()
+    made.begin_task()
+    assert made.seconds == 0.0
+    steps = 0
+    while made.more:
+        made.step()
+        steps += 1
+    assert (steps, made["done"], made["task_step"]) == (4, 4, 8)
+    assert made.seconds > 0.0
+
+
+def test_a_trainer_goes_on_from_what_it_gave() -> None:
+    one, other = trainer(), trainer()
+    one.step()
+    one.step()
+    given = one.progress()
+    assert given["counters"] == {"task": 1, "epoch": 0, "task_step": 6, "done": 2}
+    assert given["fired"] == {"updates": 1}
+    other.restore(given)
+    one.step()
+    assert given["fired"] == {"updates": 1}
+    assert other.progress() == given
+    other.step()
+    assert other.progress()["counters"] == one.progress()["counters"]
+    engine: Any = other._interpreter._engine
+    assert engine.calls == []  # the event has run already
+
+
+def test_a_new_task_has_its_events_before_it() -> None:
+    made = trainer()
+    for _ in range(2):
+        made.begin_task()
+        made.step()
+        made.step()
+    engine: Any = made._interpreter._engine
+    assert [call.feeds["a"].tolist() for call in engine.calls] == [2, 2]
+
+
+def test_an_error_says_where_it_happened_and_the_mend() -> None:
+    made = trainer(loss=float("inf"))
+    with pytest.raises(TrainingError) as caught:
+        made.call("fall")
+    assert str(caught.value) == "the loss became inf in task 2, epoch 1, step 5; lower --lr (now 0.03)"
+
+
+def test_values_are_read_by_their_names() -> None:
+    made = trainer(loss=2.5)
+    made.set({"rows": (4, 2)})
+    assert (made["total"], made.number("loss"), made.integers("rows")) == (4, 2.5, [4, 2])
+    assert made.result("rows").tolist() == [4, 2]
+    with pytest.raises(KeyError, match="'speed'"):
+        made["speed"]
+
+
+def test_who_watches_sees_the_graphs() -> None:
+    made, seen = trainer(), []
+    made.watch(lambda graph, results: seen.append((graph, list(results))))
+    made.step()
+    made.step()
+    assert seen == [("add", ["sum"])]
