@@ -66,6 +66,15 @@ schema: $(STAMP) ## write the manifest's JSON Schema anew, after a change of its
 unit: $(STAMP) ## pytest (JOBS=2 processes; ARGS="-k walls" and the like are handed on)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
+# What a commit most often breaks: the walls, the style, the contract and the passes as text. `test` has the rest.
+QUICK := tests/test_walls.py tests/test_style.py tests/test_driver_size.py tests/interface/test_schema.py tests/plan \
+	tests/program tests/targets tests/passes/test_order.py tests/passes/core tests/passes/sparsifying \
+	tests/passes/differentiating tests/passes/scheduling tests/passes/updating tests/conformance/test_replay.py
+
+.PHONY: quick
+quick: $(STAMP) ## the tests that take less than a minute, which also run before a commit
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) $(QUICK)
+
 .PHONY: kernels
 kernels: $(STAMP) ## build the kernel library again (docs/kernels.md)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
