@@ -27,8 +27,8 @@ class Pass(ir.passes.InPlacePass):
     """A pass over a model, with its options as frozen fields.
 
     Subclasses implement ``call(model) -> ir.passes.PassResult``, change the model in place, report
-    ``modified`` honestly and do nothing on a second run. Who runs a pass calls the pass itself: then what it needs is
-    checked before ``call``, and what it gives behind it.
+    ``modified`` honestly and do nothing on a second run. To run a pass, call the pass and not its ``call``: its needs
+    are then checked before it, and what it gives behind it.
 
     Attributes:
         name: the pass's name in snake case: the same as its file's.

@@ -1,4 +1,4 @@
-"""What passes make true of a graph, and other passes build on."""
+"""Facts about a graph that a pass makes true and that other passes build on."""
 
 import dataclasses
 from collections.abc import Callable

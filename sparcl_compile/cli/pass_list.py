@@ -1,4 +1,4 @@
-"""What sparcl-opt --list prints."""
+"""The text of sparcl-opt --list."""
 
 import inspect
 from collections.abc import Iterator

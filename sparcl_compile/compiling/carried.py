@@ -1,4 +1,4 @@
-"""What a graph carries beside its values, as text in its metadata: only so does it survive in a file."""
+"""The data that a graph carries beside its values, as text in its metadata: only so does it survive in a file."""
 
 import dataclasses
 import json

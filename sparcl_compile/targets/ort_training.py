@@ -85,7 +85,7 @@ def steps(options: CompileOptions) -> Steps:
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """What the passes are made of.
+    """Everything that passes are made of.
 
     Attributes:
         options: what to compile to.
