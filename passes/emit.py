@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes.common import RemoveUnusedNodesPass, RemoveUnusedOpsetsPass
+from onnx_ir.passes.common import RemoveUnusedOpsetsPass
 from safetensors.numpy import save as to_bytes
 
 from sparcl_compile.passes.attach_optimizer import DOMAIN
@@ -23,6 +23,7 @@ from sparcl_compile.passes.channels.plan import plan_of
 from sparcl_compile.passes.compressing.expand import expanded
 from sparcl_compile.passes.inline_steps import inline_calls
 from sparcl_compile.passes.optimizer_steps import FEEDS, Stepper
+from sparcl_compile.passes.unused import remove_unused
 
 FILES = {
     "train": "train/training_model.onnx",
@@ -112,7 +113,7 @@ def measure_model(whole: ir.Model) -> ir.Model:
     graph.outputs[:] = kept
     for value in [value for value in kept if value.name in running]:
         value.name = str(value.name).removesuffix(NEXT) + MEASURED
-    RemoveUnusedNodesPass()(copy)
+    remove_unused(copy)
     graph.inputs[:] = [value for value in graph.inputs if any(True for _ in value.uses())]
     return copy
 
@@ -135,7 +136,7 @@ def eval_model(forward: ir.Model) -> ir.Model:
         graph.initializers.pop(str(value.name))
         value.const_value = None
         graph.inputs.append(value)
-    RemoveUnusedNodesPass()(model)
+    remove_unused(model)
     return model
 
 
@@ -148,7 +149,7 @@ def optimizer_model(made_by: Pass, model: ir.Model) -> ir.Model:
         stepper.append_fed(str(weight.name), dims(weight))
     for function in list(result.functions.values()):
         inline_calls(result, function)
-    RemoveUnusedNodesPass()(result)
+    remove_unused(result)
     used = {value.name for node in graph for value in node.inputs if value is not None}
     graph.inputs[:] = [v for v in graph.inputs if v.name in used or v.name in FEEDS]
     return result

@@ -3,10 +3,10 @@
 import dataclasses
 
 import onnx_ir as ir
-from onnx_ir.passes.common import IdentityEliminationPass, RemoveUnusedNodesPass
 
 from sparcl_compile.passes.base import SPARSE_WEIGHT_GRADIENT, Feeds, Pass, gradient_mask_name, mask_name, masked_layers
 from sparcl_compile.passes.importing.edit import is_read
+from sparcl_compile.passes.unused import remove_identities, remove_unused
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,15 +21,15 @@ class PruneBackward(Pass):
     5. ConvGrad leaves out an input gradient that nobody reads: that of the model's input, which was asked for where
        sparse operators are (rule 7 of ``differentiate``).
 
-    Rules 3 and 4 are onnx-ir's own passes; onnx-ir >= 1.1.0 keeps BatchNormalization's training form.
+    Rules 3 and 4 are onnx-ir's own passes (``unused.py``); onnx-ir >= 1.1.0 keeps BatchNormalization's training form.
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Prune a differentiated graph."""
         feeds, weights = Feeds(model.graph), [str(weight.name) for weight in masked_layers(model)]
         merged = [rule(model.graph, feeds, weight) for weight in weights for rule in (_merge_masks, _mask_sparse)]
-        identities = IdentityEliminationPass()(model).modified
-        unused = RemoveUnusedNodesPass()(model).modified
+        identities = remove_identities(model)
+        unused = remove_unused(model)
         left_out = [_leave_out_input_gradient(node) for node in model.graph if node.op_type == "ConvGrad"]
         return ir.passes.PassResult(model, any((*merged, identities, unused, *left_out)))
 

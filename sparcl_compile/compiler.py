@@ -1,6 +1,7 @@
 """model.onnx to an artifact folder: the pipeline, the stand-alone graphs, the manifest, written as one."""
 
 import dataclasses
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from sparcl_compile.passes.base import Pass
 from sparcl_compile.passes.emit import save
 from sparcl_compile.pipeline import Compiled
 from sparcl_compile.side_graphs import layout_of, side_graphs
-from sparcl_compile.trace import PassTrace, compare, dump, dump_text, snapshot
+from sparcl_compile.trace import PassTrace, compare, dump, dump_name, dump_text, snapshot
 
 Watcher = Callable[[PassTrace, ir.Model], None]
 """Called after each pass with what it did and the model."""
@@ -96,6 +97,7 @@ class Recorder:
         self.traces: list[PassTrace] = []
         self._texts, self._dumps, self._watch = texts, dumps, watch
         self._before = snapshot(model)
+        self._last_text: Path | None = None
         self._started = time.perf_counter()
 
     def __call__(self, made_by: Pass, model: ir.Model, modified: bool) -> None:
@@ -106,9 +108,14 @@ class Recorder:
         index = len(self.traces) + 1
         self.traces.append(trace)
         if self._texts is not None:
-            dump_text(model, self._texts, index, made_by.name)
+            self._last_text = self._dump_text(model, self._texts, index, made_by.name, modified)
         if self._dumps is not None:
             dump(model, self._dumps, index, made_by.name)
         for watcher in self._watch:
             watcher(trace, model)
         self._before, self._started = after, time.perf_counter()
+
+    def _dump_text(self, model: ir.Model, folder: Path, index: int, pass_name: str, modified: bool) -> Path:
+        if modified or self._last_text is None:
+            return dump_text(model, folder, index, pass_name)
+        return Path(shutil.copyfile(self._last_text, folder / dump_name(index, pass_name, ".txt")))

@@ -6,6 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import onnx
 import onnx_ir as ir
 
 from sparcl_compile import __version__, memory
@@ -20,6 +21,7 @@ from sparcl_compile.passes.base import (
     COMPRESSED_KEY,
     DENSE_KEY,
     MASKED_KEY,
+    NEXT,
     TRAINABLE,
     Role,
     dims,
@@ -33,7 +35,7 @@ from sparcl_compile.passes.channels.plan import ChannelPlan, plan_of
 from sparcl_compile.passes.emit import FILES, STATE_FILE
 from sparcl_compile.passes.freeze_parameters import update_summary
 from sparcl_compile.passes.insert_sample_filter import SCORES
-from sparcl_compile.passes.liveness.in_place import overwritable
+from sparcl_compile.passes.liveness.in_place import ELEMENTWISE, overwritable
 from sparcl_compile.passes.select_kernels import choices_of
 from sparcl_compile.passes.sparse_gradients import sparse_nodes
 from sparcl_compile.pipeline import Compiled
@@ -150,7 +152,8 @@ def state_specs(compiled: Compiled, options: CompileOptions, layers: Sequence[La
     plan = plan_of(compiled.forward)
     if plan is not None:
         specs = [_with_full_shape(spec, plan.shapes) for spec in specs] + _channel_specs(plan)
-    specs = [_with_full_shape(spec, {layer.weight: layer.shape for layer in layers}) for spec in specs]
+    shapes = {layer.weight: layer.shape for layer in layers}
+    specs = [_with_full_shape(spec, shapes) for spec in specs]
     return [*specs, *_sample_specs(RECIPES[options.recipe].score)]
 
 
@@ -225,12 +228,17 @@ def _flops(compiled: Compiled, layers: Sequence[Layer], options: CompileOptions)
 def _graphs(folder: Path) -> dict[str, Any]:
     graphs = {}
     for path in sorted(folder.rglob("*.onnx")):
-        graph = ir.load(path).graph
+        graph = onnx.load(path).graph
         name = next((n for n, file in FILES.items() if folder / file == path), path.stem)
         graphs[name] = {
             "file": str(path.relative_to(folder)),
-            "inputs": [str(value.name) for value in graph.inputs],
-            "outputs": [str(value.name) for value in graph.outputs],
-            "in_place": overwritable(graph),
+            "inputs": [value.name for value in graph.input],
+            "outputs": [value.name for value in graph.output],
+            "in_place": overwritable(ir.serde.deserialize_graph(graph)) if _may_overwrite(graph) else [],
         }
     return graphs
+
+
+def _may_overwrite(graph: onnx.GraphProto) -> bool:
+    """Whether a next value comes from an operator that may write over what it reads: the others need no closer look."""
+    return any(name.endswith(NEXT) for node in graph.node if node.op_type in ELEMENTWISE for name in node.output)

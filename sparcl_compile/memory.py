@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from sparcl_compile.cost import weight_of
 from sparcl_compile.options import BATCH_SIZE
@@ -23,6 +22,7 @@ from sparcl_compile.passes.liveness.chains import originals
 from sparcl_compile.passes.liveness.in_place import overwritable
 from sparcl_compile.passes.liveness.sizes import at_batch, bytes_of
 from sparcl_compile.passes.recompute_activations import is_again, is_recomputed, recompute_everything
+from sparcl_compile.passes.unused import remove_unused
 
 LARGEST = 10
 """How many of the largest values a report names."""
@@ -168,4 +168,4 @@ def keep_everything(model: ir.Model) -> None:
     """Undo ``recompute_activations`` in place: the backward reads the forward's values again."""
     for again, original in originals(model.graph).items():
         again.replace_all_uses_with(original)
-    RemoveUnusedNodesPass()(model)
+    remove_unused(model)

@@ -1,5 +1,6 @@
 """sparcl-compile."""
 
+import gc
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,9 @@ from sparcl_compile.options import (
 from sparcl_compile.passes.schemes.names import SCHEMES, sparsity_for
 
 DEFAULTS = CompileOptions()
+NEW_OBJECTS = 50_000
+"""After so many new objects Python looks for cycles. A graph has millions that stay, and by Python's own number (700) a
+third of a compilation would go into looking through them."""
 
 
 @click.command(cls=Command, context_settings={"show_default": True})
@@ -141,6 +145,7 @@ def compile_command(
 ) -> None:
     """Compile an ONNX classifier into an artifact that learns new classes with sparse weights."""
     silence_libraries()
+    gc.set_threshold(NEW_OBJECTS)
     from sparcl_compile import report
     from sparcl_compile.compiler import compile_model
     from sparcl_compile.kernels import without_library
