@@ -3,7 +3,6 @@
 import dataclasses
 
 import onnx_ir as ir
-from onnx_ir.passes.common import IdentityEliminationPass, RemoveUnusedNodesPass
 
 from sparcl_compile.interface.names import gradient_mask_name, mask_name
 from sparcl_compile.passes.core.contract import Pass
@@ -12,6 +11,7 @@ from sparcl_compile.passes.core.facts import DIFFERENTIATED, PRUNED
 from sparcl_compile.passes.core.layers import masked_layers
 from sparcl_compile.passes.core.operators import SPARSE_WEIGHT_GRADIENT
 from sparcl_compile.passes.core.phases import Phase
+from sparcl_compile.passes.core.unused import remove_identities, remove_unused
 from sparcl_compile.passes.core.values import Feeds
 
 
@@ -27,7 +27,7 @@ class PruneBackward(Pass):
     5. ConvGrad leaves out an input gradient that nobody reads: that of the model's input, which was asked for where
        sparse operators are (rule 7 of ``differentiate``).
 
-    Rules 3 and 4 are onnx-ir's own passes; onnx-ir >= 1.1.0 keeps BatchNormalization's training form.
+    Rules 3 and 4 are onnx-ir's own passes (``unused.py``); onnx-ir >= 1.1.0 keeps BatchNormalization's training form.
     """
 
     phase = Phase.DIFFERENTIATING
@@ -38,8 +38,8 @@ class PruneBackward(Pass):
         """Prune a differentiated graph."""
         feeds, weights = Feeds(model.graph), [str(weight.name) for weight in masked_layers(model)]
         merged = [rule(model.graph, feeds, weight) for weight in weights for rule in (_merge_masks, _mask_sparse)]
-        identities = IdentityEliminationPass()(model).modified
-        unused = RemoveUnusedNodesPass()(model).modified
+        identities = remove_identities(model)
+        unused = remove_unused(model)
         left_out = [_leave_out_input_gradient(node) for node in model.graph if node.op_type == "ConvGrad"]
         return ir.passes.PassResult(model, any((*merged, identities, unused, *left_out)))
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes.common import RemoveUnusedNodesPass, RemoveUnusedOpsetsPass
+from onnx_ir.passes.common import RemoveUnusedOpsetsPass
 from safetensors.numpy import save as to_bytes
 
 from sparcl_compile.interface.names import Role
@@ -16,6 +16,7 @@ from sparcl_compile.passes.core.inlining import inline_calls
 from sparcl_compile.passes.core.operators import OPTIMIZER_DOMAIN
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import role_of, values_with_role
+from sparcl_compile.passes.core.unused import remove_unused
 from sparcl_compile.passes.core.values import dims
 from sparcl_compile.passes.emitting.measure import measure_model
 from sparcl_compile.passes.lowering.sparse.expand import expanded
@@ -120,7 +121,7 @@ def eval_model(forward: ir.Model) -> ir.Model:
         graph.initializers.pop(str(value.name))
         value.const_value = None
         graph.inputs.append(value)
-    RemoveUnusedNodesPass()(model)
+    remove_unused(model)
     return model
 
 
@@ -133,7 +134,7 @@ def optimizer_model(made_by: Pass, model: ir.Model) -> ir.Model:
         stepper.append_fed(str(weight.name), dims(weight))
     for function in list(result.functions.values()):
         inline_calls(result, function)
-    RemoveUnusedNodesPass()(result)
+    remove_unused(result)
     used = {value.name for node in graph for value in node.inputs if value is not None}
     graph.inputs[:] = [v for v in graph.inputs if v.name in used or v.name in FEEDS]
     return result

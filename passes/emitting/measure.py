@@ -1,12 +1,12 @@
 """The graph that measures gradients: a training graph that changes no state and gives what mask updates ask for."""
 
 import onnx_ir as ir
-from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from sparcl_compile.interface.names import NEXT, Role, accumulator_name, gradient_mask_name, mask_name
 from sparcl_compile.passes.core.layers import masked_layers
 from sparcl_compile.passes.core.operators import SPARSE_WEIGHT_GRADIENT
 from sparcl_compile.passes.core.roles import values_with_role
+from sparcl_compile.passes.core.unused import remove_unused
 
 MEASURED = ".measured"
 """Suffix of a running statistic as a result of ``measure``."""
@@ -30,7 +30,7 @@ def measure_model(training: ir.Model) -> ir.Model:
         if str(weight.name) not in masked:
             _drop_gradient(graph, str(weight.name))
     _leave_state(copy)
-    RemoveUnusedNodesPass()(copy)
+    remove_unused(copy)
     graph.inputs[:] = [value for value in graph.inputs if any(True for _ in value.uses())]
     return copy
 

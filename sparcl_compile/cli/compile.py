@@ -1,5 +1,6 @@
 """sparcl-compile."""
 
+import gc
 import json
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -27,6 +28,9 @@ from sparcl_compile.settings.options import (
 DEFAULTS = CompileOptions()
 ALL = "all"
 """Stands for every pass."""
+NEW_OBJECTS = 50_000
+"""After so many new objects Python looks for cycles. A graph has millions that stay, and by Python's own number (700) a
+third of a compilation would go into looking through them."""
 
 
 @click.command(cls=Command, context_settings={"show_default": True})
@@ -146,6 +150,7 @@ def compile_command(
 ) -> None:
     """Compile an ONNX classifier into an artifact that learns new classes with sparse weights."""
     silence_libraries()
+    gc.set_threshold(NEW_OBJECTS)
     from sparcl_compile.api.compiling import compile_model
     from sparcl_compile.cli import report
     from sparcl_compile.compiling.kernel_library import without_library

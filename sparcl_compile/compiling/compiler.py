@@ -1,5 +1,6 @@
 """model.onnx to an artifact folder: the pipeline, the stand-alone graphs, the manifest, written as one."""
 
+import shutil
 import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ import onnx_ir as ir
 from sparcl_compile.compiling import describe, pipeline
 from sparcl_compile.compiling.load import load_model
 from sparcl_compile.compiling.side_graphs import side_graphs
-from sparcl_compile.compiling.trace import compare, dump, dump_text, snapshot
+from sparcl_compile.compiling.trace import compare, dump, dump_name, dump_text, snapshot
 from sparcl_compile.interface.artifact import Artifact, is_artifact, write
 from sparcl_compile.interface.errors import OptionError
 from sparcl_compile.interface.files import staged_folder
@@ -95,6 +96,7 @@ class Recorder:
         self.traces: list[PassTrace] = []
         self._texts, self._dumps, self._watch, self._dumped = texts, dumps, watch, dumped
         self._before = snapshot(model)
+        self._last_text: Path | None = None
         self._started = time.perf_counter()
 
     def __call__(self, made_by: Pass, model: ir.Model, modified: bool) -> None:
@@ -105,9 +107,14 @@ class Recorder:
         index = len(self.traces) + 1
         self.traces.append(trace)
         if self._texts is not None:
-            dump_text(model, self._texts, index, made_by.name)
+            self._last_text = self._dump_text(model, self._texts, index, made_by.name, modified)
         if self._dumps is not None and (self._dumped is None or made_by.name in self._dumped):
             dump(model, self._dumps, index, made_by.name)
         for watcher in self._watch:
             watcher(trace, model)
         self._before, self._started = after, time.perf_counter()
+
+    def _dump_text(self, model: ir.Model, folder: Path, index: int, pass_name: str, modified: bool) -> Path:
+        if modified or self._last_text is None:
+            return dump_text(model, folder, index, pass_name)
+        return Path(shutil.copyfile(self._last_text, folder / dump_name(index, pass_name, ".txt")))

@@ -48,18 +48,18 @@ def layer_costs(model: ir.Model) -> tuple[LayerCost, ...]:
         ModelError: a shape stays unknown, or an operator that multiplies has no rule; the node is named.
     """
     batch = _fixed_batch(model)
-    shape_of = _ForOneSample(model)
+    counted = [node for node in model.graph.all_nodes() if node.op_type in RULES or node.op_type in NO_RULE]
+    shape_of = _ForOneSample(model, counted)
     roles = any(role_of(value) for value in (*model.graph.initializers.values(), *model.graph.inputs))
     costs: list[LayerCost] = []
-    for node in model.graph.all_nodes():
+    for node in counted:
         if node.op_type in NO_RULE:
             raise ModelError(
                 f"node {label(node)} ({node.op_type}): no rule counts this operator's cost; "
                 "write it with Conv, Gemm or MatMul"
             )
-        if node.op_type in RULES:
-            macs = RULES[node.op_type](Sized(node, shape_of)) // batch
-            costs.append(LayerCost(label(node), node.op_type, weight_of(node, roles), macs))
+        macs = RULES[node.op_type](Sized(node, shape_of)) // batch
+        costs.append(LayerCost(label(node), node.op_type, weight_of(node, roles), macs))
     return tuple(costs)
 
 
@@ -112,15 +112,14 @@ def _fixed_batch(model: ir.Model) -> int:
 
 
 class _ForOneSample:
-    """The shape of a value where the batch is 1, as it is stated, else as it is inferred; known of what is counted."""
+    """The shapes of what nodes read and make, where the batch is 1: as they are stated, else as they are inferred."""
 
-    def __init__(self, model: ir.Model) -> None:
+    def __init__(self, model: ir.Model, nodes: Sequence[ir.Node]) -> None:
         self._inputs = frozenset(_data_inputs(model))
         firsts = [value.shape[0] for value in self._inputs if value.shape]
         self._symbols = {str(first) for first in firsts if isinstance(first, ir.SymbolicDim)} - {"None"}
-        counted = [node for node in model.graph.all_nodes() if node.op_type in RULES]
-        read = (value for node in counted for value in (*node.inputs, *node.outputs) if value is not None)
-        self._missing = missing_shapes(model, self._stated, [value for value in read if self._stated(value) is None])
+        values = (value for node in nodes for value in (*node.inputs, *node.outputs) if value is not None)
+        self._missing = missing_shapes(model, self._stated, [value for value in values if self._stated(value) is None])
 
     def __call__(self, value: ir.Value) -> ir.Shape | None:
         """The shape; None where it cannot be known."""

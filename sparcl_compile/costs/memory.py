@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from sparcl_compile.costs.flops import weight_of
 from sparcl_compile.interface.names import NEXT
@@ -24,11 +23,8 @@ from sparcl_compile.passes.analysis.liveness.chains import originals
 from sparcl_compile.passes.analysis.liveness.in_place import overwritable
 from sparcl_compile.passes.analysis.liveness.sizes import at_batch, bytes_of
 from sparcl_compile.passes.core.roles import role_of
-from sparcl_compile.passes.scheduling.recompute_activations import (
-    is_again,
-    is_recomputed,
-    recompute_everything,
-)
+from sparcl_compile.passes.core.unused import remove_unused
+from sparcl_compile.passes.scheduling.recompute_activations import is_again, is_recomputed, recompute_everything
 
 LARGEST = 10
 """How many of the largest values a report names."""
@@ -165,4 +161,4 @@ def keep_everything(model: ir.Model) -> None:
     """Undo ``recompute_activations`` in place: the backward reads the forward's values again."""
     for again, original in originals(model.graph).items():
         again.replace_all_uses_with(original)
-    RemoveUnusedNodesPass()(model)
+    remove_unused(model)

@@ -30,6 +30,14 @@ def test_without_data_is_the_proto_but_for_the_tensors() -> None:
     assert without_data(model()) == wanted
 
 
+def test_the_text_is_the_same_and_metadata_is_left_out() -> None:
+    one = training_model()
+    wanted = ir.to_onnx_text(one, exclude_initializers=True)
+    assert onnx.printer.to_text(without_data(one)) == wanted
+    assert "metadata" in str(ir.to_proto(one).graph.node[0])
+    assert "metadata" not in str(without_data(one).graph.node)
+
+
 def test_fed_initializers_keep_the_data_that_inference_may_need() -> None:
     proto = with_fed_initializers(model())
     assert [one.name for one in proto.graph.input] == ["x", "w", "b"]
@@ -50,3 +58,19 @@ def test_beside_foreign_operators_the_order_stays() -> None:
     next(iter(one.graph)).domain = "foreign"
     large_last(one.graph)
     assert list(one.graph.initializers) == ["w", "b"]
+
+
+def training_model() -> ir.Model:
+    """Nodes with metadata, attributes, missing inputs and outputs, unknown shapes, subgraphs and a function."""
+    text = """<ir_version: 10, opset_import: ["" : 18, "own" : 1], metadata_props: ["made": "here"]>
+    g (float[N, 3] x, bool cond) => (float[N, 3] y) <float[N, 3] a, float[3] b = {1, 2, 3}> {
+      [split] a, "", c = own.Odd <alpha: float = 0.1, words: strings = ["a", "b"]> (x, "", b)
+      [clip] d = Clip (a, "", c)
+      [choose] y = If (cond) <then_branch = yes () => (float[N, 3] t) { t = Neg (d) },
+                              else_branch = no () => (float[N, 3] e) { e = own.twice (d) }>
+    }
+    <opset_import: ["" : 18], domain: "own"> twice (p) => (q) { q = Add (p, p) }"""
+    one = ir.from_onnx_text(text)
+    for node in one.graph:
+        node.metadata_props["pass"] = "some"
+    return one
