@@ -111,7 +111,7 @@ def gradients_of(form: Form, graph: str) -> dict[str, np.ndarray]:
 def test_measured_gradients_are_those_of_training_with_whole_masks(name: str, tmp_path: Path) -> None:
     if "compressed" in name and kernels.library() is None:
         pytest.skip(kernels.reason())
-    write_small("resnet", tmp_path / "model.onnx", seed=1)
+    write_small("pooled", tmp_path / "model.onnx", seed=1)
     form = Form(tmp_path / "model.onnx", tmp_path / "a.sparcl", CompileOptions(gradient_sparsity=0.9, **FORMS[name]))
     chosen = {weight.weight: weight.gradient_mask for weight in form.manifest.weights}
     assert all(chosen.values())
@@ -135,7 +135,7 @@ def test_where_training_computes_less_or_stores_nothing_the_same_is_measured(
     options: dict[str, Any], tmp_path: Path
 ) -> None:
     """Rows of gradients, and parameters that move in the backward pass."""
-    write_small("resnet", tmp_path / "model.onnx", seed=1)
+    write_small("pooled", tmp_path / "model.onnx", seed=1)
     sparse = CompileOptions(sparsity=0.75)
     whole = Form(tmp_path / "model.onnx", tmp_path / "whole.sparcl", sparse)
     other = Form(tmp_path / "model.onnx", tmp_path / "other.sparcl", dataclasses.replace(sparse, **options))
