@@ -6,7 +6,7 @@ taken for markup.
 
 import math
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -288,10 +288,14 @@ def _chosen_kernels(manifest: Mapping[str, Any]) -> RenderableType:
     return Group(kernels_table(manifest["masks"], manifest["kernels"]), line)
 
 
-def print_compile_report(target: Console, manifest: Mapping[str, Any], folder: Path) -> None:
-    """Print :func:`compile_report`, then where the artifact lies and the next command, which is never folded."""
+def print_compile_report(
+    target: Console, manifest: Mapping[str, Any], folder: Path, seconds: Callable[[], float]
+) -> None:
+    """Print :func:`compile_report`, then where the artifact lies and the next command, which is never folded.
+
+    ``seconds`` says how long the whole command has taken, and is asked for the last lines.
+    """
     target.print(compile_report(manifest, folder))
-    seconds = sum(trace["seconds"] for trace in manifest["passes"])
     size = decimal(artifact_size(folder))
-    target.print(f"Compiled in {seconds:.1f} s to {folder} ({size})", soft_wrap=True)
+    target.print(f"Compiled in {seconds():.1f} s to {folder} ({size})", soft_wrap=True)
     target.print(f"Next: {next_command(manifest, folder)}", soft_wrap=True)

@@ -10,7 +10,7 @@ import click
 
 from sparcl_compile import __version__
 from sparcl_compile.cli.common import beside, silence_libraries
-from sparcl_compile.command import Command
+from sparcl_compile.command import Command, seconds_so_far
 from sparcl_compile.options import (
     DISTRIBUTIONS,
     GRADIENT_SCHEMES,
@@ -160,7 +160,7 @@ def compile_command(
     if as_json:
         click.echo(json.dumps(artifact.manifest, indent=1))
         return
-    report.print_compile_report(report.console(), artifact.manifest, artifact.folder)
+    report.print_compile_report(report.console(), artifact.manifest, artifact.folder, seconds_so_far)
 
 
 def _printer(wanted: str, options: CompileOptions) -> Callable[[Any, Any], None]:
