@@ -104,7 +104,7 @@ class World:
                 continue
             types[str(value.name)] = tensor_type(known)
             if known.data is not None and known.data.size <= SMALL_DATA:
-                data[str(value.name)] = ir.to_proto(ir.tensor(known.data, name=value.name))
+                data[str(value.name)] = ir.serde.serialize_tensor(ir.tensor(known.data, name=value.name))
         schema = onnx.defs.get_schema(node.op_type, OPSET)
         try:
             found = onnx.shape_inference.infer_node_outputs(

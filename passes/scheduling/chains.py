@@ -22,7 +22,7 @@ class Chains:
 
     def __init__(self, graph: ir.Graph, backward: Set[ir.Node], chosen: Set[ir.Value], made_by: Pass) -> None:
         self._graph, self._backward, self._chosen, self._pass = graph, backward, chosen, made_by
-        self._gradients = after_loss(graph)
+        self._waiting = backward - after_loss(graph)
         self._copies: dict[ir.Value, int] = {}
         self._readers = {value: late_readers(value, backward) for value in chosen}
 
@@ -33,7 +33,7 @@ class Chains:
         self._graph.insert_after(value.producer(), nodes)  # type: ignore[arg-type]
         for reader, slot in self._readers[value]:
             reader.replace_input_with(slot, new)
-            if reader in self._backward - self._gradients:
+            if reader in self._waiting:
                 # What is made of a value that is not kept has to wait like it.
                 self._graph.remove(reader)
                 self._graph.insert_after(nodes[-1], reader)

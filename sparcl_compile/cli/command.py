@@ -1,9 +1,12 @@
 """How every command ends: a user's mistake is one line and exit code 2, Ctrl-C one line and 130, a bug a traceback."""
 
+import os
 import re
 import sys
+import time
 from collections.abc import Container
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import Any, NoReturn, cast
 
 import click
 
@@ -26,10 +29,13 @@ class Command(click.Command):
     A command may set its context's ``obj`` to the text that Ctrl-C is to end with.
     """
 
+    _began = 0.0
+
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
         """Parse the arguments; click would print its usage over several lines."""
+        self._began = time.perf_counter()
         try:
             return super().make_context(info_name, args, parent, **extra)
         except click.UsageError as error:
@@ -52,6 +58,27 @@ class Command(click.Command):
             fail(f"the memory is too small ({error}); give smaller numbers, or a machine with more")
         except KeyboardInterrupt:
             fail(ctx.obj or "interrupted", INTERRUPTED)
+
+    def seconds(self, name: str | None) -> float:
+        """How long the command has run: from the start of the process where that is the script of this ``name``."""
+        own = process_seconds() if Path(sys.argv[0]).name == name else None
+        return time.perf_counter() - self._began if own is None else own
+
+
+def seconds_so_far() -> float:
+    """How long the command that is running has run."""
+    context = click.get_current_context()
+    return cast(Command, context.command).seconds(context.info_name)
+
+
+def process_seconds() -> float | None:
+    """How long this process has run, Python's own start and all imports included; None where no /proc says it."""
+    try:
+        fields = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        began = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - began
+    except (OSError, AttributeError):
+        return None
 
 
 def in_options(error: SparclError, command: click.Command) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from sparcl_compile.cli.command import Command
+from sparcl_compile.cli.command import Command, seconds_so_far
 from sparcl_compile.cli.common import silence_libraries
 from sparcl_compile.interface.errors import OptionError
 from sparcl_compile.interface.version import __version__
@@ -170,7 +170,7 @@ def compile_command(
     if as_json:
         click.echo(json.dumps({**plain(artifact.manifest), **plain(log)}, indent=1))
         return
-    report.print_compile_report(report.console(), artifact.manifest, log, artifact.folder)
+    report.print_compile_report(report.console(), artifact.manifest, log, artifact.folder, seconds_so_far)
 
 
 def _passes(wanted: str, options: CompileOptions, option: str) -> Collection[str]:

@@ -6,7 +6,7 @@ taken for markup.
 
 import math
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -267,10 +267,14 @@ def _chosen_kernels(weights: Sequence[WeightSpec], kernels: KernelChoices) -> Re
     return Group(kernels_table(weights, kernels), line) if kernels.measured else line
 
 
-def print_compile_report(target: Console, manifest: Manifest, log: CompileReport, folder: Path) -> None:
-    """Print :func:`compile_report`, then where the artifact lies and the next command, which is never folded."""
+def print_compile_report(
+    target: Console, manifest: Manifest, log: CompileReport, folder: Path, seconds: Callable[[], float]
+) -> None:
+    """Print :func:`compile_report`, then where the artifact lies and the next command, which is never folded.
+
+    ``seconds`` says how long the whole command has taken, and is asked for the last lines.
+    """
     target.print(compile_report(manifest, log))
-    seconds = sum(trace.seconds for trace in log.passes)
     size = decimal(artifact_size(folder))
-    target.print(f"Compiled in {seconds:.1f} s to {folder} ({size})", soft_wrap=True)
+    target.print(f"Compiled in {seconds():.1f} s to {folder} ({size})", soft_wrap=True)
     target.print(f"Next: {next_command(manifest.model, folder)}", soft_wrap=True)

@@ -153,7 +153,7 @@ def test_report_ends_with_place_size_and_next_command(tmp_path: pathlib.Path) ->
     (folder / "sub").mkdir(parents=True)
     (folder / "sub" / "file").write_bytes(bytes(2000))
     out = io.StringIO()
-    report.print_compile_report(report.console(out), MANIFEST, LOG, folder)
+    report.print_compile_report(report.console(out), MANIFEST, LOG, folder, lambda: 0.04)
     lines = out.getvalue().splitlines()
     assert lines[-2] == f"Compiled in 0.0 s to {folder} (2.0 kB)"
     assert lines[-1].startswith(f"Next: sparcl-run {folder} --data cifar10:PATH")

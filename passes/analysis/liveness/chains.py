@@ -52,12 +52,13 @@ def packed(graph: ir.Graph) -> list[ir.Value]:
     gradients, backward = after_loss(graph), backward_nodes(graph)
     waiting = [n for n in graph if n in backward and n not in gradients and n.op_type not in AT_ONCE]
     ready = [node for node in waiting if {usage.node for out in node.outputs for usage in out.uses()} <= gradients]
-    return [node.outputs[0] for node in ready if _packs(node, backward - {node})]
+    return [node.outputs[0] for node in ready if _packs(node, backward)]
 
 
-def _packs(node: ir.Node, others: Set[ir.Node]) -> bool:
+def _packs(node: ir.Node, backward: Set[ir.Node]) -> bool:
     sources = [value for value in node.inputs if value is not None and value.producer() is not None]
-    spared = sum(bytes_of(value) or 0 for value in sources if not late_readers(value, others))
+    alone = [value for value in sources if all(reader is node for reader, _ in late_readers(value, backward))]
+    spared = sum(bytes_of(value) or 0 for value in alone)
     return sum(bytes_of(out) or 0 for out in node.outputs) < spared
 
 
