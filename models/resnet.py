@@ -57,6 +57,11 @@ def resnet18(width: int = 64, classes: int = 10, blocks: Sequence[int] = (2, 2, 
     return ResNet(width, classes, blocks)
 
 
+def resnet110(width: int = 16, classes: int = 10) -> ResNet:
+    """ResNet-110 for [N, 3, 32, 32]: three stages of eighteen blocks."""
+    return ResNet(width, classes, (18, 18, 18))
+
+
 def masked_weights(model: ResNet) -> list[str]:
     """The state_dict names of the residual stages' 3x3 convolutions, which the SparCL authors' code masks."""
     return [n for n, p in model.named_parameters() if n.startswith("stages.") and p.shape[2:] == (3, 3)]

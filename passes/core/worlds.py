@@ -17,8 +17,10 @@ from sparcl_compile.passes.core.contract import IR_VERSION, OPSET
 from sparcl_compile.passes.core.values import all_values
 
 RATIO = 7
-SMALL_DATA = 4096
-"""Values of at most this many elements are handed to shape inference (Reshape targets, Slice bounds, axes)."""
+SMALL_DATA = {True: 4096, False: 64}
+"""How many integers (Reshape targets, Slice bounds, axes), and how many other numbers (the scales of Resize), shape
+inference is given: it needs no weights.
+"""
 
 UNINFERRED = ("MeanVarianceNormalization",)
 """Operators that ONNX defines by others, without shape inference of their own."""
@@ -103,7 +105,7 @@ class World:
             if value is None or known is None:
                 continue
             types[str(value.name)] = tensor_type(known)
-            if known.data is not None and known.data.size <= SMALL_DATA:
+            if known.data is not None and known.data.size <= SMALL_DATA[known.data.dtype.kind in "iu"]:
                 data[str(value.name)] = ir.serde.serialize_tensor(ir.tensor(known.data, name=value.name))
         schema = onnx.defs.get_schema(node.op_type, OPSET)
         try:

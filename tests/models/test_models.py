@@ -1,6 +1,7 @@
 """The exported models compute what the modules do, under the modules' names."""
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,10 @@ import torch
 from click.testing import CliRunner
 from onnx.reference import ReferenceEvaluator
 
+from models.bottleneck import resnet101
+from models.densenet import densenet121
 from models.export import MODELS, build, export, main
+from models.resnet import resnet110
 
 READY = Path(__file__).parents[2] / "models" / "digits_cnn.onnx"
 NORMALISED = {"resnet18": 20, "mlp": 0, "cnn": 2, "depthwise_cnn": 5, "transformer": 0, "digits_cnn": 3}
@@ -84,3 +88,11 @@ def test_command_refuses_a_missing_folder(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["mlp", "-o", str(tmp_path / "none" / "m.onnx")])
     assert result.exit_code == 2
     assert "cannot export mlp" in result.output
+
+
+@pytest.mark.parametrize(("make", "layers"), [(densenet121, 121), (resnet101, 101), (resnet110, 110)])
+def test_deep_networks_have_the_layers_of_their_names(make: Callable[..., torch.nn.Module], layers: int) -> None:
+    module = make(width=2, classes=7).eval()
+    weighted = [n for n, part in module.named_modules() if isinstance(part, torch.nn.Conv2d | torch.nn.Linear)]
+    assert len([name for name in weighted if "shortcut" not in name]) == layers
+    assert module(torch.zeros(2, 3, 32, 32)).shape == (2, 7)
