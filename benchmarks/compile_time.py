@@ -26,8 +26,8 @@ from models.bottleneck import resnet101
 from models.densenet import densenet121
 from models.export import COLOUR, DIGIT, export
 from models.resnet import resnet18, resnet110
-from sparcl_compile.artifact import read_manifest
-from sparcl_compile.report import table
+from sparcl_compile.cli.report import table
+from sparcl_compile.interface.artifact import read_manifest, read_report
 
 PHOTO = (3, 224, 224)
 WIDTH = 32
@@ -85,8 +85,8 @@ def timed(name: str, file: Path, target: Path) -> Row:
     manifest = read_manifest(target)
     return Row(
         model=name,
-        parameters=int(manifest["model"]["parameters"]),
-        nodes=sum(manifest["passes"][-1]["ops_after"].values()),
+        parameters=manifest.model.parameters,
+        nodes=sum(read_report(target).passes[-1].ops_after.values()),
         seconds=round(seconds, 2),
         said_seconds=float(said[1]) if said else 0.0,
         user_seconds=round(user, 2),
