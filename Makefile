@@ -68,8 +68,7 @@ unit: $(STAMP) ## pytest (JOBS=2 processes; ARGS="-k walls" and the like are han
 
 # What a commit most often breaks: the walls, the style, the contract and the passes as text. `test` has the rest.
 QUICK := tests/test_walls.py tests/test_style.py tests/test_driver_size.py tests/interface/test_schema.py tests/plan \
-	tests/program tests/targets tests/passes/test_order.py tests/passes/core tests/passes/sparsifying \
-	tests/passes/differentiating tests/passes/scheduling tests/passes/updating tests/conformance/test_replay.py
+	tests/targets tests/passes/core tests/passes/sparsifying tests/passes/scheduling tests/conformance/test_replay.py
 
 .PHONY: quick
 quick: $(STAMP) ## the tests that take less than a minute, which also run before a commit

@@ -180,10 +180,6 @@ class Engine:
                 self.array(name)[...] = values[output].numpy()
         return {name: values[name] for name in spec.results}
 
-    def arrays(self, graph: str, feeds: Feeds) -> dict[str, np.ndarray]:
-        """Run a graph and return its results as arrays of their own."""
-        return {name: value.numpy().copy() for name, value in self.run(graph, feeds).items()}
-
     def _place(self, name: str, in_place: bool) -> ort.OrtValue | None:
         """Memory for a next value: the current one's, or for a small one memory of its own; None for the pool.
 

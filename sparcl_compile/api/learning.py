@@ -94,4 +94,5 @@ def _check_samples(x: np.ndarray, channels: int) -> None:
 
 def _logits(engine: Engine, x: np.ndarray) -> np.ndarray:
     ready = engine.run("standardise", {"x": x})["x_ready"]
-    return engine.arrays("eval", {"x": ready})["logits"]
+    logits: np.ndarray = engine.run("eval", {"x": ready})["logits"].numpy()
+    return logits.copy()

@@ -50,7 +50,7 @@ def test_folded_training_equals_masked_training(model: str, optimizer: str, tmp_
     # The expansion that is undone may leave the set from before it.
     assert len(seen) >= len(UPDATES) - 1
     x = batches(99, sample)[0].x
-    found = [form.engine.arrays("eval", {"x": x})["logits"] for form in forms.forms]
+    found = [form.engine.run("eval", {"x": x})["logits"].numpy().copy() for form in forms.forms]
     np.testing.assert_allclose(found[1], found[0], atol=1e-3)
 
 
@@ -59,9 +59,9 @@ def test_growing_leaves_the_function_as_it_was(tmp_path: Path) -> None:
     x = batches(1, sample)[0].x
     for form in pair(tmp_path / "model.onnx", tmp_path).forms:
         form.update_masks(exchange("shrunk", "shrunk"))
-        before, units = form.engine.arrays("eval", {"x": x})["logits"], form.kept_units()
+        before, units = form.engine.run("eval", {"x": x})["logits"].numpy().copy(), form.kept_units()
         form.update_masks(exchange("size", "grown"))
-        after = form.engine.arrays("eval", {"x": x})["logits"]
+        after = form.engine.run("eval", {"x": x})["logits"].numpy().copy()
         assert all(len(form.kept_units()[space]) > len(found) for space, found in units.items() if len(found) > 1)
         np.testing.assert_allclose(after, before, rtol=1e-5, atol=1e-6)
 
