@@ -8,6 +8,7 @@ import onnx_ir as ir
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sparcl_compile.passes.core.edit import Names
 from sparcl_compile.passes.lowering.batch_last.minimum_cut import nodes_to_move
 from sparcl_compile.passes.lowering.batch_last.mover import Mover
 from sparcl_compile.passes.lowering.batch_last.rules import can_move, move
@@ -54,8 +55,9 @@ def transposed(model: ir.Model) -> int:
 def with_moved(model: ir.Model, names: set[str | None]) -> ir.Model:
     """A copy in which just these nodes are moved."""
     copy = model.clone()
+    value_names = Names(copy.graph)
     for node in [node for node in copy.graph if node.name in names]:
-        move(Mover(LayOutBatchLast(), copy.graph, node))
+        move(Mover(LayOutBatchLast(), copy.graph, node, value_names))
     share_conversions(copy.graph)
     drop_unread(copy.graph)
     return copy
