@@ -2,17 +2,16 @@
 
 import dataclasses
 import re
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import onnx_ir as ir
 
 from sparcl_compile.interface.errors import FieldError, PassOrderError
 from sparcl_compile.passes.core.facts import Fact
+from sparcl_compile.passes.core.insert import Inserter
 from sparcl_compile.passes.core.marks import PASS_KEY
 from sparcl_compile.passes.core.notation import written
 from sparcl_compile.passes.core.phases import Phase
-from sparcl_compile.passes.core.values import FLOAT
 
 OPSET = 18
 IR_VERSION = 10
@@ -80,27 +79,9 @@ class Pass(ir.passes.InPlacePass):
         if missing:
             raise ir.passes.PostconditionError(f"the graph {missing.lacks} after {self}")
 
-    def node(self, op_type: str, inputs: list[ir.Value | None], **kwargs: object) -> ir.Node:
-        """Make a node (arguments as ``ir.node``) that carries this pass's name as its origin."""
-        node = ir.node(op_type, inputs, **kwargs)  # type: ignore[arg-type]
-        return self.tag(node)
-
-    def append(
-        self,
-        graph: ir.Graph,
-        op_type: str,
-        inputs: list[ir.Value | None],
-        name: str,
-        shape: Sequence[int | str],
-        dtype: ir.TensorType = FLOAT,
-        **attributes: int | str,
-    ) -> ir.Value:
-        """Append a one-output node named like its output value, with its type and shape stated; return the output."""
-        node = self.node(op_type, inputs, attributes=attributes or None, name=name)
-        out = node.outputs[0]
-        out.name, out.shape, out.type = name, ir.Shape(shape), dtype
-        graph.append(node)
-        return out
+    def inserter(self, graph: ir.Graph) -> Inserter:
+        """Make an inserter of this pass's nodes; its place is the end of the graph until another is chosen."""
+        return Inserter(self.name, graph)
 
     def tag(self, node: ir.Node) -> ir.Node:
         """Mark a node as made by this pass."""

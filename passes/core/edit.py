@@ -1,4 +1,4 @@
-"""Small editing vocabulary shared by the import steps: constants, inserted nodes, replacements."""
+"""Small editing vocabulary: names, constants, attributes, replacements."""
 
 import itertools
 from collections.abc import Sequence
@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from sparcl_compile.passes.core.marks import PASS_KEY
-
-ORIGIN = "import_forward"
+Attributes = dict[str, Any]
+"""Attributes of a node by name: Python values or onnx-ir's attributes."""
 
 
 def taken_names(graph: ir.Graph) -> set[str]:
@@ -40,7 +39,7 @@ def fresh_name(graph: ir.Graph, hint: str) -> str:
     return Names(graph).fresh(hint)
 
 
-def constant(graph: ir.Graph, names: Names, hint: str, array: np.ndarray) -> ir.Value:
+def new_constant(graph: ir.Graph, names: Names, hint: str, array: np.ndarray) -> ir.Value:
     """A new initializer holding ``array`` under a name near ``hint``."""
     return adopt(graph, ir.Value(), names.fresh(hint), array)
 
@@ -104,7 +103,7 @@ def string_attribute(node: ir.Node, name: str, default: str) -> str:
     return default if found is None else found.as_string()
 
 
-def kept_attributes(node: ir.Node) -> dict[str, Any]:
+def kept_attributes(node: ir.Node) -> Attributes:
     """All attributes, for a node that replaces this one."""
     return dict(node.attributes)
 
@@ -130,48 +129,6 @@ def maker_of(value: ir.Value | None) -> ir.Node | None:
 def remove(graph: ir.Graph, node: ir.Node) -> None:
     """Remove a node that nobody reads any more."""
     graph.remove(node, safe=True)
-
-
-class Editor:
-    """Inserts nodes before an anchor node, named after it and marked with their origin."""
-
-    def __init__(self, graph: ir.Graph, anchor: ir.Node, names: Names | None = None) -> None:
-        """Insert into ``graph`` before ``anchor``; who makes many editors gives them the same ``names``."""
-        self.graph = graph
-        self.anchor = anchor
-        self.names = names or Names(graph)
-
-    def const(self, hint: str, array: object, dtype: type = np.float32) -> ir.Value:
-        """A constant of this anchor: an initializer without a role."""
-        return constant(self.graph, self.names, f"{self.anchor.name}.{hint}", np.asarray(array, dtype=dtype))
-
-    def ints(self, hint: str, values: Sequence[int]) -> ir.Value:
-        """An int64 vector constant."""
-        return self.const(hint, list(values), np.int64)
-
-    def op(self, op_type: str, *inputs: ir.Value | None, outputs: int = 1, **attributes: object) -> ir.Value:
-        """Insert a node and return its first output."""
-        return self.node(op_type, *inputs, outputs=outputs, **attributes).outputs[0]
-
-    def node(self, op_type: str, *inputs: ir.Value | None, outputs: int = 1, **attributes: object) -> ir.Node:
-        """Insert a node before the anchor."""
-        name = self.names.fresh(f"{self.anchor.name}.{op_type.lower()}")
-        node = ir.node(op_type, inputs, attributes, num_outputs=outputs, name=name)  # type: ignore[arg-type]
-        for index, value in enumerate(node.outputs):
-            value.name = name if index == 0 else f"{name}.{index}"
-        node.metadata_props[PASS_KEY] = ORIGIN
-        self.graph.insert_before(self.anchor, node)
-        return node
-
-    def finish(self, value: ir.Value) -> None:
-        """Replace the anchor's first output by ``value``, under its old name, and remove the anchor."""
-        old = self.anchor.outputs[0]
-        name = old.name
-        value.shape, value.type = value.shape or old.shape, value.type or old.type
-        replace_uses(self.graph, old, value)
-        remove(self.graph, self.anchor)
-        if value.producer() is not None and value.producer() is not self.anchor:
-            value.name = name
 
 
 def lengths_from(value: ir.Value | None, axis: int) -> list[int] | None:

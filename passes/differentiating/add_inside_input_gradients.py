@@ -5,7 +5,7 @@ import dataclasses
 import onnx_ir as ir
 
 from sparcl_compile.passes.core.contract import Pass
-from sparcl_compile.passes.core.edit import replace_uses
+from sparcl_compile.passes.core.edit import kept_attributes
 from sparcl_compile.passes.core.facts import DIFFERENTIATED, PRUNED
 from sparcl_compile.passes.core.operators import SPARSE_DOMAIN, SPARSE_INPUT_GRADIENT
 from sparcl_compile.passes.core.phases import Phase
@@ -44,20 +44,11 @@ class AddInsideInputGradients(Pass):
             return False
         gradient = max(found, key=order.index)
         other = next(value for value in total.inputs if value is not gradient.outputs[0])
-        new = self.node(
-            SPARSE_INPUT_GRADIENT,
-            [*gradient.inputs, other],
-            domain=SPARSE_DOMAIN,
-            attributes=dict(gradient.attributes),
-            name=gradient.name,
-        )
-        old, out = total.outputs[0], new.outputs[0]
-        out.shape, out.type = old.shape, old.type
-        graph.insert_before(total, new)
-        replace_uses(graph, old, out)
-        name = old.name
-        graph.remove([total, gradient], safe=True)
-        out.name = name
+        insert, inputs = self.inserter(graph).before(total), (*gradient.inputs, other)
+        kept, name = kept_attributes(gradient), str(gradient.name)
+        new = insert.node(SPARSE_INPUT_GRADIENT, *inputs, name=name, domain=SPARSE_DOMAIN, **kept)
+        insert.replace(*new.outputs)
+        graph.remove(gradient, safe=True)
         return True
 
 

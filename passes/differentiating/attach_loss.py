@@ -40,7 +40,7 @@ class AttachLoss(Pass):
         logits = graph.outputs[0]
         cross_entropy = self._cross_entropy(graph, logits)
         distillation = self._distillation(graph, logits)
-        loss = self.append(graph, "Add", [cross_entropy, distillation], "loss", [])
+        loss = self.inserter(graph).op("Add", cross_entropy, distillation, name="loss", shape=[])
         graph.outputs.insert(0, loss)
         return ir.passes.PassResult(model, True)
 
@@ -52,25 +52,27 @@ class AttachLoss(Pass):
         depth = constant(graph, "loss.depth", np.array(classes, np.int64))
         off_on = constant(graph, "loss.off_on", np.array([0, 1], np.float32))
         axis = constant(graph, "loss.class_axis", np.array([1], np.int64))
-        masked = self.append(graph, "Add", [logits, class_mask], "loss.masked_logits", ["N", classes])
-        log_p = self.append(graph, "LogSoftmax", [masked], "loss.log_softmax", ["N", classes], axis=1)
-        one_hot = self.append(graph, "OneHot", [labels, depth, off_on], "loss.one_hot", ["N", classes], axis=-1)
-        picked = self.append(graph, "Mul", [log_p, one_hot], "loss.picked", ["N", classes])
-        likelihood = self.append(graph, "ReduceSum", [picked, axis], "loss.log_likelihood", ["N"], keepdims=0)
-        each = self.append(graph, "Neg", [likelihood], "loss.cross_entropy", ["N"])
-        weighted = self.append(graph, "Mul", [each, weight], "loss.weighted_cross_entropy", ["N"])
-        return self.append(graph, "ReduceSum", [weighted], "loss.cross_entropy_sum", [], keepdims=0)
+        add = self.inserter(graph).op
+        masked = add("Add", logits, class_mask, name="loss.masked_logits", shape=["N", classes])
+        log_p = add("LogSoftmax", masked, name="loss.log_softmax", shape=["N", classes], axis=1)
+        one_hot = add("OneHot", labels, depth, off_on, name="loss.one_hot", shape=["N", classes], axis=-1)
+        picked = add("Mul", log_p, one_hot, name="loss.picked", shape=["N", classes])
+        likelihood = add("ReduceSum", picked, axis, name="loss.log_likelihood", shape=["N"], keepdims=0)
+        each = add("Neg", likelihood, name="loss.cross_entropy", shape=["N"])
+        weighted = add("Mul", each, weight, name="loss.weighted_cross_entropy", shape=["N"])
+        return add("ReduceSum", weighted, name="loss.cross_entropy_sum", shape=[], keepdims=0)
 
     def _distillation(self, graph: ir.Graph, logits: ir.Value) -> ir.Value:
         classes = class_count(logits)
         target = feed(graph, "distill_target", ["N", classes])
         weight = feed(graph, "distill_weight", ["N"])
         axis = graph.initializers["loss.class_axis"]
-        error = self.append(graph, "Sub", [logits, target], "loss.logit_error", ["N", classes])
-        squared = self.append(graph, "Mul", [error, error], "loss.squared_error", ["N", classes])
-        each = self.append(graph, "ReduceMean", [squared, axis], "loss.distillation", ["N"], keepdims=0)
-        weighted = self.append(graph, "Mul", [each, weight], "loss.weighted_distillation", ["N"])
-        return self.append(graph, "ReduceSum", [weighted], "loss.distillation_sum", [], keepdims=0)
+        add = self.inserter(graph).op
+        error = add("Sub", logits, target, name="loss.logit_error", shape=["N", classes])
+        squared = add("Mul", error, error, name="loss.squared_error", shape=["N", classes])
+        each = add("ReduceMean", squared, axis, name="loss.distillation", shape=["N"], keepdims=0)
+        weighted = add("Mul", each, weight, name="loss.weighted_distillation", shape=["N"])
+        return add("ReduceSum", weighted, name="loss.distillation_sum", shape=[], keepdims=0)
 
 
 def class_count(logits: ir.Value) -> int:

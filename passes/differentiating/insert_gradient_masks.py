@@ -50,11 +50,10 @@ class InsertGradientMasks(Pass):
         gradient = accumulate.inputs[1]
         shape = [d for d in weight.shape or () if isinstance(d, int)]
         mask = set_role(feeds(gradient_mask_name(name), shape), Role.GRADIENT_MASK)
-        product = self.node("Mul", [gradient, mask], name=f"{name}.mask_gradient")
-        out = product.outputs[0]
-        out.name, out.shape, out.type = f"{name}_grad.masked", weight.shape, weight.type
-        graph.insert_before(accumulate, product)
-        accumulate.replace_input_with(1, out)
+        insert = self.inserter(graph).before(accumulate)
+        masked = f"{name}_grad.masked"
+        product = insert.op("Mul", gradient, mask, name=masked, like=weight, node_name=f"{name}.mask_gradient")
+        accumulate.replace_input_with(1, product)
 
 
 def _accumulator(feeds: Feeds, weight: str) -> ir.Node:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -49,12 +50,14 @@ class InsertSampleFilter(Pass):
         if any(value.name == "sample_id" for value in graph.inputs):
             return ir.passes.PassResult(model, False)
         index, counted = self._weigh(graph)
+        add = self.inserter(graph).op
         for name, delta in self._deltas(graph, index, counted).items():
             state = _state(graph, name, INT64)
-            self.append(
-                graph, "ScatterElements", [state, index, delta], f"{name}.next", ["S"], INT64, axis=0, reduction="add"
+            parts = (state, index, delta)
+            after = add(
+                "ScatterElements", *parts, name=f"{name}.next", shape=["S"], dtype=INT64, axis=0, reduction="add"
             )
-            graph.outputs.append(value_named(graph, f"{name}.next"))
+            graph.outputs.append(after)
         graph.sort()
         return ir.passes.PassResult(model, True)
 
@@ -64,48 +67,49 @@ class InsertSampleFilter(Pass):
         sample_id = feed(graph, "sample_id", ["N"], INT64)
         zero = constant(graph, "filter.zero", np.array(0, np.int64))
         one = constant(graph, "filter.keep_replay", np.array(1, np.float32))
-        index = self._each(graph, "Max", [sample_id, zero], "index", INT64)
-        is_replay = self._each(graph, "Less", [sample_id, zero], "is_replay", BOOL)
-        is_current = self._each(graph, "Not", [is_replay], "is_current", BOOL)
-        counted = self._each(graph, "Cast", [is_current], "counted", INT64, to=int(ir.DataType.INT64))
-        kept = self._each(graph, "Gather", [_state(graph, "sample_keep", FLOAT), index], "kept", FLOAT)
-        flag = self._each(graph, "Where", [is_replay, one, kept], "keep", FLOAT)
-        weight = self._each(graph, "Mul", [ce_weight, flag], "ce_weight", FLOAT)
+        index = self._each(graph, "Max", sample_id, zero, name="index", dtype=INT64)
+        is_replay = self._each(graph, "Less", sample_id, zero, name="is_replay", dtype=BOOL)
+        is_current = self._each(graph, "Not", is_replay, name="is_current", dtype=BOOL)
+        counted = self._each(graph, "Cast", is_current, name="counted", dtype=INT64, to=int(ir.DataType.INT64))
+        kept = self._each(graph, "Gather", _state(graph, "sample_keep", FLOAT), index, name="kept", dtype=FLOAT)
+        flag = self._each(graph, "Where", is_replay, one, kept, name="keep", dtype=FLOAT)
+        weight = self._each(graph, "Mul", ce_weight, flag, name="ce_weight", dtype=FLOAT)
         reader.replace_input_with(list(reader.inputs).index(ce_weight), weight)
         return index, counted
 
     def _deltas(self, graph: ir.Graph, index: ir.Value, counted: ir.Value) -> dict[str, ir.Value]:
         logits = value_named(graph, "loss.masked_logits")
         one = constant(graph, "filter.one", np.array(1, np.int64))
-        best = self._each(graph, "ArgMax", [logits], "prediction", INT64, axis=1, keepdims=0)
-        equal = self._each(graph, "Equal", [best, value_named(graph, "labels")], "equal", BOOL)
-        hit = self._each(graph, "Cast", [equal], "hit", INT64, to=int(ir.DataType.INT64))
-        miss = self._each(graph, "Sub", [one, hit], "miss", INT64)
+        best = self._each(graph, "ArgMax", logits, name="prediction", dtype=INT64, axis=1, keepdims=0)
+        equal = self._each(graph, "Equal", best, value_named(graph, "labels"), name="equal", dtype=BOOL)
+        hit = self._each(graph, "Cast", equal, name="hit", dtype=INT64, to=int(ir.DataType.INT64))
+        miss = self._each(graph, "Sub", one, hit, name="miss", dtype=INT64)
         raw = {"sample_score": miss} if self.score == "misclassified" else self._transitions(graph, index, hit, miss)
-        deltas = {name: self._each(graph, "Mul", [v, counted], f"{name}_delta", INT64) for name, v in raw.items()}
+        deltas = {
+            name: self._each(graph, "Mul", v, counted, name=f"{name}_delta", dtype=INT64) for name, v in raw.items()
+        }
         return {name: {**deltas, "sample_seen": counted}[name] for name in SCORES[self.score]}
 
     def _transitions(self, graph: ir.Graph, index: ir.Value, hit: ir.Value, miss: ir.Value) -> dict[str, ir.Value]:
         one = constant(graph, "filter.one", np.array(1, np.int64))
-        last = self._each(graph, "Gather", [_state(graph, "sample_correct", INT64), index], "last_correct", INT64)
-        learned = self._each(graph, "Gather", [_state(graph, "sample_learned", INT64), index], "was_learned", INT64)
-        not_learned = self._each(graph, "Sub", [one, learned], "not_learned", INT64)
+        last = self._each(
+            graph, "Gather", _state(graph, "sample_correct", INT64), index, name="last_correct", dtype=INT64
+        )
+        learned = self._each(
+            graph, "Gather", _state(graph, "sample_learned", INT64), index, name="was_learned", dtype=INT64
+        )
+        not_learned = self._each(graph, "Sub", one, learned, name="not_learned", dtype=INT64)
         return {
-            "sample_score": self._each(graph, "Mul", [last, miss], "forgotten", INT64),
-            "sample_correct": self._each(graph, "Sub", [hit, last], "correct_change", INT64),
-            "sample_learned": self._each(graph, "Mul", [hit, not_learned], "first_learned", INT64),
+            "sample_score": self._each(graph, "Mul", last, miss, name="forgotten", dtype=INT64),
+            "sample_correct": self._each(graph, "Sub", hit, last, name="correct_change", dtype=INT64),
+            "sample_learned": self._each(graph, "Mul", hit, not_learned, name="first_learned", dtype=INT64),
         }
 
     def _each(
-        self,
-        graph: ir.Graph,
-        op: str,
-        inputs: list[ir.Value | None],
-        name: str,
-        dtype: ir.TensorType,
-        **attributes: int,
+        self, graph: ir.Graph, op_type: str, *inputs: ir.Value, name: str, dtype: ir.TensorType, **attributes: Any
     ) -> ir.Value:
-        return self.append(graph, op, inputs, f"filter.{name}", ["N"], dtype, **attributes)
+        add = self.inserter(graph).op
+        return add(op_type, *inputs, name=f"filter.{name}", shape=["N"], dtype=dtype, **attributes)
 
 
 def _state(graph: ir.Graph, name: str, dtype: ir.TensorType) -> ir.Value:

@@ -5,9 +5,11 @@ import math
 import numpy as np
 import onnx_ir as ir
 
-from sparcl_compile.passes.core.edit import Editor, Names, adopt, int_attribute, is_float_constant, replace_uses
+from sparcl_compile.passes.core.edit import Names, adopt, int_attribute, is_float_constant, replace_uses
+from sparcl_compile.passes.core.insert import Inserter
 from sparcl_compile.passes.core.roles import role_of
 from sparcl_compile.passes.core.worlds import RATIO, Worlds
+from sparcl_compile.passes.importing.naming import ORIGIN
 
 Carrier = tuple[int, int]
 """How the batch sits inside a dimension of length outer * batch * inner: (outer, inner)."""
@@ -52,6 +54,9 @@ class BatchTracer:
             self._carry(node)
             self._fold(node)
         return self.worlds
+
+    def _at(self, node: ir.Node) -> Inserter:
+        return Inserter(ORIGIN, self.graph, self.names).before(node)
 
     def _repair(self, node: ir.Node) -> None:
         repair = {"Reshape": self._repair_reshape, "Concat": self._repair_concat, "Expand": self._repair_expand}
@@ -119,7 +124,7 @@ class BatchTracer:
         constant_target = self.worlds.constant(target)
         if constant_target is not None and self._already(source, axis, shape, constant_target, node):
             return
-        node.replace_input_with(1, Editor(self.graph, node, self.names).ints("shape", new))
+        node.replace_input_with(1, self._at(node).ints("shape", new))
         node.attributes.pop("allowzero", None)
         self.changed = True
 
@@ -144,15 +149,15 @@ class BatchTracer:
 
     def _expanded(self, node: ir.Node, value: ir.Value, like: ir.Value | None, axis: int) -> ir.Value:
         """``value``, equal for all rows, repeated along the batch axis of ``like``."""
-        editor = Editor(self.graph, node, self.names)
+        insert = self._at(node)
         data = self.worlds.constant(value)
         if data is not None and self.batch > 1:
-            value = editor.const("row", np.take(data, [0], axis=axis), data.dtype.type)
+            value = insert.const("row", np.take(data, [0], axis=axis), data.dtype.type)
         after = len(self._small(value)) - axis - 1
-        length = editor.op("Shape", like, start=axis, end=axis + 1)
-        parts = [editor.ints("before", [1] * axis), length, editor.ints("after", [1] * after)]
-        target = editor.op("Concat", *parts, axis=0)
-        out = editor.op("Expand", value, target)
+        length = insert.op("Shape", like, start=axis, end=axis + 1)
+        parts = [insert.ints("before", [1] * axis), length, insert.ints("after", [1] * after)]
+        target = insert.op("Concat", *parts, axis=0)
+        out = insert.op("Expand", value, target)
         for made in (length, target, out):
             producer = made.producer()
             if producer is not None:
@@ -168,9 +173,7 @@ class BatchTracer:
         axis = axes[0] + len(target) - len(self._small(node.inputs[0]))
         if axis < 0 or target[axis] == 1:
             return
-        node.replace_input_with(
-            1, Editor(self.graph, node, self.names).ints("shape", [*target[:axis], 1, *target[axis + 1 :]])
-        )
+        node.replace_input_with(1, self._at(node).ints("shape", [*target[:axis], 1, *target[axis + 1 :]]))
         self.changed = True
 
 

@@ -9,7 +9,7 @@ from sparcl_compile.interface.errors import ModelError
 from sparcl_compile.passes.analysis.heads import find_head, weight_slot
 from sparcl_compile.passes.core import draws
 from sparcl_compile.passes.core.edit import (
-    Editor,
+    Names,
     array_of,
     fresh_name,
     int_attribute,
@@ -17,9 +17,10 @@ from sparcl_compile.passes.core.edit import (
     set_array,
     taken_names,
 )
-from sparcl_compile.passes.core.marks import PASS_KEY
+from sparcl_compile.passes.core.insert import Inserter
 from sparcl_compile.passes.core.values import all_values
 from sparcl_compile.passes.core.worlds import Worlds
+from sparcl_compile.passes.importing.naming import ORIGIN
 
 ACTIVATIONS = ("Softmax", "LogSoftmax")
 PASSING = {"Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast"}
@@ -122,12 +123,7 @@ def set_interface(graph: ir.Graph, head: Head, worlds: Worlds) -> bool:
 
 def flattened(graph: ir.Graph, value: ir.Value) -> ir.Value:
     """The value as [N, C]."""
-    name = fresh_name(graph, "flatten_logits")
-    node = ir.node("Flatten", [value], {"axis": 1}, name=name)
-    node.metadata_props[PASS_KEY] = "import_forward"
-    node.outputs[0].name = name
-    graph.append(node)
-    return node.outputs[0]
+    return Inserter(ORIGIN, graph, Names(graph)).op("Flatten", value, name="flatten_logits", axis=1)
 
 
 def rename(graph: ir.Graph, value: ir.Value, name: str) -> None:
@@ -203,7 +199,9 @@ def widen_followers(
             if node.op_type == "Add":
                 fresh_bias(other, old, classes, bound, generator)
             elif node.op_type == "Reshape":
-                target = Editor(graph, node).ints("shape", [classes if n == old else int(n) for n in data])
+                target = (
+                    Inserter(ORIGIN, graph).before(node).ints("shape", [classes if n == old else int(n) for n in data])
+                )
                 node.replace_input_with(slot, target)
             else:
                 raise ModelError(

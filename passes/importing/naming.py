@@ -4,6 +4,9 @@ import onnx_ir as ir
 
 from sparcl_compile.passes.core.edit import Names
 
+ORIGIN = "import_forward"
+"""Name of the pass that the nodes of the import carry."""
+
 
 def name_nodes(graph: ir.Graph) -> bool:
     """Give nameless nodes a name from their operator and place, and repeated names a number."""

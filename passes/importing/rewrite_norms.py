@@ -5,10 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import onnx_ir as ir
 
-from sparcl_compile.passes.core.edit import Editor, float_attribute, int_attribute, ints_attribute, kept_attributes
+from sparcl_compile.passes.core.edit import float_attribute, int_attribute, ints_attribute, kept_attributes
+from sparcl_compile.passes.core.insert import Inserter
 
 
-def normalised(e: Editor, x: ir.Value | None, axes: list[int], epsilon: float) -> ir.Value:
+def normalised(e: Inserter, x: ir.Value | None, axes: list[int], epsilon: float) -> ir.Value:
     """(x - mean) / sqrt(variance + epsilon) over the axes."""
     axes_value = e.ints("axes", axes)
     centred = e.op("Sub", x, e.op("ReduceMean", x, axes_value, keepdims=1))
@@ -16,7 +17,7 @@ def normalised(e: Editor, x: ir.Value | None, axes: list[int], epsilon: float) -
     return e.op("Div", centred, e.op("Sqrt", e.op("Add", variance, e.const("epsilon", epsilon))))
 
 
-def affine(e: Editor, x: ir.Value, scale: ir.Value | None, bias: ir.Value | None, shape: list[int]) -> ir.Value:
+def affine(e: Inserter, x: ir.Value, scale: ir.Value | None, bias: ir.Value | None, shape: list[int]) -> ir.Value:
     """X * scale + bias, both brought to a shape that broadcasts."""
     target = e.ints("shape", shape)
     return e.op("Add", e.op("Mul", x, e.op("Reshape", scale, target)), e.op("Reshape", bias, target))
@@ -27,7 +28,7 @@ def rank(value: ir.Value | None) -> int | None:
     return None if value is None or value.shape is None else len(value.shape)
 
 
-def instance_norm(e: Editor, node: ir.Node) -> ir.Value | None:
+def instance_norm(e: Inserter, node: ir.Node) -> ir.Value | None:
     """InstanceNormalization over the spatial axes."""
     axes = rank(node.inputs[0])
     if axes is None:
@@ -36,7 +37,7 @@ def instance_norm(e: Editor, node: ir.Node) -> ir.Value | None:
     return affine(e, hat, node.inputs[1], node.inputs[2], [-1] + [1] * (axes - 2))
 
 
-def group_norm(e: Editor, node: ir.Node) -> ir.Value | None:
+def group_norm(e: Inserter, node: ir.Node) -> ir.Value | None:
     """GroupNormalization; scale and bias count the groups (opset 18) or the channels (opset 21)."""
     x = node.inputs[0]
     axes = rank(x)
@@ -53,7 +54,7 @@ def group_norm(e: Editor, node: ir.Node) -> ir.Value | None:
     return back if per_group else affine(e, back, node.inputs[1], node.inputs[2], [-1] + [1] * (axes - 2))
 
 
-def layer_norm(e: Editor, node: ir.Node) -> ir.Value | None:
+def layer_norm(e: Inserter, node: ir.Node) -> ir.Value | None:
     """LayerNormalization with a bias, which the gradient builder wants: a constant of zeros when there is none."""
     scale = node.inputs[1]
     if (len(node.inputs) > 2 and node.inputs[2] is not None) or scale is None or scale.shape is None:
@@ -62,12 +63,12 @@ def layer_norm(e: Editor, node: ir.Node) -> ir.Value | None:
     return e.op("LayerNormalization", node.inputs[0], scale, bias, **kept_attributes(node))
 
 
-def mean_variance(e: Editor, node: ir.Node) -> ir.Value:
+def mean_variance(e: Inserter, node: ir.Node) -> ir.Value:
     """MeanVarianceNormalization."""
     return normalised(e, node.inputs[0], ints_attribute(node, "axes", [0, 2, 3]), 1e-9)
 
 
-def lp_normalization(e: Editor, node: ir.Node) -> ir.Value:
+def lp_normalization(e: Inserter, node: ir.Node) -> ir.Value:
     """LpNormalization: x divided by its L1 or L2 norm along an axis."""
     x, axes = node.inputs[0], e.ints("axes", [int_attribute(node, "axis", -1)])
     if int_attribute(node, "p", 2) == 1:
@@ -75,7 +76,7 @@ def lp_normalization(e: Editor, node: ir.Node) -> ir.Value:
     return e.op("Div", x, e.op("Sqrt", e.op("ReduceSum", e.op("Mul", x, x), axes, keepdims=1)))
 
 
-def local_response(e: Editor, node: ir.Node) -> ir.Value | None:
+def local_response(e: Inserter, node: ir.Node) -> ir.Value | None:
     """LRN: the sum over neighbouring channels is a 1x1 convolution with a constant band matrix."""
     x = node.inputs[0]
     if x is None or x.shape is None or not isinstance(x.shape[1], int):
@@ -90,7 +91,7 @@ def local_response(e: Editor, node: ir.Node) -> ir.Value | None:
     return e.op("Div", x, e.op("Pow", base, e.const("beta", float_attribute(node, "beta", 0.75))))
 
 
-REWRITES: dict[str, Callable[[Editor, ir.Node], ir.Value | None]] = {
+REWRITES: dict[str, Callable[[Inserter, ir.Node], ir.Value | None]] = {
     "InstanceNormalization": instance_norm,
     "GroupNormalization": group_norm,
     "LayerNormalization": layer_norm,

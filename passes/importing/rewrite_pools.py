@@ -7,7 +7,6 @@ import numpy as np
 import onnx_ir as ir
 
 from sparcl_compile.passes.core.edit import (
-    Editor,
     int_attribute,
     ints_attribute,
     kept_attributes,
@@ -15,6 +14,7 @@ from sparcl_compile.passes.core.edit import (
     reduction_axes,
     string_attribute,
 )
+from sparcl_compile.passes.core.insert import Inserter
 
 
 def spatial(value: ir.Value | None) -> list[int] | None:
@@ -39,7 +39,7 @@ def explicit_pads(node: ir.Node, lengths: list[int], kernel: list[int]) -> list[
     return begins + ends
 
 
-def conv(e: Editor, node: ir.Node) -> ir.Value | None:
+def conv(e: Inserter, node: ir.Node) -> ir.Value | None:
     """Conv without ``auto_pad``: the gradient builder ignores it."""
     lengths, weight = spatial(node.inputs[0]), node.inputs[1]
     if "auto_pad" not in node.attributes or lengths is None or weight is None or weight.shape is None:
@@ -51,7 +51,7 @@ def conv(e: Editor, node: ir.Node) -> ir.Value | None:
     return None
 
 
-def average_pool(e: Editor, node: ir.Node) -> ir.Value | None:
+def average_pool(e: Inserter, node: ir.Node) -> ir.Value | None:
     """AveragePool as a global pool, or as a depthwise convolution with a constant kernel of ones.
 
     The sums are divided by a constant map that counts how many pixels each window saw.
@@ -94,7 +94,7 @@ def pooled_length(node: ir.Node, axis: int, length: int, pads: int, kernel: int,
     return (length + pads - (kernel - 1) * dilation - 1) // stride + 1
 
 
-def max_pool(e: Editor, node: ir.Node) -> ir.Value | None:
+def max_pool(e: Inserter, node: ir.Node) -> ir.Value | None:
     """MaxPool without ``auto_pad``."""
     lengths = spatial(node.inputs[0])
     if "auto_pad" not in node.attributes or lengths is None:
@@ -105,16 +105,16 @@ def max_pool(e: Editor, node: ir.Node) -> ir.Value | None:
     return None
 
 
-def global_max_pool(e: Editor, node: ir.Node) -> ir.Value | None:
+def global_max_pool(e: Inserter, node: ir.Node) -> ir.Value | None:
     """GlobalMaxPool as a MaxPool over the whole input."""
     lengths = spatial(node.inputs[0])
     return None if lengths is None else e.op("MaxPool", node.inputs[0], kernel_shape=lengths)
 
 
-def extreme(largest: int) -> Callable[[Editor, ir.Node], ir.Value | None]:
+def extreme(largest: int) -> Callable[[Inserter, ir.Node], ir.Value | None]:
     """ReduceMax or ReduceMin: over the spatial axes a MaxPool, along others the first of TopK."""
 
-    def build(e: Editor, node: ir.Node) -> ir.Value | None:
+    def build(e: Inserter, node: ir.Node) -> ir.Value | None:
         axes, value = reduction_axes(node), node.inputs[0]
         if axes is None or 0 in axes or value is None or value.shape is None:
             return None
@@ -130,10 +130,10 @@ def extreme(largest: int) -> Callable[[Editor, ir.Node], ir.Value | None]:
     return build
 
 
-def reduce_of(before: str) -> Callable[[Editor, ir.Node], ir.Value | None]:
+def reduce_of(before: str) -> Callable[[Inserter, ir.Node], ir.Value | None]:
     """ReduceL1 and ReduceSumSquare: ReduceSum of |x| or x * x."""
 
-    def build(e: Editor, node: ir.Node) -> ir.Value:
+    def build(e: Inserter, node: ir.Node) -> ir.Value:
         x = node.inputs[0]
         inner = e.op("Abs", x) if before == "Abs" else e.op("Mul", x, x)
         return e.op("ReduceSum", inner, *node.inputs[1:], **kept_attributes(node))
@@ -141,7 +141,7 @@ def reduce_of(before: str) -> Callable[[Editor, ir.Node], ir.Value | None]:
     return build
 
 
-REWRITES: dict[str, Callable[[Editor, ir.Node], ir.Value | None]] = {
+REWRITES: dict[str, Callable[[Inserter, ir.Node], ir.Value | None]] = {
     "Conv": conv,
     "AveragePool": average_pool,
     "MaxPool": max_pool,

@@ -6,7 +6,8 @@ import numpy as np
 import onnx_ir as ir
 
 from sparcl_compile.interface.names import Role
-from sparcl_compile.passes.core.edit import Editor, array_of, int_attribute, is_read, lengths_from, string_attribute
+from sparcl_compile.passes.core.edit import array_of, int_attribute, is_read, lengths_from, string_attribute
+from sparcl_compile.passes.core.insert import Inserter
 from sparcl_compile.passes.core.roles import role_of
 from sparcl_compile.passes.core.worlds import evaluate
 
@@ -16,7 +17,7 @@ def lengths_of(value: ir.Value | None) -> list[int] | None:
     return lengths_from(value, 1)
 
 
-def depth_to_space(e: Editor, node: ir.Node) -> ir.Value | None:
+def depth_to_space(e: Inserter, node: ir.Node) -> ir.Value | None:
     """DepthToSpace in both modes."""
     lengths = lengths_of(node.inputs[0])
     if lengths is None:
@@ -31,7 +32,7 @@ def depth_to_space(e: Editor, node: ir.Node) -> ir.Value | None:
     return e.op("Reshape", parts, e.ints("join", [-1, deep, height * block, width * block]))
 
 
-def space_to_depth(e: Editor, node: ir.Node) -> ir.Value | None:
+def space_to_depth(e: Inserter, node: ir.Node) -> ir.Value | None:
     """SpaceToDepth."""
     lengths = lengths_of(node.inputs[0])
     if lengths is None:
@@ -43,7 +44,7 @@ def space_to_depth(e: Editor, node: ir.Node) -> ir.Value | None:
     return e.op("Reshape", parts, e.ints("join", [-1, channels * block**2, height // block, width // block]))
 
 
-def split(e: Editor, node: ir.Node) -> ir.Value | None:
+def split(e: Inserter, node: ir.Node) -> ir.Value | None:
     """Split with an output that nobody reads as Slices: the gradient builder forgets the unread part."""
     if all(is_read(value) for value in node.outputs):
         return None
@@ -64,7 +65,7 @@ def split(e: Editor, node: ir.Node) -> ir.Value | None:
     return last
 
 
-def slice_backwards(e: Editor, node: ir.Node) -> ir.Value | None:
+def slice_backwards(e: Inserter, node: ir.Node) -> ir.Value | None:
     """Slice with a negative step as a Gather of the same indices, axis by axis."""
     bounds = [array_of(value) for value in node.inputs[1:]]
     lengths = lengths_of(node.inputs[0])
@@ -84,7 +85,7 @@ def slice_backwards(e: Editor, node: ir.Node) -> ir.Value | None:
 PAD_MODES = {"reflect": "reflect", "edge": "edge", "wrap": "wrap"}
 
 
-def pad(e: Editor, node: ir.Node) -> ir.Value | None:
+def pad(e: Inserter, node: ir.Node) -> ir.Value | None:
     """Pad by reflection or repetition as a Gather of the padded indices, axis by axis."""
     mode, pads, lengths = (
         string_attribute(node, "mode", "constant"),
@@ -104,7 +105,7 @@ def pad(e: Editor, node: ir.Node) -> ir.Value | None:
     return value
 
 
-def resize(e: Editor, node: ir.Node) -> ir.Value | None:
+def resize(e: Inserter, node: ir.Node) -> ir.Value | None:
     """Resize as a product with a constant interpolation matrix along each spatial axis.
 
     The matrix is what Resize itself makes of the identity, so every mode and coordinate rule comes out right.
@@ -140,7 +141,7 @@ def interpolation(node: ir.Node, axis: int, before: list[int], after: list[int])
     return np.asarray(evaluate(node, feeds)[0]).reshape(length, after[axis - 1]).T
 
 
-def along_axis(e: Editor, x: ir.Value | None, axis: int, rank: int, matrix: np.ndarray) -> ir.Value:
+def along_axis(e: Inserter, x: ir.Value | None, axis: int, rank: int, matrix: np.ndarray) -> ir.Value:
     """The matrix times x along one axis."""
     if axis == rank - 1:
         return e.op("MatMul", x, e.const("resize", matrix.T))
@@ -151,7 +152,7 @@ def along_axis(e: Editor, x: ir.Value | None, axis: int, rank: int, matrix: np.n
     return e.op("Transpose", moved, perm=list(np.argsort(perm)))
 
 
-def where(e: Editor, node: ir.Node) -> ir.Value | None:
+def where(e: Inserter, node: ir.Node) -> ir.Value | None:
     """Where as sum of masked branches when a branch that broadcasts needs a gradient."""
     condition, *branches = node.inputs
     trained = [b for b in branches if b is not None and (not b.is_initializer() or role_of(b) is Role.PARAMETER)]
@@ -163,7 +164,7 @@ def where(e: Editor, node: ir.Node) -> ir.Value | None:
     return e.op("Add", e.op("Mul", chosen, branches[0]), e.op("Mul", other, branches[1]))
 
 
-def matmul(e: Editor, node: ir.Node) -> ir.Value | None:
+def matmul(e: Inserter, node: ir.Node) -> ir.Value | None:
     """MatMul with a vector on the right: the vector becomes a matrix of one column."""
     right = node.inputs[1]
     if right is None or right.shape is None or len(right.shape) != 1:
@@ -172,7 +173,7 @@ def matmul(e: Editor, node: ir.Node) -> ir.Value | None:
     return e.op("Squeeze", product, e.ints("last", [-1]))
 
 
-def einsum(e: Editor, node: ir.Node) -> ir.Value | None:
+def einsum(e: Inserter, node: ir.Node) -> ir.Value | None:
     """Einsum of two operands as one MatMul between transposed and reshaped operands.
 
     Letters in both operands and the result are the batch of the product, letters in both operands alone are summed.
@@ -209,7 +210,7 @@ def letter_sizes(value: ir.Value | None, letters: str) -> dict[str, int]:
 
 
 def ordered(
-    e: Editor,
+    e: Inserter,
     value: ir.Value | None,
     letters: str,
     both: list[str],
@@ -229,7 +230,7 @@ def flat(lengths: list[int]) -> int:
     return -1 if -1 in lengths else int(np.prod(lengths, dtype=np.int64))
 
 
-REWRITES: dict[str, Callable[[Editor, ir.Node], ir.Value | None]] = {
+REWRITES: dict[str, Callable[[Inserter, ir.Node], ir.Value | None]] = {
     "DepthToSpace": depth_to_space,
     "SpaceToDepth": space_to_depth,
     "Split": split,

@@ -9,19 +9,21 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import onnx_ir as ir
 
-from sparcl_compile.passes.core.edit import Editor, Names, float_attribute, string_attribute
+from sparcl_compile.passes.core.edit import Names, float_attribute, string_attribute
+from sparcl_compile.passes.core.insert import Inserter
 from sparcl_compile.passes.importing import rewrite_norms, rewrite_pools, rewrite_shapes
+from sparcl_compile.passes.importing.naming import ORIGIN
 
-Rewrite = Callable[[Editor, ir.Node], ir.Value | None]
+Rewrite = Callable[[Inserter, ir.Node], ir.Value | None]
 """Builds the replacement of a node's first output before the node; None leaves the node alone."""
 
 
-def negative_part(e: Editor, x: ir.Value | None) -> ir.Value:
+def negative_part(e: Inserter, x: ir.Value | None) -> ir.Value:
     """min(x, 0)."""
     return e.op("Neg", e.op("Relu", e.op("Neg", x)))
 
 
-def exponential_unit(e: Editor, x: ir.Value | None, alpha: float, inner: float, scale: float) -> ir.Value:
+def exponential_unit(e: Inserter, x: ir.Value | None, alpha: float, inner: float, scale: float) -> ir.Value:
     """Scale * (max(x, 0) + alpha * (exp(min(x, 0) / inner) - 1))."""
     low = negative_part(e, x)
     scaled = low if inner == 1.0 else e.op("Div", low, e.const("inner", inner))
@@ -30,73 +32,73 @@ def exponential_unit(e: Editor, x: ir.Value | None, alpha: float, inner: float, 
     return unit if scale == 1.0 else e.op("Mul", unit, e.const("scale", scale))
 
 
-def elu(e: Editor, node: ir.Node) -> ir.Value:
+def elu(e: Inserter, node: ir.Node) -> ir.Value:
     """Elu."""
     return exponential_unit(e, node.inputs[0], float_attribute(node, "alpha", 1.0), 1.0, 1.0)
 
 
-def celu(e: Editor, node: ir.Node) -> ir.Value:
+def celu(e: Inserter, node: ir.Node) -> ir.Value:
     """Celu."""
     alpha = float_attribute(node, "alpha", 1.0)
     return exponential_unit(e, node.inputs[0], alpha, alpha, 1.0)
 
 
-def selu(e: Editor, node: ir.Node) -> ir.Value:
+def selu(e: Inserter, node: ir.Node) -> ir.Value:
     """Selu, with the constants of its definition."""
     alpha = float_attribute(node, "alpha", 1.6732632)
     return exponential_unit(e, node.inputs[0], alpha, 1.0, float_attribute(node, "gamma", 1.0507010))
 
 
-def softplus_of(e: Editor, x: ir.Value | None) -> ir.Value:
+def softplus_of(e: Inserter, x: ir.Value | None) -> ir.Value:
     """max(x, 0) + log(1 + exp(-|x|))."""
     decay = e.op("Exp", e.op("Neg", e.op("Abs", x)))
     return e.op("Add", e.op("Relu", x), e.op("Log", e.op("Add", decay, e.const("one", 1.0))))
 
 
-def softplus(e: Editor, node: ir.Node) -> ir.Value:
+def softplus(e: Inserter, node: ir.Node) -> ir.Value:
     """Softplus."""
     return softplus_of(e, node.inputs[0])
 
 
-def mish(e: Editor, node: ir.Node) -> ir.Value:
+def mish(e: Inserter, node: ir.Node) -> ir.Value:
     """Mish: x * tanh(softplus(x))."""
     return e.op("Mul", node.inputs[0], e.op("Tanh", softplus_of(e, node.inputs[0])))
 
 
-def softsign(e: Editor, node: ir.Node) -> ir.Value:
+def softsign(e: Inserter, node: ir.Node) -> ir.Value:
     """Softsign: x / (1 + |x|)."""
     return e.op("Div", node.inputs[0], e.op("Add", e.op("Abs", node.inputs[0]), e.const("one", 1.0)))
 
 
-def hard_sigmoid_of(e: Editor, x: ir.Value | None, alpha: float, beta: float) -> ir.Value:
+def hard_sigmoid_of(e: Inserter, x: ir.Value | None, alpha: float, beta: float) -> ir.Value:
     """clip(alpha * x + beta, 0, 1)."""
     line = e.op("Add", e.op("Mul", x, e.const("alpha", alpha)), e.const("beta", beta))
     return e.op("Clip", line, e.const("low", 0.0), e.const("high", 1.0))
 
 
-def hard_sigmoid(e: Editor, node: ir.Node) -> ir.Value:
+def hard_sigmoid(e: Inserter, node: ir.Node) -> ir.Value:
     """HardSigmoid."""
     return hard_sigmoid_of(e, node.inputs[0], float_attribute(node, "alpha", 0.2), float_attribute(node, "beta", 0.5))
 
 
-def hard_swish(e: Editor, node: ir.Node) -> ir.Value:
+def hard_swish(e: Inserter, node: ir.Node) -> ir.Value:
     """HardSwish: x * clip(x / 6 + 1/2, 0, 1)."""
     return e.op("Mul", node.inputs[0], hard_sigmoid_of(e, node.inputs[0], 1.0 / 6.0, 0.5))
 
 
-def prelu(e: Editor, node: ir.Node) -> ir.Value:
+def prelu(e: Inserter, node: ir.Node) -> ir.Value:
     """PRelu: max(x, 0) + slope * min(x, 0); the slope keeps its place as a parameter."""
     low = e.op("Mul", negative_part(e, node.inputs[0]), node.inputs[1])
     return e.op("Add", e.op("Relu", node.inputs[0]), low)
 
 
-def thresholded_relu(e: Editor, node: ir.Node) -> ir.Value:
+def thresholded_relu(e: Inserter, node: ir.Node) -> ir.Value:
     """ThresholdedRelu: x where x > alpha, else 0."""
     above = e.op("Greater", node.inputs[0], e.const("alpha", float_attribute(node, "alpha", 1.0)))
     return e.op("Mul", node.inputs[0], e.op("Cast", above, to=ir.DataType.FLOAT))
 
 
-def gelu(e: Editor, node: ir.Node) -> ir.Value:
+def gelu(e: Inserter, node: ir.Node) -> ir.Value:
     """Gelu, exact or by tanh."""
     x, one = node.inputs[0], e.const("one", 1.0)
     if string_attribute(node, "approximate", "none") == "tanh":
@@ -107,7 +109,7 @@ def gelu(e: Editor, node: ir.Node) -> ir.Value:
     return e.op("Mul", e.op("Mul", x, e.const("half", 0.5)), e.op("Add", inner, one))
 
 
-def add_up(e: Editor, node: ir.Node) -> ir.Value:
+def add_up(e: Inserter, node: ir.Node) -> ir.Value:
     """Sum as a chain of Add."""
     total = node.inputs[0]
     for value in node.inputs[1:]:
@@ -115,7 +117,7 @@ def add_up(e: Editor, node: ir.Node) -> ir.Value:
     return e.op("Identity", total) if len(node.inputs) == 1 else total  # type: ignore[return-value]
 
 
-def mean(e: Editor, node: ir.Node) -> ir.Value:
+def mean(e: Inserter, node: ir.Node) -> ir.Value:
     """Mean of several inputs."""
     return e.op("Mul", add_up(e, node), e.const("share", 1.0 / len(node.inputs)))
 
@@ -149,9 +151,9 @@ def rewrite(graph: ir.Graph, nodes: Iterable[ir.Node]) -> bool:
     for node in nodes:
         if node.op_type not in REWRITES:
             continue
-        editor = Editor(graph, node, names)
-        replacement = REWRITES[node.op_type](editor, node)
+        insert = Inserter(ORIGIN, graph, names).before(node)
+        replacement = REWRITES[node.op_type](insert, node)
         if replacement is not None:
-            editor.finish(replacement)
+            insert.replace(replacement)
             changed = True
     return changed

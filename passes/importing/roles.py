@@ -4,7 +4,7 @@ import numpy as np
 import onnx_ir as ir
 
 from sparcl_compile.interface.names import Role
-from sparcl_compile.passes.core.edit import Names, array_of, constant, is_float_constant
+from sparcl_compile.passes.core.edit import Names, array_of, is_float_constant, new_constant
 from sparcl_compile.passes.core.roles import set_role
 from sparcl_compile.passes.importing.batch import MADE
 
@@ -103,6 +103,6 @@ def own_copy(graph: ir.Graph, names: Names, node: ir.Node, slot: int) -> ir.Valu
         raise ValueError(f"input {slot} of node {node.name} is no initializer")
     if len(list(value.uses())) < 2:
         return value
-    copy = constant(graph, names, f"{value.name}.{node.name}", value.const_value.numpy())
+    copy = new_constant(graph, names, f"{value.name}.{node.name}", value.const_value.numpy())
     node.replace_input_with(slot, copy)
     return copy

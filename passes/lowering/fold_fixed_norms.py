@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from sparcl_compile.passes.core.contract import Pass
-from sparcl_compile.passes.core.edit import array_of, float_attribute, int_attribute, replace_uses
+from sparcl_compile.passes.core.edit import array_of, float_attribute, int_attribute
 from sparcl_compile.passes.core.facts import HELD, LOSS
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.values import constant
@@ -49,16 +49,10 @@ class FoldFixedNorms(Pass):
         out, x = node.outputs[0], node.inputs[0]
         factor = self._vector(graph, f"{node.name}.factor", slope, out)
         offset = self._vector(graph, f"{node.name}.offset", shift - mean * slope, out)
-        product = self.node("Mul", [x, factor], name=f"{node.name}.scale")
-        product.outputs[0].name = f"{out.name}.scaled"
-        product.outputs[0].shape, product.outputs[0].type = out.shape, out.type
-        total = self.node("Add", [product.outputs[0], offset], name=f"{node.name}.shift")
-        total.outputs[0].shape, total.outputs[0].type = out.shape, out.type
-        graph.insert_before(node, [product, total])
-        replace_uses(graph, out, total.outputs[0])
+        insert, scaled = self.inserter(graph).before(node), f"{out.name}.scaled"
+        product = insert.op("Mul", x, factor, name=scaled, like=out, node_name=f"{node.name}.scale")
         unused = [value for value in node.inputs[1:5] if value is not None and len(list(value.uses())) == 1]
-        graph.remove(node, safe=True)
-        total.outputs[0].name = out.name
+        insert.replace(*insert.node("Add", product, offset, name=f"{node.name}.shift").outputs)
         for value in unused:
             graph.initializers.pop(str(value.name))
 

@@ -7,6 +7,7 @@ import onnx_ir as ir
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.edit import Names
 from sparcl_compile.passes.core.facts import HELD, LOSS
+from sparcl_compile.passes.core.insert import Inserter
 from sparcl_compile.passes.core.operators import sparse_nodes
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.lowering.batch_last.fuse import fuse_norms
@@ -47,7 +48,7 @@ class LayOutBatchLast(Pass):
             return ir.passes.PassResult(model, False)
         nodes, names = nodes_to_move(graph), Names(graph)
         for node in nodes:
-            move(Mover(self, graph, node, names))
+            move(Mover(Inserter(self.name, graph, names).before(node)))
         shared = share_conversions(graph)
         dropped = drop_unread(graph)
         fused = fuse_norms(graph)

@@ -9,7 +9,6 @@ import onnx_ir as ir
 from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.facts import HELD, LOSS, NUMBERED
-from sparcl_compile.passes.core.insert import Inserter
 from sparcl_compile.passes.core.operators import sparse_nodes
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import TRAINABLE, role_of, values_with_role
@@ -54,7 +53,8 @@ class RunDenseOnSparseKernels(Pass):
         shape, name = tuple(dims(weight)), str(weight.name)
         size = math.prod(shape)
         flat = constant(graph, "every_place.flat", np.array([-1], np.int64))
-        values = Inserter(self, graph, node)("values", "Reshape", [weight, flat], [size])
+        insert = self.inserter(graph).before(node)
+        values = insert.op("Reshape", weight, flat, name=f"{node.name}.values", shape=[size])
         index = constant(graph, f"{name}.every_place", np.arange(size, dtype=np.int32))
         rows = constant(graph, f"{name}.every_row", np.arange(0, size + 1, size // shape[0], dtype=np.int32))
         insert_sparse(self, graph, node, [values, index, rows], shape)

@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.analysis.channels.spaces import Axes, Channels, kept_elements
-from sparcl_compile.passes.core.edit import Names, array_of, constant, int_attribute, set_array
+from sparcl_compile.passes.core.edit import Names, array_of, int_attribute, new_constant, set_array
 from sparcl_compile.passes.core.roles import role_of
 from sparcl_compile.passes.core.worlds import Worlds, write_shapes
 
@@ -92,7 +92,7 @@ def mend(graph: ir.Graph, names: Names, node: ir.Node, slot: int, entries: Axes,
         return
     node.attributes.pop("num_outputs", None)
     node.resize_inputs(max(slot + 1, len(node.inputs)))
-    node.replace_input_with(slot, constant(graph, names, f"{node.name}.lengths", after))
+    node.replace_input_with(slot, new_constant(graph, names, f"{node.name}.lengths", after))
 
 
 def infer(graph: ir.Graph) -> None:

@@ -21,52 +21,51 @@ class Chains:
     """
 
     def __init__(self, graph: ir.Graph, backward: Set[ir.Node], chosen: Set[ir.Value], made_by: Pass) -> None:
-        self._graph, self._backward, self._chosen, self._pass = graph, backward, chosen, made_by
+        self._graph, self._backward, self._chosen = graph, backward, chosen
+        self._insert = made_by.inserter(graph)
         self._waiting = backward - after_loss(graph)
         self._copies: dict[ir.Value, int] = {}
         self._readers = {value: late_readers(value, backward) for value in chosen}
 
     def recompute(self, value: ir.Value) -> None:
         """Let the backward read a second computation of a chosen value."""
-        nodes: list[ir.Node] = []
-        new = self._again(value, f"{value.name}{AGAIN}", nodes)
-        self._graph.insert_after(value.producer(), nodes)  # type: ignore[arg-type]
+        self._insert.behind(_producer(value))
+        new = self._again(value, f"{value.name}{AGAIN}")
         for reader, slot in self._readers[value]:
             reader.replace_input_with(slot, new)
             if reader in self._waiting:
                 # What is made of a value that is not kept has to wait like it.
                 self._graph.remove(reader)
-                self._graph.insert_after(nodes[-1], reader)
+                self._graph.insert_after(self._insert.place, reader)
 
-    def _again(self, value: ir.Value, name: str, nodes: list[ir.Node]) -> ir.Value:
-        node = value.producer()
-        if node is None:
-            raise ValueError(f"{value.name} is no node's output")
+    def _again(self, value: ir.Value, name: str) -> ir.Value:
+        node = _producer(value)
         if node.op_type in NORMS:
-            return self._normalise(node, name, nodes)
-        again = [self._input(v, f"{name}.{i}", nodes) for i, v in enumerate(activations(node))]
-        return self._emit(node.op_type, [*again, *node.inputs[len(again) :]], value, name, nodes)
+            return self._normalise(node, name)
+        again = [self._input(v, f"{name}.{i}") for i, v in enumerate(activations(node))]
+        return self._insert.op(node.op_type, *again, *node.inputs[len(again) :], name=name, like=value)
 
-    def _input(self, value: ir.Value, name: str, nodes: list[ir.Node]) -> ir.Value:
+    def _input(self, value: ir.Value, name: str) -> ir.Value:
         node = value.producer()
         kept = value not in self._chosen and bool(late_readers(value, self._backward))
         if node is None or kept or not is_cheap(node) or not _reaches_norm(node):
             return value
-        return self._again(value, name, nodes)
+        return self._again(value, name)
 
-    def _normalise(self, node: ir.Node, name: str, nodes: list[ir.Node]) -> ir.Value:
+    def _normalise(self, node: ir.Node, name: str) -> ir.Value:
         x, scale, shift, mean, variance = node.inputs[:5]
         epsilon = ir.AttrFloat32("epsilon", 0.0)
         if node.op_type == "BatchNormInternal":
             mean, deviation = node.outputs[3], node.outputs[4]
-            scale = self._emit("Mul", [scale, deviation], deviation, f"{name}.gain", nodes)
+            scale = self._insert.op("Mul", scale, deviation, name=f"{name}.gain", like=deviation)
             variance = self._ones(node)
         else:
             epsilon = node.attributes.get("epsilon", ir.AttrFloat32("epsilon", 1e-5))
         out = node.outputs[0]
         copy = self._copies[out] = self._copies.get(out, -1) + 1
         attributes = {"epsilon": epsilon.value, "momentum": float(copy)}
-        return self._emit("BatchNormalization", [x, scale, shift, mean, variance], out, name, nodes, attributes)
+        inputs = (x, scale, shift, mean, variance)
+        return self._insert.op("BatchNormalization", *inputs, name=name, like=out, **attributes)
 
     def _ones(self, node: ir.Node) -> ir.Value:
         shift = node.inputs[2]
@@ -75,20 +74,12 @@ class Chains:
         channels = int(shift.shape[0])  # type: ignore[arg-type]
         return constant(self._graph, f"recompute.ones_{channels}", np.ones(channels, np.float32))
 
-    def _emit(
-        self,
-        op_type: str,
-        inputs: list[ir.Value | None],
-        like: ir.Value,
-        name: str,
-        nodes: list[ir.Node],
-        attributes: dict[str, object] | None = None,
-    ) -> ir.Value:
-        node = self._pass.node(op_type, inputs, attributes=attributes, name=name)
-        out = node.outputs[0]
-        out.name, out.shape, out.type = name, like.shape, like.type
-        nodes.append(node)
-        return out
+
+def _producer(value: ir.Value) -> ir.Node:
+    node = value.producer()
+    if node is None:
+        raise ValueError(f"{value.name} is no node's output")
+    return node
 
 
 def _reaches_norm(node: ir.Node) -> bool:

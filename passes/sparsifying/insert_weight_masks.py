@@ -102,10 +102,9 @@ class InsertWeightMasks(Pass):
         name, data = str(weight.name), data_of(weight)
         weight.const_value = ir.tensor(data * mask, name=name)
         mask_value = set_role(constant(graph, mask_name(name), mask), Role.MASK)
-        product = self.node("Mul", [weight, mask_value], name=f"{name}.mask_weight")
-        out = product.outputs[0]
-        out.name, out.shape, out.type = f"{name}.masked", weight.shape, weight.type
-        readers = {usage.node for usage in weight.uses()} - {product}
-        weight.replace_all_uses_with(out)
-        product.replace_input_with(0, weight)
-        graph.insert_before(min(readers, key=places.__getitem__), product)
+        uses = list(weight.uses())
+        insert = self.inserter(graph).before(min((use.node for use in uses), key=places.__getitem__))
+        masked = f"{name}.masked"
+        product = insert.op("Mul", weight, mask_value, name=masked, like=weight, node_name=f"{name}.mask_weight")
+        for use in uses:
+            use.node.replace_input_with(use.idx, product)

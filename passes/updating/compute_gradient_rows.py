@@ -10,8 +10,9 @@ from sparcl_compile.interface.names import Role, gradient_mask_name, gradient_ro
 from sparcl_compile.passes.analysis.channels.plan import plan_of
 from sparcl_compile.passes.analysis.rows import kept_rows, output_axes
 from sparcl_compile.passes.core.contract import Pass
-from sparcl_compile.passes.core.edit import int_attribute
+from sparcl_compile.passes.core.edit import int_attribute, kept_attributes
 from sparcl_compile.passes.core.facts import DIFFERENTIATED, GRADIENTS_MASKED, MOVING, PRUNED
+from sparcl_compile.passes.core.insert import Inserter
 from sparcl_compile.passes.core.layers import masked_layers
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import set_role
@@ -77,95 +78,92 @@ class ComputeGradientRows(Pass):
         if gradient is None or source is None or kept >= channels or not _can_cut(source, gradient, axis):
             return False
         rows = set_role(feeds(gradient_rows_name(name), [kept], INT64), Role.GRADIENT_ROWS)
-        cutter = _Cutter(self, graph, source, name)
-        part = cutter.conv(rows, dims(weight)) if source.op_type == "ConvGrad" else cutter.matrix(rows, axis, weight)
-        product.replace_input_with(0, cutter.spread(part, rows, axis, weight))
-        cutter.drop(gradient)
+        chosen = _Rows(self.inserter(graph), source, weight, axis)
+        product.replace_input_with(0, chosen.spread(chosen.gradient(rows), rows))
+        chosen.drop(gradient)
         return True
 
 
-class _Cutter:
-    """Inserts the nodes of one weight behind the node that computes its gradient."""
+class _Rows:
+    """Inserts the nodes of one weight's gradient rows behind the node that computes the whole gradient."""
 
-    def __init__(self, made_by: ComputeGradientRows, graph: ir.Graph, source: ir.Node, weight: str) -> None:
-        self.made_by, self.graph, self.source, self.weight = made_by, graph, source, weight
-        self.anchor = source
+    def __init__(self, insert: Inserter, source: ir.Node, weight: ir.Value, axis: int) -> None:
+        self._insert, self._source = insert.behind(source), source
+        self._name, self._shape, self._axis = str(weight.name), dims(weight), axis
 
-    def conv(self, rows: ir.Value, shape: list[int]) -> ir.Value:
-        """The gradient of the chosen filters from a second ConvGrad."""
-        gradient, x, weight = self.source.inputs[:3]
-        chosen = self._gather("upstream", gradient, rows, 1)
-        filters = self._gather("filters", weight, rows, 0)
-        node = self.made_by.node(
-            "ConvGrad",
-            [chosen, x, filters],
-            attributes=dict(self.source.attributes),
-            domain=self.source.domain,
-            num_outputs=2,
-            name=f"{self.weight}.row_gradient",
+    def gradient(self, rows: ir.Value) -> ir.Value:
+        """The gradient of the chosen rows."""
+        inputs = self._of_conv(rows) if self._source.op_type == "ConvGrad" else self._of_product(rows)
+        kept, name = kept_attributes(self._source), f"{self._name}.row_gradient"
+        outputs = 2 if self._source.op_type == "ConvGrad" else 1
+        node = self._insert.node(
+            self._source.op_type, *inputs, name=name, domain=self._source.domain, outputs=outputs, **kept
         )
-        node.outputs[0].name = ""
-        return self._insert(node, node.outputs[1], "rows", [*dims(rows), *shape[1:]])
+        for unread in node.outputs[:-1]:
+            unread.name = ""
+        out = node.outputs[-1]
+        out.name, out.shape, out.type = f"{self._name}_grad.rows", ir.Shape(self._with_length(dims(rows)[0])), FLOAT
+        return out
 
-    def matrix(self, rows: ir.Value, axis: int, weight: ir.Value) -> ir.Value:
-        """The gradient of the chosen channels from a product with their part of the operand on that side."""
-        inputs = list(self.source.inputs)
-        across = int_attribute(self.source, ("transA", "transB")[axis], 0)
-        inputs[axis] = self._gather("operand", inputs[axis], rows, axis if not across else 1 - axis)
-        node = self.made_by.node(
-            self.source.op_type,
-            inputs,
-            attributes=dict(self.source.attributes),
-            domain=self.source.domain,
-            name=f"{self.weight}.row_gradient",
-        )
-        shape = dims(weight)
-        shape[axis] = dims(rows)[0]
-        return self._insert(node, node.outputs[0], "rows", shape)
+    def _of_conv(self, rows: ir.Value) -> list[ir.Value | None]:
+        """The inputs of a ConvGrad of the chosen filters."""
+        gradient, x, weight = self._source.inputs[:3]
+        return [self._gather("upstream", gradient, rows, 1), x, self._gather("filters", weight, rows, 0)]
 
-    def spread(self, part: ir.Value, rows: ir.Value, axis: int, weight: ir.Value) -> ir.Value:
-        """The rows at their places in a tensor of W's shape that is zero elsewhere."""
-        kept, channels = dims(rows)[0], dims(weight)[axis]
-        nowhere = constant(self.graph, f"rows.nowhere_{channels}_{kept}", np.full(channels, kept, np.int64))
-        numbers = constant(self.graph, f"rows.numbers_{kept}", np.arange(kept, dtype=np.int64))
-        one_more = constant(self.graph, "rows.one_more", np.array([0, 1], np.int64))
-        along = constant(self.graph, f"rows.axis_{axis}", np.array([axis], np.int64))
-        scatter = self.made_by.node(
-            "ScatterElements", [nowhere, rows, numbers], attributes={"axis": 0}, name=f"{self.weight}.row_places"
+    def _of_product(self, rows: ir.Value) -> list[ir.Value | None]:
+        """The inputs of a product with the chosen part of the operand on the side of the rows."""
+        inputs, axis = list(self._source.inputs), self._axis
+        across = int_attribute(self._source, ("transA", "transB")[axis], 0)
+        inputs[axis] = self._gather("operand", inputs[axis], rows, 1 - axis if across else axis)
+        return inputs
+
+    def spread(self, part: ir.Value, rows: ir.Value) -> ir.Value:
+        """The rows at their places in a tensor of the weight's shape that is zero elsewhere."""
+        graph, axis, kept, channels = self._insert.graph, self._axis, dims(rows)[0], self._shape[self._axis]
+        nowhere = constant(graph, f"rows.nowhere_{channels}_{kept}", np.full(channels, kept, np.int64))
+        numbers = constant(graph, f"rows.numbers_{kept}", np.arange(kept, dtype=np.int64))
+        one_more = constant(graph, "rows.one_more", np.array([0, 1], np.int64))
+        along = constant(graph, f"rows.axis_{axis}", np.array([axis], np.int64))
+        places = self._insert.op(
+            "ScatterElements",
+            nowhere,
+            rows,
+            numbers,
+            name=f"{self._name}_grad.places",
+            shape=[channels],
+            dtype=INT64,
+            node_name=f"{self._name}.row_places",
+            axis=0,
         )
-        places = self._insert(scatter, scatter.outputs[0], "places", [channels], INT64)
-        pad = self.made_by.node("Pad", [part, one_more, None, along], name=f"{self.weight}.row_of_zeros")
-        shape = dims(part)
-        shape[axis] = kept + 1
-        padded = self._insert(pad, pad.outputs[0], "padded_rows", shape)
+        padded = self._insert.op(
+            "Pad",
+            part,
+            one_more,
+            None,
+            along,
+            name=f"{self._name}_grad.padded_rows",
+            shape=self._with_length(kept + 1),
+            node_name=f"{self._name}.row_of_zeros",
+        )
         return self._gather("spread", padded, places, axis)
 
     def drop(self, gradient: ir.Value) -> None:
-        """The whole dW is computed no more; nor is the node that gave nothing else."""
+        """Compute the whole gradient no more, and remove the node if it gave nothing else."""
         gradient.name = ""
-        if all(not out.name for out in self.source.outputs):
-            self.graph.remove(self.source, safe=True)
+        if all(not out.name for out in self._source.outputs):
+            self._insert.graph.remove(self._source, safe=True)
 
     def _gather(self, part: str, value: ir.Value | None, rows: ir.Value, axis: int) -> ir.Value:
-        node = self.made_by.node("Gather", [value, rows], attributes={"axis": axis}, name=f"{self.weight}.row_{part}")
-        shape: list[int | ir.SymbolicDim] | None = None if value is None or value.shape is None else list(value.shape)
-        if shape is not None:
-            shape[axis] = dims(rows)[0]
-        return self._insert(node, node.outputs[0], f"row_{part}", shape)
-
-    def _insert(
-        self,
-        node: ir.Node,
-        out: ir.Value,
-        part: str,
-        shape: Sequence[int | ir.SymbolicDim] | None,
-        dtype: ir.TensorType = FLOAT,
-    ) -> ir.Value:
-        out.name, out.type = f"{self.weight}_grad.{part}", dtype
-        out.shape = None if shape is None else ir.Shape(shape)
-        self.graph.insert_after(self.anchor, node)
-        self.anchor = node
+        name, node_name = f"{self._name}_grad.row_{part}", f"{self._name}.row_{part}"
+        out = self._insert.op("Gather", value, rows, name=name, dtype=FLOAT, node_name=node_name, axis=axis)
+        if value is not None and value.shape is not None:
+            lengths = list(value.shape)
+            out.shape = ir.Shape([*lengths[:axis], dims(rows)[0], *lengths[axis + 1 :]])
         return out
+
+    def _with_length(self, length: int) -> list[int]:
+        """The weight's shape with another number of rows."""
+        return [*self._shape[: self._axis], length, *self._shape[self._axis + 1 :]]
 
 
 def _can_cut(source: ir.Node, gradient: ir.Value, axis: int) -> bool:

@@ -26,7 +26,7 @@ class Stepper:
     """
 
     def __init__(self, made_by: Pass, model: ir.Model, graph: ir.Graph) -> None:
-        self._pass, self._graph = made_by, graph
+        self._insert, self._graph = made_by.inserter(graph), graph
         self._variant = model.metadata_props[OPTIMIZER_KEY]
         self._masks = {str(value.name) for value in values_with_role(model, Role.GRADIENT_MASK)}
         self._feeds = Feeds(graph)
@@ -50,22 +50,17 @@ class Stepper:
         unit, rate = self._with_axes(len(shape))
         mask = gradient_mask_name(name)
         moves = self._feeds(mask, shape) if mask in self._masks else unit
-        step = self._pass.node(
-            "step",
-            [weight, gradient, moves, unit, rate, self._count, *memory],
-            domain=OPTIMIZER_DOMAIN,
-            name=f"{name}.step",
-            num_outputs=1 + len(states),
-        )
+        inputs = (weight, gradient, moves, unit, rate, self._count, *memory)
+        step = self._insert.node("step", *inputs, name=f"{name}.step", domain=OPTIMIZER_DOMAIN, outputs=1 + len(states))
         for out, source in zip(step.outputs, (name, *states), strict=True):
             out.name, out.shape, out.type = f"{source}{NEXT}", weight.shape, weight.type
             self._graph.outputs.append(out)
-        self._graph.append(step)
 
     def _with_axes(self, rank: int) -> tuple[ir.Value, ir.Value]:
         """A 1 and the learning rate, with so many axes."""
         if rank not in self._by_rank:
             unit = constant(self._graph, f"unit_{rank}", np.ones([1] * rank, np.float32))
-            rate = self._pass.append(self._graph, "Mul", [self._rate, unit], f"learning_rate_{rank}", [1] * rank)
+            name, shape = f"learning_rate_{rank}", [1] * rank
+            rate = self._insert.op("Mul", self._rate, unit, name=name, shape=shape)
             self._by_rank[rank] = (unit, rate)
         return self._by_rank[rank]

@@ -72,15 +72,16 @@ class UpdateInBackward(Pass):
 
     def _subtract(self, graph: ir.Graph, found: list[tuple[ir.Value | None, ir.Value]]) -> None:
         of_loss = value_named(graph, gradient_name("loss"))
-        rate = self.node("Mul", [feed(graph, "learning_rate", []), of_loss], name=f"{of_loss.name}.scaled")
-        rate.outputs[0].name, rate.outputs[0].shape, rate.outputs[0].type = rate.name, of_loss.shape, FLOAT
-        of_loss.replace_all_uses_with(rate.outputs[0])
-        rate.replace_input_with(1, of_loss)
-        graph.insert_before(graph[0], rate)
+        uses, first = list(of_loss.uses()), self.inserter(graph).before(graph[0])
+        name, rate = f"{of_loss.name}.scaled", feed(graph, "learning_rate", [])
+        scaled = first.op("Mul", rate, of_loss, name=name, like=of_loss, dtype=FLOAT)
+        for use in uses:
+            use.node.replace_input_with(use.idx, scaled)
         places = places_of(graph)
         for accumulated, weight in found:
             gradient = self._freed(graph, places, accumulated, weight)
-            moved = self.append(graph, "Sub", [weight, gradient], f"{weight.name}{NEXT}", dims(weight))
+            name = f"{weight.name}{NEXT}"
+            moved = self.inserter(graph).op("Sub", weight, gradient, name=name, shape=dims(weight))
             graph.outputs.append(moved)
 
     def _call_function(self, model: ir.Model, found: list[tuple[ir.Value | None, ir.Value]]) -> None:
@@ -106,11 +107,13 @@ class UpdateInBackward(Pass):
         shape = constant(graph, f"{name}.shape", np.array(dims(weight), np.int64))
         for index, reader in enumerate(readers):
             shape = self._after(graph, reader, shape, f"{name}.{index}")
-        return self.append(graph, "Reshape", [gradient, shape], f"{name}.gradient", dims(weight))
+        add = self.inserter(graph).op
+        return add("Reshape", gradient, shape, name=f"{name}.gradient", shape=dims(weight))
 
     def _after(self, graph: ir.Graph, reader: ir.Node, shape: ir.Value, name: str) -> ir.Value:
         """The shape, known when ``reader`` has run."""
         read = next(out for out in reader.outputs if out.name)
-        size = self.append(graph, "Size", [read], f"{name}.size", [], INT64)
-        done = self.append(graph, "Cast", [size], f"{name}.done", [], BOOL, to=int(ir.DataType.BOOL))
-        return self.append(graph, "Where", [done, shape, shape], name, dims(shape), INT64)
+        add = self.inserter(graph).op
+        size = add("Size", read, name=f"{name}.size", shape=[], dtype=INT64)
+        done = add("Cast", size, name=f"{name}.done", shape=[], dtype=BOOL, to=int(ir.DataType.BOOL))
+        return add("Where", done, shape, shape, name=name, shape=dims(shape), dtype=INT64)

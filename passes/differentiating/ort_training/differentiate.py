@@ -104,12 +104,10 @@ class Differentiate(Pass):
 
     def _clamp_indices(self, graph: ir.Graph, node: ir.Node) -> None:
         indices = node.inputs[1]
-        clamp = self.node("Max", [indices, constant(graph, "first_index", np.array(0, np.int64))])
-        out = clamp.outputs[0]
-        clamp.name = out.name = f"{node.name}.indices"
-        out.shape, out.type = (indices.shape if indices else None), INT64
-        graph.insert_before(node, clamp)
-        node.replace_input_with(1, out)
+        first = constant(graph, "first_index", np.array(0, np.int64))
+        insert = self.inserter(graph).before(node)
+        clamp = insert.op("Max", indices, first, name=f"{node.name}.indices", like=indices, dtype=INT64)
+        node.replace_input_with(1, clamp)
 
     def _mark_origin(self, node: ir.Node, origins: dict[str, str | None]) -> None:
         if node.name not in origins:

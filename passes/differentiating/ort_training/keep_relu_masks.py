@@ -7,7 +7,6 @@ import onnx_ir as ir
 
 from sparcl_compile.passes.analysis.liveness.chains import after_loss, late_readers
 from sparcl_compile.passes.core.contract import Pass
-from sparcl_compile.passes.core.edit import replace_uses
 from sparcl_compile.passes.core.facts import DIFFERENTIATED, PRUNED
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.values import BOOL, constant
@@ -41,24 +40,26 @@ class KeepReluMasks(Pass):
         chosen = [node for node in nodes if len(late_readers(_activation(node), backward)) == 1]
         for node in chosen:
             self._replace(model.graph, node)
-        model.graph.remove(chosen, safe=True)
         return ir.passes.PassResult(model, bool(chosen))
 
     def _replace(self, graph: ir.Graph, node: ir.Node) -> None:
-        gradient, activation = node.inputs[0], _activation(node)
-        old = node.outputs[0]
-        name = str(old.name)
+        gradient, activation, insert = node.inputs[0], _activation(node), self.inserter(graph).before(node)
         zero = constant(graph, "relu.zero", np.array(0, np.float32))
-        mask = self.node("Greater", [activation, zero], name=f"{node.name}.mask")
-        mask.outputs[0].name, mask.outputs[0].shape, mask.outputs[0].type = f"{name}.mask", activation.shape, BOOL
+        mask = insert.op(
+            "Greater",
+            activation,
+            zero,
+            name=f"{node.outputs[0].name}.mask",
+            like=activation,
+            dtype=BOOL,
+            node_name=f"{node.name}.mask",
+        )
         ratio = constant(graph, "relu.ratio", np.array(NEARLY_ZERO, np.float32))
         training = constant(graph, "relu.training", np.array(True))
-        inputs = [gradient, mask.outputs[0], ratio, training]
-        product = self.node("DropoutGrad", inputs, domain=DOMAIN, name=f"{node.name}.product")
-        product.outputs[0].shape, product.outputs[0].type = old.shape, old.type
-        graph.insert_before(node, [mask, product])
-        replace_uses(graph, old, product.outputs[0])
-        product.outputs[0].name = name
+        product = insert.node(
+            "DropoutGrad", gradient, mask, ratio, training, domain=DOMAIN, name=f"{node.name}.product"
+        )
+        insert.replace(*product.outputs)
 
 
 def _activation(node: ir.Node) -> ir.Value:

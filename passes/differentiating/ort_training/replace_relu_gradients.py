@@ -5,7 +5,6 @@ import dataclasses
 import onnx_ir as ir
 
 from sparcl_compile.passes.core.contract import Pass
-from sparcl_compile.passes.core.edit import replace_uses
 from sparcl_compile.passes.core.facts import DIFFERENTIATED
 from sparcl_compile.passes.core.phases import Phase
 
@@ -32,20 +31,10 @@ class ReplaceReluGradients(Pass):
         nodes = [node for node in model.graph if node.op_type == "ReluGrad"]
         for node in nodes:
             self._relu(model.graph, node)
-        model.graph.remove(nodes, safe=True)
         return ir.passes.PassResult(model, bool(nodes))
 
     def _relu(self, graph: ir.Graph, node: ir.Node) -> None:
-        gradient, activation = node.inputs
-        old = node.outputs[0]
-        name = str(old.name)
-        step = self.node(
-            "HardSigmoid", [activation], attributes={"alpha": STEEP, "beta": 0.0}, name=f"{node.name}.step"
-        )
-        product = self.node("Mul", [gradient, step.outputs[0]], name=f"{node.name}.product")
-        step.outputs[0].name = f"{name}.step"
-        for out in (step.outputs[0], product.outputs[0]):
-            out.shape, out.type = old.shape, old.type
-        graph.insert_before(node, [step, product])
-        replace_uses(graph, old, product.outputs[0])
-        product.outputs[0].name = name
+        (gradient, activation), (old,), insert = node.inputs, node.outputs, self.inserter(graph).before(node)
+        name, node_name = f"{old.name}.step", f"{node.name}.step"
+        step = insert.op("HardSigmoid", activation, name=name, like=old, node_name=node_name, alpha=STEEP, beta=0.0)
+        insert.replace(*insert.node("Mul", gradient, step, name=f"{node.name}.product").outputs)

@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from sparcl_compile.passes.core.contract import Pass
-from sparcl_compile.passes.core.edit import ints_attribute, is_read, replace_uses
+from sparcl_compile.passes.core.edit import ints_attribute, is_read, kept_attributes, replace_uses
 from sparcl_compile.passes.core.facts import DIFFERENTIATED, PRUNED
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.values import constant
@@ -39,17 +39,16 @@ class TransposeFrozenConvolutions(Pass):
 
     def _replace(self, graph: ir.Graph, node: ir.Node) -> None:
         gradient, _, weight = node.inputs[:3]
-        made = {}
+        made, insert = {}, self.inserter(graph).before(node)
         if _is_read(node, DX):
-            attributes = {**node.attributes, "output_padding": ir.AttrInt64s("output_padding", _left_over(node))}
+            attributes = {**kept_attributes(node), "output_padding": _left_over(node)}
             name = f"{node.name}.transposed"
-            made[DX] = self.node("ConvTranspose", [gradient, weight], attributes=attributes, name=name)
+            made[DX] = insert.node("ConvTranspose", gradient, weight, name=name, **attributes)
         if _is_read(node, DB):
             axes = [0, *range(2, 2 + len(_spatial(node) or ()))]
             over = constant(graph, f"conv.axes_{len(axes)}", np.array(axes, np.int64))
             name = f"{node.name}.bias"
-            made[DB] = self.node("ReduceSum", [gradient, over], attributes={"keepdims": 0}, name=name)
-        graph.insert_before(node, list(made.values()))
+            made[DB] = insert.node("ReduceSum", gradient, over, name=name, keepdims=0)
         old = {slot: (node.outputs[slot], str(node.outputs[slot].name)) for slot in made}
         for slot, new in made.items():
             out = new.outputs[0]

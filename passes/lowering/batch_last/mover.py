@@ -1,13 +1,13 @@
 """Writes one node again in the batch-last form."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir as ir
 
-from sparcl_compile.passes.core.contract import Pass
-from sparcl_compile.passes.core.edit import Names, replace_uses
-from sparcl_compile.passes.core.values import FLOAT, constant
+from sparcl_compile.passes.core.edit import Attributes
+from sparcl_compile.passes.core.insert import Inserter
+from sparcl_compile.passes.core.values import constant
 from sparcl_compile.passes.lowering.batch_last.forms import (
     BATCH_FIRST,
     BATCH_LAST,
@@ -19,11 +19,11 @@ from sparcl_compile.passes.lowering.batch_last.forms import (
 
 
 class Mover:
-    """Inserts nodes before the node that they replace, with types and shapes stated and their origin marked."""
+    """Writes a node again in the batch-last form: its operands, the node, and what the other nodes read of it."""
 
-    def __init__(self, made_by: Pass, graph: ir.Graph, node: ir.Node, names: Names) -> None:
-        """Replace ``node`` of ``graph`` by nodes that ``made_by`` makes; the movers of a graph share its ``names``."""
-        self.made_by, self.graph, self.node, self._names = made_by, graph, node, names
+    def __init__(self, insert: Inserter) -> None:
+        """Replace the node at the inserter's place; the inserters of a graph share the names in use."""
+        self.insert, self.node = insert, insert.place
 
     def inside(self, slot: int) -> ir.Value:
         """The batch-last form of an input of the node."""
@@ -46,53 +46,24 @@ class Mover:
     def reshape(self, value: ir.Value, shape: Sequence[Length], part: str) -> ir.Value:
         """A Reshape; the symbolic length is what is left."""
         target = self.ints([length if isinstance(length, int) else -1 for length in shape])
-        return self.op("Reshape", [value, target], f"{value.name}.{part}", shape, like=value)
+        return self.insert.op("Reshape", value, target, name=f"{value.name}.{part}", shape=shape, like=value)
 
     def ints(self, values: Sequence[int]) -> ir.Value:
         """A constant int64 vector; equal ones are shared."""
         name = "_".join(["layout.ints", *map(str, values)])
-        return constant(self.graph, name, np.array(values, np.int64))
+        return constant(self.insert.graph, name, np.array(values, np.int64))
 
-    def op(
-        self,
-        op_type: str,
-        inputs: Sequence[ir.Value | None],
-        name: str,
-        shape: Sequence[Length],
-        like: ir.Value | None = None,
-        **attributes: Sequence[int] | int,
-    ) -> ir.Value:
-        """Insert a standard node; its output gets a name near ``name``, and the type of ``like`` or float32."""
-        node = self.made_by.node(op_type, list(inputs), attributes=attributes or None)
-        self.insert(node)
-        out = node.outputs[0]
-        out.name = node.name = self._names.fresh(name)
-        out.shape, out.type = ir.Shape(shape), FLOAT if like is None else like.type
-        return out
+    def again(self, inputs: Sequence[ir.Value | None], attributes: Attributes) -> None:
+        """Replace the node by the same operator with other inputs and attributes."""
+        self.replace(self.insert.node(self.node.op_type, *inputs, name=str(self.node.name), **attributes).outputs)
 
-    def insert(self, node: ir.Node) -> None:
-        """Insert a node before the one that is replaced."""
-        self.graph.insert_before(self.node, node)
-
-    def again(self, inputs: Sequence[ir.Value | None], attributes: Mapping[str, ir.Attr]) -> None:
-        """The same operator with other inputs and attributes replaces the node."""
-        node = self.made_by.node(self.node.op_type, list(inputs), attributes=dict(attributes), name=self.node.name)
-        self.insert(node)
-        self.finish(node.outputs)
-
-    def finish(self, outputs: Sequence[ir.Value]) -> None:
+    def replace(self, outputs: Sequence[ir.Value]) -> None:
         """Replace the node: its first output by a batch-last value, the others by values as they are."""
-        old = list(self.node.outputs)
-        names = [str(value.name) for value in old]
+        old = self.node.outputs[0]
         inside = outputs[0]
-        inside.name = self._names.fresh(f"{names[0]}.batch_last")
-        inside.shape, inside.type = ir.Shape(batch_last(old[0]) or ()), old[0].type
-        new = [self._outside(inside, old[0]), *outputs[1 : len(old)]]
-        for before, after in zip(old, new, strict=True):
-            replace_uses(self.graph, before, after)
-        self.graph.remove(self.node, safe=True)
-        for after, name in zip(new, names, strict=True):
-            after.name = name
+        inside.name = self.insert.fresh(f"{old.name}.batch_last")
+        inside.shape, inside.type = ir.Shape(batch_last(old) or ()), old.type
+        self.insert.replace(self._outside(inside, old), *outputs[1:])
 
     def _input(self, slot: int) -> ir.Value:
         value = self.node.inputs[slot]
@@ -108,12 +79,14 @@ class Mover:
         plane = value
         if len(lengths_of(value)) == 2:
             first = [shape[-1], *shape[:-1]]
-            plane = self.op("Unsqueeze", [value, self.ints([2, 3])], f"{value.name}.plane", first, like=value)
-        return self.op("Transpose", [plane], f"{value.name}.batch_last", shape, like=value, perm=BATCH_LAST)
+            name = f"{value.name}.plane"
+            plane = self.insert.op("Unsqueeze", value, self.ints([2, 3]), name=name, shape=first, like=value)
+        name = f"{value.name}.batch_last"
+        return self.insert.op("Transpose", plane, name=name, shape=shape, like=value, perm=BATCH_LAST)
 
     def _outside(self, inside: ir.Value, old: ir.Value) -> ir.Value:
-        name, shape = f"{old.name}.batch_first", lengths_of(old)
-        plane = self.op("Transpose", [inside], name, [*shape, 1, 1][:4], like=old, perm=BATCH_FIRST)
-        if len(shape) == 4:
+        name, shape = f"{old.name}.batch_first", [*lengths_of(old), 1, 1][:4]
+        plane = self.insert.op("Transpose", inside, name=name, shape=shape, like=old, perm=BATCH_FIRST)
+        if len(lengths_of(old)) == 4:
             return plane
-        return self.op("Squeeze", [plane, self.ints([2, 3])], f"{old.name}.vector", shape, like=old)
+        return self.insert.op("Squeeze", plane, self.ints([2, 3]), name=f"{old.name}.vector", like=old)

@@ -7,6 +7,7 @@ import onnx_ir as ir
 
 from sparcl_compile.passes.analysis.channels.elementwise import BROADCASTING, GUARDED, UNARY
 from sparcl_compile.passes.core.edit import (
+    Attributes,
     array_of,
     float_attribute,
     int_attribute,
@@ -77,13 +78,10 @@ def _write_norm(mover: Mover) -> None:
         "relu": 0,
     }
     inputs = [mover.inside(0), *node.inputs[1:3], None, *node.inputs[3:5]]
-    new = mover.made_by.node(
-        BATCH_NORM, inputs, attributes=attributes, domain=SPARSE_DOMAIN, num_outputs=5, name=node.name
-    )
+    new = mover.insert.node(BATCH_NORM, *inputs, name=str(node.name), domain=SPARSE_DOMAIN, outputs=5, **attributes)
     for out, suffix in zip(new.outputs[1:], ("next_mean", "next_var", "saved_mean", "saved_inv_std"), strict=True):
         out.name, out.shape, out.type = f"{node.name}.{suffix}", ir.Shape(lengths_of(node.inputs[3])), FLOAT
-    mover.insert(new)
-    mover.finish(new.outputs)
+    mover.replace(new.outputs)
 
 
 def _is_pointwise(node: ir.Node) -> bool:
@@ -110,15 +108,15 @@ def _write_pointwise(mover: Mover) -> None:
     if strides != [1, 1]:
         ends = [int(length) for length in lengths_of(x)[1:3]]  # type: ignore[arg-type]
         bounds = [mover.ints(values) for values in ([0, 0], ends, [1, 2], strides)]
-        x = mover.op("Slice", [x, *bounds], f"{out.name}.places", [channels, *shape[1:]])
+        x = mover.insert.op("Slice", x, *bounds, name=f"{out.name}.places", shape=[channels, *shape[1:]])
     rows = mover.reshape(x, [channels, places], "rows")
     weight = mover.reshape(node.inputs[1], [outputs, channels], "matrix")  # type: ignore[arg-type]
-    product = mover.op("MatMul", [weight, rows], f"{out.name}.product", [outputs, places])
+    product = mover.insert.op("MatMul", weight, rows, name=f"{out.name}.product", shape=[outputs, places])
     bias = node.inputs[2] if len(node.inputs) > 2 else None
     if bias is not None:
         column = mover.reshape(bias, [outputs, 1], "column")
-        product = mover.op("Add", [product, column], f"{out.name}.sum", [outputs, places])
-    mover.finish([mover.reshape(product, shape, "maps")])
+        product = mover.insert.op("Add", product, column, name=f"{out.name}.sum", shape=[outputs, places])
+    mover.replace([mover.reshape(product, shape, "maps")])
 
 
 def _averages_planes(node: ir.Node) -> bool:
@@ -132,9 +130,9 @@ def _averages_planes(node: ir.Node) -> bool:
 
 def _write_average(mover: Mover) -> None:
     out = mover.node.outputs[0]
-    inputs = [mover.inside(0), mover.ints([1, 2])]
-    mean = mover.op("ReduceMean", inputs, f"{out.name}.mean", batch_last(out) or [], keepdims=1)
-    mover.finish([mean])
+    name, shape = f"{out.name}.mean", batch_last(out) or []
+    mean = mover.insert.op("ReduceMean", mover.inside(0), mover.ints([1, 2]), name=name, shape=shape, keepdims=1)
+    mover.replace([mean])
 
 
 def _is_max_pool(node: ir.Node) -> bool:
@@ -154,10 +152,9 @@ def _is_max_pool(node: ir.Node) -> bool:
 def _write_max_pool(mover: Mover) -> None:
     node = mover.node
     defaults = {"kernel_shape": (1, 1), "strides": (1, 1), "pads": (0, 0, 0, 0), "dilations": (1, 1)}
-    attributes = {name: ints_attribute(node, name, default) for name, default in defaults.items()}
-    new = mover.made_by.node(MAX_POOL, [mover.inside(0)], attributes=attributes, domain=SPARSE_DOMAIN, name=node.name)
-    mover.insert(new)
-    mover.finish([*new.outputs, *node.outputs[1:]])
+    attributes: Attributes = {name: ints_attribute(node, name, default) for name, default in defaults.items()}
+    new = mover.insert.node(MAX_POOL, mover.inside(0), name=str(node.name), domain=SPARSE_DOMAIN, **attributes)
+    mover.replace(new.outputs)
 
 
 def _is_concat(node: ir.Node) -> bool:

@@ -20,66 +20,61 @@ UNKNOWN = ir.SymbolicDim(None)
 """The length of tokens and batch together."""
 
 
-class Mover:
-    """Inserts the nodes of one layer's way in or out."""
-
-    def __init__(self, graph: ir.Graph, add: Inserter) -> None:
-        """Insert into ``graph`` with ``add``."""
-        self._graph, self._add = graph, add
-
-    def transpose(self, part: str, value: ir.Value, order: Sequence[int]) -> ir.Value:
-        """The axes in another order."""
-        lengths = lengths_of(value)
-        return self._add(part, "Transpose", [value], [lengths[axis] for axis in order], perm=order)
-
-    def reshape(self, part: str, value: ir.Value, shape: list[Length]) -> ir.Value:
-        """Another shape, in which one length may be symbolic."""
-        target = [length if isinstance(length, int) else -1 for length in shape]
-        name = "_".join(["compress.shape", *map(str, target)])
-        return self._add(part, "Reshape", [value, constant(self._graph, name, np.array(target, np.int64))], shape)
-
-    def with_plane(self, part: str, op_type: str, value: ir.Value, shape: list[Length]) -> ir.Value:
-        """A vector's plane of one place, put in or taken out."""
-        axes = constant(self._graph, "compress.plane", np.array(PLANE, np.int64))
-        return self._add(part, op_type, [value, axes], shape)
+def _transpose(insert: Inserter, part: str, value: ir.Value, order: Sequence[int]) -> ir.Value:
+    lengths, name = lengths_of(value), f"{insert.place.name}.{part}"
+    return insert.op("Transpose", value, name=name, shape=[lengths[axis] for axis in order], perm=order)
 
 
-def _enter_features(mover: Mover, x: ir.Value) -> ir.Value:
-    moved = mover.transpose("batch_last", x, (1, 0))
+def _reshape(insert: Inserter, part: str, value: ir.Value, shape: list[Length]) -> ir.Value:
+    """Another shape, in which one length may be symbolic."""
+    lengths = [length if isinstance(length, int) else -1 for length in shape]
+    name = "_".join(["compress.shape", *map(str, lengths)])
+    target = constant(insert.graph, name, np.array(lengths, np.int64))
+    return insert.op("Reshape", value, target, name=f"{insert.place.name}.{part}", shape=shape)
+
+
+def _with_plane(insert: Inserter, part: str, op_type: str, value: ir.Value, shape: list[Length]) -> ir.Value:
+    """The plane of one place that a vector of features lacks, put in or taken out."""
+    axes = constant(insert.graph, "compress.plane", np.array(PLANE, np.int64))
+    return insert.op(op_type, value, axes, name=f"{insert.place.name}.{part}", shape=shape)
+
+
+def _enter_features(insert: Inserter, x: ir.Value) -> ir.Value:
+    moved = _transpose(insert, "batch_last", x, (1, 0))
     features, batch = lengths_of(moved)
-    return mover.with_plane("plane", "Unsqueeze", moved, [features, 1, 1, batch])
+    return _with_plane(insert, "plane", "Unsqueeze", moved, [features, 1, 1, batch])
 
 
-def _leave_features(mover: Mover, y: ir.Value) -> ir.Value:
-    flat = mover.with_plane("flat", "Squeeze", y, [lengths_of(y)[0], lengths_of(y)[3]])
-    return mover.transpose("batch_first", flat, (1, 0))
+def _leave_features(insert: Inserter, y: ir.Value) -> ir.Value:
+    flat = _with_plane(insert, "flat", "Squeeze", y, [lengths_of(y)[0], lengths_of(y)[3]])
+    return _transpose(insert, "batch_first", flat, (1, 0))
 
 
-def _enter_tokens(mover: Mover, x: ir.Value) -> ir.Value:
+def _enter_tokens(insert: Inserter, x: ir.Value) -> ir.Value:
     batch, tokens, features = lengths_of(x)
-    rows = mover.reshape("rows", mover.transpose("tokens_first", x, (1, 0, 2)), [UNKNOWN, features])
-    return mover.reshape("plane", mover.transpose("batch_last", rows, (1, 0)), [features, 1, tokens, batch])
+    rows = _reshape(insert, "rows", _transpose(insert, "tokens_first", x, (1, 0, 2)), [UNKNOWN, features])
+    return _reshape(insert, "plane", _transpose(insert, "batch_last", rows, (1, 0)), [features, 1, tokens, batch])
 
 
-def _leave_tokens(mover: Mover, y: ir.Value) -> ir.Value:
+def _leave_tokens(insert: Inserter, y: ir.Value) -> ir.Value:
     features, _, tokens, batch = lengths_of(y)
-    columns = mover.reshape("columns", y, [features, UNKNOWN])
-    rows = mover.reshape("flat", mover.transpose("features_last", columns, (1, 0)), [tokens, batch, features])
-    return mover.transpose("batch_first", rows, (1, 0, 2))
+    columns = _reshape(insert, "columns", y, [features, UNKNOWN])
+    rows = _reshape(insert, "flat", _transpose(insert, "features_last", columns, (1, 0)), [tokens, batch, features])
+    return _transpose(insert, "batch_first", rows, (1, 0, 2))
 
 
-Way = Callable[[Mover, ir.Value], ir.Value]
+Way = Callable[[Inserter, ir.Value], ir.Value]
 
 ENTER: Mapping[int, Way] = {
     2: _enter_features,
     3: _enter_tokens,
-    4: lambda mover, x: mover.transpose("batch_last", x, BATCH_LAST),
+    4: lambda insert, x: _transpose(insert, "batch_last", x, BATCH_LAST),
 }
 """Into the layout, by rank."""
 
 LEAVE: Mapping[int, Way] = {
     2: _leave_features,
     3: _leave_tokens,
-    4: lambda mover, y: mover.transpose("batch_first", y, BATCH_FIRST),
+    4: lambda insert, y: _transpose(insert, "batch_first", y, BATCH_FIRST),
 }
 """Back again."""

@@ -5,7 +5,6 @@ import onnx_ir as ir
 
 from sparcl_compile.interface.names import Role, index_name, mask_name
 from sparcl_compile.passes.core.contract import Pass
-from sparcl_compile.passes.core.insert import Inserter
 from sparcl_compile.passes.core.layers import masked_layers
 from sparcl_compile.passes.core.marks import COMPRESSED_KEY
 from sparcl_compile.passes.core.roles import set_role
@@ -36,19 +35,21 @@ def _expand(made_by: Pass, graph: ir.Graph, weight: ir.Value, compressed: ir.Gra
     transposed = source.metadata_props[COMPRESSED_KEY] == TRANSPOSED
     shape = dims(weight)
     product = next(iter(graph.initializers[mask_name(name)].uses())).node
-    add = Inserter(made_by, graph, product)
+    insert, at = made_by.inserter(graph).before(product), str(product.name)
     size = int(np.prod(shape))
     length = constant(graph, f"{name}.size", np.array([size], np.int64))
-    zeros = add("zeros", "Expand", [constant(graph, "expand.zero", np.array(0.0, np.float32)), length], [size])
+    zero = constant(graph, "expand.zero", np.array(0.0, np.float32))
+    zeros = insert.op("Expand", zero, length, name=f"{at}.zeros", shape=[size])
     data = None if index.const_value is None else index.const_value.numpy()
     places = set_role(constant(graph, index_name(name), np.asarray(data)), Role.INDEX)
     # Padding adds its 0 to the first element.
-    full = add("scattered", "ScatterElements", [zeros, places, weight], [size], reduction="add")
+    inputs = (zeros, places, weight)
+    full = insert.op("ScatterElements", *inputs, name=f"{at}.scattered", shape=[size], reduction="add")
     stored_shape = shape[::-1] if transposed else shape
     target = constant(graph, f"{name}.shape", np.array(stored_shape, np.int64))
-    full = add("full", "Reshape", [full, target], stored_shape)
+    full = insert.op("Reshape", full, target, name=f"{at}.full", shape=stored_shape)
     if transposed:
-        full = add("columns", "Transpose", [full], shape, perm=(1, 0))
+        full = insert.op("Transpose", full, name=f"{at}.columns", shape=shape, perm=(1, 0))
     product.outputs[0].replace_all_uses_with(full, replace_graph_outputs=True)
     graph.remove(product, safe=True)
     graph.initializers.pop(mask_name(name))

@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from sparcl_compile.interface.names import mask_name
-from sparcl_compile.passes.core.edit import float_attribute, int_attribute, ints_attribute
+from sparcl_compile.passes.core.edit import Attributes, float_attribute, int_attribute, ints_attribute
 from sparcl_compile.passes.core.layers import masked_layers
 from sparcl_compile.passes.core.operators import MOST_KERNEL, MOST_STRIDE
 from sparcl_compile.passes.core.values import data_of
@@ -87,7 +87,7 @@ OBSTACLES = {"Conv": _conv, "Gemm": _gemm, "MatMul": _matmul}
 """By operator what stands against a sparse form."""
 
 
-def geometry(reader: ir.Node, shape: Sequence[int]) -> dict[str, Sequence[int] | int]:
+def geometry(reader: ir.Node, shape: Sequence[int]) -> Attributes:
     """The attributes of the sparse convolution with a weight of this shape [O, C, kh, kw]."""
     return {
         "channels": shape[1],

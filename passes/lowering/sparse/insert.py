@@ -6,11 +6,10 @@ import numpy as np
 import onnx_ir as ir
 
 from sparcl_compile.passes.core.contract import Pass
-from sparcl_compile.passes.core.insert import Inserter
 from sparcl_compile.passes.core.operators import SPARSE_CONV, SPARSE_DOMAIN
 from sparcl_compile.passes.core.values import constant
 from sparcl_compile.passes.lowering.batch_last.forms import Length, lengths_of
-from sparcl_compile.passes.lowering.sparse.activations import ENTER, LEAVE, Mover
+from sparcl_compile.passes.lowering.sparse.activations import ENTER, LEAVE
 from sparcl_compile.passes.lowering.sparse.forms import geometry
 
 PLANES: Mapping[int, Callable[[list[Length]], list[Length]]] = {
@@ -35,17 +34,18 @@ def insert_sparse(
     """
     x, y = reader.inputs[0], reader.outputs[0]
     assert x is not None
-    add = Inserter(made_by, graph, reader)
-    mover, rank = Mover(graph, add), len(lengths_of(x))
-    inside = ENTER[rank](mover, x)
+    insert, at = made_by.inserter(graph).before(reader), str(reader.name)
+    rank = len(lengths_of(x))
+    inside = ENTER[rank](insert, x)
     out = [shape[0], *PLANES[rank](lengths_of(y)), lengths_of(y)[0]]
-    made = add("sparse", SPARSE_CONV, [inside, *weight], out, SPARSE_DOMAIN, **geometry(reader, shape))
+    where = geometry(reader, shape)
+    made = insert.op(SPARSE_CONV, inside, *weight, name=f"{at}.sparse", shape=out, domain=SPARSE_DOMAIN, **where)
     bias = reader.inputs[2] if len(reader.inputs) > 2 else None
     if bias is not None:
         column_axes = constant(graph, "compress.axes_bias", np.array([1, 2, 3], np.int64))
-        column = add("bias", "Unsqueeze", [bias, column_axes], [shape[0], 1, 1, 1])
-        made = add("biased", "Add", [made, column], out)
-    back = LEAVE[rank](mover, made)
+        column = insert.op("Unsqueeze", bias, column_axes, name=f"{at}.bias", shape=[shape[0], 1, 1, 1])
+        made = insert.op("Add", made, column, name=f"{at}.biased", shape=out)
+    back = LEAVE[rank](insert, made)
     back.shape = y.shape
     name, y.name = y.name, f"{y.name}.dense"
     y.replace_all_uses_with(back, replace_graph_outputs=True)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparcl_compile.passes.core.edit import Names
+from sparcl_compile.passes.core.insert import Inserter
 from sparcl_compile.passes.lowering.batch_last.minimum_cut import nodes_to_move
 from sparcl_compile.passes.lowering.batch_last.mover import Mover
 from sparcl_compile.passes.lowering.batch_last.rules import can_move, move
@@ -57,7 +58,7 @@ def with_moved(model: ir.Model, names: set[str | None]) -> ir.Model:
     copy = model.clone()
     value_names = Names(copy.graph)
     for node in [node for node in copy.graph if node.name in names]:
-        move(Mover(LayOutBatchLast(), copy.graph, node, value_names))
+        move(Mover(Inserter("lay_out_batch_last", copy.graph, value_names).before(node)))
     share_conversions(copy.graph)
     drop_unread(copy.graph)
     return copy
