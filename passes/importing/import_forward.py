@@ -19,7 +19,7 @@ from sparcl_compile.passes.core.layers import weighted_layers
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import role_of
 from sparcl_compile.passes.core.worlds import Worlds, write_shapes
-from sparcl_compile.passes.importing import checks, dense, gradients, heads, opset, rewrites, roles, training, verify
+from sparcl_compile.passes.importing import checks, gradients, heads, opset, rewrites, roles, training, verify
 from sparcl_compile.passes.importing import naming as names
 from sparcl_compile.passes.importing.batch import BatchTracer
 
@@ -38,7 +38,6 @@ class ImportForward(Pass):
        refused.
     7. Replace the head (``classes``) and start afresh (``init="fresh"``) if asked.
     8. BatchNormalization goes into training form; its next running statistics become outputs.
-    9. Mark the weights that stay dense.
 
     A model whose initializers have roles has been imported: the second run does nothing.
 
@@ -46,7 +45,6 @@ class ImportForward(Pass):
         classes: number of classes; None keeps the model's.
         init: ``keep`` the file's weights or draw ``fresh`` ones.
         seed: for fresh weights and a replaced head.
-        dense: globs of weight names that get no mask.
     """
 
     phase = Phase.IMPORTING
@@ -56,7 +54,6 @@ class ImportForward(Pass):
     classes: int | None = None
     init: str = "keep"
     seed: int = 0
-    dense: tuple[str, ...] = ()
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Import the model in place.
@@ -64,7 +61,7 @@ class ImportForward(Pass):
         Raises:
             ModelError: the model cannot be imported or answers differently after the import.
             UnsupportedOpsError: operators that cannot be imported or trained; all of them are named.
-            FieldError: a field is out of range, or a ``dense`` glob matches nothing.
+            FieldError: a field is out of range.
         """
         self._check_options()
         if any(role_of(value) is not None for value in model.graph.initializers.values()):
@@ -82,7 +79,6 @@ class ImportForward(Pass):
         verify.check_same(original, model, batch=batch, output=output, activation=head.activation)
         self._personalise(model, worlds)
         training.to_training_form(model.graph)
-        dense.mark_dense(model, self.dense)
         return ir.passes.PassResult(model, True)
 
     def _check_options(self) -> None:

@@ -31,6 +31,7 @@ from sparcl_compile.passes.scheduling.order_backward import OrderBackward
 from sparcl_compile.passes.scheduling.recompute_activations import RecomputeActivations
 from sparcl_compile.passes.sparsifying.freeze_parameters import FreezeParameters
 from sparcl_compile.passes.sparsifying.insert_weight_masks import InsertWeightMasks
+from sparcl_compile.passes.sparsifying.mark_dense_weights import MarkDenseWeights
 from sparcl_compile.passes.updating.compute_gradient_rows import ComputeGradientRows
 from sparcl_compile.passes.updating.update_in_backward import UpdateInBackward
 from sparcl_compile.plan.plan import SparsityPlan, plan_sparsity
@@ -46,6 +47,7 @@ def steps(options: CompileOptions) -> Steps:
     return {
         Phase.IMPORTING: (ImportForward,),
         Phase.SPARSIFYING: (
+            MarkDenseWeights,
             FreezeParameters,
             InsertWeightMasks,
             Product.MASKED,
@@ -114,7 +116,8 @@ def make(one: type[Pass], work: Work) -> Pass:
 
 
 MAKERS: Mapping[type[Pass], Callable[[Work, CompileOptions], Pass]] = {
-    ImportForward: lambda _, o: ImportForward(classes=o.classes, init=o.init, seed=o.seed, dense=o.dense),
+    ImportForward: lambda _, o: ImportForward(classes=o.classes, init=o.init, seed=o.seed),
+    MarkDenseWeights: lambda _, o: MarkDenseWeights(o.dense),
     FreezeParameters: lambda _, o: FreezeParameters(freeze=o.freeze, update=o.update),
     InsertWeightMasks: lambda _, o: InsertWeightMasks(o.sparsity, o.distribution, o.scheme),
     FoldChannels: lambda work, _: FoldChannels(work.plan.capacity),

@@ -13,7 +13,7 @@ from sparcl_compile.runtime.session import kernel_library as kernels
 from tests.support.cli import call, check_refused, contents, done, spawn, write_artifact, write_model
 
 needs_kernels = pytest.mark.skipif(kernels.library() is None, reason=kernels.reason())
-MASKED = "import_forward,freeze_parameters,insert_weight_masks{sparsity=0.5}"
+MASKED = "import_forward,mark_dense_weights,freeze_parameters,insert_weight_masks{sparsity=0.5}"
 TRAINING = (
     "fold_fixed_norms,attach_loss,insert_sample_filter,differentiate,insert_gradient_masks,attach_optimizer,"
     "prune_backward,transpose_frozen_convolutions,keep_relu_masks,replace_relu_gradients,order_backward"
@@ -22,7 +22,8 @@ CHAINS = {
     "plain": f"{MASKED},{TRAINING}",
     "momentum": f"{MASKED},{TRAINING},update_in_backward".replace("optimizer", "optimizer{momentum=0.9}"),
     "channel": (
-        "import_forward,freeze_parameters,insert_weight_masks{sparsity=0.5,scheme=channel},fold_channels,"
+        "import_forward,mark_dense_weights,freeze_parameters,insert_weight_masks{sparsity=0.5,scheme=channel},"
+        "fold_channels,"
         f"{TRAINING},recompute_activations{{enabled=true}},compute_gradient_rows"
     ),
     "compress": (
@@ -30,8 +31,8 @@ CHAINS = {
         "attach_loss,differentiate,prune_backward,add_inside_input_gradients"
     ),
     "fresh": (
-        "import_forward{classes=7,init=fresh,seed=3},freeze_parameters{freeze=stem*,update=norm},insert_weight_masks,"
-        + TRAINING
+        "import_forward{classes=7,init=fresh,seed=3},mark_dense_weights,freeze_parameters{freeze=stem*,update=norm},"
+        "insert_weight_masks," + TRAINING
     ),
 }
 
@@ -76,7 +77,7 @@ def test_it_goes_on_from_a_dump(options: tuple[str, ...], tmp_path: Path) -> Non
     model, dumps = write_model(tmp_path, "resnet"), tmp_path / "dumps"
     done("compile", model, "--sparsity", "0.5", *options, "--dump-passes", dumps)
     artifact = tmp_path / "resnet.sparcl"
-    masked = dumps / "03_insert_weight_masks.onnx"
+    masked = dumps / "04_insert_weight_masks.onnx"
     behind = "fold_channels,fold_fixed_norms" if options else "fold_fixed_norms"
     assert done("opt", masked, "-p", behind).out == done("inspect", artifact, "--after", "lowering").out
 
@@ -125,7 +126,7 @@ WRONG = {
     "import_forward,insert_weight_masks,freeze_parameters": "freeze_parameters: the graph has masked layers already",
     "import_forward,fold_channels": "run insert_weight_masks{scheme=channel} before it",
     "import_forward,insert_weight_masks{sparsity=1.5}": "insert_weight_masks: sparsity 1.5: give a number",
-    "import_forward{dense=x*}": "import_forward: dense x* matches no weight",
+    "import_forward,mark_dense_weights{dense=x*}": "mark_dense_weights: dense x* matches no weight",
 }
 
 

@@ -108,7 +108,7 @@ STATE_IS_READ = ("eval", "the graph holds no marked parameters; run import_forwa
 NOT_DIFFERENTIATED = ("attach_loss", "the graph has no backward pass; run differentiate before it")
 TWICE = ("attach_optimizer", "the graph masks gradients twice; run prune_backward before it")
 NOT_NUMBERED = (
-    "import_forward",
+    "mark_dense_weights",
     "the graph has layers with neither a mask nor a reason against one; run insert_weight_masks before it",
 )
 
@@ -132,6 +132,11 @@ def lowering(name: str) -> tuple[tuple[str, str], ...]:
 
 OUT_OF_ORDER = {
     "import_forward": (after_loss("import_forward"),),
+    "mark_dense_weights": (
+        NOT_HELD,
+        late("mark_dense_weights", "insert_weight_masks", "has masked layers", "insert_weight_masks"),
+        late("mark_dense_weights", "loss_alone", "has a loss", "attach_loss"),
+    ),
     "freeze_parameters": (
         NOT_HELD,
         late("freeze_parameters", "insert_weight_masks", "has masked layers", "insert_weight_masks"),

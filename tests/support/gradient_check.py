@@ -12,9 +12,11 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from sparcl_compile.interface.names import Role
+from sparcl_compile.passes.core.marks import DENSE_KEY
 from sparcl_compile.passes.core.roles import values_with_role
 from sparcl_compile.passes.differentiating.ort_training.differentiate import silent_stderr
 from sparcl_compile.passes.importing.import_forward import ImportForward
+from sparcl_compile.passes.sparsifying.mark_dense_weights import MarkDenseWeights
 
 STEPS = (1e-5, 1e-3)
 """Small enough to stay on one side of a kink, or large enough to rise above operators the evaluator does in float32."""
@@ -23,10 +25,21 @@ TINY = 1e-4
 """A gradient this much smaller than the whole is compared with the whole: float32 cannot do better."""
 
 
-def imported(proto: onnx.ModelProto, **options: Any) -> ir.Model:
+def imported(proto: onnx.ModelProto, dense: tuple[str, ...] = (), **options: Any) -> ir.Model:
+    """The model imported, with the reasons of the weights that stay dense."""
     model = ir.from_proto(proto)
     ImportForward(**options)(model)
+    MarkDenseWeights(dense)(model)
     return model
+
+
+def dense_reasons(model: ir.Model) -> dict[str, str | None]:
+    """The weights of the layers that train, and why they stay dense."""
+    return {
+        str(v.name): v.metadata_props.get(DENSE_KEY)
+        for v in values_with_role(model, Role.PARAMETER)
+        if v.metadata_props.get(DENSE_KEY) != "elementwise"
+    }
 
 
 def with_loss(model: ir.Model) -> onnx.ModelProto:

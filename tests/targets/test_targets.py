@@ -90,6 +90,7 @@ def test_every_pass_is_in_a_target_once() -> None:
 def test_the_list_of_a_plain_compilation() -> None:
     assert pass_names(ort_training.steps(CompileOptions())) == [
         "import_forward",
+        "mark_dense_weights",
         "freeze_parameters",
         "insert_weight_masks",
         "fold_fixed_norms",

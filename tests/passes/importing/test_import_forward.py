@@ -9,26 +9,16 @@ from onnx import TensorProto, helper, numpy_helper
 from sparcl_compile.interface.errors import FieldError, ModelError, UnsupportedOpsError
 from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.core.contract import IR_VERSION, OPSET
-from sparcl_compile.passes.core.marks import DENSE_KEY
 from sparcl_compile.passes.core.roles import role_of, values_with_role
 from sparcl_compile.passes.importing import verify
 from sparcl_compile.passes.importing.import_forward import ImportForward
-from tests.support.gradient_check import imported
+from tests.support.gradient_check import dense_reasons, imported
 from tests.support.zoo import CLASSES, HAND_MADE, ZOO, Net, mlp
 from tests.support.zoo_torch import export
 
 
 def names(model: ir.Model, role: Role) -> set[str]:
     return {str(value.name) for value in values_with_role(model, role)}
-
-
-def reasons(model: ir.Model) -> dict[str, str | None]:
-    """The layer weights and why they stay dense."""
-    return {
-        str(v.name): v.metadata_props.get(DENSE_KEY)
-        for v in values_with_role(model, Role.PARAMETER)
-        if v.metadata_props.get(DENSE_KEY) != "elementwise"
-    }
 
 
 def initial(model: ir.Model, name: str) -> np.ndarray:
@@ -56,7 +46,7 @@ def test_the_contract_holds_for_every_form(name: str) -> None:
     assert model.graph.opset_imports == {"": OPSET}
     assert model.ir_version == IR_VERSION
     assert all(node.name for node in model.graph)
-    assert any(reason is None for reason in reasons(model).values())
+    assert any(reason is None for reason in dense_reasons(model).values())
     onnx.checker.check_model(ir.to_proto(model), full_check=True)
 
 
@@ -138,45 +128,9 @@ def test_a_decomposed_layer_norm_is_trained_and_scalars_are_not() -> None:
 
 def test_weights_shared_by_the_exporter_are_trained_apart() -> None:
     model = imported(ZOO["shared_by_identity"]())
-    equal = [initial(model, n) for n in reasons(model) if initial(model, n).shape == (8, 8)]
+    equal = [initial(model, n) for n in dense_reasons(model) if initial(model, n).shape == (8, 8)]
     assert len(equal) == 2
     np.testing.assert_array_equal(*equal)
-
-
-def test_weights_that_stay_dense_say_why() -> None:
-    assert reasons(imported(ZOO["resnet"]())) == {
-        "stem.weight": "stem",
-        "block.conv1.weight": None,
-        "block.conv2.weight": None,
-        "block.shortcut.weight": "shortcut",
-        "fc.weight": "classifier",
-    }
-    assert reasons(imported(ZOO["mobilenet"]())) == {
-        "stem.weight": "stem",
-        "expand.weight": None,
-        "depthwise.weight": "depthwise",
-        "project.weight": None,
-        "fc.weight": "classifier",
-    }
-    assert reasons(imported(ZOO["mlp"]())) == {"fc1.weight": None, "fc2.weight": "classifier"}
-
-
-def test_when_only_stem_and_classifier_exist_the_stem_is_pruned() -> None:
-    assert reasons(imported(ZOO["preprocessing"]())) == {"stem.weight": None, "fc.weight": "classifier"}
-
-
-def test_a_single_layer_is_pruned_itself() -> None:
-    net = Net(["batch", 6])
-    net.op("Gemm", net.weight("only", 6, CLASSES))
-    assert reasons(imported(net.model())) == {"only": None}
-
-
-def test_globs_keep_weights_dense() -> None:
-    assert reasons(imported(ZOO["resnet"](), dense=("block.*1*",)))["block.conv1.weight"] == "user"
-    with pytest.raises(
-        FieldError, match=r"^import_forward: `dense` blok\.conv1\* matches no weight; near names: block\.conv1\.weight"
-    ):
-        imported(ZOO["resnet"](), dense=("blok.conv1*",))
 
 
 @pytest.mark.parametrize(
@@ -187,7 +141,7 @@ def test_the_head_is_replaced(name: str) -> None:
     assert model.graph.outputs[0].shape == ir.Shape(["N", 9])
     onnx.checker.check_model(ir.to_proto(model), full_check=True)
     again, other = imported(ZOO[name](), classes=9, seed=4), imported(ZOO[name](), classes=9, seed=5)
-    (head,) = [n for n, reason in reasons(model).items() if reason == "classifier"]
+    (head,) = [n for n, reason in dense_reasons(model).items() if reason == "classifier"]
     np.testing.assert_array_equal(initial(model, head), initial(again, head))
     assert not np.array_equal(initial(model, head), initial(other, head))
 

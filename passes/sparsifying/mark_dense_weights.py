@@ -1,35 +1,62 @@
-"""Which weights stay dense, and why."""
+"""Weights that stay dense, and why."""
 
+import dataclasses
 import fnmatch
 from collections.abc import Iterator
 
 import onnx_ir as ir
 
 from sparcl_compile.interface.errors import FieldError
-from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.analysis.heads import find_head
+from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.edit import int_attribute
+from sparcl_compile.passes.core.facts import HELD, LOSS, MASKED
 from sparcl_compile.passes.core.hints import near
 from sparcl_compile.passes.core.layers import weighted_layers
 from sparcl_compile.passes.core.marks import DENSE_KEY
-from sparcl_compile.passes.core.roles import values_with_role
+from sparcl_compile.passes.core.phases import Phase
+from sparcl_compile.passes.core.roles import TRAINABLE, values_with_role
 
 NOT_A_LAYER = "elementwise"
 TO_ADD = {"BatchNormalization", "Identity"}
 
 
-def mark_dense(model: ir.Model, globs: tuple[str, ...]) -> None:
-    """Set ``sparcl.dense`` on every parameter that gets no mask; raises FieldError for a glob without a match."""
-    graph = model.graph
-    layers = list(weighted_layers(graph))
-    weights = {weight for _, weight in layers}
-    for value in values_with_role(model, Role.PARAMETER):
-        if value not in weights:
-            value.metadata_props[DENSE_KEY] = NOT_A_LAYER
-    reasons = structural_reasons(graph, layers)
-    for weight, reason in (*reasons.items(), *((w, "user") for w in chosen(weights, globs))):
-        weight.metadata_props[DENSE_KEY] = reason
-    keep_something(weights)
+@dataclasses.dataclass(frozen=True)
+class MarkDenseWeights(Pass):
+    """Say of every parameter that gets no mask why it stays dense.
+
+    1. A parameter that is no weight of a Conv, Gemm or MatMul is ``elementwise``: biases, scales, tables of tokens.
+    2. The graph gives reasons of its own: ``classifier``, since new classes come; ``stem``, the first of several
+       layers when it is a Conv; ``depthwise``, which has one input channel a group; ``shortcut``, a 1x1 Conv that goes
+       into a residual Add beside another Conv of the same input. They hold few weights and all others depend on them.
+    3. ``user`` are the weights that the globs of ``dense`` match.
+    4. When nothing would be left to prune, all but the classifier lose their reasons, and then the classifier too.
+    5. A reason that is there stays, which makes the pass idempotent.
+
+    Options:
+        dense: globs of weight names.
+    """
+
+    phase = Phase.SPARSIFYING
+    needs = (HELD,)
+    before = (MASKED, LOSS)
+
+    dense: tuple[str, ...] = ()
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Mark the parameters. Raises FieldError for a glob without a match."""
+        found = {value: why for value, why in self._reasons(model).items() if DENSE_KEY not in value.metadata_props}
+        for value, reason in found.items():
+            value.metadata_props[DENSE_KEY] = reason
+        return ir.passes.PassResult(model, bool(found))
+
+    def _reasons(self, model: ir.Model) -> dict[ir.Value, str]:
+        layers = list(weighted_layers(model.graph))
+        weights = {weight for _, weight in layers}
+        parameters = [value for role in TRAINABLE for value in values_with_role(model, role)]
+        named = dict.fromkeys(matching(weights, self.dense), "user")
+        reasons = without_empty_choice(weights, {**structural_reasons(model.graph, layers), **named})
+        return {**{value: NOT_A_LAYER for value in parameters if value not in weights}, **reasons}
 
 
 def structural_reasons(graph: ir.Graph, layers: list[tuple[ir.Node, ir.Value]]) -> dict[ir.Value, str]:
@@ -76,7 +103,7 @@ def reaches_add(node: ir.Node) -> bool:
     return any(all(v is not None and not v.is_initializer() for v in add.inputs) for add in adds)
 
 
-def chosen(weights: set[ir.Value], globs: tuple[str, ...]) -> Iterator[ir.Value]:
+def matching(weights: set[ir.Value], globs: tuple[str, ...]) -> Iterator[ir.Value]:
     """The weights that the user's globs name."""
     names = sorted(str(weight.name) for weight in weights)
     for glob in globs:
@@ -85,11 +112,10 @@ def chosen(weights: set[ir.Value], globs: tuple[str, ...]) -> Iterator[ir.Value]
         yield from (weight for weight in weights if fnmatch.fnmatchcase(str(weight.name), glob))
 
 
-def keep_something(weights: set[ir.Value]) -> None:
-    """When nothing is left to prune, prune all but the classifier, and if there is nothing else, the classifier too."""
+def without_empty_choice(weights: set[ir.Value], reasons: dict[ir.Value, str]) -> dict[ir.Value, str]:
+    """The reasons, without those that must go so that some weight can be pruned."""
     for spared in ({"classifier", "user"}, {"user"}):
-        if any(DENSE_KEY not in weight.metadata_props for weight in weights):
-            return
-        for weight in weights:
-            if weight.metadata_props[DENSE_KEY] not in spared:
-                del weight.metadata_props[DENSE_KEY]
+        if weights - reasons.keys():
+            return reasons
+        reasons = {weight: reason for weight, reason in reasons.items() if reason in spared}
+    return reasons

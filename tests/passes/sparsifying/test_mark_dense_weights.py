@@ -1,0 +1,66 @@
+"""Weights that stay dense, with the reason."""
+
+import onnx_ir as ir
+import pytest
+
+from sparcl_compile.interface.errors import FieldError
+from sparcl_compile.passes.core.marks import DENSE_KEY
+from sparcl_compile.passes.importing.import_forward import ImportForward
+from sparcl_compile.passes.sparsifying.freeze_parameters import FreezeParameters
+from sparcl_compile.passes.sparsifying.mark_dense_weights import MarkDenseWeights
+from tests.support.gradient_check import dense_reasons, imported
+from tests.support.zoo import CLASSES, ZOO, Net
+
+
+def test_weights_that_stay_dense_say_why() -> None:
+    assert dense_reasons(imported(ZOO["resnet"]())) == {
+        "stem.weight": "stem",
+        "block.conv1.weight": None,
+        "block.conv2.weight": None,
+        "block.shortcut.weight": "shortcut",
+        "fc.weight": "classifier",
+    }
+    assert dense_reasons(imported(ZOO["mobilenet"]())) == {
+        "stem.weight": "stem",
+        "expand.weight": None,
+        "depthwise.weight": "depthwise",
+        "project.weight": None,
+        "fc.weight": "classifier",
+    }
+    assert dense_reasons(imported(ZOO["mlp"]())) == {"fc1.weight": None, "fc2.weight": "classifier"}
+
+
+def test_when_only_stem_and_classifier_exist_the_stem_is_pruned() -> None:
+    assert dense_reasons(imported(ZOO["preprocessing"]())) == {"stem.weight": None, "fc.weight": "classifier"}
+
+
+def test_a_single_layer_is_pruned_itself() -> None:
+    net = Net(["batch", 6])
+    net.op("Gemm", net.weight("only", 6, CLASSES))
+    assert dense_reasons(imported(net.model())) == {"only": None}
+
+
+def test_globs_keep_weights_dense() -> None:
+    assert dense_reasons(imported(ZOO["resnet"](), dense=("block.*1*",)))["block.conv1.weight"] == "user"
+    with pytest.raises(
+        FieldError,
+        match=r"^mark_dense_weights: `dense` blok\.conv1\* matches no weight; near names: block\.conv1\.weight",
+    ):
+        imported(ZOO["resnet"](), dense=("blok.conv1*",))
+
+
+@pytest.mark.parametrize("name", ["mlp", "resnet", "mobilenet"])
+def test_a_second_run_changes_nothing(name: str) -> None:
+    model = imported(ZOO[name]())
+    before = ir.to_proto(model)
+    assert not MarkDenseWeights()(model).modified
+    assert ir.to_proto(model) == before
+
+
+def test_frozen_weights_keep_their_reason() -> None:
+    model = ir.from_proto(ZOO["mlp"]())
+    ImportForward()(model)
+    FreezeParameters(freeze=("fc1*",))(model)
+    assert MarkDenseWeights()(model).modified
+    assert model.graph.initializers["fc1.weight"].metadata_props[DENSE_KEY] == "frozen"
+    assert dense_reasons(model) == {"fc2.weight": "classifier"}
