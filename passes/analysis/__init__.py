@@ -1,1 +1,1 @@
-"""What can be found out about a graph without editing it."""
+"""Analyses: facts about a graph, found without editing it."""

@@ -11,7 +11,7 @@ from sparcl_compile.passes.schemes.density import count
 
 
 def kept_rows(channels: int, gradient_sparsity: float) -> int:
-    """How many of a weight's output channels get a gradient: the share 1 - q of them, at least one."""
+    """Number of a weight's output channels that get a gradient: the share 1 - q of them, at least one."""
     return max(1, count(1.0 - gradient_sparsity, channels))
 
 
@@ -42,6 +42,6 @@ def _weight(value: ir.Value | None) -> ir.Value | None:
 
 
 def output_channels(graph: ir.Graph) -> dict[str, int]:
-    """How many output channels every weight that trains has, by name."""
+    """Number of output channels of every weight that trains, by name."""
     values = {str(value.name): value for value in (*graph.inputs, *graph.initializers.values())}
     return {name: dims(values[name])[axis] for name, axis in output_axes(graph).items()}

@@ -1,1 +1,1 @@
-"""What every pass shares: the contract, roles, marks, names, and the vocabulary to edit a graph."""
+"""The base of every pass: the contract, roles, marks, names, and the vocabulary to edit a graph."""

@@ -1,4 +1,4 @@
-"""What every pass shares: the pass class, roles of state values, provenance of inserted nodes."""
+"""The contract of every pass: its phase, its preconditions, its nodes."""
 
 import dataclasses
 import re

@@ -19,7 +19,7 @@ def taken_names(graph: ir.Graph) -> set[str]:
 
 
 class Names:
-    """The value names of a graph, for whoever makes many; a name that was taken once is not given again."""
+    """The value names in use in a graph; a name that was given once is not given again."""
 
     def __init__(self, graph: ir.Graph) -> None:
         """The names in use."""
@@ -127,7 +127,7 @@ def maker_of(value: ir.Value | None) -> ir.Node | None:
 
 
 def remove(graph: ir.Graph, node: ir.Node) -> None:
-    """Remove a node that nobody reads any more."""
+    """Remove an unread node."""
     graph.remove(node, safe=True)
 
 

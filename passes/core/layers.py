@@ -9,7 +9,7 @@ from sparcl_compile.passes.core.marks import LAYER_KEY
 from sparcl_compile.passes.core.roles import TRAINABLE, role_of, values_with_role
 
 WEIGHT_SLOTS = {"Conv": (1,), "ConvTranspose": (1,), "Gemm": (0, 1), "MatMul": (0, 1)}
-"""Where a layer's weight stands among a node's inputs."""
+"""Input slots of a layer's weight, by operator."""
 
 
 def layer_weights(model: ir.Model) -> list[ir.Value]:

@@ -8,7 +8,7 @@ import onnx_ir as ir
 from sparcl_compile.passes.core.contract import IR_VERSION
 
 ShapeOf = Callable[[ir.Value], ir.Shape | None]
-"""What is taken for the shape of a value."""
+"""Shape of a value, as far as it is known."""
 
 INTEGERS = (ir.DataType.INT64, ir.DataType.INT32)
 
@@ -65,7 +65,7 @@ def _nested(node: ir.Node) -> Iterator[ir.Node]:
 
 
 def _around(graph: ir.Graph, values: Iterable[ir.Value], shape_of: ShapeOf) -> list[ir.Node]:
-    """What makes the values, from what is known and the small integers that shapes depend on, in graph order."""
+    """Nodes that make the values, from what is known and the small integers that shapes depend on, in graph order."""
     waiting = list(values)
     holders = {one: node for node in graph for one in _nested(node)} if waiting else {}
     found: set[ir.Node] = set()

@@ -8,7 +8,7 @@ from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.core.marks import ROLE_KEY
 
 TRAINABLE = (Role.PARAMETER, Role.FROZEN)
-"""What the model's file gives as its parameters, whether they train here or not."""
+"""Roles of the model's parameters, whether they train here or not."""
 
 
 def role_of(value: ir.Value) -> Role | None:

@@ -33,7 +33,7 @@ def remove_identities(model: ir.Model) -> bool:
 
 
 def _known(one: ir.Shape | None, other: ir.Shape | None) -> ir.Shape | None:
-    """What two statements of one shape say together: a number rather than a symbol."""
+    """The length that two statements of one dimension give together: a number rather than a symbol."""
     if one is None or other is None or len(one) != len(other):
         return other if one is None else one
     return ir.Shape([_length(a, b) for a, b in zip(one, other, strict=True)])

@@ -18,8 +18,8 @@ from sparcl_compile.passes.core.values import all_values
 
 RATIO = 7
 SMALL_DATA = {True: 4096, False: 64}
-"""How many integers (Reshape targets, Slice bounds, axes), and how many other numbers (the scales of Resize), shape
-inference is given: it needs no weights.
+"""Largest size of a constant that shape inference is given: True for integers (Reshape targets, Slice bounds, axes), False
+for other numbers (the scales of Resize). It needs no weights.
 """
 
 UNINFERRED = ("MeanVarianceNormalization",)
@@ -30,7 +30,7 @@ Shape = tuple[int, ...]
 
 @dataclasses.dataclass
 class Fact:
-    """What is known of a value in one world: shape, type and, if it depends on no input's contents, its data."""
+    """Facts about a value in one world: shape, type and, if it depends on no input's contents, its data."""
 
     shape: Shape | None
     dtype: int
@@ -46,7 +46,7 @@ class World:
         self.facts: dict[ir.Value, Fact] = {}
 
     def fact(self, value: ir.Value | None) -> Fact | None:
-        """What is known of a value; initializers are known at once."""
+        """Facts about a value; those of initializers are there from the start."""
         if value is None:
             return None
         if value not in self.facts and value.is_initializer() and value.const_value is not None:

@@ -24,7 +24,7 @@ class PruneBackward(Pass):
     2. The gradient of a compressed weight takes the gradient mask as an input and computes where it is on alone.
     3. Identity nodes of the gradient builder go.
     4. Nodes that no output needs go.
-    5. ConvGrad leaves out an input gradient that nobody reads: that of the model's input, which was asked for where
+    5. ConvGrad leaves out an unread input gradient: that of the model's input, which was asked for where
        sparse operators are (rule 7 of ``differentiate``).
 
     Rules 3 and 4 are onnx-ir's own passes (``unused.py``); onnx-ir >= 1.1.0 keeps BatchNormalization's training form.

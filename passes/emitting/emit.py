@@ -30,7 +30,7 @@ FILES = {
 }
 STATE_FILE = "state.safetensors"
 NOTES = "pkg.onnxscript."
-"""What onnxscript writes into every node that it makes, a third of a file."""
+"""Metadata keys that onnxscript writes into every node that it makes, a third of a file."""
 STORED = (Role.PARAMETER, Role.FROZEN, Role.MASK, Role.INDEX, Role.RUNNING_STAT)
 
 
@@ -69,7 +69,7 @@ class Emit(Pass):
     masked: ir.Model | None = None
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        """Write everything. OSError from the file system is left to the caller, who owns the folder."""
+        """Write everything. OSError from the file system is left to the caller, which owns the folder."""
         plain = expanded(self, self.masked, self.forward) if self.masked else self.forward
         graphs = {"train": train_model(model), "eval": eval_model(plain)}
         rows = first_rows(model)

@@ -17,7 +17,7 @@ def measure_model(training: ir.Model) -> ir.Model:
 
     1. Gradients of weights without a mask go: no mask update reads them.
     2. Every kept weight is measured, whatever the gradient masks choose: they make way for the weight masks.
-    3. The next running statistics stay, as results under names of their own: where nobody asks for them, ONNX Runtime
+    3. The next running statistics stay, as results under names of their own: where they are not asked for, ONNX Runtime
        writes them over the current ones, which belong to the caller. All other next values go.
     """
     copy = training.clone()

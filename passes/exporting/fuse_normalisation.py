@@ -24,7 +24,7 @@ RULES = (
 )
 NORMALISATION = "BatchNormalization"
 MADE = ".weight_bias"
-"""How the rules end the name of a bias that they make."""
+"""Suffix of the name of a bias that the rules make."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Channels that nobody listens to leave the graph."""
+"""Removal of channels whose values no node uses."""
 
 import collections
 import dataclasses
@@ -16,7 +16,7 @@ from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.lowering.shrink_channels import shrink
 
 REMOVED_KEY = "sparcl.removed_channels"
-"""Where the model says how many units each space has lost, as JSON."""
+"""Metadata key of the model: the number of units that each space has lost, as JSON."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +49,7 @@ class RemoveIdleChannels(Pass):
 
 
 def removed_channels(model: ir.Model) -> dict[str, int]:
-    """How many units each space has lost to the pass."""
+    """Number of units that each space has lost to the pass."""
     return dict(json.loads(model.metadata_props.get(REMOVED_KEY, "{}")))
 
 

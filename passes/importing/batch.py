@@ -12,7 +12,7 @@ from sparcl_compile.passes.core.worlds import RATIO, Worlds
 from sparcl_compile.passes.importing.naming import ORIGIN
 
 Carrier = tuple[int, int]
-"""How the batch sits inside a dimension of length outer * batch * inner: (outer, inner)."""
+"""The factors (outer, inner) of a dimension of length outer * batch * inner."""
 
 
 MADE = "sparcl.made"
@@ -196,7 +196,7 @@ def resolved(shape: tuple[int, ...], target: np.ndarray, allow_zero: bool) -> tu
 def batch_place(
     before: tuple[int, ...], axis: int, carrier: Carrier, after: tuple[int, ...], batch: int
 ) -> tuple[int, Carrier] | None:
-    """Where the batch is after a Reshape, and how it sits there; None when it cannot be told.
+    """The axis of the batch after a Reshape, with its factors there; None when they are ambiguous.
 
     A Reshape keeps the row-major order, so the distance between two rows of the batch stays: the batch's new axis is
     one whose stride divides that distance. With a batch of 1 several can: the last axis, which holds features, comes

@@ -70,7 +70,7 @@ def known(op_type: str) -> bool:
 
 
 def single_input(model: ir.Model) -> ir.Value:
-    """The one float32 input with a batch axis and otherwise fixed sizes; raises ModelError."""
+    """Find the only input, float32 with a batch axis and otherwise fixed sizes; raises ModelError for any other."""
     graph = model.graph
     inputs = list(graph.inputs)
     if len(inputs) != 1:

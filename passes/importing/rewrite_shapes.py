@@ -45,7 +45,7 @@ def space_to_depth(e: Inserter, node: ir.Node) -> ir.Value | None:
 
 
 def split(e: Inserter, node: ir.Node) -> ir.Value | None:
-    """Split with an output that nobody reads as Slices: the gradient builder forgets the unread part."""
+    """Split with an unread output as Slices: the gradient builder forgets the unread part."""
     if all(is_read(value) for value in node.outputs):
         return None
     axis = int_attribute(node, "axis", 0)

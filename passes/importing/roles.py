@@ -96,7 +96,7 @@ def own_copy(graph: ir.Graph, names: Names, node: ir.Node, slot: int) -> ir.Valu
     """The initializer at this input, copied when something else reads it too.
 
     Exporters merge weights that happen to be equal: zero biases, unit scales, whole layers of a freshly copied encoder.
-    Nobody means them to be trained as one.
+    Such weights are meant to be trained apart.
     """
     value = node.inputs[slot]
     if value is None or value.const_value is None:

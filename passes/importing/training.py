@@ -61,7 +61,7 @@ def to_training_form(graph: ir.Graph) -> None:
 
 
 def _statistics_shape(node: ir.Node) -> ir.Shape | None:
-    """That of a LayerNormalization's mean: its input's, with 1 for what is normalised."""
+    """Shape of a LayerNormalization's mean: its input's, with 1 for the normalised axes."""
     shape = node.outputs[0].shape
     if shape is None:
         return None
@@ -111,7 +111,7 @@ def fresh(
 
 
 def fan_in(node: ir.Node, slot: int, data: np.ndarray) -> int:
-    """How many inputs one output of the layer sums; a bias asks the weight beside it."""
+    """Number of inputs that one output of the layer sums; a bias has that of the weight beside it."""
     if slot == 2:
         weight = array_of(node.inputs[1])
         return fan_in(node, 1, weight) if weight is not None else max(1, data.size)
@@ -123,5 +123,5 @@ def fan_in(node: ir.Node, slot: int, data: np.ndarray) -> int:
 
 
 def parameter_count(model: ir.Model) -> int:
-    """How many initializers are parameters."""
+    """Number of initializers that are parameters."""
     return len(list(values_with_role(model, Role.PARAMETER)))

@@ -77,7 +77,7 @@ def refused(error: BaseException) -> ModelError:
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """What the runtime raises: RuntimeError, and classes of its own that share no base."""
+    """Exceptions of the runtime: RuntimeError, and classes of its own that share no base."""
     own = [value for value in vars(bindings).values() if isinstance(value, type) and issubclass(value, Exception)]
     return (RuntimeError, *own)
 

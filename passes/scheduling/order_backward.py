@@ -24,7 +24,7 @@ class _Order:
 
 
 ORDERS = tuple(_Order(late, one_by_one) for one_by_one in (True, False) for late in (True, False))
-"""What is tried; of equal peaks the first one counts."""
+"""Orders that are tried; of those with an equal peak the first is taken."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,10 +36,10 @@ class OrderBackward(Pass):
        in the forward pass, to be kept. What is smaller than the value that it is computed from, and spares
        keeping that (a ReLU's mask of bytes), stays where it is and is computed at once.
     2. The accumulators go behind all other nodes, the one whose gradient is ready last first. The search starts at the
-       last node that nobody reads, so that a layer's gradient is computed, added and freed before the next layer's. The
+       last unread node, so that a layer's gradient is computed, added and freed before the next layer's. The
        gradient builder's own order is that of a hash table: it differs from model to model and can keep several
-       layers' weight gradients alive at the peak. Ready last is who has the most nodes on the longest path from the
-       inputs; ties go by name.
+       layers' weight gradients alive at the peak. Ready last is the gradient with the most nodes on the longest path
+       from the inputs; ties go by name.
     3. Rule 1 is left out where it raises the peak (``liveness/buffers.py``, at ``batch`` samples): what is computed
        late can be smaller than what it is computed from. Rule 2 is turned round where that lowers the peak: the search
        then goes back along the whole backward pass before anything runs, and meets what stays in its place by rule 1

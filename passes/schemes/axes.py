@@ -1,4 +1,4 @@
-"""What the axes of a layer's weight stand for."""
+"""Meaning of the axes of a layer's weight."""
 
 import onnx_ir as ir
 

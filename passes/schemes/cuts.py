@@ -58,14 +58,14 @@ class Cut(abc.ABC):
 
     @abc.abstractmethod
     def levels(self, density: float, churn: float, expand: float) -> Levels:
-        """What the schedule keeps at a density, with ``churn`` less and with ``expand`` more of all weights."""
+        """Levels of the schedule at a density, with ``churn`` less and with ``expand`` more of all weights."""
 
     @abc.abstractmethod
     def elements(self, kept: int) -> int:
-        """How many weights stay when a level keeps ``kept``; a mean where groups differ in size."""
+        """Number of weights that stay when a level keeps ``kept``; a mean where groups differ in size."""
 
     def most(self, kept: int) -> int:
-        """How many weights stay at most when a level keeps ``kept``: the room that a compressed weight needs."""
+        """Largest number of weights that stay when a level keeps ``kept``: the room that a compressed weight needs."""
         return self.elements(kept)
 
     @abc.abstractmethod
@@ -142,14 +142,14 @@ class NOfM(Cut):
     m: int
 
     def quota(self, entries: int) -> int:
-        """How many of a group of so many entries stay: their share, halves round up, and one at least.
+        """Number of entries that stay of a group: their share, halves round up, and one at least.
 
         An output whose whole row is one short group would otherwise have no input at all.
         """
         return max(1, (2 * self.n * entries + self.m) // (2 * self.m))
 
     def quotas(self) -> tuple[int, ...]:
-        """How many stay in each group along a row."""
+        """Number of entries that stay in each group along a row."""
         runs = self.runs
         return (*[self.quota(runs.size)] * (runs.blocks - 1), self.quota(runs.size - runs.missing))
 

@@ -1,4 +1,4 @@
-"""How an overall sparsity is spread over the layers: one function a distribution, in one table."""
+"""Distributions of an overall sparsity over the layers: one function each, in one table."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence

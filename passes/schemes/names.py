@@ -10,7 +10,7 @@ SCHEMES = ("unstructured", "channel", "block4x1", "kernel", "pattern")
 PATTERN_ENTRIES, KERNEL_ENTRIES = 4, 9
 PATTERN_DENSITY = PATTERN_ENTRIES / KERNEL_ENTRIES
 ROUNDING = 1e-3
-"""How far a sparsity may be from 1 - N/M, so that 0.667 is two thirds."""
+"""Largest distance of a sparsity from 1 - N/M, so that 0.667 is two thirds."""
 
 _N_OF_M = re.compile(r"([1-9]\d*):([1-9]\d*)")
 

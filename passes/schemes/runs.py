@@ -38,7 +38,7 @@ class Runs:
 
     @property
     def missing(self) -> int:
-        """How many entries the last run of a row lacks."""
+        """Number of entries that the last run of a row lacks."""
         return self.blocks * self.size - self.length
 
     def split(self, values: np.ndarray, fill: Any) -> np.ndarray:

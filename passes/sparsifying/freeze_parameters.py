@@ -20,7 +20,7 @@ from sparcl_compile.passes.sparsifying.updates import trained
 
 REASON = "frozen"
 AFFINE = slice(1, 3)
-"""Where BatchNormalization reads its scale and its shift."""
+"""Input slots of a BatchNormalization's scale and shift."""
 
 
 @dataclasses.dataclass(frozen=True)

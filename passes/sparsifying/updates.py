@@ -1,4 +1,4 @@
-"""What trains under each way of updating: one function a way, in one table."""
+"""Parameters that train under each value of ``update``: one function a value, in one table."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ from sparcl_compile.passes.core.roles import role_of, values_with_role
 NORMS = ("BatchNormalization", "GroupNormalization", "InstanceNormalization", "LayerNormalization")
 SUMS = ("Add", "Sub", "Sum")
 SHIFT_SLOT = 2
-"""Where layers and normalisations alike read what they add."""
+"""Input slot of the bias in layers and normalisations alike."""
 BIASED = ("Conv", "ConvTranspose", "Gemm", *NORMS)
 
 

@@ -34,9 +34,9 @@ class UpdateInBackward(Pass):
     3. Under SGD without momentum and weight decay the learning rate multiplies the gradient of the loss, one number,
        and not every weight's, which would be a second tensor of that size; ``W.next`` is ``W - dW`` then. The same
        product with its factors in another order: equal to rounding.
-    4. ``W.next`` may be written over ``W`` (``liveness/in_place.py``) only when whoever reads ``W`` comes first by the
-       graph's edges. Whoever does not (an input gradient that is a node of its own) is put first: dW is reshaped to its
-       own shape, a view of it, and that shape waits for the reader's output.
+    4. ``W.next`` may be written over ``W`` (``liveness/in_place.py``) only when the graph's edges put every reader of
+       ``W`` before it. A reader that they do not put there (an input gradient that is a node of its own) gets a control
+       dependency: dW is reshaped to its own shape, which is a view, and that shape depends on the reader's output.
     5. The steps are the last nodes of the file, in the order of the accumulators, which ``order_backward`` chose.
     6. A graph without accumulators is left alone.
 
@@ -94,7 +94,7 @@ class UpdateInBackward(Pass):
     def _freed(
         self, graph: ir.Graph, places: Mapping[ir.Node, int], gradient: ir.Value | None, weight: ir.Value
     ) -> ir.Value:
-        """The gradient that was accumulated, known when nobody reads the weight any more."""
+        """The accumulated gradient, with a control dependency on every reader of the weight."""
         source = None if gradient is None else gradient.producer()
         if gradient is None or source is None:
             raise ValueError(f"{weight.name} has no gradient")

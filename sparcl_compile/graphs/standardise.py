@@ -1,15 +1,13 @@
 """Raw samples to what the model takes."""
 
 from collections.abc import Callable, Mapping
-from typing import Literal
 
 import onnx_ir as ir
 
 from sparcl_compile.graphs.builder import FLOAT, Builder
 from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.manifest import Layout
 from sparcl_compile.interface.names import Role
-
-Layout = Literal["NCHW", "NHWC", "flat"]
 
 LAYOUTS: Mapping[str, tuple[Callable[[Builder, ir.Value], ir.Value], tuple[str, ...]]] = {
     "NCHW": (lambda _, x: x, ("N", "C", "H", "W")),

@@ -89,7 +89,7 @@ def reason(value: ir.Value) -> str:
 
 
 def next_choices(trace: Trace, components: Components, choices: dict[str, int]) -> bool:
-    """Where a Reshape's choice left nothing to remove, take the next candidate; whether there was one.
+    """Take the next candidate where a Reshape's choice left nothing to remove; returns whether there was one.
 
     The blame is first on the Reshape that chose otherwise (values split along the size of a head, queries along the
     heads), then on those whose chosen axis is what a node stopped, then on the last that has a choice left.
@@ -107,7 +107,7 @@ def next_choices(trace: Trace, components: Components, choices: dict[str, int]) 
 
 
 def removable(graph: ir.Graph, trace: Trace, components: Components) -> int:
-    """How many elements lie on removable rows or columns of layer weights."""
+    """Number of elements that lie on removable rows or columns of layer weights."""
     total = 0
     for node, weight in weighted_layers(graph):
         shape = trace.shape(weight)
@@ -157,7 +157,7 @@ class Result:
         )
 
     def _keep_weightless(self) -> None:
-        """Units that lie on no layer's weight (elements of a constant, say) are nobody's channels."""
+        """Units that lie on no layer's weight (elements of a constant, say) are no channels."""
         found = np.zeros(len(self.components.stays), bool)
         for weight, *axes in self._layers():
             for axis in axes:
@@ -237,7 +237,7 @@ class Result:
         return dict(found)
 
     def _fills(self, axes: Mapping[str, Axes]) -> dict[str, float]:
-        """What grown units start with in tensors that are no weights."""
+        """First values of grown units in tensors that are no weights."""
         weights = {str(weight.name) for weight in layer_weights(self.model)}
         values = self.model.graph.initializers
         state = [name for name in axes if name not in weights and role_of(values[name]) is not None]
@@ -264,7 +264,7 @@ class Result:
 
 
 def origin(value: ir.Value) -> ir.Value:
-    """What a value was before it was moved."""
+    """The value that a chain of moves starts from."""
     node = value.producer()
     while node is not None and node.op_type in elementwise.MOVES and node.inputs[0] is not None:
         value = node.inputs[0]

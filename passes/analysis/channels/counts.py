@@ -1,4 +1,4 @@
-"""How many units each space keeps at a density of the weights."""
+"""Number of units that each space keeps at a density of the weights."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -19,7 +19,7 @@ QUIET = Cause("", "", "")
 """Axes that are no channels: kernel positions, axes of length one, the inputs of one group of a grouped Conv."""
 
 Axis = np.ndarray | Cause
-"""What is known of an axis: one label an element (int64 [length]), or why the whole of it stays."""
+"""Labels of an axis, one an element (int64 [length]), or the reason why the whole axis stays."""
 
 
 class Ties:
@@ -106,7 +106,7 @@ class Components:
 
 
 def distinct(table: np.ndarray) -> int:
-    """How many units are left of the labels [rows, columns] once each row goes together."""
+    """Number of units that are left of the labels [rows, columns] once each row goes together."""
     _, inverse = np.unique(table, return_inverse=True)
     codes = inverse.reshape(table.shape)
     rows = np.repeat(codes[:, 0], table.shape[1])

@@ -1,4 +1,4 @@
-"""What the channel masks of one model are: the spaces, the weights on them, and the units that are there at first."""
+"""The channel masks of one model: the spaces, the weights on them, and the units that are kept at first."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -39,7 +39,7 @@ class ChannelPlan:
         return {space.name: len(self.kept[space.name]) for space in self.channels.spaces}
 
     def capacity(self, space: str) -> int:
-        """How many units of a space have a place in the tensors."""
+        """Number of units of a space that have a place in the tensors."""
         return len(self.chosen[space])
 
     @property

@@ -59,7 +59,7 @@ class Layout:
 
 
 def run_length(values: np.ndarray) -> int:
-    """How many equal values an array begins with."""
+    """Number of equal values that an array begins with."""
     other = np.flatnonzero(values != values[0])
     return int(other[0]) if len(other) else len(values)
 
@@ -85,7 +85,7 @@ def lay_out(components: Components, axes: Sequence[np.ndarray], names: Sequence[
 
 
 def irregular(layout: Layout, axis: np.ndarray) -> Iterator[tuple[np.ndarray, str]]:
-    """What has to stay because of an axis, and why."""
+    """Units that have to stay because of an axis, with the reason."""
     spaces = layout.space[axis]
     single = np.asarray([space for space in np.unique(spaces) if space != STAYS and layout.sizes[space] == 1])
     if len(single):

@@ -26,7 +26,7 @@ Axes = Mapping[int, tuple[Segment, ...]]
 
 @dataclasses.dataclass(frozen=True)
 class Channels:
-    """What can be removed from a graph.
+    """The units that can be removed from a graph.
 
     Attributes:
         spaces: in the order of the first weight that produces them.

@@ -64,9 +64,9 @@ def plan(model: ir.Model, batch: int) -> Plan:
 
     1. Nodes run in the order of :func:`execution_order`.
     2. A view shares its input's buffer. An operator of ``IN_PLACE`` takes over an input's buffer of the same shape when
-       nobody reads it any more.
+       nothing reads it any more.
     3. What is fused with a convolution shares its buffer, which is that of the value that it is added to, where that is
-       known by then and read by nobody else (``fusions.py``).
+       known by then and read by no other node (``fusions.py``).
     4. Any other output has a buffer of its own, from its node to its last reader. This holds with ``enable_mem_reuse``
        off, as ``runtime/session/sessions.py`` sets it: a freed buffer that waits for a value of the same shape is not
        given back in between, and the forward's would wait for the backward.
@@ -111,7 +111,7 @@ class _Planner:
             self._release(step, value)
 
     def _place(self, step: int, node: ir.Node, index: int, out: ir.Value) -> None:
-        # Every output counts as used once by its own node, so that one nobody reads is freed after it.
+        # Every output counts as used once by its own node, so that an unread one is freed after it.
         uses = len(out.uses()) + 1
         if node.op_type in VIEWS and index == 0 and node.inputs[0] in self._apart:
             self._apart.add(out)

@@ -15,7 +15,7 @@ MAX_ADDS = 4
 
 NORMS = frozenset(["BatchNormInternal", "BatchNormalization"])
 AGAIN = ".again"
-"""What the name of a recomputed activation has behind the name of the one in the forward."""
+"""Suffix of a recomputed activation's name."""
 CHEAP = NORMS | {"Add", "Clip", "Relu"}
 LOSS = "loss"
 
@@ -45,7 +45,7 @@ def backward_nodes(graph: ir.Graph) -> set[ir.Node]:
 
 
 def packed(graph: ir.Graph) -> list[ir.Value]:
-    """What only the backward reads and is smaller than what it is computed from and would be kept for it alone.
+    """Values that only the backward reads, that are smaller than their inputs, and for which alone those would be kept.
 
     Sizes must be known (:func:`at_batch`).
     """
@@ -63,7 +63,7 @@ def _packs(node: ir.Node, backward: Set[ir.Node]) -> bool:
 
 
 def candidates(graph: ir.Graph, backward: Set[ir.Node]) -> list[ir.Value]:
-    """What could be recomputed, in graph order: rule 1 of ``recompute_activations``."""
+    """Activations that could be recomputed, in graph order: rule 1 of ``recompute_activations``."""
     adds: dict[ir.Value, int] = {}
     found = []
     for node in graph:
@@ -99,7 +99,7 @@ def activations(node: ir.Node) -> list[ir.Value]:
 
 
 def late_readers(value: ir.Value, backward: Set[ir.Node]) -> list[tuple[ir.Node, int]]:
-    """Where the backward reads the contents of a value."""
+    """Backward nodes that read the contents of a value, with the input slot."""
     return [
         (usage.node, usage.idx)
         for usage in value.uses()

@@ -1,4 +1,4 @@
-"""What ONNX Runtime computes as one operator when it loads a graph, as far as buffers depend on it."""
+"""Nodes that ONNX Runtime fuses when it loads a graph, as far as buffers depend on it."""
 
 import dataclasses
 from collections.abc import Set

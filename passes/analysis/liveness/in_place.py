@@ -54,7 +54,7 @@ def _is_free(value: ir.Value, out: ir.Value, places: Mapping[ir.Node, int]) -> b
 
 
 def places_of(graph: ir.Graph) -> dict[ir.Node, int]:
-    """Where the nodes of a sorted graph stand in it."""
+    """Place of every node in a sorted graph, from 0."""
     return {node: place for place, node in enumerate(graph)}
 
 

@@ -47,7 +47,7 @@ def at_batch(model: ir.Model, batch: int) -> ir.Model:
 
 
 def bytes_of(value: ir.Value) -> int | None:
-    """What a value takes, or None where its shape or its type is unknown."""
+    """Bytes that a value takes, or None where its shape or its type is unknown."""
     if value.shape is None or not value.shape.is_static() or value.dtype is None:
         return None
     size = 1

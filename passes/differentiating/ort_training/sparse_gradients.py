@@ -77,4 +77,4 @@ ATTRIBUTES = {
     BATCH_NORM: ("relu",),
     MAX_POOL: ("kernel_shape", "strides", "pads", "dilations"),
 }
-"""Those that the gradient takes over."""
+"""Attributes that a gradient node copies from its forward node."""

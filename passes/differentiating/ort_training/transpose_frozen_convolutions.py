@@ -21,7 +21,7 @@ class TransposeFrozenConvolutions(Pass):
 
     1. ``dX = ConvGrad(dY, X, W)`` becomes ``ConvTranspose(dY, W)``, the same sums. ``output_padding`` are the rows of X
        that a stride leaves over at its end. ConvGrad takes X whatever it computes, so that every activation in front of
-       a frozen convolution would be kept for a gradient that nobody asks for.
+       a frozen convolution would be kept for a gradient that is not asked for.
     2. ``dB`` becomes the sum of dY over the batch and the positions.
     3. Left alone: a weight gradient that is read; an X whose spatial shape is unknown.
     """

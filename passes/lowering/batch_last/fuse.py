@@ -1,4 +1,4 @@
-"""What follows a normalisation in the layout and is computed together with it: a residual Add, a Relu."""
+"""Fusion of a batch-last normalisation with the residual Add and the Relu that follow it."""
 
 import onnx_ir as ir
 

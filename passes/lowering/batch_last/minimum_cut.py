@@ -14,18 +14,18 @@ INSIDE, OUTSIDE = 0, 1
 """The numbers of the source and the sink; movable nodes are numbered behind them."""
 
 CAPACITY = 2**30
-"""What the capacities sum to at most: they are 32-bit integers."""
+"""Largest sum of the capacities, which are 32-bit integers."""
 
 
 class Activation(NamedTuple):
-    """What a value costs when it is needed in both layouts, and the numbers of the nodes that make and read it."""
+    """Cost of a value that is needed in both layouts, with the numbers of the nodes that make and read it."""
 
     cost: int
     nodes: frozenset[int]
 
 
 class Leaning(NamedTuple):
-    """What a node costs on either side by itself."""
+    """Cost of a node by itself on either side of the cut."""
 
     inside: int
     outside: int

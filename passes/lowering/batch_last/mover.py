@@ -30,7 +30,7 @@ class Mover:
         return self._inside(self._input(slot))
 
     def operand(self, slot: int) -> ir.Value | None:
-        """What an elementwise node reads inside: activations batch last, parameters reshaped to meet them."""
+        """The input of an elementwise node in the batch-last form; a parameter is reshaped to broadcast there."""
         value = self.node.inputs[slot]
         if value is None:
             return None

@@ -13,7 +13,7 @@ def share_conversions(graph: ir.Graph) -> bool:
 
 
 def drop_unread(graph: ir.Graph) -> bool:
-    """Remove conversions that nobody reads; returns whether there were any."""
+    """Remove unread conversions; returns whether there were any."""
     unread = 0
     for node in reversed(graph):
         if is_conversion(node) and not is_read(node.outputs[0]):

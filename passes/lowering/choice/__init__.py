@@ -1,1 +1,1 @@
-"""What a masked layer costs in its dense and in its sparse form, and which layers take which."""
+"""Costs of a masked layer in its dense and in its sparse form, and the choice between them."""

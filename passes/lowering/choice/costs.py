@@ -1,4 +1,4 @@
-"""What a masked layer's training step takes in its dense and in its sparse form: a table of rates.
+"""Seconds of a masked layer's training step in its dense and in its sparse form, by a table of rates.
 
 The time of a form is the sum over what is counted (``COUNTS``) of a rate times the count, on one thread. No rate is
 negative and no count falls with the batch or with the places: more work is never cheaper.
@@ -56,7 +56,7 @@ COUNTS: Mapping[str, Count] = {
     "kept products": lambda work, batch: _of_two(work) * _lanes(batch) * work.pixels * work.places,
     "updated products": lambda work, batch: _lanes(batch) * work.pixels * work.updated,
 }
-"""What a step of a batch does how often."""
+"""Counts of the operations of one step."""
 
 DENSE: Mapping[str, Mapping[str, float]] = {
     SPATIAL: {

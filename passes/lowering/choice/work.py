@@ -1,4 +1,4 @@
-"""What one masked layer computes in a training step: all that its time depends on beside the machine."""
+"""Work of one masked layer in a training step: all that its time depends on beside the machine."""
 
 import dataclasses
 import math

@@ -1,1 +1,1 @@
-"""What a masked weight's reader looks like as a sparse convolution."""
+"""Sparse convolutions in the place of the nodes that read masked weights."""
