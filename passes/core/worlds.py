@@ -18,8 +18,8 @@ from sparcl_compile.passes.core.values import all_values
 
 RATIO = 7
 SMALL_DATA = {True: 4096, False: 64}
-"""Largest size of a constant that shape inference is given: True for integers (Reshape targets, Slice bounds, axes), False
-for other numbers (the scales of Resize). It needs no weights.
+"""Largest size of a constant that shape inference is given: True for integers (Reshape targets, Slice bounds, axes),
+False for other numbers (the scales of Resize). It needs no weights.
 """
 
 UNINFERRED = ("MeanVarianceNormalization",)

@@ -23,7 +23,8 @@ class FreezeState(Pass):
 
     1. A graph input that is state becomes an initializer with the learned value.
     2. Whatever is computed from constants alone is computed now: the product of a weight and its mask, the rows and
-       columns that a channel's flag blanks. A multiplication by zeros costs as much as any other. Random operators stay (onnxscript's rule).
+       columns that a channel's flag blanks. A multiplication by zeros costs as much as any other.
+       Random operators stay (onnxscript's rule).
     3. What was computed from one parameter takes that parameter's name and role, when nothing else reads it.
     4. Initializers that nothing reads go, masks above all.
 

@@ -4,7 +4,8 @@ import onnx_ir as ir
 
 from sparcl_compile.graphs.builder import FLOAT, INT64, Builder
 from sparcl_compile.graphs.hash import Stream, stream
-from sparcl_compile.graphs.standardise import Layout, pixels, standardise
+from sparcl_compile.graphs.standardise import pixels, standardise
+from sparcl_compile.interface.manifest import Layout
 
 PADDING = 4
 OFFSETS = 2 * PADDING + 1

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparcl_compile.graphs import crop_flip
-from sparcl_compile.graphs.standardise import Layout
 from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.manifest import Layout
 from sparcl_compile.interface.names import Role
 from tests.support import harness
 

@@ -3,8 +3,8 @@ import onnx_ir as ir
 import pytest
 
 from sparcl_compile.graphs import standardise
-from sparcl_compile.graphs.standardise import Layout
 from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.manifest import Layout
 from sparcl_compile.interface.names import Role
 from tests.support import harness
 
