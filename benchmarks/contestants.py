@@ -1,4 +1,4 @@
-"""What the step benchmark compares: each contestant is a function that makes a step.
+"""The contestants of the step benchmark: each is a function that makes a step.
 
 What a contestant builds in its scratch folder it finds there again, and the libraries that build are imported where
 they are used: a process that only runs the step holds nothing else (benchmarks/alone.py).
@@ -222,7 +222,7 @@ def compiled(setting: Setting, batch: int, threads: int, folder: Path) -> Step:
 
 
 def artifact_folder(setting: Setting, folder: Path) -> Path:
-    """Where the artifact of a compiled contestant lies."""
+    """The artifact folder of a compiled contestant."""
     return folder / f"{setting.name}.sparcl"
 
 
@@ -299,7 +299,7 @@ CONTESTANTS = (
 )
 
 QUICK = ("pytorch-dense", "ort-dense", "compressed-0.75", "compressed-0.95")
-"""The two ends, and what they are compared with."""
+"""The two extreme contestants, and their baselines."""
 
 BASELINES = ("pytorch-dense", "ort-dense")
-"""What speeds are compared with: the contestants of one's own model whose names end so."""
+"""Suffixes of the names of a model's contestants that speeds are compared with."""

@@ -30,7 +30,7 @@ Data = tuple[torch.Tensor, torch.Tensor]
 
 
 def load(path: Path) -> tuple[Data, Data]:
-    """What is for training, and what is for testing."""
+    """Load the training set and the test set."""
     try:
         read = sources.load(f"cifar10:{path}")
     except DataError as error:

@@ -51,7 +51,7 @@ class Layer:
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """Those of the kernels."""
+        """The attributes of the kernels' nodes."""
         return {
             "kernel_shape": [3, 3],
             "strides": [self.stride] * 2,

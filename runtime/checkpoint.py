@@ -22,7 +22,7 @@ TEXTS = ("version", "progress", "identity")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """What a checkpoint holds: every tensor of the run, counters and results so far, and which run it is."""
+    """The content of a checkpoint: every tensor of the run, counters and results so far, and the run's identity."""
 
     arrays: dict[str, np.ndarray]
     progress: dict[str, Any]
@@ -50,7 +50,7 @@ def save(folder: Path, arrays: dict[str, np.ndarray], progress: dict[str, Any], 
 
 
 def _checksum(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> str:
-    """Over everything but itself: safetensors has none."""
+    """The checksum of all tensors and of the metadata but itself; safetensors has none."""
     digest = hashlib.sha256(json.dumps([metadata[key] for key in TEXTS]).encode())
     for name in sorted(arrays):
         digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())

@@ -1,4 +1,4 @@
-"""What a user can ask of a run, with its defaults."""
+"""The options of a run and their defaults."""
 
 import dataclasses
 from typing import Any

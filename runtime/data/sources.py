@@ -1,4 +1,4 @@
-"""From a source's name to its data."""
+"""Loads the data that a source's name stands for."""
 
 import os
 from collections.abc import Callable
@@ -14,7 +14,7 @@ WITH_PATH: dict[str, tuple[str, Callable[[str, Path], Dataset]]] = {
     "folder": ("DIR", folder.load),
     "npz": ("FILE", npz.load),
 }
-"""Scheme to what its path is and its loader, which takes the source and the path."""
+"""The name of the path and the loader, by scheme; a loader takes the source and the path."""
 
 KNOWN = ", ".join(["digits", *(f"{scheme}:{path}" for scheme, (path, _) in WITH_PATH.items())])
 

@@ -78,7 +78,7 @@ class Run:
         return self.trainer.integers("order")
 
     def _normalise(self) -> None:
-        """Give the state what the data, or the user, say of the samples' mean and deviation; else it is computed."""
+        """Set the samples' mean and deviation where the data or the options give them; else they are computed."""
         known = self.dataset.known_statistics(self._config.normalise)
         if known is None:
             self.trainer.call("statistics")

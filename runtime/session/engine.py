@@ -37,7 +37,7 @@ def device_copy(array: np.ndarray) -> ort.OrtValue:
 
 @dataclasses.dataclass
 class Sizes:
-    """The part of the state's form that the data and the options of a run decide.
+    """The sizes and types of the state that depend on the data and the options of a run.
 
     Attributes:
         sample: type of the raw samples, ``uint8`` or ``float32``.
@@ -134,11 +134,11 @@ class Engine:
         return [name for name, spec in self._specs.items() if spec.role == role]
 
     def saved(self) -> dict[str, np.ndarray]:
-        """Return what a checkpoint holds of the state, by name."""
+        """Return the state tensors that a checkpoint holds, by name."""
         return {name: self.array(name) for name, spec in self._specs.items() if spec.saved and name in self.state}
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Take back what ``saved`` gave; tensors that no graph changes stay the artifact's."""
+        """Restore the tensors that ``saved`` returned; tensors that no graph changes stay the artifact's."""
         for name, array in arrays.items():
             if self._specs[name].role not in READ_ONLY:
                 self.set_array(name, array)

@@ -1,4 +1,4 @@
-"""The library of sparse kernels: where it is, why there is none, and how a session gets it (docs/kernels.md)."""
+"""Finds the library of sparse kernels, says why there is none, and registers it with a session (docs/kernels.md)."""
 
 import ctypes
 import os

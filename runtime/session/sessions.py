@@ -1,4 +1,4 @@
-"""How a graph becomes a session of ONNX Runtime: quietly, with as little memory as costs no time."""
+"""Opens sessions of ONNX Runtime: without its warnings, and with options that save memory without costing time."""
 
 import contextlib
 import functools
@@ -47,7 +47,7 @@ def _share_arena() -> None:
 
 
 def session_options(threads: int) -> ort.SessionOptions:
-    """How every graph runs.
+    """The options of every session.
 
     A memory pattern is one block that holds a whole run's values *beside* the pool that the first run filled. A planned
     reuse of buffers keeps a freed one until the next value of its shape comes, and the forward's would wait for the

@@ -1,4 +1,4 @@
-"""What sparcl-compile prints: passes, sparsity per layer, training FLOPs, the artifact and the next command.
+"""The output of sparcl-compile: passes, sparsity per layer, training FLOPs, the artifact and the next command.
 
 Tables have no borders, so that they read the same on a terminal, in a file and in a pipe; names from a model are never
 taken for markup.
@@ -156,7 +156,7 @@ def masks_only(weights: Sequence[WeightSpec]) -> bool:
 
 
 def kernels_line(weights: Sequence[WeightSpec], kernels: KernelChoices) -> str:
-    """How many layers compute at their kept weights alone."""
+    """The number of layers that compute at their kept weights alone."""
     sparse = sum(layer.stored != MASKED for layer in weights)
     how = "as measured" if kernels.measured else "by estimate"
     return (
@@ -237,7 +237,7 @@ def next_command(model: Model, folder: Path) -> str:
 
 
 def compile_report(manifest: Manifest, log: CompileReport) -> RenderableType:
-    """Everything that sparcl-compile prints of an artifact."""
+    """The text that sparcl-compile prints of an artifact."""
     return Group(
         passes_table(log.passes),
         "",
@@ -255,7 +255,7 @@ def compile_report(manifest: Manifest, log: CompileReport) -> RenderableType:
 
 
 def _form(weights: Sequence[WeightSpec], kernels: KernelChoices | None) -> RenderableType | None:
-    """How the masked layers compute; nothing to say where their channels are folded."""
+    """The line about the form of the masked layers; empty where their channels are folded."""
     if kernels is not None:
         return _chosen_kernels(weights, kernels)
     return Text(MASKS_ONLY) if masks_only(weights) else None

@@ -1,4 +1,4 @@
-"""How long one layer's training step takes on this machine, dense and sparse; what was measured is kept in a cache."""
+"""Times a layer's training step on this machine, dense and sparse, and keeps the measurements in a cache."""
 
 import dataclasses
 import hashlib
@@ -23,13 +23,13 @@ from sparcl_compile.runtime.session.engine import device_copy
 from sparcl_compile.runtime.session.sessions import session_options
 
 SECONDS = 0.5
-"""How long a layer is timed."""
+"""Seconds for which a layer is timed."""
 
 LEAST = 5
-"""How often each form runs at least."""
+"""Least number of runs of each form."""
 
 PROCESSOR_LINES = ("model name", "CPU part")
-"""What names the processor in /proc/cpuinfo: on x86, on arm64."""
+"""Keys of the processor's name in /proc/cpuinfo: on x86, on arm64."""
 
 Run = Callable[[], object]
 

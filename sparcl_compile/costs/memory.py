@@ -1,4 +1,4 @@
-"""What training takes of memory: the peak of the activations and gradients, by layer, and the state beside it.
+"""The memory of training: the peak of the activations and gradients, by layer, and the state beside it.
 
 The estimate (``passes/analysis/liveness``) follows ONNX Runtime's order, its views and its in-place operators under the
 session options of ``runtime/session/sessions.py``. Not in it: kernels' workspaces, the runtime's own code and graphs,
@@ -27,7 +27,7 @@ from sparcl_compile.passes.core.unused import remove_unused
 from sparcl_compile.passes.scheduling.recompute_activations import is_again, is_recomputed, recompute_everything
 
 LARGEST = 10
-"""How many of the largest values a report names."""
+"""Number of the largest values that a report names."""
 
 
 @dataclasses.dataclass(frozen=True)

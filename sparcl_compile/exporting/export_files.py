@@ -1,4 +1,4 @@
-"""Where an exported model may lie, and its files."""
+"""Checks the place of an exported model, and writes its files."""
 
 import functools
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""How sparse the weights and their gradients are, counted and not assumed."""
+"""Counts the sparsity of the weights and of their gradients."""
 
 from collections.abc import Sequence
 
@@ -38,7 +38,7 @@ def build(kept: Sequence[Tensor], updated: Sequence[Tensor], weights: Sequence[T
 
 
 def _kept(b: Builder, tensor: Tensor) -> ir.Value:
-    """How many elements are not zero: int64 [1]."""
+    """The number of elements that are not zero: int64 [1]."""
     op = b.op
     with b.scope(tensor.name):
         if tensor.role is Role.INDEX:

@@ -27,7 +27,7 @@ class Kit:
 
     @property
     def trace(self) -> dict[str, Any]:
-        """What a run must do."""
+        """The trace that a run must give."""
         found: dict[str, Any] = json.loads((self.folder / TRACE).read_text(encoding="utf-8"))
         return found
 

@@ -23,7 +23,7 @@ def library(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Work, int]]:
-    """What was measured; the seconds count up."""
+    """Record the measured layers; the seconds count up."""
     seen: list[tuple[Work, int]] = []
 
     def measure(work: Work, batch: int) -> Times:

@@ -172,7 +172,7 @@ def test_a_run_learns_the_same_with_and_without(artifacts: dict[str, Path], tmp_
 
 
 def test_peak_memory_of_a_process_falls(root: Path, tmp_path: Path) -> None:
-    """At a batch whose activations outweigh everything else.
+    """The activations of this batch outweigh everything else.
 
     On a small network, such as that of the digits, the pool's fragments can cost more than recomputation saves.
     """

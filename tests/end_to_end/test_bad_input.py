@@ -515,7 +515,7 @@ def test_no_onnx_runtime(command: str, shared: Path, data: str) -> None:
 def test_onnx_runtime_without_training(
     model: Path, artifact: Path, shared: Path, data: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As after an installation of the stock package."""
+    """The stock package of ONNX Runtime is installed."""
     monkeypatch.setitem(sys.modules, "onnxruntime.training", None)
     before = contents(shared)
     check_refused(call("compile", model), "sparcl-compile[cpu]")

@@ -23,7 +23,7 @@ SUFFIXES = (".gradient_mask", ".momentum", ".exp_avg", ".exp_avg_sq")
 
 @dataclasses.dataclass(frozen=True)
 class Places:
-    """Where the values of a compressed weight belong in its full shape."""
+    """Positions of a compressed weight's values in its full shape."""
 
     shape: tuple[int, ...]
     transposed: bool

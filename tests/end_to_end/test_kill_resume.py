@@ -26,7 +26,7 @@ from tests.support.cli import (
 )
 
 CLOCK = ("samples_per_second", "training_seconds")
-"""What two equal runs may differ in."""
+"""Results in which two equal runs may differ."""
 RUN = (
     "--tasks",
     "2",

@@ -40,7 +40,7 @@ def flags(units: Sequence[Unit], of_space: Mapping[str, Mask]) -> Mask:
 
 
 def everywhere(tensor: Tensor, shape: tuple[int, ...], of_space: Mapping[str, Mask]) -> Mask:
-    """Where the flags of all axes are set; the tensor's shape."""
+    """Flags of the elements whose flags are set on all axes; the tensor's shape."""
     found = np.ones(shape, bool)
     for axis, units in tensor.units.items():
         for element in np.flatnonzero(~flags(units, of_space)):

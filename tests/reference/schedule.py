@@ -1,4 +1,4 @@
-"""How many weights and samples stay, and when that changes."""
+"""The numbers of weights and samples that stay, and when they change."""
 
 import dataclasses
 import math

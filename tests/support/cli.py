@@ -34,7 +34,7 @@ SMALL_RUN = ("--tasks", "2", "--epochs", "2", "--batch-size", "8", "--buffer", "
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How a command ended."""
+    """The result of a command."""
 
     code: int
     out: str

@@ -1,4 +1,4 @@
-"""From a source's name to a loader, and the bundled digits."""
+"""The loader of each source's name, and the bundled digits."""
 
 import sys
 from pathlib import Path

@@ -125,7 +125,7 @@ def run(*block: ops.Operation, **settings: Any) -> Machine:
 
 
 def fed(feeds: dict[str, ops.Source], **values: Any) -> dict[str, np.ndarray]:
-    """What the graph ``train`` is fed with."""
+    """The feeds of the graph ``train``."""
     return run(ops.Run("train", feeds=feeds), **values).engine.calls[0].feeds
 
 
@@ -395,7 +395,7 @@ class Agenda:
         self.machine = Machine((), events=EVENTS, more=blocks, **values)
 
     def due(self, kind: str, done: int) -> int:
-        """How many events have run behind so many steps."""
+        """The number of events that have run after this number of steps."""
         self.machine.interpreter.values |= {"done": done, "ran": 0}
         self.machine.interpreter.call(kind)
         return self.machine.interpreter.integer("ran")

@@ -1,4 +1,4 @@
-"""What must hold at every step of a real run: driven through the runtime, looked at between the steps."""
+"""Invariants of every step of a real run, checked between the steps of the runtime's trainer."""
 
 import dataclasses
 from pathlib import Path

@@ -63,7 +63,7 @@ def call(*command: str | Path) -> str:
 
 
 class Machine:
-    """What lies in the folder is used again."""
+    """An arm64 system in a folder, whose downloads and packages are used again."""
 
     def __init__(self, folder: Path, constraints: Path) -> None:
         """`constraints` is pip's file with the exact versions of numpy and onnxruntime."""

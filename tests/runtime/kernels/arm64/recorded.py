@@ -16,7 +16,7 @@ class Recorded:
     """One run."""
 
     op: str
-    """What it is a test of; the report has a line for each."""
+    """The op that the run tests; the report has a line for each."""
     model: bytes
     feeds: Mapping[str, Array]
     results: Sequence[Array]

@@ -1,4 +1,4 @@
-"""What `make test-arm64` runs: every op over seeded shapes, a dense convolution, and a whole training step."""
+"""The runs of `make test-arm64`: every op over seeded shapes, a dense convolution, and a whole training step."""
 
 from collections.abc import Iterator
 from itertools import product

@@ -17,7 +17,7 @@ LINEAR = "kernel_shape = [1, 1], channels = 20"
 NORMALISATION = "relu = 1"
 HEIGHT, WIDTH, CLASSES = 9, 10, 10
 PIXELS = 5 * 5
-"""Of the last convolution's output."""
+"""Pixels of the last convolution's output."""
 
 LAYERS = {"stem": (3, 12, 3), "mid": (12, 12, 3), "down": (12, 20, 3), "head": (20, CLASSES, 1)}
 """Name to input channels, output channels and kernel size."""
