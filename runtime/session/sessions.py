@@ -17,7 +17,7 @@ FIRST_BLOCK = 1 << 25
 """Bytes of the pool's first block. A tensor lies in one block, and the small ones that a pool begins with by itself
 leave holes that the gradient of a large weight does not fit into. Pages that nothing was written to take no memory."""
 LARGEST_REST = 1 << 20
-"""Bytes that a block may have more than the tensor that it is given to; otherwise it is divided."""
+"""Bytes by which a block may exceed its tensor; a larger one is divided."""
 
 
 def check_build() -> None:
@@ -39,7 +39,7 @@ def check_kernels(artifact: Artifact) -> None:
 
 @functools.cache
 def _share_arena() -> None:
-    """One pool of memory for the sessions of this process: what the training graph has freed serves the optimizer's."""
+    """Register one pool of memory for all sessions: the optimizer's takes the memory that the training graph freed."""
     place = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
     # A program around us may have registered a pool; then that one is shared.
     with contextlib.suppress(RuntimeError):

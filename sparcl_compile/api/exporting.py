@@ -1,4 +1,4 @@
-"""Exporting what an artifact has learned."""
+"""Export of a learned model to ONNX."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Learning with an artifact, and asking what it has learned."""
+"""Training of an artifact, and predictions from the trained state."""
 
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ def learn(
     resume: bool = False,
     reporter: Reporter | None = None,
 ) -> dict[str, Any]:
-    """Let an artifact learn a stream of tasks.
+    """Train an artifact on a stream of tasks.
 
     Args:
         artifact: as ``load`` or ``compile_model`` gives it.

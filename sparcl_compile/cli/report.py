@@ -123,7 +123,7 @@ def channels_table(channels: ChannelSpec) -> RenderableType:
 
 
 def stop_line(stop: Stop) -> str:
-    """Which weights keep channels whole, and because of which node."""
+    """The line about the weights that keep channels whole, and the node that causes it."""
     operator = f" ({stop.op_type})" if stop.op_type else ""
     return f"kept whole: {', '.join(stop.weights)} because {stop.node}{operator}: {stop.reason}"
 
@@ -199,7 +199,7 @@ def update_line(update: Update) -> str:
 
 
 def memory_table(memory: Memory, layers: int = 0) -> RenderableType:
-    """The estimated memory of training, and what so many layers take of the peak."""
+    """The estimated memory of training, with the share of the largest layers in the peak."""
     at_least = "at least " if memory.unknown else ""
     rows = [
         ("activations and gradients at the peak", at_least + _megabytes(memory.peak_activation_bytes)),

@@ -152,7 +152,7 @@ def _both_ways(sized: ir.Model, found: MemoryReport) -> Recomputation:
 
 
 def _is_in_chain(found: Plan) -> bool:
-    """Whether anything lives at the peak that a recomputation needs on its way."""
+    """Whether the peak lies in a recomputation: an intermediate value of one is alive there."""
     results = originals(found.model.graph)
     return any(is_again(one.value) and one.value not in results for one in found.live)
 

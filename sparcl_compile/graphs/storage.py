@@ -74,7 +74,7 @@ class Compressed:
     """The kept weights in K places, and the states ``W.index`` and ``W.rows``; the methods are those of ``Masked``.
 
     What stands in places beyond the last live one is never read. More kept weights than places are an error of the
-    run, from the node that fills up the index: no weight is lost without a word.
+    run, from the node that fills up the index: no weight is lost silently.
     """
 
     def __init__(self, b: Builder, layer: MaskedLayer) -> None:

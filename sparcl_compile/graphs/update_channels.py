@@ -115,7 +115,7 @@ def _importance(
 
 
 def _weigh(b: Builder, alpha: float, beta: float) -> None:
-    """The function that weighs the elements of a weight of any shape."""
+    """The function that computes the importance of the elements of a weight of any shape."""
     layer = MaskedLayer("W", (1,))
     weight = b.feed(layer.name, FLOAT, layer.shape)
     b.result("importance", importance_of(b, layer, weight, alpha, beta), FLOAT, layer.shape)

@@ -60,7 +60,7 @@ def _checksum_line(path: Path) -> str:
 
 
 def is_artifact(folder: Path) -> bool:
-    """Whether a folder holds an artifact, be it damaged: other programs write a manifest.json, too."""
+    """Whether a folder holds an artifact, damaged or not; other programs write a manifest.json, too."""
     try:
         return FORMAT in (folder / MANIFEST).read_text(encoding="utf-8", errors="replace")
     except OSError:

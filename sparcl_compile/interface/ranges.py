@@ -1,4 +1,4 @@
-"""The ranges of values that are asked for in more than one place: what an option may be, and the field of a pass."""
+"""Checks of the ranges that options and fields of passes share."""
 
 from collections.abc import Collection
 

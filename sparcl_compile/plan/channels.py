@@ -1,4 +1,4 @@
-"""The kept channels of each space at each level of the schedule, and what they mean for every weight."""
+"""The kept channels of each space at each level of the schedule, and the kept weights that follow from them."""
 
 import math
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ def _units_for(plan: ChannelPlan, density: float, share: float) -> dict[str, flo
 
 
 def _part(units: float, number: int) -> int:
-    """The units that the exchange of this number moves, from 1: what is rounded is their sum over a task, not each."""
+    """The units that an exchange moves, by its number from 1: the sum over a task is rounded, not each exchange."""
     return count(units * number, 1) - count(units * (number - 1), 1)
 
 
