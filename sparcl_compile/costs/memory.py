@@ -29,6 +29,12 @@ from sparcl_compile.passes.scheduling.recompute_activations import is_again, is_
 LARGEST = 10
 """Number of the largest values that a report names."""
 
+SAMPLES = "samples"
+"""Length of a state tensor that has one entry for each sample of the task."""
+
+OPEN_TYPES = ("sample", "sum")
+"""Types of state tensors that the type of the run's samples decides."""
+
 
 @dataclasses.dataclass(frozen=True)
 class MemoryReport:
@@ -108,11 +114,15 @@ def _by_layer(found: Plan, layers: Mapping[ir.Value, str]) -> dict[str, int]:
 
 
 def state_bytes(specs: Iterable[StateSpec]) -> dict[str, int]:
-    """The bytes of the state by role; of role ``sample`` those of one sample."""
+    """The bytes of the state by role; of role ``sample`` those of one sample.
+
+    The sum leaves out tensors whose type or shape only the run's data and options decide, such as the replay buffer.
+    """
     sums: collections.Counter[str] = collections.Counter()
     for spec in specs:
-        lengths = (length if isinstance(length, int) else 1 for length in spec.shape)
-        sums[spec.role] += np.dtype(spec.dtype).itemsize * math.prod(lengths)
+        lengths = [1 if length == SAMPLES else length for length in spec.shape]
+        if spec.dtype not in OPEN_TYPES and all(isinstance(length, int) for length in lengths):
+            sums[spec.role] += np.dtype(spec.dtype).itemsize * math.prod(map(int, lengths))
     return dict(sums)
 
 
