@@ -158,8 +158,8 @@ class Run:
 
     def _kept(self) -> str:
         if not self.epochs_done:
-            return "no epoch was finished, so start again without --resume"
-        return f"the state after {self.epochs_done} good epochs is in {self._folder}, continue it with --resume --lr"
+            return "no epoch was finished, so start again without `resume`"
+        return f"{self._folder} has the state after {self.epochs_done} good epochs; `resume` at a lower `learning_rate`"
 
     def _save(self) -> None:
         samples = {

@@ -58,7 +58,7 @@ class Trainer:
         try:
             self._interpreter.call(block)
         except TrainingError as error:
-            raise TrainingError(f"{error} in {self._where()}; lower --lr (now {self._rate():g})") from error
+            raise TrainingError(f"{error} in {self._where()}; lower `learning_rate` (now {self._rate():g})") from error
 
     def begin_task(self) -> None:
         """Begin the current task."""

@@ -7,7 +7,7 @@ from typing import TypeAlias
 import numpy as np
 
 from sparcl_compile.interface.artifact import Artifact
-from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.interface.manifest import Manifest
 from sparcl_compile.interface.names import Role
 from sparcl_compile.interface.onnx_runtime import ort
@@ -94,7 +94,7 @@ class Engine:
         """Put every state tensor whose size is known to its initial value.
 
         Raises:
-            OptionError: the replay buffer does not fit into the memory.
+            FieldError: the replay buffer does not fit into the memory.
         """
         self.state, self._arrays = {}, {}
         for name, array in stored(self._artifact.folder / self.manifest.state_file):
@@ -119,7 +119,7 @@ class Engine:
         except (MemoryError, ValueError, OSError, OverflowError) as error:
             if spec.role is not Role.BUFFER:
                 raise
-            raise OptionError(f"--buffer {shape[0]}: does not fit into the memory; give fewer samples") from error
+            raise FieldError("buffer_size", shape[0], "does not fit into the memory", "give fewer samples") from error
         if spec.init in FILLED:
             made[...] = FILLED[spec.init]
         return made

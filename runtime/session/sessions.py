@@ -33,7 +33,7 @@ def check_kernels(artifact: Artifact) -> None:
     """Raise ArtifactError where a graph needs the kernel library, and there is none."""
     if artifact.manifest.kernels and kernels.library() is None:
         raise ArtifactError(
-            f"{artifact.folder}: was compiled with --compress, and {kernels.reason()}; or compile it with --no-compress"
+            f"{artifact.folder}: needs sparse kernels, and {kernels.reason()}; or compile the model without compression"
         )
 
 

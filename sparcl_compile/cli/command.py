@@ -10,14 +10,14 @@ from typing import Any, NoReturn, cast
 
 import click
 
-from sparcl_compile.interface.errors import FieldError, ModelError, SparclError
+from sparcl_compile.interface.errors import CheckpointError, FieldError, ModelError, SparclError, TrainingError
 
 USER_ERROR = 2
 INTERRUPTED = 130
 """Exit code of a program that SIGINT ended, as a shell reports it."""
 
 RUNTIME = "onnxruntime"
-BY_PASSES = (FieldError, ModelError)
+NAMING_FIELDS = (FieldError, ModelError, TrainingError, CheckpointError)
 FIELD = re.compile(r"`(\w+)`")
 SWITCHES = {"fold_channels": ("fold", "give --no-fold")}
 """The field of the option that turns a pass off and the fix that a message names, by pass."""
@@ -82,16 +82,16 @@ def process_seconds() -> float | None:
 
 
 def in_options(error: SparclError, command: click.Command) -> str:
-    """An error's message, with the options of a command in the place of the fields that a pass names in backquotes."""
-    if not isinstance(error, BY_PASSES):
+    """An error's message, with the options of a command in the place of the fields that it names in backquotes."""
+    if not isinstance(error, NAMING_FIELDS):
         return str(error)
     options = {param.name: param.opts[0] for param in command.params if isinstance(param, click.Option)}
     return FIELD.sub(lambda found: options.get(found[1], found[1]), _message(error, options))
 
 
-def _message(error: FieldError | ModelError, options: Container[str | None]) -> str:
+def _message(error: SparclError, options: Container[str | None]) -> str:
     """The message, without the pass's name where the command has an option for its field."""
-    if isinstance(error, ModelError):
+    if not isinstance(error, FieldError):
         return str(error)
     field, mend = (error.field, error.mend) if error.field else SWITCHES.get(error.made_by, ("", error.mend))
     if field not in options:

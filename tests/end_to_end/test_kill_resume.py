@@ -251,6 +251,6 @@ def test_another_version_of_the_checkpoint(version: str, tmp_path: Path, monkeyp
     monkeypatch.setattr(checkpoint, "VERSION", version)
     checkpoint.save(tmp_path, {"w": np.zeros(2)}, {}, {})
     monkeypatch.undo()
-    mend = "use it with the program that wrote it, or start the run again, without --resume"
+    mend = "use it with the program that wrote it, or start the run again, without `resume`"
     with pytest.raises(CheckpointError, match=f"version {version}, this program reads version 2; {mend}"):
         checkpoint.load(tmp_path, {})

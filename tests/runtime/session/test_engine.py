@@ -187,7 +187,7 @@ def test_state_of_an_unknown_size_is_not_made_and_named_when_asked_for(tmp_path:
 
 
 def test_a_buffer_that_does_not_fit_is_refused_with_the_option(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match=r"^--buffer 1000000000000000: does not fit into the memory; give fewer"):
+    with pytest.raises(OptionError, match=r"^`buffer_size` 1000000000000000: does not fit into the memory; give fewer"):
         loop_state(tmp_path, Sizes("uint8", {"buffer": 10**15, "C": 4, "tasks": 1}))
 
 
