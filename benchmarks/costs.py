@@ -22,7 +22,7 @@ from sparcl_compile.passes.lowering.choice.costs import COUNTS, DENSE, SPARSE, T
 from sparcl_compile.passes.lowering.choice.work import CONV, PRODUCT, Work
 
 BATCHES = (16, 16, 32, 32, 32, 64, 128)
-"""They fill vector registers; the others follow from the counts."""
+"""Batch sizes that fill vector registers."""
 KERNELS = (1, 1, 3, 3, 3, 3, 5, 7)
 PLANES = (1, 2, 4, 7, 8, 8, 14, 16, 16, 28, 32, 32, 56)
 TOKENS = (1, 1, 1, 16, 64, 196)

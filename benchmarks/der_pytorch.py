@@ -40,7 +40,7 @@ def load(path: Path) -> tuple[Data, Data]:
 
 
 def normalised(x: torch.Tensor) -> torch.Tensor:
-    """Ready for the network."""
+    """Normalise images for the network."""
     return ((x.float() / 255 - MEAN) / STD).contiguous(memory_format=torch.channels_last)
 
 

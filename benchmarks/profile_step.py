@@ -56,7 +56,7 @@ class Machine:
 
 
 def machine(threads: int) -> Machine:
-    """Measure it."""
+    """Measure the speeds of this machine."""
     import torch
 
     from benchmarks.kernels import fastest

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PACKAGES = {"sparcl_compile": "sparcl_compile", "passes": "sparcl_compile.passes", "runtime": "sparcl_compile.runtime"}
-"""Folder to import package."""
+"""The import package of each folder."""
 LINKS = ("sparcl_compile/passes", "sparcl_compile/runtime")
 """The two packages below sparcl_compile, where an import finds them; their files lie at the top."""
 

@@ -262,7 +262,7 @@ def _form(weights: Sequence[WeightSpec], kernels: KernelChoices | None) -> Rende
 
 
 def _chosen_kernels(weights: Sequence[WeightSpec], kernels: KernelChoices) -> RenderableType:
-    """The line; and the table where a user waited for times."""
+    """The line about the kernels, and the table where their times were measured."""
     line = Text(kernels_line(weights, kernels))
     return Group(kernels_table(weights, kernels), line) if kernels.measured else line
 

@@ -1,6 +1,6 @@
 """The cost of a graph: multiply-accumulates per sample, and the FLOPs of training with it.
 
-Counted is what multiplies matrices: Conv, ConvTranspose, Gemm and MatMul, the gradients of Conv, and the sparse
+It counts operators that multiply matrices: Conv, ConvTranspose, Gemm and MatMul, the gradients of Conv, and the sparse
 convolutions at their places. Everything else (activations, normalisation, pooling, softmax, the product with a mask)
 counts as 0, which is the convention of the SparCL paper (arXiv 2209.09476, section 4) and of the papers it compares
 with; :func:`free_ops` lists these operators.

@@ -38,7 +38,7 @@ class KernelTimes:
     """Times of layers, called as ``times(work, batch)``: from the cache, else measured and added to it.
 
     The cache is one file a machine in the user's cache folder (``XDG_CACHE_HOME`` and its likes): it belongs to the
-    kernel library, the processor and the version of ONNX Runtime. A damaged file is as good as none.
+    kernel library, the processor and the version of ONNX Runtime. A damaged file is ignored.
     """
 
     def __init__(self, library: Path, folder: Path | None = None) -> None:
@@ -92,8 +92,8 @@ def processor() -> str:
 def measure(work: Work, batch: int, seconds: float = SECONDS) -> Times:
     """Time both forms of a layer in turns on one thread.
 
-    The clock is the processor's, which stands still while a neighbour runs, and of all runs the fastest counts: on a
-    shared machine the others say more about the neighbours.
+    The clock is the processor's, which does not count other processes, and the fastest of all runs counts: on a shared
+    machine other processes slow the rest down.
     """
     return Times(*fastest([session_run(make(work, batch)) for make in (dense_step, sparse_step)], seconds))
 

@@ -44,7 +44,7 @@ class MemoryReport:
         batch: samples.
         peak_bytes: the most that activations and gradients take at one time.
         at: the name of the node that runs then.
-        by_layer: what of it belongs to each layer, named by its weight, in graph order; ``""`` is what no layer made.
+        by_layer: the bytes of it by layer, named by its weight, in graph order; ``""`` for values of no layer.
         largest: the largest values alive then.
         feed_bytes: graph inputs that are not state.
         result_bytes: graph outputs, but those that are written over the state.

@@ -65,12 +65,12 @@ class Exported:
 def export_model(
     artifact: Artifact, state: Mapping[str, np.ndarray], notes: Mapping[str, str], batch: int | None = None
 ) -> Exported:
-    """Make the learned model plain.
+    """Convert a learned model to plain ONNX.
 
     Args:
         artifact: a checked artifact.
         state: the learned tensors by name, those that its graph ``eval`` reads.
-        notes: plain keys for the model's metadata, as ``normalise.mean``.
+        notes: keys and texts for the model's metadata, as ``normalise.mean``.
         batch: a fixed batch size; None leaves it open.
 
     Raises:

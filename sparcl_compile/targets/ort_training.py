@@ -91,7 +91,7 @@ class Work:
         options: of the compilation.
         folder: where ``emit`` writes.
         library: the library of sparse kernels; None where nothing is compressed.
-        measure: times a layer's kernels; None to take the table's word.
+        measure: times a layer's kernels; None to use the table of costs.
         products: what has been kept so far.
     """
 

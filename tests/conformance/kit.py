@@ -16,7 +16,7 @@ SAMPLES = "samples.safetensors"
 
 @dataclasses.dataclass(frozen=True)
 class Kit:
-    """One of them."""
+    """A kit: an artifact, its samples and the trace of its run."""
 
     folder: Path
 

@@ -41,7 +41,7 @@ RESULT = "result."
 
 
 class Recorder:
-    """Sees every graph of a run and writes down what a driver cannot get right by chance."""
+    """Watches every graph of a run and records results that a driver cannot get right by chance."""
 
     def __init__(self, engine: Engine, trainer: Trainer) -> None:
         self.calls: list[dict[str, Any]] = []

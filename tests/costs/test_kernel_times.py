@@ -110,5 +110,5 @@ def test_times_are_times() -> None:
 
 
 def larger() -> Work:
-    """A layer of a thousand times the work."""
+    """A layer with a thousand times the work."""
     return Work(CONV, (64, 64, 3, 3), (16, 16), (16, 16), (1, 1), (1, 1, 1, 1), (1, 1), 20_000, 20_000, True)

@@ -1,4 +1,4 @@
-"""Everything that a user can get wrong: one line that names the place and the mend, code 2, nothing half-written."""
+"""Every mistake of a user gives one line with the place and the fix, code 2, and nothing half-written."""
 
 import contextlib
 import json
@@ -83,7 +83,7 @@ def directory(path: Path) -> None:
 
 
 def absent(path: Path) -> None:
-    """Nothing is there."""
+    """Leave the path empty."""
 
 
 def external_data_gone(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""``--compress`` through the commands: the same run as masked, a smaller state, plain export, what is refused."""
+"""``--compress`` through the commands: the same run as masked, a smaller state, plain export, refusals."""
 
 from pathlib import Path
 

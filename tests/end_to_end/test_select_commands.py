@@ -1,4 +1,4 @@
-"""The choice of kernels through the commands: what is compressed, what is shown, what is refused."""
+"""The choice of kernels through the commands: the compressed layers, the output and the refusals."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The artifact folder: every damage is noticed, other versions are refused with the right mend."""
+"""The artifact folder: every damage is noticed, other versions are refused with the right advice."""
 
 import dataclasses
 import json

@@ -24,7 +24,7 @@ class Tensor:
         number: of a masked weight its place in the manifest, else None.
         produced: of a masked weight the axis along which it makes channels, if it has one with channels.
         fan_in: the kept elements that feed one element of that axis, at the level ``base``.
-        fill: what a grown unit starts with.
+        fill: first value of a grown unit.
     """
 
     units: Mapping[int, Sequence[Unit]]

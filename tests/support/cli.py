@@ -1,4 +1,4 @@
-"""The commands as a user calls them, a tiny model and data for them, and what every refusal must look like."""
+"""The commands as a user calls them, a tiny model and data for them, and the form of every refusal."""
 
 import dataclasses
 import hashlib

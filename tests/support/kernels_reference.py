@@ -48,7 +48,7 @@ class Geometry(NamedTuple):
         return x[:, top : top + self.size[0], left : left + self.size[1]].astype(np.float32)
 
     def windows(self, index: Array, rows: Array) -> Iterator[Window]:
-        """One for each live place."""
+        """The windows of a weight, one for each live place."""
         height, width = self.kernel_shape
         for output in range(len(rows) - 1):
             for place in range(int(rows[output]), int(rows[output + 1])):

@@ -1,4 +1,4 @@
-"""Every verb of a program, with an engine that writes down what it is asked for and tables of a few rows."""
+"""Every verb of a program, with an engine that records its calls and tables of a few rows."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping
@@ -93,7 +93,7 @@ def task(first: int) -> Task:
 
 
 class Machine:
-    """An interpreter with what it works on."""
+    """An interpreter with its engine and tables."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Finding the library, and what it is made of."""
+"""The search for the library, and its content."""
 
 import ctypes
 import os

@@ -1,4 +1,4 @@
-"""State in, state out: what the engine does with the names of a graph's inputs and outputs."""
+"""State in, state out: the engine feeds and updates state by the names of a graph's inputs and outputs."""
 
 import dataclasses
 import sys
@@ -49,7 +49,7 @@ def engine(tmp_path: Path) -> Engine:
 
 
 def begin_task(engine: Engine, samples: int) -> None:
-    """Make the state of so many samples."""
+    """Make the state of a task with a number of samples."""
     engine.sizes.dimensions["samples"] = samples
     engine.reset(engine.names("sample"))
 

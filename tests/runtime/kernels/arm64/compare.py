@@ -1,4 +1,4 @@
-"""Runs what another machine has recorded, and compares. On the emulated machine: numpy and ONNX Runtime alone.
+"""Repeats the runs that another machine has recorded, and compares the results. It needs numpy and ONNX Runtime alone.
 
     python -m tests.runtime.kernels.arm64.compare RUNS.npz KERNELS.so
 

@@ -1,4 +1,4 @@
-"""Models, what they are fed and what they gave on one machine, as a file for another. Needs numpy alone."""
+"""Models with their feeds and their results on one machine, as a file for another. It needs numpy alone."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -101,7 +101,7 @@ def normalisations(shape: tuple[int, int, int, int], seed: int, relu: bool, adde
 
 
 def runs() -> Iterator[Recorded]:
-    """All of them, with the results of this machine."""
+    """All runs, with the results of this machine."""
     for case in (*random_cases(), *LARGE):
         yield from convolutions(case)
         yield from pools(case)

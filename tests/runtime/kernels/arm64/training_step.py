@@ -76,7 +76,7 @@ PARAMETERS = (
 )
 STATISTICS = tuple(f"{name}_{kind}" for name in NORMALISED for kind in ("mean", "var"))
 OUTPUTS = ("loss", *(f"next_{name}" for name in (*PARAMETERS, *STATISTICS)))
-"""Names of the graph's outputs; `next_P` is what the next step feeds as P."""
+"""Names of the graph's outputs; `next_P` is the feed P of the next step."""
 
 INT32 = tuple(f"{name}_{kind}" for name in LAYERS for kind in ("index", "rows"))
 FLOAT = ("x", "target", "batch", "rate", "mid_mask", *PARAMETERS, *STATISTICS)
