@@ -13,7 +13,14 @@ from onnx.reference import ReferenceEvaluator
 import sparcl_compile
 from sparcl_compile import CompileOptions, RunConfig, compile_model, export_model, learn, load, predict
 from sparcl_compile.interface.artifact import Artifact
-from sparcl_compile.interface.errors import CheckpointError, DataError, FieldError, ModelError, OptionError
+from sparcl_compile.interface.errors import (
+    CheckpointError,
+    DataError,
+    FieldError,
+    ModelError,
+    OptionError,
+    TrainingError,
+)
 from tests.support.cli import done, read_json, write_data, write_model
 
 OPTIONS = CompileOptions(sparsity=0.5)
@@ -143,6 +150,12 @@ def test_mistakes_of_other_arguments_name_them(artifact: Artifact, folder: Path,
         export_model(artifact, tmp_path / "x.onnx", tmp_path / "run", initial=True)
     with pytest.raises(FieldError, match=r"^`tasks` 99: .* give a number from 1 to "):
         learn(artifact, dataclasses.replace(config(folder), tasks=99), tmp_path / "run")
+
+
+def test_a_run_that_diverges_names_the_arguments_to_change(artifact: Artifact, tmp_path: Path) -> None:
+    message = r"lower `learning_rate` \(now 1e\+20\); no epoch was finished, so start again without `resume`$"
+    with pytest.raises(TrainingError, match=message):
+        learn(artifact, config(tmp_path, learning_rate=1e20), tmp_path / "run")
 
 
 def test_the_public_names_are_those_of_the_package() -> None:
