@@ -1,4 +1,4 @@
-"""What the whole command sparcl-compile takes, from the start of its process to the end: the models that grow.
+"""Times the whole command sparcl-compile, from the start of its process to the end, on models that grow.
 
 ``python -m benchmarks.compile_time`` writes each model with fresh weights, compiles it with the default options in a
 process of its own, and prints the seconds beside those that the command itself names and the nodes of the training
@@ -36,13 +36,13 @@ SAID = re.compile(r"^Compiled in (\d+\.\d) s to", re.MULTILINE)
 
 
 def chain(layers: int) -> nn.Module:
-    """So many Linear layers with a ReLU between each two, for [N, 1, 8, 8]."""
+    """Linear layers with a ReLU between each two, for [N, 1, 8, 8]."""
     inner = [part for _ in range(layers - 2) for part in (nn.Linear(WIDTH, WIDTH), nn.ReLU())]
     return nn.Sequential(nn.Flatten(), nn.Linear(64, WIDTH), nn.ReLU(), *inner, nn.Linear(WIDTH, 10))
 
 
 Made = tuple[Callable[[], nn.Module], tuple[int, int, int]]
-"""How a model is made, and the shape of one sample."""
+"""The function that makes a model, and the shape of one sample."""
 
 MODELS: Mapping[str, Made] = {
     "resnet18-w64": (resnet18, COLOUR),

@@ -1,4 +1,4 @@
-"""What the step benchmark compares: each contestant is a function that makes a step.
+"""The contestants of the step benchmark: each is a function that makes a step.
 
 What a contestant builds in its scratch folder it finds there again, and the libraries that build are imported where
 they are used: a process that only runs the step holds nothing else (benchmarks/alone.py).
@@ -27,7 +27,7 @@ WIDTH = 64
 
 @dataclasses.dataclass(frozen=True)
 class Net:
-    """A model of models/: the module and function that make it, what else they take, and the shape of a sample."""
+    """A model of models/: the module and function that make it, other arguments, and the shape of a sample."""
 
     module: str
     function: str
@@ -55,11 +55,11 @@ class Setting:
         net: the model, a key of ``NETS``.
         width: channels of the model's first stage, or units of its hidden layers.
         fold: whether a compiled model is folded.
-        update: what trains, as ``--update`` says it.
-        gradient_scheme: what the gradient masks choose.
+        update: the trained part, as in ``--update``.
+        gradient_scheme: the units that gradient masks choose.
         recompute: whether the compiled step recomputes cheap activations.
         compress: whether the kept weights alone are stored, and sparse kernels compute with them.
-        replay: the compiled step's; with separate batches of replay the gradients are stored between them.
+        replay: of the compiled step; with separate batches of replay the gradients are stored between them.
     """
 
     name: str
@@ -222,7 +222,7 @@ def compiled(setting: Setting, batch: int, threads: int, folder: Path) -> Step:
 
 
 def artifact_folder(setting: Setting, folder: Path) -> Path:
-    """Where the artifact of a compiled contestant lies."""
+    """The artifact folder of a compiled contestant."""
     return folder / f"{setting.name}.sparcl"
 
 
@@ -246,7 +246,7 @@ def _compile(setting: Setting, path: Path, target: Path) -> None:
 
 
 OTHERS = {"narrow": (RESNET, 20), "depthwise": ("depthwise", 128), "mlp": ("mlp", 1024)}
-"""Further models, by what their rows' names begin with."""
+"""Further models, by the prefix of their rows' names."""
 
 
 def _of_other(prefix: str, net: str, width: int) -> tuple[Setting, ...]:
@@ -299,7 +299,7 @@ CONTESTANTS = (
 )
 
 QUICK = ("pytorch-dense", "ort-dense", "compressed-0.75", "compressed-0.95")
-"""The two ends, and what they are compared with."""
+"""The two extreme contestants, and their baselines."""
 
 BASELINES = ("pytorch-dense", "ort-dense")
-"""What speeds are compared with: the contestants of one's own model whose names end so."""
+"""Suffixes of the names of a model's contestants that speeds are compared with."""

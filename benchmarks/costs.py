@@ -22,20 +22,20 @@ from sparcl_compile.passes.lowering.choice.costs import COUNTS, DENSE, SPARSE, T
 from sparcl_compile.passes.lowering.choice.work import CONV, PRODUCT, Work
 
 BATCHES = (16, 16, 32, 32, 32, 64, 128)
-"""They fill vector registers; the others follow from the counts."""
+"""Batch sizes that fill vector registers."""
 KERNELS = (1, 1, 3, 3, 3, 3, 5, 7)
 PLANES = (1, 2, 4, 7, 8, 8, 14, 16, 16, 28, 32, 32, 56)
 TOKENS = (1, 1, 1, 16, 64, 196)
 DENSITIES = (0.01, 0.05, 0.1, 0.1, 0.2, 0.3, 0.5)
 UPDATED = (1.0, 1.0, 0.2)
 MOST_PRODUCTS, MOST_ELEMENTS = 2.5e9, 2e7
-"""Of a batch: layers beyond take seconds."""
+"""Limits for a batch: larger layers take seconds."""
 
 FORMS = {
     form: list(dict.fromkeys(name for rates in table.values() for name in rates))
     for form, table in (("dense", DENSE), ("sparse", SPARSE))
 }
-"""By form what is counted."""
+"""The counted quantities, by form."""
 
 EACH = 0.5
 """Seconds for one layer."""

@@ -30,7 +30,7 @@ Data = tuple[torch.Tensor, torch.Tensor]
 
 
 def load(path: Path) -> tuple[Data, Data]:
-    """What is for training, and what is for testing."""
+    """Load the training set and the test set."""
     try:
         read = sources.load(f"cifar10:{path}")
     except DataError as error:
@@ -40,7 +40,7 @@ def load(path: Path) -> tuple[Data, Data]:
 
 
 def normalised(x: torch.Tensor) -> torch.Tensor:
-    """Ready for the network."""
+    """Normalise images for the network."""
     return ((x.float() / 255 - MEAN) / STD).contiguous(memory_format=torch.channels_last)
 
 

@@ -4,7 +4,7 @@
 
 The layers are ResNet-18's, width 64, on images of 32x32: the four stages and the steps between them. GFLOP/s are
 dense-equivalent, so they may exceed the machine's peak. The best of PyTorch's two layouts counts, and of all
-repetitions the fastest: on a shared machine the others say more about the neighbours.
+repetitions the fastest: on a shared machine other processes slow the rest down.
 """
 
 import time
@@ -51,7 +51,7 @@ class Layer:
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """Those of the kernels."""
+        """The attributes of the kernels' nodes."""
         return {
             "kernel_shape": [3, 3],
             "strides": [self.stride] * 2,

@@ -1,4 +1,4 @@
-"""Where the time of a training step goes, and what the machine would allow.
+"""The time of each operator in a training step, and the limit of the machine.
 
 ``python -m benchmarks.profile_step [NAME]`` runs a contestant of benchmarks.step under ONNX Runtime's profiler and
 prints for each operator its milliseconds a step, the floating-point operations of its products and the bytes of its
@@ -32,12 +32,12 @@ SIDE = 2048
 COPIED = 1 << 28
 """Bytes of the tensor whose copy is timed: larger than a cache."""
 SECONDS = 0.5
-"""How long each of the two is timed."""
+"""Seconds for which each of the two is timed."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """Of one operator, in a step: floating-point operations of its products, bytes that it reads and writes."""
+    """The work of one operator in a step: floating-point operations of its products, bytes that it reads and writes."""
 
     operations: float = 0.0
     bytes: float = 0.0
@@ -56,7 +56,7 @@ class Machine:
 
 
 def machine(threads: int) -> Machine:
-    """Measure it."""
+    """Measure the speeds of this machine."""
     import torch
 
     from benchmarks.kernels import fastest
@@ -107,7 +107,7 @@ def profiled(setting: Setting, threads: int, steps: int, folder: Path) -> dict[s
 
 
 def table(seconds: Mapping[str, float], work: Mapping[str, Work], limits: Machine, least: float) -> Table:
-    """One line an operator that takes at least so many seconds, the slowest first, and their sum."""
+    """One line for each operator above a number of seconds, the slowest first, and their sum."""
     made = Table("operator", box=None)
     for column in ("ms", "GFLOP", "MB", "ms at the limit"):
         made.add_column(column, justify="right")

@@ -24,18 +24,18 @@ from benchmarks.step import measure
 SPARSITY = 0.75
 DENSE = "dense"
 FORMS = ("stock kernels", "sparse kernels")
-"""What runs everywhere, and what needs the kernel library."""
+"""The form that runs everywhere, and the form that needs the kernel library."""
 
 ROWS: Mapping[str, str] = {
     DENSE: "dense",
     "unstructured": "TDM",
     **{scheme: f"TDM, {scheme}" for scheme in (*SCHEMES, "channel")},
 }
-"""Scheme to the setting of benchmarks.split_cifar10."""
+"""Settings of benchmarks.split_cifar10, by scheme."""
 
 
 def contestants() -> dict[str, Setting]:
-    """Every scheme in both forms where it has them, by "scheme, form"; and what they are compared with."""
+    """Every scheme in the forms that it has, by "scheme, form", and the baselines."""
     made = {"PyTorch": Setting("pytorch-dense", pytorch), "ONNX Runtime": Setting("ort-dense", ort_dense)}
     made[f"{DENSE}, {FORMS[0]}"] = Setting("dense", compiled)
     made[f"{DENSE}, {FORMS[1]}"] = Setting("dense-compressed", compiled, compress=True)
@@ -44,7 +44,7 @@ def contestants() -> dict[str, Setting]:
         made[f"{scheme}, {FORMS[0]}"] = Setting(name, compiled, scheme, SPARSITY)
         if scheme != "channel":
             made[f"{scheme}, {FORMS[1]}"] = Setting(f"{name}_c", compiled, scheme, SPARSITY, compress=True)
-    # As the accuracies were made: with separate batches of replay, between which gradients are stored.
+    # The accuracies were measured with separate batches of replay, between which gradients are stored.
     return {name: dataclasses.replace(setting, width=WIDTH, replay="der++") for name, setting in made.items()}
 
 

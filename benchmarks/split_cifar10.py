@@ -4,7 +4,7 @@
 real commands, one thread a run, several runs side by side. A dense run takes about an hour on one core, a sparse one
 with compressed weights (the same training, docs/kernels.md) less than half of that. The result of every finished run is
 a file in benchmarks/results/split_cifar10, kept with the sources: the command makes what is missing and prints the
-table of all. What was stopped resumes from build/split_cifar10.
+table of all. A run that was stopped resumes from build/split_cifar10.
 """
 
 import json
@@ -42,7 +42,7 @@ SETTINGS: Mapping[str, str] = {
     **{f"TDM, {scheme}": f"{MASKED} reference-code --compress --scheme {scheme}" for scheme in SCHEMES},
     "TDM, channel": f"{MASKED} reference-code --scheme channel",
 }
-"""Name in the table to the options of sparcl-compile."""
+"""The options of sparcl-compile, by name in the table."""
 
 
 def slug(setting: str, seed: int) -> str:
@@ -73,7 +73,7 @@ def learn(setting: str, seed: int, data: Path) -> None:
 
 
 def keep(run: dict[str, Any], result: Path) -> None:
-    """Write a result among the sources, without the place where somebody's data lie."""
+    """Write a result among the sources, without the path of the data."""
     run["config"]["data"] = "cifar10"
     result.write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
 

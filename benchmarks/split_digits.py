@@ -37,7 +37,7 @@ SPARSITIES: Mapping[str, Mapping[str, Any]] = {
     "0.8 paper": {"recipe": "paper"},
     "0.8 reference-code": {"recipe": "reference-code"},
 }
-"""Name in the table to the compile options, as above; the sparse ones are the tool's defaults."""
+"""The compile options, by name in the table; the sparse ones are the tool's defaults."""
 
 
 def learn(options: CompileOptions, epochs: int, seed: int, folder: Path) -> dict[str, Any]:

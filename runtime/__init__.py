@@ -1,1 +1,1 @@
-"""What runs on the device: the schedule, the data plumbing and the state. No compiler in here."""
+"""The part that runs on the device: the schedule, the data and the state. It needs no compiler."""

@@ -22,7 +22,7 @@ TEXTS = ("version", "progress", "identity")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """What a checkpoint holds: every tensor of the run, counters and results so far, and which run it is."""
+    """The content of a checkpoint: every tensor of the run, counters and results so far, and the run's identity."""
 
     arrays: dict[str, np.ndarray]
     progress: dict[str, Any]
@@ -50,7 +50,7 @@ def save(folder: Path, arrays: dict[str, np.ndarray], progress: dict[str, Any], 
 
 
 def _checksum(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> str:
-    """Over everything but itself: safetensors has none."""
+    """The checksum of all tensors and of the metadata but itself; safetensors has none."""
     digest = hashlib.sha256(json.dumps([metadata[key] for key in TEXTS]).encode())
     for name in sorted(arrays):
         digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
@@ -98,7 +98,7 @@ def load(folder: Path, identity: dict[str, Any]) -> tuple[dict[str, np.ndarray],
     """
     path = folder / FILE
     if not path.is_file():
-        raise CheckpointError(f"{path}: there is no checkpoint to resume; run without --resume to start")
+        raise CheckpointError(f"{path}: there is no checkpoint to resume; start the run without `resume`")
     arrays, texts = _read(path)
     _compare(path, json.loads(texts["identity"]), identity)
     return arrays, json.loads(texts["progress"])
@@ -125,14 +125,14 @@ def read_run(folder: Path, artifact: Artifact) -> Checkpoint:
     """
     if not exists(folder):
         raise CheckpointError(
-            f"{folder}: holds no run; run sparcl-run {artifact.folder} first, or give --checkpoint, "
-            "or --initial to export the untrained state"
+            f"{folder}: holds no run; run sparcl-run {artifact.folder} first, or give `checkpoint`, "
+            "or `initial` to export the untrained state"
         )
     found = read(folder)
     if found.identity.get("artifact") != artifact.identity:
         raise CheckpointError(
             f"{folder}: is a run of another artifact than {artifact.folder}; "
-            "give the artifact that was run, or its run with --checkpoint"
+            "give the artifact that was run, or its run as `checkpoint`"
         )
     return found
 
@@ -145,14 +145,14 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
         version, sound = texts["version"], texts["sha256"] == _checksum(arrays, texts)
     except (SafetensorError, KeyError, ValueError, OSError) as error:
-        raise CheckpointError(f"{path}: is damaged ({error}); start the run again, without --resume") from error
+        raise CheckpointError(f"{path}: is damaged ({error}); start the run again, without `resume`") from error
     if version != VERSION:
         raise CheckpointError(
             f"{path}: has checkpoint version {version}, this program reads version {VERSION}; "
-            "use it with the program that wrote it, or start the run again, without --resume"
+            "use it with the program that wrote it, or start the run again, without `resume`"
         )
     if not sound:
-        raise CheckpointError(f"{path}: is damaged (its checksum differs); start the run again, without --resume")
+        raise CheckpointError(f"{path}: is damaged (its checksum differs); start the run again, without `resume`")
     return arrays, texts
 
 
@@ -163,5 +163,5 @@ def _compare(path: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
     key = differing[0]
     raise CheckpointError(
         f"{path}: belongs to a run with {key} {saved.get(key)!r}, this one has {wanted.get(key)!r}; "
-        "give the same options, or another --checkpoint folder"
+        "give the same options, or another folder as `checkpoint`"
     )

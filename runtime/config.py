@@ -1,11 +1,12 @@
-"""What a user can ask of a run, with its defaults."""
+"""The options of a run and their defaults."""
 
 import dataclasses
 from typing import Any
 
-from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.errors import FieldError
+from sparcl_compile.interface.ranges import check_seed
 
-AT_LEAST_ONE = {"--tasks": "tasks", "--epochs": "epochs", "--batch-size": "batch_size", "--buffer": "buffer_size"}
+AT_LEAST_ONE = ("tasks", "epochs", "batch_size", "buffer_size")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +18,7 @@ class RunConfig:
     own is taken.
 
     Raises:
-        OptionError: a value is out of its range; the message names the option.
+        FieldError: a value is out of its range.
     """
 
     data: str
@@ -34,16 +35,15 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges that need no data."""
-        for flag, name in AT_LEAST_ONE.items():
+        for name in AT_LEAST_ONE:
             if getattr(self, name) < 1:
-                raise OptionError(f"{flag} {getattr(self, name)}: give at least 1")
+                raise FieldError(name, getattr(self, name), mend="give at least 1")
         if self.learning_rate is not None and not 0.0 < self.learning_rate < float("inf"):
-            raise OptionError(f"--lr {self.learning_rate}: give a number above 0, for example 0.03")
+            raise FieldError("learning_rate", self.learning_rate, mend="give a number above 0, for example 0.03")
         if self.threads is not None and self.threads < 1:
-            raise OptionError(f"--threads {self.threads}: give at least 1")
-        for flag, seed in (("--seed", self.seed), ("--class-order-seed", self.class_order_seed or 0)):
-            if not 0 <= seed < 2**32:
-                raise OptionError(f"{flag} {seed}: give a whole number from 0 to 4294967295")
+            raise FieldError("threads", self.threads, mend="give at least 1")
+        check_seed(self.seed)
+        check_seed(self.class_order_seed or 0, "class_order_seed")
 
     def with_rate(self, default: float) -> tuple["RunConfig", float]:
         """These options with a learning rate, the default where none was given, and that rate."""

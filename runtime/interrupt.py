@@ -1,4 +1,4 @@
-"""Ctrl-C between two steps: an exception raised wherever the interpreter happens to be can be lost in a destructor."""
+"""Ctrl-C takes effect between two steps: an exception that is raised inside a destructor would be lost."""
 
 import signal
 import threading

@@ -1,4 +1,4 @@
-"""How little a driver does: the lines of it that compute a number, and those that another language has to write.
+"""The size of a driver: its lines that compute a number, and those that another language has to write.
 
 A line computes a number where it holds arithmetic, an order of two numbers, or a call that reduces or makes numbers (of
 NumPy, of the module math, ``sum``, ``min`` and the like). What only formats a text does not count, nor do ``|`` of two
@@ -32,7 +32,7 @@ ARITHMETIC = (
 ORDER = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
 MODULES = ("np", "numpy", "math")
 NO_NUMBERS = ("asarray", "ascontiguousarray", "broadcast_to", "ndarray", "dtype")
-"""Of these modules: what makes no numbers."""
+"""Functions of these modules that make no numbers."""
 FUNCTIONS = ("sum", "min", "max", "abs", "round", "divmod", "pow")
 METHODS = (
     *("sum", "mean", "min", "max", "any", "all", "argmax", "argmin", "argsort", "cumsum", "prod", "std", "var", "dot"),
@@ -81,7 +81,7 @@ def _is_reduction(function: ast.expr) -> bool:
 
 
 def code_lines(source: str) -> int:
-    """How many lines of a file are code."""
+    """The number of lines of code in a file."""
     skipped = {line for node in ast.walk(ast.parse(source)) for line in _lines(node) if _is_no_code(node)}
     nothing = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)

@@ -1,4 +1,4 @@
-"""docs/interfaces.md is what a driver is written from: it has every role, graph, verb, field, block and value."""
+"""docs/interfaces.md is complete for writers of drivers: it has every role, graph, verb, field, block and value."""
 
 import re
 from pathlib import Path

@@ -34,7 +34,7 @@ PASSES = pass_files(ROOT / "passes")
 
 
 def documented_passes(page: str) -> dict[tuple[str, str], list[str]]:
-    """By heading and the sentence below it the first column of the table of passes."""
+    """The first column of each table of passes, by heading and the sentence below it."""
     sections = re.findall(r"^### (\w+)\n\n(.+)\n\n\| pass \|.*\n((?:\|.*\n)+)", page, re.MULTILINE)
     return {(name, line): re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) for name, line, table in sections}
 

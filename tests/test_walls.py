@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PACKAGES = {"sparcl_compile": "sparcl_compile", "passes": "sparcl_compile.passes", "runtime": "sparcl_compile.runtime"}
-"""Folder to import package."""
+"""The import package of each folder."""
 LINKS = ("sparcl_compile/passes", "sparcl_compile/runtime")
 """The two packages below sparcl_compile, where an import finds them; their files lie at the top."""
 
@@ -47,12 +47,12 @@ STAIRS = {
         "cli",
     ),
 }
-"""By package its folders, from the lowest step up: a folder imports itself and what lies below it."""
+"""The folders of each package from the lowest up: a folder imports itself and those below it."""
 
 
 @dataclass(frozen=True)
 class Wall:
-    """What the files of one folder must not import, but for the exceptions."""
+    """Packages that the files of one folder must not import, with exceptions."""
 
     folder: str
     forbidden: tuple[str, ...]
@@ -149,7 +149,7 @@ def source_files(root: Path) -> list[Path]:
 
 
 def folder_arrows(sources: Mapping[Path, str]) -> dict[str, set[str]]:
-    """From each package to the packages that its own files import, by their import names."""
+    """The packages that a package's own files import, by package, under their import names."""
     packages = {module_name(path).rpartition(".")[0] for path in sources}
     arrows: dict[str, set[str]] = {package: set() for package in packages}
     for path, source in sources.items():

@@ -8,7 +8,7 @@ import onnx_ir as ir
 from sparcl_compile.interface.names import NEXT, Role, gradient_mask_name, gradient_name, mask_name
 from sparcl_compile.passes.core.edit import maker_of
 from sparcl_compile.passes.core.layers import layer_weights, masked_layers
-from sparcl_compile.passes.core.marks import DENSE_KEY, LAYER_KEY, OPTIMIZER_KEY, PLAN_KEY
+from sparcl_compile.passes.core.marks import DENSE_KEY, LAYER_KEY, OPTIMIZER_KEY, PASS_KEY, PLAN_KEY
 from sparcl_compile.passes.core.operators import OPTIMIZER_DOMAIN, SPARSE_WEIGHT_GRADIENT
 from sparcl_compile.passes.core.roles import TRAINABLE, role_of, values_with_role
 
@@ -51,6 +51,10 @@ def _has_loss(model: ir.Model) -> bool:
 def _has_backward(model: ir.Model) -> bool:
     graph, name = model.graph, gradient_name("loss")
     return name in graph.initializers or any(out.name == name for node in graph for out in node.outputs)
+
+
+def _has_steps(model: ir.Model) -> bool:
+    return any(node.metadata_props.get(PASS_KEY) == "replace_relu_gradients" for node in model.graph)
 
 
 def _masks_gradients(model: ir.Model) -> bool:
@@ -121,6 +125,7 @@ GRADIENTS_MASKED = Fact(
 )
 OPTIMIZER = Fact("has an optimizer", "has no optimizer", "attach_optimizer", _has_optimizer)
 PRUNED = Fact("masks no gradient twice", "masks gradients twice", "prune_backward", _masks_gradients_once)
+STEPPED = Fact("has replaced ReLU gradients", "has no replaced ReLU gradients", "replace_relu_gradients", _has_steps)
 MOVING = Fact("moves its parameters", "does not move its parameters", "update_in_backward", _moves_parameters)
 CONSTANT = Fact("has constant weights", "has weights that may change", "freeze_state", _is_constant)
 
@@ -136,6 +141,7 @@ FACTS = (
     GRADIENTS_MASKED,
     OPTIMIZER,
     PRUNED,
+    STEPPED,
     MOVING,
     CONSTANT,
 )

@@ -2,10 +2,14 @@
 
 Plain options are numbers, words, truth values, paths and tuples of them; a tuple is written by giving its option
 several times, nothing as ``none``. A field of another type (a model, a function) has no written form.
+
+A value with a comma, a brace or a quote stands in double quotes: ``freeze_parameters{freeze="conv[1,2]*"}``. Inside
+them a backslash escapes the next character, blanks count, and ``"none"`` is a word.
 """
 
 import dataclasses
 import difflib
+import itertools
 import re
 import types
 import typing
@@ -25,7 +29,12 @@ KINDS: Mapping[type, str] = {
 }
 """The types of plain options, and what a message asks for."""
 TRUTH = {"true": True, "false": False}
-PASS = re.compile(r"\s*(\w+)\s*(?:\{([^{}]*)\})?\s*(,|$)")
+_QUOTED = r'"(?:[^"\\]|\\.)*"'
+QUOTED = re.compile(_QUOTED, re.DOTALL)
+QUOTED_OR_COMMA = re.compile(f"{_QUOTED}|,", re.DOTALL)
+PASS = re.compile(rf'\s*(\w+)\s*(?:\{{((?:[^{{}}"]|{_QUOTED})*)\}})?\s*(,|$)', re.DOTALL)
+BARE = re.compile(r'[^\s,{}"](?:[^,{}"]*[^\s,{}"])?')
+"""A text that needs no quotes."""
 FORM = "write PASS,PASS{OPTION=VALUE,OPTION=VALUE}"
 
 
@@ -84,18 +93,21 @@ def signature(made: Any) -> str:
 
 
 def in_braces(name: str, values: Mapping[str, object]) -> str:
-    """A name with options."""
+    """A name with options; values are quoted where they must be."""
     options = ",".join(part for option, value in values.items() for part in _texts(option, value))
     return f"{name}{{{options}}}" if options else name
 
 
 def _texts(option: str, value: object) -> list[str]:
-    parts = (value or ("",)) if isinstance(value, tuple) else (value,)
-    return [f"{option}={_text(part)}" for part in parts]
+    parts = value if isinstance(value, tuple) else (value,)
+    return [f"{option}={_text(part)}" for part in parts] or [f"{option}="]
 
 
 def _text(value: object) -> str:
-    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    text = str(value)
+    return text if text != NONE and BARE.fullmatch(text) else '"' + re.sub(r'(["\\])', r"\\\1", text) + '"'
 
 
 def split(text: str) -> Iterator[tuple[str, Sequence[str]]]:
@@ -107,12 +119,17 @@ def split(text: str) -> Iterator[tuple[str, Sequence[str]]]:
     place = 0
     while match := PASS.match(text, place):
         name, options, separator = match.groups()
-        yield name, [part.strip() for part in options.split(",")] if options else []
+        yield name, _at_commas(options) if options else []
         place = match.end()
         if not separator:
             return
     where = f"at {text[place:]!r}" if text[place:] else "at its end"
     raise OptionError(f"{text!r} {where}: is no list of passes; {FORM}")
+
+
+def _at_commas(options: str) -> Sequence[str]:
+    commas = [found.start() for found in QUOTED_OR_COMMA.finditer(options) if found[0] == ","]
+    return [options[start + 1 : end].strip() for start, end in itertools.pairwise((-1, *commas, len(options)))]
 
 
 def read_options(made: Any, parts: Sequence[str]) -> dict[str, Any]:
@@ -154,8 +171,11 @@ def _read(owner: str, name: str, option: Option, text: str) -> Any:
         return None
     if option.many and not text:
         return ()
+    if '"' in text and not QUOTED.fullmatch(text):
+        raise OptionError(f"{owner}: {name}={text}: put the whole value in quotes")
+    plain = re.sub(r"\\(.)", r"\1", text[1:-1], flags=re.DOTALL) if text.startswith('"') else text
     try:
-        value = TRUTH[text] if option.kind is bool else option.kind(text)
+        value = TRUTH[plain] if option.kind is bool else option.kind(plain)
     except (KeyError, ValueError):
         raise OptionError(f"{owner}: {name}={text}: give {KINDS[option.kind]}") from None
     return (value,) if option.many else value

@@ -1,4 +1,4 @@
-"""What arrays must be like to make a data set. Every refusal is one line with the mend."""
+"""Checks of the arrays of a data set. Every error is one line with the fix."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ MENDED_DTYPES = "save it as uint8 (0 to 255) or float32"
 
 
 def one_line(error: BaseException) -> str:
-    """What a library says about a broken file, for quoting in a one-line message."""
+    """A library's message about a broken file, for quoting in a one-line message."""
     return " ".join(str(error).split()) or type(error).__name__
 
 

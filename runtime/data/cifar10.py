@@ -100,5 +100,5 @@ def parse_binary(what: str, data: bytes) -> Split:
 
 
 PARSERS: dict[str, Callable[[str, bytes], Split]] = {".bin": parse_binary, "": parse_pickle}
-"""End of a batch file's name to what reads it."""
+"""The functions that read batch files, by suffix of the file's name."""
 WANTED = tuple(name + suffix for suffix in PARSERS for name in (*TRAIN, TEST))

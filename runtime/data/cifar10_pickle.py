@@ -29,7 +29,7 @@ BROKEN = (
     MemoryError,
     ImportError,
 )
-"""What a damaged pickle raises; the pickle module lists no complete set."""
+"""Exceptions that a damaged pickle raises; the pickle module lists no complete set."""
 
 
 class _Dtype:
@@ -70,7 +70,7 @@ def _frombuffer(raw: bytes, kind: _Dtype, shape: tuple[int, ...], order: str) ->
 
 
 def _encode(text: str, _encoding: str) -> bytes:
-    """How old pickle protocols write bytes."""
+    """Stands in for the function by which old pickle protocols write bytes."""
     return text.encode("latin1")
 
 
@@ -83,7 +83,7 @@ ALLOWED: dict[tuple[str, str], Callable[..., object]] = {
     ("numpy._core.numeric", "_frombuffer"): _frombuffer,
     ("_codecs", "encode"): _encode,
 }
-"""Module and name in the pickle to the stand-in."""
+"""The stand-ins, by module and name in the pickle."""
 
 
 class _Unpickler(pickle.Unpickler):

@@ -1,4 +1,4 @@
-"""The one form that every data source takes."""
+"""The form of the data that every source returns."""
 
 import dataclasses
 import hashlib
@@ -30,7 +30,7 @@ class Dataset:
         y_test: as y_train.
         classes: the classes' names.
         statistics: known mean and standard deviation of the training images; None where they are to be computed.
-        augment: what training batches go through unless the user asks otherwise.
+        augment: default augmentation of training batches.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Dataset:
 
     @property
     def scale(self) -> float:
-        """What raw values are divided by before ``mean`` and ``std`` apply: 255 for uint8, 1 for float32."""
+        """The divisor of raw values, before ``mean`` and ``std`` apply: 255 for uint8, 1 for float32."""
         return scale_of(self.x_train)
 
     @property
@@ -58,7 +58,7 @@ class Dataset:
         return (self.augment if wanted == "auto" else wanted) == "crop_flip"
 
     def divisor(self, normalise: str) -> float:
-        """What raw values are divided by before mean and deviation apply: 1 under ``raw``."""
+        """The divisor of raw values, before mean and deviation apply: 1 under ``raw``."""
         return 1.0 if normalise == "raw" else self.scale
 
     def fingerprint(self) -> str:
@@ -69,7 +69,7 @@ class Dataset:
         return digest.hexdigest()
 
     def formula(self, normalise: str, mean: np.ndarray, std: np.ndarray) -> dict[str, Any]:
-        """Return ``scale``, ``mean``, ``std`` of ``(x / scale - mean) / std``, for those who run the model elsewhere.
+        """Return ``scale``, ``mean``, ``std`` of ``(x / scale - mean) / std``, to run the model elsewhere.
 
         Args:
             normalise: how the run normalises.
@@ -82,7 +82,7 @@ class Dataset:
         return {"scale": scale, **numbers}
 
     def known_statistics(self, normalise: str) -> Statistics | None:
-        """Mean and deviation without a look at the samples: 0 and 1 under ``raw`` and ``unit``; None: compute them."""
+        """Mean and deviation that need no samples: 0 and 1 under ``raw`` and ``unit``; None where they are computed."""
         if normalise == "auto":
             return self.statistics
         channels = self.x_train.shape[1]
@@ -97,7 +97,7 @@ def build(
     augment: Augment = "none",
     statistics: tuple[Sequence[float], Sequence[float]] | None = None,
 ) -> Dataset:
-    """Check what a source read and make a data set of it.
+    """Check the arrays of a source and make a data set of them.
 
     Args:
         name: the source as the user gave it.
@@ -108,7 +108,7 @@ def build(
         statistics: known mean and standard deviation per channel of 8-bit images, in units of ``x / 255``.
 
     Raises:
-        DataError: the arrays do not make a data set; the message names the array and the mend.
+        DataError: the arrays do not make a data set; the message names the array and the fix.
     """
     x_train, x_test = checks.images(name, "x_train", train[0]), checks.images(name, "x_test", test[0])
     checks.same_form(name, x_train, x_test)
@@ -130,5 +130,5 @@ def build(
 
 
 def scale_of(x: np.ndarray) -> float:
-    """255 for uint8 images, 1 for float values, which are taken as they are."""
+    """The divisor of raw values: 255 for uint8 images, 1 for float values, which are taken as they are."""
     return 255.0 if x.dtype == np.uint8 else 1.0

@@ -24,7 +24,7 @@ def load(source: str) -> Dataset:
         from sklearn.datasets import load_digits
     except ImportError as error:
         raise DataError(
-            f"{source}: scikit-learn is not installed; pip install scikit-learn, or give another --data"
+            f"{source}: scikit-learn is not installed; pip install scikit-learn, or give another data source"
         ) from error
     raw = load_digits()
     images = np.rint(raw.images * 255.0 / DEEPEST).astype(np.uint8)

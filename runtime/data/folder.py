@@ -14,7 +14,7 @@ SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", 
 GREY = frozenset(("1", "L", "LA"))
 COLOUR = frozenset(("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV"))
 BROKEN = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
-"""What Pillow raises for a damaged file, depending on its format."""
+"""Exceptions that Pillow raises for a damaged file, depending on its format."""
 LAYOUT = "put images into DIR/train/<class>/ and DIR/test/<class>/, or into DIR/<class>/"
 
 

@@ -1,4 +1,4 @@
-"""From a source's name to its data."""
+"""Loads the data that a source's name stands for."""
 
 import os
 from collections.abc import Callable
@@ -14,7 +14,10 @@ WITH_PATH: dict[str, tuple[str, Callable[[str, Path], Dataset]]] = {
     "folder": ("DIR", folder.load),
     "npz": ("FILE", npz.load),
 }
-"""Scheme to what its path is and its loader, which takes the source and the path."""
+"""The name of the path and the loader, by scheme; a loader takes the source and the path."""
+
+KINDS = {"PATH": "folder or archive", "DIR": "folder", "FILE": ".npz file"}
+"""The kind of a path, by its name."""
 
 KNOWN = ", ".join(["digits", *(f"{scheme}:{path}" for scheme, (path, _) in WITH_PATH.items())])
 
@@ -37,10 +40,17 @@ def load(source: str) -> Dataset:
     if not colon or not text:
         raise DataError(f"the data source {scheme} needs a path; give {scheme}:{kind}")
     path = Path(os.path.expanduser(text))
-    if not path.exists():
-        raise DataError(f"{source}: there is no {path}; give the {kind} of existing data")
     try:
+        _check_exists(source, path, kind)
         return loader(source, path)
     except OSError as error:
         detail = error.strerror or str(error)
         raise DataError(f"{source}: cannot read {error.filename or path} ({detail}); check the file") from error
+
+
+def _check_exists(source: str, path: Path, kind: str) -> None:
+    """Raise DataError where a path does not exist; the message has the outermost folder that is missing."""
+    missing = [one for one in (path.absolute(), *path.absolute().parents) if not one.exists()]
+    if missing:
+        outermost = f", nor does {missing[-1]}" if len(missing) > 1 else ""
+        raise DataError(f"{source}: {missing[0]} does not exist{outermost}; give the {KINDS[kind]} that holds the data")

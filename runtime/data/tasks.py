@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sparcl_compile.interface.errors import DataError
+from sparcl_compile.interface.errors import DataError, FieldError
 from sparcl_compile.interface.manifest import Layout
 from sparcl_compile.runtime.data.dataset import Dataset
 
@@ -32,10 +32,11 @@ class Task:
 
 
 def check_tasks(dataset: Dataset, tasks: int) -> None:
-    """Raise DataError where there are no tasks, or more of them than classes."""
+    """Raise FieldError where there are no tasks, or more of them than classes."""
     classes = len(dataset.classes)
     if not 1 <= tasks <= classes:
-        raise DataError(f"--tasks {tasks}: {dataset.name} has {classes} classes; give a number from 1 to {classes}")
+        mend = f"give a number from 1 to {classes}"
+        raise FieldError("tasks", tasks, f"{dataset.name} has {classes} classes", mend)
 
 
 def split_classes(dataset: Dataset, tasks: int, order: Sequence[int] | None = None) -> list[Task]:

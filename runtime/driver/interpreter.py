@@ -13,7 +13,7 @@ from sparcl_compile.runtime.data.tables import Tables
 from sparcl_compile.runtime.session.engine import Engine
 
 Value: TypeAlias = "ort.OrtValue | np.ndarray | tuple[int, ...] | float"
-"""What has a name while a program runs; an integer may be a result of a graph."""
+"""A named value of a program; an integer may be a result of a graph."""
 Watch: TypeAlias = Callable[[str, Mapping[str, "ort.OrtValue"]], None]
 """Called after each graph with its name and its results."""
 
@@ -24,7 +24,7 @@ class Interpreter:
     Attributes:
         values: the named values: counters, options of the run, results of graphs.
         fired: how many events of each kind have run in this task.
-        watch: None for nobody.
+        watch: called after each graph; None where nothing watches.
     """
 
     def __init__(self, engine: Engine, program: ops.Program, tables: Tables, options: Mapping[str, Value]) -> None:
@@ -68,7 +68,7 @@ class Interpreter:
             self.watch(op.graph, results)
 
     def _tensor(self, source: ops.Source, spec: InputSpec) -> np.ndarray | ort.OrtValue:
-        """What a source is, in the dtype of the input and in its shape where a constant has none."""
+        """The value of a source, in the dtype of the input; a constant without a shape takes the input's."""
         value: Any = self.values[source] if isinstance(source, str) else source
         if isinstance(value, ort.OrtValue):
             return value

@@ -78,7 +78,7 @@ class Run:
         return self.trainer.integers("order")
 
     def _normalise(self) -> None:
-        """Give the state what the data, or the user, say of the samples' mean and deviation; else it is computed."""
+        """Set the samples' mean and deviation where the data or the options give them; else they are computed."""
         known = self.dataset.known_statistics(self._config.normalise)
         if known is None:
             self.trainer.call("statistics")
@@ -158,8 +158,8 @@ class Run:
 
     def _kept(self) -> str:
         if not self.epochs_done:
-            return "no epoch was finished, so start again without --resume"
-        return f"the state after {self.epochs_done} good epochs is in {self._folder}, continue it with --resume --lr"
+            return "no epoch was finished, so start again without `resume`"
+        return f"{self._folder} has the state after {self.epochs_done} good epochs; `resume` at a lower `learning_rate`"
 
     def _save(self) -> None:
         samples = {

@@ -46,19 +46,19 @@ class Trainer:
         self._interpreter.values.update(values)
 
     def watch(self, seen: Watch) -> None:
-        """Let a function see the results of every graph, right behind it."""
+        """Call a function with the results of every graph, right after it."""
         self._interpreter.watch = seen
 
     def call(self, block: str) -> None:
         """Run a block.
 
         Raises:
-            TrainingError: the program fails; the message names the step and a mend.
+            TrainingError: the program fails; the message names the step and a fix.
         """
         try:
             self._interpreter.call(block)
         except TrainingError as error:
-            raise TrainingError(f"{error} in {self._where()}; lower --lr (now {self._rate():g})") from error
+            raise TrainingError(f"{error} in {self._where()}; lower `learning_rate` (now {self._rate():g})") from error
 
     def begin_task(self) -> None:
         """Begin the current task."""
@@ -71,18 +71,18 @@ class Trainer:
         return self["done"] < self["total"]
 
     def step(self) -> None:
-        """Make one step and what is due behind it; raises TrainingError."""
+        """Make one step and run the events that are due after it; raises TrainingError."""
         started = time.perf_counter()
         self.call("step")
         self.seconds += time.perf_counter() - started
 
     def progress(self) -> dict[str, Any]:
-        """Return what a checkpoint holds beside the state."""
+        """Return the part of a checkpoint that is not state."""
         counters = {name: self[name] for name in self._program.counters}
         return {"counters": counters, "fired": dict(self._interpreter.fired), "seconds": self.seconds}
 
     def restore(self, progress: Mapping[str, Any]) -> None:
-        """Take back what ``progress`` gave."""
+        """Restore the result of ``progress``."""
         self.set(progress["counters"])
         self._interpreter.fired, self.seconds = dict(progress["fired"]), progress["seconds"]
 

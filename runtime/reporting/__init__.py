@@ -1,1 +1,1 @@
-"""What a run reports: progress, result, tables."""
+"""Progress, result and tables of a run."""

@@ -1,4 +1,4 @@
-"""Arrays and numbers as JSON has them."""
+"""Conversion of arrays and numbers to JSON."""
 
 import math
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def json_ready(value: Any) -> Any:
-    """The value with arrays as lists, numpy scalars as Python's, and what JSON lacks (NaN, infinity) as None."""
+    """Return the value with lists for arrays, Python's numbers for NumPy's, and None for NaN and infinity."""
     if isinstance(value, np.ndarray | np.generic):
         return json_ready(value.tolist())
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""What a user sees while a run goes on: a live display in a terminal, plain lines elsewhere."""
+"""Shows the progress of a run: a live display in a terminal, plain lines elsewhere."""
 
 import time
 from types import TracebackType
@@ -53,7 +53,7 @@ class Reporter:
         self._epoch_started = time.perf_counter()
 
     def step(self, task: int, epoch: int, loss: float, done: int, total: int, sparsity: float) -> None:
-        """One step is done; ``task`` and ``epoch`` count from 0."""
+        """Report a finished step; ``task`` and ``epoch`` count from 0."""
         speed = done * self._batch / max(1e-9, time.perf_counter() - self._epoch_started)
         self._progress.update(
             self._bar,
@@ -63,7 +63,7 @@ class Reporter:
         )
 
     def end_epoch(self, task: int, epoch: int, loss: float, speed: float, sparsity: float) -> None:
-        """One epoch is done; a plain line when there is no terminal."""
+        """Report a finished epoch, as a plain line when there is no terminal."""
         if self._live:
             return
         done = task * self._epochs + epoch + 1
@@ -75,7 +75,7 @@ class Reporter:
         )
 
     def end_task(self, task: int, class_il: float, task_il: float) -> None:
-        """A task is learned and evaluated; accuracies in percent, over the tasks so far."""
+        """Report a task that is learned and evaluated; accuracies in percent, over the tasks so far."""
         self._accuracy = f"{class_il:.1f}%"
         self._line(f"after task {task + 1}/{self._tasks}: class-IL {class_il:.2f} %, task-IL {task_il:.2f} %")
 

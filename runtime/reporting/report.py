@@ -1,4 +1,4 @@
-"""What is left of a run on the screen and in a file. A device has no compiler, so nothing of it is imported here."""
+"""Prints the result of a run as tables and writes it as JSON. It imports no compiler, which a device lacks."""
 
 import json
 import math
@@ -21,7 +21,7 @@ MATRICES = (
     ("accuracy_matrix", "Class-incremental accuracy in %"),
     ("task_accuracy_matrix", "Task-incremental accuracy in %"),
 )
-"""Key of the result and what it is called."""
+"""Keys of the result with their labels."""
 
 SCALARS = (
     ("class_il", "class-incremental accuracy", "{:.1f} %"),
@@ -39,11 +39,11 @@ SCALARS = (
     ("training_seconds", "training seconds", "{:,.1f}"),
     ("seed", "seed", "{:.0f}"),
 )
-"""Key of the result, what it is called, and how its numbers are written."""
+"""Keys of the result with their labels and number formats."""
 
 
 def console(file: IO[str] | None = None) -> Console:
-    """A console as wide as the terminal, and wide enough not to fold a line where there is none."""
+    """A console as wide as the terminal; without a terminal it is wide enough not to fold a line."""
     made = Console(file=file, highlight=False, markup=False, emoji=False)
     if not made.is_terminal:
         made.width = max(made.width, PLAIN_WIDTH)

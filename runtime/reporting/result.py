@@ -1,4 +1,4 @@
-"""The result of a run as JSON-ready data: what its program's last block gave, and what the run was."""
+"""The result of a run as JSON-ready data: the results of its last block, and its configuration."""
 
 import platform
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ METRICS = (
 )
 FLOPS = ("paper_dense", "paper_sparse", "true_dense", "true_sparse")
 COUNTS = ("samples_seen", "samples_replayed", "samples_measured", "samples_removed", "mask_updates")
-"""Counters that a result tells under their own names."""
+"""Counters that a result holds under their own names."""
 
 
 class Finished(Protocol):
@@ -43,7 +43,7 @@ class Finished(Protocol):
 def build_result(
     manifest: Manifest, state: Mapping[str, np.ndarray], run: Finished, config: RunConfig, tasks: Sequence[Task]
 ) -> dict[str, Any]:
-    """Accuracies in percent, sparsities measured on the final state, FLOPs in both conventions, versions.
+    """Return accuracies in percent, sparsities of the final state, FLOPs in both conventions, and versions.
 
     Args:
         manifest: of the artifact.
@@ -73,7 +73,7 @@ def build_result(
 
 
 def _sparsity(manifest: Manifest, run: Finished, prefix: str) -> dict[str, Any]:
-    """Zeros among the masked weights, or among their gradients: over all of them, and by layer."""
+    """The share of zeros of the masked weights, or of their gradients: over all of them, and by layer."""
     each = json_ready(run.result(f"result.{prefix}per_layer"))
     names = [weight.weight for weight in manifest.weights]
     return {
@@ -83,7 +83,7 @@ def _sparsity(manifest: Manifest, run: Finished, prefix: str) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what computed the result."""
+    """The versions of the programs and libraries that computed the result."""
     found = {"python": platform.python_version(), "machine": platform.machine()}
     for package in PACKAGES:
         try:

@@ -7,7 +7,7 @@ from typing import TypeAlias
 import numpy as np
 
 from sparcl_compile.interface.artifact import Artifact
-from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.interface.manifest import Manifest
 from sparcl_compile.interface.names import Role
 from sparcl_compile.interface.onnx_runtime import ort
@@ -37,7 +37,7 @@ def device_copy(array: np.ndarray) -> ort.OrtValue:
 
 @dataclasses.dataclass
 class Sizes:
-    """The part of the state's form that the data and the options of a run decide.
+    """The sizes and types of the state that depend on the data and the options of a run.
 
     Attributes:
         sample: type of the raw samples, ``uint8`` or ``float32``.
@@ -94,7 +94,7 @@ class Engine:
         """Put every state tensor whose size is known to its initial value.
 
         Raises:
-            OptionError: the replay buffer does not fit into the memory.
+            FieldError: the replay buffer does not fit into the memory.
         """
         self.state, self._arrays = {}, {}
         for name, array in stored(self._artifact.folder / self.manifest.state_file):
@@ -119,7 +119,7 @@ class Engine:
         except (MemoryError, ValueError, OSError, OverflowError) as error:
             if spec.role is not Role.BUFFER:
                 raise
-            raise OptionError(f"--buffer {shape[0]}: does not fit into the memory; give fewer samples") from error
+            raise FieldError("buffer_size", shape[0], "does not fit into the memory", "give fewer samples") from error
         if spec.init in FILLED:
             made[...] = FILLED[spec.init]
         return made
@@ -134,11 +134,11 @@ class Engine:
         return [name for name, spec in self._specs.items() if spec.role == role]
 
     def saved(self) -> dict[str, np.ndarray]:
-        """Return what a checkpoint holds of the state, by name."""
+        """Return the state tensors that a checkpoint holds, by name."""
         return {name: self.array(name) for name, spec in self._specs.items() if spec.saved and name in self.state}
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Take back what ``saved`` gave; tensors that no graph changes stay the artifact's."""
+        """Restore the tensors that ``saved`` returned; tensors that no graph changes stay the artifact's."""
         for name, array in arrays.items():
             if self._specs[name].role not in READ_ONLY:
                 self.set_array(name, array)

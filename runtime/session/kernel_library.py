@@ -1,4 +1,4 @@
-"""The library of sparse kernels: where it is, why there is none, and how a session gets it (docs/kernels.md)."""
+"""Finds the library of sparse kernels, says why there is none, and registers it with a session (docs/kernels.md)."""
 
 import ctypes
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 ENVIRONMENT = "SPARCL_KERNELS"
-"""Names a library to take in place of the installed one; empty: none at all."""
+"""Environment variable with the path of a library in place of the installed one; if empty, there is none."""
 
 MISSING = (
     "the sparse kernels were not built: install a C++17 compiler, CMake and Google Highway's headers (Debian: "

@@ -1,4 +1,4 @@
-"""How a graph becomes a session of ONNX Runtime: quietly, with as little memory as costs no time."""
+"""Opens sessions of ONNX Runtime: without its warnings, and with options that save memory without costing time."""
 
 import contextlib
 import functools
@@ -17,7 +17,7 @@ FIRST_BLOCK = 1 << 25
 """Bytes of the pool's first block. A tensor lies in one block, and the small ones that a pool begins with by itself
 leave holes that the gradient of a large weight does not fit into. Pages that nothing was written to take no memory."""
 LARGEST_REST = 1 << 20
-"""Bytes that a block may have more than the tensor that it is given to; otherwise it is divided."""
+"""Bytes by which a block may exceed its tensor; a larger one is divided."""
 
 
 def check_build() -> None:
@@ -33,13 +33,13 @@ def check_kernels(artifact: Artifact) -> None:
     """Raise ArtifactError where a graph needs the kernel library, and there is none."""
     if artifact.manifest.kernels and kernels.library() is None:
         raise ArtifactError(
-            f"{artifact.folder}: was compiled with --compress, and {kernels.reason()}; or compile it with --no-compress"
+            f"{artifact.folder}: needs sparse kernels, and {kernels.reason()}; or compile the model without compression"
         )
 
 
 @functools.cache
 def _share_arena() -> None:
-    """One pool of memory for the sessions of this process: what the training graph has freed serves the optimizer's."""
+    """Register one pool of memory for all sessions: the optimizer's takes the memory that the training graph freed."""
     place = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
     # A program around us may have registered a pool; then that one is shared.
     with contextlib.suppress(RuntimeError):
@@ -47,7 +47,7 @@ def _share_arena() -> None:
 
 
 def session_options(threads: int) -> ort.SessionOptions:
-    """How every graph runs.
+    """The options of every session.
 
     A memory pattern is one block that holds a whole run's values *beside* the pool that the first run filled. A planned
     reuse of buffers keeps a freed one until the next value of its shape comes, and the forward's would wait for the

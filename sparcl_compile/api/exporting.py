@@ -1,4 +1,4 @@
-"""Exporting what an artifact has learned."""
+"""Export of a learned model to ONNX."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ from sparcl_compile.exporting import export
 from sparcl_compile.exporting.export_files import check_place, contents, write
 from sparcl_compile.exporting.facts import facts_of
 from sparcl_compile.interface.artifact import Artifact, read_report
-from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.runtime import checkpoint as checkpoints
 
 
@@ -40,10 +40,10 @@ def export_model(
     Raises:
         CheckpointError: there is no run, it is damaged, or it is that of another artifact.
         ModelError: the exported model would answer differently; nothing was written.
-        OptionError: the file cannot lie there.
+        FieldError: the file cannot lie there, or ``initial`` contradicts ``checkpoint``.
     """
     if initial and checkpoint is not None:
-        raise OptionError(f"--initial: contradicts --checkpoint {checkpoint}; give one of them")
+        raise FieldError("initial", None, f"contradicts `checkpoint` {checkpoint}", "give one of them")
     target = export_of(artifact.folder) if output is None else Path(output)
     check_place(target, artifact)
     folder = run_of(artifact.folder) if checkpoint is None else Path(checkpoint)

@@ -1,4 +1,4 @@
-"""Learning with an artifact, and asking what it has learned."""
+"""Training of an artifact, and predictions from the trained state."""
 
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ def learn(
     resume: bool = False,
     reporter: Reporter | None = None,
 ) -> dict[str, Any]:
-    """Let an artifact learn a stream of tasks.
+    """Train an artifact on a stream of tasks.
 
     Args:
         artifact: as ``load`` or ``compile_model`` gives it.
@@ -41,12 +41,14 @@ def learn(
 
     Raises:
         DataError: the data cannot be read or do not fit the model.
+        FieldError: the data have fewer classes than ``tasks``, the buffer does not fit into the memory, or
+            ``checkpoint`` lies in an artifact.
         CheckpointError: there is no run to resume, or it is another one.
         TrainingError: the loss is not a number; the state of the last good epoch is kept.
         WriteError: a checkpoint cannot be written.
     """
     folder = run_of(artifact.folder) if checkpoint is None else Path(checkpoint)
-    check_outside(artifact.folder, folder, "--checkpoint")
+    check_outside(artifact.folder, folder, "checkpoint")
     run = Run(artifact, config, folder)
     with reporter or Reporter(console(), config.tasks, config.epochs, config.batch_size, quiet=True) as shown:
         if resume:

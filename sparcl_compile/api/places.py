@@ -1,4 +1,4 @@
-"""Where a result lies when nobody names a place: beside what it is made of."""
+"""The default place of a result: beside its source."""
 
 from pathlib import Path
 

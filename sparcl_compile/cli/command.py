@@ -1,4 +1,4 @@
-"""How every command ends: a user's mistake is one line and exit code 2, Ctrl-C one line and 130, a bug a traceback."""
+"""Ends every command: a user's mistake gives one line and code 2, Ctrl-C one line and 130, a bug a traceback."""
 
 import os
 import re
@@ -10,17 +10,17 @@ from typing import Any, NoReturn, cast
 
 import click
 
-from sparcl_compile.interface.errors import FieldError, ModelError, SparclError
+from sparcl_compile.interface.errors import CheckpointError, FieldError, ModelError, SparclError, TrainingError
 
 USER_ERROR = 2
 INTERRUPTED = 130
-"""What a shell reports for a program that SIGINT ended."""
+"""Exit code of a program that SIGINT ended, as a shell reports it."""
 
 RUNTIME = "onnxruntime"
-BY_PASSES = (FieldError, ModelError)
+NAMING_FIELDS = (FieldError, ModelError, TrainingError, CheckpointError)
 FIELD = re.compile(r"`(\w+)`")
 SWITCHES = {"fold_channels": ("fold", "give --no-fold")}
-"""Passes that an option leaves out: the field that they belong to, and what leaves them out."""
+"""The field of the option that turns a pass off and the fix that a message names, by pass."""
 
 
 class Command(click.Command):
@@ -60,19 +60,19 @@ class Command(click.Command):
             fail(ctx.obj or "interrupted", INTERRUPTED)
 
     def seconds(self, name: str | None) -> float:
-        """How long the command has run: from the start of the process where that is the script of this ``name``."""
+        """The seconds that the command has run, since the start of the process where that runs the script ``name``."""
         own = process_seconds() if Path(sys.argv[0]).name == name else None
         return time.perf_counter() - self._began if own is None else own
 
 
 def seconds_so_far() -> float:
-    """How long the command that is running has run."""
+    """The seconds that the current command has run."""
     context = click.get_current_context()
     return cast(Command, context.command).seconds(context.info_name)
 
 
 def process_seconds() -> float | None:
-    """How long this process has run, Python's own start and all imports included; None where no /proc says it."""
+    """The seconds that this process has run, Python's start and all imports included; None without /proc."""
     try:
         fields = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
         began = int(fields[19]) / os.sysconf("SC_CLK_TCK")
@@ -82,16 +82,16 @@ def process_seconds() -> float | None:
 
 
 def in_options(error: SparclError, command: click.Command) -> str:
-    """An error's message, with the options of a command in the place of the fields that a pass names in backquotes."""
-    if not isinstance(error, BY_PASSES):
+    """An error's message, with the options of a command in the place of the fields that it names in backquotes."""
+    if not isinstance(error, NAMING_FIELDS):
         return str(error)
     options = {param.name: param.opts[0] for param in command.params if isinstance(param, click.Option)}
     return FIELD.sub(lambda found: options.get(found[1], found[1]), _message(error, options))
 
 
-def _message(error: FieldError | ModelError, options: Container[str | None]) -> str:
-    """The message without the pass's name where the command has an option for what it is about."""
-    if isinstance(error, ModelError):
+def _message(error: SparclError, options: Container[str | None]) -> str:
+    """The message, without the pass's name where the command has an option for its field."""
+    if not isinstance(error, FieldError):
         return str(error)
     field, mend = (error.field, error.mend) if error.field else SWITCHES.get(error.made_by, ("", error.mend))
     if field not in options:

@@ -1,10 +1,10 @@
-"""What the commands share."""
+"""Helpers that the commands share."""
 
 import logging
 import warnings
 
 
 def silence_libraries() -> None:
-    """Libraries warn and log about things that no user of this tool can change."""
+    """Turn off warnings and logs of libraries about things that no user of this tool can change."""
     warnings.filterwarnings("ignore")
     logging.getLogger("onnx_ir").setLevel(logging.CRITICAL)

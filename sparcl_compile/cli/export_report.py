@@ -1,4 +1,4 @@
-"""What sparcl-export says of its result, as JSON-ready facts and as text."""
+"""The report of sparcl-export, as JSON-ready facts and as text."""
 
 import json
 import shlex
@@ -67,7 +67,7 @@ def _state(found: Mapping[str, Any]) -> str:
 
 
 def _preparation(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """How a sample becomes the model's input, which the model does not do itself."""
+    """The preparation of a sample for the model, which the model does not do itself."""
     if "samples" not in found:
         return
     samples = found["samples"]

@@ -1,4 +1,4 @@
-"""What sparcl-inspect shows: the passes of an artifact, the graph after each, what one pass changed, a plain model."""
+"""The output of sparcl-inspect: passes of an artifact, the graph after each, differences, plain models."""
 
 import collections
 import difflib
@@ -37,7 +37,7 @@ from sparcl_compile.passes.registry import PHASES
 
 PASSES_FOLDER = "passes"
 LAYERS = 5
-"""How many layers the summary names that take the most memory."""
+"""Number of layers with the most memory that the summary names."""
 
 
 def summary(manifest: Manifest, log: CompileReport) -> RenderableType:
@@ -113,7 +113,7 @@ def facts(manifest: Manifest, log: CompileReport) -> dict[str, Any]:
 
 
 def text_after(folder: Path, log: CompileReport, pass_name: str, option: str = "--after") -> str:
-    """The graph after a pass or a phase in ONNX text, without its weights; ``option`` is what a message blames.
+    """The graph after a pass or a phase in ONNX text, without its weights; a message names ``option``.
 
     Raises:
         OptionError: the artifact has no such pass or phase; the message lists them.
@@ -136,7 +136,7 @@ def _text_file(folder: Path, pass_name: str) -> Path:
 
 
 def diff(folder: Path, log: CompileReport, a: str, b: str) -> str:
-    """What changed in the graph from after ``a`` to after ``b``: a unified diff, then the operator counts.
+    """The changes of the graph from after ``a`` to after ``b``: a unified diff, then the operator counts.
 
     Args:
         folder: of the artifact.
@@ -220,7 +220,7 @@ def _describe(value: ir.Value) -> dict[str, Any]:
 
 
 def model_summary(path: Path) -> RenderableType:
-    """What :func:`model_facts` finds, to print, and the command that compiles the model; raises ModelError."""
+    """The text of :func:`model_facts` with the command that compiles the model; raises ModelError."""
     found = model_facts(path)
     rows = [
         *(("input", _signature(value)) for value in found["inputs"]),

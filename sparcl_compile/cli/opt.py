@@ -77,10 +77,10 @@ def _check_place(model: Path, output: Path) -> None:
     from sparcl_compile.interface.artifact import check_outside
     from sparcl_compile.interface.files import check_name, check_writable
 
-    check_name(output, SUFFIX, "-o")
+    check_name(output, SUFFIX, "output")
     if output.resolve() == model.resolve():
         raise OptionError(f"-o {output}: is the model itself; name another file")
-    check_outside(None, output, "-o")
+    check_outside(None, output, "output")
     check_writable(output)
 
 

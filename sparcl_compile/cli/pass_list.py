@@ -35,7 +35,7 @@ def _phase(phase: Phase, passes: list[type[Pass]]) -> Iterator[str]:
 
 
 def _place(one: type[Pass]) -> Iterator[str]:
-    """Behind and before which passes a pass runs, and whether it can run alone."""
+    """The passes that a pass runs after and before, and whether it can run alone."""
     for word, facts in (("needs", one.needs), ("before", one.before)):
         if facts:
             yield f"{word}: {', '.join(dict.fromkeys(fact.by for fact in facts))}"

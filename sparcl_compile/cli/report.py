@@ -1,4 +1,4 @@
-"""What sparcl-compile prints: passes, sparsity per layer, training FLOPs, the artifact and the next command.
+"""The output of sparcl-compile: passes, sparsity per layer, training FLOPs, the artifact and the next command.
 
 Tables have no borders, so that they read the same on a terminal, in a file and in a pipe; names from a model are never
 taken for markup.
@@ -123,7 +123,7 @@ def channels_table(channels: ChannelSpec) -> RenderableType:
 
 
 def stop_line(stop: Stop) -> str:
-    """Which weights keep channels whole, and because of which node."""
+    """The line about the weights that keep channels whole, and the node that causes it."""
     operator = f" ({stop.op_type})" if stop.op_type else ""
     return f"kept whole: {', '.join(stop.weights)} because {stop.node}{operator}: {stop.reason}"
 
@@ -156,7 +156,7 @@ def masks_only(weights: Sequence[WeightSpec]) -> bool:
 
 
 def kernels_line(weights: Sequence[WeightSpec], kernels: KernelChoices) -> str:
-    """How many layers compute at their kept weights alone."""
+    """The number of layers that compute at their kept weights alone."""
     sparse = sum(layer.stored != MASKED for layer in weights)
     how = "as measured" if kernels.measured else "by estimate"
     return (
@@ -199,7 +199,7 @@ def update_line(update: Update) -> str:
 
 
 def memory_table(memory: Memory, layers: int = 0) -> RenderableType:
-    """The estimated memory of training, and what so many layers take of the peak."""
+    """The estimated memory of training, with the share of the largest layers in the peak."""
     at_least = "at least " if memory.unknown else ""
     rows = [
         ("activations and gradients at the peak", at_least + _megabytes(memory.peak_activation_bytes)),
@@ -237,7 +237,7 @@ def next_command(model: Model, folder: Path) -> str:
 
 
 def compile_report(manifest: Manifest, log: CompileReport) -> RenderableType:
-    """Everything that sparcl-compile prints of an artifact."""
+    """The text that sparcl-compile prints of an artifact."""
     return Group(
         passes_table(log.passes),
         "",
@@ -255,14 +255,14 @@ def compile_report(manifest: Manifest, log: CompileReport) -> RenderableType:
 
 
 def _form(weights: Sequence[WeightSpec], kernels: KernelChoices | None) -> RenderableType | None:
-    """How the masked layers compute; nothing to say where their channels are folded."""
+    """The line about the form of the masked layers; empty where their channels are folded."""
     if kernels is not None:
         return _chosen_kernels(weights, kernels)
     return Text(MASKS_ONLY) if masks_only(weights) else None
 
 
 def _chosen_kernels(weights: Sequence[WeightSpec], kernels: KernelChoices) -> RenderableType:
-    """The line; and the table where a user waited for times."""
+    """The line about the kernels, and the table where their times were measured."""
     line = Text(kernels_line(weights, kernels))
     return Group(kernels_table(weights, kernels), line) if kernels.measured else line
 

@@ -75,7 +75,7 @@ def run_command(
     config = RunConfig(**options)
     folder = checkpoint or run_of(artifact)
     if json_file is not None:
-        check_outside(artifact, json_file, "--json")
+        check_outside(artifact, json_file, "json_file")
         check_writable(json_file)
     screen = console()
     reporter = Reporter(screen, config.tasks, config.epochs, config.batch_size)

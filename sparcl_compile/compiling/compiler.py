@@ -12,7 +12,7 @@ from sparcl_compile.compiling.load import load_model
 from sparcl_compile.compiling.side_graphs import side_graphs
 from sparcl_compile.compiling.trace import compare, dump, dump_name, dump_text, snapshot
 from sparcl_compile.interface.artifact import Artifact, is_artifact, write
-from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.interface.files import staged_folder
 from sparcl_compile.interface.manifest import Manifest
 from sparcl_compile.interface.report import PassTrace
@@ -70,16 +70,16 @@ def _build(
 
 
 def check_places(source: Path, target: Path, dumps: Path | None) -> None:
-    """Refuse to replace anything that is not an artifact, or the model itself; raises OptionError."""
+    """Refuse to replace anything that is not an artifact, or the model itself; raises FieldError."""
     if target.is_symlink() and not target.exists():
-        raise OptionError(f"-o {target}: is a link to nowhere; remove it or name another folder")
+        raise FieldError("output", target, "is a link to nowhere", "remove it or name another folder")
     if target.exists() and not target.is_dir():
-        raise OptionError(f"-o {target}: is a file; name a folder for the artifact")
+        raise FieldError("output", target, "is a file", "name a folder for the artifact")
     inside = [path for path in (source, dumps) if path is not None and path.resolve().is_relative_to(target.resolve())]
     if inside and not source.is_dir():
-        raise OptionError(f"-o {target}: would replace {inside[0]}, which lies in it; name another folder")
+        raise FieldError("output", target, f"would replace {inside[0]}, which lies in it", "name another folder")
     if target.exists() and any(target.iterdir()) and not is_artifact(target):
-        raise OptionError(f"-o {target}: is a folder that holds something else; name a new one")
+        raise FieldError("output", target, "is a folder that holds something else", "name a new one")
 
 
 class Recorder:

@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.runtime.session import kernel_library as kernels
 from sparcl_compile.settings.options import CompileOptions
 
@@ -21,8 +21,8 @@ def installed() -> Path | None:
 
 
 def library() -> Path:
-    """Where it is; raises OptionError when it was not built."""
+    """Where it is; raises FieldError when it was not built."""
     found = kernels.library()
     if found is None:
-        raise OptionError(f"--compress: {kernels.reason()}; leave it out for the masked form")
+        raise FieldError("compress", None, kernels.reason(), "leave it out for the masked form")
     return found

@@ -1,1 +1,1 @@
-"""What a graph costs: FLOPs, memory, and the times of layers on this machine."""
+"""The costs of a graph: FLOPs, memory, and the times of layers on this machine."""

@@ -1,12 +1,12 @@
-"""What a graph costs: multiply-accumulates per sample, and the FLOPs of training with it.
+"""The cost of a graph: multiply-accumulates per sample, and the FLOPs of training with it.
 
-Counted is what multiplies matrices: Conv, ConvTranspose, Gemm and MatMul, the gradients of Conv, and the sparse
+It counts operators that multiply matrices: Conv, ConvTranspose, Gemm and MatMul, the gradients of Conv, and the sparse
 convolutions at their places. Everything else (activations, normalisation, pooling, softmax, the product with a mask)
 counts as 0, which is the convention of the SparCL paper (arXiv 2209.09476, section 4) and of the papers it compares
-with; :func:`free_ops` lists these operators, so that nobody has to guess what was left out.
+with; :func:`free_ops` lists these operators.
 
 A training step is taken as three times the forward pass: f = 2 * MACs forward, f for the gradients of the inputs and f
-for those of the weights. The first layer's input gradient is in this count too, although nobody computes it. With
+for those of the weights. The count includes the first layer's input gradient, which training does not compute. With
 frozen parameters the convention says nothing, and only what :func:`computed_gradients` finds is counted.
 """
 
@@ -64,7 +64,7 @@ def layer_costs(model: ir.Model) -> tuple[LayerCost, ...]:
 
 
 def free_ops(model: ir.Model) -> collections.Counter[str]:
-    """How often each operator stands in the graph that the convention counts as 0 MACs."""
+    """The number of nodes of each operator that the convention counts as 0 MACs."""
     types = (node.op_type for node in model.graph.all_nodes())
     return collections.Counter(op for op in types if op not in RULES and op not in NO_RULE)
 
@@ -112,7 +112,7 @@ def _fixed_batch(model: ir.Model) -> int:
 
 
 class _ForOneSample:
-    """The shapes of what nodes read and make, where the batch is 1: as they are stated, else as they are inferred."""
+    """The shapes of the nodes' inputs and outputs for batch 1, as they are stated, else as they are inferred."""
 
     def __init__(self, model: ir.Model, nodes: Sequence[ir.Node]) -> None:
         self._inputs = frozenset(_data_inputs(model))
@@ -173,7 +173,7 @@ class ComputedGradients:
 
 
 def computed_gradients(forward: ir.Model) -> ComputedGradients | None:
-    """What the backward pass of a forward graph with frozen parameters computes; None when nothing is frozen.
+    """The gradients that the backward pass of a graph with frozen parameters computes; None when nothing is frozen.
 
     A weight gradient where the weight trains, an input gradient where a parameter that trains stands before the node.
     Where two activations are multiplied, both gradients count when either of them depends on such a parameter.

@@ -1,4 +1,4 @@
-"""How long one layer's training step takes on this machine, dense and sparse; what was measured is kept in a cache."""
+"""Times a layer's training step on this machine, dense and sparse, and keeps the measurements in a cache."""
 
 import dataclasses
 import hashlib
@@ -23,13 +23,13 @@ from sparcl_compile.runtime.session.engine import device_copy
 from sparcl_compile.runtime.session.sessions import session_options
 
 SECONDS = 0.5
-"""How long a layer is timed."""
+"""Seconds for which a layer is timed."""
 
 LEAST = 5
-"""How often each form runs at least."""
+"""Least number of runs of each form."""
 
 PROCESSOR_LINES = ("model name", "CPU part")
-"""What names the processor in /proc/cpuinfo: on x86, on arm64."""
+"""Keys of the processor's name in /proc/cpuinfo: on x86, on arm64."""
 
 Run = Callable[[], object]
 
@@ -38,7 +38,7 @@ class KernelTimes:
     """Times of layers, called as ``times(work, batch)``: from the cache, else measured and added to it.
 
     The cache is one file a machine in the user's cache folder (``XDG_CACHE_HOME`` and its likes): it belongs to the
-    kernel library, the processor and the version of ONNX Runtime. A damaged file is as good as none.
+    kernel library, the processor and the version of ONNX Runtime. A damaged file is ignored.
     """
 
     def __init__(self, library: Path, folder: Path | None = None) -> None:
@@ -92,8 +92,8 @@ def processor() -> str:
 def measure(work: Work, batch: int, seconds: float = SECONDS) -> Times:
     """Time both forms of a layer in turns on one thread.
 
-    The clock is the processor's, which stands still while a neighbour runs, and of all runs the fastest counts: on a
-    shared machine the others say more about the neighbours.
+    The clock is the processor's, which does not count other processes, and the fastest of all runs counts: on a shared
+    machine other processes slow the rest down.
     """
     return Times(*fastest([session_run(make(work, batch)) for make in (dense_step, sparse_step)], seconds))
 

@@ -10,7 +10,7 @@ from sparcl_compile.passes.core.operators import SPARSE_CONV, SPARSE_INPUT_GRADI
 
 
 def label(node: ir.Node) -> str:
-    """What to call a node in a message: its name, or its first output's."""
+    """The name of a node in a message: its own, or its first output's."""
     return node.name or next((str(out.name) for out in node.outputs if out.name), node.op_type)
 
 
@@ -78,7 +78,12 @@ def _conv_grad(node: Sized) -> int:
 
 
 def _sparse(values: int, outputs: int | None = None) -> Callable[[Sized], int]:
-    """Of a sparse convolution: each place meets every pixel of the output. Where the two stand among the inputs."""
+    """The rule of a sparse convolution: each place meets every pixel of the output.
+
+    Args:
+        values: number of the input with the places.
+        outputs: number of the input with the output's gradient; None where the node makes the output.
+    """
 
     def macs(node: Sized) -> int:
         plane = node.output() if outputs is None else node.input(outputs)

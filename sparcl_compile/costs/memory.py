@@ -1,4 +1,4 @@
-"""What training takes of memory: the peak of the activations and gradients, by layer, and the state beside it.
+"""The memory of training: the peak of the activations and gradients, by layer, and the state beside it.
 
 The estimate (``passes/analysis/liveness``) follows ONNX Runtime's order, its views and its in-place operators under the
 session options of ``runtime/session/sessions.py``. Not in it: kernels' workspaces, the runtime's own code and graphs,
@@ -27,7 +27,13 @@ from sparcl_compile.passes.core.unused import remove_unused
 from sparcl_compile.passes.scheduling.recompute_activations import is_again, is_recomputed, recompute_everything
 
 LARGEST = 10
-"""How many of the largest values a report names."""
+"""Number of the largest values that a report names."""
+
+SAMPLES = "samples"
+"""Length of a state tensor that has one entry for each sample of the task."""
+
+OPEN_TYPES = ("sample", "sum")
+"""Types of state tensors that the type of the run's samples decides."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +44,7 @@ class MemoryReport:
         batch: samples.
         peak_bytes: the most that activations and gradients take at one time.
         at: the name of the node that runs then.
-        by_layer: what of it belongs to each layer, named by its weight, in graph order; ``""`` is what no layer made.
+        by_layer: the bytes of it by layer, named by its weight, in graph order; ``""`` for values of no layer.
         largest: the largest values alive then.
         feed_bytes: graph inputs that are not state.
         result_bytes: graph outputs, but those that are written over the state.
@@ -108,11 +114,15 @@ def _by_layer(found: Plan, layers: Mapping[ir.Value, str]) -> dict[str, int]:
 
 
 def state_bytes(specs: Iterable[StateSpec]) -> dict[str, int]:
-    """The bytes of the state by role; of role ``sample`` those of one sample."""
+    """The bytes of the state by role; of role ``sample`` those of one sample.
+
+    The sum leaves out tensors whose type or shape only the run's data and options decide, such as the replay buffer.
+    """
     sums: collections.Counter[str] = collections.Counter()
     for spec in specs:
-        lengths = (length if isinstance(length, int) else 1 for length in spec.shape)
-        sums[spec.role] += np.dtype(spec.dtype).itemsize * math.prod(lengths)
+        lengths = [1 if length == SAMPLES else length for length in spec.shape]
+        if spec.dtype not in OPEN_TYPES and all(isinstance(length, int) for length in lengths):
+            sums[spec.role] += np.dtype(spec.dtype).itemsize * math.prod(map(int, lengths))
     return dict(sums)
 
 
@@ -152,7 +162,7 @@ def _both_ways(sized: ir.Model, found: MemoryReport) -> Recomputation:
 
 
 def _is_in_chain(found: Plan) -> bool:
-    """Whether anything lives at the peak that a recomputation needs on its way."""
+    """Whether the peak lies in a recomputation: an intermediate value of one is alive there."""
     results = originals(found.model.graph)
     return any(is_again(one.value) and one.value not in results for one in found.live)
 

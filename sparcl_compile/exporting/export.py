@@ -36,7 +36,7 @@ TOLERANCE = 1e-4
 """Largest difference of two logits that a correct export may show, as a share of the largest logit."""
 BATCHES, ROWS = 3, 8
 FREE_DIMENSION = 32
-"""What a dimension that may vary is in the check."""
+"""Length in the check of a dimension that may vary."""
 STANDARD = ("", "ai.onnx")
 NO_OPS = (*mul_by_1_rule.commute(), *add_0_rule.commute(), sub_0_rule, div_by_1_rule)
 
@@ -65,12 +65,12 @@ class Exported:
 def export_model(
     artifact: Artifact, state: Mapping[str, np.ndarray], notes: Mapping[str, str], batch: int | None = None
 ) -> Exported:
-    """Make the learned model plain.
+    """Convert a learned model to plain ONNX.
 
     Args:
         artifact: a checked artifact.
         state: the learned tensors by name, those that its graph ``eval`` reads.
-        notes: plain keys for the model's metadata, as ``normalise.mean``.
+        notes: keys and texts for the model's metadata, as ``normalise.mean``.
         batch: a fixed batch size; None leaves it open.
 
     Raises:
@@ -94,7 +94,7 @@ def export_model(
 
 
 def _state_of(model: ir.Model, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What the graph reads of a state; raises CheckpointError where it does not fit."""
+    """The tensors of the state that the graph reads; raises CheckpointError where one does not fit."""
     found = {}
     for value in state_inputs(model.graph):
         name = str(value.name)
@@ -184,7 +184,7 @@ def compare(expected: list[np.ndarray], found: list[np.ndarray]) -> dict[str, fl
 
 
 def notes_of(samples: Mapping[str, Any] | None, layout: str) -> dict[str, str]:
-    """What a caller of the model must know and the model cannot say, as plain metadata.
+    """Metadata for the model's callers: facts that the model itself cannot hold.
 
     Args:
         samples: a checkpoint's ``samples``: how the run normalised, its classes and their order; None when unknown.

@@ -1,4 +1,4 @@
-"""Where an exported model may lie, and its files."""
+"""Checks the place of an exported model, and writes its files."""
 
 import functools
 from collections.abc import Mapping
@@ -6,23 +6,25 @@ from pathlib import Path
 
 from sparcl_compile.exporting.ort_format import convert
 from sparcl_compile.interface.artifact import Artifact, check_outside
-from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.interface.files import check_name, check_writable, sha256, write_atomically
 
 SUFFIX = ".onnx"
+OUTPUT = "output"
+"""The field that names the file."""
 
 
 def check_place(target: Path, artifact: Artifact) -> None:
     """Refuse a target that would destroy something, before any work.
 
     Raises:
-        OptionError: not the name of an .onnx file, in an artifact, or the model that the artifact was compiled from.
+        FieldError: not the name of an .onnx file, in an artifact, or the model that the artifact was compiled from.
         WriteError: it cannot be written.
     """
-    check_name(target, SUFFIX, "-o")
-    check_outside(artifact.folder, target, "-o")
+    check_name(target, SUFFIX, OUTPUT)
+    check_outside(artifact.folder, target, OUTPUT)
     if target.exists() and sha256(target) == artifact.manifest.model.source_sha256:
-        raise OptionError(f"-o {target}: is the model that the artifact was compiled from; name another file")
+        raise FieldError(OUTPUT, target, "is the model that the artifact was compiled from", "name another file")
     check_writable(target)
 
 
@@ -33,7 +35,7 @@ def contents(onnx: bytes, target: Path, ort_format: bool) -> dict[Path, bytes]:
         files.update({target.with_suffix(suffix): made for suffix, made in convert(onnx, target.stem).items()})
     for path in files:
         if path.is_dir():
-            raise OptionError(f"-o {target}: {path} is a folder; name another file")
+            raise FieldError(OUTPUT, target, f"{path} is a folder", "name another file")
     return files
 
 

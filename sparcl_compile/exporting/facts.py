@@ -1,4 +1,4 @@
-"""What is known of an export, as JSON-ready data."""
+"""The facts about an export, as JSON-ready data."""
 
 import math
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ def facts_of(
     origin: Mapping[str, Any],
     files: Mapping[Path, bytes],
 ) -> dict[str, Any]:
-    """Everything known of an export.
+    """Return the facts about an export.
 
     Args:
         manifest: the artifact's.

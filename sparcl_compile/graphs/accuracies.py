@@ -1,4 +1,4 @@
-"""The accuracy matrices of a run: what two graphs share."""
+"""The accuracy matrices of a run, which two graphs share."""
 
 from collections.abc import Sequence
 

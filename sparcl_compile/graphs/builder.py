@@ -55,7 +55,7 @@ class Port:
 
 @dataclasses.dataclass(frozen=True)
 class Body:
-    """A function and what it takes and gives."""
+    """A function with its parameters and results."""
 
     function: ir.Function
     feeds: tuple[Port, ...]
@@ -104,7 +104,7 @@ class Builder:
         return self.op.Cast(value, to=int(dtype))
 
     def count(self, flags: ir.Value) -> ir.Value:
-        """How many flags (bool, any shape) are set: int64 []."""
+        """The number of flags (bool, any shape) that are set: int64 []."""
         return self.op.ReduceSum(self.cast(flags, INT64), keepdims=0)
 
     def size(self, value: ir.Value) -> ir.Value:

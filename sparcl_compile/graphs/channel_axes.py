@@ -12,7 +12,7 @@ OfSpace = Callable[[str], ir.Value]
 
 
 def element_indices(b: Builder, stored: Sequence[Segment], units: Sequence[Segment], numbers: OfSpace) -> ir.Value:
-    """Where the elements of an axis lie on another form of the axis: int64 [elements].
+    """The positions of an axis's elements on another form of the axis: int64 [elements].
 
     Args:
         b: the graph.

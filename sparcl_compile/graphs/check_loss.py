@@ -1,4 +1,4 @@
-"""The loss of a step, whether it is a number, and the mean of the epoch so far."""
+"""Computes the loss of a step, whether it is finite, and the mean of the epoch so far."""
 
 import onnx_ir as ir
 

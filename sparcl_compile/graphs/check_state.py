@@ -1,4 +1,4 @@
-"""Whether all that was learned is still a number."""
+"""Checks that all learned tensors are finite."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ def build(tensors: Sequence[Tensor]) -> ir.Model:
     or a NaN, -1 for none.
 
     Args:
-        tensors: what training changes, in the order in which they are numbered from 0.
+        tensors: the tensors that training changes, in the order in which they are numbered from 0.
 
     Raises:
         ValueError: there is nothing to check.

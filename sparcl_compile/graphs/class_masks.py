@@ -1,4 +1,4 @@
-"""The classes that take part: what two graphs share."""
+"""Masks of the classes that take part; two graphs share them."""
 
 import onnx_ir as ir
 

@@ -1,4 +1,4 @@
-"""The order in which the classes come to the tasks."""
+"""The order in which the classes are dealt out to the tasks."""
 
 import onnx_ir as ir
 

@@ -1,4 +1,4 @@
-"""How many predictions are right."""
+"""Counts the correct predictions."""
 
 import onnx_ir as ir
 

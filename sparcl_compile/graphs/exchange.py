@@ -14,12 +14,12 @@ from sparcl_compile.graphs.selection import flags, largest
 from sparcl_compile.passes.schemes.cuts import PATTERN_FLAGS, Cut, NOfM, Patterns, Whole
 
 Flags = tuple[ir.Value, ir.Value]
-"""Which elements stay, and which are kept in the end: bool [n] each."""
+"""Flags of the elements that stay, and of those that are kept in the end: bool [n] each."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Update:
-    """What is known when a layer's mask is updated; n elements.
+    """The inputs of the update of a layer's mask; n elements.
 
     Attributes:
         kept: bool [n].
@@ -91,7 +91,7 @@ RULES: Mapping[type[Cut], Callable[[Builder, Cut, Update], Flags]] = {
 def _groups_that_stay(b: Builder, cut: Cut, update: Update) -> ir.Value:
     op, runs = b.op, cut.runs
     with b.scope("groups"):
-        # What is not kept counts nothing: the entries outside of a kept kernel's pattern.
+        # An element that is not kept counts 0: the entries outside of a kept kernel's pattern.
         sums = total(b, split(b, op.Where(update.kept, update.importance, 0.0), runs, 0.0), runs.size)
         members = split(b, b.cast(update.kept, FLOAT), runs, 0.0)
         kept = op.Greater(flat(b, op.ReduceMax(members, [2], keepdims=0)), 0.0)
@@ -99,14 +99,14 @@ def _groups_that_stay(b: Builder, cut: Cut, update: Update) -> ir.Value:
 
 
 def stays_after_removal(b: Builder, kept: ir.Value, importance: ir.Value, remove_to: ir.Value) -> ir.Value:
-    """Of the kept elements, groups or units (bool [n]) the ``remove_to`` most important, at most all: bool [n]."""
+    """The ``remove_to`` most important of the kept elements, groups or units (bool [n]), at most all: bool [n]."""
     with b.scope("remove"):
         room = b.op.Min(b.count(kept), b.op.Max(remove_to, 0))
         return largest(b, b.op.Where(kept, importance, NOT_KEPT), room)
 
 
 def grow_at_random(b: Builder, stays: ir.Value, grow_to: ir.Value, layer_key: ir.Value) -> ir.Value:
-    """What stays (bool [n]), and others by the largest hash until ``grow_to`` are there: bool [n]."""
+    """The elements that stay (bool [n]) and those with the largest hash, ``grow_to`` in all: bool [n]."""
     op = b.op
     with b.scope("grow"):
         unused = op.Reshape(op.NonZero(op.Not(stays)), [-1])

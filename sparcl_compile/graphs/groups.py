@@ -1,4 +1,4 @@
-"""Between the elements of a weight and its groups, in ONNX operators: what ``Runs`` does in NumPy."""
+"""Conversions between a weight's elements and its groups in ONNX operators, as ``Runs`` has them in NumPy."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -19,7 +19,7 @@ def split(b: Builder, values: ir.Value, runs: Runs, fill: float | int) -> ir.Val
 
 
 def join(b: Builder, values: ir.Value, runs: Runs) -> ir.Value:
-    """The opposite of :func:`split`: [n]."""
+    """The inverse of :func:`split`: [n]."""
     op = b.op
     if runs.missing:
         rows = op.Reshape(values, [runs.before, runs.blocks * runs.size, runs.after])

@@ -1,4 +1,4 @@
-"""One function for all layers that are computed alike, called once a layer."""
+"""One ONNX function for all layers that are computed alike; the graph calls it once a layer."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +11,7 @@ from sparcl_compile.interface.names import NEXT, Role
 from sparcl_compile.passes.schemes.cuts import Whole
 
 ANY = "W"
-"""What a weight is called inside of a function."""
+"""Name of a weight inside a function."""
 
 BuildLayer = Callable[[Builder, MaskedLayer, Sequence[str]], None]
 """Fills a graph for one layer with optimizer states of these names."""
@@ -52,11 +52,11 @@ class LayerCalls:
 
 
 def _any_shape(layer: MaskedLayer) -> bool:
-    """Whether the layer is computed element by element, its order aside."""
+    """Whether the layer is computed element by element, whatever its shape."""
     return layer.places is None and isinstance(layer.groups, Whole) and layer.groups.runs.size == 1
 
 
 def _named(port: Port, layer: MaskedLayer, states: Mapping[str, str]) -> str:
-    """What a port of a layer's function is called in the graph."""
+    """The name in the graph of a port of a layer's function."""
     stem = port.name.removesuffix(NEXT)
     return states.get(stem, layer.name + stem.removeprefix(ANY)) + port.name.removeprefix(stem)

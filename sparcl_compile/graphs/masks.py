@@ -1,4 +1,4 @@
-"""What the two graphs over masked layers share."""
+"""Masked layers, as the two graphs over them see them."""
 
 import dataclasses
 import math
@@ -47,7 +47,7 @@ class MaskedLayer:
 
     @property
     def groups(self) -> Cut:
-        """What is removed and grown together."""
+        """The groups of weights that are removed and grown together."""
         return self.cut or unstructured(self.shape)
 
     @property

@@ -28,7 +28,7 @@ def build(classes: int, sample: Shape) -> ir.Model:
 
 
 def _fields(classes: int, sample: Shape) -> Mapping[str, tuple[ir.DataType, Shape]]:
-    """By feed its type, and its shape without the batch."""
+    """The type and the shape without the batch, by feed."""
     return {
         "x": (FLOAT, sample),
         "labels": (INT64, ()),

@@ -1,4 +1,4 @@
-"""The sums over raw samples from which their means and deviations are made: what three graphs share.
+"""The sums over raw samples that give their means and deviations; three graphs share them.
 
 Bytes are summed in int64, so that every platform gets the same numbers; float values in float64.
 """
@@ -11,7 +11,7 @@ from sparcl_compile.graphs.builder import DOUBLE, FLOAT, INT64, UINT8, Builder
 from sparcl_compile.interface.names import Role
 
 SUMS: Mapping[ir.DataType, ir.DataType] = {UINT8: INT64, FLOAT: DOUBLE}
-"""By the type of the raw samples the type of their sums."""
+"""The type of the sums, by the type of the raw samples."""
 
 
 def sum_type(dtype: ir.DataType) -> ir.DataType:

@@ -1,4 +1,4 @@
-"""Writing the accuracy on one test set down."""
+"""Records the accuracy on one test set."""
 
 import onnx_ir as ir
 

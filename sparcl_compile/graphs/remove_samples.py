@@ -16,7 +16,7 @@ RESET: Mapping[str, tuple[str, ...]] = {
     "misclassified": ("sample_score", "sample_seen"),
     "forgetting": ("sample_seen",),
 }
-"""The counters that begin at zero in each stage; forgetting events count from the task's start."""
+"""Counters that begin at zero in each stage; forgetting events count from the task's start."""
 
 NEVER_LEARNED = 50
 LAST = int(np.iinfo(np.int64).max)

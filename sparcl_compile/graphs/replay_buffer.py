@@ -1,4 +1,4 @@
-"""The state of the replay buffer, and what fills it: what two graphs share."""
+"""The state of the replay buffer, which two graphs share."""
 
 import dataclasses
 

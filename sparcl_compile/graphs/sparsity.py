@@ -1,4 +1,4 @@
-"""How sparse the weights and their gradients are, counted and not assumed."""
+"""Counts the sparsity of the weights and of their gradients."""
 
 from collections.abc import Sequence
 
@@ -13,13 +13,13 @@ from sparcl_compile.interface.names import Role
 def build(kept: Sequence[Tensor], updated: Sequence[Tensor], weights: Sequence[Tensor]) -> ir.Model:
     """Make the graph ``sparsity`` for L layers, G of them with gradient masks.
 
-    Inputs: all tensors that it is told, as state. Results, float64 shares of zeros among all elements, those that are
+    Inputs: all tensors of the arguments, as state. Results, float64 shares of zeros among all elements, those that are
     not stored included: ``per_layer`` [L] and ``overall`` [] of the weights, 0 without layers; ``gradient_per_layer``
     [G] and ``gradient_overall`` [] of the gradients; ``all_parameters`` [] of what the weights hold.
 
     Args:
-        kept: what says which weights of a layer are kept: its mask (``W.mask``), or the rows of a compressed weight
-            (``W.rows``, role ``index``), whose last number is how many places hold one.
+        kept: the tensors that mark the kept weights of a layer: its mask (``W.mask``), or the rows of a compressed
+            weight (``W.rows``, role ``index``), whose last number is the number of live places.
         updated: the gradient masks.
         weights: all parameters, those that do not train too.
 
@@ -38,7 +38,7 @@ def build(kept: Sequence[Tensor], updated: Sequence[Tensor], weights: Sequence[T
 
 
 def _kept(b: Builder, tensor: Tensor) -> ir.Value:
-    """How many elements are not zero: int64 [1]."""
+    """The number of elements that are not zero: int64 [1]."""
     op = b.op
     with b.scope(tensor.name):
         if tensor.role is Role.INDEX:

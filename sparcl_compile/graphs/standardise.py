@@ -1,4 +1,4 @@
-"""Raw samples to what the model takes."""
+"""Standardises raw samples for the model."""
 
 from collections.abc import Callable, Mapping
 
@@ -14,7 +14,7 @@ LAYOUTS: Mapping[str, tuple[Callable[[Builder, ir.Value], ir.Value], tuple[str, 
     "NHWC": (lambda b, x: b.op.Transpose(x, perm=[0, 2, 3, 1]), ("N", "H", "W", "C")),
     "flat": (lambda b, x: b.op.Flatten(x), ("N", "F")),
 }
-"""How [N, C, H, W] becomes the model's input, and that input's shape."""
+"""The transposition or reshape of [N, C, H, W] and the shape of the model's input, by layout."""
 
 PIXEL_MAX = 255.0
 RESULT = "x_ready"

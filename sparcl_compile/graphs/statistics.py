@@ -51,10 +51,10 @@ def _floored(b: Builder, mean: ir.Value, std: ir.Value, dtype: ir.DataType) -> i
 
 
 def _scaled(b: Builder, value: ir.Value, dtype: ir.DataType) -> ir.Value:
-    """Bytes count from 0 to 1; float values are taken as they are."""
+    """Scale bytes to 0 to 1; float values stay as they are."""
     return b.op.Div(value, PIXEL_MAX) if dtype is UINT8 else value
 
 
 def _in_units_of_255(b: Builder, value: ir.Value, dtype: ir.DataType) -> ir.Value:
-    """As the graphs take it: they divide the raw values of every sample by 255, bytes or not."""
+    """Scale for graphs that divide the raw values of every sample by 255, bytes or not."""
     return value if dtype is UINT8 else b.op.Mul(value, 1.0 / PIXEL_MAX)

@@ -1,4 +1,4 @@
-"""How the weights of a layer are stored: all of them under a mask, or the kept ones and their positions.
+"""The storage of a layer's weights: all of them under a mask, or the kept ones and their positions.
 
 A mask update reads flags and importances of the full weight and gives flags of the full weight; this is the way there
 and back, for both forms.
@@ -14,7 +14,7 @@ from sparcl_compile.graphs.masks import MaskedLayer, flat
 from sparcl_compile.interface.names import Role, index_name, mask_name, rows_name
 
 Carry = Callable[[ir.Value], ir.Value]
-"""From a stored tensor before the update to the same tensor after it, 0 where a weight was removed or grown."""
+"""Maps a stored tensor before the update to the same tensor after it, 0 where a weight was removed or grown."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Stored:
     """A layer after the update.
 
     Attributes:
-        state: the tensors that say what is kept.
+        state: the tensors that mark the kept weights.
         flags: float32, 1 where the stored tensors hold a kept weight and 0 elsewhere.
         carry: moves a stored tensor.
     """
@@ -59,7 +59,7 @@ class Masked:
         return flat(self._b, values)
 
     def after(self, stays: ir.Value, kept: ir.Value) -> Stored:
-        """What stays, and what is kept in the end (bool [n] each), as it is stored."""
+        """The stored state of the weights that stay and of those kept in the end (bool [n] each)."""
         b, op = self._b, self._b.op
         # Layers of other shapes are computed by the same nodes.
         shape = op.Shape(self._mask)
@@ -74,7 +74,7 @@ class Compressed:
     """The kept weights in K places, and the states ``W.index`` and ``W.rows``; the methods are those of ``Masked``.
 
     What stands in places beyond the last live one is never read. More kept weights than places are an error of the
-    run, from the node that fills up the index: no weight is lost without a word.
+    run, from the node that fills up the index: no weight is lost silently.
     """
 
     def __init__(self, b: Builder, layer: MaskedLayer) -> None:
@@ -89,7 +89,7 @@ class Compressed:
         return self._in_order_of_weight(self._scatter(self._used(values), FLOAT))
 
     def after(self, stays: ir.Value, kept: ir.Value) -> Stored:
-        """What stays, and what is kept in the end (bool [n] each), as it is stored."""
+        """The stored state of the weights that stay and of those kept in the end (bool [n] each)."""
         b, op, layer = self._b, self._b.op, self._layer
         places, outputs = layer.stored[0], layer.shape[layer.output_axis]
         stays, kept = (self._in_order_of_places(flags) for flags in (stays, kept))
@@ -114,7 +114,7 @@ class Compressed:
         return lambda values: op.Where(survived, op.Gather(self._scatter(self._used(values), FLOAT), index), 0.0)
 
     def _in_order_of_weight(self, values: ir.Value) -> ir.Value:
-        """From the order in which the places are numbered to the weight's own: they differ for [I, O]."""
+        """Bring values from the order of the places to the weight's own, which differs for [I, O]."""
         return self._turned(values, tuple(reversed(self._layer.shape)))
 
     def _in_order_of_places(self, values: ir.Value) -> ir.Value:

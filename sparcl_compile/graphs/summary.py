@@ -1,4 +1,4 @@
-"""What a continual run achieved, from its accuracy matrices."""
+"""Metrics of a continual run, computed from its accuracy matrices."""
 
 import math
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     ANY_CLASS: ("class_il", "forgetting", "backward_transfer", "learning_accuracy"),
     OWN_CLASSES: ("task_il", "task_forgetting", "task_backward_transfer", "task_learning_accuracy"),
 }
-"""By matrix the names of its metrics: the mean of the last row, and the three others of ``build``."""
+"""The names of the metrics, by matrix: the mean of the last row, and the three others of ``build``."""
 LAST = 2**63 - 1
 
 

@@ -1,4 +1,4 @@
-"""What graphs over all tensors of a model are told about each of them."""
+"""The description of a state tensor for graphs over all tensors of a model."""
 
 import dataclasses
 import math
@@ -8,12 +8,12 @@ from sparcl_compile.interface.names import Role
 
 @dataclasses.dataclass(frozen=True)
 class Tensor:
-    """One state tensor.
+    """A state tensor.
 
     Attributes:
         name: its name in the state.
         shape: its shape as it is stored.
-        role: what it is for.
+        role: its purpose.
         full_size: the elements of the weight that it belongs to, those that are not stored included; None where all
             are stored.
     """

@@ -115,7 +115,7 @@ def _importance(
 
 
 def _weigh(b: Builder, alpha: float, beta: float) -> None:
-    """The function that weighs the elements of a weight of any shape."""
+    """The function that computes the importance of the elements of a weight of any shape."""
     layer = MaskedLayer("W", (1,))
     weight = b.feed(layer.name, FLOAT, layer.shape)
     b.result("importance", importance_of(b, layer, weight, alpha, beta), FLOAT, layer.shape)
@@ -192,7 +192,7 @@ def _moved(b: Builder, index: ir.Value, stays: ir.Value, after: ir.Value, capaci
 
 
 class _Mover:
-    """Writes the next value of every tensor on the spaces' axes; what an axis needs is made once for all of them."""
+    """Writes the next value of every tensor on the spaces' axes; nodes of an axis serve all tensors on it."""
 
     def __init__(self, b: Builder, plan: ChannelPlan, places: Mapping[str, Places], growth: Growth) -> None:
         self._b, self._plan, self._places, self._growth = b, plan, places, growth
@@ -226,7 +226,7 @@ class _Mover:
         return value
 
     def _fill(self, name: str) -> ir.Value | float:
-        """What stands where nothing was carried: a grown unit's first value, and 0 for padding."""
+        """The values of elements that were not carried: a grown unit's first value, and 0 for padding."""
         fill = self._plan.channels.fills.get(name, 0.0)
         if fill == 0.0:
             return 0.0
@@ -240,7 +240,7 @@ class _Mover:
         return self._growth.rows(name, value, self._axis("grown", axes[produced]), indices, inputs)
 
     def _every_axis(self, name: str, flag: str) -> ir.Value:
-        """Where the flags of all axes are set: bool, broadcasts to the tensor."""
+        """Flags of the elements whose flags are set on all axes: bool, broadcasts to the tensor."""
         rank = len(self._plan.shapes[name])
         axes = self._plan.channels.axes[name].items()
         parts = [along_axis(self._b, self._axis(flag, segments), axis, rank) for axis, segments in axes]
@@ -250,7 +250,7 @@ class _Mover:
         return both
 
     def _axis(self, what: str, segments: tuple[Segment, ...]) -> ir.Value:
-        """What the places say (``index``, ``source``, ``carried``, ...) for every element of an axis."""
+        """A field of the places (``index``, ``source``, ``carried``, ...) for every element of an axis."""
         if (what, segments) not in self._made:
             self._made[what, segments] = self._make(what, segments)
         return self._made[what, segments]

@@ -61,7 +61,7 @@ def build(layers: Sequence[MaskedLayer], alpha: float, beta: float, channels: bo
 
 
 def _mask(b: Builder, layer: MaskedLayer) -> ir.Value:
-    """What is kept of the stored weights: float32 of their shape."""
+    """The mask of the stored weights: float32 of their shape."""
     if layer.places is None:
         return b.state(mask_name(layer.name), FLOAT, layer.shape, Role.MASK)
     return first_places(b, layer, live_places(b, layer))

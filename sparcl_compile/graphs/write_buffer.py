@@ -1,4 +1,4 @@
-"""Putting presentations into the replay buffer."""
+"""Writes presentations into the replay buffer."""
 
 from collections.abc import Sequence
 from typing import cast

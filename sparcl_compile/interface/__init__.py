@@ -1,1 +1,1 @@
-"""What the compiler, the runtime and every driver agree on. Leaf modules: standard library, msgspec in two files."""
+"""The contract between the compiler, the runtime and every driver. Leaf modules: no library, but msgspec in two."""

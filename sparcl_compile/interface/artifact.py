@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sparcl_compile.interface.codec import from_plain, plain, to_json
-from sparcl_compile.interface.errors import ArtifactError, OptionError
+from sparcl_compile.interface.errors import ArtifactError, FieldError
 from sparcl_compile.interface.files import sha256
 from sparcl_compile.interface.manifest import FORMAT, VERSION, Manifest
 from sparcl_compile.interface.report import CompileReport
@@ -60,19 +60,19 @@ def _checksum_line(path: Path) -> str:
 
 
 def is_artifact(folder: Path) -> bool:
-    """Whether a folder holds an artifact, be it damaged: other programs write a manifest.json, too."""
+    """Whether a folder holds an artifact, damaged or not; other programs write a manifest.json, too."""
     try:
         return FORMAT in (folder / MANIFEST).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return (folder / CHECKSUM).is_file()
 
 
-def check_outside(folder: Path | None, path: Path, option: str) -> None:
-    """Refuse to write into this artifact or another one, which would damage it; raises OptionError."""
+def check_outside(folder: Path | None, path: Path, field: str) -> None:
+    """Raise FieldError for a path in this artifact or another one, which a file there would damage."""
     place = path.resolve()
     inside = folder is not None and place.is_relative_to(folder.resolve())
     if inside or any(is_artifact(one) for one in (place, *place.parents)):
-        raise OptionError(f"{option} {path}: is a compiled artifact or inside of one; name another place")
+        raise FieldError(field, path, "is a compiled artifact or inside of one", "name another place")
 
 
 def load(folder: Path) -> Artifact:

@@ -36,7 +36,7 @@ def json_schema(kind: type[object]) -> dict[str, Any]:
 
 
 def _check_fields(given: Any, found: Any, path: str) -> None:
-    """Refuse what msgspec passes over in silence: a field that nobody knows, and a missing one that has a default."""
+    """Refuse two faults that msgspec accepts: an unknown field, and a missing one that has a default."""
     if isinstance(found, tuple):
         for index, (one, other) in enumerate(zip(given, found, strict=True)):
             _check_fields(one, other, f"{path}[{index}]")

@@ -1,4 +1,4 @@
-"""The one exception tree.
+"""The exception tree.
 
 Everything a user can cause derives from :class:`SparclError`; the commands print its message as one
 line and exit with code 2. A message names the file, node or option and says what to do about it.
@@ -7,7 +7,7 @@ This module imports nothing, so that the compiler, the passes and the runtime ca
 
 
 class SparclError(Exception):
-    """A user's mistake or a damaged input. The message is one line: what is wrong and the mend."""
+    """A user's mistake or a damaged input. The message is one line: the fault and its fix."""
 
 
 class ModelError(SparclError):
@@ -47,7 +47,7 @@ class FieldError(OptionError):
         self._joint = joint
 
     def told(self, subject: str, mend: str) -> str:
-        """The message about a subject by another name, with another mend."""
+        """The message with another name for the subject and another fix."""
         return f"{subject}{self._joint}{'; '.join(part for part in (self.problem, mend) if part)}"
 
     @property

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from sparcl_compile.interface.errors import OptionError, WriteError
+from sparcl_compile.interface.errors import FieldError, WriteError
 
 
 def sha256(path: Path) -> str:
@@ -48,14 +48,14 @@ def _temporary_beside(path: Path) -> Path:
     return Path(name)
 
 
-def check_name(path: Path, suffix: str, option: str) -> None:
-    """Refuse a path that cannot be a file of this kind, before any work; raises OptionError with the option."""
+def check_name(path: Path, suffix: str, field: str) -> None:
+    """Raise FieldError for a path that cannot be a file of this kind, before any work."""
     if path.is_symlink() and not path.exists():
-        raise OptionError(f"{option} {path}: is a link to nowhere; remove it or name another file")
+        raise FieldError(field, path, "is a link to nowhere", "remove it or name another file")
     if path.is_dir():
-        raise OptionError(f"{option} {path}: is a folder; name a file that ends in {suffix}")
+        raise FieldError(field, path, "is a folder", f"name a file that ends in {suffix}")
     if path.suffix != suffix:
-        raise OptionError(f"{option} {path}: name a file that ends in {suffix}")
+        raise FieldError(field, path, mend=f"name a file that ends in {suffix}")
 
 
 def check_writable(path: Path) -> None:

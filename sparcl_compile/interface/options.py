@@ -1,4 +1,4 @@
-"""The options of a compilation with their defaults: the one place where they stand."""
+"""The options of a compilation with their defaults."""
 
 import dataclasses
 

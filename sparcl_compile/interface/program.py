@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 Source: TypeAlias = str | int | float | tuple[str | int, ...]
-"""What an input is fed with: the name of a value, a constant, or a vector of constants and of values of one element.
+"""Source of an input: the name of a value, a constant, or a vector of constants and of values of one element.
 
 A constant takes the dtype of the input, and its shape where that is fixed.
 """
@@ -29,7 +29,7 @@ class Run(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields
     Attributes:
         graph: name in the manifest; where it has a file for each dtype of samples, the one of the data is meant.
         take: prefix of the values that feed the other inputs.
-        feeds: what single inputs are fed with.
+        feeds: sources of single inputs.
         give: prefix under which every result becomes a value, ``GIVE.RESULT``; without one a result keeps its name.
         results: other names of single results' values.
         into: the column of a weight's names whose tensors the graph uses in place of the gradient accumulators.

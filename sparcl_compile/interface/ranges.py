@@ -1,4 +1,4 @@
-"""The ranges of values that are asked for in more than one place: what an option may be, and the field of a pass."""
+"""Checks of the ranges that options and fields of passes share."""
 
 from collections.abc import Collection
 
@@ -31,7 +31,7 @@ def check_classes(value: int | None) -> None:
         raise FieldError("classes", value, "a classifier needs at least 2 classes")
 
 
-def check_seed(value: int) -> None:
+def check_seed(value: int, field: str = "seed") -> None:
     """Raise FieldError for a seed that 32 bits do not hold."""
     if not 0 <= value <= LARGEST_SEED:
-        raise FieldError("seed", value, mend=f"give a whole number from 0 to {LARGEST_SEED}")
+        raise FieldError(field, value, mend=f"give a whole number from 0 to {LARGEST_SEED}")

@@ -86,7 +86,7 @@ class Memory:
         largest: the largest values alive then.
         feed_bytes: graph inputs that are not state.
         result_bytes: graph outputs, but those that are written over the state.
-        state_bytes: by role; of ``sample`` those of one sample.
+        state_bytes: by role; of ``sample`` those of one sample. Tensors that only a run can size are left out.
         unknown: the values whose size is unknown; where there are any, the peak is a lower bound.
         recompute: the peak without and with recomputation.
     """

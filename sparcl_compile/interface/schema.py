@@ -46,7 +46,7 @@ def _unindented(text: str) -> str:
 
 
 def _notes(attributes: str) -> dict[str, str]:
-    """By field its line of a docstring's attributes, where folded lines are one."""
+    """The line of each field in a docstring's attributes, folded lines joined, by field."""
     lines = attributes.replace("\n        ", " ").splitlines()
     pairs = (line.strip().partition(": ") for line in lines)
     return {name: text for name, _, text in pairs}

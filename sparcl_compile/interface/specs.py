@@ -26,7 +26,7 @@ class StateSpec:
 
     Attributes:
         name: as graphs call it.
-        role: what it is for.
+        role: its purpose.
         dtype: of its elements.
         shape: as it is stored.
         init: its first value: ``file`` (in the state file), ``zeros``, ``ones``, ``nan`` or ``copy:NAME`` (that of

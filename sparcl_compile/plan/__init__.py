@@ -1,1 +1,1 @@
-"""What is kept, per layer, channel space and row, at each level of the schedule."""
+"""Plans the kept weights of each layer, channel space and row, at each level of the schedule."""

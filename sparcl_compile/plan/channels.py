@@ -1,4 +1,4 @@
-"""The kept channels of each space at each level of the schedule, and what they mean for every weight."""
+"""The kept channels of each space at each level of the schedule, and the kept weights that follow from them."""
 
 import math
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from sparcl_compile.settings.recipes import Recipe, churn_and_expand
 CHANNEL = "channel"
 
 SpaceLevels = Mapping[str, Mapping[str, int]]
-"""By level the kept units of each space, in the order of the spaces."""
+"""The kept units of each space in the order of the spaces, by level."""
 
 
 def space_levels(plan: ChannelPlan, options: CompileOptions, recipe: Recipe) -> SpaceLevels:
@@ -35,14 +35,14 @@ def space_levels(plan: ChannelPlan, options: CompileOptions, recipe: Recipe) -> 
 
 
 def _units_for(plan: ChannelPlan, density: float, share: float) -> dict[str, float]:
-    """By space the units, in fractions, that this share of the masked weights stands for at the density kept."""
+    """The units, in fractions, that this share of the masked weights stands for at the density kept, by space."""
     shapes = {name: plan.shapes[name] for name in plan.weights}
     more = unit_share(plan.channels, shapes, min(1.0, density + share)) - unit_share(plan.channels, shapes, density)
     return {space.name: more * space.size for space in plan.channels.spaces}
 
 
 def _part(units: float, number: int) -> int:
-    """The units that the exchange of this number moves, from 1: what is rounded is their sum over a task, not each."""
+    """The units that an exchange moves, by its number from 1: the sum over a task is rounded, not each exchange."""
     return count(units * number, 1) - count(units * (number - 1), 1)
 
 
@@ -73,7 +73,7 @@ def _layer(plan: ChannelPlan, name: str, lowest: Mapping[str, int], options: Com
 
 
 def fan_in(plan: ChannelPlan) -> dict[str, int]:
-    """By weight with a produced axis the kept elements that feed one of its elements, at the level ``base``."""
+    """The kept elements that feed one element of a produced axis at the level ``base``, by weight."""
     made = {}
     for name in plan.weights:
         axes, produced = plan.channels.axes[name], plan.channels.produced.get(name)

@@ -19,13 +19,13 @@ COLOURS = (1, 3, 4)
 
 @dataclasses.dataclass(frozen=True)
 class Compiled:
-    """What the pipeline leaves.
+    """The result of the pipeline.
 
     Attributes:
         forward: the forward graph with its data, as the artifact holds it: masked, and lowered where that was asked.
         training: the training graph.
         full: the masked forward graph before it was lowered, for sizes and costs.
-        plan: what is kept of it.
+        plan: the kept weights, channels and rows.
     """
 
     forward: ir.Model
@@ -35,7 +35,7 @@ class Compiled:
 
     @functools.cached_property
     def optimizer_states(self) -> Mapping[str, tuple[str, ...]]:
-        """By parameter that trains the names of its optimizer state."""
+        """The names of the optimizer state of each parameter that trains."""
         variant = self.training.metadata_props[OPTIMIZER_KEY]
         names = [str(value.name) for value in values_with_role(self.training, Role.PARAMETER)]
         return {name: optimizer_states(variant, name) for name in names}
@@ -62,7 +62,7 @@ class Compiled:
 
     @property
     def layout(self) -> Layout:
-        """How the model takes an image: [C, H, W], [H, W, C] or as one vector."""
+        """The layout of an image in the model's input: [C, H, W], [H, W, C] or one vector."""
         shape = self.input_shape
         if len(shape) == 1:
             return "flat"

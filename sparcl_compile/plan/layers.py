@@ -40,7 +40,7 @@ class Layer:
 
     @property
     def updated(self) -> int:
-        """How many of the weights usually kept a step moves, however many gradients the mask would let through."""
+        """The number of the weights usually kept that a step moves, at most as many as are kept."""
         return min(self.gradient_keep, self.base)
 
     @property
@@ -62,7 +62,7 @@ def weight_layers(model: ir.Model, options: CompileOptions, recipe: Recipe) -> t
 
 
 def group_levels(layers: Sequence[Layer]) -> dict[str, list[int]]:
-    """By level the kept groups of each layer."""
+    """The kept groups of each layer, by level."""
     levels = [dataclasses.asdict(layer.groups) for layer in layers]
     return {field.name: [level[field.name] for level in levels] for field in dataclasses.fields(Levels)}
 

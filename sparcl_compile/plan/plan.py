@@ -1,4 +1,4 @@
-"""What is kept of a model, computed once behind the masks: for lowering, mask graphs, costs and the manifest."""
+"""The plan of a model's sparsity, computed once behind the masks; all later phases and the manifest read it."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from sparcl_compile.settings.recipes import RECIPES, Recipe
 
 @dataclasses.dataclass(frozen=True)
 class SparsityPlan:
-    """What is kept of one model, per layer, channel space and row, at each level of the schedule.
+    """The kept weights of a model, per layer, channel space and row, at each level of the schedule.
 
     Attributes:
         recipe: the numbers of the way in which SparCL is run.
@@ -42,19 +42,19 @@ class SparsityPlan:
 
     @property
     def places(self) -> dict[str, int]:
-        """By weight how many values it has room for where it is compressed."""
+        """The number of places of each weight where it is compressed, by weight."""
         return {layer.weight: layer.places for layer in self.layers}
 
     @property
     def updated_places(self) -> dict[str, int]:
-        """By weight of how many of them the gradient is computed."""
+        """The number of places whose gradient is computed, by weight."""
         if not self.gradient_masks:
             return self.places
         return {layer.weight: min(layer.gradient_keep, layer.places) for layer in self.layers}
 
     @property
     def capacity(self) -> dict[str, int]:
-        """By space how many of its units have a place in the tensors."""
+        """The number of units that have a place in the tensors, by space."""
         spaces = self.channels.channels.spaces if self.channels else ()
         return {space.name: self.channels.capacity(space.name) for space in spaces if self.channels}
 

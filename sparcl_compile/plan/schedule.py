@@ -89,13 +89,13 @@ def _tasks(number: int, recipe: Recipe) -> Tasks:
 def schedule_for(
     levels: Mapping[str, Sequence[int]], updates: Sequence[MaskUpdate], keep: Sequence[int], options: CompileOptions
 ) -> Schedule:
-    """The schedule as the manifest holds it; what is turned off has no events.
+    """The schedule as the manifest holds it; a part that is turned off has no events.
 
     Args:
         levels: by name the kept groups of each layer, or units of each space.
         updates: the mask updates of a task.
         keep: of each layer how many weights, or output channels, the gradient masks keep.
-        options: what was asked for.
+        options: of the compilation.
     """
     stages = len(REMOVALS)
     removals = [Removal(at, options.data_removal * (i + 1) / stages) for i, at in enumerate(REMOVALS)]

@@ -11,7 +11,7 @@ REPLAYED = "replayed"
 WHOLE = "whole"
 """The current batch and all replay batches as one."""
 FIELDS = ("x", "labels", "class_mask", "ce_weight", "distill_target", "distill_weight", "sample_id")
-"""What a batch is to the training graph."""
+"""Feeds of a training graph that make up a batch."""
 
 REPLAYING = Condition("task", at_least=FIRST_TASK)
 

@@ -57,7 +57,7 @@ CHUNK = 256
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What the program depends on.
+    """The settings that the program depends on.
 
     Attributes:
         replay: the replay batches of a step.
@@ -66,7 +66,7 @@ class Settings:
         single_head: whether the current batch is measured with the task's own classes alone.
         mask_updates: the events that change the masks.
         removals: the events that remove samples.
-        vectors: what events and operations name; ``gradient_keep`` where gradients are masked.
+        vectors: the vectors that events and operations name; ``gradient_keep`` where gradients are masked.
         refresh_steps: steps between two choices of gradients.
         optimizer: whether a graph of its own moves the parameters.
         samples: state of the task's samples.

@@ -1,1 +1,1 @@
-"""What a user asks of the compiler: options with their defaults, and the published recipes."""
+"""The options of the compiler with their defaults, and the published recipes."""

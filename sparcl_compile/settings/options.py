@@ -1,4 +1,4 @@
-"""What a user can ask of the compiler: the choices of each option, and the one place that checks their ranges."""
+"""The choices of each option of the compiler, and the checks of their ranges."""
 
 import dataclasses
 import re

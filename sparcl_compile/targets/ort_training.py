@@ -87,13 +87,13 @@ def steps(options: CompileOptions) -> Steps:
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """Everything that passes are made of.
+    """The inputs from which passes are made.
 
     Attributes:
-        options: what to compile to.
+        options: of the compilation.
         folder: where ``emit`` writes.
         library: the library of sparse kernels; None where nothing is compressed.
-        measure: times a layer's kernels; None to take the table's word.
+        measure: times a layer's kernels; None to use the table of costs.
         products: what has been kept so far.
     """
 
@@ -105,7 +105,7 @@ class Work:
 
     @functools.cached_property
     def plan(self) -> SparsityPlan:
-        """What is kept of the model, computed once from the masked graph."""
+        """The plan of the model's sparsity, computed once from the masked graph."""
         return plan_sparsity(self.products[Product.MASKED], self.options)
 
 
@@ -139,4 +139,4 @@ MAKERS: Mapping[type[Pass], Callable[[Work, CompileOptions], Pass]] = {
         masked=work.products[Product.MASKED] if o.compress else None,
     ),
 }
-"""By pass how it is made; a pass that is missing has no options."""
+"""Functions that make a pass, by pass; a pass that is missing has no options."""

@@ -1,4 +1,4 @@
-"""How a target is written down: by phase its passes, and the copies of the graph that later phases read."""
+"""The notation of a target: the passes of each phase, and the copies of the graph that later phases read."""
 
 import enum
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ class Product(enum.Enum):
 
 Step = type[Pass] | Product
 Steps = Mapping[Phase, Sequence[Step]]
-"""By phase, in order, what happens in it."""
+"""The steps of each phase, in order."""
 
 
 def only(wanted: bool, *steps: Step) -> Sequence[Step]:

@@ -1,5 +1,6 @@
 """The Python interface: what the README promises, and that the commands are the same calls."""
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,14 @@ from onnx.reference import ReferenceEvaluator
 import sparcl_compile
 from sparcl_compile import CompileOptions, RunConfig, compile_model, export_model, learn, load, predict
 from sparcl_compile.interface.artifact import Artifact
-from sparcl_compile.interface.errors import CheckpointError, DataError, ModelError, OptionError
+from sparcl_compile.interface.errors import (
+    CheckpointError,
+    DataError,
+    FieldError,
+    ModelError,
+    OptionError,
+    TrainingError,
+)
 from tests.support.cli import done, read_json, write_data, write_model
 
 OPTIONS = CompileOptions(sparsity=0.5)
@@ -114,6 +122,40 @@ def test_mistakes_are_the_commands_errors(artifact: Artifact, tmp_path: Path) ->
         CompileOptions(sparsity=1.5)
     with pytest.raises(OptionError, match="is a compiled artifact or inside of one"):
         learn(artifact, config(tmp_path), artifact.folder / "run")
+
+
+PLACES = {
+    "link": "is a link to nowhere; remove it or name another folder",
+    "file": "is a file; name a folder for the artifact",
+    "full": "is a folder that holds something else; name a new one",
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_a_place_that_cannot_be_is_told_by_its_argument(name: str, tmp_path: Path) -> None:
+    model = write_model(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine").write_text("mine")
+    with pytest.raises(FieldError) as refused:
+        compile_model(model, output=tmp_path / name)
+    assert str(refused.value) == f"`output` {tmp_path / name}: {PLACES[name]}"
+
+
+def test_mistakes_of_other_arguments_name_them(artifact: Artifact, folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(FieldError, match=r"^`output` .*x\.txt: name a file that ends in \.onnx$"):
+        export_model(artifact, tmp_path / "x.txt")
+    with pytest.raises(FieldError, match=r"^`initial`: contradicts `checkpoint` .*; give one of them$"):
+        export_model(artifact, tmp_path / "x.onnx", tmp_path / "run", initial=True)
+    with pytest.raises(FieldError, match=r"^`tasks` 99: .* give a number from 1 to "):
+        learn(artifact, dataclasses.replace(config(folder), tasks=99), tmp_path / "run")
+
+
+def test_a_run_that_diverges_names_the_arguments_to_change(artifact: Artifact, tmp_path: Path) -> None:
+    message = r"lower `learning_rate` \(now 1e\+20\); no epoch was finished, so start again without `resume`$"
+    with pytest.raises(TrainingError, match=message):
+        learn(artifact, config(tmp_path, learning_rate=1e20), tmp_path / "run")
 
 
 def test_the_public_names_are_those_of_the_package() -> None:

@@ -1,4 +1,4 @@
-"""What a compilation does, counted: whole-model work is done a fixed number of times, all other work once a layer."""
+"""A compilation does whole-model work a fixed number of times, and all other work once a layer."""
 
 import cProfile
 import json
@@ -25,7 +25,7 @@ def written(module: nn.Module, sample: tuple[int, int, int], folder: Path) -> Pa
 
 
 def calls(module: nn.Module, sample: tuple[int, int, int], folder: Path) -> int:
-    """How many functions a compilation calls, of Python and of C."""
+    """The number of calls of functions, of Python and of C, that a compilation makes."""
     folder.mkdir()
     profile = cProfile.Profile()
     file = written(module, sample, folder)

@@ -37,7 +37,7 @@ def test_the_profile_of_a_step_has_its_products_and_its_optimizer(sparsity: floa
     assert 0.0 < sum(seconds.values()) < 1.0
     work = work_of(ir.load(artifact_folder(setting, tmp_path) / "train" / "training_model.onnx"))
     layers = 784 * WIDTH + WIDTH * WIDTH + WIDTH * 10
-    # Forward, both gradients of every layer; nobody computes the input gradient of the first one.
+    # Forward, both gradients of every layer; the input gradient of the first one is not computed.
     assert sum(one.operations for one in work.values()) == 2 * BATCH * (3 * layers - 784 * WIDTH)
     shown = table(seconds, work, Machine(1e12, 1e11), least=0.0)
     assert shown.row_count == len(seconds) + 1

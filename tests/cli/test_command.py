@@ -8,7 +8,14 @@ import pytest
 
 from sparcl_compile.cli import compile_command
 from sparcl_compile.cli.command import in_options
-from sparcl_compile.interface.errors import ArtifactError, FieldError, ModelError, SparclError
+from sparcl_compile.interface.errors import (
+    ArtifactError,
+    CheckpointError,
+    FieldError,
+    ModelError,
+    SparclError,
+    TrainingError,
+)
 from tests.support.cli import call, check_refused, write_model
 from tests.support.zoo import CLASSES, Net
 
@@ -39,6 +46,8 @@ ERRORS: list[tuple[SparclError, str, str]] = [
         "other a* matches nothing",
     ),
     (ArtifactError("field `fold` is missing"), "field `fold` is missing", "field `fold` is missing"),
+    (TrainingError("lower `learning_rate`"), "lower `learning_rate`", "lower --lr"),
+    (CheckpointError("leave `fold` out"), "leave `fold` out", "leave --fold out"),
     (ModelError("`fold` cannot be; `x` neither"), "`fold` cannot be; `x` neither", "--fold cannot be; x neither"),
 ]
 

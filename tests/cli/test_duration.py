@@ -1,4 +1,4 @@
-"""How long a command says that it took."""
+"""The duration that a command prints."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""What a graph carries beside its values survives in a file."""
+"""A file preserves the data that a graph carries beside its values."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""From the options and the schedule to the program: shares as whole numbers, and the names that it works on."""
+"""The program made from the options and the schedule: shares as whole numbers, and the names that it works on."""
 
 import dataclasses
 from typing import Any

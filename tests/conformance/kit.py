@@ -16,7 +16,7 @@ SAMPLES = "samples.safetensors"
 
 @dataclasses.dataclass(frozen=True)
 class Kit:
-    """One of them."""
+    """A kit: an artifact, its samples and the trace of its run."""
 
     folder: Path
 
@@ -27,7 +27,7 @@ class Kit:
 
     @property
     def trace(self) -> dict[str, Any]:
-        """What a run must do."""
+        """The trace that a run must give."""
         found: dict[str, Any] = json.loads((self.folder / TRACE).read_text(encoding="utf-8"))
         return found
 

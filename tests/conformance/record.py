@@ -37,7 +37,7 @@ WHOLE = ("manifest.json", "manifest.sha256", "report.json")
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """The model's widths, what it is compiled to, the type of the samples, and how the artifact is run."""
+    """The model's widths, the compile options, the type of the samples, and how the artifact is run."""
 
     widths: Sequence[int]
     options: CompileOptions
@@ -106,7 +106,7 @@ def network(widths: Sequence[int]) -> torch.nn.Module:
 
 
 def words(count: int, seed: int) -> np.ndarray:
-    """So many integers from 0 to 2**32 - 1, int64."""
+    """Pseudo-random integers from 0 to 2**32 - 1, int64."""
     numbers = (np.arange(count, dtype=np.uint64) + np.uint64(1 + 7919 * seed)) * np.uint64(WORD)
     mixed = (numbers ^ (numbers >> np.uint64(13))) * np.uint64(WORD)
     return ((mixed >> np.uint64(16)) & np.uint64(2**32 - 1)).astype(np.int64)

@@ -27,7 +27,7 @@ def files(kit: Kit) -> dict[str, str]:
 
 
 def manifest(kit: Kit) -> dict[str, object]:
-    """All of it but the versions of who made it."""
+    """The manifest without the versions of the programs that made it."""
     found: dict[str, object] = json.loads((kit.artifact / "manifest.json").read_text(encoding="utf-8"))
     return {name: value for name, value in found.items() if name != "made_by"}
 

@@ -36,7 +36,7 @@ def test_this_projects_driver_is_accepted(kit: Kit, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_driver_that_rounds_otherwise_is_accepted(seed: int, kit: Kit, tmp_path: Path) -> None:
-    """As if every number of the first state were rounded in another way, ten times as coarsely as float32 rounds."""
+    """Every number of the first state is rounded ten times as coarsely as float32 rounds."""
     told = kit.trace["run"]
     run, random = prepared(kit, told, tmp_path), np.random.default_rng(seed)
     for name in run.engine.names("parameter"):
@@ -48,7 +48,7 @@ def test_a_driver_that_rounds_otherwise_is_accepted(seed: int, kit: Kit, tmp_pat
 
 
 def test_both_kits_together_have_every_form(root: Path) -> None:
-    """What a driver has to know is in one of them: every verb, every way of replay, both types of samples."""
+    """Every verb, every way of replay and both types of samples are in one of them."""
     assert len(KITS) == 2
     manifests = [json.loads((kit.artifact / "manifest.json").read_text()) for kit in KITS.values()]
     text = "".join(json.dumps(found["program"]) for found in manifests)
@@ -129,7 +129,7 @@ def late_events(patch: pytest.MonkeyPatch) -> None:
 
 
 def batches_before_feeds(patch: pytest.MonkeyPatch) -> None:
-    """What a batch has goes before what is fed: the current batch is measured over all classes."""
+    """A batch's own values go before the feeds: the current batch is measured over all classes."""
     original = Interpreter._run
 
     def faulty(self: Interpreter, op: ops.Run) -> None:
@@ -165,7 +165,7 @@ def no_running_statistics(patch: pytest.MonkeyPatch) -> None:
 
 
 def samples_that_come_back(patch: pytest.MonkeyPatch) -> None:
-    """Who is removed in a task is removed until the next epoch only."""
+    """A sample that is removed in a task is removed until the next epoch only."""
     original = Interpreter.call
 
     def faulty(self: Interpreter, block: str) -> None:

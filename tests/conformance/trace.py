@@ -1,4 +1,4 @@
-"""What is written down of a run, and when two of these traces are of the same run."""
+"""Traces of runs, and their comparison: whether two of them are of the same run."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from sparcl_compile.runtime.driver.trainer import Trainer
 from sparcl_compile.runtime.session.engine import Engine
 
 RELATIVE, ABSOLUTE = 1e-4, 1e-6
-"""How far a number with a fraction may be from the recorded one."""
+"""Largest difference of a number with a fraction from the recorded one."""
 
 RESULTS: Mapping[str, tuple[str, ...]] = {
     "order": ("order", "length", "steps"),
@@ -41,7 +41,7 @@ RESULT = "result."
 
 
 class Recorder:
-    """Sees every graph of a run and writes down what a driver cannot get right by chance."""
+    """Watches every graph of a run and records results that a driver cannot get right by chance."""
 
     def __init__(self, engine: Engine, trainer: Trainer) -> None:
         self.calls: list[dict[str, Any]] = []

@@ -211,7 +211,7 @@ def test_dense_resnet18_has_the_papers_flops(resnet18: ir.Model, replay_batches:
 
 
 PRESENTED = round(SAMPLES * (1 - 0.075 * (0.9 + 0.8 + 0.7 + 0.6)))
-"""What is left when 30 % of the samples go in four equal stages at 0.1 to 0.4 of a task."""
+"""Presentations when 30 % of the samples are removed in four equal stages at 0.1 to 0.4 of a task."""
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def library(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Work, int]]:
-    """What was measured; the seconds count up."""
+    """Record the measured layers; the seconds count up."""
     seen: list[tuple[Work, int]] = []
 
     def measure(work: Work, batch: int) -> Times:
@@ -110,5 +110,5 @@ def test_times_are_times() -> None:
 
 
 def larger() -> Work:
-    """A layer of a thousand times the work."""
+    """A layer with a thousand times the work."""
     return Work(CONV, (64, 64, 3, 3), (16, 16), (16, 16), (1, 1), (1, 1, 1, 1), (1, 1), 20_000, 20_000, True)

@@ -15,12 +15,14 @@ from models.export import export
 from models.resnet import resnet18
 from models.small import depthwise_cnn, mlp
 from sparcl_compile.cli import report
+from sparcl_compile.compiling.compiler import compile_model
 from sparcl_compile.costs import memory
 from sparcl_compile.interface.artifact import read_report
 from sparcl_compile.passes.analysis.liveness.buffers import plan
 from sparcl_compile.passes.scheduling.recompute_activations import RecomputeActivations, is_recomputed
+from sparcl_compile.settings.options import CompileOptions
 from tests.passes.analysis.liveness.test_buffers import compiled, resnet18_training_model, training_model
-from tests.support.cli import done, measured, read_json
+from tests.support.cli import done, measured, read_json, write_model
 from tests.support.described import state
 
 DIGITS = Path(__file__).resolve().parents[2] / "models" / "digits_cnn.onnx"
@@ -64,6 +66,26 @@ def test_state_by_role() -> None:
         state("keep", "sample", ("samples",), "ones"),
     ]
     assert memory.state_bytes(specs) == {"parameter": 52, "sample": 12}
+
+
+def test_state_that_only_a_run_can_size_is_left_out() -> None:
+    specs = [
+        state("w", "parameter", (3, 4), "file"),
+        state("buffer.x", "buffer", ("buffer", "C", "H", "W"), "zeros", "sample"),
+        state("buffer.labels", "buffer", ("buffer",), "zeros", "int64"),
+        state("buffer.seen", "buffer", (), "zeros", "int64"),
+        state("data.sum", "data", ("C",), "zeros", "sum"),
+        state("constant", "data", (3,), "zeros", "sample"),
+    ]
+    assert memory.state_bytes(specs) == {"parameter": 48, "buffer": 8}
+
+
+def test_state_of_a_whole_artifact_can_be_counted(tmp_path: Path) -> None:
+    artifact = compile_model(write_model(tmp_path), tmp_path / "a.sparcl", CompileOptions())
+    assert {"sample", "sum"} < {spec.dtype for spec in artifact.manifest.state}
+    counted = memory.state_bytes(artifact.manifest.state)
+    trained = read_report(artifact.folder).memory.state_bytes
+    assert {role: counted[role] for role in trained} == trained
 
 
 def test_keeping_everything_again_undoes_the_recomputation(tmp_path: Path) -> None:
@@ -172,7 +194,7 @@ def test_a_run_learns_the_same_with_and_without(artifacts: dict[str, Path], tmp_
 
 
 def test_peak_memory_of_a_process_falls(root: Path, tmp_path: Path) -> None:
-    """At a batch whose activations outweigh everything else.
+    """The activations of this batch outweigh everything else.
 
     On a small network, such as that of the digits, the pool's fragments can cost more than recomputation saves.
     """

@@ -1,4 +1,4 @@
-"""Everything that a user can get wrong: one line that names the place and the mend, code 2, nothing half-written."""
+"""Every mistake of a user gives one line with the place and the fix, code 2, and nothing half-written."""
 
 import contextlib
 import json
@@ -83,7 +83,7 @@ def directory(path: Path) -> None:
 
 
 def absent(path: Path) -> None:
-    """Nothing is there."""
+    """Leave the path empty."""
 
 
 def external_data_gone(path: Path) -> None:
@@ -515,7 +515,7 @@ def test_no_onnx_runtime(command: str, shared: Path, data: str) -> None:
 def test_onnx_runtime_without_training(
     model: Path, artifact: Path, shared: Path, data: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As after an installation of the stock package."""
+    """The stock package of ONNX Runtime is installed."""
     monkeypatch.setitem(sys.modules, "onnxruntime.training", None)
     before = contents(shared)
     check_refused(call("compile", model), "sparcl-compile[cpu]")

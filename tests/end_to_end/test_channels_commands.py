@@ -1,4 +1,4 @@
-"""``--scheme channel`` through the commands: folded and masked, what they print and what they refuse."""
+"""``--scheme channel`` through the commands: folded and masked, their output and their refusals."""
 
 from pathlib import Path
 

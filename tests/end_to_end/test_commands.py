@@ -1,4 +1,4 @@
-"""The commands on real input: what they print, what they write, and what a terminal sees."""
+"""The commands on real input: their output, their files, and their display in a terminal."""
 
 import itertools
 import json

@@ -1,4 +1,4 @@
-"""``--compress`` through the commands: the same run as masked, a smaller state, plain export, what is refused."""
+"""``--compress`` through the commands: the same run as masked, a smaller state, plain export, refusals."""
 
 from pathlib import Path
 
@@ -104,10 +104,10 @@ def test_without_the_kernels_the_masked_form_is_compiled_and_nothing_sparse_run(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kernels, "_find", lambda: (None, "the sparse kernels were not built"))
-    with pytest.raises(OptionError, match="--compress: the sparse kernels were not built; leave it out for the masked"):
+    with pytest.raises(OptionError, match="`compress`: the sparse kernels were not built; leave it out for the masked"):
         compile_model(folder / "resnet.onnx", tmp_path / "y.sparcl", CompileOptions(compress=True))
     found = done("compile", folder / "resnet.onnx", "--compress", "--measure-kernels", "-o", tmp_path / "x.sparcl")
     assert found.err.count("note: --compress: the sparse kernels were not built; compiling the masked form") == 1
     assert not manifest(tmp_path, "x").kernels
     refused = call("run", folder / "--compress.sparcl", "--data", f"npz:{folder / 'data.npz'}", *SMALL_RUN)
-    check_refused(refused, "--compress.sparcl", "the sparse kernels were not built", "--no-compress")
+    check_refused(refused, "--compress.sparcl", "the sparse kernels were not built", "without compression")

@@ -1,4 +1,4 @@
-"""What training with compressed weights holds and writes, in bytes, against dense training."""
+"""The bytes that training with compressed weights holds and writes, against dense training."""
 
 from pathlib import Path
 

@@ -23,7 +23,7 @@ SUFFIXES = (".gradient_mask", ".momentum", ".exp_avg", ".exp_avg_sq")
 
 @dataclasses.dataclass(frozen=True)
 class Places:
-    """Where the values of a compressed weight belong in its full shape."""
+    """Positions of a compressed weight's values in its full shape."""
 
     shape: tuple[int, ...]
     transposed: bool
@@ -36,7 +36,7 @@ class Places:
         return (found[0].T, found[1].T) if self.transposed else found
 
     def stored(self, full: np.ndarray) -> np.ndarray:
-        """The opposite: the values in their places."""
+        """The inverse of ``full``: the values in their places."""
         flat = np.ascontiguousarray(full.T if self.transposed else full).reshape(-1)[self.index]
         flat[self.rows[-1] :] = 0
         return flat

@@ -67,7 +67,7 @@ def test_growing_leaves_the_function_as_it_was(tmp_path: Path) -> None:
 
 
 def test_a_grown_unit_learns(tmp_path: Path) -> None:
-    """Its outgoing weights start at 0 and move in the first step, so the function does not change and then does."""
+    """Its outgoing weights start at 0 and move in the first step; only then the function changes."""
     sample = write_small("mlp", tmp_path / "model.onnx", seed=2)
     form = pair(tmp_path / "model.onnx", tmp_path, gradient_sparsity=0.0).folded
     form.update_masks(exchange("shrunk", "shrunk"))

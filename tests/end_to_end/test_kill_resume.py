@@ -26,7 +26,7 @@ from tests.support.cli import (
 )
 
 CLOCK = ("samples_per_second", "training_seconds")
-"""What two equal runs may differ in."""
+"""Results in which two equal runs may differ."""
 RUN = (
     "--tasks",
     "2",
@@ -70,7 +70,7 @@ class Whole:
         return done("run", *self.arguments(folder, target, *more))
 
     def check(self, folder: Path, target: Path) -> None:
-        """This other run must have ended as this one."""
+        """Check that another run ended as this one."""
         check_same_state(folder, self.folder)
         assert result(target) == result(self.json)
         assert os.listdir(folder) == [checkpoint.FILE]
@@ -82,7 +82,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
 
 
 def kill_after(arguments: list[object], lines: int) -> str:
-    """Start a run and kill -9 it when it has printed so many lines; return what it printed."""
+    """Start a run and kill -9 it when it has printed a number of lines; return what it printed."""
     command = command_line("run", *arguments)
     environment = {**ENVIRONMENT, "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True) as run:
@@ -251,6 +251,6 @@ def test_another_version_of_the_checkpoint(version: str, tmp_path: Path, monkeyp
     monkeypatch.setattr(checkpoint, "VERSION", version)
     checkpoint.save(tmp_path, {"w": np.zeros(2)}, {}, {})
     monkeypatch.undo()
-    mend = "use it with the program that wrote it, or start the run again, without --resume"
+    mend = "use it with the program that wrote it, or start the run again, without `resume`"
     with pytest.raises(CheckpointError, match=f"version {version}, this program reads version 2; {mend}"):
         checkpoint.load(tmp_path, {})

@@ -1,4 +1,4 @@
-"""The choice of kernels through the commands: what is compressed, what is shown, what is refused."""
+"""The choice of kernels through the commands: the compressed layers, the output and the refusals."""
 
 import json
 from pathlib import Path
@@ -157,5 +157,5 @@ def no_pass(trace: object, model: object) -> None:
 
 def test_missing_kernels_are_noticed_before_any_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "_find", lambda: (None, "the sparse kernels were not built"))
-    with pytest.raises(OptionError, match="--compress: the sparse kernels were not built"):
+    with pytest.raises(OptionError, match="`compress`: the sparse kernels were not built"):
         compile_model(write_model(tmp_path), tmp_path / "x.sparcl", CompileOptions(compress=True), [no_pass])

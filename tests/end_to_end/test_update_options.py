@@ -81,7 +81,7 @@ def ops(model: onnx.ModelProto) -> collections.Counter[str]:
 
 
 def weight_gradients(model: onnx.ModelProto) -> tuple[int, int]:
-    """How many ConvGrad nodes give an input gradient, and how many a weight gradient."""
+    """The numbers of ConvGrad nodes that give an input gradient, and a weight gradient."""
     nodes = [node for node in model.graph.node if node.op_type == "ConvGrad"]
     return sum(bool(n.output[0]) for n in nodes), sum(len(n.output) > 1 and bool(n.output[1]) for n in nodes)
 
@@ -165,7 +165,7 @@ def test_frozen_weights_are_constants_of_the_training_graph(model_file: Path, tm
 
 
 def test_onnx_runtime_fuses_the_frozen_layers(model_file: Path, tmp_path: Path) -> None:
-    """What ONNX Runtime makes of the frozen part: no Mul and Add of a normalisation is left, no Relu of its own."""
+    """ONNX Runtime leaves no Mul or Add of a normalisation and no separate Relu in the frozen part."""
     part = step_of(model_file, tmp_path, update="last:1")
     options = ort.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "optimised.onnx")

@@ -426,7 +426,7 @@ def test_a_full_disk(artifact: Path) -> None:
 
 
 def test_a_model_that_answers_differently_is_refused(artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a fusion with a fault would leave it."""
+    """The changed weight stands for a fault in a fusion."""
     finish = export.finish
 
     def faulty(model: Any, *rest: Any) -> None:

@@ -1,4 +1,4 @@
-"""The mask update of every scheme, against tests/reference/schemes.py and against what must always hold."""
+"""The mask update of every scheme, against tests/reference/schemes.py and its invariants."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -47,7 +47,7 @@ def tensors(seed: int, ties: bool) -> dict[str, harness.Array]:
 
 
 def masked(feeds: dict[str, harness.Array], scheme: str, kept: Sequence[int]) -> None:
-    """The first masks of so many groups, and weights that are 0 outside of them."""
+    """The first masks of a number of groups, and weights that are 0 outside of them."""
     for number, cut in enumerate(cuts(scheme)):
         mask = magnitude_mask(feeds[f"w{number}"], kept[number], cut)
         feeds[f"w{number}.mask"] = mask

@@ -28,7 +28,7 @@ MASKED = 2
 SCHEMES = ("unstructured", "block4x1", "kernel", "pattern", "2:4", "3:5")
 STATES = (("momentum",), ("exp_avg", "exp_avg_sq"), ("momentum",), ())
 GARBAGE = np.float32("nan")
-"""What stands in the padding of gradients and states: a compressed layer must not read it."""
+"""Content of the padding of gradients and states: a compressed layer must not read it."""
 
 EXAMPLES = settings(max_examples=20)
 SCHEDULES = settings(max_examples=5)
@@ -104,7 +104,7 @@ def check(layer: MaskedLayer, found: Feeds, wanted: Feeds) -> None:
 
 
 def both(scheme: str, full: Feeds, remove_to: list[int], grow_to: list[int], key: harness.Array) -> tuple[Feeds, Feeds]:
-    """What both graphs give, checked against each other."""
+    """Check the results of both graphs against each other and return them."""
     shared = {"remove_to": np.array(remove_to, np.int64), "grow_to": np.array(grow_to, np.int64), "key": key}
     masked, mixed = graphs(scheme)
     feeds: Feeds = {}

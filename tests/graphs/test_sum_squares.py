@@ -26,7 +26,7 @@ def floats_graph() -> harness.Graph:
 
 
 def feeds(x: harness.Array, squares: harness.Array) -> dict[str, harness.Array]:
-    """With the sums of exactly these samples."""
+    """The feeds with the sums of exactly these samples."""
     dtype = np.int64 if x.dtype == np.uint8 else np.float64
     total = x.sum(axis=(0, 2, 3), dtype=dtype)
     return {"x": x, "data.sum": total, "data.count": np.array(x[:, 0].size), "data.squares": squares}

@@ -1,4 +1,4 @@
-"""The artifact folder: every damage is noticed, other versions are refused with the right mend."""
+"""The artifact folder: every damage is noticed, other versions are refused with the right advice."""
 
 import dataclasses
 import json
@@ -13,7 +13,7 @@ import pytest
 
 from sparcl_compile.interface import artifact as artifacts
 from sparcl_compile.interface.codec import to_json
-from sparcl_compile.interface.errors import ArtifactError, OptionError
+from sparcl_compile.interface.errors import ArtifactError, FieldError
 from sparcl_compile.interface.files import sha256
 from tests.support.cli import call, check_refused, done, write_artifact, write_data, write_model
 from tests.support.schema import check_schema
@@ -204,11 +204,11 @@ def test_compiling_twice_gives_the_same_bytes(sound: Path, tmp_path: Path) -> No
 
 
 def test_check_outside(artifact: Path, tmp_path: Path) -> None:
-    artifacts.check_outside(artifact, tmp_path / "a.run", "--checkpoint")
-    artifacts.check_outside(artifact, tmp_path, "--checkpoint")
+    artifacts.check_outside(artifact, tmp_path / "a.run", "checkpoint")
+    artifacts.check_outside(artifact, tmp_path, "checkpoint")
     (tmp_path / "link").symlink_to(artifact)
     other = Path(shutil.copytree(artifact, tmp_path / "other"))
     places = (artifact, artifact / "train" / "x", artifact / ".." / artifact.name, tmp_path / "link" / "x")
     for inside in (*places, other, other / "eval" / "eval_model.onnx"):
-        with pytest.raises(OptionError, match="--checkpoint"):
-            artifacts.check_outside(artifact, inside, "--checkpoint")
+        with pytest.raises(FieldError, match=r"^`checkpoint` .*name another place$"):
+            artifacts.check_outside(artifact, inside, "checkpoint")

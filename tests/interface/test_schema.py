@@ -1,4 +1,4 @@
-"""The committed schema of the manifest: it is what the dataclasses give, and it refuses what they refuse."""
+"""The committed schema of the manifest equals that of the dataclasses, and refuses the same mistakes."""
 
 import dataclasses
 

@@ -18,7 +18,7 @@ from models.resnet import resnet110
 
 READY = Path(__file__).parents[2] / "models" / "digits_cnn.onnx"
 NORMALISED = {"resnet18": 20, "mlp": 0, "cnn": 2, "depthwise_cnn": 5, "transformer": 0, "digits_cnn": 3}
-"""How many BatchNormalization nodes each model has."""
+"""Number of BatchNormalization nodes of each model."""
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -166,7 +166,11 @@ OUT_OF_ORDER = {
     "attach_optimizer": (NOT_MARKED, after_moving("attach_optimizer")),
     "prune_backward": (NOT_DIFFERENTIATED,),
     "transpose_frozen_convolutions": (NOT_DIFFERENTIATED, TWICE),
-    "keep_relu_masks": (NOT_DIFFERENTIATED, TWICE),
+    "keep_relu_masks": (
+        NOT_DIFFERENTIATED,
+        TWICE,
+        late("keep_relu_masks", "replace_relu_gradients", "has replaced ReLU gradients", "replace_relu_gradients"),
+    ),
     "replace_relu_gradients": (NOT_DIFFERENTIATED,),
     "add_inside_input_gradients": (NOT_DIFFERENTIATED, TWICE),
     "order_backward": (NOT_DIFFERENTIATED, after_moving("order_backward")),

@@ -33,7 +33,7 @@ def levels(size: int, **options: Any) -> dict[str, int]:
 
 
 def moved(size: int, **options: Any) -> list[int]:
-    """What each exchange of a task removes and grows."""
+    """The units that each exchange of a task removes and grows."""
     found = levels(size, **options)
     return [found["base"] - found[f"exchange{i}"] for i in range(1, len(UPDATES) + 1)]
 

@@ -1,4 +1,4 @@
-"""The one plan against what the passes and the manifest make of it."""
+"""The plan agrees with the passes and the manifest."""
 
 from pathlib import Path
 from typing import Any

@@ -41,7 +41,7 @@ GIVEN: Mapping[str, int | float] = {
     "class_order_seed": 0,
     "classes_in_data": 2,
 }
-"""What a driver gives, and nothing else (docs/interfaces.md)."""
+"""All values that a driver gives (docs/interfaces.md)."""
 SAMPLES = 4
 RESULTS: Mapping[str, Any] = {
     "finite": np.array(True),
@@ -116,7 +116,7 @@ def test_blocks_and_graphs_that_are_named_are_there(manifest: Manifest) -> None:
 
 
 def test_no_block_waits_in_vain_for_a_call(manifest: Manifest) -> None:
-    """Those that a driver calls, and those that they call."""
+    """Every block is called by a driver or by another block."""
     by_drivers = {"class_order", "statistics", "begin_task", "begin_epoch", "step", "end_epoch", "end_task", "end_run"}
     called = {op.block for op in every(manifest) if isinstance(op, ops.Call)}
     assert manifest.program.blocks.keys() == by_drivers | called
@@ -146,7 +146,7 @@ def test_events_name_vectors_and_stand_in_the_order_of_their_times(manifest: Man
 
 
 def lengths(manifest: Manifest) -> set[int]:
-    """How long the vectors must be: one number a masked weight, or a channel space."""
+    """The length of the vectors: one number a masked weight, or a channel space."""
     spaces = [len(manifest.channels.spaces)] if manifest.channels else []
     return {len(manifest.weights), *spaces}
 

@@ -24,7 +24,7 @@ class Tensor:
         number: of a masked weight its place in the manifest, else None.
         produced: of a masked weight the axis along which it makes channels, if it has one with channels.
         fan_in: the kept elements that feed one element of that axis, at the level ``base``.
-        fill: what a grown unit starts with.
+        fill: first value of a grown unit.
     """
 
     units: Mapping[int, Sequence[Unit]]
@@ -40,7 +40,7 @@ def flags(units: Sequence[Unit], of_space: Mapping[str, Mask]) -> Mask:
 
 
 def everywhere(tensor: Tensor, shape: tuple[int, ...], of_space: Mapping[str, Mask]) -> Mask:
-    """Where the flags of all axes are set; the tensor's shape."""
+    """Flags of the elements whose flags are set on all axes; the tensor's shape."""
     found = np.ones(shape, bool)
     for axis, units in tensor.units.items():
         for element in np.flatnonzero(~flags(units, of_space)):

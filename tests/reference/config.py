@@ -8,7 +8,7 @@ Recipe = Literal["paper", "reference-code"]
 
 @dataclasses.dataclass(frozen=True)
 class LayerCounts:
-    """How many of a layer's weights are kept: usually, after a removal, after the growth; how many are updated."""
+    """The kept weights of a layer: usually, after a removal and after the growth; and the updated ones."""
 
     size: int
     base: int

@@ -1,4 +1,4 @@
-"""What a continual run achieved, from its accuracy matrices.
+"""Metrics of a continual run, computed from its accuracy matrices.
 
 An accuracy matrix A is [T, T] in percent: row i was measured after task i was learned, column j on the test set of
 task j. Entries above the diagonal may be NaN (not measured). All functions return new values and raise

@@ -53,7 +53,7 @@ class MaskedNetwork:
         return losses, all_logits
 
     def measure(self, parts: Sequence[Part]) -> Gradients:
-        """The masked layers' accumulated gradients, flat; running statistics are left alone. No parts: zeros."""
+        """The masked layers' accumulated gradients, flat; running statistics do not change. No parts: zeros."""
         before = {name: b.clone() for name, b in self.module.named_buffers()}
         self.accumulate(parts)
         for name, b in self.module.named_buffers():

@@ -1,4 +1,4 @@
-"""DDR: what is counted per sample, and which samples leave."""
+"""DDR: the counters of each sample, and the samples that are removed."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""How many weights and samples stay, and when that changes."""
+"""The numbers of weights and samples that stay, and when they change."""
 
 import dataclasses
 import math
@@ -64,7 +64,7 @@ def mask_events(task: int, counts: tuple[LayerCounts, ...], recipe: Recipe) -> l
 
 
 def filter_events(samples: int, config: Config) -> list[FilterEvent]:
-    """The data removals of a task of so many samples, by fraction."""
+    """The data removals of a task, by fraction."""
     share = config.data_removal
     totals = (rounded(share * samples * i / len(FILTERS)) for i in range(1, len(FILTERS) + 1))
     return [FilterEvent(f, total) for f, total in zip(FILTERS, totals, strict=True)] if share > 0 else []

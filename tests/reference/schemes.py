@@ -92,7 +92,7 @@ def _pattern(number: int) -> Mask:
 
 
 def room(groups: Groups) -> list[int]:
-    """How many weights of each group stay under N:M: their share, and one at least."""
+    """The number of weights of each group that stay under N:M: their share, and one at least."""
     n, m = groups.stay or (0, 1)
     present = (groups.members >= 0).sum(axis=1)
     return [max(1, int(np.floor(n * int(r) / m + 0.5))) for r in present]

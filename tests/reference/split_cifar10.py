@@ -29,7 +29,7 @@ def load(folder: Path, pattern: str) -> Task:
 
 
 def split(data: Task, classes_per_task: int, classes: int = 10) -> list[Task]:
-    """Tasks of so many classes each, in order of the class number."""
+    """Split the samples into tasks of equally many classes, in order of the class number."""
     x, labels = data
     groups = [range(i, i + classes_per_task) for i in range(0, classes, classes_per_task)]
     chosen = [np.isin(labels, list(group)) for group in groups]

@@ -13,7 +13,7 @@ Float32s = NDArray[np.float32]
 
 
 def scale_of(x: NDArray[np.generic]) -> float:
-    """What raw values are divided by: 255 for bytes, 1 for float values, which are taken as they are."""
+    """The divisor of raw values: 255 for bytes, 1 for float values, which are taken as they are."""
     return 255.0 if x.dtype == np.uint8 else 1.0
 
 

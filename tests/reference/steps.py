@@ -8,12 +8,12 @@ import torch
 from numpy.typing import NDArray
 
 LEFT_OUT = -1e9
-"""What the class mask adds to the logit of a class that takes no part."""
+"""Added by the class mask to the logit of a class that takes no part."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """What one micro-step is fed: N samples, C classes.
+    """The feeds of one micro-step: N samples, C classes.
 
     x f32 [N, ...] augmented and normalised, labels i64 [N], class_mask f32 [N, C], ce_weight f32 [N],
     target f32 [N, C], distill_weight f32 [N].

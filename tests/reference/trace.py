@@ -1,4 +1,4 @@
-"""What a run leaves behind."""
+"""The record of a run."""
 
 import dataclasses
 from fractions import Fraction

@@ -3,7 +3,9 @@ from typing import Any
 
 import pytest
 
-from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.cli.command import in_options
+from sparcl_compile.cli.run import run_command
+from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.runtime.config import RunConfig
 
 SOUND = RunConfig(data="digits", learning_rate=0.03)
@@ -26,8 +28,10 @@ SOUND = RunConfig(data="digits", learning_rate=0.03)
     ],
 )
 def test_out_of_range(name: str, value: float, flag: str) -> None:
-    with pytest.raises(OptionError, match=f"^{flag} "):
+    with pytest.raises(FieldError) as refused:
         dataclasses.replace(SOUND, **{name: value})
+    assert str(refused.value).startswith(f"`{name}` {value}: give ")
+    assert in_options(refused.value, run_command).startswith(f"{flag} {value}: give ")
 
 
 @pytest.mark.parametrize("changed", [{"seed": 2**32 - 1}, {"class_order_seed": 0}, {"threads": 1}, {"tasks": 1}])

@@ -53,7 +53,7 @@ def with_dense(model: ir.Model) -> ir.Model:
 
 
 def conversions(model: ir.Model) -> int:
-    """How many Transposes a graph has."""
+    """The number of Transposes of a graph."""
     return sum(node.op_type == "Transpose" for node in model.graph)
 
 

@@ -70,7 +70,7 @@ def shrunk(model: ir.Model, channels: Channels, keep: Mapping[str, np.ndarray]) 
 
 
 def outputs(model: ir.Model) -> dict[str, np.ndarray]:
-    """Everything that a model answers to a fixed random batch."""
+    """All outputs of a model for a fixed random batch."""
     shape = [int(d) for d in list(model.graph.inputs[0].shape or ())[1:]]  # type: ignore[arg-type]
     session = verify.session(ir.to_proto(model))
     names = [output.name for output in session.get_outputs()]

@@ -1,4 +1,4 @@
-"""The commands as a user calls them, a tiny model and data for them, and what every refusal must look like."""
+"""The commands as a user calls them, a tiny model and data for them, and the form of every refusal."""
 
 import dataclasses
 import hashlib
@@ -34,7 +34,7 @@ SMALL_RUN = ("--tasks", "2", "--epochs", "2", "--batch-size", "8", "--buffer", "
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How a command ended."""
+    """The result of a command."""
 
     code: int
     out: str

@@ -1,4 +1,4 @@
-"""A made-up manifest and report: what the tests of the printed tables and of the engine describe by hand."""
+"""A made-up manifest and report, for the tests of the printed tables and of the engine."""
 
 import dataclasses
 from typing import Any
@@ -26,14 +26,14 @@ MEMORY = Memory(
 
 
 def trace(name: str, **changes: Any) -> PassTrace:
-    """A pass that did nothing, but for the changes."""
+    """The log of a pass that did nothing, with changes."""
     ops = {"Conv": 2}
     plain = PassTrace(name, 0.0124, False, ops, ops, {}, {}, {}, 12345, {"parameter": 12345}, 1_500_000, 1_500_000)
     return dataclasses.replace(plain, **changes)
 
 
 def weight(name: str, shape: tuple[int, ...], base: int, updated: int, **changes: Any) -> WeightSpec:
-    """A masked weight of single elements, but for the changes."""
+    """A masked weight of single elements, with changes."""
     plain = WeightSpec(
         weight=name,
         shape=shape,
@@ -64,7 +64,7 @@ def state(name: str, role: str, shape: tuple[Dimension, ...], init: str, dtype: 
 
 
 def manifest(**changes: Any) -> Manifest:
-    """The manifest of nothing, but for the changes."""
+    """An empty manifest with changes."""
     nothing = Manifest(
         format=FORMAT,
         version=VERSION,

@@ -1,4 +1,4 @@
-"""Small models, one artifact with its state, and a driver of a few lines: what the tests of two lowerings share."""
+"""Small models, one artifact with its state, and a driver of a few lines, which the tests of two lowerings share."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence

@@ -61,7 +61,7 @@ class Graph:
         return {v.name: _text(v) for v in graph.input}, {v.name: _text(v) for v in graph.output}
 
     def check_form(self) -> None:
-        """What every graph of an artifact has in common."""
+        """Check the form that every graph of an artifact has."""
         assert self.proto.ir_version == 10
         own = {(function.domain, 1) for function in self.proto.functions}
         assert [(o.domain, o.version) for o in self.proto.opset_import] == [("", 18), *own]

@@ -14,7 +14,7 @@ Array = np.ndarray[Any, Any]
 
 
 class Window(NamedTuple):
-    """What one kept weight reads and writes: places of the padded input channel, and an output channel."""
+    """The values that a kept weight reads and writes: places of the padded input channel, and an output channel."""
 
     place: int
     output: int
@@ -48,7 +48,7 @@ class Geometry(NamedTuple):
         return x[:, top : top + self.size[0], left : left + self.size[1]].astype(np.float32)
 
     def windows(self, index: Array, rows: Array) -> Iterator[Window]:
-        """One for each live place."""
+        """The windows of a weight, one for each live place."""
         height, width = self.kernel_shape
         for output in range(len(rows) - 1):
             for place in range(int(rows[output]), int(rows[output + 1])):
@@ -213,7 +213,7 @@ def candidates(
     pads: Sequence[int],
     dilations: Sequence[int],
 ) -> Array:
-    """Of each tap the pixel that every output looks at, [taps, C, Ho, Wo, N]."""
+    """The pixel that every output reads at each tap, [taps, C, Ho, Wo, N]."""
     top, left, bottom, right = pads
     padded = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=outside)
     reach = [(kernel_shape[axis] - 1) * dilations[axis] for axis in (0, 1)]

@@ -1,4 +1,4 @@
-"""A program as text that can be read aloud: what the golden tests compare."""
+"""A program as readable text, which the golden tests compare."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -14,7 +14,7 @@ def text(block: ops.Block) -> str:
 
 
 def lines(block: ops.Block) -> Iterator[str]:
-    """The same, line by line."""
+    """The text of the operations of a block, line by line."""
     for operation in block:
         yield from FORMS[type(operation)](operation)
 

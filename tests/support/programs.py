@@ -20,7 +20,7 @@ from tests.support import described
 
 
 def settings(**changes: object) -> Settings:
-    """Those of fine-tuning without any sparsity, but for the changes."""
+    """The settings of fine-tuning without any sparsity, with changes."""
     plain: dict[str, object] = {
         "replay": (),
         "merged": False,

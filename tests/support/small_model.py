@@ -62,7 +62,7 @@ def _node_lines(model: ir.Model) -> list[str]:
 def run_twice(one: ir.passes.InPlacePass, model: ir.Model) -> ir.Model:
     """Run a pass, check that a second run finds nothing to do, and return the model as it was before.
 
-    The graph may be a fragment: what the pass needs of a whole one is checked in tests/passes/test_order.py.
+    The graph may be a fragment: the needs of the pass are checked in tests/passes/test_order.py.
     """
     before = model.clone()
     assert one.call(model).modified

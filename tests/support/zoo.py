@@ -176,7 +176,7 @@ def resnet() -> onnx.ModelProto:
 
 
 def channels_last() -> onnx.ModelProto:
-    """As tf2onnx writes it: NHWC input, a Transpose before and after every convolution, SAME padding, Softmax."""
+    """A model as tf2onnx writes it: NHWC input, a Transpose around every convolution, SAME padding, Softmax."""
     net = Net(["batch", 8, 8, 3], opset=13)
     for name, into, out in (("conv1", 3, 4), ("conv2", 4, 6)):
         net.op("Transpose", perm=[0, 3, 1, 2])

@@ -1,4 +1,4 @@
-"""A target is a list that can be read aloud: phases in their order, and in each the passes of its folder."""
+"""A target lists the phases in their order, and in each the passes of its folder."""
 
 import dataclasses
 import itertools

@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from sparcl_compile.passes.analysis.liveness.chains import after_loss, late_readers
 from sparcl_compile.passes.core.contract import Pass
-from sparcl_compile.passes.core.facts import DIFFERENTIATED, PRUNED
+from sparcl_compile.passes.core.facts import DIFFERENTIATED, PRUNED, STEPPED
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.values import BOOL, constant
 
@@ -32,6 +32,7 @@ class KeepReluMasks(Pass):
 
     phase = Phase.DIFFERENTIATING
     needs = (DIFFERENTIATED, PRUNED)
+    before = (STEPPED,)
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Replace the gradients of a differentiated graph."""

@@ -86,13 +86,45 @@ def test_nothing_and_no_entries() -> None:
         Every(1),
         Every(2, share=0.25, on=True, names=("a", "b"), where=Path("x"), most=3),
         Every(3, sizes=(), word="none"),
+        Every(4, names=("a,b", "c{d}", 'e"f', "g\\h", "i=j", "none", "", " k ", "l\nm"), word="", where=Path("n,o}")),
     ],
+    ids=str,
 )
 def test_what_is_written_is_read_again(one: Every) -> None:
     ((name, parts),) = split(written(one))
     assert name == "every"
     assert Every(**read_options(Every, parts)) == one
     assert str(one) == written(one)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("conv*", "conv*"),
+        ("a=b c", "a=b c"),
+        ("a\\b", "a\\b"),
+        ("conv[1,2]*", '"conv[1,2]*"'),
+        ("{a}", '"{a}"'),
+        ('say "a,b"', r'"say \"a,b\""'),
+        ("a\\,", r'"a\\,"'),
+        (" a", '" a"'),
+        ("none", '"none"'),
+        ("", '""'),
+    ],
+)
+def test_a_value_is_quoted_where_it_must_be(value: str, text: str) -> None:
+    assert str(Every(1, word=value)) == f"every{{count=1,word={text}}}"
+    ((_, parts),) = split(f"every{{count=1, word={text} }}")
+    assert read_options(Every, parts) == {"count": 1, "word": value}
+
+
+def test_quotes_hold_commas_and_braces_in_a_list_of_passes() -> None:
+    assert list(split('a{x="1,2",y="}{"},b{z="\\",\\""}')) == [("a", ['x="1,2"', 'y="}{"']), ("b", ['z="\\",\\""'])]
+
+
+def test_any_plain_value_may_be_quoted() -> None:
+    found = read_options(Every, ['count="3"', 'on="true"', 'where="a/b.so"', 'most="7"', 'sizes="4"'])
+    assert found == {"count": 3, "on": True, "where": Path("a/b.so"), "most": 7, "sizes": (4,)}
 
 
 def test_only_what_differs_is_written() -> None:
@@ -113,6 +145,7 @@ def test_a_list_of_passes() -> None:
         ("a,b{x=1", "at 'b{x=1'"),
         ("a{{x=1}}", "at 'a{{x=1}}'"),
         (",a", "at ',a'"),
+        ('a{x="1}', "at 'a{x=\"1}'"),
         ("a-b", "at 'a-b'"),
     ],
 )
@@ -132,6 +165,8 @@ def test_what_is_no_list_says_where(text: str, where: str) -> None:
         ("count=none", "every: count=none: give a whole number"),
         ("count=1,most=x", "every: most=x: give a whole number"),
         ("count=1,count=2", "every: count is given twice; leave one out"),
+        ('count=1,word=a"b"', 'every: word=a"b": put the whole value in quotes'),
+        ('count=1,most="none"', 'every: most="none": give a whole number'),
         ("count", "every: 'count' is no option; write PASS,PASS{OPTION=VALUE,OPTION=VALUE}"),
         ("made_by=1", "every: made_by cannot be written: the whole pipeline alone gives it; leave it out"),
         ("cont=1", "every: has no option cont; did you mean count? its options are " + ", ".join(options_of(Every))),

@@ -68,7 +68,7 @@ def test_text() -> None:
 
 
 def test_a_channel_whose_only_reader_goes_goes_too() -> None:
-    """Channel 2 of a is read by row 0 of b alone, and nobody reads that."""
+    """Channel 2 of a is read by row 0 of b alone, which no node reads."""
     model = chain()
     zero(model, "b.weight", (slice(1, None), [2]))
     zero(model, "c.weight", (slice(None), [0]))

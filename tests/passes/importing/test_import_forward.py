@@ -1,4 +1,4 @@
-"""What holds after the import, and what is refused."""
+"""Properties of an imported graph, and the models that the import refuses."""
 
 import numpy as np
 import onnx

@@ -181,7 +181,7 @@ def test_a_residual_block_is_one_region() -> None:
 def fused_norms(
     *nodes: str, outputs: tuple[str, ...] = ("float[N,4,6,6] y",), inputs: tuple[str, ...] = ()
 ) -> ir.Model:
-    """What a sparse convolution and a norm ``b`` of its output become with these nodes behind them."""
+    """Lower a sparse convolution and a norm ``b`` of its output with these nodes after them."""
     body = [STEM, norm("bn", "a", "b"), *nodes]
     model = graph([W1, parameters("bn"), *inputs], [*outputs, advanced("bn")], *body)
     return laid_out(with_sparse(model, "c1"))[1]

@@ -1,4 +1,4 @@
-"""From a source's name to a loader, and the bundled digits."""
+"""The loader of each source's name, and the bundled digits."""
 
 import sys
 from pathlib import Path
@@ -49,10 +49,24 @@ def test_a_source_without_its_path_is_refused(source: str, mend: str) -> None:
         load(source)
 
 
-@pytest.mark.parametrize("scheme", ["cifar10", "idx", "folder", "npz"])
-def test_a_missing_path_is_refused(scheme: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"there is no .*nowhere"):
-        load(f"{scheme}:{tmp_path / 'nowhere'}")
+@pytest.mark.parametrize(
+    ("scheme", "kind"),
+    [("cifar10", "folder or archive"), ("idx", "folder"), ("folder", "folder"), ("npz", ".npz file")],
+)
+def test_a_missing_path_is_refused(scheme: str, kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "nowhere"
+    with pytest.raises(DataError) as refused:
+        load(f"{scheme}:{path}")
+    assert str(refused.value) == f"{scheme}:{path}: {path} does not exist; give the {kind} that holds the data"
+
+
+def test_the_outermost_missing_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError) as refused:
+        load("npz:no/where/x.npz")
+    path = tmp_path / "no" / "where" / "x.npz"
+    problem = f"{path} does not exist, nor does {tmp_path / 'no'}"
+    assert str(refused.value) == f"npz:no/where/x.npz: {problem}; give the .npz file that holds the data"
 
 
 @pytest.mark.parametrize("scheme", ["cifar10", "idx", "folder", "npz"])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from sparcl_compile.interface.errors import DataError
+from sparcl_compile.interface.errors import DataError, FieldError
 from sparcl_compile.runtime.data.dataset import Dataset, build
 from sparcl_compile.runtime.data.tasks import check_fits, check_tasks, split_classes
 from tests.reference.hashing import class_order
@@ -50,7 +50,7 @@ def test_earlier_tasks_get_the_odd_classes() -> None:
 
 @pytest.mark.parametrize("tasks", [-1, 0, 4, 100])
 def test_a_number_of_tasks_that_does_not_fit_is_refused(tasks: int) -> None:
-    with pytest.raises(DataError, match=rf"--tasks {tasks}: npz:some\.npz has 3 classes; give a number from 1 to 3"):
+    with pytest.raises(FieldError, match=rf"^`tasks` {tasks}: npz:some\.npz has 3 classes; give a number from 1 to 3"):
         check_tasks(made(3), tasks)
 
 

@@ -1,4 +1,4 @@
-"""Every verb of a program, with an engine that writes down what it is asked for and tables of a few rows."""
+"""Every verb of a program, with an engine that records its calls and tables of a few rows."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping
@@ -93,7 +93,7 @@ def task(first: int) -> Task:
 
 
 class Machine:
-    """An interpreter with what it works on."""
+    """An interpreter with its engine and tables."""
 
     def __init__(
         self,
@@ -125,7 +125,7 @@ def run(*block: ops.Operation, **settings: Any) -> Machine:
 
 
 def fed(feeds: dict[str, ops.Source], **values: Any) -> dict[str, np.ndarray]:
-    """What the graph ``train`` is fed with."""
+    """The feeds of the graph ``train``."""
     return run(ops.Run("train", feeds=feeds), **values).engine.calls[0].feeds
 
 
@@ -395,7 +395,7 @@ class Agenda:
         self.machine = Machine((), events=EVENTS, more=blocks, **values)
 
     def due(self, kind: str, done: int) -> int:
-        """How many events have run behind so many steps."""
+        """The number of events that have run after this number of steps."""
         self.machine.interpreter.values |= {"done": done, "ran": 0}
         self.machine.interpreter.call(kind)
         return self.machine.interpreter.integer("ran")

@@ -116,7 +116,7 @@ print(status("VmHWM") - before)
 
 
 def test_a_large_buffer_takes_no_more_memory_in_a_step_than_a_small_one(root: Path, tmp_path: Path) -> None:
-    """Its pages are given by the system when they are first written to: who copies the buffer holds all of them."""
+    """The system allocates a page when it is first written to: a copy of the buffer would take all of them."""
     torch.manual_seed(0)
     export(cnn(width=4, classes=4), SAMPLE, tmp_path / "cnn.onnx")
     compile_model(tmp_path / "cnn.onnx", tmp_path / "a.sparcl", CompileOptions(sparsity=0.5, data_removal=0.0))

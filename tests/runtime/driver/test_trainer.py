@@ -1,4 +1,4 @@
-"""What must hold at every step of a real run: driven through the runtime, looked at between the steps."""
+"""Invariants of every step of a real run, checked between the steps of the runtime's trainer."""
 
 import dataclasses
 from pathlib import Path
@@ -252,7 +252,7 @@ def test_an_error_says_where_it_happened_and_the_mend() -> None:
     made = trainer(loss=float("inf"))
     with pytest.raises(TrainingError) as caught:
         made.call("fall")
-    assert str(caught.value) == "the loss became inf in task 2, epoch 1, step 5; lower --lr (now 0.03)"
+    assert str(caught.value) == "the loss became inf in task 2, epoch 1, step 5; lower `learning_rate` (now 0.03)"
 
 
 def test_values_are_read_by_their_names() -> None:

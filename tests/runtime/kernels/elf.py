@@ -1,4 +1,4 @@
-"""What the dynamic linkers of glibc, musl and Android ask of the kernel library, read from its ELF file."""
+"""The demands of the dynamic linkers of glibc, musl and Android on the kernel library, checked in its ELF file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +13,13 @@ PAGE = 16 * 1024
 """Bytes; Android has pages of 4 KiB, and from version 15 on of 16 KiB."""
 
 EXPORTED = frozenset({"RegisterCustomOps", "SparclTarget", "SparclUseTarget"})
-"""What ONNX Runtime calls, and what the tests do."""
+"""Symbols that ONNX Runtime or the tests call."""
 
 RELATIVE = {
     "EM_AARCH64": ENUM_RELOC_TYPE_AARCH64["R_AARCH64_RELATIVE"],
     "EM_X86_64": ENUM_RELOC_TYPE_x64["R_X86_64_RELATIVE"],
 }
-"""Machine to the relocation that looks no symbol up and calls nothing."""
+"""The relocation that looks up no symbol and calls nothing, by machine."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Library:
     segments: frozenset[str]
     """Types of segments."""
     alignments: tuple[int, ...]
-    """Of the loaded segments, in bytes."""
+    """Alignments of the loaded segments, in bytes."""
     writable_code: bool
     read_only_end: int
     """Address at which the part ends that becomes read-only after relocation."""

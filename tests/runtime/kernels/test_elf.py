@@ -1,4 +1,4 @@
-"""One file of the library for a processor loads everywhere: what other linkers than this machine's ask for."""
+"""The library's file for a processor loads everywhere: it meets the demands of other linkers than this machine's."""
 
 import os
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Finding the library, and what it is made of."""
+"""The search for the library, and its content."""
 
 import ctypes
 import os
@@ -17,7 +17,7 @@ from tests.runtime.kernels.test_sparse_conv import feeds, sparse
 
 
 def ask(expression: str, library: str) -> str:
-    """What a fresh process with SPARCL_KERNELS says."""
+    """Run a fresh process with SPARCL_KERNELS and return what it prints."""
     code = f"import sparcl_compile.runtime.session.kernel_library as k; print(({expression}))"
     environment = {**os.environ, kernels.ENVIRONMENT: library}
     return subprocess.run(

@@ -1,4 +1,4 @@
-"""State in, state out: what the engine does with the names of a graph's inputs and outputs."""
+"""State in, state out: the engine feeds and updates state by the names of a graph's inputs and outputs."""
 
 import dataclasses
 import sys
@@ -49,7 +49,7 @@ def engine(tmp_path: Path) -> Engine:
 
 
 def begin_task(engine: Engine, samples: int) -> None:
-    """Make the state of so many samples."""
+    """Make the state of a task with a number of samples."""
     engine.sizes.dimensions["samples"] = samples
     engine.reset(engine.names("sample"))
 
@@ -187,7 +187,7 @@ def test_state_of_an_unknown_size_is_not_made_and_named_when_asked_for(tmp_path:
 
 
 def test_a_buffer_that_does_not_fit_is_refused_with_the_option(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match=r"^--buffer 1000000000000000: does not fit into the memory; give fewer"):
+    with pytest.raises(OptionError, match=r"^`buffer_size` 1000000000000000: does not fit into the memory; give fewer"):
         loop_state(tmp_path, Sizes("uint8", {"buffer": 10**15, "C": 4, "tasks": 1}))
 
 

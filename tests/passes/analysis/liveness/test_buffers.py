@@ -60,7 +60,7 @@ def live(found: Plan) -> list[str]:
          "y = Add(e, z)", 3, ["c", "d", "e"]),
         # A view of an input costs nothing.
         ("a = Unsqueeze(x, one) b = Squeeze(a, one) y = Add(b, z)", 0, []),
-        # What nobody reads is freed behind its node.
+        # A value without a reader is freed after its node.
         ("a, unread = Split<axis=0, num_outputs=2>(wide) b = Transpose<perm=[0,1]>(a) c = Transpose<perm=[0,1]>(b) "
          "y = Add(c, z)", 2, ["a", "unread"]),
     ],

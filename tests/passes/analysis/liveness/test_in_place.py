@@ -22,7 +22,7 @@ def found(body: str, outputs: str = 'float[4] "w.next"', inputs: str = "float[4]
     [
         '"w.next" = Sub (w, g)',
         '"w.next" = Sub (g, w)',
-        # Whoever else reads w comes before.
+        # All other readers of w come before.
         'a = Mul (w, s) b = Add (a, g) "w.next" = Sub (w, b)',
         # w itself is not read by the node that writes.
         'a = ReduceMean <keepdims = 0> (w) "w.next" = Add (g, a)',

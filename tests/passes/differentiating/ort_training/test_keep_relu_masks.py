@@ -2,9 +2,11 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from sparcl_compile.interface.errors import PassOrderError
 from sparcl_compile.interface.onnx_runtime import ort
 from sparcl_compile.passes.analysis.liveness.buffers import plan
 from sparcl_compile.passes.differentiating.ort_training.keep_relu_masks import KeepReluMasks
+from sparcl_compile.passes.differentiating.ort_training.replace_relu_gradients import ReplaceReluGradients
 from sparcl_compile.passes.scheduling.order_backward import OrderBackward
 from sparcl_compile.runtime.session.sessions import session_options
 from tests.support.small_model import changed_lines, forward_model, run_twice
@@ -51,6 +53,15 @@ def test_the_gradient_reads_a_mask_of_bytes() -> None:
 @pytest.mark.parametrize("upstream", ["Mul (d, r)", "Mul (r, d)"])
 def test_an_output_that_the_backward_reads_anyway_is_kept_as_it_is(upstream: str) -> None:
     assert not KeepReluMasks()(backward_graph(upstream)).modified
+
+
+def test_gradients_that_are_replaced_already_are_no_silent_no_op() -> None:
+    model = backward_graph()
+    ReplaceReluGradients().call(model)
+    with pytest.raises(PassOrderError) as refused:
+        KeepReluMasks()(model)
+    mend = "run keep_relu_masks before replace_relu_gradients"
+    assert str(refused.value) == f"keep_relu_masks: the graph has replaced ReLU gradients already; {mend}"
 
 
 def test_a_forward_graph_is_left_alone() -> None:

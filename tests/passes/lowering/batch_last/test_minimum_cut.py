@@ -30,7 +30,7 @@ KINDS = {
 
 @st.composite
 def drawn_graphs(draw: st.DrawFn) -> ir.Model:
-    """Up to seven nodes in any connection; what nobody reads is an output."""
+    """Graphs of up to seven nodes in any connection; a value without a reader is an output."""
     sizes, nodes, weights = {"x": 8}, [], []
     for number in range(draw(st.integers(2, 7))):
         kind = draw(st.sampled_from(sorted(KINDS)))

@@ -29,7 +29,7 @@ def build() -> Path:
 
 
 def main() -> int:
-    """Run all; the parts that are there from an earlier run are used again."""
+    """Run all steps; parts of an earlier run are used again."""
     check_tools()
     if kernels.library() is None:
         raise Unready(f"this machine's results are missing: {kernels.reason()}")

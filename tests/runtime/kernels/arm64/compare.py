@@ -1,4 +1,4 @@
-"""Runs what another machine has recorded, and compares. On the emulated machine: numpy and ONNX Runtime alone.
+"""Repeats the runs that another machine has recorded, and compares the results. It needs numpy and ONNX Runtime alone.
 
     python -m tests.runtime.kernels.arm64.compare RUNS.npz KERNELS.so
 
@@ -15,7 +15,10 @@ import onnxruntime
 from tests.runtime.kernels.arm64.recorded import Array, Recorded, load
 
 LIMIT = 1e-4
-"""Of the largest number of a result, or of 1. NEON and AVX-512 add in other orders and fuse other products."""
+"""Largest difference, as a share of a result's largest number or of 1.
+
+NEON and AVX-512 add in other orders and fuse other products.
+"""
 
 
 def difference(found: Sequence[Array], expected: Sequence[Array]) -> float:

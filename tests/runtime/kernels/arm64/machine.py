@@ -13,7 +13,7 @@ TOOLS = {
     "apt-get": "apt",
     "dpkg-deb": "dpkg",
 }
-"""Command to the Debian package that has it."""
+"""The Debian package of each command, by command."""
 
 CORE = "cortex-a53"
 """The oldest core that phones still have, of ARMv8.0: a newer instruction ends the test."""
@@ -63,7 +63,7 @@ def call(*command: str | Path) -> str:
 
 
 class Machine:
-    """What lies in the folder is used again."""
+    """An arm64 system in a folder, whose downloads and packages are used again."""
 
     def __init__(self, folder: Path, constraints: Path) -> None:
         """`constraints` is pip's file with the exact versions of numpy and onnxruntime."""
@@ -73,7 +73,7 @@ class Machine:
         self._constraints = constraints
 
     def prepare(self) -> None:
-        """Fetch what is not there yet.
+        """Fetch the missing parts.
 
         Raises:
             Unready: a download or a tool fails.

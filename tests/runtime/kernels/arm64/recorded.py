@@ -1,4 +1,4 @@
-"""Models, what they are fed and what they gave on one machine, as a file for another. Needs numpy alone."""
+"""Models with their feeds and their results on one machine, as a file for another. It needs numpy alone."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class Recorded:
     """One run."""
 
     op: str
-    """What it is a test of; the report has a line for each."""
+    """The op that the run tests; the report has a line for each."""
     model: bytes
     feeds: Mapping[str, Array]
     results: Sequence[Array]

@@ -1,4 +1,4 @@
-"""What `make test-arm64` runs: every op over seeded shapes, a dense convolution, and a whole training step."""
+"""The runs of `make test-arm64`: every op over seeded shapes, a dense convolution, and a whole training step."""
 
 from collections.abc import Iterator
 from itertools import product
@@ -101,7 +101,7 @@ def normalisations(shape: tuple[int, int, int, int], seed: int, relu: bool, adde
 
 
 def runs() -> Iterator[Recorded]:
-    """All of them, with the results of this machine."""
+    """All runs, with the results of this machine."""
     for case in (*random_cases(), *LARGE):
         yield from convolutions(case)
         yield from pools(case)

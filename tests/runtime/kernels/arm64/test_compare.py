@@ -1,4 +1,4 @@
-"""What is run on both machines, and that a difference is noticed."""
+"""The runs that both machines make, and the detection of a difference."""
 
 from dataclasses import replace
 from pathlib import Path

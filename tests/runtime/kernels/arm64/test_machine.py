@@ -1,4 +1,4 @@
-"""What `make test-arm64` says where it cannot run."""
+"""Messages of `make test-arm64` where it cannot run."""
 
 import re
 import subprocess

@@ -17,7 +17,7 @@ LINEAR = "kernel_shape = [1, 1], channels = 20"
 NORMALISATION = "relu = 1"
 HEIGHT, WIDTH, CLASSES = 9, 10, 10
 PIXELS = 5 * 5
-"""Of the last convolution's output."""
+"""Pixels of the last convolution's output."""
 
 LAYERS = {"stem": (3, 12, 3), "mid": (12, 12, 3), "down": (12, 20, 3), "head": (20, CLASSES, 1)}
 """Name to input channels, output channels and kernel size."""
@@ -76,7 +76,7 @@ PARAMETERS = (
 )
 STATISTICS = tuple(f"{name}_{kind}" for name in NORMALISED for kind in ("mean", "var"))
 OUTPUTS = ("loss", *(f"next_{name}" for name in (*PARAMETERS, *STATISTICS)))
-"""Names of the graph's outputs; `next_P` is what the next step feeds as P."""
+"""Names of the graph's outputs; `next_P` is the feed P of the next step."""
 
 INT32 = tuple(f"{name}_{kind}" for name in LAYERS for kind in ("index", "rows"))
 FLOAT = ("x", "target", "batch", "rate", "mid_mask", *PARAMETERS, *STATISTICS)
