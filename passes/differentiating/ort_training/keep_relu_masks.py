@@ -1,4 +1,4 @@
-"""One byte a value of what the gradient of Relu needs."""
+"""ReLU gradients that keep one byte a value."""
 
 import dataclasses
 
