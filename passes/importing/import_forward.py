@@ -19,7 +19,7 @@ from sparcl_compile.passes.core.layers import weighted_layers
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import role_of
 from sparcl_compile.passes.core.worlds import Worlds, write_shapes
-from sparcl_compile.passes.importing import checks, gradients, heads, opset, rewrites, roles, training, verify
+from sparcl_compile.passes.importing import checks, differentiable, heads, opset, rewrites, roles, training, verify
 from sparcl_compile.passes.importing import naming as names
 from sparcl_compile.passes.importing.batch import BatchTracer
 
@@ -116,10 +116,10 @@ class ImportForward(Pass):
         roles.assign_roles(graph)
         if not training.parameter_count(model) or not list(weighted_layers(graph)):
             raise ModelError("the model has no trainable weights (no Conv, Gemm or MatMul with a weight of its own)")
-        if rewrites.rewrite(graph, gradients.training_path(graph)):
+        if rewrites.rewrite(graph, differentiable.training_path(graph)):
             RemoveUnusedNodesPass()(model)
             write_shapes(graph, BatchTracer(graph, 1).trace())
-        gradients.check_differentiable(graph)
+        differentiable.check_differentiable(graph)
 
     def _personalise(self, model: ir.Model, worlds: Worlds) -> None:
         """Step 7."""

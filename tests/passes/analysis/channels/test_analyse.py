@@ -17,7 +17,7 @@ from sparcl_compile.passes.analysis.channels.segmentation import STAYS, lay_out
 from sparcl_compile.passes.analysis.channels.spaces import Channels
 from sparcl_compile.passes.core.layers import layer_weights
 from sparcl_compile.passes.core.roles import values_with_role
-from sparcl_compile.passes.importing.gradients import DIFFERENTIABLE
+from sparcl_compile.passes.importing.differentiable import DIFFERENTIABLE
 from tests.support.channels_check import GRAPHS, from_torch, graph
 from tests.support.gradient_check import imported
 from tests.support.zoo import CLASSES, IMAGE, ZOO, Net

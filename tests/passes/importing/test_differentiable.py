@@ -11,7 +11,7 @@ from sparcl_compile.interface.errors import UnsupportedOpsError
 from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.core.roles import role_of, set_role
 from sparcl_compile.passes.importing.batch import BatchTracer
-from sparcl_compile.passes.importing.gradients import DIFFERENTIABLE, check_differentiable, training_path
+from sparcl_compile.passes.importing.differentiable import DIFFERENTIABLE, check_differentiable, training_path
 from sparcl_compile.passes.importing.rewrites import REWRITES
 from sparcl_compile.passes.importing.training import to_training_form
 from tests.support.gradient_check import imported, worst_gradient

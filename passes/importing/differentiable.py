@@ -1,7 +1,7 @@
 """Which operators ONNX Runtime 1.19.2's gradient builder differentiates correctly.
 
 Each was differentiated with a symbolic batch and compared with numeric gradients, which
-tests/passes/importing/test_gradients.py repeats. Known traps, which rewrites.py removes before this table is asked:
+tests/passes/importing/test_differentiable.py repeats. Known traps, which rewrites.py removes first:
 wrong values for an ``auto_pad`` other than NOTSET, for a Split with an unread output and for a Where that broadcasts a
 differentiated branch; failures for AveragePool with a symbolic batch, LayerNormalization without its three outputs or
 bias, a negative Slice step, a Pad that is not constant, and a vector as a MatMul operand.
