@@ -1,5 +1,7 @@
 """The graph that measures gradients: a training graph that changes no state and gives what mask updates ask for."""
 
+from collections.abc import Iterable, Mapping
+
 import onnx_ir as ir
 
 from sparcl_compile.interface.names import NEXT, Role, accumulator_name, gradient_mask_name, mask_name
@@ -23,21 +25,20 @@ def measure_model(training: ir.Model) -> ir.Model:
     copy = training.clone()
     copy.functions.clear()
     graph = copy.graph
-    masked = [str(weight.name) for weight in masked_layers(copy)]
+    inputs = {str(value.name): value for value in graph.inputs}
+    masked = dict.fromkeys(str(weight.name) for weight in masked_layers(copy))
     for name in masked:
-        _measure_whole(graph, name)
-    for weight in values_with_role(copy, Role.PARAMETER):
-        if str(weight.name) not in masked:
-            _drop_gradient(graph, str(weight.name))
+        _measure_whole(graph, inputs, name)
+    parameters = (str(weight.name) for weight in values_with_role(copy, Role.PARAMETER))
+    _drop_accumulators(graph, [inputs.get(accumulator_name(name)) for name in parameters if name not in masked])
     _leave_state(copy)
     remove_unused(copy)
     graph.inputs[:] = [value for value in graph.inputs if any(True for _ in value.uses())]
     return copy
 
 
-def _measure_whole(graph: ir.Graph, weight: str) -> None:
+def _measure_whole(graph: ir.Graph, inputs: Mapping[str, ir.Value], weight: str) -> None:
     """Let the weight's mask take the place of its gradient mask."""
-    inputs = {value.name: value for value in graph.inputs}
     chosen = inputs.get(gradient_mask_name(weight))
     if chosen is None:
         return
@@ -58,14 +59,11 @@ def _without_mask(graph: ir.Graph, reader: ir.Node, mask: ir.Value) -> None:
     graph.remove(reader, safe=True)
 
 
-def _drop_gradient(graph: ir.Graph, weight: str) -> None:
-    """Remove the accumulator of a weight, and so what computes its gradient alone."""
-    buffer = next((value for value in graph.inputs if value.name == accumulator_name(weight)), None)
-    if buffer is None:
-        return
-    (reader,) = {usage.node for usage in buffer.uses()}
-    graph.outputs[:] = [value for value in graph.outputs if value.producer() is not reader]
-    graph.remove(reader, safe=True)
+def _drop_accumulators(graph: ir.Graph, buffers: Iterable[ir.Value | None]) -> None:
+    """Remove the readers of accumulators, and so what computes those gradients alone."""
+    readers = dict.fromkeys(usage.node for buffer in buffers if buffer is not None for usage in buffer.uses())
+    graph.outputs[:] = [value for value in graph.outputs if value.producer() not in readers]
+    graph.remove(readers, safe=True)
 
 
 def _leave_state(model: ir.Model) -> None:

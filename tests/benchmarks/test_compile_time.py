@@ -39,7 +39,7 @@ def blocks(number: int) -> nn.Module:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize(("make", "sample", "layers"), [(blocks, COLOUR, 4)])
+@pytest.mark.parametrize(("make", "sample", "layers"), [(chain, DIGIT, 30), (blocks, COLOUR, 4)])
 def test_twice_the_layers_are_twice_the_calls(
     make: Callable[[int], nn.Module], sample: tuple[int, int, int], layers: int, tmp_path: Path
 ) -> None:
