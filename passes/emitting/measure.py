@@ -14,27 +14,25 @@ MEASURED = ".measured"
 """Suffix of a running statistic as a result of ``measure``."""
 
 
-def measure_model(training: ir.Model) -> ir.Model:
-    """Make the measuring graph of a training graph that stores gradients, which stays as it is.
+def to_measuring(model: ir.Model) -> None:
+    """Turn a training graph that stores gradients into the measuring graph, in place.
 
     1. Gradients of weights without a mask go: no mask update reads them.
     2. Every kept weight is measured, whatever the gradient masks choose: they make way for the weight masks.
     3. The next running statistics stay, as results under names of their own: where nobody asks for them, ONNX Runtime
        writes them over the current ones, which belong to the caller. All other next values go.
     """
-    copy = training.clone()
-    copy.functions.clear()
-    graph = copy.graph
+    model.functions.clear()
+    graph = model.graph
     inputs = {str(value.name): value for value in graph.inputs}
-    masked = dict.fromkeys(str(weight.name) for weight in masked_layers(copy))
+    masked = dict.fromkeys(str(weight.name) for weight in masked_layers(model))
     for name in masked:
         _measure_whole(graph, inputs, name)
-    parameters = (str(weight.name) for weight in values_with_role(copy, Role.PARAMETER))
+    parameters = (str(weight.name) for weight in values_with_role(model, Role.PARAMETER))
     _drop_accumulators(graph, [inputs.get(accumulator_name(name)) for name in parameters if name not in masked])
-    _leave_state(copy)
-    remove_unused(copy)
+    _leave_state(model)
+    remove_unused(model)
     graph.inputs[:] = [value for value in graph.inputs if any(True for _ in value.uses())]
-    return copy
 
 
 def _measure_whole(graph: ir.Graph, inputs: Mapping[str, ir.Value], weight: str) -> None:
