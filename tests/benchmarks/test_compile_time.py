@@ -76,14 +76,16 @@ def weight_bytes(file: Path) -> int:
 
 CASES: list[tuple[dict[str, Any], int, int]] = [
     ({}, 6, 5),
+    ({"scheme": "channel"}, 7, 6),
     ({"compress": True, "select_kernels": False}, 7, 6),
     ({"update": "last:1"}, 6, 6),
 ]
 """Options, and how often a model is cloned and checked.
 
-Clones: the masked forward graph, and that with compressed weights; the whole training graph, which becomes `measure`;
-`train` and `eval`; and the training graph at a batch size twice, to order it and to tell its memory in the end.
-Checks: of the file, and at the end of each phase that changed the graph; lowering does under --compress and --update.
+Clones: the masked forward graph, and that with folded channels or compressed weights; the whole training graph, which
+becomes `measure`; `train` and `eval`; and the training graph at a batch size twice, to order it and to tell its memory
+in the end.
+Checks: of the file, and at the end of each phase that changed the graph; lowering does in all cases but the first.
 """
 
 
