@@ -18,7 +18,7 @@ from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import role_of, values_with_role
 from sparcl_compile.passes.core.unused import remove_unused
 from sparcl_compile.passes.core.values import dims
-from sparcl_compile.passes.emitting.measure import measure_model
+from sparcl_compile.passes.emitting.measure import to_measuring
 from sparcl_compile.passes.lowering.sparse.expand import expanded
 from sparcl_compile.passes.updating.optimizer_steps import FEEDS, Stepper
 
@@ -45,12 +45,12 @@ class Emit(Pass):
     4. Every file is IR version 10 and imports only the opsets it uses: ORT 1.19.2 refuses newer ones.
     5. The state file holds parameters (frozen ones too), masks, running statistics and channel numbers as safetensors,
        which any platform can read.
-    6. ``measure``: where a run measures gradients, what ``measure_model`` makes of the training graph as it was before
+    6. ``measure``: where a run measures gradients, what ``to_measuring`` makes of the training graph as it was before
        it updated the parameters itself or computed chosen rows of their gradients only. The first rows in the state
        file are the first channels; a run chooses its own before it trains.
     7. Where weights are compressed, ``eval`` scatters them into their full shapes and has standard operators only: it
        runs where no sparse kernels are, and an export is plain ONNX.
-    8. The model itself is not changed.
+    8. The model itself is not changed; ``whole`` is, into ``measure``.
 
     Options:
         folder: where to write; must exist.
@@ -70,14 +70,16 @@ class Emit(Pass):
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Write everything. OSError from the file system is left to the caller, which owns the folder."""
-        plain = expanded(self, self.masked, self.forward) if self.masked else self.forward
-        graphs = {"train": train_model(model), "eval": eval_model(plain)}
+        plain = expanded(self, self.masked, self.forward) if self.masked else self.forward.clone()
+        to_evaluation(plain)
+        graphs = {"train": train_model(model), "eval": plain}
         rows = first_rows(model)
         accumulates = any(values_with_role(model, Role.GRADIENT))
         if accumulates:
             graphs["optimizer"] = optimizer_model(self, model)
         if self.whole is not None:
-            graphs["measure"] = measure_model(self.whole)
+            to_measuring(self.whole)
+            graphs["measure"] = self.whole
         for name, graph in graphs.items():
             save(graph, self.folder / FILES[name])
         # Not safetensors' own save_file: it reports a full disk as an error of its own, without the errno.
@@ -109,8 +111,14 @@ def first_rows(model: ir.Model) -> dict[str, np.ndarray]:
 
 
 def eval_model(forward: ir.Model) -> ir.Model:
-    """X to logits with the state as inputs and BatchNormalization in inference form."""
-    model = forward.clone()
+    """A copy of the forward graph as :func:`to_evaluation` turns it."""
+    copy = forward.clone()
+    to_evaluation(copy)
+    return copy
+
+
+def to_evaluation(model: ir.Model) -> None:
+    """Turn a forward graph in place: x to logits, the state as inputs, BatchNormalization in inference form."""
     graph = model.graph
     del graph.outputs[1:]
     for node in graph:
@@ -122,7 +130,6 @@ def eval_model(forward: ir.Model) -> ir.Model:
         value.const_value = None
         graph.inputs.append(value)
     remove_unused(model)
-    return model
 
 
 def optimizer_model(made_by: Pass, model: ir.Model) -> ir.Model:

@@ -1,5 +1,7 @@
 """The graph that measures gradients: a training graph that changes no state and gives what mask updates ask for."""
 
+from collections.abc import Iterable, Mapping
+
 import onnx_ir as ir
 
 from sparcl_compile.interface.names import NEXT, Role, accumulator_name, gradient_mask_name, mask_name
@@ -12,32 +14,29 @@ MEASURED = ".measured"
 """Suffix of a running statistic as a result of ``measure``."""
 
 
-def measure_model(training: ir.Model) -> ir.Model:
-    """Make the measuring graph of a training graph that stores gradients, which stays as it is.
+def to_measuring(model: ir.Model) -> None:
+    """Turn a training graph that stores gradients into the measuring graph, in place.
 
     1. Gradients of weights without a mask go: no mask update reads them.
     2. Every kept weight is measured, whatever the gradient masks choose: they make way for the weight masks.
     3. The next running statistics stay, as results under names of their own: where they are not asked for, ONNX Runtime
        writes them over the current ones, which belong to the caller. All other next values go.
     """
-    copy = training.clone()
-    copy.functions.clear()
-    graph = copy.graph
-    masked = [str(weight.name) for weight in masked_layers(copy)]
+    model.functions.clear()
+    graph = model.graph
+    inputs = {str(value.name): value for value in graph.inputs}
+    masked = dict.fromkeys(str(weight.name) for weight in masked_layers(model))
     for name in masked:
-        _measure_whole(graph, name)
-    for weight in values_with_role(copy, Role.PARAMETER):
-        if str(weight.name) not in masked:
-            _drop_gradient(graph, str(weight.name))
-    _leave_state(copy)
-    remove_unused(copy)
+        _measure_whole(graph, inputs, name)
+    parameters = (str(weight.name) for weight in values_with_role(model, Role.PARAMETER))
+    _drop_accumulators(graph, [inputs.get(accumulator_name(name)) for name in parameters if name not in masked])
+    _leave_state(model)
+    remove_unused(model)
     graph.inputs[:] = [value for value in graph.inputs if any(True for _ in value.uses())]
-    return copy
 
 
-def _measure_whole(graph: ir.Graph, weight: str) -> None:
+def _measure_whole(graph: ir.Graph, inputs: Mapping[str, ir.Value], weight: str) -> None:
     """Let the weight's mask take the place of its gradient mask."""
-    inputs = {value.name: value for value in graph.inputs}
     chosen = inputs.get(gradient_mask_name(weight))
     if chosen is None:
         return
@@ -58,14 +57,11 @@ def _without_mask(graph: ir.Graph, reader: ir.Node, mask: ir.Value) -> None:
     graph.remove(reader, safe=True)
 
 
-def _drop_gradient(graph: ir.Graph, weight: str) -> None:
-    """Remove the accumulator of a weight, and so what computes its gradient alone."""
-    buffer = next((value for value in graph.inputs if value.name == accumulator_name(weight)), None)
-    if buffer is None:
-        return
-    (reader,) = {usage.node for usage in buffer.uses()}
-    graph.outputs[:] = [value for value in graph.outputs if value.producer() is not reader]
-    graph.remove(reader, safe=True)
+def _drop_accumulators(graph: ir.Graph, buffers: Iterable[ir.Value | None]) -> None:
+    """Remove the readers of accumulators, and so what computes those gradients alone."""
+    readers = dict.fromkeys(usage.node for buffer in buffers if buffer is not None for usage in buffer.uses())
+    graph.outputs[:] = [value for value in graph.outputs if value.producer() not in readers]
+    graph.remove(readers, safe=True)
 
 
 def _leave_state(model: ir.Model) -> None:

@@ -1,14 +1,16 @@
 """The manifest's ``graphs``, read from the files that the compilation has written."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import onnx
 import onnx_ir as ir
 
 from sparcl_compile.interface.names import ACCUMULATED, NEXT, Role
 from sparcl_compile.interface.specs import Dimension, DType, GraphSpec, InputSpec, StateSpec
-from sparcl_compile.passes.analysis.liveness.in_place import overwritable
-from sparcl_compile.passes.core.operators import sparse_nodes
+from sparcl_compile.passes.analysis.liveness.in_place import ELEMENTWISE, overwritable
+from sparcl_compile.passes.core.operators import SPARSE_DOMAIN
 from sparcl_compile.passes.core.roles import role_of
 from sparcl_compile.passes.emitting.measure import MEASURED
 
@@ -38,7 +40,7 @@ def graph_specs(folder: Path) -> tuple[dict[str, GraphSpec], list[StateSpec]]:
     files: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*.onnx")):
         files.setdefault(path.parent.name, []).append(path)
-    graphs = {name: [ir.load(path).graph for path in paths] for name, paths in files.items()}
+    graphs = {name: [_read(path) for path in paths] for name, paths in files.items()}
     specs = {name: _spec([path.relative_to(folder) for path in files[name]], found) for name, found in graphs.items()}
     state: dict[str, StateSpec] = {}
     for found in graphs.values():
@@ -48,17 +50,42 @@ def graph_specs(folder: Path) -> tuple[dict[str, GraphSpec], list[StateSpec]]:
     return specs, list(state.values())
 
 
-def _spec(files: Sequence[Path], graphs: Sequence[ir.Graph]) -> GraphSpec:
+@dataclasses.dataclass(frozen=True)
+class _Read:
+    """What a file says of its graph."""
+
+    inputs: tuple[ir.Value, ...]
+    outputs: tuple[str, ...]
+    in_place: tuple[str, ...]
+    kernels: bool
+
+
+def _read(path: Path) -> _Read:
+    graph = onnx.load(path).graph
+    return _Read(
+        inputs=tuple(ir.serde.deserialize_value_info_proto(value, None) for value in graph.input),
+        outputs=tuple(value.name for value in graph.output),
+        # Most graphs have no next value that an elementwise operator gives: their nodes need no closer look.
+        in_place=tuple(overwritable(ir.serde.deserialize_graph(graph))) if any(map(_overwrites, graph.node)) else (),
+        kernels=any(node.domain == SPARSE_DOMAIN for node in graph.node),
+    )
+
+
+def _overwrites(node: onnx.NodeProto) -> bool:
+    """Whether a node may give a next value in the memory of the current one."""
+    return node.op_type in ELEMENTWISE and any(name.endswith(NEXT) for name in node.output)
+
+
+def _spec(files: Sequence[Path], graphs: Sequence[_Read]) -> GraphSpec:
     graph = graphs[0]
-    outputs = tuple(str(value.name) for value in graph.outputs)
     return GraphSpec(
         file=files[0].as_posix() if len(files) == 1 else {path.stem: path.as_posix() for path in files},
         inputs=tuple(_input(variants) for variants in zip(*(one.inputs for one in graphs), strict=True)),
-        outputs=outputs,
-        results=tuple(name for name in outputs if not name.endswith((NEXT, ACCUMULATED, MEASURED))),
-        updates={name: name.removesuffix(NEXT) for name in outputs if name.endswith(NEXT)},
-        in_place=tuple(overwritable(graph)),
-        kernels=bool(sparse_nodes(graph)),
+        outputs=graph.outputs,
+        results=tuple(name for name in graph.outputs if not name.endswith((NEXT, ACCUMULATED, MEASURED))),
+        updates={name: name.removesuffix(NEXT) for name in graph.outputs if name.endswith(NEXT)},
+        in_place=graph.in_place,
+        kernels=graph.kernels,
     )
 
 

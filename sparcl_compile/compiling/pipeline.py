@@ -43,7 +43,7 @@ def run(
     for steps in ort_training.steps(options).values():
         for step in steps:
             if isinstance(step, Product):
-                work.products[step] = model.clone()
+                work.products[step] = runner.copy()
             else:
                 runner(ort_training.make(step, work))
         runner.end_phase()
@@ -69,9 +69,11 @@ class Runner:
     def __init__(self, model: ir.Model, after: AfterPass, check_passes: bool = False) -> None:
         self._model, self._after, self._check_passes = model, after, check_passes
         self._changed_by: Pass | None = None
+        self._copy: ir.Model | None = None
 
     def __call__(self, one: Pass) -> None:
         """Run one pass between its own checks; raises as ``run``."""
+        self._copy = None
         modified = one(self._model).modified
         if modified:
             self._changed_by = one
@@ -80,6 +82,12 @@ class Runner:
         if modified and self._check_passes:
             verify(self._model, one)
         self._after(one, self._model, modified)
+
+    def copy(self) -> ir.Model:
+        """The model as it stands, in a copy that no later pass changes; one and the same until a pass runs."""
+        if self._copy is None:
+            self._copy = self._model.clone()
+        return self._copy
 
     def end_phase(self) -> None:
         """Check the whole graph if a pass has changed it; raises ModelError, which names the last one that did."""

@@ -12,6 +12,7 @@ from sparcl_compile.compiling import pipeline
 from sparcl_compile.compiling.load import load_model
 from sparcl_compile.interface.errors import ModelError
 from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.importing.import_forward import ImportForward
 from sparcl_compile.passes.sparsifying.insert_weight_masks import InsertWeightMasks
 from sparcl_compile.runtime.session import kernel_library as kernels
 from sparcl_compile.settings.options import CompileOptions
@@ -44,6 +45,19 @@ def test_shapes_are_kept_up_under_other_options(name: str, options: str, tmp_pat
         pytest.skip(kernels.reason())
     export(build(name, width=8), MODELS[name][1], tmp_path / "m.onnx")
     checked(tmp_path / "m.onnx", tmp_path, **OPTIONS[options])
+
+
+def test_a_copy_serves_until_a_pass_runs(tmp_path: Path) -> None:
+    export(build("mlp"), MODELS["mlp"][1], tmp_path / "m.onnx")
+    model = load_model(tmp_path / "m.onnx")
+    runner = pipeline.Runner(model, lambda *_: None)
+    runner(ImportForward())
+    imported = runner.copy()
+    nodes = len(imported.graph)
+    assert runner.copy() is imported is not model
+    runner(InsertWeightMasks())
+    assert runner.copy() is not imported
+    assert len(imported.graph) == nodes < len(runner.copy().graph)
 
 
 class Careless(InsertWeightMasks):
