@@ -16,7 +16,7 @@ from sparcl_compile.passes.core.phases import Phase
 GROUP = "sparcl_compile.passes"
 FILES: Mapping[Phase, tuple[str, ...]] = {
     Phase.IMPORTING: ("import_forward",),
-    Phase.SPARSIFYING: ("mark_dense_weights", "freeze_parameters", "insert_weight_masks"),
+    Phase.SPARSIFYING: ("mark_dense_weights", "freeze_parameters", "insert_weight_masks", "scale_by_density"),
     Phase.LOWERING: (
         "fold_channels",
         "select_kernels",

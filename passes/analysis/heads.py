@@ -1,5 +1,7 @@
 """The last layer of a classifier."""
 
+from collections.abc import Callable
+
 import onnx_ir as ir
 
 from sparcl_compile.passes.core.edit import (
@@ -9,18 +11,23 @@ from sparcl_compile.passes.core.edit import (
 LAYERS = {"Gemm", "MatMul", "Conv"}
 
 
-def find_head(graph: ir.Graph) -> ir.Node | None:
-    """The last layer with a weight of its own before the logits."""
+def find_head(graph: ir.Graph, is_layer: Callable[[ir.Node], bool] | None = None) -> ir.Node | None:
+    """Find the last layer before the logits: by default one with a weight of its own, or what ``is_layer`` says."""
+    found = is_layer or _has_weight
     waiting, seen = [graph.outputs[0]], set()
     while waiting:
         node = waiting.pop(0).producer()
         if node is None or node in seen:
             continue
         seen.add(node)
-        if node.op_type in LAYERS and weight_slot(node) is not None:
+        if found(node):
             return node
         waiting.extend(value for value in node.inputs if value is not None)
     return None
+
+
+def _has_weight(node: ir.Node) -> bool:
+    return node.op_type in LAYERS and weight_slot(node) is not None
 
 
 def weight_slot(node: ir.Node) -> int | None:

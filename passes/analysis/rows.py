@@ -25,13 +25,13 @@ def output_axes(graph: ir.Graph) -> dict[str, int]:
     for node in graph:
         for slot in WEIGHT_SLOTS.get(node.op_type, ()):
             read = node.inputs[slot]
-            weight = _weight(read)
+            weight = weight_of(read)
             if read is not None and weight is not None and len(weight.shape or ()) >= 2:
                 found.setdefault(str(weight.name), axes_of(node, read).index(OUTPUT))
     return found
 
 
-def _weight(value: ir.Value | None) -> ir.Value | None:
+def weight_of(value: ir.Value | None) -> ir.Value | None:
     """The parameter that a value is, or the product of with its mask."""
     if value is None or role_of(value) is Role.PARAMETER:
         return value

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import onnx_ir as ir
 
 from sparcl_compile.interface.names import Role
-from sparcl_compile.passes.core.marks import LAYER_KEY
+from sparcl_compile.passes.core.marks import LAYER_KEY, RATE_KEY
 from sparcl_compile.passes.core.roles import TRAINABLE, role_of, values_with_role
 
 WEIGHT_SLOTS = {"Conv": (1,), "ConvTranspose": (1,), "Gemm": (0, 1), "MatMul": (0, 1)}
@@ -30,3 +30,8 @@ def masked_layers(model: ir.Model) -> list[ir.Value]:
     """The weights that masks go on, in layer order; empty before ``insert_weight_masks``."""
     marked = [v for v in values_with_role(model, Role.PARAMETER) if LAYER_KEY in v.metadata_props]
     return sorted(marked, key=lambda v: int(v.metadata_props[LAYER_KEY]))
+
+
+def rate_factor(weight: ir.Value) -> float:
+    """The factor of a parameter's learning rate: that of ``scale_by_density``, or 1."""
+    return float(weight.metadata_props.get(RATE_KEY, 1.0))

@@ -1,5 +1,6 @@
 """Meaning of the axes of a layer's weight."""
 
+import numpy as np
 import onnx_ir as ir
 
 from sparcl_compile.passes.core.edit import int_attribute
@@ -26,3 +27,8 @@ def axes_of(node: ir.Node, weight: ir.Value) -> str:
     transposed = node.op_type == "Gemm" and int_attribute(node, TRANSPOSED[right], 0) == 1
     matrix = INPUT + OUTPUT if right != transposed else OUTPUT + INPUT
     return BATCH * more + matrix
+
+
+def by_output(array: np.ndarray, axis: int) -> np.ndarray:
+    """An array of a weight's shape as [output channels, elements of a channel]; ``axis`` is that of the outputs."""
+    return np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1)

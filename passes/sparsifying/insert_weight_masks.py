@@ -8,14 +8,15 @@ import onnx_ir as ir
 
 from sparcl_compile.interface.names import Role, mask_name
 from sparcl_compile.passes.analysis.channels.plan import set_plan
+from sparcl_compile.passes.analysis.rows import output_axes
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.facts import HELD, LOSS, NUMBERED
 from sparcl_compile.passes.core.layers import layer_weights, masked_layers, weighted_layers
-from sparcl_compile.passes.core.marks import AXES_KEY, DENSE_KEY, LAYER_KEY
+from sparcl_compile.passes.core.marks import AXES_KEY, DENSE_KEY, LAYER_KEY, NORM_KEY
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import set_role
 from sparcl_compile.passes.core.values import constant, data_of, dims
-from sparcl_compile.passes.schemes.axes import axes_of
+from sparcl_compile.passes.schemes.axes import axes_of, by_output
 from sparcl_compile.passes.schemes.cuts import Cut, cut_for, unstructured
 from sparcl_compile.passes.schemes.density import densities
 from sparcl_compile.passes.sparsifying.channel_masks import clear_pruned, flags_of, outer_mask, plan_channels
@@ -30,6 +31,11 @@ def magnitude_mask(weight: np.ndarray, kept: int, cut: Cut | None = None) -> np.
     return chosen.astype(np.float32).reshape(weight.shape)
 
 
+def channel_norm(data: np.ndarray, mask: np.ndarray) -> float:
+    """The norm of the output channels that keep any weight, without the mask; both are [output channels, weights]."""
+    return float(np.linalg.norm(data[mask.any(axis=1)].astype(np.float64)))
+
+
 @dataclasses.dataclass(frozen=True)
 class InsertWeightMasks(Pass):
     """Multiply every maskable weight by its mask.
@@ -40,7 +46,8 @@ class InsertWeightMasks(Pass):
     2. Each gets an initializer ``W.mask`` of its shape, 0/1 in float32: the product must be differentiable in one type.
     3. All uses of W read ``W.masked = W * W.mask`` instead, also when several nodes share W: one mask a weight.
     4. The first mask keeps the groups of the largest magnitudes (docs/algorithm.md, Masks), and the pruned weights
-       become 0, so that the stored weight always equals the masked one and a weight that grows back starts at 0.
+       become 0, so that the stored weight always equals the masked one and a weight that grows back starts at 0. The
+       norm that the channels had before is noted for ``scale_by_density``.
     5. With sparsity 0 no mask is inserted: a product with ones would cost a walk over the weights and mean nothing.
     6. Weights that have their layer index are left alone, which makes the pass idempotent.
     7. Scheme ``channel`` masks every weight that loses rows or columns with a channel, and those alone. A mask is the
@@ -70,25 +77,37 @@ class InsertWeightMasks(Pass):
         share = densities({str(w.name): dims(w) for w in weights}, self.sparsity, self.distribution)
         if masked_layers(model):
             return ir.passes.PassResult(model, False)
-        places = {node: place for place, node in enumerate(model.graph)}
+        axes, places = output_axes(model.graph), {node: place for place, node in enumerate(model.graph)}
         first = {str(weight.name): node for node, weight in reversed(list(weighted_layers(model.graph)))}
         for index, weight in enumerate(weights):
             weight.metadata_props[LAYER_KEY] = str(index)
             if self.scheme != "unstructured":
                 weight.metadata_props[AXES_KEY] = axes_of(first[str(weight.name)], weight)
             if self.sparsity > 0.0:
-                self._insert(model.graph, places, weight, self._first_mask(weight, share[str(weight.name)]))
+                self._insert(
+                    model.graph,
+                    places,
+                    weight,
+                    self._first_mask(weight, share[str(weight.name)]),
+                    axes[str(weight.name)],
+                )
         return ir.passes.PassResult(model, bool(weights))
 
     def _channels(self, model: ir.Model) -> ir.passes.PassResult:
         if masked_layers(model):
             return ir.passes.PassResult(model, False)
         plan = plan_channels(model, 1.0 - self.sparsity, self.distribution)
-        flags, places = flags_of(plan), {node: place for place, node in enumerate(model.graph)}
+        axes, flags, places = (
+            output_axes(model.graph),
+            flags_of(plan),
+            {node: place for place, node in enumerate(model.graph)},
+        )
         for index, name in enumerate(plan.weights):
             weight = model.graph.initializers[name]
             weight.metadata_props[LAYER_KEY] = str(index)
-            self._insert(model.graph, places, weight, outer_mask(plan.shapes[name], plan.channels.axes[name], flags))
+            self._insert(
+                model.graph, places, weight, outer_mask(plan.shapes[name], plan.channels.axes[name], flags), axes[name]
+            )
         clear_pruned(model, plan)
         set_plan(model, plan)
         return ir.passes.PassResult(model, True)
@@ -98,8 +117,11 @@ class InsertWeightMasks(Pass):
         cut = cut_for(self.scheme, data.shape, weight.metadata_props.get(AXES_KEY, ""))
         return magnitude_mask(data, cut.levels(density, 0.0, 0.0).base, cut)
 
-    def _insert(self, graph: ir.Graph, places: Mapping[ir.Node, int], weight: ir.Value, mask: np.ndarray) -> None:
+    def _insert(
+        self, graph: ir.Graph, places: Mapping[ir.Node, int], weight: ir.Value, mask: np.ndarray, axis: int
+    ) -> None:
         name, data = str(weight.name), data_of(weight)
+        weight.metadata_props[NORM_KEY] = repr(channel_norm(by_output(data, axis), by_output(mask, axis)))
         weight.const_value = ir.tensor(data * mask, name=name)
         mask_value = set_role(constant(graph, mask_name(name), mask), Role.MASK)
         uses = list(weight.uses())

@@ -7,6 +7,7 @@ import onnx_ir as ir
 
 from sparcl_compile.interface.names import NEXT, Role, accumulator_name, gradient_mask_name
 from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.core.layers import rate_factor
 from sparcl_compile.passes.core.marks import OPTIMIZER_KEY
 from sparcl_compile.passes.core.operators import OPTIMIZER_DOMAIN
 from sparcl_compile.passes.core.roles import set_role, values_with_role
@@ -32,6 +33,7 @@ class Stepper:
         self._feeds = Feeds(graph)
         self._rate, self._count = (self._feeds(name, []) for name in FEEDS)
         self._by_rank: dict[int, tuple[ir.Value, ir.Value]] = {}
+        self._factors = {str(value.name): rate_factor(value) for value in values_with_role(model, Role.PARAMETER)}
 
     def append_fed(self, name: str, shape: Sequence[int]) -> None:
         """Append the step of a parameter that is fed, as its accumulated gradient is."""
@@ -48,6 +50,7 @@ class Stepper:
         states = optimizer_states(self._variant, name)
         memory = [set_role(self._feeds(state, shape), Role.OPTIMIZER) for state in states]
         unit, rate = self._with_axes(len(shape))
+        rate = self._scaled(rate, name, len(shape))
         mask = gradient_mask_name(name)
         moves = self._feeds(mask, shape) if mask in self._masks else unit
         inputs = (weight, gradient, moves, unit, rate, self._count, *memory)
@@ -55,6 +58,14 @@ class Stepper:
         for out, source in zip(step.outputs, (name, *states), strict=True):
             out.name, out.shape, out.type = f"{source}{NEXT}", weight.shape, weight.type
             self._graph.outputs.append(out)
+
+    def _scaled(self, rate: ir.Value, name: str, rank: int) -> ir.Value:
+        """The learning rate of one parameter, with as many axes."""
+        factor = self._factors[name]
+        if factor == 1.0:
+            return rate
+        by = constant(self._graph, f"{name}.rate", np.full([1] * rank, factor, np.float32))
+        return self._insert.op("Mul", rate, by, name=f"{name}.learning_rate", shape=[1] * rank)
 
     def _with_axes(self, rank: int) -> tuple[ir.Value, ir.Value]:
         """A 1 and the learning rate, with so many axes."""

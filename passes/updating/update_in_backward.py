@@ -11,6 +11,7 @@ from sparcl_compile.passes.analysis.liveness.in_place import places_of, unordere
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.facts import DIFFERENTIATED, MOVING, OPTIMIZER
 from sparcl_compile.passes.core.inlining import inline_calls
+from sparcl_compile.passes.core.layers import rate_factor
 from sparcl_compile.passes.core.marks import OPTIMIZER_KEY
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import values_with_role
@@ -33,7 +34,8 @@ class UpdateInBackward(Pass):
        in the caches.
     3. Under SGD without momentum and weight decay the learning rate multiplies the gradient of the loss, one number,
        and not every weight's, which would be a second tensor of that size; ``W.next`` is ``W - dW`` then. The same
-       product with its factors in another order: equal to rounding.
+       product with its factors in another order: equal to rounding. Only a weight whose learning rate has a factor of
+       its own (``scale_by_density``) has its gradient multiplied.
     4. ``W.next`` may be written over ``W`` (``liveness/in_place.py``) only when the graph's edges put every reader of
        ``W`` before it. A reader that they do not put there (an input gradient that is a node of its own) gets a control
        dependency: dW is reshaped to its own shape, which is a view, and that shape depends on the reader's output.
@@ -80,9 +82,17 @@ class UpdateInBackward(Pass):
         places = places_of(graph)
         for accumulated, weight in found:
             gradient = self._freed(graph, places, accumulated, weight)
-            name = f"{weight.name}{NEXT}"
-            moved = self.inserter(graph).op("Sub", weight, gradient, name=name, shape=dims(weight))
-            graph.outputs.append(moved)
+            moved = self._scaled(graph, gradient, weight)
+            name, shape = f"{weight.name}{NEXT}", dims(weight)
+            graph.outputs.append(self.inserter(graph).op("Sub", weight, moved, name=name, shape=shape))
+
+    def _scaled(self, graph: ir.Graph, gradient: ir.Value, weight: ir.Value) -> ir.Value:
+        """The gradient times the factor of the parameter's learning rate."""
+        factor, shape = rate_factor(weight), dims(weight)
+        if factor == 1.0:
+            return gradient
+        by = constant(graph, f"{weight.name}.rate", np.full([1] * len(shape), factor, np.float32))
+        return self.inserter(graph).op("Mul", gradient, by, name=f"{weight.name}.step", shape=shape)
 
     def _call_function(self, model: ir.Model, found: list[tuple[ir.Value | None, ir.Value]]) -> None:
         places, stepper = places_of(model.graph), Stepper(self, model, model.graph)

@@ -22,6 +22,7 @@ from sparcl_compile.settings.options import (
     RECIPES,
     REPLAY_BATCHES,
     REPLAYS,
+    SCALINGS,
     CompileOptions,
 )
 
@@ -71,6 +72,13 @@ third of a compilation would go into looking through them."""
     type=click.Choice(DISTRIBUTIONS),
     default=DEFAULTS.distribution,
     help="How the sparsity is spread over the layers.",
+)
+@click.option(
+    "--scaling",
+    type=click.Choice(SCALINGS),
+    default=DEFAULTS.scaling,
+    help="Scale weights and learning rates of masked layers by their density, so that a dense network's learning rate "
+    "suits them.",
 )
 @click.option("--replay", type=click.Choice(REPLAYS), default=DEFAULTS.replay, help="Replay method.")
 @click.option(

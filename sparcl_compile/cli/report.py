@@ -18,7 +18,7 @@ from rich.text import Text
 from sparcl_compile.interface.channels import ChannelSpec, Stop
 from sparcl_compile.interface.manifest import Flops, Manifest, Model, Update
 from sparcl_compile.interface.report import Choice, CompileReport, KernelChoices, Memory, PassTrace, Recomputation
-from sparcl_compile.interface.specs import MASKED, DenseSpec, WeightSpec
+from sparcl_compile.interface.specs import MASKED, DenseSpec, OptimizerSpec, WeightSpec
 
 PLAIN_WIDTH = 200
 UNSTRUCTURED, CHANNEL = "unstructured", "channel"
@@ -198,6 +198,16 @@ def update_line(update: Update) -> str:
     return f"{line} ({share(update.trained, update.parameters)}), in stages {stages} of {update.stages}"
 
 
+def rate_line(optimizer: OptimizerSpec, weights: Sequence[WeightSpec]) -> str:
+    """The learning rate of a run that names none, and the factors of the masked layers."""
+    line = f"Learning rate {optimizer.learning_rate:g} with {optimizer.name}"
+    factors = sorted({one.rate for one in weights})
+    if not factors or factors == [1.0]:
+        return line
+    low, high = (f"{factor:.3g}" for factor in (factors[0], factors[-1]))
+    return f"{line}, times {low if low == high else f'{low} to {high}'} in masked layers"
+
+
 def memory_table(memory: Memory, layers: int = 0) -> RenderableType:
     """The estimated memory of training, with the share of the largest layers in the peak."""
     at_least = "at least " if memory.unknown else ""
@@ -248,6 +258,7 @@ def compile_report(manifest: Manifest, log: CompileReport) -> RenderableType:
         "",
         *((line, "") if (line := _form(manifest.weights, log.kernels)) else ()),
         Text(update_line(manifest.update)),
+        Text(rate_line(manifest.optimizer, manifest.weights)),
         "",
         memory_table(log.memory),
         "",

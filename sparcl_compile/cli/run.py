@@ -21,8 +21,8 @@ from sparcl_compile.interface.version import __version__
     "--lr",
     "learning_rate",
     type=float,
-    help="Learning rate; with --resume it holds from there on.  [default: 0.03 for sgd, 0.001 for adamw; with --resume "
-    "the run's own]",
+    help="Learning rate; with --resume it holds from there on.  [default: the artifact's own, which sparcl-compile "
+    "prints; with --resume the run's own]",
 )
 @click.option("--seed", type=int, default=0, help="Seed of order, growth, replay and augmentation.")
 @click.option("--class-order-seed", type=int, help="Shuffle the classes over the tasks.  [default: in order]")

@@ -17,6 +17,7 @@ from sparcl_compile.interface.manifest import FORMAT, VERSION, Flops, Manifest, 
 from sparcl_compile.interface.report import CompileReport, KernelChoices, PassTrace
 from sparcl_compile.interface.specs import DenseSpec, OptimizerSpec
 from sparcl_compile.interface.version import __version__
+from sparcl_compile.passes.analysis.normalised import hidden_layers_are_normalised
 from sparcl_compile.passes.core.layers import layer_weights
 from sparcl_compile.passes.core.marks import DENSE_KEY
 from sparcl_compile.passes.core.roles import TRAINABLE, values_with_role
@@ -26,7 +27,7 @@ from sparcl_compile.passes.lowering.select_kernels import choices_of
 from sparcl_compile.passes.sparsifying.freeze_parameters import update_summary
 from sparcl_compile.plan.channels import channel_spec
 from sparcl_compile.plan.compiled import Compiled
-from sparcl_compile.settings.options import LEARNING_RATE, CompileOptions
+from sparcl_compile.settings.options import LEARNING_RATES, CompileOptions
 
 TARGET = "ort-training"
 LIBRARIES = ("onnx", "onnx-ir", "torch")
@@ -59,7 +60,7 @@ def build(source: Path, compiled: Compiled, options: CompileOptions, facts: Fact
         model=_model(source, compiled),
         options=options,
         program=program_for(options, plan, state, graphs),
-        optimizer=OptimizerSpec(options.optimizer, LEARNING_RATE[options.optimizer]),
+        optimizer=_optimizer(compiled, options),
         weights=facts.weights,
         dense=tuple(_dense(compiled)),
         channels=channel_spec(plan.channels) if plan.channels else None,
@@ -92,6 +93,12 @@ def _model(source: Path, compiled: Compiled) -> Model:
         classes=compiled.classes,
         parameters=sum(_size(v) for role in TRAINABLE for v in values_with_role(compiled.full, role)),
     )
+
+
+def _optimizer(compiled: Compiled, options: CompileOptions) -> OptimizerSpec:
+    rates = LEARNING_RATES[options.optimizer]
+    normalised = hidden_layers_are_normalised(compiled.full.graph)
+    return OptimizerSpec(options.optimizer, rates.normalised if normalised else rates.plain)
 
 
 def _size(value: ir.Value) -> int:

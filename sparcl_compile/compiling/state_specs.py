@@ -18,7 +18,7 @@ from sparcl_compile.interface.names import (
 )
 from sparcl_compile.interface.specs import MASKED, Dimension, DType, StateSpec, Stored, WeightSpec
 from sparcl_compile.passes.analysis.channels.plan import ChannelPlan
-from sparcl_compile.passes.core.layers import masked_layers
+from sparcl_compile.passes.core.layers import masked_layers, rate_factor
 from sparcl_compile.passes.core.marks import COMPRESSED_KEY, MASKED_KEY
 from sparcl_compile.passes.core.roles import values_with_role
 from sparcl_compile.passes.core.values import dims
@@ -117,6 +117,7 @@ def _weight_spec(layer: Layer, forward: ir.Model, names: Collection[str]) -> Wei
         shrunk=layer.shrunk,
         grown=layer.grown,
         updated=layer.updated,
+        rate=rate_factor(forward.graph.initializers[weight]),
         mask=there(mask_name(weight)),
         index=there(index_name(weight)),
         rows=there(rows_name(weight)),

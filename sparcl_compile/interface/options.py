@@ -16,6 +16,7 @@ class Options:
     scheme: str = "unstructured"
     gradient_scheme: str = "unstructured"
     distribution: str = "uniform"
+    scaling: str = "density"
     replay: str = "der++"
     replay_batches: str = "separate"
     loss_classes: str = "all"

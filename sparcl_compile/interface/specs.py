@@ -95,6 +95,7 @@ class WeightSpec:
         shrunk: how many after a removal.
         grown: how many after the growth at the beginning of a later task.
         updated: how many of those usually kept a step moves.
+        rate: factor of its learning rate, in the graph that updates it.
         mask: its mask.
         index: the flat positions of a compressed weight's values.
         rows: where a compressed weight's output channels begin.
@@ -116,6 +117,7 @@ class WeightSpec:
     shrunk: int
     grown: int
     updated: int
+    rate: float
     mask: str | None
     index: str | None
     rows: str | None

@@ -10,6 +10,7 @@ from sparcl_compile.passes.schemes.names import check_scheme, check_sparsity
 
 RECIPES = ("paper", "reference-code")
 DISTRIBUTIONS = ("uniform", "erk")
+SCALINGS = ("density", "none")
 REPLAYS = ("none", "er", "der++")
 OPTIMIZERS = ("sgd", "adamw")
 REPLAY_BATCHES = ("separate", "merged")
@@ -17,7 +18,18 @@ LOSS_CLASSES = ("all", "task")
 INITS = ("keep", "fresh")
 UPDATES = ("all", "bias", "norm")
 GRADIENT_SCHEMES = ("unstructured", "channel")
-LEARNING_RATE = {"sgd": 0.03, "adamw": 0.001}
+
+
+@dataclasses.dataclass(frozen=True)
+class Rates:
+    """Learning rates of an optimizer: for models whose hidden layers are normalised, and for others."""
+
+    normalised: float
+    plain: float
+
+
+LEARNING_RATES = {"sgd": Rates(normalised=0.3, plain=0.1), "adamw": Rates(normalised=0.001, plain=0.001)}
+"""By optimizer what a run begins with when its user names no rate (docs/algorithm.md, Learning rates)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +80,7 @@ _LAST = re.compile(r"last:[1-9]\d*")
 _CHOICES = {
     "gradient_scheme": GRADIENT_SCHEMES,
     "distribution": DISTRIBUTIONS,
+    "scaling": SCALINGS,
     "replay": REPLAYS,
     "replay_batches": REPLAY_BATCHES,
     "loss_classes": LOSS_CLASSES,

@@ -32,6 +32,7 @@ from sparcl_compile.passes.scheduling.recompute_activations import RecomputeActi
 from sparcl_compile.passes.sparsifying.freeze_parameters import FreezeParameters
 from sparcl_compile.passes.sparsifying.insert_weight_masks import InsertWeightMasks
 from sparcl_compile.passes.sparsifying.mark_dense_weights import MarkDenseWeights
+from sparcl_compile.passes.sparsifying.scale_by_density import ScaleByDensity
 from sparcl_compile.passes.updating.compute_gradient_rows import ComputeGradientRows
 from sparcl_compile.passes.updating.update_in_backward import UpdateInBackward
 from sparcl_compile.plan.plan import SparsityPlan, plan_sparsity
@@ -50,6 +51,7 @@ def steps(options: CompileOptions) -> Steps:
             MarkDenseWeights,
             FreezeParameters,
             InsertWeightMasks,
+            *only(options.scaling == "density", ScaleByDensity),
             Product.MASKED,
         ),
         Phase.LOWERING: (

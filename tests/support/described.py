@@ -46,6 +46,7 @@ def weight(name: str, shape: tuple[int, ...], base: int, updated: int, **changes
         shrunk=base,
         grown=base,
         updated=updated,
+        rate=1.0,
         mask=f"{name}.mask",
         index=None,
         rows=None,

@@ -1,0 +1,53 @@
+"""Layers whose outputs are normalised, so that the size of their weights does not matter."""
+
+import onnx_ir as ir
+
+from sparcl_compile.interface.names import Role
+from sparcl_compile.passes.analysis.heads import find_head
+from sparcl_compile.passes.analysis.rows import weight_of
+from sparcl_compile.passes.core.edit import int_attribute
+from sparcl_compile.passes.core.layers import WEIGHT_SLOTS
+from sparcl_compile.passes.core.roles import TRAINABLE, role_of
+
+BATCH = "BatchNormalization"
+SAMPLE = ("InstanceNormalization", "LayerNormalization", "GroupNormalization")
+PASSING = ("Identity", "Reshape")
+"""Operators that only carry an output to its normalisation."""
+
+
+def hidden_layers_are_normalised(graph: ir.Graph) -> bool:
+    """Whether the output of every layer that trains goes into a normalisation and nowhere else, the last layer apart.
+
+    The function of such a network does not depend on the size of these weights, and large steps correct themselves:
+    the weights grow, and the next steps turn them less (Arora, Li and Lyu, "Theoretical analysis of auto rate-tuning
+    by batch normalization", ICLR 2019). A forward graph without any such layer is not normalised.
+    """
+    head = find_head(graph, _is_layer)
+    layers = [node for node in graph if node is not head and _trains(node)]
+    return bool(layers) and all(_is_normalised(node.outputs[0]) for node in layers)
+
+
+def _weights(node: ir.Node) -> list[ir.Value]:
+    """The weights that a layer reads, directly or through their masks."""
+    found = (weight_of(node.inputs[slot]) for slot in WEIGHT_SLOTS.get(node.op_type, ()))
+    return [weight for weight in found if weight is not None and role_of(weight) in TRAINABLE]
+
+
+def _is_layer(node: ir.Node) -> bool:
+    return bool(_weights(node))
+
+
+def _trains(node: ir.Node) -> bool:
+    return any(role_of(weight) is Role.PARAMETER for weight in _weights(node))
+
+
+def _is_normalised(value: ir.Value) -> bool:
+    readers = [usage.node for usage in value.uses()]
+    if len(readers) != 1 or value.is_graph_output():
+        return False
+    (node,) = readers
+    if node.op_type in PASSING:
+        return _is_normalised(node.outputs[0])
+    if node.op_type == BATCH:
+        return int_attribute(node, "training_mode", 0) == 1
+    return node.op_type in SAMPLE
