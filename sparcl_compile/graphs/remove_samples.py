@@ -19,7 +19,10 @@ RESET: Mapping[str, tuple[str, ...]] = {
 """Counters that begin at zero in each stage; forgetting events count from the task's start."""
 
 NEVER_LEARNED = 50
-LAST = int(np.iinfo(np.int64).max)
+PROOF = 2
+"""Presentations in a stage without an error that show that a sample is learned: at the first one it may be luck, and in
+stages this short every step counts."""
+LEAST = int(np.iinfo(np.int64).min)
 
 
 def build(score: Score = "misclassified") -> ir.Model:
@@ -30,8 +33,10 @@ def build(score: Score = "misclassified") -> ir.Model:
     epoch's order and how many of it were presented; ``batch`` int64 [], samples a step, and ``done`` int64 [], steps
     made in this epoch; state ``sample_keep`` float32 [S], ``sample_score`` and ``sample_seen`` int64 [S], for
     ``forgetting`` ``sample_learned`` int64 [S] as well.
-    Results: ``removed_total`` int64 [], ``floor(share * S + 1/2)``, and ``removed_now`` int64 [], how many more these
-    are: so many leave, all when fewer are kept; ``new_order`` int64 [S], the kept samples in the old order and then the
+    Up to ``floor(share * S + 1/2)`` samples have left afterwards, and only samples leave that the task can spare: those
+    that the stage has presented twice or more and that have the score 0.
+    Results: ``removed_total`` int64 [], how many have left now, and ``removed_now`` int64 [], how many of them in this
+    stage; ``new_order`` int64 [S], the kept samples in the old order and then the
     removed ones; ``new_position`` int64 [], how many of the kept ones were presented; ``length`` int64 [], how many are
     kept; ``steps`` int64 [], how many steps the epoch has now; ``.next`` of ``sample_keep`` and of the counters that
     the stage resets. A state that does not change has no output.
@@ -49,16 +54,18 @@ def build(score: Score = "misclassified") -> ir.Model:
     keep = b.state("sample_keep", FLOAT, ["S"], Role.SAMPLE)
     counters = {name: b.state(name, INT64, ["S"], Role.SAMPLE) for name in ("sample_score", "sample_seen")}
 
-    target = _rounded(b, share, b.size(order))
-    remove = op.Sub(target, removed)
-    leaving = _leaving(b, remove, keep, _effective(b, score, counters["sample_score"]), counters["sample_seen"])
+    wanted = op.Sub(_rounded(b, share, b.size(order)), removed)
+    seen = counters["sample_seen"]
+    counted = _effective(b, score, counters["sample_score"])
+    spared = op.And(op.And(op.Greater(keep, 0.0), op.Equal(counted, 0)), op.GreaterOrEqual(seen, PROOF))
+    leaving = _leaving(b, wanted, spared, seen)
     left = op.ScatterElements(keep, leaving, op.Expand(0.0, op.Shape(leaving)), axis=0)
     kept = op.Cast(op.Gather(left, order), to=int(ir.DataType.BOOL))
     presented = op.Less(op.Range(0, b.size(order), 1), position)
     new_order = op.Concat(op.Compress(order, kept, axis=0), op.Compress(order, op.Not(kept), axis=0), axis=0)
 
-    b.result("removed_total", target, INT64, [])
-    b.result("removed_now", remove, INT64, [])
+    b.result("removed_total", op.Add(removed, b.size(leaving)), INT64, [])
+    b.result("removed_now", b.size(leaving), INT64, [])
     b.result("new_order", new_order, INT64, ["S"])
     gone_by, length = b.count(op.And(kept, presented)), b.count(kept)
     b.result("new_position", gone_by, INT64, [])
@@ -85,14 +92,10 @@ def _effective(b: Builder, score: Score, counted: ir.Value) -> ir.Value:
     return b.op.Where(b.op.Greater(learned, 0), counted, NEVER_LEARNED)
 
 
-def _leaving(b: Builder, remove: ir.Value, keep: ir.Value, score: ir.Value, seen: ir.Value) -> ir.Value:
-    """Indices of the kept samples with the lowest score; ties: more often seen, then lower index."""
+def _leaving(b: Builder, wanted: ir.Value, spared: ir.Value, seen: ir.Value) -> ir.Value:
+    """Indices of so many of the samples that can be spared: first those most often seen, then those of lower index."""
     op = b.op
     with b.scope("leaving"):
-        kept = op.Greater(keep, 0.0)
-        k = op.Min(op.Max(remove, 0), b.count(kept))
-        # Two stable sorts, the lesser criterion first. One combined number would limit the counts it holds.
-        _, by_seen = b.top(seen, b.size(seen), largest=True)
-        ranked = op.Gather(op.Where(kept, score, LAST), by_seen)
-        _, first = b.top(ranked, k, largest=False)
-        return op.Gather(by_seen, first)
+        k = op.Min(op.Max(wanted, 0), b.count(spared))
+        _, leaving = b.top(op.Where(spared, seen, LEAST), k, largest=True)
+        return leaving

@@ -38,12 +38,16 @@ class Samples:
             return self.wrong
         return np.where(self.learned, self.forgotten, NEVER_LEARNED)
 
+    def spared(self) -> NDArray[np.bool_]:
+        """The kept samples that the task can spare: presented twice in this stage, and of score 0."""
+        return self.keep & (self.seen >= 2) & (self.score() == 0)
+
     def remove(self, total: int) -> None:
-        """Remove samples until ``total`` are gone, and begin the next stage."""
+        """Remove samples that can be spared until ``total`` are gone, and begin the next stage."""
         leaving = total - int((~self.keep).sum())
         if leaving > 0:
-            kept = np.flatnonzero(self.keep)
-            first = np.lexsort((kept, -self.seen[kept], self.score()[kept]))
-            self.keep[kept[first[:leaving]]] = False
+            spared = np.flatnonzero(self.spared())
+            first = np.lexsort((spared, -self.seen[spared]))
+            self.keep[spared[first[:leaving]]] = False
         self.seen[:] = 0
         self.wrong[:] = 0
