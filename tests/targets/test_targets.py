@@ -93,6 +93,7 @@ def test_the_list_of_a_plain_compilation() -> None:
         "mark_dense_weights",
         "freeze_parameters",
         "insert_weight_masks",
+        "scale_by_density",
         "fold_fixed_norms",
         "attach_loss",
         "insert_sample_filter",

@@ -1,0 +1,58 @@
+"""Models whose hidden layers are normalised, and others."""
+
+import onnx_ir as ir
+import pytest
+
+from sparcl_compile.passes.analysis.normalised import hidden_layers_are_normalised
+from sparcl_compile.passes.sparsifying.freeze_parameters import FreezeParameters
+from sparcl_compile.passes.sparsifying.insert_weight_masks import InsertWeightMasks
+from tests.support.gradient_check import imported
+from tests.support.zoo import CLASSES, ZOO, Net
+
+
+@pytest.mark.parametrize(
+    ("name", "normalised"),
+    [
+        ("cnn_bn", True),
+        ("resnet", True),
+        ("mobilenet", True),
+        ("mlp", False),
+        ("mlp_matmul", False),
+        ("token_transformer_fixed", False),
+    ],
+)
+@pytest.mark.parametrize("scheme", ["none", "unstructured", "channel"])
+def test_the_zoo(name: str, normalised: bool, scheme: str) -> None:
+    model = imported(ZOO[name]())
+    if scheme != "none":
+        InsertWeightMasks(sparsity=0.5, scheme=scheme)(model)
+    assert hidden_layers_are_normalised(model.graph) == normalised
+
+
+def test_one_layer_without_a_normalisation_decides() -> None:
+    net = Net(["batch", 3, 8, 8])
+    net.op("Conv", net.weight("w", 4, 3, 3, 3))
+    net.op("Relu")
+    net.op("GlobalAveragePool")
+    net.op("Flatten")
+    net.op("Gemm", net.weight("head", 4, CLASSES))
+    assert not hidden_layers_are_normalised(imported(net.model()).graph)
+
+
+def test_what_is_frozen_does_not_count() -> None:
+    model = imported(ZOO["cnn_bn"]())
+    FreezeParameters(freeze=("stem*", "body*", "bn*"))(model)
+    assert not hidden_layers_are_normalised(model.graph)
+
+
+def test_a_model_of_one_layer_is_not_normalised() -> None:
+    net = Net(["batch", 6])
+    net.op("Gemm", net.weight("only", 6, CLASSES))
+    assert not hidden_layers_are_normalised(imported(net.model()).graph)
+
+
+def test_a_normalised_output_that_something_else_reads_does_not_count() -> None:
+    model: ir.Model = imported(ZOO["cnn_bn"]())
+    conv = next(node for node in model.graph if node.op_type == "Conv")
+    model.graph.outputs.append(conv.outputs[0])
+    assert not hidden_layers_are_normalised(model.graph)
