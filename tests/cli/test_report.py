@@ -9,7 +9,7 @@ from rich.console import Console, RenderableType
 from sparcl_compile.cli import report
 from sparcl_compile.interface.channels import ChannelSpec, SpaceSpec, Stop
 from sparcl_compile.interface.errors import WriteError
-from sparcl_compile.interface.specs import DenseSpec, WeightSpec
+from sparcl_compile.interface.specs import DenseSpec, OptimizerSpec, WeightSpec
 from sparcl_compile.runtime.reporting.report import console, result_table, write_json
 from tests.support import described
 from tests.support.described import trace, weight
@@ -50,6 +50,20 @@ def test_passes_table() -> None:
         ["prune_backward", "12", "2", "0", "-8", "12,345", "-", "-5 Identity -3 Sum"],
         ["emit", "12", "2", "0", "0", "12,345", "3.00", "nothing"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("factors", "end"),
+    [
+        ((), ""),
+        ((1.0, 1.0), ""),
+        ((4.998,), ", times 5 in masked layers"),
+        ((1.25, 10.0, 4.0), ", times 1.25 to 10 in masked layers"),
+    ],
+)
+def test_the_learning_rate_and_its_factors(factors: tuple[float, ...], end: str) -> None:
+    weights = [weight(f"w{i}", (4, 4), 4, 4, rate=factor) for i, factor in enumerate(factors)]
+    assert report.rate_line(OptimizerSpec("sgd", 0.3), weights) == f"Learning rate 0.3 with sgd{end}"
 
 
 def test_many_changed_operators_are_cut() -> None:
