@@ -27,6 +27,7 @@ class Config:
     ``scheme`` says which weights are removed and grown together; the counts are then counts of groups.
     ``gradient_scheme`` "channel" updates whole output channels, axis 0 of the weights.
     ``loss_classes`` "task" masks the other tasks' classes out of the current batch's loss, "all" masks nothing.
+    ``scaling`` gives masked layers their norm back, and a learning rate of 1/density.
     ``max_steps`` ends the run after so many optimizer steps (their events included).
     ``record`` keeps a copy of the masks at every update and the sample ids of every step.
     """
@@ -48,6 +49,7 @@ class Config:
     buffer_size: int = 200
     epochs: int = 5
     lr: float = 0.03
+    scaling: bool = False
     momentum: float = 0.0
     weight_decay: float = 0.0
     seed: int = 0

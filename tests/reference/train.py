@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from . import schedule, schemes
+from . import scaling, schedule, schemes
 from .augment import crop_flip, normalise
 from .buffer import Buffer
 from .config import Config, LayerCounts
@@ -40,14 +40,26 @@ class _Learner:
         self.trace = Trace(network, Buffer(config.buffer_size, config.seed))
         self.network, self.buffer = self.trace.network, self.trace.buffer
         self.optimizer = torch.optim.SGD(
-            network.module.parameters(), lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
+            [{"params": [parameter]} for parameter in network.module.parameters()],
+            lr=config.lr,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
         )
         self.groups = [self._groups(weight) for weight in network.weights.values()]
         self.counts = config.counts or tuple(self._counts(groups) for groups in self.groups)
         self.updates = 0
         for name, groups, counts in zip(config.masked, self.groups, self.counts, strict=True):
             mask = schemes.initial_mask(groups, network.weight(name), counts.base)
+            if config.scaling:
+                self._scale(name, mask)
             network.set_mask(name, mask, ~mask, self.optimizer)
+
+    def _scale(self, name: str, mask: NDArray[np.bool_]) -> None:
+        weight = self.network.weights[name]
+        with torch.no_grad():
+            weight *= scaling.gain(weight.numpy(), mask.reshape(weight.shape))
+        group = next(group for group in self.optimizer.param_groups if group["params"][0] is weight)
+        group["lr"] *= scaling.rate_factor(mask.reshape(weight.shape))
 
     def _groups(self, weight: torch.Tensor) -> schemes.Groups:
         return schemes.groups_of(self.config.scheme, weight.shape, "oi" + "k" * (weight.dim() - 2))

@@ -1,0 +1,18 @@
+"""Weights and learning rates of a masked layer, scaled by its density. Output channels lie on axis 0."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def gain(weight: NDArray[np.float32], mask: NDArray[np.bool_]) -> float:
+    """How many times larger the norm of the channels that keep any weight is without the mask."""
+    alive = [channel for channel in range(len(mask)) if mask[channel].any()]
+    before = sum(float(np.square(weight[channel], dtype=np.float64).sum()) for channel in alive)
+    after = float(np.square(weight[mask], dtype=np.float64).sum())
+    return (before / after) ** 0.5
+
+
+def rate_factor(mask: NDArray[np.bool_]) -> float:
+    """Weights of the channels that keep any, for each one that is kept."""
+    alive = [channel for channel in range(len(mask)) if mask[channel].any()]
+    return sum(mask[channel].size for channel in alive) / int(mask.sum())
