@@ -17,6 +17,7 @@ from rich.text import Text
 
 from sparcl_compile.interface.channels import ChannelSpec, Stop
 from sparcl_compile.interface.manifest import Flops, Manifest, Model, Update
+from sparcl_compile.interface.options import Options
 from sparcl_compile.interface.report import Choice, CompileReport, KernelChoices, Memory, PassTrace, Recomputation
 from sparcl_compile.interface.specs import MASKED, DenseSpec, OptimizerSpec, WeightSpec
 
@@ -208,6 +209,17 @@ def rate_line(optimizer: OptimizerSpec, weights: Sequence[WeightSpec]) -> str:
     return f"{line}, times {low if low == high else f'{low} to {high}'} in masked layers"
 
 
+def gradients_line(options: Options) -> str:
+    """The note that a wanted gradient sparsity is without effect; empty where it has one."""
+    if options.masks_gradients or options.gradient_sparsity == 0.0:
+        return ""
+    kept = f"{options.sparsity:g}"
+    return (
+        f"Gradient masks: none, since gradient sparsity {options.gradient_sparsity:g} spares no weight that is kept at "
+        f"sparsity {kept}; give more than {kept} to update fewer"
+    )
+
+
 def memory_table(memory: Memory, layers: int = 0) -> RenderableType:
     """The estimated memory of training, with the share of the largest layers in the peak."""
     at_least = "at least " if memory.unknown else ""
@@ -258,6 +270,7 @@ def compile_report(manifest: Manifest, log: CompileReport) -> RenderableType:
         "",
         *((line, "") if (line := _form(manifest.weights, log.kernels)) else ()),
         Text(update_line(manifest.update)),
+        *((Text(note),) if (note := gradients_line(manifest.options)) else ()),
         Text(rate_line(manifest.optimizer, manifest.weights)),
         "",
         memory_table(log.memory),
