@@ -15,14 +15,14 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
+from sparcl_compile.cli.notes import MASKS_ONLY, gradients_line, masks_only
 from sparcl_compile.interface.channels import ChannelSpec, Stop
 from sparcl_compile.interface.manifest import Flops, Manifest, Model, Update
-from sparcl_compile.interface.options import Options
 from sparcl_compile.interface.report import Choice, CompileReport, KernelChoices, Memory, PassTrace, Recomputation
 from sparcl_compile.interface.specs import MASKED, DenseSpec, OptimizerSpec, WeightSpec
 
 PLAIN_WIDTH = 200
-UNSTRUCTURED, CHANNEL = "unstructured", "channel"
+UNSTRUCTURED = "unstructured"
 
 # A source whose samples have this many numbers; what the models of the papers' benchmarks take.
 SOURCES = {64: "digits", 784: "idx:DIR", 3072: "cifar10:PATH"}
@@ -144,18 +144,6 @@ def flops_table(flops: Flops) -> RenderableType:
     return table(f"Training MFLOPs per sample ({COUNTED})", ("", ">dense", ">sparse", ">ratio"), rows)
 
 
-MASKS_ONLY = (
-    "Masks alone save no time: --compress computes with the kept weights only (sparse kernels), "
-    "--scheme channel with the kept channels"
-)
-
-
-def masks_only(weights: Sequence[WeightSpec]) -> bool:
-    """Whether weights are masked and dense kernels compute with all of them."""
-    lowered = any(layer.stored != MASKED or layer.scheme == CHANNEL for layer in weights)
-    return not lowered and any(layer.base < layer.size for layer in weights)
-
-
 def kernels_line(weights: Sequence[WeightSpec], kernels: KernelChoices) -> str:
     """The number of layers that compute at their kept weights alone."""
     sparse = sum(layer.stored != MASKED for layer in weights)
@@ -207,17 +195,6 @@ def rate_line(optimizer: OptimizerSpec, weights: Sequence[WeightSpec]) -> str:
         return line
     low, high = (f"{factor:.3g}" for factor in (factors[0], factors[-1]))
     return f"{line}, times {low if low == high else f'{low} to {high}'} in masked layers"
-
-
-def gradients_line(options: Options) -> str:
-    """The note that a wanted gradient sparsity is without effect; empty where it has one."""
-    if options.masks_gradients or options.gradient_sparsity == 0.0:
-        return ""
-    kept = f"{options.sparsity:g}"
-    return (
-        f"Gradient masks: none, since gradient sparsity {options.gradient_sparsity:g} spares no weight that is kept at "
-        f"sparsity {kept}; give more than {kept} to update fewer"
-    )
 
 
 def memory_table(memory: Memory, layers: int = 0) -> RenderableType:
