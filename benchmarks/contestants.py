@@ -216,7 +216,7 @@ def compiled(setting: Setting, batch: int, threads: int, folder: Path) -> Step:
     current = {"x": x, "labels": y, "sample_id": np.arange(batch), **weights}
     trainer.set({f"current.{name}": value for name, value in current.items()})
     trainer.set({"learning_rate": LEARNING_RATE})
-    if setting.gradient_sparsity:
+    if "choose_gradients" in artifact.manifest.program.blocks:
         trainer.call("choose_gradients")
     return lambda: trainer.call("move")
 
@@ -281,8 +281,9 @@ CONTESTANTS = (
         Setting(f"compressed-{sparsity:.2f}{'-dgm' if q else ''}", compiled, "unstructured", sparsity, q, compress=True)
         for sparsity in SPARSITIES
         for q in (0.0, 0.8)
+        if q == 0.0 or q > sparsity
     ),
-    # A fifth of the kept weights: from s = 0.8 on a fifth of all is more than are kept, and q = 0.8 saves nothing.
+    # A fifth of the kept weights: from s = 0.8 on a fifth of all is more than are kept, and q = 0.8 masks no gradient.
     *(
         Setting(f"compressed-{sparsity:.2f}-fifth", compiled, "unstructured", sparsity, _fifth(sparsity), compress=True)
         for sparsity in SPARSITIES

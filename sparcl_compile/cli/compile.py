@@ -46,7 +46,7 @@ third of a compilation would go into looking through them."""
     "--gradient-sparsity",
     type=float,
     default=DEFAULTS.gradient_sparsity,
-    help="Share of gradients not used; 0 turns it off.",
+    help="Share of gradients not used, pruned weights included; up to --sparsity it is off, for channels at 0.",
 )
 @click.option(
     "--data-removal",

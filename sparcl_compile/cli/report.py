@@ -15,13 +15,14 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
+from sparcl_compile.cli.notes import MASKS_ONLY, gradients_line, masks_only
 from sparcl_compile.interface.channels import ChannelSpec, Stop
 from sparcl_compile.interface.manifest import Flops, Manifest, Model, Update
 from sparcl_compile.interface.report import Choice, CompileReport, KernelChoices, Memory, PassTrace, Recomputation
 from sparcl_compile.interface.specs import MASKED, DenseSpec, OptimizerSpec, WeightSpec
 
 PLAIN_WIDTH = 200
-UNSTRUCTURED, CHANNEL = "unstructured", "channel"
+UNSTRUCTURED = "unstructured"
 
 # A source whose samples have this many numbers; what the models of the papers' benchmarks take.
 SOURCES = {64: "digits", 784: "idx:DIR", 3072: "cifar10:PATH"}
@@ -143,18 +144,6 @@ def flops_table(flops: Flops) -> RenderableType:
     return table(f"Training MFLOPs per sample ({COUNTED})", ("", ">dense", ">sparse", ">ratio"), rows)
 
 
-MASKS_ONLY = (
-    "Masks alone save no time: --compress computes with the kept weights only (sparse kernels), "
-    "--scheme channel with the kept channels"
-)
-
-
-def masks_only(weights: Sequence[WeightSpec]) -> bool:
-    """Whether weights are masked and dense kernels compute with all of them."""
-    lowered = any(layer.stored != MASKED or layer.scheme == CHANNEL for layer in weights)
-    return not lowered and any(layer.base < layer.size for layer in weights)
-
-
 def kernels_line(weights: Sequence[WeightSpec], kernels: KernelChoices) -> str:
     """The number of layers that compute at their kept weights alone."""
     sparse = sum(layer.stored != MASKED for layer in weights)
@@ -258,6 +247,7 @@ def compile_report(manifest: Manifest, log: CompileReport) -> RenderableType:
         "",
         *((line, "") if (line := _form(manifest.weights, log.kernels)) else ()),
         Text(update_line(manifest.update)),
+        *((Text(note),) if (note := gradients_line(manifest.options)) else ()),
         Text(rate_line(manifest.optimizer, manifest.weights)),
         "",
         memory_table(log.memory),

@@ -124,7 +124,8 @@ def _replay_graphs(compiled: Compiled, options: CompileOptions) -> dict[str, Gra
 def _result_graphs(compiled: Compiled, facts: Facts) -> dict[str, Graph]:
     state = {spec.name: spec for spec in facts.state}
     kept = [state[str(weight.mask or weight.rows)] for weight in facts.weights]
-    updated = [state[weight.gradient_mask] for weight in facts.weights if weight.gradient_mask]
+    # Without gradient masks every kept weight is updated, and no other.
+    updated = [state[weight.gradient_mask or one.name] for weight, one in zip(facts.weights, kept, strict=True)]
     parameters = [spec for spec in facts.state if spec.role in TRAINABLE]
     sizes = {str(weight.rows): weight.size for weight in facts.weights if weight.rows}
     flops_of_sample = flops.SampleFlops(

@@ -11,16 +11,16 @@ from sparcl_compile.interface.names import Role
 
 
 def build(kept: Sequence[Tensor], updated: Sequence[Tensor], weights: Sequence[Tensor]) -> ir.Model:
-    """Make the graph ``sparsity`` for L layers, G of them with gradient masks.
+    """Make the graph ``sparsity`` for L layers.
 
     Inputs: all tensors of the arguments, as state. Results, float64 shares of zeros among all elements, those that are
     not stored included: ``per_layer`` [L] and ``overall`` [] of the weights, 0 without layers; ``gradient_per_layer``
-    [G] and ``gradient_overall`` [] of the gradients; ``all_parameters`` [] of what the weights hold.
+    [L] and ``gradient_overall`` [] of the gradients; ``all_parameters`` [] of what the weights hold.
 
     Args:
         kept: the tensors that mark the kept weights of a layer: its mask (``W.mask``), or the rows of a compressed
             weight (``W.rows``, role ``index``), whose last number is the number of live places.
-        updated: the gradient masks.
+        updated: the gradient masks; the tensors of ``kept`` where there are none.
         weights: all parameters, those that do not train too.
 
     Raises:
@@ -29,8 +29,9 @@ def build(kept: Sequence[Tensor], updated: Sequence[Tensor], weights: Sequence[T
     if not weights:
         raise ValueError("no parameters to count")
     b = Builder("sparsity", "Count the zeros of masks, gradient masks and parameters.")
+    found = {tensor.name: _kept(b, tensor) for tensor in dict.fromkeys((*kept, *updated))}
     for prefix, tensors in (("", kept), ("gradient_", updated)):
-        counts = [_kept(b, tensor) for tensor in tensors]
+        counts = [found[tensor.name] for tensor in tensors]
         b.result(f"{prefix}overall", _overall(b, counts, tensors), DOUBLE, [])
         b.result(f"{prefix}per_layer", _per_layer(b, counts, tensors), DOUBLE, [len(tensors)])
     b.result("all_parameters", _overall(b, [_kept(b, tensor) for tensor in weights], weights), DOUBLE, [])

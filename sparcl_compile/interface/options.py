@@ -4,6 +4,8 @@ import dataclasses
 
 BATCH_SIZE = 32
 """Samples a step: the default of ``sparcl-run`` and of the papers."""
+NOISE = 1e-9
+"""Sparsities that differ by less are the same: 1 - 11/20 is not the number 0.45."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,13 +46,29 @@ class Options:
 
     @property
     def gradient_density(self) -> float:
-        """The share of the gradients that is used."""
-        return 1.0 - self.gradient_sparsity
+        """The share of the gradients that is used; all where there are no gradient masks."""
+        return 1.0 - self.effective_gradient_sparsity
+
+    @property
+    def masks_gradients(self) -> bool:
+        """Whether there are gradient masks.
+
+        A gradient mask has room for the share 1 - q of a layer's weights, and the layer usually keeps 1 - s of them, so
+        only a q above s leaves any of them out. Of output channels every q does, but for roundings: their number is a
+        share of all channels, and a channel stays even where most of its weights are pruned.
+        """
+        least = 0.0 if self.gradient_scheme == "channel" else self.sparsity
+        return self.gradient_sparsity > least + NOISE
+
+    @property
+    def effective_gradient_sparsity(self) -> float:
+        """The share of the gradients that the gradient masks leave out, pruned weights included; 0 without masks."""
+        return self.gradient_sparsity if self.masks_gradients else 0.0
 
     @property
     def is_sparse(self) -> bool:
         """Whether weights or gradients are sparse."""
-        return self.sparsity > 0.0 or self.gradient_sparsity > 0.0
+        return self.sparsity > 0.0 or self.masks_gradients
 
     @property
     def accumulates(self) -> bool:

@@ -23,7 +23,7 @@ class SparsityPlan:
     Attributes:
         recipe: the numbers of the way in which SparCL is run.
         masks: whether weights are sparse.
-        gradient_masks: whether gradients are sparse.
+        gradient_masks: whether gradients are sparser than weights.
         layers: the masked weights in layer order; none where neither is sparse.
         channels: the channel masks, with the places that their units get; None under the other schemes.
         roles: by tensor on an axis of channels its role, where it is state.
@@ -76,7 +76,7 @@ def plan_sparsity(masked: ir.Model, options: CompileOptions) -> SparsityPlan:
     return SparsityPlan(
         recipe=recipe,
         masks=options.sparsity > 0.0,
-        gradient_masks=options.gradient_sparsity > 0.0,
+        gradient_masks=options.masks_gradients,
         layers=layers,
         channels=channels,
         roles=_roles(masked, channels),

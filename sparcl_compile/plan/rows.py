@@ -51,7 +51,7 @@ def rows_of(
         axis = axes[layer.weight]
         channels = layer.shape[axis]
         stored = plan.stored_shape(layer.weight)[axis] if plan else channels
-        kept = min(stored, kept_rows(channels, options.gradient_sparsity))
+        kept = min(stored, kept_rows(channels, options.effective_gradient_sparsity))
         found[layer.weight] = Rows(axis, kept, stored, channels)
     return found
 

@@ -104,5 +104,5 @@ def schedule_for(
         mask_updates=tuple(updates) if keep and options.sparsity > 0.0 else (),
         removals=tuple(removals) if options.data_removal > 0.0 else (),
         gradient_keep=tuple(keep),
-        gradient_refresh_steps=GRADIENT_REFRESH_STEPS if keep and options.gradient_sparsity > 0.0 else 0,
+        gradient_refresh_steps=GRADIENT_REFRESH_STEPS if keep and options.masks_gradients else 0,
     )

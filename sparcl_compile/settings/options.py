@@ -62,7 +62,7 @@ class CompileOptions(Options):
         check_seed(self.seed)
 
     def _check_patterns(self) -> None:
-        if self.gradient_scheme == "channel" and self.gradient_sparsity == 0.0:
+        if self.gradient_scheme == "channel" and not self.masks_gradients:
             problem = "chooses nothing with `gradient_sparsity` 0"
             raise FieldError("gradient_scheme", "channel", problem, "leave one out")
         if self.compress and "channel" in (self.scheme, self.gradient_scheme):

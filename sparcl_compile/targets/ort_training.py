@@ -129,11 +129,11 @@ MAKERS: Mapping[type[Pass], Callable[[Work, CompileOptions], Pass]] = {
     CompressWeights: lambda work, _: CompressWeights(work.plan.places),
     InsertSampleFilter: lambda work, _: InsertSampleFilter(score=work.plan.recipe.score),
     Differentiate: lambda work, _: Differentiate(work.library),
-    InsertGradientMasks: lambda _, o: InsertGradientMasks(gradient_sparsity=o.gradient_sparsity),
+    InsertGradientMasks: lambda _, o: InsertGradientMasks(gradient_sparsity=o.effective_gradient_sparsity),
     AttachOptimizer: lambda _, o: AttachOptimizer(o.optimizer, o.momentum, o.weight_decay),
     OrderBackward: lambda _, o: OrderBackward(batch=o.batch_size),
     RecomputeActivations: lambda _, o: RecomputeActivations(enabled=o.recompute, batch=o.batch_size),
-    ComputeGradientRows: lambda _, o: ComputeGradientRows(o.gradient_sparsity),
+    ComputeGradientRows: lambda _, o: ComputeGradientRows(o.effective_gradient_sparsity),
     Emit: lambda work, o: Emit(
         work.folder,
         forward=work.products[Product.FORWARD],

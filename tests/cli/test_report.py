@@ -2,13 +2,15 @@ import dataclasses
 import io
 import json
 import pathlib
+from typing import Any
 
 import pytest
 from rich.console import Console, RenderableType
 
-from sparcl_compile.cli import report
+from sparcl_compile.cli import notes, report
 from sparcl_compile.interface.channels import ChannelSpec, SpaceSpec, Stop
 from sparcl_compile.interface.errors import WriteError
+from sparcl_compile.interface.options import Options
 from sparcl_compile.interface.specs import DenseSpec, OptimizerSpec, WeightSpec
 from sparcl_compile.runtime.reporting.report import console, result_table, write_json
 from tests.support import described
@@ -124,11 +126,29 @@ MASKED_LAYER = weight("w", (10, 10), 20, 20)
     ],
 )
 def test_that_masks_alone_save_no_time_is_said_where_they_stand_alone(masks: list[WeightSpec], expected: bool) -> None:
-    assert report.masks_only(masks) is expected
+    assert notes.masks_only(masks) is expected
     out = io.StringIO()
     found = dataclasses.replace(MANIFEST, weights=WEIGHTS if expected else ())
     report.console(out).print(report.compile_report(found, LOG))
     assert ("Masks alone save no time" in out.getvalue()) is expected
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        ({}, "gradient sparsity 0.8 spares no weight that is kept at sparsity 0.8; give more than 0.8 "),
+        ({"gradient_sparsity": 0.5}, "gradient sparsity 0.5 spares no weight that is kept at sparsity 0.8; give more "),
+        ({"sparsity": 0.75}, ""),
+        ({"gradient_sparsity": 0.0}, ""),
+        ({"sparsity": 0.0, "gradient_sparsity": 0.0}, ""),
+        ({"gradient_scheme": "channel", "gradient_sparsity": 0.5}, ""),
+    ],
+)
+def test_a_gradient_sparsity_without_effect_is_told(chosen: dict[str, Any], expected: str) -> None:
+    found = dataclasses.replace(MANIFEST, options=Options(**chosen))
+    lines = [line for line in printed(report.compile_report(found, LOG)) if line.startswith("Gradient masks: none")]
+    assert len(lines) == bool(expected)
+    assert expected in "".join(lines)
 
 
 def test_memory_table() -> None:

@@ -27,14 +27,22 @@ def checked(file: Path, folder: Path, **options: Any) -> pipeline.Compiled:
 @pytest.mark.parametrize("name", ZOO)
 def test_shapes_are_kept_up_from_pass_to_pass(name: str, tmp_path: Path) -> None:
     onnx.save(ZOO[name](), tmp_path / "m.onnx")
-    checked(tmp_path / "m.onnx", tmp_path)
+    checked(tmp_path / "m.onnx", tmp_path, gradient_sparsity=0.9)
 
 
 OPTIONS: dict[str, dict[str, Any]] = {
-    "channel": {"scheme": "channel"},
-    "compress": {"compress": True, "select_kernels": False},
+    "defaults": {},
+    "channel": {"scheme": "channel", "gradient_sparsity": 0.9},
+    "compress": {"compress": True, "select_kernels": False, "gradient_sparsity": 0.9},
     "fewer": {"update": "last:1", "gradient_scheme": "channel", "replay": "none"},
-    "fresh": {"classes": 5, "init": "fresh", "recompute": True, "optimizer": "adamw", "replay_batches": "merged"},
+    "fresh": {
+        "classes": 5,
+        "init": "fresh",
+        "recompute": True,
+        "optimizer": "adamw",
+        "replay_batches": "merged",
+        "gradient_sparsity": 0.9,
+    },
 }
 
 

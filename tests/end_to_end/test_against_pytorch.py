@@ -149,6 +149,7 @@ def test_training_equals_pytorch(
         {"replay_batches": "merged"},
         {"replay": "er", "loss_classes": "task"},
         {"gradient_scheme": "channel"},
+        {"gradient_sparsity": 0.75},
         {"replay": "none", "data_removal": 0.0, "gradient_sparsity": 0.0},
     ],
     ids=lambda changed: "-".join(map(str, changed.values())),

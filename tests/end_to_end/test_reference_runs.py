@@ -17,7 +17,9 @@ from tests.reference.trace import Trace
 from tests.reference.train import Task, evaluate, run
 
 MASKED = ("3.weight", "6.weight")
-CONFIG = Config(MASKED, mean=(0.5,), std=(0.5,), epochs=4, batch_size=16, buffer_size=40, lr=0.05)
+CONFIG = Config(
+    MASKED, mean=(0.5,), std=(0.5,), gradient_sparsity=0.9, epochs=4, batch_size=16, buffer_size=40, lr=0.05
+)
 
 
 def toy_tasks(samples: int = 96, seed: int = 0) -> list[Task]:
@@ -112,6 +114,13 @@ def test_gradient_masks_are_chosen_every_30_steps_and_after_mask_updates() -> No
     changed = {s.step for s in trace.mask_updates if s.step < trace.steps}
     due = {task * 192 + step for task in (0, 1) for step in range(0, 192, 30)}
     assert [step for step, _ in trace.refreshes] == sorted(changed | due)
+
+
+def test_no_gradient_mask_is_chosen_that_has_room_for_all_that_is_kept() -> None:
+    trace = toy_run(replace(CONFIG, gradient_sparsity=0.8))
+    assert not trace.refreshes
+    for name, mask in trace.masks.items():
+        assert np.array_equal(trace.gradient_masks[name], mask)
 
 
 def test_each_step_draws_anew() -> None:

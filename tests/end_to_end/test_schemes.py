@@ -39,7 +39,7 @@ def check_masks(scheme: str, manifest: Manifest, state: dict[str, np.ndarray]) -
 )
 def test_a_scheme_learns(scheme: str, sparsity: float, tmp_path: Path) -> None:
     artifact, run = tmp_path / "digits.sparcl", tmp_path / "run"
-    printed = done("compile", DIGITS, "-o", artifact, "--scheme", scheme).out
+    printed = done("compile", DIGITS, "-o", artifact, "--scheme", scheme, "--gradient-sparsity", "0.9").out
     assert [line.split()[-1] for line in printed.splitlines() if "x3x3" in line] == [scheme, scheme, "stem"]
     assert scheme in done("inspect", artifact).out
     manifest = read_manifest(artifact)

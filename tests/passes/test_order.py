@@ -21,13 +21,14 @@ from tests.support.zoo import ZOO
 
 needs_kernels = pytest.mark.skipif(kernels.library() is None, reason=kernels.reason())
 OPTIONS = {
-    "plain": {},
-    "none": {"replay": "none", "momentum": 0.9},
+    "defaults": {},
+    "plain": {"gradient_sparsity": 0.9},
+    "none": {"replay": "none", "momentum": 0.9, "gradient_sparsity": 0.9},
     "rows": {"gradient_scheme": "channel", "replay": "none", "recompute": True},
     "channel": {"scheme": "channel", "sparsity": 0.5, "gradient_scheme": "channel"},
     "dense": {"sparsity": 0.0, "gradient_sparsity": 0.0},
-    "bias": {"update": "bias"},
-    "compress": {"compress": True, "select_kernels": False},
+    "bias": {"update": "bias", "gradient_sparsity": 0.9},
+    "compress": {"compress": True, "select_kernels": False, "gradient_sparsity": 0.9},
 }
 LISTS = [pytest.param(name, marks=needs_kernels if name == "compress" else ()) for name in OPTIONS]
 
@@ -88,7 +89,7 @@ def test_every_fact_is_used() -> None:
 def states() -> dict[str, ir.Model]:
     """Graphs on the way through a compilation, by the pass that they come from; ``raw`` is the file's."""
     found = {"raw": ir.from_proto(ZOO["resnet"]())}
-    model, options = found["raw"].clone(), CompileOptions(replay="none")
+    model, options = found["raw"].clone(), CompileOptions(replay="none", gradient_sparsity=0.9)
     work = ort_training.Work(options, Path())
     for step in in_order(ort_training.steps(options)):
         if isinstance(step, Product):

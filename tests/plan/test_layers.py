@@ -34,7 +34,28 @@ def test_a_nearly_dense_layer_cannot_grow_beyond_all() -> None:
 
 
 def test_an_extremely_sparse_layer_keeps_half_of_it() -> None:
-    assert one(10_000, sparsity=0.998) == (20, 10, 30, 2000)
+    assert one(10_000, sparsity=0.998, gradient_sparsity=0.999) == (20, 10, 30, 10)
+
+
+NO_MASKS = [(0.8, 0.8), (0.8, 0.5), (0.8, 0.0), (1 - 11 / 20, 0.45), (0.0, 0.0)]
+
+
+@pytest.mark.parametrize("distribution", ["uniform", "erk"])
+@pytest.mark.parametrize(("sparsity", "gradient"), NO_MASKS)
+def test_every_kept_weight_is_updated_where_a_mask_would_have_room_for_all(
+    sparsity: float, gradient: float, distribution: str
+) -> None:
+    options = CompileOptions(sparsity=sparsity, gradient_sparsity=gradient, distribution=distribution)
+    layers = layers_for(SHAPES, options, RECIPES["paper"])
+    assert layers == layers_for(SHAPES, dataclasses.replace(options, gradient_sparsity=0.0), RECIPES["paper"])
+    assert all(layer.updated == layer.base <= layer.gradient_keep for layer in layers)
+    assert schedule(SHAPES, options).gradient_refresh_steps == 0
+
+
+def test_a_layer_that_rounding_leaves_without_weights_updates_none() -> None:
+    options = CompileOptions(scheme="kernel", sparsity=0.75, gradient_sparsity=0.76)
+    (layer,) = layers_for({"w": (1, 1, 3, 3)}, options, RECIPES["paper"], {"w": "oikk"})
+    assert (layer.base, layer.gradient_keep, layer.updated) == (0, 2, 0)
 
 
 def test_erk_scales_the_gradients_with_the_density() -> None:

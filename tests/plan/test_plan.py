@@ -18,15 +18,16 @@ from sparcl_compile.settings.options import CompileOptions
 from tests.support.zoo import ZOO
 
 FORMS: dict[str, dict[str, Any]] = {
-    "unstructured": {},
+    "defaults": {},
+    "unstructured": {"gradient_sparsity": 0.9},
     "erk": {"distribution": "erk", "gradient_sparsity": 0.9},
-    "blocks": {"scheme": "block4x1"},
+    "blocks": {"scheme": "block4x1", "gradient_sparsity": 0.9},
     "folded": {"scheme": "channel", "sparsity": 0.5},
     "not folded": {"scheme": "channel", "sparsity": 0.5, "fold": False},
     "rows": {"gradient_scheme": "channel"},
     "folded rows": {"scheme": "channel", "sparsity": 0.5, "gradient_scheme": "channel", "gradient_sparsity": 0.5},
     "gradients": {"sparsity": 0.0},
-    "compressed": {"compress": True, "select_kernels": False},
+    "compressed": {"compress": True, "select_kernels": False, "gradient_sparsity": 0.9},
 }
 
 

@@ -56,3 +56,8 @@ class Config:
     counts: tuple[LayerCounts, ...] | None = None
     max_steps: int | None = None
     record: bool = True
+
+    @property
+    def masks_gradients(self) -> bool:
+        """Whether fewer weights are updated than are usually kept; of channels always, unless all are updated."""
+        return self.gradient_sparsity > (0 if self.gradient_scheme == "channel" else self.sparsity)

@@ -151,7 +151,7 @@ class _Learner:
     def refresh(self, parts: Sequence[Part]) -> None:
         """Choose the gradients that are applied until the next refresh."""
         self.stale = False
-        if all(c.update >= c.size for c in self.counts):
+        if not self.config.masks_gradients:
             return
         g1, g2 = self.measure(parts)
         alpha, beta = COEFFICIENTS[self.config.recipe]

@@ -31,7 +31,7 @@ BATCH = 3
 
 def compiled(proto: onnx.ModelProto, folder: Path, sparsity: float = 0.5) -> Compiled:
     """All rows of the gradients, with gradient masks."""
-    options = CompileOptions(sparsity=sparsity, gradient_sparsity=0.5)
+    options = CompileOptions(sparsity=sparsity, gradient_sparsity=0.6)
     return run(ir.from_proto(proto), options, folder, lambda *_: None)
 
 

@@ -103,7 +103,8 @@ def test_a_graph_without_accumulators_is_left_alone() -> None:
 
 def trained(folder: Path, replay: str, steps: int = STEPS, **options: Any) -> Form:
     """A model after a few steps of one batch each, with gradients chosen before every step and stored or not."""
-    made = Form(folder / "model.onnx", folder / f"{replay}.sparcl", CompileOptions(replay=replay, **options))
+    chosen = CompileOptions(replay=replay, **{"gradient_sparsity": 0.9, **options})
+    made = Form(folder / "model.onnx", folder / f"{replay}.sparcl", chosen)
     shape = tuple(made.manifest.model.input_shape)
     for seed in range(steps):
         current, _ = batches(seed, shape)
@@ -131,6 +132,7 @@ def test_measuring_changes_no_state(replay: str, gradient_scheme: str, tmp_path:
 
 CASES = [
     ("resnet", {}),
+    ("resnet", {"gradient_sparsity": 0.8}),
     ("resnet", {"update": "last:1", "sparsity": 0.0, "gradient_sparsity": 0.0}),
     ("resnet", {"scheme": "channel", "momentum": 0.9}),
     ("resnet", {"gradient_scheme": "channel", "optimizer": "adamw", "weight_decay": 0.01}),

@@ -256,9 +256,9 @@ def resnet18_training_model(folder: Path, **options: Any) -> ir.Model:
 
 
 def compiled(path: Path, folder: Path, **options: Any) -> ir.Model:
-    """The training graph of a file, without the optimizer's function."""
-    model = load_model(path)
-    return pipeline.run(model, CompileOptions(**options), folder, lambda *_: None).training
+    """The training graph of a file, without the optimizer's function; with gradient masks unless options forbid."""
+    model, chosen = load_model(path), CompileOptions(**{"gradient_sparsity": 0.9, **options})
+    return pipeline.run(model, chosen, folder, lambda *_: None).training
 
 
 def random_feeds(model: ir.Model, batch: int = 2, samples: int = 8) -> dict[str, np.ndarray]:
