@@ -27,7 +27,7 @@ from tests.conformance.replay import learn, prepared
 
 CLASSES = 4
 SHAPE = (1, 8, 8)
-TRAIN, TEST = 48, 10
+TRAIN, TEST = 24, 10
 """Samples of each class."""
 WORD = 2654435761
 """A factor that spreads numbers over 32 bits (Knuth)."""
@@ -53,10 +53,10 @@ CASES: Mapping[str, Case] = {
         {
             "seed": 3,
             "tasks": 2,
-            "epochs": 2,
+            "epochs": 12,  # a stage of data removal, a tenth of them, presents some samples twice: others never leave
             "batch": 8,
             "buffer": 20,
-            "learning_rate": 0.05,
+            "learning_rate": 0.01,
             "augment": 1,
             "class_order_seed": None,
         },

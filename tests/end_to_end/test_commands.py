@@ -123,7 +123,7 @@ def test_a_phase_prints_and_dumps_the_graph_after_its_last_pass(tmp_path: Path) 
     assert text.strip() == done("inspect", artifact, "--after", "differentiating").out.strip()
     shown = done("inspect", artifact, "--diff", "importing", "sparsifying").out
     assert "nodes: " in shown
-    assert "after insert_weight_masks" in shown
+    assert "after scale_by_density" in shown
 
 
 def test_dense_keeps_layers_out(folder: Path, tmp_path: Path) -> None:
@@ -202,8 +202,8 @@ def test_measured_sparsity_is_the_manifests_to_the_element(folder: Path) -> None
 
 def test_samples_add_up(folder: Path) -> None:
     result = read_json(folder / "result.json")
-    assert result["samples_removed"] == int(0.3 * 72 + 0.5) + int(0.3 * 48 + 0.5)
-    assert result["samples_seen"] < 2 * (72 + 48)
+    assert result["samples_removed"] == 0  # two epochs a task spare no sample
+    assert result["samples_seen"] == 2 * (72 + 48)
     assert result["samples_seen"] == 8 * result["optimizer_steps"]
 
 
