@@ -27,8 +27,8 @@ RESULTS = Path(__file__).parent / "results" / "split_cifar10"
 WIDTH = 20
 CLASSES = 10
 OFF = "--sparsity 0 --gradient-sparsity 0 --data-removal 0 --compress"
-MASKED = "--sparsity 0.75 --gradient-sparsity 0 --data-removal 0 --recipe"
-FULL = "--sparsity 0.75 --gradient-sparsity 0.8 --data-removal 0.3 --compress --recipe"
+MASKED = "--scaling none --sparsity 0.75 --gradient-sparsity 0 --data-removal 0 --recipe"
+FULL = "--scaling none --sparsity 0.75 --gradient-sparsity 0.8 --data-removal 0.3 --compress --recipe"
 SCHEMES = ("block4x1", "kernel", "pattern", "4:16")
 
 SETTINGS: Mapping[str, str] = {
