@@ -1,9 +1,9 @@
 """The evidence for the learning rates of a run that names none: dense and sparse training under several rates.
 
 ``python -m benchmarks.learning_rates`` trains three models on two kinds of data, digits (images) and windows of a
-made-up motion sensor (series), 3 and 20 epochs a task, three seeds. Accuracies are those on held-out *training* samples:
-a test set chooses nothing here. Each run's result is a file in benchmarks/results/learning_rates, kept with the sources; the
-command makes what is missing, one run at a time on one core, and prints the table of all.
+made-up motion sensor (series), 3 and 20 epochs a task, three seeds. Accuracies are those on held-out *training*
+samples: a test set chooses nothing here. Each run's result is a file in benchmarks/results/learning_rates, kept with
+the sources; the command makes what is missing, one run at a time on one core, and prints the table of all.
 """
 
 import itertools
