@@ -173,7 +173,11 @@ def test_misclassified_samples_stay_and_more_seen_ones_leave_first() -> None:
     samples.observe(np.array([2]), np.array([True]))
     samples.remove(1)
     assert samples.keep.tolist() == [True, True, False, True]
-    samples.remove(2)  # all counters began anew: the lower index leaves
+    samples.remove(2)  # all counters began anew: nothing is known to be learned
+    assert samples.keep.tolist() == [True, True, False, True]
+    for _ in range(2):
+        samples.observe(np.array([0, 1, 3]), np.array([True, True, True]))
+    samples.remove(2)  # the lower index leaves, and only as many as are wanted
     assert samples.keep.tolist() == [False, True, False, True]
 
 
