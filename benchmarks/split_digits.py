@@ -45,7 +45,7 @@ def learn(options: CompileOptions, epochs: int, seed: int, folder: Path) -> dict
     artifact = compile_model(MODEL, folder / "digits.sparcl", options)
     config = RunConfig(
         data="digits",
-        learning_rate=artifact.manifest.optimizer.learning_rate,
+        learning_rate=artifact.manifest.optimizer.rate_for(epochs),
         epochs=epochs,
         seed=seed,
         threads=1,

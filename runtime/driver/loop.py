@@ -34,7 +34,7 @@ class Run:
     """
 
     def __init__(self, artifact: Artifact, config: RunConfig, folder: Path) -> None:
-        config, rate = config.with_rate(artifact.manifest.optimizer.learning_rate)
+        config, rate = config.with_rate(artifact.manifest.optimizer.rate_for(config.epochs))
         self._manifest, self._config, self._folder = artifact.manifest, config, folder
         model = artifact.manifest.model
         self.dataset = load_data(config.data)

@@ -190,6 +190,8 @@ def update_line(update: Update) -> str:
 def rate_line(optimizer: OptimizerSpec, weights: Sequence[WeightSpec]) -> str:
     """The learning rate of a run that names none, and the factors of the masked layers."""
     line = f"Learning rate {optimizer.learning_rate:g} with {optimizer.name}"
+    if optimizer.few_epochs_rate != optimizer.learning_rate:
+        line += f" ({optimizer.few_epochs_rate:g} up to {optimizer.few_epochs} epochs a task)"
     factors = sorted({one.rate for one in weights})
     if not factors or factors == [1.0]:
         return line

@@ -27,7 +27,7 @@ from sparcl_compile.passes.lowering.select_kernels import choices_of
 from sparcl_compile.passes.sparsifying.freeze_parameters import update_summary
 from sparcl_compile.plan.channels import channel_spec
 from sparcl_compile.plan.compiled import Compiled
-from sparcl_compile.settings.options import LEARNING_RATES, CompileOptions
+from sparcl_compile.settings.options import FEW_EPOCHS, LEARNING_RATES, CompileOptions
 
 TARGET = "ort-training"
 LIBRARIES = ("onnx", "onnx-ir", "torch")
@@ -96,9 +96,8 @@ def _model(source: Path, compiled: Compiled) -> Model:
 
 
 def _optimizer(compiled: Compiled, options: CompileOptions) -> OptimizerSpec:
-    rates = LEARNING_RATES[options.optimizer]
-    normalised = hidden_layers_are_normalised(compiled.full.graph)
-    return OptimizerSpec(options.optimizer, rates.normalised if normalised else rates.plain)
+    rates = LEARNING_RATES[options.optimizer, hidden_layers_are_normalised(compiled.full.graph)]
+    return OptimizerSpec(options.optimizer, rates.many, rates.few, FEW_EPOCHS)
 
 
 def _size(value: ir.Value) -> int:

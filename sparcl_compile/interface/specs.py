@@ -149,7 +149,20 @@ class DenseSpec:
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerSpec:
-    """The optimizer and the learning rate that a run begins with when its user names none."""
+    """The optimizer and the learning rates that a run begins with when its user names none.
+
+    Attributes:
+        name: of the optimizer.
+        learning_rate: of a run with more than ``few_epochs`` a task.
+        few_epochs_rate: of any other run.
+        few_epochs: epochs a task.
+    """
 
     name: str
     learning_rate: float
+    few_epochs_rate: float
+    few_epochs: int
+
+    def rate_for(self, epochs: int) -> float:
+        """The learning rate of a run of so many epochs a task."""
+        return self.few_epochs_rate if epochs <= self.few_epochs else self.learning_rate

@@ -22,14 +22,23 @@ GRADIENT_SCHEMES = ("unstructured", "channel")
 
 @dataclasses.dataclass(frozen=True)
 class Rates:
-    """Learning rates of an optimizer: for models whose hidden layers are normalised, and for others."""
+    """Learning rates of an optimizer: of a long run, and of one with few epochs a task."""
 
-    normalised: float
-    plain: float
+    many: float
+    few: float
 
 
-LEARNING_RATES = {"sgd": Rates(normalised=0.3, plain=0.1), "adamw": Rates(normalised=0.001, plain=0.001)}
-"""By optimizer what a run begins with when its user names no rate (docs/algorithm.md, Learning rates)."""
+FEW_EPOCHS = 5
+"""The most epochs a task that are few: so few steps are best large."""
+LEARNING_RATES = {
+    ("sgd", True): Rates(many=0.3, few=0.5),
+    ("sgd", False): Rates(many=0.1, few=0.15),
+    ("adamw", True): Rates(many=0.001, few=0.001),
+    ("adamw", False): Rates(many=0.001, few=0.001),
+}
+"""By optimizer, and by whether the model's hidden layers are normalised, what a run begins with when its user names no
+rate (docs/algorithm.md, Learning rates).
+"""
 
 
 @dataclasses.dataclass(frozen=True)

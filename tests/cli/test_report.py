@@ -65,7 +65,9 @@ def test_passes_table() -> None:
 )
 def test_the_learning_rate_and_its_factors(factors: tuple[float, ...], end: str) -> None:
     weights = [weight(f"w{i}", (4, 4), 4, 4, rate=factor) for i, factor in enumerate(factors)]
-    assert report.rate_line(OptimizerSpec("sgd", 0.3), weights) == f"Learning rate 0.3 with sgd{end}"
+    few = " (0.5 up to 5 epochs a task)"
+    assert report.rate_line(OptimizerSpec("sgd", 0.3, 0.5, 5), weights) == f"Learning rate 0.3 with sgd{few}{end}"
+    assert report.rate_line(OptimizerSpec("sgd", 0.3, 0.3, 5), weights) == f"Learning rate 0.3 with sgd{end}"
 
 
 def test_many_changed_operators_are_cut() -> None:

@@ -74,7 +74,7 @@ def manifest(**changes: Any) -> Manifest:
         model=Model("tiny", "tiny.onnx", "", (4,), "flat", 3, 12),
         options=Options(sparsity=0.5),
         program=Program({}, {}, {}, {}),
-        optimizer=OptimizerSpec("sgd", 0.03),
+        optimizer=OptimizerSpec("sgd", 0.03, 0.03, 5),
         weights=(),
         dense=(),
         channels=None,

@@ -1,0 +1,17 @@
+"""The learning rate of a run that names none."""
+
+import pytest
+
+from sparcl_compile.interface.specs import OptimizerSpec
+from sparcl_compile.settings.options import FEW_EPOCHS, LEARNING_RATES
+
+
+@pytest.mark.parametrize(("epochs", "rate"), [(1, 0.5), (5, 0.5), (6, 0.3), (50, 0.3)])
+def test_few_epochs_have_a_rate_of_their_own(epochs: int, rate: float) -> None:
+    assert OptimizerSpec("sgd", 0.3, 0.5, 5).rate_for(epochs) == rate
+
+
+def test_every_optimizer_has_rates_and_few_epochs_never_a_smaller_one() -> None:
+    assert {name for name, _ in LEARNING_RATES} == {"sgd", "adamw"}
+    assert all(rates.few >= rates.many > 0 for rates in LEARNING_RATES.values())
+    assert FEW_EPOCHS >= 3
