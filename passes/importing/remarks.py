@@ -31,4 +31,4 @@ def of_head(head: Head, outputs: Sequence[str], classes: int | None) -> Iterator
             "several labels at once are not learned"
         )
     if head.binary and classes in (None, 2):
-        yield f"output {head.output} has one logit z for two classes: they became the logits 0 and z, which mean the same"
+        yield f"output {head.output} has one logit z for two classes: it became the logits 0 and z"
