@@ -23,6 +23,7 @@ from sparcl_compile.passes.core.worlds import Worlds, write_shapes
 from sparcl_compile.passes.importing import (
     checks,
     differentiable,
+    folded,
     heads,
     opset,
     outputs,
@@ -92,10 +93,11 @@ class ImportForward(Pass):
         self._check_width(head)
         heads.set_interface(model.graph, head, worlds)
         self._tidy(model, worlds)
+        lost = folded.remarks(model.graph)
         self._make_trainable(model)
         verify.check_same(original, model, batch=batch, output=head.output, activation=head.activation)
         model.metadata_props[OUTPUT_KEY] = head.output
-        remarks.note(model, *remarks.of_head(head, given, self.classes))
+        remarks.note(model, *remarks.of_head(head, given, self.classes), *lost)
         self._personalise(model, head)
         training.to_training_form(model.graph)
         return ir.passes.PassResult(model, True)
