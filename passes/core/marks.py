@@ -1,5 +1,10 @@
 """The keys of metadata on values, nodes, graphs and models: the one table of them."""
 
+PREFIX = "sparcl."
+"""Beginning of all of them."""
+
+GRAPH_KEY = "sparcl.graph"
+"""Says that a file was written by this project: only there the others mean anything."""
 ROLE_KEY = "sparcl.role"
 DENSE_KEY = "sparcl.dense"
 PASS_KEY = "sparcl.pass"

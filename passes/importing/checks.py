@@ -24,6 +24,11 @@ def check_opset(model: ir.Model) -> None:
             f"operators of the custom domain {', '.join(foreign)}: {', '.join(culprits)}; export with standard ONNX "
             "operators only (and without a runtime's graph optimisation)"
         )
+    check_version(model)
+
+
+def check_version(model: ir.Model) -> None:
+    """Refuse opsets outside 7 to 21; raises ModelError."""
     version = opset_of(model)
     if not OLDEST_OPSET <= version <= NEWEST_OPSET:
         raise ModelError(

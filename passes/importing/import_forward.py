@@ -99,6 +99,7 @@ class ImportForward(Pass):
         model.metadata_props[OUTPUT_KEY] = head.output
         remarks.note(model, *remarks.of_head(head, given, self.classes), *lost)
         self._personalise(model, head)
+        names.unique_names(model.graph)
         training.to_training_form(model.graph)
         return ir.passes.PassResult(model, True)
 
@@ -135,7 +136,6 @@ class ImportForward(Pass):
         RemoveUnusedNodesPass()(model)
         write_shapes(model.graph, worlds)
         checks.check_float32(model)
-        names.unique_names(model.graph)
 
     def _make_trainable(self, model: ir.Model) -> None:
         """Step 5."""
