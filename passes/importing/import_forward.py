@@ -34,13 +34,14 @@ from sparcl_compile.passes.importing import (
     verify,
 )
 from sparcl_compile.passes.importing import naming as names
-from sparcl_compile.passes.importing.batch import BatchTracer
+from sparcl_compile.passes.importing.batch import BatchTracer, squeezes_all
 
 
 @dataclasses.dataclass(frozen=True)
 class ImportForward(Pass):
     """Normalise a classifier for training; docs/interfaces.md says what holds afterwards.
 
+    0. Put a model that was exported for training into inference form: that is what step 6 compares with.
     1. Refuse what cannot be imported: several inputs, control flow, quantised or non-float32 weights, custom operators.
     2. Convert to opset 18 and IR 10; sort; inline local functions; drop Dropout (randomness never comes from a
        platform's generator).
@@ -83,11 +84,12 @@ class ImportForward(Pass):
         if any(role_of(value) is not None for value in model.graph.initializers.values()):
             return ir.passes.PassResult(model, False)
         names.name_nodes(model.graph)
+        training.to_inference_form(model)
         outputs.cut(model, self.logits)
         given = [str(value.name) for value in model.graph.outputs]
         original = verify.runnable(model)
         self._prepare(model)
-        batch = batch_of(checks.single_input(model))
+        batch = batch_of(checks.single_input(model), model.graph)
         worlds = BatchTracer(model.graph, batch).trace()
         head = outputs.choose_head(model.graph, worlds)
         self._check_width(head)
@@ -170,7 +172,12 @@ def sort(graph: ir.Graph) -> None:
         raise ModelError("the graph has a cycle: export the model again") from error
 
 
-def batch_of(value: ir.Value) -> int:
-    """The batch size the model was exported for: 1 when it is symbolic."""
+def batch_of(value: ir.Value, graph: ir.Graph) -> int:
+    """The batch size the model was exported for; when it is symbolic one that every node can take.
+
+    That is 1, but 2 where a Squeeze without axes would take away the batch of one row.
+    """
     length = None if value.shape is None else value.shape[0]
-    return length if isinstance(length, int) and length > 0 else 1
+    if isinstance(length, int) and length > 0:
+        return length
+    return 2 if any(squeezes_all(node) for node in graph) else 1
