@@ -138,6 +138,7 @@ class ImportForward(Pass):
         RemoveUnusedNodesPass()(model)
         write_shapes(model.graph, worlds)
         checks.check_float32(model)
+        checks.check_vectors(model.graph)
 
     def _make_trainable(self, model: ir.Model) -> None:
         """Step 5."""
