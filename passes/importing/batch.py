@@ -118,7 +118,7 @@ class BatchTracer:
         source, target = node.inputs[0], node.inputs[1]
         axes = self.worlds.batch_axes(source)
         wanted = self.worlds.small.data(target)
-        if len(axes) != 1 or wanted is None or source is None:
+        if len(axes) != 1 or wanted is None or wanted.ndim != 1 or source is None:
             return
         shape = resolved(self._small(source), wanted, allows_zero(node))
         place = batch_place(self._small(source), axes[0], self.carriers[source], shape, self.batch)
@@ -174,7 +174,7 @@ class BatchTracer:
     def _repair_expand(self, node: ir.Node) -> None:
         axes = self.worlds.batch_axes(node.inputs[0])
         target = self.worlds.constant(node.inputs[1])
-        if len(axes) != 1 or target is None:
+        if len(axes) != 1 or target is None or target.ndim != 1:
             return
         axis = axes[0] + len(target) - len(self._small(node.inputs[0]))
         if axis < 0 or target[axis] == 1:

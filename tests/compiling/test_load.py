@@ -160,6 +160,12 @@ def with_another_shape(model: onnx.ModelProto) -> str:
     return "the data of fc1.bias do not fit its type and shape"
 
 
+def with_texts_missing(model: onnx.ModelProto) -> str:
+    model.graph.initializer[1].data_type = TensorProto.STRING
+    model.graph.initializer[1].ClearField("raw_data")
+    return "the data of fc1.bias do not fit its type and shape"
+
+
 def with_an_unknown_type(model: onnx.ModelProto) -> str:
     model.graph.initializer[0].data_type = 99
     return "the graph is damaged: 99 is not a valid DataType"
@@ -177,6 +183,7 @@ def with_a_repeated_output(model: onnx.ModelProto) -> str:
         with_bytes_missing,
         with_numbers_missing,
         with_another_shape,
+        with_texts_missing,
         with_an_unknown_type,
         with_a_repeated_output,
     ],

@@ -293,3 +293,11 @@ def test_vectors_of_another_length_than_the_channels_are_refused(op_type: str, l
 
 def test_vectors_of_one_number_a_channel_are_taken() -> None:
     assert imported(ZOO["cnn_bn"]()).graph.outputs[0].shape == ir.Shape(["N", CLASSES])
+
+
+def test_a_target_of_two_axes_is_refused() -> None:
+    net = Net(["batch", 6])
+    net.op("Reshape", net.array("target", [[1, 6]], np.int64))
+    net.op("Gemm", net.weight("w", 6, CLASSES))
+    with pytest.raises(ModelError, match="no output holds class scores"):
+        imported(net.model())
