@@ -13,7 +13,7 @@ LAYERS = {"Gemm", "MatMul", "Conv"}
 
 def find_head(graph: ir.Graph, is_layer: Callable[[ir.Node], bool] | None = None) -> ir.Node | None:
     """Find the last layer before the logits: by default one with a weight of its own, or what ``is_layer`` says."""
-    found = is_layer or _has_weight
+    found = is_layer or has_weight
     waiting, seen = [graph.outputs[0]], set()
     while waiting:
         node = waiting.pop(0).producer()
@@ -26,7 +26,8 @@ def find_head(graph: ir.Graph, is_layer: Callable[[ir.Node], bool] | None = None
     return None
 
 
-def _has_weight(node: ir.Node) -> bool:
+def has_weight(node: ir.Node) -> bool:
+    """Whether a node is a layer with a weight of its own."""
     return node.op_type in LAYERS and weight_slot(node) is not None
 
 

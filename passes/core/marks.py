@@ -1,5 +1,10 @@
 """The keys of metadata on values, nodes, graphs and models: the one table of them."""
 
+PREFIX = "sparcl."
+"""Beginning of all of them."""
+
+GRAPH_KEY = "sparcl.graph"
+"""Says that a file was written by this project: only there the others mean anything."""
 ROLE_KEY = "sparcl.role"
 DENSE_KEY = "sparcl.dense"
 PASS_KEY = "sparcl.pass"
@@ -13,3 +18,5 @@ MASKED_KEY = "sparcl.masked"
 OPTIMIZER_KEY = "sparcl.optimizer"
 PLAN_KEY = "sparcl.channels"
 CHOICES_KEY = "sparcl.choices"
+OUTPUT_KEY = "sparcl.output"
+REMARKS_KEY = "sparcl.remarks"

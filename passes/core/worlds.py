@@ -25,6 +25,14 @@ False for other numbers (the scales of Resize). It needs no weights.
 UNINFERRED = ("MeanVarianceNormalization",)
 """Operators that ONNX defines by others, without shape inference of their own."""
 
+INFERENCE_FAILURES = (
+    onnx.shape_inference.InferenceError,
+    onnx.checker.ValidationError,
+    RuntimeError,
+    ValueError,
+)
+"""Exceptions of ONNX for a node that cannot take its inputs."""
+
 Shape = tuple[int, ...]
 
 
@@ -117,7 +125,7 @@ class World:
                 opset_imports=[onnx.OperatorSetIdProto(domain="", version=OPSET)],
                 ir_version=IR_VERSION,
             )
-        except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
+        except INFERENCE_FAILURES as error:
             reason = " ".join(str(error).split())
             raise ModelError(
                 f"node {node.name} ({node.op_type}) cannot take a batch of {self.batch}: {reason}"

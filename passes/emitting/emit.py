@@ -9,10 +9,12 @@ from onnx_ir.passes.common import RemoveUnusedOpsetsPass
 from safetensors.numpy import save as to_bytes
 
 from sparcl_compile.interface.names import Role
+from sparcl_compile.interface.version import __version__
 from sparcl_compile.passes.analysis.channels.plan import plan_of
 from sparcl_compile.passes.core.contract import IR_VERSION, OPSET, Pass
 from sparcl_compile.passes.core.facts import DIFFERENTIATED, OPTIMIZER
 from sparcl_compile.passes.core.inlining import inline_calls
+from sparcl_compile.passes.core.marks import GRAPH_KEY
 from sparcl_compile.passes.core.operators import OPTIMIZER_DOMAIN
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import role_of, values_with_role
@@ -94,6 +96,7 @@ def save(model: ir.Model, path: Path) -> None:
         for key in [key for key in node.metadata_props if key.startswith(NOTES)]:
             del node.metadata_props[key]
     model.ir_version = IR_VERSION
+    model.metadata_props[GRAPH_KEY] = __version__
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(ir.to_proto(model).SerializeToString())
 

@@ -34,6 +34,7 @@ class BatchTracer:
     2. A Reshape whose target holds the batch, as a number or computed from Shape, gets a constant target with -1 there.
     3. A Concat of batched values with an unbatched one (a class token) expands that one to the batch.
     4. An Expand of a batched value gets 1 in the place of the batch.
+    5. A Squeeze without axes gets those of length 1 but the batch, which it would take away for a single row.
     """
 
     def __init__(self, graph: ir.Graph, batch: int) -> None:
@@ -59,7 +60,12 @@ class BatchTracer:
         return Inserter(ORIGIN, self.graph, self.names).before(node)
 
     def _repair(self, node: ir.Node) -> None:
-        repair = {"Reshape": self._repair_reshape, "Concat": self._repair_concat, "Expand": self._repair_expand}
+        repair = {
+            "Reshape": self._repair_reshape,
+            "Concat": self._repair_concat,
+            "Expand": self._repair_expand,
+            "Squeeze": self._repair_squeeze,
+        }
         if node.op_type in repair:
             repair[node.op_type](node)
 
@@ -112,7 +118,7 @@ class BatchTracer:
         source, target = node.inputs[0], node.inputs[1]
         axes = self.worlds.batch_axes(source)
         wanted = self.worlds.small.data(target)
-        if len(axes) != 1 or wanted is None or source is None:
+        if len(axes) != 1 or wanted is None or wanted.ndim != 1 or source is None:
             return
         shape = resolved(self._small(source), wanted, allows_zero(node))
         place = batch_place(self._small(source), axes[0], self.carriers[source], shape, self.batch)
@@ -168,13 +174,28 @@ class BatchTracer:
     def _repair_expand(self, node: ir.Node) -> None:
         axes = self.worlds.batch_axes(node.inputs[0])
         target = self.worlds.constant(node.inputs[1])
-        if len(axes) != 1 or target is None:
+        if len(axes) != 1 or target is None or target.ndim != 1:
             return
         axis = axes[0] + len(target) - len(self._small(node.inputs[0]))
         if axis < 0 or target[axis] == 1:
             return
         node.replace_input_with(1, self._at(node).ints("shape", [*target[:axis], 1, *target[axis + 1 :]]))
         self.changed = True
+
+    def _repair_squeeze(self, node: ir.Node) -> None:
+        shape = self.worlds.large.shape(node.inputs[0])
+        if shape is None or not squeezes_all(node):
+            return
+        node.resize_inputs(2)
+        axes = [axis for axis, length in enumerate(shape) if length == 1]
+        node.replace_input_with(1, self._at(node).ints("axes", axes))
+        self.changed = True
+
+
+def squeezes_all(node: ir.Node) -> bool:
+    """Whether a node is a Squeeze of every axis of length 1."""
+    given = [value for value in node.inputs[1:] if value is not None]
+    return node.op_type == "Squeeze" and not given and "axes" not in node.attributes
 
 
 def allows_zero(node: ir.Node) -> bool:

@@ -6,6 +6,7 @@ import onnx
 import onnx_ir as ir
 
 from sparcl_compile.interface.errors import ModelError, UnsupportedOpsError
+from sparcl_compile.passes.core.edit import lengths_from
 
 OLDEST_OPSET, NEWEST_OPSET = 7, 21
 QUANTISED = ("QLinear", "Quantize", "DequantizeLinear", "DynamicQuantize", "ConvInteger", "MatMulInteger")
@@ -13,6 +14,10 @@ RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLik
 CONTROL_FLOW = {"If", "Loop", "Scan", "SequenceMap"}
 RECURRENT = {"RNN", "GRU", "LSTM"}
 STANDARD = ("", "ai.onnx")
+VECTORS = {"Conv": (2,), "BatchNormalization": (1, 2, 3, 4), "InstanceNormalization": (1, 2)}
+"""By operator the inputs that have one number a channel."""
+CHANNELS = {"Conv": (1, 0)}
+"""By operator the input and its axis that count the channels, where that is not axis 1 of the first input."""
 
 
 def check_opset(model: ir.Model) -> None:
@@ -24,6 +29,11 @@ def check_opset(model: ir.Model) -> None:
             f"operators of the custom domain {', '.join(foreign)}: {', '.join(culprits)}; export with standard ONNX "
             "operators only (and without a runtime's graph optimisation)"
         )
+    check_version(model)
+
+
+def check_version(model: ir.Model) -> None:
+    """Refuse opsets outside 7 to 21; raises ModelError."""
     version = opset_of(model)
     if not OLDEST_OPSET <= version <= NEWEST_OPSET:
         raise ModelError(
@@ -88,6 +98,27 @@ def single_input(model: ir.Model) -> ir.Value:
             f"input {value.name} has free dimensions ({', '.join(free)}) besides the batch: export with a fixed size"
         )
     return value
+
+
+def check_vectors(graph: ir.Graph) -> None:
+    """Refuse biases, scales and statistics of another length than their layer has channels; raises ModelError.
+
+    ONNX Runtime runs some of them (a convolution's bias of length 0) and fails in the backward pass.
+    """
+    for node in graph:
+        channels = channels_of(node) if node.op_type in VECTORS else None
+        vectors = [node.inputs[index] for index in VECTORS.get(node.op_type, ()) if index < len(node.inputs)]
+        wrong = [v for v in vectors if v is not None and v.shape is not None and list(v.shape) != [channels]]
+        if channels is not None and wrong:
+            problem = f"{wrong[0].name} has shape {wrong[0].shape}, and the layer has {channels} channels"
+            raise ModelError(f"{node.op_type} ({node.name}): {problem}: export the model again")
+
+
+def channels_of(node: ir.Node) -> int | None:
+    """The number of channels that a layer's vectors have an element for; None where it is unknown."""
+    place, axis = CHANNELS.get(node.op_type, (0, 1))
+    lengths = lengths_from(node.inputs[place], axis)
+    return lengths[0] if lengths else None
 
 
 def check_float32(model: ir.Model) -> None:

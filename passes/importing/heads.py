@@ -1,6 +1,4 @@
-"""The end of the classifier: which output holds the logits, and the layer that makes them."""
-
-import dataclasses
+"""The end of the classifier: the value called logits, and the layer that makes it."""
 
 import numpy as np
 import onnx_ir as ir
@@ -14,6 +12,7 @@ from sparcl_compile.passes.core.edit import (
     fresh_name,
     int_attribute,
     is_float_constant,
+    new_constant,
     set_array,
     taken_names,
 )
@@ -21,99 +20,22 @@ from sparcl_compile.passes.core.insert import Inserter
 from sparcl_compile.passes.core.values import all_values
 from sparcl_compile.passes.core.worlds import Worlds
 from sparcl_compile.passes.importing.naming import ORIGIN
-
-ACTIVATIONS = ("Softmax", "LogSoftmax")
-PASSING = {"Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast"}
-
-
-@dataclasses.dataclass(frozen=True)
-class Head:
-    """The chosen output: the value before its activation, the activation, and which of the model's outputs it was."""
-
-    logits: ir.Value
-    activation: str | None
-    index: int
-
-
-def choose_head(graph: ir.Graph, worlds: Worlds) -> Head:
-    """The float [N, C] output, without a final Softmax or LogSoftmax; raises ModelError when there is none.
-
-    Of several outputs the one furthest down counts (features before logits before probabilities), then the first.
-    """
-    heads = [strip(value, i, worlds) for i, value in enumerate(graph.outputs) if is_scores(value, worlds)]
-    if not heads:
-        shapes = ", ".join(f"{value.name} {worlds.symbolic(value)}" for value in graph.outputs)
-        raise ModelError(
-            f"no output holds class scores (float [N, C], growing with the batch); the outputs are: {shapes}; "
-            "export the classifier with a symbolic batch"
-        )
-    logits = [head.logits for head in heads]
-    last = [head for head in heads if not any(is_above(head.logits, other) for other in logits)]
-    return last[0]
-
-
-def is_scores(value: ir.Value, worlds: Worlds) -> bool:
-    """Whether a value is float and [N, C], or [N, C] with ones around."""
-    fact = worlds.small.fact(value)
-    if fact is None or fact.shape is None or fact.dtype != int(ir.DataType.FLOAT):
-        return False
-    shape = fact.shape
-    wide = [length for axis, length in enumerate(shape) if axis and length != 1]
-    return len(shape) >= 2 and worlds.batch_axes(value) == [0] and len(wide) <= 1 and shape[0] == worlds.small.batch
-
-
-def strip(output: ir.Value, index: int, worlds: Worlds) -> Head:
-    """Walk up from an output over a final activation, if there is one."""
-    value = output
-    node = value.producer()
-    while node is not None and node.op_type in PASSING and is_scores_input(node, worlds):
-        value = node.inputs[0]  # type: ignore[assignment]
-        node = value.producer()
-    if node is None or node.op_type not in ACTIVATIONS or not over_classes(node, worlds):
-        return Head(output, None, index)
-    return Head(node.inputs[0], node.op_type, index)  # type: ignore[arg-type]
-
-
-def is_scores_input(node: ir.Node, worlds: Worlds) -> bool:
-    """Whether the node only reshapes class scores."""
-    source = node.inputs[0]
-    return source is not None and is_scores(source, worlds)
-
-
-def over_classes(node: ir.Node, worlds: Worlds) -> bool:
-    """Whether the activation runs over the axis of the classes."""
-    source = node.inputs[0]
-    if source is None or not is_scores(source, worlds):
-        return False
-    shape = worlds.small.shape(source) or ()
-    axis = int_attribute(node, "axis", -1) % len(shape)
-    return axis > 0 and int(np.prod(shape[1:])) == shape[axis]
-
-
-def is_above(upper: ir.Value, lower: ir.Value) -> bool:
-    """Whether ``lower`` is computed from ``upper``."""
-    waiting, seen = [lower], set()
-    while waiting:
-        node = waiting.pop().producer()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        if upper in node.inputs:
-            return True
-        waiting.extend(value for value in node.inputs if value is not None)
-    return False
+from sparcl_compile.passes.importing.outputs import Head, is_above
 
 
 def set_interface(graph: ir.Graph, head: Head, worlds: Worlds) -> bool:
     """Name the input ``x`` and leave ``logits`` [N, C] as the only output; returns whether anything changed."""
     (x,) = graph.inputs
     logits = head.logits
-    unchanged = list(graph.outputs) == [logits] and logits.name == "logits" and x.name == "x"
+    unchanged = list(graph.outputs) == [logits] and logits.name == "logits" and x.name == "x" and not head.binary
     if unchanged and len(worlds.small.shape(logits) or ()) == 2:
         return False
     graph.outputs.clear()
-    if len(worlds.small.shape(logits) or ()) > 2 or logits.is_graph_input() or logits.is_initializer():
+    if len(worlds.small.shape(logits) or ()) != 2 or logits.is_graph_input() or logits.is_initializer():
         logits = flattened(graph, logits)
+        worlds.visit(logits.producer())  # type: ignore[arg-type]
+    if head.binary:
+        logits = two_logits(graph, logits)
         worlds.visit(logits.producer())  # type: ignore[arg-type]
     rename(graph, x, "x")
     rename(graph, logits, "logits")
@@ -124,6 +46,24 @@ def set_interface(graph: ir.Graph, head: Head, worlds: Worlds) -> bool:
 def flattened(graph: ir.Graph, value: ir.Value) -> ir.Value:
     """The value as [N, C]."""
     return Inserter(ORIGIN, graph, Names(graph)).op("Flatten", value, name="flatten_logits", axis=1)
+
+
+def two_logits(graph: ir.Graph, logit: ir.Value) -> ir.Value:
+    """The logits [0, z] for the one logit z: their softmax has sigmoid(z) for the second class."""
+    names = Names(graph)
+    before = new_constant(graph, names, "two_logits.pads", np.asarray([0, 1, 0, 0], np.int64))
+    return Inserter(ORIGIN, graph, names).op("Pad", logit, before, name="two_logits")
+
+
+def one_logit(graph: ir.Graph) -> None:
+    """Undo ``two_logits``, for a head that is to be replaced."""
+    pad = graph.outputs[0].producer()
+    if pad is None or pad.inputs[0] is None:
+        raise ValueError("the logits are made by no node")
+    logit = pad.inputs[0]
+    graph.outputs[0] = logit
+    graph.remove(pad, safe=True)
+    logit.name = "logits"
 
 
 def rename(graph: ir.Graph, value: ir.Value, name: str) -> None:

@@ -11,28 +11,43 @@ from onnx_ir.passes.common import (
     ShapeInferencePass,
 )
 
-from sparcl_compile.interface.errors import ModelError
+from sparcl_compile.interface.errors import FieldError, ModelError
 from sparcl_compile.interface.ranges import check_choice, check_classes
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.facts import HELD, LOSS, MARKED
 from sparcl_compile.passes.core.layers import weighted_layers
+from sparcl_compile.passes.core.marks import OUTPUT_KEY
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import role_of
 from sparcl_compile.passes.core.worlds import Worlds, write_shapes
-from sparcl_compile.passes.importing import checks, differentiable, heads, opset, rewrites, roles, training, verify
+from sparcl_compile.passes.importing import (
+    checks,
+    differentiable,
+    folded,
+    heads,
+    opset,
+    outputs,
+    remarks,
+    rewrites,
+    roles,
+    training,
+    verify,
+)
 from sparcl_compile.passes.importing import naming as names
-from sparcl_compile.passes.importing.batch import BatchTracer
+from sparcl_compile.passes.importing.batch import BatchTracer, squeezes_all
 
 
 @dataclasses.dataclass(frozen=True)
 class ImportForward(Pass):
     """Normalise a classifier for training; docs/interfaces.md says what holds afterwards.
 
+    0. Put a model that was exported for training into inference form: that is what step 6 compares with.
     1. Refuse what cannot be imported: several inputs, control flow, quantised or non-float32 weights, custom operators.
     2. Convert to opset 18 and IR 10; sort; inline local functions; drop Dropout (randomness never comes from a
        platform's generator).
     3. Follow the graph at two batch sizes: constants become initializers, the batch becomes symbolic "N".
-    4. Keep the one [N, C] output, without its Softmax or LogSoftmax, as ``logits``; call the input ``x``.
+    4. Keep the one [N, C] output, without its Softmax, LogSoftmax or Sigmoid, as ``logits``; call the input ``x``.
+       The one logit z of a Sigmoid becomes the two logits 0 and z.
     5. Give initializers their roles, and rewrite operators on the training path that have no gradient.
     6. Compare with the original on random inputs, the rewritten operators included: a model that answers differently is
        refused.
@@ -45,6 +60,7 @@ class ImportForward(Pass):
         classes: number of classes; None keeps the model's.
         init: ``keep`` the file's weights or draw ``fresh`` ones.
         seed: for fresh weights and a replaced head.
+        logits: name of the value with the class scores; None for the output below most layers.
     """
 
     phase = Phase.IMPORTING
@@ -54,6 +70,7 @@ class ImportForward(Pass):
     classes: int | None = None
     init: str = "keep"
     seed: int = 0
+    logits: str | None = None
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Import the model in place.
@@ -67,23 +84,36 @@ class ImportForward(Pass):
         if any(role_of(value) is not None for value in model.graph.initializers.values()):
             return ir.passes.PassResult(model, False)
         names.name_nodes(model.graph)
+        training.to_inference_form(model)
+        outputs.cut(model, self.logits)
+        given = [str(value.name) for value in model.graph.outputs]
         original = verify.runnable(model)
         self._prepare(model)
-        batch = batch_of(checks.single_input(model))
+        batch = batch_of(checks.single_input(model), model.graph)
         worlds = BatchTracer(model.graph, batch).trace()
-        head = heads.choose_head(model.graph, worlds)
+        head = outputs.choose_head(model.graph, worlds)
+        self._check_width(head)
         heads.set_interface(model.graph, head, worlds)
         self._tidy(model, worlds)
+        lost = folded.remarks(model.graph)
         self._make_trainable(model)
-        output = original.graph.output[head.index].name
-        verify.check_same(original, model, batch=batch, output=output, activation=head.activation)
-        self._personalise(model, worlds)
+        verify.check_same(original, model, batch=batch, output=head.output, activation=head.activation)
+        model.metadata_props[OUTPUT_KEY] = head.output
+        remarks.note(model, *remarks.of_head(head, given, self.classes), *lost)
+        self._personalise(model, head)
+        names.unique_names(model.graph)
         training.to_training_form(model.graph)
         return ir.passes.PassResult(model, True)
 
     def _check_options(self) -> None:
         check_choice("init", self.init, ("keep", "fresh"))
         check_classes(self.classes)
+
+    def _check_width(self, head: outputs.Head) -> None:
+        if head.width > 1 or head.binary or self.classes is not None:
+            return
+        problem = f"output {head.output} holds one score without a Sigmoid, and a classifier needs 2 classes"
+        raise FieldError("classes", None, problem, "give 2 or more for a fresh head, or export the Sigmoid with it")
 
     def _prepare(self, model: ir.Model) -> None:
         """Step 1 and 2."""
@@ -108,7 +138,7 @@ class ImportForward(Pass):
         RemoveUnusedNodesPass()(model)
         write_shapes(model.graph, worlds)
         checks.check_float32(model)
-        names.unique_names(model.graph)
+        checks.check_vectors(model.graph)
 
     def _make_trainable(self, model: ir.Model) -> None:
         """Step 5."""
@@ -121,9 +151,11 @@ class ImportForward(Pass):
             write_shapes(graph, BatchTracer(graph, 1).trace())
         differentiable.check_differentiable(graph)
 
-    def _personalise(self, model: ir.Model, worlds: Worlds) -> None:
+    def _personalise(self, model: ir.Model, head: outputs.Head) -> None:
         """Step 7."""
         graph = model.graph
+        if head.binary and self.classes not in (None, 2):
+            heads.one_logit(graph)
         old = int(graph.outputs[0].shape[1])  # type: ignore[index, arg-type]
         if self.classes is not None and self.classes != old:
             heads.replace_head(graph, old, self.classes, self.seed)
@@ -141,7 +173,12 @@ def sort(graph: ir.Graph) -> None:
         raise ModelError("the graph has a cycle: export the model again") from error
 
 
-def batch_of(value: ir.Value) -> int:
-    """The batch size the model was exported for: 1 when it is symbolic."""
+def batch_of(value: ir.Value, graph: ir.Graph) -> int:
+    """The batch size the model was exported for; when it is symbolic one that every node can take.
+
+    That is 1, but 2 where a Squeeze without axes would take away the batch of one row.
+    """
     length = None if value.shape is None else value.shape[0]
-    return length if isinstance(length, int) and length > 0 else 1
+    if isinstance(length, int) and length > 0:
+        return length
+    return 2 if any(squeezes_all(node) for node in graph) else 1

@@ -27,6 +27,29 @@ PRELU_SLOPE = 0.25
 NORMALS = {"Gather", "Concat", "Expand", "Tile"}
 
 
+def to_inference_form(model: ir.Model) -> None:
+    """Let a model that was exported for training answer as in inference, local functions included.
+
+    BatchNormalization takes its running statistics, whose next values nothing reads then, and Dropout goes. In training
+    form an answer depends on the other rows of its batch and on chance, so that no import could be compared with it.
+    """
+    outputs = [out for out in model.graph.outputs if not _is_next_statistic(out)]
+    if len(outputs) < len(model.graph.outputs):
+        model.graph.outputs.clear()
+        model.graph.outputs.extend(outputs)
+    for graph in (model.graph, *(function.graph for function in model.functions.values())):
+        drop_dropout(graph)
+        for node in [node for node in graph if node.op_type == "BatchNormalization"]:
+            node.attributes.pop("training_mode", None)
+            if len(node.outputs) > 1 and not any(is_read(value) for value in node.outputs[1:]):
+                node.resize_outputs(1)
+
+
+def _is_next_statistic(value: ir.Value) -> bool:
+    node = value.producer()
+    return node is not None and node.op_type == "BatchNormalization" and value is not node.outputs[0]
+
+
 def drop_dropout(graph: ir.Graph) -> bool:
     """Remove Dropout: its randomness would come from a platform's generator, and no run could be repeated."""
     dropouts = [node for node in graph if node.op_type == "Dropout" and not any(is_read(v) for v in node.outputs[1:])]

@@ -10,6 +10,7 @@ from onnx.reference import ReferenceEvaluator
 from sparcl_compile.interface.errors import ModelError
 from sparcl_compile.interface.onnx_runtime import bindings, ort
 from sparcl_compile.passes.core import draws
+from sparcl_compile.passes.importing.outputs import BINARY_SIGMOID, SIGMOID
 
 RELATIVE, ABSOLUTE = 1e-3, 1e-4
 ROWS = 3
@@ -28,6 +29,16 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
 
 
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Sigmoid of every logit."""
+    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * logits)))
+
+
+def second_class(logits: np.ndarray) -> np.ndarray:
+    """The probability of the second of two classes."""
+    return softmax(logits)[:, 1:]
+
+
 def unchanged(logits: np.ndarray) -> np.ndarray:
     """No activation."""
     return logits
@@ -36,6 +47,8 @@ def unchanged(logits: np.ndarray) -> np.ndarray:
 ACTIVATIONS: dict[str | None, Callable[[np.ndarray], np.ndarray]] = {
     "Softmax": softmax,
     "LogSoftmax": log_softmax,
+    SIGMOID: sigmoid,
+    BINARY_SIGMOID: second_class,
     None: unchanged,
 }
 

@@ -10,6 +10,7 @@ from sparcl_compile.interface.names import Role, mask_name
 from sparcl_compile.passes.analysis.channels.plan import set_plan
 from sparcl_compile.passes.analysis.rows import output_axes
 from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.core.edit import lengths_from
 from sparcl_compile.passes.core.facts import HELD, LOSS, NUMBERED
 from sparcl_compile.passes.core.layers import layer_weights, masked_layers, weighted_layers
 from sparcl_compile.passes.core.marks import AXES_KEY, DENSE_KEY, LAYER_KEY, NORM_KEY
@@ -18,7 +19,7 @@ from sparcl_compile.passes.core.roles import set_role
 from sparcl_compile.passes.core.values import constant, data_of, dims
 from sparcl_compile.passes.schemes.axes import axes_of, by_output
 from sparcl_compile.passes.schemes.cuts import Cut, cut_for, unstructured
-from sparcl_compile.passes.schemes.density import densities
+from sparcl_compile.passes.schemes.density import check_kept, densities, least
 from sparcl_compile.passes.sparsifying.channel_masks import clear_pruned, flags_of, outer_mask, plan_channels
 
 
@@ -70,28 +71,36 @@ class InsertWeightMasks(Pass):
     scheme: str = "unstructured"
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        """Insert the masks. Raises FieldError for a sparsity or distribution that cannot be."""
+        """Insert the masks.
+
+        Raises:
+            FieldError: a sparsity or distribution that cannot be, or that leaves a layer too few weights.
+        """
         if self.scheme == "channel" and 0.0 < self.sparsity < 1.0:
             return self._channels(model)
-        weights = [w for w in layer_weights(model) if DENSE_KEY not in w.metadata_props]
-        share = densities({str(w.name): dims(w) for w in weights}, self.sparsity, self.distribution)
+        weights = {str(w.name): w for w in layer_weights(model) if DENSE_KEY not in w.metadata_props}
+        share = densities({name: dims(weight) for name, weight in weights.items()}, self.sparsity, self.distribution)
         if masked_layers(model):
             return ir.passes.PassResult(model, False)
-        axes, places = output_axes(model.graph), {node: place for place, node in enumerate(model.graph)}
         first = {str(weight.name): node for node, weight in reversed(list(weighted_layers(model.graph)))}
-        for index, weight in enumerate(weights):
+        meaning = {name: axes_of(first[name], weight) for name, weight in weights.items()}
+        for index, (name, weight) in enumerate(weights.items()):
             weight.metadata_props[LAYER_KEY] = str(index)
             if self.scheme != "unstructured":
-                weight.metadata_props[AXES_KEY] = axes_of(first[str(weight.name)], weight)
-            if self.sparsity > 0.0:
-                self._insert(
-                    model.graph,
-                    places,
-                    weight,
-                    self._first_mask(weight, share[str(weight.name)]),
-                    axes[str(weight.name)],
-                )
+                weight.metadata_props[AXES_KEY] = meaning[name]
+        if self.sparsity > 0.0:
+            masks = {name: self._first_mask(weight, share[name]) for name, weight in weights.items()}
+            self._check(model.graph, masks, meaning)
+            axes, places = output_axes(model.graph), {node: place for place, node in enumerate(model.graph)}
+            for name, weight in weights.items():
+                self._insert(model.graph, places, weight, masks[name], axes[name])
         return ir.passes.PassResult(model, bool(weights))
+
+    def _check(self, graph: ir.Graph, masks: Mapping[str, np.ndarray], meaning: Mapping[str, str]) -> None:
+        classes = next(iter(lengths_from(graph.outputs[0], 1) or ()), 1)
+        needed = {name: least(mask.shape, meaning[name], classes) for name, mask in masks.items()}
+        kept = {name: int(mask.sum()) for name, mask in masks.items()}
+        check_kept(kept, needed, {name: mask.shape for name, mask in masks.items()}, self.sparsity)
 
     def _channels(self, model: ir.Model) -> ir.passes.PassResult:
         if masked_layers(model):

@@ -43,6 +43,14 @@ class Reporter:
         """Stop the display, also after an error, so that the terminal stays usable."""
         self._progress.stop()
 
+    def classes(self, data: int, head: int) -> None:
+        """Say that the head has more classes than the data, where it has."""
+        if head > data:
+            self._line(
+                f"note: the data have {data} classes and the model's head {head}: {head - data} of them are never "
+                f"learned; sparcl-compile --classes {data} makes a head that fits"
+            )
+
     def resumed(self, epochs_done: int, learning_rate: float) -> None:
         """Say that the run continues an earlier one."""
         self._done_before = float(epochs_done)

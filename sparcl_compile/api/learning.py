@@ -51,6 +51,7 @@ def learn(
     check_outside(artifact.folder, folder, "checkpoint")
     run = Run(artifact, config, folder)
     with reporter or Reporter(console(), config.tasks, config.epochs, config.batch_size, quiet=True) as shown:
+        shown.classes(len(run.dataset.classes), artifact.manifest.model.classes)
         if resume:
             shown.resumed(run.resume(config.learning_rate), run.trainer.number("learning_rate"))
         else:

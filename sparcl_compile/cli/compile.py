@@ -132,6 +132,7 @@ third of a compilation would go into looking through them."""
 )
 @click.option("--recompute", is_flag=True, help="Recompute cheap activations in the backward pass to save memory.")
 @click.option("--classes", type=int, help="Replace the model's head by one of so many classes.")
+@click.option("--logits", metavar="NAME", help="Value with the class scores.  [default: the output below most layers]")
 @click.option(
     "--init", type=click.Choice(INITS), default=DEFAULTS.init, help="Start from the file's weights or from fresh ones."
 )

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import IO, Any
 
 import onnx_ir as ir
-from google.protobuf.message import DecodeError
 from rich.console import Group, RenderableType
 from rich.text import Text
 
@@ -25,7 +24,7 @@ from sparcl_compile.cli.report import (
     sparsity_table,
     table,
 )
-from sparcl_compile.compiling.load import check_connected
+from sparcl_compile.compiling.load import check_connected, constants_of, read, sorted_model, without_maps
 from sparcl_compile.costs.flops import layer_costs, total_macs
 from sparcl_compile.interface.codec import plain
 from sparcl_compile.interface.errors import ArtifactError, ModelError, OptionError
@@ -176,7 +175,7 @@ def model_facts(path: Path) -> dict[str, Any]:
     model = _load(path)
     graph = model.graph
     ops = collections.Counter(node.op_type for node in graph.all_nodes())
-    constants = [node.outputs[0] for node in graph if node.op_type == "Constant"]
+    constants = [node.outputs[0] for node in constants_of(model, path)]
     tensors = [ir.convenience.get_const_tensor(value) for value in (*graph.initializers.values(), *constants)]
     macs, unknown = _countable_macs(model)
     return {
@@ -200,14 +199,11 @@ def _countable_macs(model: ir.Model) -> tuple[int | None, str]:
 
 
 def _load(path: Path) -> ir.Model:
-    try:
-        model = ir.load(path)
-    except FileNotFoundError as error:
-        raise ModelError(f"{path}: no such file; give an ONNX model or an artifact folder") from error
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except (DecodeError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ModelError(f"{path}: not an ONNX file, or damaged; export the model again") from error
+    if not path.exists():
+        raise ModelError(f"{path}: no such file; give an ONNX model or an artifact folder")
+    proto = read(path)
+    without_maps(proto.graph)
+    model = sorted_model(proto, path)
     if not len(model.graph):
         raise ModelError(f"{path}: not an ONNX file, or a model without nodes; export the model again")
     check_connected(model, path)

@@ -178,6 +178,11 @@ def _milliseconds(seconds: float) -> str:
     return f"{1000 * seconds:,.2f}"
 
 
+def classes_line(model: Model) -> str:
+    """The number of classes, and where in the file their scores are."""
+    return f"Learning {model.classes} classes by output {model.output}"
+
+
 def update_line(update: Update) -> str:
     """The part that trains: parameters, and the stages where some are frozen."""
     line = f"Training {update.trained:,} of {update.parameters:,} parameters"
@@ -248,6 +253,8 @@ def compile_report(manifest: Manifest, log: CompileReport) -> RenderableType:
         flops_table(manifest.flops),
         "",
         *((line, "") if (line := _form(manifest.weights, log.kernels)) else ()),
+        Text(classes_line(manifest.model)),
+        *(Text(f"note: {line}") for line in log.remarks),
         Text(update_line(manifest.update)),
         *((Text(note),) if (note := gradients_line(manifest.options)) else ()),
         Text(rate_line(manifest.optimizer, manifest.weights)),

@@ -12,8 +12,9 @@ import onnx_ir as ir
 
 from sparcl_compile.interface.errors import ModelError
 from sparcl_compile.interface.report import Choice
+from sparcl_compile.interface.version import __version__
 from sparcl_compile.passes.analysis.channels.plan import ChannelPlan
-from sparcl_compile.passes.core.marks import CHOICES_KEY, PLAN_KEY
+from sparcl_compile.passes.core.marks import CHOICES_KEY, GRAPH_KEY, PLAN_KEY, PREFIX
 
 CARRIED: Mapping[str, Any] = {PLAN_KEY: ChannelPlan, CHOICES_KEY: tuple[Choice, ...]}
 """By key of a graph's ``meta`` the type of what lies there."""
@@ -24,7 +25,22 @@ def with_metadata(model: ir.Model) -> ir.Model:
     copy = model.clone()
     for key in CARRIED.keys() & copy.graph.meta.keys():
         copy.graph.metadata_props[key] = json.dumps(encode(copy.graph.meta[key]), sort_keys=True)
+    copy.metadata_props[GRAPH_KEY] = __version__
     return copy
+
+
+def drop_foreign_metadata(model: ir.Model) -> None:
+    """Take out of a file that this project has not written what looks like its metadata, else only the mark of that."""
+    if model.metadata_props.pop(GRAPH_KEY, None) is not None:
+        return
+    graph = model.graph
+    nodes = list(graph.all_nodes())
+    values = [*graph.inputs, *graph.initializers.values(), *(out for node in nodes for out in node.outputs)]
+    tensors = [value.const_value for value in values if value.const_value is not None]
+    holders: list[Any] = [model, graph, *model.functions.values(), *nodes, *values, *tensors]
+    for one in holders:
+        for key in [key for key in one.metadata_props if key.startswith(PREFIX)]:
+            del one.metadata_props[key]
 
 
 def take_metadata(model: ir.Model, where: str) -> None:

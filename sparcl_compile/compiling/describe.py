@@ -77,6 +77,7 @@ def report(compiled: Compiled, options: CompileOptions, facts: Facts, traces: It
     """The log: what each pass did, the memory of training, and the choice of kernels."""
     choices = KernelChoices(options.batch_size, tuple(choices_of(compiled.forward)))
     return CompileReport(
+        remarks=compiled.remarks,
         passes=tuple(traces),
         memory=memory.to_report(compiled.training, facts.state, options.batch_size),
         kernels=choices if options.compress and options.select_kernels else None,
@@ -91,6 +92,7 @@ def _model(source: Path, compiled: Compiled) -> Model:
         input_shape=compiled.input_shape,
         layout=compiled.layout,
         classes=compiled.classes,
+        output=compiled.output,
         parameters=sum(_size(v) for role in TRAINABLE for v in values_with_role(compiled.full, role)),
     )
 

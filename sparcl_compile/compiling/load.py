@@ -7,8 +7,12 @@ import onnx_ir as ir
 from google.protobuf.message import DecodeError
 from onnx.external_data_helper import load_external_data_for_model
 
+from sparcl_compile.compiling.carried import drop_foreign_metadata
 from sparcl_compile.interface.errors import ModelError
-from sparcl_compile.passes.importing.checks import check_opset
+from sparcl_compile.passes.importing.checks import check_version
+
+DAMAGE = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RuntimeError, DecodeError)
+"""Exceptions of onnx, onnx-ir and protobuf for a file whose parts contradict each other."""
 
 
 def load_model(path: Path) -> ir.Model:
@@ -36,13 +40,17 @@ def load_graph(path: Path) -> ir.Model:
     if not proto.graph.node:
         raise ModelError(f"{path}: the model has no graph: is the file truncated or not an ONNX model?")
     read_external_data(proto, path)
-    return sorted_model(proto, path)
+    without_maps(proto.graph)
+    model = sorted_model(proto, path)
+    check_data(model, path)
+    drop_foreign_metadata(model)
+    return model
 
 
 def check_importable(model: ir.Model, path: Path) -> None:
     """Check a model as it comes from a user; raises ModelError, which names the file."""
     try:
-        check_opset(model)
+        check_version(model)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
     check(model, path)
@@ -88,17 +96,80 @@ def sorted_model(proto: onnx.ModelProto, path: Path) -> ir.Model:
     try:
         model = ir.from_proto(proto)
         model.graph.sort()
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path}: the graph is damaged: {first_line(error)}") from error
+    except DAMAGE as error:
+        raise ModelError(f"{path}: the graph is damaged: {cause(error)}; export the model again") from error
     return model
+
+
+def without_maps(graph: onnx.GraphProto) -> None:
+    """Replace the outputs of ZipMap, sequences of maps, by the arrays they are made from (scikit-learn's converter)."""
+    zipped = {name: node for node in graph.node if node.op_type == "ZipMap" for name in node.output}
+    if not zipped:
+        return
+    arrays = {output.name for output in graph.output}
+    for output in [output for output in graph.output if output.name in zipped]:
+        array = zipped[output.name].input[0]
+        graph.output.remove(output)
+        if array not in arrays:
+            kind = graph.output.add(name=array).type.tensor_type
+            kind.elem_type = onnx.TensorProto.FLOAT
+            kind.shape.dim.extend([onnx.TensorShapeProto.Dimension(), onnx.TensorShapeProto.Dimension()])
+    for node in [node for node in graph.node if node.op_type == "ZipMap"]:
+        graph.node.remove(node)
+    for info in [info for info in graph.value_info if info.name in zipped]:
+        graph.value_info.remove(info)
+
+
+def constants_of(model: ir.Model, path: Path) -> list[ir.Node]:
+    """The Constant nodes; raises ModelError for one without a value, which the message names."""
+    constants = [node for node in model.graph.all_nodes() if (node.op_type, node.domain) == ("Constant", "")]
+    bare = [node for node in constants if len(node.attributes) != 1]
+    if bare:
+        raise ModelError(f"{path}: the constant {bare[0].outputs[0].name} holds no value; export the model again")
+    return constants
+
+
+def check_data(model: ir.Model, path: Path) -> None:
+    """Check that the data of every weight and constant can be read; raises ModelError, which names the value."""
+    constants = constants_of(model, path)
+    attributes = {str(node.outputs[0].name): next(iter(node.attributes.values())) for node in constants}
+    tensors = {name: one.value for name, one in attributes.items() if one.type is ir.AttributeType.TENSOR}
+    stored = {str(value.name): value.const_value for value in model.graph.initializers.values()}
+    for name, tensor in (*tensors.items(), *stored.items()):
+        _check_tensor(name, tensor, path)
+
+
+def _check_tensor(name: str, tensor: ir.TensorProtocol | None, path: Path) -> None:
+    if tensor is None:
+        return
+    try:
+        shape = tuple(tensor.numpy().shape)
+        if tensor.dtype is ir.DataType.STRING:
+            ir.serde.serialize_tensor(tensor)  # their number is looked at there alone
+    except DAMAGE as error:
+        problem = f"the data of {name} do not fit its type and shape ({cause(error)})"
+        raise ModelError(f"{path}: {problem}; export the model again") from error
+    if shape != tuple(tensor.shape):
+        raise ModelError(f"{path}: {name} holds data of another shape than it states; export the model again")
 
 
 def check(model: ir.Model, path: Path) -> None:
     """Run the onnx checker."""
     try:
-        onnx.checker.check_model(ir.to_proto(model))
+        proto = ir.to_proto(model)
+    except DAMAGE as error:
+        raise ModelError(f"{path}: the graph is damaged: {cause(error)}; export the model again") from error
+    try:
+        onnx.checker.check_model(proto)
     except (onnx.checker.ValidationError, ValueError, TypeError) as error:
         raise ModelError(f"{path}: the ONNX checker refuses the model: {complaint(error)}") from error
+
+
+def cause(error: BaseException) -> str:
+    """The first line of what an error began with; libraries wrap one into the other, each with the whole graph."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return first_line(error)
 
 
 def first_line(error: BaseException) -> str:

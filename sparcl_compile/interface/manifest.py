@@ -27,6 +27,7 @@ class Model:
         input_shape: of one sample, without the batch; None for a length that may vary.
         layout: how a sample lies in the input.
         classes: how many logits there are.
+        output: the name in the file of the value that holds the class scores.
         parameters: elements of all parameters, frozen ones too.
     """
 
@@ -36,6 +37,7 @@ class Model:
     input_shape: tuple[int | None, ...]
     layout: Layout
     classes: int
+    output: str
     parameters: int
 
 

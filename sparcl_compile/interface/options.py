@@ -27,6 +27,7 @@ class Options:
     weight_decay: float = 0.0
     recipe: str = "paper"
     classes: int | None = None
+    logits: str | None = None
     init: str = "keep"
     dense: tuple[str, ...] = ()
     fold: bool = True

@@ -151,8 +151,16 @@ class KernelChoices:
 
 @dataclasses.dataclass(frozen=True)
 class CompileReport:
-    """The log of a compilation; ``kernels`` is None where nothing was to choose."""
+    """The log of a compilation.
+
+    Attributes:
+        passes: in their order.
+        memory: of training.
+        kernels: the choice between dense and sparse ones; None where nothing was to choose.
+        remarks: lines about the model that its user should know.
+    """
 
     passes: tuple[PassTrace, ...]
     memory: Memory
     kernels: KernelChoices | None
+    remarks: tuple[str, ...] = ()

@@ -8,9 +8,10 @@ import onnx_ir as ir
 
 from sparcl_compile.interface.manifest import Layout
 from sparcl_compile.interface.names import Role, gradient_rows_name
-from sparcl_compile.passes.core.marks import OPTIMIZER_KEY
+from sparcl_compile.passes.core.marks import OPTIMIZER_KEY, OUTPUT_KEY
 from sparcl_compile.passes.core.roles import values_with_role
 from sparcl_compile.passes.differentiating.attach_optimizer import optimizer_states
+from sparcl_compile.passes.importing.remarks import remarks_of
 from sparcl_compile.plan.plan import SparsityPlan
 
 COLOURS = (1, 3, 4)
@@ -59,6 +60,16 @@ class Compiled:
         if not isinstance(length, int):
             raise ValueError("the logits have no fixed number of classes")
         return length
+
+    @property
+    def output(self) -> str:
+        """The name in the user's file of the value that holds the class scores."""
+        return self.full.metadata_props.get(OUTPUT_KEY, "logits")
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """The lines that the import has to say about the model."""
+        return remarks_of(self.full)
 
     @property
     def layout(self) -> Layout:

@@ -118,7 +118,7 @@ def make(one: type[Pass], work: Work) -> Pass:
 
 
 MAKERS: Mapping[type[Pass], Callable[[Work, CompileOptions], Pass]] = {
-    ImportForward: lambda _, o: ImportForward(classes=o.classes, init=o.init, seed=o.seed),
+    ImportForward: lambda _, o: ImportForward(o.classes, o.init, o.seed, o.logits),
     MarkDenseWeights: lambda _, o: MarkDenseWeights(o.dense),
     FreezeParameters: lambda _, o: FreezeParameters(freeze=o.freeze, update=o.update),
     InsertWeightMasks: lambda _, o: InsertWeightMasks(o.sparsity, o.distribution, o.scheme),

@@ -202,17 +202,17 @@ def test_model_with_a_value_from_nowhere(tmp_path: pathlib.Path) -> None:
 def test_file_that_is_no_model(tmp_path: pathlib.Path, content: bytes) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(content)
-    with pytest.raises(ModelError, match=r"model\.onnx: not an ONNX file"):
+    with pytest.raises(ModelError, match=r"model\.onnx(: not an ONNX file| is empty| is not an ONNX model)"):
         inspect.model_facts(path)
 
 
 def test_truncated_missing_and_unreadable_model(model_file: pathlib.Path, tmp_path: pathlib.Path) -> None:
     model_file.write_bytes(model_file.read_bytes()[:-20])
-    with pytest.raises(ModelError, match="not an ONNX file, or damaged"):
+    with pytest.raises(ModelError, match="is not an ONNX model or is truncated"):
         inspect.model_facts(model_file)
     with pytest.raises(ModelError, match="no such file"):
         inspect.model_facts(tmp_path / "absent.onnx")
-    with pytest.raises(ModelError, match="cannot be read"):
+    with pytest.raises(ModelError, match="is a directory"):
         inspect.model_facts(tmp_path)
 
 

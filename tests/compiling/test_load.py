@@ -1,13 +1,19 @@
 """Files that are, and files that are not, ONNX models."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import onnx
+import onnx_ir as ir
 import pytest
-from onnx import helper
+from onnx import TensorProto, helper
 
+from sparcl_compile.compiling.graph_file import write_graph
 from sparcl_compile.compiling.load import load_model
 from sparcl_compile.interface.errors import ModelError
+from sparcl_compile.passes.core.marks import LAYER_KEY, OPTIMIZER_KEY, OUTPUT_KEY, PASS_KEY, PLAN_KEY, ROLE_KEY
+from sparcl_compile.passes.core.roles import role_of
+from sparcl_compile.passes.importing.import_forward import ImportForward
 from tests.support.zoo import ZOO, mlp
 
 
@@ -102,9 +108,120 @@ def test_opsets_out_of_range(file: Path, opset: int) -> None:
     assert f"opset {opset}" in refusal(file)
 
 
-def test_custom_domains(file: Path) -> None:
+def test_custom_domains_are_judged_by_the_import_alone(file: Path) -> None:
     model = mlp()
     model.graph.node[1].domain = "com.acme"
     model.opset_import.append(helper.make_opsetid("com.acme", 1))
     onnx.save(model, file)
-    assert "com.acme" in refusal(file)
+    with pytest.raises(ModelError, match=r"custom domain com\.acme"):
+        ImportForward()(load_model(file))
+
+
+def test_the_maps_of_scikit_learn_become_their_arrays(file: Path) -> None:
+    model = mlp()
+    (scores,) = model.graph.output
+    labels = list(range(5))
+    zipped = helper.make_node("ZipMap", [scores.name], ["maps"], domain="ai.onnx.ml", classlabels_int64s=labels)
+    number = helper.make_node("ArgMax", [scores.name], ["number"], axis=1, keepdims=0)
+    label = helper.make_node("LabelEncoder", ["number"], ["label"], domain="ai.onnx.ml", keys_int64s=labels)
+    label.attribute.append(helper.make_attribute("values_strings", [str(one) for one in labels]))
+    model.graph.node.extend([zipped, number, label])
+    model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 2))
+    del model.graph.output[:]
+    model.graph.output.append(helper.make_tensor_value_info("label", TensorProto.STRING, ["batch"]))
+    maps = model.graph.output.add(name="maps").type.sequence_type.elem_type.map_type
+    maps.key_type, maps.value_type.tensor_type.elem_type = TensorProto.INT64, TensorProto.FLOAT
+    onnx.checker.check_model(model)
+    onnx.save(model, file)
+    read = load_model(file)
+    ImportForward()(read)
+    assert [node.op_type for node in read.graph] == ["Gemm", "Relu", "Gemm"]
+    assert read.metadata_props[OUTPUT_KEY] == scores.name
+
+
+def without_a_value(model: onnx.ModelProto) -> str:
+    del model.graph.initializer[0]
+    model.graph.node.insert(0, helper.make_node("Constant", [], ["fc1.weight"]))
+    return "the constant fc1.weight holds no value"
+
+
+def with_bytes_missing(model: onnx.ModelProto) -> str:
+    model.graph.initializer[0].raw_data = model.graph.initializer[0].raw_data[:-3]
+    return "the data of fc1.weight do not fit its type and shape"
+
+
+def with_numbers_missing(model: onnx.ModelProto) -> str:
+    model.graph.initializer[0].raw_data = model.graph.initializer[0].raw_data[:-4]
+    return "the data of fc1.weight do not fit its type and shape"
+
+
+def with_another_shape(model: onnx.ModelProto) -> str:
+    del model.graph.initializer[1].dims[:]
+    return "the data of fc1.bias do not fit its type and shape"
+
+
+def with_texts_missing(model: onnx.ModelProto) -> str:
+    model.graph.initializer[1].data_type = TensorProto.STRING
+    model.graph.initializer[1].ClearField("raw_data")
+    return "the data of fc1.bias do not fit its type and shape"
+
+
+def with_an_unknown_type(model: onnx.ModelProto) -> str:
+    model.graph.initializer[0].data_type = 99
+    return "the graph is damaged: 99 is not a valid DataType"
+
+
+def with_a_repeated_output(model: onnx.ModelProto) -> str:
+    model.graph.node[1].output[0] = model.graph.node[0].output[0]
+    return "the graph is damaged: Output 't0' is redeclared"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        without_a_value,
+        with_bytes_missing,
+        with_numbers_missing,
+        with_another_shape,
+        with_texts_missing,
+        with_an_unknown_type,
+        with_a_repeated_output,
+    ],
+)
+def test_parts_that_contradict_each_other(file: Path, damage: Callable[[onnx.ModelProto], str]) -> None:
+    model = mlp()
+    message = damage(model)
+    file.write_bytes(model.SerializeToString())
+    assert message in refusal(file)
+
+
+def test_names_that_are_no_text(file: Path) -> None:
+    content = mlp().SerializeToString()
+    file.write_bytes(content.replace(b"fc1.weight", b"fc1.we\xaeght"))
+    refusal(file)
+
+
+def test_metadata_of_a_foreign_file_mean_nothing(file: Path) -> None:
+    proto = mlp()
+    entry = onnx.StringStringEntryProto
+    for place in (proto, proto.graph, *proto.graph.node, *proto.graph.initializer):
+        for key in (ROLE_KEY, LAYER_KEY, PASS_KEY, PLAN_KEY, OPTIMIZER_KEY):
+            place.metadata_props.append(entry(key=key, value="nonsense"))
+    proto.metadata_props.append(entry(key="author", value="somebody"))
+    onnx.save(proto, file)
+    model = load_model(file)
+    assert model.metadata_props == {"author": "somebody"}
+    plain = ir.from_proto(mlp())
+    for one in (model, plain):
+        ImportForward()(one)
+    roles = [{str(v.name): role_of(v) for v in one.graph.initializers.values()} for one in (model, plain)]
+    assert roles[0] == roles[1]
+
+
+def test_metadata_of_a_file_that_a_pass_wrote_stay(file: Path) -> None:
+    model = load_model(file)
+    ImportForward()(model)
+    write_graph(model, file)
+    again = load_model(file)
+    assert not ImportForward()(again).modified
+    assert again.metadata_props == model.metadata_props

@@ -71,7 +71,7 @@ def manifest(**changes: Any) -> Manifest:
         version=VERSION,
         target="ort-training",
         made_by={},
-        model=Model("tiny", "tiny.onnx", "", (4,), "flat", 3, 12),
+        model=Model("tiny", "tiny.onnx", "", (4,), "flat", 3, "scores", 12),
         options=Options(sparsity=0.5),
         program=Program({}, {}, {}, {}),
         optimizer=OptimizerSpec("sgd", 0.03, 0.03, 5),

@@ -273,3 +273,31 @@ def test_the_import_changes_no_weight() -> None:
         for value in model.graph.initializers.values():
             if role_of(value) and value.name in stored and value.const_value is not None:
                 np.testing.assert_array_equal(value.const_value.numpy(), stored[str(value.name)])
+
+
+@pytest.mark.parametrize(
+    ("op_type", "lengths"), [("Conv", [0]), ("Conv", [1]), ("BatchNormalization", [0]), ("BatchNormalization", [1, 6])]
+)
+def test_vectors_of_another_length_than_the_channels_are_refused(op_type: str, lengths: list[int]) -> None:
+    net = Net(IMAGE_TO_IMAGE)
+    net.conv("stem", 3, 6)
+    net.bn("bn", 6)
+    net.nodes[0].input.append(net.weight("stem.bias", 6))
+    proto = net.head(6)
+    name = {"Conv": "stem.bias", "BatchNormalization": "bn.scale"}[op_type]
+    for tensor in [tensor for tensor in proto.graph.initializer if tensor.name == name]:
+        tensor.CopyFrom(numpy_helper.from_array(np.ones(lengths, np.float32), name))
+    with pytest.raises(ModelError, match=rf"{name} has shape .* and the layer has 6 channels|cannot take a batch of"):
+        imported(proto)
+
+
+def test_vectors_of_one_number_a_channel_are_taken() -> None:
+    assert imported(ZOO["cnn_bn"]()).graph.outputs[0].shape == ir.Shape(["N", CLASSES])
+
+
+def test_a_target_of_two_axes_is_refused() -> None:
+    net = Net(["batch", 6])
+    net.op("Reshape", net.array("target", [[1, 6]], np.int64))
+    net.op("Gemm", net.weight("w", 6, CLASSES))
+    with pytest.raises(ModelError, match="no output holds class scores"):
+        imported(net.model())

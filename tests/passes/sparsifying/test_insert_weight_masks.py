@@ -9,9 +9,12 @@ from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.core.layers import masked_layers
 from sparcl_compile.passes.core.marks import AXES_KEY, DENSE_KEY, PASS_KEY
 from sparcl_compile.passes.core.roles import values_with_role
-from sparcl_compile.passes.schemes.density import densities
+from sparcl_compile.passes.core.values import data_of
+from sparcl_compile.passes.schemes.density import check_kept, densities, least
 from sparcl_compile.passes.sparsifying.insert_weight_masks import InsertWeightMasks, magnitude_mask
+from tests.support.gradient_check import imported
 from tests.support.small_model import changed_lines, forward_model, run_twice
+from tests.support.zoo import CLASSES, ZOO
 
 
 def test_the_weight_is_read_through_its_mask() -> None:
@@ -138,3 +141,32 @@ def test_erk_reaches_the_overall_sparsity(layers: dict[str, tuple[int, ...]], sp
 def test_erk_keeps_small_layers_denser() -> None:
     share = densities({"small": (16, 16, 3, 3), "large": (256, 256, 3, 3)}, 0.9, "erk")
     assert share["small"] > share["large"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "classes", "wanted"),
+    [((32, 16, 3, 3), 10, 10), ((32, 16, 3, 3), 1000, 16), ((64, 2, 3, 3), 10, 2), ((64, 1, 3, 3), 10, 1)],
+)
+def test_a_layer_passes_on_one_number_a_class_or_a_channel(shape: tuple[int, ...], classes: int, wanted: int) -> None:
+    assert least(shape, "oikk", classes) == wanted
+
+
+@pytest.mark.parametrize("few", [{"a": 4, "b": 9}, {"a": 5, "b": 5}])
+def test_the_first_layer_that_keeps_too_little_is_refused_by_name(few: dict[str, int]) -> None:
+    shapes, needed = {"a": (10, 10), "b": (10, 40)}, {"a": 5, "b": 6}
+    (name,) = (name for name in few if few[name] < needed[name])
+    with pytest.raises(
+        FieldError, match=rf"`sparsity` 0\.99: layer {name} would keep {few[name]} of .* at most 0\.95$"
+    ):
+        check_kept(few, needed, shapes, 0.99)
+    check_kept(needed, needed, shapes, 0.99)
+
+
+@pytest.mark.parametrize("name", ["cnn_bn", "resnet", "mlp"])
+def test_the_sparsity_that_the_refusal_names_is_taken(name: str) -> None:
+    with pytest.raises(FieldError, match="would keep 0 of") as caught:
+        InsertWeightMasks(sparsity=0.9999)(imported(ZOO[name]()))
+    model = imported(ZOO[name]())
+    InsertWeightMasks(sparsity=float(str(caught.value).rpartition(" ")[2]))(model)
+    kept = [data_of(value).sum() for value in values_with_role(model, Role.MASK)]
+    assert CLASSES - 1 <= min(kept) <= CLASSES + 1  # the residual network has layers of four channels

@@ -38,3 +38,18 @@ def test_the_time_left_counts_this_sessions_epochs_only(monkeypatch: pytest.Monk
         clock[0] += 10
         reporter.end_epoch(0, 2, 1.0, 1.0, 0.0)
     assert "about 30 s left" in out.getvalue()
+
+
+def test_a_head_wider_than_the_data_is_said_in_one_line() -> None:
+    out = io.StringIO()
+    reporter = Reporter(console(out), tasks=2, epochs=3, batch_size=8)
+    reporter.classes(10, 1000)
+    (line,) = out.getvalue().splitlines()
+    assert "10 classes" in line
+    assert "990 of them are never learned; sparcl-compile --classes 10" in line
+
+
+def test_a_head_that_fits_the_data_is_not_spoken_of() -> None:
+    out = io.StringIO()
+    Reporter(console(out), tasks=2, epochs=3, batch_size=8).classes(10, 10)
+    assert out.getvalue() == ""

@@ -1,0 +1,81 @@
+"""Convolutions whose BatchNormalization an exporter has folded away, so that they learn without any."""
+
+import re
+
+import numpy as np
+import onnx_ir as ir
+
+from sparcl_compile.passes.core.edit import array_of, int_attribute
+
+NORMALISING = {
+    "BatchNormalization",
+    "InstanceNormalization",
+    "LayerNormalization",
+    "GroupNormalization",
+    "MeanVarianceNormalization",
+    "LpNormalization",
+    "LRN",
+    "Sqrt",
+}
+"""Operators of normalisations; Sqrt is in all that are written in simpler operators."""
+FEW = 3
+"""Networks with fewer convolutions learn as well without a normalisation, and most of them have none."""
+MADE_NAMES = re.compile(
+    r"onnx::Conv_\d+|weight_bias$|batch_?norm|FusedBatchNorm|(^|[/._])bn\d*([/._]|$)", re.IGNORECASE
+)
+"""Names of biases that exporters give when they fold: PyTorch's two, tf2onnx's and those of a normalisation itself."""
+EXPORT = (
+    "to keep it, export from PyTorch with torch.onnx.export(..., training=TrainingMode.PRESERVE, "
+    "do_constant_folding=False, dynamo=False)"
+)
+
+
+def remarks(graph: ir.Graph) -> list[str]:
+    """The line about a convolutional network that seems to have lost its normalisation; none for any other.
+
+    A file does not say what an exporter has removed, and networks that were made without a normalisation (AlexNet, VGG,
+    SqueezeNet, GoogLeNet) are not to be spoken of. So one sign more is needed: a bias with a name that exporters give
+    when they fold; no bias at all, which only convolutions before a normalisation are made with; or a structure that is
+    hardly ever trained without one, residual additions or depthwise convolutions, where all biases have been moved.
+    """
+    convolutions = [node for node in graph if node.op_type == "Conv"]
+    if len(convolutions) < FEW or any(node.op_type in NORMALISING for node in graph):
+        return []
+    biases = [bias_of(node) for node in convolutions]
+    bare = all(bias is None for bias in biases)
+    named = any(bias is not None and MADE_NAMES.search(str(bias.name)) for bias in biases)
+    deep = any(is_residual(node) or is_depthwise(node) for node in graph)
+    if not bare and not named and not (deep and all(is_moved(bias) for bias in biases)):
+        return []
+    return [
+        f"none of the {len(convolutions)} convolutions is normalised: the exporter seems to have folded "
+        f"BatchNormalization into them, and they learn worse without; {EXPORT}"
+    ]
+
+
+def bias_of(node: ir.Node) -> ir.Value | None:
+    """The bias of a convolution: its own, or that of the addition behind it."""
+    if len(node.inputs) > 2 and node.inputs[2] is not None:
+        return node.inputs[2]
+    adds = [usage.node for usage in node.outputs[0].uses() if usage.node.op_type == "Add"]
+    constants = [value for add in adds for value in add.inputs if value is not None and value.is_initializer()]
+    return constants[0] if constants else None
+
+
+def is_moved(bias: ir.Value | None) -> bool:
+    """Whether a bias is a constant with some number other than 0."""
+    data = array_of(bias)
+    return data is not None and bool(np.any(data != 0))
+
+
+def is_residual(node: ir.Node) -> bool:
+    """Whether a node adds two activations with channels."""
+    rank = len(node.outputs[0].shape or ())
+    return node.op_type == "Add" and rank > 2 and not any(v is None or v.is_initializer() for v in node.inputs)
+
+
+def is_depthwise(node: ir.Node) -> bool:
+    """Whether a node is a convolution of every channel by itself."""
+    group = int_attribute(node, "group", 1)
+    shape = node.inputs[1].shape if node.op_type == "Conv" and node.inputs[1] is not None else None
+    return group > 1 and shape is not None and shape[1] == 1

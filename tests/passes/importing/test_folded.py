@@ -1,0 +1,110 @@
+"""The line about a BatchNormalization that an exporter has folded away, and the networks that get none."""
+
+import io
+import warnings
+from collections.abc import Callable
+
+import onnx
+import pytest
+import torch
+
+from sparcl_compile.passes.importing.remarks import remarks_of
+from tests.support.gradient_check import imported
+from tests.support.zoo import ZOO, Net
+
+
+class Residual(torch.nn.Module):
+    """Four normalised convolutions, three of them beside a shortcut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolutions = torch.nn.ModuleList(
+            torch.nn.Conv2d(width, 6, 3, padding=1, bias=False) for width in (3, 6, 6, 6)
+        )
+        self.norms = torch.nn.ModuleList(torch.nn.BatchNorm2d(6) for _ in range(4))
+        self.fc = torch.nn.Linear(6, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            y = torch.relu(norm(convolution(x)))
+            x = y if y.shape != x.shape else x + y
+        return torch.as_tensor(self.fc(x.mean((2, 3))))
+
+
+def exported(*, trained: bool = True, dynamo: bool = False, **options: object) -> bytes:
+    file, model = io.BytesIO(), Residual().train(trained)
+    model(torch.randn(8, 3, 8, 8))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(model.eval(), (torch.randn(1, 3, 8, 8),), file, dynamo=dynamo, **options)  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+def told(content: bytes) -> str:
+    return " ".join(remarks_of(imported(onnx.load_model_from_string(content))))
+
+
+@pytest.mark.parametrize("dynamo", [False, True])
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_folded_export_is_told_and_the_export_that_it_names_is_not(trained: bool, dynamo: bool) -> None:
+    line = told(exported(trained=trained, dynamo=dynamo))
+    assert "none of the 4 convolutions is normalised" in line
+    assert "training=TrainingMode.PRESERVE, do_constant_folding=False, dynamo=False" in line
+    assert told(exported(training=torch.onnx.TrainingMode.PRESERVE, do_constant_folding=False)) == ""
+
+
+def stack(*, bias: str = "c{}.bias", count: int = 4, shortcut: bool = False, zero: bool = False) -> Net:
+    """Convolutions of three channels without a normalisation."""
+    net = Net(["batch", 3, 8, 8])
+    for number in range(count):
+        before = net.last
+        name = bias.format(number)
+        values = net.array(name, [0.0] * 3) if zero else net.weight(name, 3)
+        net.op("Conv", net.weight(f"c{number}.weight", 3, 3, 3, 3), values, pads=[1] * 4)
+        if shortcut:
+            net.op("Add", before)
+        net.op("Relu")
+    return net
+
+
+def bare() -> Net:
+    net = Net(["batch", 3, 8, 8])
+    for number in range(4):
+        net.conv(f"c{number}", 3, 3)
+        net.op("Relu")
+    return net
+
+
+def depthwise() -> Net:
+    net = stack()
+    net.op("Conv", net.weight("deep.weight", 3, 1, 3, 3), net.weight("deep.bias", 3), pads=[1] * 4, group=3)
+    return net
+
+
+def normalised_by_hand() -> Net:
+    net = stack(shortcut=True)
+    mean = net.op("ReduceMean", net.ints("axes", 1))
+    square = net.op("Mul", mean)
+    deviation = net.op("Sqrt", source=net.op("Add", net.array("eps", 1.0), source=square))
+    net.op("Div", deviation, source=mean)
+    return net
+
+
+@pytest.mark.parametrize("net", [lambda: stack(shortcut=True), lambda: stack(bias="onnx::Conv_{}"), depthwise, bare])
+def test_signs_of_folding(net: Callable[[], Net]) -> None:
+    assert "seems to have folded BatchNormalization" in " ".join(remarks_of(imported(net().head(3))))
+
+
+@pytest.mark.parametrize(
+    "net",
+    [stack, lambda: stack(shortcut=True, zero=True), lambda: stack(shortcut=True, count=2), normalised_by_hand],
+    ids=["plain stack", "biases of 0", "two convolutions", "normalised by hand"],
+)
+def test_networks_that_were_made_so_are_left_in_peace(net: Callable[[], Net]) -> None:
+    width = 1 if net is normalised_by_hand else 3
+    assert remarks_of(imported(net().head(width))) == ()
+
+
+@pytest.mark.parametrize("name", ["cnn_bn", "resnet", "group_norm_21", "mlp", "local_response"])
+def test_normalised_networks_and_perceptrons_are_left_in_peace(name: str) -> None:
+    assert remarks_of(imported(ZOO[name]())) == ()
