@@ -1,8 +1,10 @@
 """Saving and restoring everything a run needs, in one file that appears whole or not at all."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
+from sparcl_compile.interface import locks
 from sparcl_compile.interface.artifact import Artifact
 from sparcl_compile.interface.errors import CheckpointError
 from sparcl_compile.interface.files import check_writable, remove_leftovers, write_atomically
@@ -32,6 +35,9 @@ class Checkpoint:
 def save(folder: Path, arrays: dict[str, np.ndarray], progress: dict[str, Any], identity: dict[str, Any]) -> None:
     """Write a checkpoint.
 
+    One without a finished epoch begins a run. It sets the checkpoint of an earlier run aside under another name, so
+    that starting over loses nothing.
+
     Args:
         folder: the checkpoint folder; made when missing.
         arrays: every tensor of the run.
@@ -46,7 +52,9 @@ def save(folder: Path, arrays: dict[str, np.ndarray], progress: dict[str, Any], 
     metadata["sha256"] = _checksum(whole, metadata)
     # Not safetensors' own save_file: it reports a full disk as an error of its own, without the errno.
     content = to_bytes(whole, metadata)
-    write_atomically(folder / FILE, lambda path: path.write_bytes(content))
+    path = folder / FILE
+    aside = folder / PREVIOUS if _begins(progress) and path.is_file() and not _is_beginning(path) else None
+    write_atomically(path, lambda temporary: temporary.write_bytes(content), aside)
 
 
 def _checksum(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> str:
@@ -63,11 +71,30 @@ def exists(folder: Path) -> bool:
     return (folder / FILE).is_file()
 
 
-def set_aside(folder: Path) -> None:
-    """Keep the checkpoint of an earlier run under another name, so that starting over loses nothing."""
-    path = folder / FILE
-    if exists(folder) and not _is_beginning(path):
-        path.replace(folder / PREVIOUS)
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep other processes from running in the folder, and remove what a killed one may have left half-written.
+
+    Raises:
+        CheckpointError: another process runs in it.
+        WriteError: checkpoints cannot be written.
+    """
+    with locks.writing(folder / locks.FILE, folder, lambda holders: _in_use(folder, holders)):
+        check_writable(folder / FILE)
+        remove_leftovers(folder / FILE)
+        yield
+
+
+def _in_use(folder: Path, holders: str) -> CheckpointError:
+    return CheckpointError(
+        f"{folder}: is in use by {holders}; wait for its end, or name another folder as `checkpoint`"
+    )
+
+
+def _begins(progress: Mapping[str, Any]) -> bool:
+    """Whether no epoch is finished."""
+    counters = progress.get("counters", {})
+    return bool(counters.get("task") == counters.get("epoch") == 0)
 
 
 def _is_beginning(path: Path) -> bool:
@@ -76,18 +103,7 @@ def _is_beginning(path: Path) -> bool:
         _, texts = _read(path)
     except CheckpointError:
         return False
-    counters = json.loads(texts["progress"])["counters"]
-    return bool(counters["task"] == counters["epoch"] == 0)
-
-
-def prepare(folder: Path) -> None:
-    """Make sure that checkpoints can be written, and remove what a killed run may have left half-written.
-
-    Raises:
-        WriteError: they cannot.
-    """
-    check_writable(folder / FILE)
-    remove_leftovers(folder / FILE)
+    return _begins(json.loads(texts["progress"]))
 
 
 def load(folder: Path, identity: dict[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

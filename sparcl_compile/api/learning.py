@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from sparcl_compile.api.places import run_of
-from sparcl_compile.interface.artifact import Artifact, check_outside
+from sparcl_compile.interface.artifact import Artifact, check_outside, in_use
 from sparcl_compile.interface.errors import DataError
 from sparcl_compile.runtime import checkpoint as checkpoints
 from sparcl_compile.runtime.config import RunConfig
@@ -43,20 +43,20 @@ def learn(
         DataError: the data cannot be read or do not fit the model.
         FieldError: the data have fewer classes than ``tasks``, the buffer does not fit into the memory, or
             ``checkpoint`` lies in an artifact.
-        CheckpointError: there is no run to resume, or it is another one.
+        ArtifactError: the artifact is being replaced, or was since it was loaded.
+        CheckpointError: there is no run to resume, or it is another one, or another process runs in the folder.
         TrainingError: the loss is not a number; the state of the last good epoch is kept.
         WriteError: a checkpoint cannot be written.
     """
     folder = run_of(artifact.folder) if checkpoint is None else Path(checkpoint)
     check_outside(artifact.folder, folder, "checkpoint")
-    run = Run(artifact, config, folder)
-    with reporter or Reporter(console(), config.tasks, config.epochs, config.batch_size, quiet=True) as shown:
-        if resume:
-            shown.resumed(run.resume(config.learning_rate), run.trainer.number("learning_rate"))
-        else:
-            checkpoints.set_aside(folder)
-        checkpoints.prepare(folder)
-        return run.train(shown)
+    told = reporter or Reporter(console(), config.tasks, config.epochs, config.batch_size, quiet=True)
+    with in_use(artifact):
+        run = Run(artifact, config, folder)
+        with checkpoints.held(folder), told as shown:
+            if resume:
+                shown.resumed(run.resume(config.learning_rate), run.trainer.number("learning_rate"))
+            return run.train(shown)
 
 
 def predict(
@@ -78,11 +78,12 @@ def predict(
     folder = run_of(artifact.folder) if checkpoint is None else Path(checkpoint)
     found = checkpoints.read_run(folder, artifact)
     _check_samples(x, len(found.arrays["data.mean"]))
-    engine = Engine(artifact, threads, Sizes(str(x.dtype)))
-    engine.reset_all()
-    read = {one.name for graph in ("standardise", "eval") for one in engine.spec(graph).inputs}
-    engine.restore({name: array for name, array in found.arrays.items() if name in read})
-    parts = [_logits(engine, x[start : start + CHUNK]) for start in range(0, len(x), CHUNK)]
+    with in_use(artifact):
+        engine = Engine(artifact, threads, Sizes(str(x.dtype)))
+        engine.reset_all()
+        read = {one.name for graph in ("standardise", "eval") for one in engine.spec(graph).inputs}
+        engine.restore({name: array for name, array in found.arrays.items() if name in read})
+        parts = [_logits(engine, x[start : start + CHUNK]) for start in range(0, len(x), CHUNK)]
     return np.concatenate([np.zeros((0, artifact.manifest.model.classes), np.float32), *parts])
 
 

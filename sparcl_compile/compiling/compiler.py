@@ -11,6 +11,7 @@ from sparcl_compile.compiling import describe, pipeline
 from sparcl_compile.compiling.load import load_model
 from sparcl_compile.compiling.side_graphs import side_graphs
 from sparcl_compile.compiling.trace import compare, dump, dump_name, dump_text, snapshot
+from sparcl_compile.interface import locks
 from sparcl_compile.interface.artifact import Artifact, is_artifact, write
 from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.interface.files import staged_folder
@@ -50,11 +51,17 @@ def compile_model(
     """
     check_places(source, target, dumps)
     model = load_model(source)
-    with staged_folder(target) as staging:
+    alone = locks.writing(locks.beside(target), target, lambda holders: _in_use(target, holders))
+    with alone, staged_folder(target) as staging:
         recorder = Recorder(model, staging / "passes", dumps, watch, dumped)
         compiled = pipeline.run(model, options, staging, recorder, check_passes)
         manifest = _build(source, compiled, options, staging, recorder.traces)
     return Artifact(target, manifest)
+
+
+def _in_use(target: Path, holders: str) -> FieldError:
+    mend = "wait for its end, or name another folder"
+    return FieldError("output", target, f"is in use by {holders}", mend)
 
 
 def _build(

@@ -1,13 +1,11 @@
-"""Checks the place of an exported model, and writes its files."""
+"""Checks the place of an exported model, and makes the content of its files."""
 
-import functools
-from collections.abc import Mapping
 from pathlib import Path
 
 from sparcl_compile.exporting.ort_format import convert
 from sparcl_compile.interface.artifact import Artifact, check_outside
 from sparcl_compile.interface.errors import FieldError
-from sparcl_compile.interface.files import check_name, check_writable, sha256, write_atomically
+from sparcl_compile.interface.files import check_name, check_writable, sha256
 
 SUFFIX = ".onnx"
 OUTPUT = "output"
@@ -37,9 +35,3 @@ def contents(onnx: bytes, target: Path, ort_format: bool) -> dict[Path, bytes]:
         if path.is_dir():
             raise FieldError(OUTPUT, target, f"{path} is a folder", "name another file")
     return files
-
-
-def write(files: Mapping[Path, bytes]) -> None:
-    """Write each file whole or not at all; raises WriteError."""
-    for path, content in files.items():
-        write_atomically(path, functools.partial(Path.write_bytes, data=content))

@@ -1,11 +1,14 @@
 """Reading and writing an artifact folder: manifest, report, checksums and version."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sparcl_compile.interface import locks
 from sparcl_compile.interface.codec import from_plain, plain, to_json
 from sparcl_compile.interface.errors import ArtifactError, FieldError
 from sparcl_compile.interface.files import sha256
@@ -89,6 +92,19 @@ def load(folder: Path) -> Artifact:
         if sha256(path) != expected:
             raise ArtifactError(f"{path}: is damaged (its checksum differs from the manifest's); {AGAIN}")
     return Artifact(folder, manifest)
+
+
+@contextlib.contextmanager
+def in_use(artifact: Artifact) -> Iterator[None]:
+    """Keep an artifact from being replaced while its files are read.
+
+    Raises:
+        ArtifactError: it is being replaced, or was since it was loaded.
+    """
+    with locks.reading(artifact.folder):
+        if read_manifest(artifact.folder) != artifact.manifest:
+            raise ArtifactError(f"{artifact.folder}: has been compiled again since it was loaded; load it again")
+        yield
 
 
 def read_manifest(folder: Path) -> Manifest:
