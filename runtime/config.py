@@ -1,11 +1,14 @@
 """The options of a run and their defaults."""
 
 import dataclasses
+import os
 from typing import Any
 
 from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.interface.ranges import check_seed
 
+MOST_THREADS = max(64, os.cpu_count() or 1)
+"""More than this machine has cores, every graph having threads of its own, take only time."""
 AT_LEAST_ONE = ("tasks", "epochs", "batch_size", "buffer_size")
 
 
@@ -40,8 +43,8 @@ class RunConfig:
                 raise FieldError(name, getattr(self, name), mend="give at least 1")
         if self.learning_rate is not None and not 0.0 < self.learning_rate < float("inf"):
             raise FieldError("learning_rate", self.learning_rate, mend="give a number above 0, for example 0.03")
-        if self.threads is not None and self.threads < 1:
-            raise FieldError("threads", self.threads, mend="give at least 1")
+        if self.threads is not None and not 1 <= self.threads <= MOST_THREADS:
+            raise FieldError("threads", self.threads, mend=f"give a number from 1 to {MOST_THREADS}")
         check_seed(self.seed)
         check_seed(self.class_order_seed or 0, "class_order_seed")
 

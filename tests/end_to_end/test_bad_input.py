@@ -180,7 +180,7 @@ RUN_OPTIONS = (
     ("--epochs", "0"), ("--epochs", "-1"), ("--tasks", "0"), ("--tasks", "6"), ("--batch-size", "0"),
     ("--buffer", "0"), ("--buffer", "100000000000000000"), ("--lr", "-0.1"), ("--lr", "0"), ("--lr", "nan"),
     ("--lr", "inf"), ("--lr", "fast"), ("--seed", "-1"), ("--class-order-seed", "-1"), ("--threads", "0"),
-    ("--augment", "blur"), ("--normalise", "yes"), ("--bogus", "1"),
+    ("--threads", "1000000"), ("--augment", "blur"), ("--normalise", "yes"), ("--bogus", "1"),
 )  # fmt: skip
 
 

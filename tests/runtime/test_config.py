@@ -25,6 +25,7 @@ SOUND = RunConfig(data="digits", learning_rate=0.03)
         ("seed", 2**32, "--seed"),
         ("class_order_seed", -1, "--class-order-seed"),
         ("threads", 0, "--threads"),
+        ("threads", 1_000_000, "--threads"),
     ],
 )
 def test_out_of_range(name: str, value: float, flag: str) -> None:
@@ -34,7 +35,9 @@ def test_out_of_range(name: str, value: float, flag: str) -> None:
     assert in_options(refused.value, run_command).startswith(f"{flag} {value}: give ")
 
 
-@pytest.mark.parametrize("changed", [{"seed": 2**32 - 1}, {"class_order_seed": 0}, {"threads": 1}, {"tasks": 1}])
+@pytest.mark.parametrize(
+    "changed", [{"seed": 2**32 - 1}, {"class_order_seed": 0}, {"threads": 1}, {"threads": 64}, {"tasks": 1}]
+)
 def test_at_the_edge(changed: dict[str, Any]) -> None:
     dataclasses.replace(SOUND, **changed)
 
