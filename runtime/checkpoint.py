@@ -15,7 +15,7 @@ from safetensors.numpy import save as to_bytes
 from sparcl_compile.interface import locks
 from sparcl_compile.interface.artifact import Artifact
 from sparcl_compile.interface.errors import CheckpointError
-from sparcl_compile.interface.files import check_writable, remove_leftovers, write_atomically
+from sparcl_compile.interface.files import check_writable, readable, remove_leftovers, write_atomically
 
 FILE = "state.safetensors"
 PREVIOUS = "state.previous.safetensors"
@@ -53,7 +53,7 @@ def save(folder: Path, arrays: dict[str, np.ndarray], progress: dict[str, Any], 
     # Not safetensors' own save_file: it reports a full disk as an error of its own, without the errno.
     content = to_bytes(whole, metadata)
     path = folder / FILE
-    aside = folder / PREVIOUS if _begins(progress) and path.is_file() and not _is_beginning(path) else None
+    aside = folder / PREVIOUS if _begins(progress) and exists(folder) and not _is_beginning(path) else None
     write_atomically(path, lambda temporary: temporary.write_bytes(content), aside)
 
 
@@ -68,7 +68,12 @@ def _checksum(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> str:
 
 def exists(folder: Path) -> bool:
     """Whether the folder holds a checkpoint."""
-    return (folder / FILE).is_file()
+    return _is_there(folder / FILE)
+
+
+def _is_there(path: Path) -> bool:
+    with readable(path, CheckpointError):
+        return path.is_file()
 
 
 @contextlib.contextmanager
@@ -113,7 +118,7 @@ def load(folder: Path, identity: dict[str, Any]) -> tuple[dict[str, np.ndarray],
         CheckpointError: there is none, it is damaged, or it belongs to a run with other options.
     """
     path = folder / FILE
-    if not path.is_file():
+    if not _is_there(path):
         raise CheckpointError(f"{path}: there is no checkpoint to resume; start the run without `resume`")
     arrays, texts = _read(path)
     _compare(path, json.loads(texts["identity"]), identity)
@@ -127,7 +132,7 @@ def read(folder: Path) -> Checkpoint:
         CheckpointError: there is none, it is damaged or of another version.
     """
     path = folder / FILE
-    if not path.is_file():
+    if not _is_there(path):
         raise CheckpointError(f"{path}: there is no checkpoint; make one with sparcl-run")
     arrays, texts = _read(path)
     return Checkpoint(arrays, json.loads(texts["progress"]), json.loads(texts["identity"]))
@@ -155,6 +160,8 @@ def read_run(folder: Path, artifact: Artifact) -> Checkpoint:
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The arrays and the metadata, whole; raises CheckpointError when damaged or of another version."""
+    with readable(path, CheckpointError, plain=True):
+        pass
     try:
         with safe_open(path, framework="numpy") as file:
             texts = file.metadata() or {}

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from sparcl_compile.interface.errors import DataError
+from sparcl_compile.interface.files import check_plain
 from sparcl_compile.runtime.data.checks import one_line
 from sparcl_compile.runtime.data.cifar10_pickle import parse_pickle
 from sparcl_compile.runtime.data.dataset import Dataset, Split, build
@@ -68,6 +69,7 @@ def _from_folder(path: Path) -> dict[str, bytes]:
 
 def _from_archive(source: str, path: Path) -> dict[str, bytes]:
     files = {}
+    check_plain(path)
     try:
         # Read in the order of the archive: going back in a compressed one means to unpack it anew.
         with tarfile.open(path) as archive:

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from sparcl_compile.interface.errors import DataError
+from sparcl_compile.interface.files import check_plain
 from sparcl_compile.runtime.data import split
 from sparcl_compile.runtime.data.dataset import Dataset, Split, build
 
@@ -94,6 +95,7 @@ def _read(source: str, files: Sequence[Path]) -> np.ndarray:
 
 
 def _form(source: str, file: Path) -> tuple[str, tuple[int, int]]:
+    check_plain(file)
     try:
         with Image.open(file) as image:
             mode, size = image.mode, image.size

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from sparcl_compile.interface.errors import DataError
+from sparcl_compile.interface.files import check_plain
 from sparcl_compile.runtime.data import checks, split
 from sparcl_compile.runtime.data.dataset import Dataset, build
 
@@ -51,6 +52,7 @@ def load(source: str, path: Path) -> Dataset:
 
 def _read(source: str, path: Path) -> dict[str, np.ndarray]:
     wanted = (*SPLIT_KEYS, *WHOLE_KEYS)
+    check_plain(path)
     if not zipfile.is_zipfile(path):
         raise DataError(f"{source}: not a .npz file, or cut short; save the arrays with numpy.savez")
     try:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sparcl_compile.interface.errors import DataError
+from sparcl_compile.interface.files import unreadable
 from sparcl_compile.runtime.data import cifar10, digits, folder, idx, npz
 from sparcl_compile.runtime.data.dataset import Dataset
 
@@ -44,8 +45,7 @@ def load(source: str) -> Dataset:
         _check_exists(source, path, kind)
         return loader(source, path)
     except OSError as error:
-        detail = error.strerror or str(error)
-        raise DataError(f"{source}: cannot read {error.filename or path} ({detail}); check the file") from error
+        raise DataError(f"{source}: {unreadable(path, error)}") from error
 
 
 def _check_exists(source: str, path: Path, kind: str) -> None:

@@ -29,6 +29,7 @@ from sparcl_compile.compiling.load import check_connected
 from sparcl_compile.costs.flops import layer_costs, total_macs
 from sparcl_compile.interface.codec import plain
 from sparcl_compile.interface.errors import ArtifactError, ModelError, OptionError
+from sparcl_compile.interface.files import check_plain, readable, unreadable
 from sparcl_compile.interface.manifest import Manifest
 from sparcl_compile.interface.report import CompileReport, PassTrace
 from sparcl_compile.interface.specs import GraphSpec
@@ -121,8 +122,9 @@ def text_after(folder: Path, log: CompileReport, pass_name: str, option: str = "
     """
     path = _text_file(folder, known_pass(pass_name, pass_names(log), option))
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        with readable(path, ArtifactError, plain=True):
+            return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
         raise ArtifactError(f"{path}: the graph's text cannot be read; compile the model again") from error
 
 
@@ -201,11 +203,12 @@ def _countable_macs(model: ir.Model) -> tuple[int | None, str]:
 
 def _load(path: Path) -> ir.Model:
     try:
+        check_plain(path)
         model = ir.load(path)
     except FileNotFoundError as error:
         raise ModelError(f"{path}: no such file; give an ONNX model or an artifact folder") from error
     except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise ModelError(unreadable(path, error)) from error
     except (DecodeError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ModelError(f"{path}: not an ONNX file, or damaged; export the model again") from error
     if not len(model.graph):

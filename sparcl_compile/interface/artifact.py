@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 from sparcl_compile.interface import locks
 from sparcl_compile.interface.codec import from_plain, plain, to_json
 from sparcl_compile.interface.errors import ArtifactError, FieldError
-from sparcl_compile.interface.files import sha256
+from sparcl_compile.interface.files import readable, sha256
 from sparcl_compile.interface.manifest import FORMAT, VERSION, Manifest
 from sparcl_compile.interface.report import CompileReport
 
@@ -67,13 +68,13 @@ def is_artifact(folder: Path) -> bool:
     try:
         return FORMAT in (folder / MANIFEST).read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return (folder / CHECKSUM).is_file()
+        return os.path.isfile(folder / CHECKSUM)
 
 
 def check_outside(folder: Path | None, path: Path, field: str) -> None:
     """Raise FieldError for a path in this artifact or another one, which a file there would damage."""
-    place = path.resolve()
-    inside = folder is not None and place.is_relative_to(folder.resolve())
+    place = Path(os.path.realpath(path))
+    inside = folder is not None and place.is_relative_to(os.path.realpath(folder))
     if inside or any(is_artifact(one) for one in (place, *place.parents)):
         raise FieldError(field, path, "is a compiled artifact or inside of one", "name another place")
 
@@ -89,7 +90,9 @@ def load(folder: Path) -> Artifact:
     for name, expected in manifest.files.items():
         path = folder / name
         _check_there(path)
-        if sha256(path) != expected:
+        with readable(path, ArtifactError, plain=True):
+            found = sha256(path)
+        if found != expected:
             raise ArtifactError(f"{path}: is damaged (its checksum differs from the manifest's); {AGAIN}")
     return Artifact(folder, manifest)
 
@@ -114,7 +117,7 @@ def read_manifest(folder: Path) -> Manifest:
         ArtifactError: there is none, it is damaged, or of another version.
     """
     path = folder / MANIFEST
-    if not path.is_file():
+    if not _is_there(path):
         raise ArtifactError(
             f"{folder}: is not a compiled artifact (no {MANIFEST}); make one with sparcl-compile MODEL.onnx"
         )
@@ -141,8 +144,13 @@ def _check_version(path: Path, version: object) -> None:
     raise ArtifactError(f"{path}: has artifact version {version}, this program reads version {VERSION}; {mend}")
 
 
+def _is_there(path: Path) -> bool:
+    with readable(path, ArtifactError):
+        return path.is_file()
+
+
 def _check_there(path: Path) -> None:
-    if not path.is_file():
+    if not _is_there(path):
         raise ArtifactError(f"{path}: is missing from the artifact; {AGAIN}")
 
 
@@ -151,14 +159,18 @@ def _check_sum(path: Path) -> None:
     sums = path.with_name(CHECKSUM)
     _check_there(path)
     _check_there(sums)
-    if _checksum_line(path).encode() not in sums.read_bytes().splitlines(keepends=True):
+    with readable(path, ArtifactError):
+        line, lines = _checksum_line(path).encode(), sums.read_bytes().splitlines(keepends=True)
+    if line not in lines:
         raise ArtifactError(f"{path}: is damaged (its checksum differs from {CHECKSUM}); {AGAIN}")
 
 
 def _read_json(path: Path) -> Any:
+    with readable(path, ArtifactError):
+        content = path.read_bytes()
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{path}: is damaged ({error}); {AGAIN}") from error
 
 

@@ -7,11 +7,12 @@ import glob
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from sparcl_compile.interface.errors import FieldError, WriteError
+from sparcl_compile.interface.errors import FieldError, SparclError, WriteError
 
 
 def sha256(path: Path) -> str:
@@ -67,7 +68,7 @@ def _whole(path: Path, write: Callable[[Path], object]) -> Iterator[Path]:
 
 
 def _put(temporary: Path, path: Path, aside: Path | None = None) -> None:
-    keeps = aside is not None and path.exists()
+    keeps = aside is not None and os.path.lexists(path)
     if aside is not None and keeps:
         path.replace(aside)
     try:
@@ -117,9 +118,9 @@ def _temporary_beside(path: Path) -> Path:
 
 def check_name(path: Path, suffix: str, field: str) -> None:
     """Raise FieldError for a path that cannot be a file of this kind, before any work."""
-    if path.is_symlink() and not path.exists():
+    if os.path.islink(path) and not os.path.exists(path):
         raise FieldError(field, path, "is a link to nowhere", "remove it or name another file")
-    if path.is_dir():
+    if os.path.isdir(path):
         raise FieldError(field, path, "is a folder", f"name a file that ends in {suffix}")
     if path.suffix != suffix:
         raise FieldError(field, path, mend=f"name a file that ends in {suffix}")
@@ -131,7 +132,7 @@ def check_writable(path: Path) -> None:
     Raises:
         WriteError: it cannot; ``path`` is as it was before.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         raise WriteError(f"{path}: is a folder; name a file")
     _temporary_beside(path).unlink()
 
@@ -139,7 +140,8 @@ def check_writable(path: Path) -> None:
 def remove_leftovers(path: Path) -> None:
     """Remove the temporary files that killed calls of ``write_atomically`` left beside ``path``."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
-        left.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # another user's file hurts no one
+            left.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -175,7 +177,7 @@ def staged_folder(target: Path) -> Iterator[Path]:
 
 
 def _swap(staging: Path, target: Path) -> None:
-    if not target.exists():
+    if not os.path.lexists(target):
         staging.replace(target)
         _flush(target.parent)
         return
@@ -225,6 +227,52 @@ def write_error(path: Path, error: OSError) -> WriteError:
     return WriteError(f"{path}: cannot be written ({reason}); {mend}, nothing was changed there")
 
 
+READ_MENDS: Mapping[int, str] = {
+    errno.EACCES: "change its permissions or those of its folders",
+    errno.EPERM: "change its permissions or those of its folders",
+    errno.ENOENT: "give one that exists",
+    errno.ENOTDIR: "give one that exists",
+    errno.ENAMETOOLONG: "give a shorter path",
+    errno.ELOOP: "give a file instead of a link to itself",
+    errno.EINVAL: "give a file",
+    errno.EISDIR: "give a file",
+}
+
+
+def unreadable(path: object, error: OSError) -> str:
+    """The message of a file that cannot be read: one line with a fix."""
+    mend = READ_MENDS.get(error.errno or 0, "check the file and its disk")
+    return f"{error.filename or path}: cannot be read ({reason_of(error)}); {mend}"
+
+
 def reason_of(error: OSError) -> str:
     """The system's words for an error, without the file's name."""
     return error.strerror or str(error) or type(error).__name__
+
+
+@contextlib.contextmanager
+def readable(path: Path, kind: type[SparclError], plain: bool = False) -> Iterator[None]:
+    """A block in which an OSError means that ``path`` cannot be read; it becomes an error of this kind.
+
+    Args:
+        path: a file or a folder.
+        kind: the error.
+        plain: look first whether it can be opened and is a file: a pipe or a device may never end.
+    """
+    try:
+        if plain:
+            check_plain(path)
+        yield
+    except OSError as error:
+        raise kind(unreadable(path, error)) from error
+
+
+def check_plain(path: Path) -> None:
+    """Raise OSError for anything but a file that can be read; a pipe or a device is not opened."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        code, reason = (
+            (errno.EISDIR, "a folder") if path.is_dir() else (errno.EINVAL, "not a file but a device or pipe")
+        )
+        raise OSError(code, reason, str(path))
+    with path.open("rb"):
+        return

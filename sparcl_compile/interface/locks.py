@@ -34,7 +34,7 @@ Refusal = Callable[[str], SparclError]
 
 def beside(folder: Path) -> Path:
     """The lock of a folder that is replaced as a whole, or only read: a file beside it."""
-    whole = folder.resolve()
+    whole = Path(os.path.realpath(folder))
     return whole.with_name(f".{whole.name}.lock")
 
 
