@@ -16,6 +16,8 @@ GREY = frozenset(("1", "L", "LA"))
 COLOUR = frozenset(("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV"))
 BROKEN = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 """Exceptions that Pillow raises for a damaged file, depending on its format."""
+MOST_PIXELS = 2**26
+"""The pixels of an image are counted before they are unpacked: a small file may hold gigabytes of one colour."""
 LAYOUT = "put images into DIR/train/<class>/ and DIR/test/<class>/, or into DIR/<class>/"
 
 
@@ -103,6 +105,8 @@ def _form(source: str, file: Path) -> tuple[str, tuple[int, int]]:
         raise DataError(f"{source}: {file} is not an image that Pillow reads; replace or remove it") from error
     if mode not in GREY | COLOUR:
         raise DataError(f"{source}: {file} has pixels of type {mode}; save it with 8 bits a channel")
+    if size[0] * size[1] > MOST_PIXELS:
+        raise DataError(f"{source}: {file} is {_by(size)} pixels; give images of at most {MOST_PIXELS} pixels")
     return mode, size
 
 

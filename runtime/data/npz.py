@@ -9,6 +9,9 @@ Keys: ``x_train``, ``y_train``, ``x_test``, ``y_test``; or ``x``, ``y``, every f
 - [N, H, W, C] when the last axis is 1, 3 or 4 long and the second is not; [N, C, H, W] otherwise.
 """
 
+import lzma
+import struct
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -24,7 +27,20 @@ SPLIT_KEYS = ("x_train", "y_train", "x_test", "y_test")
 WHOLE_KEYS = ("x", "y")
 CHANNELS = (1, 3, 4)
 """Lengths that mark the last axis as channels."""
-BROKEN = (ValueError, EOFError, KeyError, NotImplementedError, MemoryError, zipfile.BadZipFile, zlib.error)
+BROKEN = (
+    *(ValueError, EOFError, KeyError, NotImplementedError, MemoryError, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+    *(
+        RuntimeError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        OverflowError,
+        SyntaxError,
+        struct.error,
+        tokenize.TokenError,
+    ),
+)
+"""Exceptions that numpy and zipfile raise for a damaged or encrypted file."""
 
 
 def load(source: str, path: Path) -> Dataset:
@@ -58,11 +74,15 @@ def _read(source: str, path: Path) -> dict[str, np.ndarray]:
     try:
         # Given an open file: numpy leaves one that it opened itself open when the archive is broken.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files if key in wanted}
+            arrays = {key: archive[key] for key in archive.files if key in wanted}
     except BROKEN as error:
         raise DataError(
             f"{source}: damaged or not plain arrays ({checks.one_line(error)}); save them again with numpy.savez"
         ) from error
+    for key, array in arrays.items():
+        if not isinstance(array, np.ndarray):  # numpy gives the bytes of a member that is no array
+            raise DataError(f"{source}: {key} is not an array; save it again with numpy.savez")
+    return arrays
 
 
 def _images(source: str, what: str, x: np.ndarray) -> np.ndarray:
