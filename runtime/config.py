@@ -18,7 +18,7 @@ class RunConfig:
 
     A checkpoint resumes only under equal values, but for ``threads``, which changes no more than rounding, and
     ``learning_rate``: a run that diverged is worth continuing with a lower one. Without a learning rate the artifact's
-    own is taken.
+    own is taken. ``task_classes`` says how many classes each task has; then ``tasks`` is their number.
 
     Raises:
         FieldError: a value is out of its range.
@@ -35,9 +35,12 @@ class RunConfig:
     augment: str = "auto"
     normalise: str = "auto"
     threads: int | None = None
+    task_classes: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges that need no data."""
+        if self.task_classes is not None:
+            self._check_counts(self.task_classes)
         for name in AT_LEAST_ONE:
             if getattr(self, name) < 1:
                 raise FieldError(name, getattr(self, name), mend="give at least 1")
@@ -48,6 +51,17 @@ class RunConfig:
         check_seed(self.seed)
         check_seed(self.class_order_seed or 0, "class_order_seed")
 
+    def _check_counts(self, counts: tuple[int, ...]) -> None:
+        if not counts or min(counts) < 1:
+            given = ",".join(map(str, counts))
+            raise FieldError("tasks", given, mend="give at least 1 class for each task, for example 4,3,3")
+        object.__setattr__(self, "tasks", len(counts))
+
+    @property
+    def dealing(self) -> int | tuple[int, ...]:
+        """The number of tasks, or that of the classes of each."""
+        return self.tasks if self.task_classes is None else self.task_classes
+
     def with_rate(self, default: float) -> tuple["RunConfig", float]:
         """These options with a learning rate, the default where none was given, and that rate."""
         rate = default if self.learning_rate is None else self.learning_rate
@@ -57,4 +71,4 @@ class RunConfig:
         """The options that a resumed run must share."""
         values = dataclasses.asdict(self)
         del values["threads"], values["learning_rate"]
-        return values
+        return {**values, "task_classes": self.task_classes and list(self.task_classes)}

@@ -14,6 +14,7 @@ import numpy as np
 
 from sparcl_compile.interface.errors import DataError
 from sparcl_compile.interface.files import check_plain
+from sparcl_compile.interface.manifest import Model
 from sparcl_compile.runtime.data.checks import one_line
 from sparcl_compile.runtime.data.cifar10_pickle import parse_pickle
 from sparcl_compile.runtime.data.dataset import Dataset, Split, build
@@ -33,7 +34,7 @@ LARGEST = 2**28
 BROKEN_ARCHIVE = (tarfile.TarError, EOFError, lzma.LZMAError, zlib.error, ValueError, OverflowError, IndexError)
 
 
-def load(source: str, path: Path) -> Dataset:
+def load(source: str, path: Path, _model: Model | None = None) -> Dataset:
     """Read CIFAR-10 or a subset of it in the same files.
 
     Args:

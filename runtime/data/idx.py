@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from sparcl_compile.interface.errors import DataError
+from sparcl_compile.interface.manifest import Model
 from sparcl_compile.runtime.data.checks import one_line
 from sparcl_compile.runtime.data.dataset import Dataset, build
 
@@ -20,7 +21,7 @@ UNSIGNED_BYTE = 8
 SPLITS = ("train", "t10k")
 
 
-def load(source: str, path: Path) -> Dataset:
+def load(source: str, path: Path, _model: Model | None = None) -> Dataset:
     """Read ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte`` and the two ``t10k-`` files, each raw or ``.gz``.
 
     Some mirrors write ``train-images.idx3-ubyte``; that is accepted too.

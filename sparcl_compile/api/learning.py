@@ -56,6 +56,8 @@ def learn(
         with checkpoints.held(folder), told as shown:
             if resume:
                 shown.resumed(run.resume(config.learning_rate), run.trainer.number("learning_rate"))
+            for note in run.dataset.notes:
+                shown.note(note)
             return run.train(shown)
 
 

@@ -48,3 +48,15 @@ def test_identity_leaves_out_what_may_change_on_the_way() -> None:
     fields = {field.name for field in dataclasses.fields(RunConfig)}
     assert fields - set(SOUND.identity()) == {"threads", "learning_rate"}
     assert dataclasses.replace(SOUND, epochs=6).identity() != SOUND.identity()
+
+
+@pytest.mark.parametrize(("counts", "given"), [((), ""), ((3, 0), "3,0"), ((-1, 4), "-1,4")])
+def test_tasks_without_classes(counts: tuple[int, ...], given: str) -> None:
+    with pytest.raises(FieldError, match=rf"^`tasks` {given}: give at least 1 class for each task"):
+        dataclasses.replace(SOUND, task_classes=counts)
+
+
+def test_numbers_of_classes_are_the_number_of_tasks() -> None:
+    made = dataclasses.replace(SOUND, task_classes=(4, 3, 3))
+    assert (made.tasks, made.dealing, made.identity()["task_classes"]) == (3, (4, 3, 3), [4, 3, 3])
+    assert dataclasses.replace(SOUND, tasks=3).dealing == 3
