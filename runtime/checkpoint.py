@@ -16,6 +16,8 @@ from sparcl_compile.interface import locks
 from sparcl_compile.interface.artifact import Artifact
 from sparcl_compile.interface.errors import CheckpointError
 from sparcl_compile.interface.files import check_writable, readable, remove_leftovers, write_atomically
+from sparcl_compile.interface.manifest import Manifest
+from sparcl_compile.runtime.progress import check_arrays, check_progress
 
 FILE = "state.safetensors"
 PREVIOUS = "state.previous.safetensors"
@@ -98,17 +100,16 @@ def _in_use(folder: Path, holders: str) -> CheckpointError:
 
 def _begins(progress: Mapping[str, Any]) -> bool:
     """Whether no epoch is finished."""
-    counters = progress.get("counters", {})
-    return bool(counters.get("task") == counters.get("epoch") == 0)
+    counters = progress.get("counters")
+    return isinstance(counters, dict) and bool(counters.get("task") == counters.get("epoch") == 0)
 
 
 def _is_beginning(path: Path) -> bool:
     """Whether a checkpoint holds no finished epoch."""
     try:
-        _, texts = _read(path)
+        return _begins(_parsed(path).progress)
     except CheckpointError:
         return False
-    return _begins(json.loads(texts["progress"]))
 
 
 def load(folder: Path, identity: dict[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -120,9 +121,9 @@ def load(folder: Path, identity: dict[str, Any]) -> tuple[dict[str, np.ndarray],
     path = folder / FILE
     if not _is_there(path):
         raise CheckpointError(f"{path}: there is no checkpoint to resume; start the run without `resume`")
-    arrays, texts = _read(path)
-    _compare(path, json.loads(texts["identity"]), identity)
-    return arrays, json.loads(texts["progress"])
+    found = _parsed(path)
+    _compare(path, found.identity, identity)
+    return found.arrays, found.progress
 
 
 def read(folder: Path) -> Checkpoint:
@@ -134,8 +135,7 @@ def read(folder: Path) -> Checkpoint:
     path = folder / FILE
     if not _is_there(path):
         raise CheckpointError(f"{path}: there is no checkpoint; make one with sparcl-run")
-    arrays, texts = _read(path)
-    return Checkpoint(arrays, json.loads(texts["progress"]), json.loads(texts["identity"]))
+    return _parsed(path)
 
 
 def read_run(folder: Path, artifact: Artifact) -> Checkpoint:
@@ -155,7 +155,49 @@ def read_run(folder: Path, artifact: Artifact) -> Checkpoint:
             f"{folder}: is a run of another artifact than {artifact.folder}; "
             "give the artifact that was run, or its run as `checkpoint`"
         )
+    _check(folder / FILE, found, artifact.manifest, {})
     return found
+
+
+def load_run(
+    folder: Path, identity: dict[str, Any], manifest: Manifest, lengths: Mapping[str, int]
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Read the checkpoint of the same run, to go on with it.
+
+    Args:
+        folder: the checkpoint folder.
+        identity: that of the run.
+        manifest: of its artifact.
+        lengths: those of the state that the run knows.
+
+    Raises:
+        CheckpointError: as ``load``, or its content is not what the manifest says.
+    """
+    arrays, progress = load(folder, identity)
+    _check(folder / FILE, Checkpoint(arrays, progress, identity), manifest, lengths, resumed=True)
+    return arrays, progress
+
+
+def _check(
+    path: Path, found: Checkpoint, manifest: Manifest, lengths: Mapping[str, int], resumed: bool = False
+) -> None:
+    """A right checksum says that nothing changed since it was written, and nothing of who wrote it."""
+    try:
+        check_arrays(found.arrays, manifest.state, lengths)
+        check_progress(found.progress, found.identity, manifest.program, resumed)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: is damaged ({error}); start the run again, without `resume`") from error
+
+
+def _parsed(path: Path) -> Checkpoint:
+    arrays, texts = _read(path)
+    try:
+        progress, identity = json.loads(texts["progress"]), json.loads(texts["identity"])
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: is damaged ({error}); start the run again, without `resume`") from error
+    if not isinstance(progress, dict) or not isinstance(identity, dict):
+        raise CheckpointError(f"{path}: is damaged (it holds no run); start the run again, without `resume`")
+    return Checkpoint(arrays, progress, identity)
 
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -167,7 +209,7 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
             texts = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
         version, sound = texts["version"], texts["sha256"] == _checksum(arrays, texts)
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
+    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError, OSError, MemoryError) as error:
         raise CheckpointError(f"{path}: is damaged ({error}); start the run again, without `resume`") from error
     if version != VERSION:
         raise CheckpointError(

@@ -94,7 +94,7 @@ class Run:
         Args:
             learning_rate: another one for the epochs to come; None keeps the run's own.
         """
-        arrays, progress = checkpoint.load(self._folder, self._identity)
+        arrays, progress = checkpoint.load_run(self._folder, self._identity, self._manifest, self._dimensions())
         self.engine.restore(arrays)
         self.trainer.restore(progress)
         self._resumed = True

@@ -1,5 +1,7 @@
 """Training of an artifact, and predictions from the trained state."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,8 @@ import numpy as np
 
 from sparcl_compile.api.places import run_of
 from sparcl_compile.interface.artifact import Artifact, check_outside, in_use
-from sparcl_compile.interface.errors import DataError
+from sparcl_compile.interface.errors import DataError, TrainingError
+from sparcl_compile.interface.onnx_runtime import failures
 from sparcl_compile.runtime import checkpoint as checkpoints
 from sparcl_compile.runtime.config import RunConfig
 from sparcl_compile.runtime.driver.loop import Run
@@ -51,7 +54,7 @@ def learn(
     folder = run_of(artifact.folder) if checkpoint is None else Path(checkpoint)
     check_outside(artifact.folder, folder, "checkpoint")
     told = reporter or Reporter(console(), config.tasks, config.epochs, config.batch_size, quiet=True)
-    with in_use(artifact):
+    with in_use(artifact), _running(artifact):
         run = Run(artifact, config, folder)
         with checkpoints.held(folder), told as shown:
             if resume:
@@ -80,13 +83,28 @@ def predict(
     folder = run_of(artifact.folder) if checkpoint is None else Path(checkpoint)
     found = checkpoints.read_run(folder, artifact)
     _check_samples(x, len(found.arrays["data.mean"]))
-    with in_use(artifact):
+    with in_use(artifact), _running(artifact):
         engine = Engine(artifact, threads, Sizes(str(x.dtype)))
         engine.reset_all()
         read = {one.name for graph in ("standardise", "eval") for one in engine.spec(graph).inputs}
         engine.restore({name: array for name, array in found.arrays.items() if name in read})
         parts = [_logits(engine, x[start : start + CHUNK]) for start in range(0, len(x), CHUNK)]
     return np.concatenate([np.zeros((0, artifact.manifest.model.classes), np.float32), *parts])
+
+
+@contextlib.contextmanager
+def _running(artifact: Artifact) -> Iterator[None]:
+    """A block in which a graph may fail that ONNX Runtime has loaded, as only data or a damaged graph make it."""
+    try:
+        yield
+    except failures() as error:
+        if isinstance(error, NotImplementedError | RecursionError):
+            raise
+        reason = " ".join(str(error).split())
+        raise TrainingError(
+            f"{artifact.folder}: ONNX Runtime cannot compute a graph of it ({reason}); compile the model again, and "
+            "where that does not help, report this with the model"
+        ) from error
 
 
 def _check_samples(x: np.ndarray, channels: int) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sparcl_compile.interface.errors import ModelError
 from sparcl_compile.interface.files import told
-from sparcl_compile.passes.importing.verify import failures
+from sparcl_compile.interface.onnx_runtime import failures
 
 SUFFIXES = (".ort", ".required_operators.config")
 

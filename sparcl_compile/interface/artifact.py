@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 
 from sparcl_compile.interface import locks
 from sparcl_compile.interface.codec import from_plain, plain, to_json
+from sparcl_compile.interface.contents import check_graph, check_state
+from sparcl_compile.interface.contract import check, first_values
 from sparcl_compile.interface.errors import ArtifactError, FieldError
 from sparcl_compile.interface.files import readable, sha256
 from sparcl_compile.interface.manifest import FORMAT, VERSION, Manifest
@@ -89,12 +91,33 @@ def load(folder: Path) -> Artifact:
     _check_sum(folder / REPORT)
     for name, expected in manifest.files.items():
         path = folder / name
-        _check_there(path)
+        _check_there(path, folder)
         with readable(path, ArtifactError, plain=True):
             found = sha256(path)
         if found != expected:
             raise ArtifactError(f"{path}: is damaged (its checksum differs from the manifest's); {AGAIN}")
+    _check_contents(folder, manifest)
     return Artifact(folder, manifest)
+
+
+def _check_contents(folder: Path, manifest: Manifest) -> None:
+    state = folder / manifest.state_file
+    with _sound(state):
+        check_state(state, first_values(manifest))
+    for name in manifest.files:
+        if name.endswith(".onnx"):
+            with _sound(folder / name):
+                check_graph(folder / name)
+
+
+@contextlib.contextmanager
+def _sound(path: Path) -> Iterator[None]:
+    """A block in which a ValueError means that a file is not as it must be."""
+    with readable(path, ArtifactError):
+        try:
+            yield
+        except (ValueError, RecursionError) as error:
+            raise ArtifactError(f"{path}: is damaged ({error}); {AGAIN}") from error
 
 
 @contextlib.contextmanager
@@ -126,7 +149,10 @@ def read_manifest(folder: Path) -> Manifest:
         raise ArtifactError(f"{path}: is not a {FORMAT} manifest; compile the model with sparcl-compile")
     _check_version(path, data.get("version"))
     _check_sum(path)
-    return _decoded(Manifest, data, path)
+    manifest = _decoded(Manifest, data, path)
+    with _sound(path):
+        check(manifest)
+    return manifest
 
 
 def read_report(folder: Path) -> CompileReport:
@@ -149,16 +175,22 @@ def _is_there(path: Path) -> bool:
         return path.is_file()
 
 
-def _check_there(path: Path) -> None:
+def _check_there(path: Path, folder: Path) -> None:
+    """Refuse a file that is missing, and one that a link below the folder leads to: it may lie anywhere."""
     if not _is_there(path):
         raise ArtifactError(f"{path}: is missing from the artifact; {AGAIN}")
+    for place in (path, *path.parents):
+        if place == folder:
+            return
+        if os.path.islink(place):
+            raise ArtifactError(f"{place}: is a link; put the file itself there, or compile the model again")
 
 
 def _check_sum(path: Path) -> None:
     """Compare the manifest or the report with its line among the checksums."""
     sums = path.with_name(CHECKSUM)
-    _check_there(path)
-    _check_there(sums)
+    for one in (path, sums):
+        _check_there(one, path.parent)
     with readable(path, ArtifactError):
         line, lines = _checksum_line(path).encode(), sums.read_bytes().splitlines(keepends=True)
     if line not in lines:
