@@ -9,6 +9,8 @@ from sparcl_compile.interface.ranges import check_seed
 
 MOST_THREADS = max(64, os.cpu_count() or 1)
 """More than this machine has cores, every graph having threads of its own, take only time."""
+LARGEST = 2**62
+"""Counts are integers of 64 bits."""
 AT_LEAST_ONE = ("tasks", "epochs", "batch_size", "buffer_size")
 
 
@@ -44,6 +46,8 @@ class RunConfig:
         for name in AT_LEAST_ONE:
             if getattr(self, name) < 1:
                 raise FieldError(name, getattr(self, name), mend="give at least 1")
+            if getattr(self, name) > LARGEST:
+                raise FieldError(name, getattr(self, name), mend=f"give a number from 1 to {LARGEST}")
         if self.learning_rate is not None and not 0.0 < self.learning_rate < float("inf"):
             raise FieldError("learning_rate", self.learning_rate, mend="give a number above 0, for example 0.03")
         if self.threads is not None and not 1 <= self.threads <= MOST_THREADS:

@@ -1,14 +1,17 @@
 """Data as people have them: sequences, volumes, other keys and labels, images of any size, tasks of given sizes."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
+from sparcl_compile import predict
 from sparcl_compile.interface.artifact import load as load_artifact
 from sparcl_compile.interface.errors import DataError
 from sparcl_compile.runtime.data.fitting import load_for
@@ -66,8 +69,16 @@ def test_samples_in_the_models_own_axes(sample: tuple[int, ...], channels: int, 
     )
     done("run", artifact, "--data", source, *RUN, "--json", tmp_path / "result.json")
     assert len(read_json(tmp_path / "result.json")["accuracy_matrix"]) == 2
-    exported = done("export", artifact)
-    assert exported.code == 0
+    done("export", artifact)
+    session = onnxruntime.InferenceSession(tmp_path / "m.learned.onnx", providers=["CPUExecutionProvider"])
+    noted = session.get_modelmeta().custom_metadata_map
+    mean, std = (np.array(json.loads(noted[f"normalise.{name}"]), np.float32) for name in ("mean", "std"))
+    by_channel = [1, *[channels if length == channels else 1 for length in sample]]
+    ready = (x - mean.reshape(by_channel)) / std.reshape(by_channel)
+    exported = session.run(None, {session.get_inputs()[0].name: ready.astype(np.float32)})[0]
+    learned = predict(load_artifact(artifact), x)
+    assert noted["input.layout"] == layout
+    np.testing.assert_allclose(exported, learned, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("shape", [(3, 20, 1), (3, 1, 20), (1, 3, 20)])

@@ -24,6 +24,10 @@ SOUND = RunConfig(data="digits", learning_rate=0.03)
         ("seed", -1, "--seed"),
         ("seed", 2**32, "--seed"),
         ("class_order_seed", -1, "--class-order-seed"),
+        ("epochs", 2**62 + 1, "--epochs"),
+        ("batch_size", 10**22, "--batch-size"),
+        ("buffer_size", 10**22, "--buffer"),
+        ("tasks", 10**22, "--tasks"),
         ("threads", 0, "--threads"),
         ("threads", 1_000_000, "--threads"),
     ],
@@ -36,7 +40,8 @@ def test_out_of_range(name: str, value: float, flag: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "changed", [{"seed": 2**32 - 1}, {"class_order_seed": 0}, {"threads": 1}, {"threads": 64}, {"tasks": 1}]
+    "changed",
+    [{"seed": 2**32 - 1}, {"class_order_seed": 0}, {"threads": 1}, {"threads": 64}, {"epochs": 2**31}, {"tasks": 1}],
 )
 def test_at_the_edge(changed: dict[str, Any]) -> None:
     dataclasses.replace(SOUND, **changed)
