@@ -35,9 +35,18 @@ class Artifact:
     manifest: Manifest
 
     def path(self, graph: str, samples: str = "uint8") -> Path:
-        """The file of one graph; ``samples`` is the type of the raw samples, for a graph that reads them."""
+        """The file of one graph; ``samples`` is the type of the raw samples, for a graph that reads them.
+
+        Raises:
+            ArtifactError: the artifact has no graphs for samples of this type.
+        """
         file = self.manifest.graphs[graph].file
-        return self.folder / (file if isinstance(file, str) else file[samples])
+        if isinstance(file, str):
+            return self.folder / file
+        if samples not in file:
+            known = " or ".join(file)
+            raise ArtifactError(f"{self.folder}: has no graph {graph} for {samples} samples; give data of {known}")
+        return self.folder / file[samples]
 
     @property
     def identity(self) -> str:

@@ -12,6 +12,8 @@ from sparcl_compile.interface.specs import GraphSpec, StateSpec
 
 CALLED = ("class_order", "statistics", "begin_task", "begin_epoch", "step", "end_epoch", "end_task", "end_run")
 """The blocks that every driver calls."""
+SAMPLES = ("uint8", "float32")
+"""The types of raw samples; an artifact may have its graphs for one of them alone."""
 COPY = "copy:"
 FIRST_VALUES = ("file", "zeros", "ones", "nan")
 COLUMNS = ("mask", "index", "rows", "gradient_mask", "gradient_rows")
@@ -71,7 +73,7 @@ def _check_graph(where: str, graph: GraphSpec, manifest: Manifest) -> None:
     files = [graph.file] if isinstance(graph.file, str) else [*graph.file.values()]
     _known(f"{where}.file", files, manifest.files)
     if not isinstance(graph.file, str):
-        _known(f"{where}.file", ("uint8", "float32"), graph.file)
+        _known(f"{where}.file", graph.file, SAMPLES)
     state = {spec.name for spec in manifest.state}
     _known(f"{where}.results", graph.results, graph.outputs)
     _known(f"{where}.updates", graph.updates, graph.outputs)

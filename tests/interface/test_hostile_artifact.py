@@ -17,7 +17,7 @@ from sparcl_compile.interface.contents import check_graph
 from sparcl_compile.interface.contract import check_path
 from sparcl_compile.interface.errors import ArtifactError
 from sparcl_compile.interface.files import sha256
-from tests.support.cli import SMALL_RUN, call, check_refused, write_artifact, write_data
+from tests.support.cli import SMALL_RUN, arrays, call, check_refused, write_artifact, write_data
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,10 @@ def test_a_pipe_is_not_waited_for(artifact: Path) -> None:
 SENSELESS: dict[str, tuple[Callable[[Any], object], str]] = {
     "a state file that is not listed": (lambda m: m["files"].pop("state.safetensors"), "state_file names"),
     "a graph's file that is not listed": (lambda m: m["files"].pop("eval/eval_model.onnx"), "graphs.eval.file names"),
-    "a graph for one type": (lambda m: m["graphs"]["standardise"]["file"].pop("uint8"), "graphs.standardise.file"),
+    "a graph for no type": (
+        lambda m: m["graphs"]["standardise"]["file"].update(int8=m["graphs"]["eval"]["file"]),
+        "graphs.standardise.file names 'int8'",
+    ),
     "a state twice": (lambda m: m["state"].append(m["state"][0]), "state names a tensor twice"),
     "a length below 0": (lambda m: m["state"][0].update(shape=[-1]), "has a length below 0"),
     "no first value": (lambda m: m["state"][0].update(init="random"), "begins with 'random'"),
@@ -163,6 +166,19 @@ def test_a_manifest_without_sense(name: str, artifact: Path) -> None:
     text = refusal(artifact)
     assert "manifest.json: is damaged (" in text
     assert message in text
+
+
+def test_graphs_for_one_type_of_samples(artifact: Path, tmp_path: Path) -> None:
+    content = manifest(artifact)
+    for graph in content["graphs"].values():
+        if not isinstance(graph["file"], str):
+            content["files"].pop(graph["file"].pop("float32"))
+    seal(artifact, content)
+    data = write_data(tmp_path)
+    assert call("run", artifact, "--data", data, *SMALL_RUN).code == 0
+    floats = {name: array.astype(np.float32) for name, array in arrays().items() if name.startswith("x")}
+    outcome = call("run", artifact, "--data", write_data(tmp_path, **floats), *SMALL_RUN)
+    check_refused(outcome, "a.sparcl: has no graph", "for float32 samples; give data of uint8")
 
 
 # State
