@@ -1,8 +1,10 @@
 """Saving and restoring everything a run needs, in one file that appears whole or not at all."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,12 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
+from sparcl_compile.interface import locks
 from sparcl_compile.interface.artifact import Artifact
 from sparcl_compile.interface.errors import CheckpointError
-from sparcl_compile.interface.files import check_writable, remove_leftovers, write_atomically
+from sparcl_compile.interface.files import check_writable, readable, remove_leftovers, write_atomically
+from sparcl_compile.interface.manifest import Manifest
+from sparcl_compile.runtime.progress import check_arrays, check_progress
 
 FILE = "state.safetensors"
 PREVIOUS = "state.previous.safetensors"
@@ -32,6 +37,9 @@ class Checkpoint:
 def save(folder: Path, arrays: dict[str, np.ndarray], progress: dict[str, Any], identity: dict[str, Any]) -> None:
     """Write a checkpoint.
 
+    One without a finished epoch begins a run. It sets the checkpoint of an earlier run aside under another name, so
+    that starting over loses nothing.
+
     Args:
         folder: the checkpoint folder; made when missing.
         arrays: every tensor of the run.
@@ -46,7 +54,9 @@ def save(folder: Path, arrays: dict[str, np.ndarray], progress: dict[str, Any], 
     metadata["sha256"] = _checksum(whole, metadata)
     # Not safetensors' own save_file: it reports a full disk as an error of its own, without the errno.
     content = to_bytes(whole, metadata)
-    write_atomically(folder / FILE, lambda path: path.write_bytes(content))
+    path = folder / FILE
+    aside = folder / PREVIOUS if _begins(progress) and exists(folder) and not _is_beginning(path) else None
+    write_atomically(path, lambda temporary: temporary.write_bytes(content), aside)
 
 
 def _checksum(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> str:
@@ -60,34 +70,46 @@ def _checksum(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> str:
 
 def exists(folder: Path) -> bool:
     """Whether the folder holds a checkpoint."""
-    return (folder / FILE).is_file()
+    return _is_there(folder / FILE)
 
 
-def set_aside(folder: Path) -> None:
-    """Keep the checkpoint of an earlier run under another name, so that starting over loses nothing."""
-    path = folder / FILE
-    if exists(folder) and not _is_beginning(path):
-        path.replace(folder / PREVIOUS)
+def _is_there(path: Path) -> bool:
+    with readable(path, CheckpointError):
+        return path.is_file()
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep other processes from running in the folder, and remove what a killed one may have left half-written.
+
+    Raises:
+        CheckpointError: another process runs in it.
+        WriteError: checkpoints cannot be written.
+    """
+    with locks.writing(folder / locks.FILE, folder, lambda holders: _in_use(folder, holders)):
+        check_writable(folder / FILE)
+        remove_leftovers(folder / FILE)
+        yield
+
+
+def _in_use(folder: Path, holders: str) -> CheckpointError:
+    return CheckpointError(
+        f"{folder}: is in use by {holders}; wait for its end, or name another folder as `checkpoint`"
+    )
+
+
+def _begins(progress: Mapping[str, Any]) -> bool:
+    """Whether no epoch is finished."""
+    counters = progress.get("counters")
+    return isinstance(counters, dict) and bool(counters.get("task") == counters.get("epoch") == 0)
 
 
 def _is_beginning(path: Path) -> bool:
     """Whether a checkpoint holds no finished epoch."""
     try:
-        _, texts = _read(path)
+        return _begins(_parsed(path).progress)
     except CheckpointError:
         return False
-    counters = json.loads(texts["progress"])["counters"]
-    return bool(counters["task"] == counters["epoch"] == 0)
-
-
-def prepare(folder: Path) -> None:
-    """Make sure that checkpoints can be written, and remove what a killed run may have left half-written.
-
-    Raises:
-        WriteError: they cannot.
-    """
-    check_writable(folder / FILE)
-    remove_leftovers(folder / FILE)
 
 
 def load(folder: Path, identity: dict[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -97,11 +119,11 @@ def load(folder: Path, identity: dict[str, Any]) -> tuple[dict[str, np.ndarray],
         CheckpointError: there is none, it is damaged, or it belongs to a run with other options.
     """
     path = folder / FILE
-    if not path.is_file():
+    if not _is_there(path):
         raise CheckpointError(f"{path}: there is no checkpoint to resume; start the run without `resume`")
-    arrays, texts = _read(path)
-    _compare(path, json.loads(texts["identity"]), identity)
-    return arrays, json.loads(texts["progress"])
+    found = _parsed(path)
+    _compare(path, found.identity, identity)
+    return found.arrays, found.progress
 
 
 def read(folder: Path) -> Checkpoint:
@@ -111,10 +133,9 @@ def read(folder: Path) -> Checkpoint:
         CheckpointError: there is none, it is damaged or of another version.
     """
     path = folder / FILE
-    if not path.is_file():
+    if not _is_there(path):
         raise CheckpointError(f"{path}: there is no checkpoint; make one with sparcl-run")
-    arrays, texts = _read(path)
-    return Checkpoint(arrays, json.loads(texts["progress"]), json.loads(texts["identity"]))
+    return _parsed(path)
 
 
 def read_run(folder: Path, artifact: Artifact) -> Checkpoint:
@@ -134,17 +155,61 @@ def read_run(folder: Path, artifact: Artifact) -> Checkpoint:
             f"{folder}: is a run of another artifact than {artifact.folder}; "
             "give the artifact that was run, or its run as `checkpoint`"
         )
+    _check(folder / FILE, found, artifact.manifest, {})
     return found
+
+
+def load_run(
+    folder: Path, identity: dict[str, Any], manifest: Manifest, lengths: Mapping[str, int]
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Read the checkpoint of the same run, to go on with it.
+
+    Args:
+        folder: the checkpoint folder.
+        identity: that of the run.
+        manifest: of its artifact.
+        lengths: those of the state that the run knows.
+
+    Raises:
+        CheckpointError: as ``load``, or its content is not what the manifest says.
+    """
+    arrays, progress = load(folder, identity)
+    _check(folder / FILE, Checkpoint(arrays, progress, identity), manifest, lengths, resumed=True)
+    return arrays, progress
+
+
+def _check(
+    path: Path, found: Checkpoint, manifest: Manifest, lengths: Mapping[str, int], resumed: bool = False
+) -> None:
+    """A right checksum says that nothing changed since it was written, and nothing of who wrote it."""
+    try:
+        check_arrays(found.arrays, manifest.state, lengths)
+        check_progress(found.progress, found.identity, manifest.program, resumed)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: is damaged ({error}); start the run again, without `resume`") from error
+
+
+def _parsed(path: Path) -> Checkpoint:
+    arrays, texts = _read(path)
+    try:
+        progress, identity = json.loads(texts["progress"]), json.loads(texts["identity"])
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: is damaged ({error}); start the run again, without `resume`") from error
+    if not isinstance(progress, dict) or not isinstance(identity, dict):
+        raise CheckpointError(f"{path}: is damaged (it holds no run); start the run again, without `resume`")
+    return Checkpoint(arrays, progress, identity)
 
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The arrays and the metadata, whole; raises CheckpointError when damaged or of another version."""
+    with readable(path, CheckpointError, plain=True):
+        pass
     try:
         with safe_open(path, framework="numpy") as file:
             texts = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
         version, sound = texts["version"], texts["sha256"] == _checksum(arrays, texts)
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
+    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError, OSError, MemoryError) as error:
         raise CheckpointError(f"{path}: is damaged ({error}); start the run again, without `resume`") from error
     if version != VERSION:
         raise CheckpointError(

@@ -1,11 +1,16 @@
 """The options of a run and their defaults."""
 
 import dataclasses
+import os
 from typing import Any
 
 from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.interface.ranges import check_seed
 
+MOST_THREADS = max(64, os.cpu_count() or 1)
+"""More than this machine has cores, every graph having threads of its own, take only time."""
+LARGEST = 2**62
+"""Counts are integers of 64 bits."""
 AT_LEAST_ONE = ("tasks", "epochs", "batch_size", "buffer_size")
 
 
@@ -15,7 +20,7 @@ class RunConfig:
 
     A checkpoint resumes only under equal values, but for ``threads``, which changes no more than rounding, and
     ``learning_rate``: a run that diverged is worth continuing with a lower one. Without a learning rate the artifact's
-    own is taken.
+    own is taken. ``task_classes`` says how many classes each task has; then ``tasks`` is their number.
 
     Raises:
         FieldError: a value is out of its range.
@@ -32,18 +37,34 @@ class RunConfig:
     augment: str = "auto"
     normalise: str = "auto"
     threads: int | None = None
+    task_classes: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges that need no data."""
+        if self.task_classes is not None:
+            self._check_counts(self.task_classes)
         for name in AT_LEAST_ONE:
             if getattr(self, name) < 1:
                 raise FieldError(name, getattr(self, name), mend="give at least 1")
+            if getattr(self, name) > LARGEST:
+                raise FieldError(name, getattr(self, name), mend=f"give a number from 1 to {LARGEST}")
         if self.learning_rate is not None and not 0.0 < self.learning_rate < float("inf"):
             raise FieldError("learning_rate", self.learning_rate, mend="give a number above 0, for example 0.03")
-        if self.threads is not None and self.threads < 1:
-            raise FieldError("threads", self.threads, mend="give at least 1")
+        if self.threads is not None and not 1 <= self.threads <= MOST_THREADS:
+            raise FieldError("threads", self.threads, mend=f"give a number from 1 to {MOST_THREADS}")
         check_seed(self.seed)
         check_seed(self.class_order_seed or 0, "class_order_seed")
+
+    def _check_counts(self, counts: tuple[int, ...]) -> None:
+        if not counts or min(counts) < 1:
+            given = ",".join(map(str, counts))
+            raise FieldError("tasks", given, mend="give at least 1 class for each task, for example 4,3,3")
+        object.__setattr__(self, "tasks", len(counts))
+
+    @property
+    def dealing(self) -> int | tuple[int, ...]:
+        """The number of tasks, or that of the classes of each."""
+        return self.tasks if self.task_classes is None else self.task_classes
 
     def with_rate(self, default: float) -> tuple["RunConfig", float]:
         """These options with a learning rate, the default where none was given, and that rate."""
@@ -54,4 +75,4 @@ class RunConfig:
         """The options that a resumed run must share."""
         values = dataclasses.asdict(self)
         del values["threads"], values["learning_rate"]
-        return values
+        return {**values, "task_classes": self.task_classes and list(self.task_classes)}

@@ -8,7 +8,7 @@ import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
 from sparcl_compile.interface.errors import ModelError
-from sparcl_compile.interface.onnx_runtime import bindings, ort
+from sparcl_compile.interface.onnx_runtime import failures, ort
 from sparcl_compile.passes.core import draws
 from sparcl_compile.passes.importing.outputs import BINARY_SIGMOID, SIGMOID
 
@@ -87,12 +87,6 @@ def refused(error: BaseException) -> ModelError:
     """The runtime's complaint as a model error."""
     reason = " ".join(str(error).split())[:300]
     return ModelError(f"ONNX Runtime cannot run the model: {reason}")
-
-
-def failures() -> tuple[type[Exception], ...]:
-    """Exceptions of the runtime: RuntimeError, and classes of its own that share no base."""
-    own = [value for value in vars(bindings).values() if isinstance(value, type) and issubclass(value, Exception)]
-    return (RuntimeError, *own)
 
 
 def runnable(model: ir.Model) -> onnx.ModelProto:

@@ -13,6 +13,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from sparcl_compile.interface.errors import DataError
+from sparcl_compile.interface.files import check_plain
+from sparcl_compile.interface.manifest import Model
 from sparcl_compile.runtime.data.checks import one_line
 from sparcl_compile.runtime.data.cifar10_pickle import parse_pickle
 from sparcl_compile.runtime.data.dataset import Dataset, Split, build
@@ -27,10 +29,12 @@ RECORD = 1 + 3 * 32 * 32
 TRAIN = tuple(f"data_batch_{i}" for i in range(1, 6))
 TEST = "test_batch"
 SUBFOLDERS = ("", "cifar-10-batches-bin", "cifar-10-batches-py")
-BROKEN_ARCHIVE = (tarfile.TarError, EOFError, lzma.LZMAError, zlib.error)
+LARGEST = 2**28
+"""Bytes of a member; a batch of 10,000 images has 30 MB."""
+BROKEN_ARCHIVE = (tarfile.TarError, EOFError, lzma.LZMAError, zlib.error, ValueError, OverflowError, IndexError)
 
 
-def load(source: str, path: Path) -> Dataset:
+def load(source: str, path: Path, _model: Model | None = None) -> Dataset:
     """Read CIFAR-10 or a subset of it in the same files.
 
     Args:
@@ -68,17 +72,29 @@ def _from_folder(path: Path) -> dict[str, bytes]:
 
 def _from_archive(source: str, path: Path) -> dict[str, bytes]:
     files = {}
+    check_plain(path)
     try:
         # Read in the order of the archive: going back in a compressed one means to unpack it anew.
         with tarfile.open(path) as archive:
             for member in archive:
                 name = PurePosixPath(member.name).name
-                handle = archive.extractfile(member) if name in WANTED else None
-                if handle is not None:
-                    files[name] = handle.read()
+                if name in WANTED:
+                    files[name] = _member(source, archive, member)
     except BROKEN_ARCHIVE as error:
         raise DataError(f"{source}: {path} is no whole tar archive ({one_line(error)}); download it again") from error
     return files
+
+
+def _member(source: str, archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    """The content of a member; a link could lead anywhere, or to itself."""
+    handle = archive.extractfile(member) if member.isreg() else None
+    if handle is None:
+        raise DataError(f"{source}: {member.name} in the archive is no file but a link or a folder; download it again")
+    if member.size > LARGEST:
+        raise DataError(
+            f"{source}: {member.name} has {member.size} bytes, a batch of CIFAR-10 30 MB; download it again"
+        )
+    return handle.read()
 
 
 def _batch(source: str, files: dict[str, bytes], name: str, parse: Callable[[str, bytes], Split]) -> Split:

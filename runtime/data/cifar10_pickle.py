@@ -6,6 +6,7 @@ only; every other name in the file is refused.
 
 import io
 import pickle
+import pickletools
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +29,7 @@ BROKEN = (
     OverflowError,
     MemoryError,
     ImportError,
+    RecursionError,
 )
 """Exceptions that a damaged pickle raises; the pickle module lists no complete set."""
 
@@ -93,6 +95,51 @@ class _Unpickler(pickle.Unpickler):
         return ALLOWED[module, name]
 
 
+TUPLES = ("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "FROZENSET")
+MOST_PARTS = 1000
+"""Parts of a tuple, those of its tuples included; a file of CIFAR-10 has tuples of seven."""
+MOST_NAMES = 10**7
+"""Largest number that a pickle may give a part for later; the reader takes memory for all below it."""
+
+
+def _check_parts(data: bytes) -> None:
+    """Refuse tuples that are so deep or so often shared that to hash them would end the process, or not end.
+
+    The opcodes are followed without making anything: by place on the stack the parts of a tuple, 1 for all else.
+    """
+    stack: list[int] = []
+    marks: list[int] = []
+    memo: dict[int, int] = {}
+    for opcode, argument, _ in pickletools.genops(data):
+        name = opcode.name
+        if name == "MARK":
+            marks.append(len(stack))
+        elif "PUT" in name or name == "MEMOIZE":
+            number = len(memo) if argument is None else int(argument)
+            if number > MOST_NAMES:
+                raise pickle.UnpicklingError(f"it numbers a part {number}")
+            memo[number] = stack[-1]
+        elif name in ("GET", "BINGET", "LONG_BINGET"):
+            stack.append(memo[int(argument or 0)])
+        else:
+            _follow(opcode, stack, marks)
+
+
+def _follow(opcode: pickletools.OpcodeInfo, stack: list[int], marks: list[int]) -> None:
+    before = list(opcode.stack_before)
+    marked = pickletools.markobject in before
+    start = marks.pop() if marked else len(stack)
+    start -= before.index(pickletools.markobject) if marked else len(before)
+    if start < 0:
+        raise pickle.UnpicklingError("it takes what is not there")
+    parts = stack[start:]
+    del stack[start:]
+    size = 1 + sum(parts) if opcode.name in TUPLES else max(parts, default=1)
+    if size > MOST_PARTS:
+        raise pickle.UnpicklingError(f"a tuple has more than {MOST_PARTS} parts")
+    stack += [size] * len(opcode.stack_after)
+
+
 def parse_pickle(what: str, data: bytes) -> tuple[np.ndarray, np.ndarray]:
     """Read a batch of the python version.
 
@@ -108,6 +155,7 @@ def parse_pickle(what: str, data: bytes) -> tuple[np.ndarray, np.ndarray]:
         DataError: not a pickle of a CIFAR-10 batch.
     """
     try:
+        _check_parts(data)
         # Strings of Python 2 arrive as bytes, those of Python 3 as str.
         loaded = _Unpickler(io.BytesIO(data), encoding="bytes").load()
     except BROKEN as error:

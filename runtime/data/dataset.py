@@ -31,6 +31,7 @@ class Dataset:
         classes: the classes' names.
         statistics: known mean and standard deviation of the training images; None where they are to be computed.
         augment: default augmentation of training batches.
+        notes: what was changed or guessed in reading, one line each, for the user.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Dataset:
     classes: tuple[str, ...]
     statistics: Statistics | None = None
     augment: Augment = "none"
+    notes: tuple[str, ...] = ()
 
     @property
     def scale(self) -> float:
@@ -96,6 +98,7 @@ def build(
     classes: Sequence[str] | None = None,
     augment: Augment = "none",
     statistics: tuple[Sequence[float], Sequence[float]] | None = None,
+    notes: Sequence[str] = (),
 ) -> Dataset:
     """Check the arrays of a source and make a data set of them.
 
@@ -106,6 +109,7 @@ def build(
         classes: the classes' names; without them the labels are the names.
         augment: the default augmentation.
         statistics: known mean and standard deviation per channel of 8-bit images, in units of ``x / 255``.
+        notes: what was changed or guessed in reading.
 
     Raises:
         DataError: the arrays do not make a data set; the message names the array and the fix.
@@ -126,6 +130,7 @@ def build(
         classes=names,
         statistics=known,
         augment=augment,
+        notes=tuple(notes),
     )
 
 

@@ -1,4 +1,7 @@
-"""Image folders: ``DIR/train/<class>/*`` with ``DIR/test/<class>/*``, or ``DIR/<class>/*``, every fifth for testing."""
+"""Image folders: ``DIR/train/<class>/*`` with ``DIR/test/<class>/*``, or ``DIR/<class>/*``, every fifth for testing.
+
+``val``, ``valid`` and ``validation`` do for ``test`` where that is missing.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,51 +10,82 @@ import numpy as np
 from PIL import Image
 
 from sparcl_compile.interface.errors import DataError
+from sparcl_compile.interface.files import check_plain
+from sparcl_compile.interface.manifest import Model
 from sparcl_compile.runtime.data import split
 from sparcl_compile.runtime.data.dataset import Dataset, Split, build
 
-SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"))
+SUFFIXES = frozenset(
+    (".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+)
 GREY = frozenset(("1", "L", "LA"))
 COLOUR = frozenset(("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV"))
+TESTS = ("test", "val", "valid", "validation")
+"""The folder of the test images: the first that is there."""
 BROKEN = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 """Exceptions that Pillow raises for a damaged file, depending on its format."""
+MODES = {1: "L", 3: "RGB"}
+"""Pillow's mode by the number of channels."""
+Size = tuple[int, int]
+"""Width and height."""
+Form = tuple[str, Size]
+Wanted = tuple[str, Size]
+MOST_PIXELS = 2**26
+"""The pixels of an image are counted before they are unpacked: a small file may hold gigabytes of one colour."""
 LAYOUT = "put images into DIR/train/<class>/ and DIR/test/<class>/, or into DIR/<class>/"
 
 
-def load(source: str, path: Path) -> Dataset:
+def load(source: str, path: Path, model: Model | None = None) -> Dataset:
     """Read an image folder with Pillow.
 
     Classes are the folders' names, sorted; images are taken in the order of their names; hidden files and other
-    suffixes than an image's are passed over. When all images are grey there is one channel, otherwise all become RGB
-    (transparency is dropped) and training crops and flips.
+    suffixes than an image's are passed over. Images take the size and the number of channels of the model's input where
+    that says them. Else all must have one size, and when all are grey there is one channel, otherwise all become RGB.
+    Transparency is dropped. Training crops and flips images of colours.
 
     Raises:
-        DataError: no images, a damaged one, one of another size, or classes that differ between train and test.
+        DataError: no images, a damaged one, one of another size where the model says none, or classes that differ
+            between train and test.
         OSError: a folder cannot be read.
     """
     if not path.is_dir():
         raise DataError(f"{source}: {path} is not a folder; {LAYOUT}")
-    if (path / "train").is_dir() and (path / "test").is_dir():
-        return _divided(source, path)
+    tests = next((name for name in TESTS if (path / name).is_dir()), None)
+    wanted = _wanted(model)
+    if (path / "train").is_dir() and tests:
+        return _divided(source, path, tests, wanted)
     classes, files, labels = _list(source, path)
-    train, test = split.stratified(_read(source, files), labels)
-    return _build(source, train, test, classes)
+    x, notes = _read(source, files, wanted)
+    train, test = split.stratified(x, labels)
+    return _build(source, train, test, classes, notes)
 
 
-def _divided(source: str, path: Path) -> Dataset:
+def _wanted(model: Model | None) -> Wanted | None:
+    """The mode and the size of images that a model takes; None where its input does not say them."""
+    if model is None or model.layout not in ("NCHW", "NHWC") or len(model.input_shape) != 3:
+        return None
+    channels_last = model.layout == "NHWC"
+    channels, height, width = model.input_shape[-1:] + model.input_shape[:-1] if channels_last else model.input_shape
+    mode = MODES.get(channels or 0)
+    return (mode, (width, height)) if mode and height and width else None
+
+
+def _divided(source: str, path: Path, tests: str, wanted: Wanted | None) -> Dataset:
     classes, train_files, train_labels = _list(source, path / "train")
-    test_classes, test_files, test_labels = _list(source, path / "test")
+    test_classes, test_files, test_labels = _list(source, path / tests)
     if classes != test_classes:
         lone = min(set(classes) ^ set(test_classes))
-        raise DataError(f"{source}: class {lone} is in only one of train/ and test/; give both the same class folders")
-    x = _read(source, [*train_files, *test_files])
+        raise DataError(
+            f"{source}: class {lone} is in only one of train/ and {tests}/; give both the same class folders"
+        )
+    x, notes = _read(source, [*train_files, *test_files], wanted)
     count = len(train_files)
-    return _build(source, (x[:count], train_labels), (x[count:], test_labels), classes)
+    return _build(source, (x[:count], train_labels), (x[count:], test_labels), classes, notes)
 
 
-def _build(source: str, train: Split, test: Split, classes: Sequence[str]) -> Dataset:
+def _build(source: str, train: Split, test: Split, classes: Sequence[str], notes: Sequence[str]) -> Dataset:
     colour = train[0].shape[1] == 3
-    return build(source, train, test, classes, "crop_flip" if colour else "none")
+    return build(source, train, test, classes, "crop_flip" if colour else "none", notes=notes)
 
 
 def _list(source: str, path: Path) -> tuple[list[str], list[Path], np.ndarray]:
@@ -76,24 +110,41 @@ def _visible(path: Path) -> bool:
     return not path.name.startswith(".")
 
 
-def _read(source: str, files: Sequence[Path]) -> np.ndarray:
-    """All images as uint8 [N, C, H, W]."""
+def _read(source: str, files: Sequence[Path], wanted: Wanted | None) -> tuple[np.ndarray, list[str]]:
+    """All images as uint8 [N, C, H, W], and what was changed for that."""
     forms = [_form(source, file) for file in files]
+    mode, size = wanted or _common(source, files, forms)
+    width, height = size
+    x = np.empty((len(files), 1 if mode == "L" else 3, height, width), np.uint8)
+    for image, file in zip(x, files, strict=True):
+        image[:] = _pixels(source, file, mode, size)
+    return x, _notes(forms, mode, size) if wanted else []
+
+
+def _common(source: str, files: Sequence[Path], forms: Sequence[Form]) -> Wanted:
     size = forms[0][1]
     for file, (_, other) in zip(files, forms, strict=True):
         if other != size:
             raise DataError(
                 f"{source}: {file} is {_by(other)} pixels, {files[0]} {_by(size)}; resize the images to one size"
             )
-    mode = "L" if all(mode in GREY for mode, _ in forms) else "RGB"
-    width, height = size
-    x = np.empty((len(files), 1 if mode == "L" else 3, height, width), np.uint8)
-    for image, file in zip(x, files, strict=True):
-        image[:] = _pixels(source, file, mode)
-    return x
+    return "L" if all(mode in GREY for mode, _ in forms) else "RGB", size
 
 
-def _form(source: str, file: Path) -> tuple[str, tuple[int, int]]:
+def _notes(forms: Sequence[Form], mode: str, size: Size) -> list[str]:
+    """What was changed, one line for the sizes and one for the colours."""
+    resized = sum(other != size for _, other in forms)
+    recoloured = sum((own in GREY) != (mode == "L") for own, _ in forms)
+    made = "grey" if mode == "L" else "RGB"
+    lines = (
+        (resized, f"{resized} of {len(forms)} images resized to the model's {_by(size)} pixels"),
+        (recoloured, f"{recoloured} of {len(forms)} images made {made}, as the model takes them"),
+    )
+    return [line for count, line in lines if count]
+
+
+def _form(source: str, file: Path) -> Form:
+    check_plain(file)
     try:
         with Image.open(file) as image:
             mode, size = image.mode, image.size
@@ -101,17 +152,21 @@ def _form(source: str, file: Path) -> tuple[str, tuple[int, int]]:
         raise DataError(f"{source}: {file} is not an image that Pillow reads; replace or remove it") from error
     if mode not in GREY | COLOUR:
         raise DataError(f"{source}: {file} has pixels of type {mode}; save it with 8 bits a channel")
+    if size[0] * size[1] > MOST_PIXELS:
+        raise DataError(f"{source}: {file} is {_by(size)} pixels; give images of at most {MOST_PIXELS} pixels")
     return mode, size
 
 
-def _pixels(source: str, file: Path, mode: str) -> np.ndarray:
+def _pixels(source: str, file: Path, mode: str, size: Size) -> np.ndarray:
     try:
         with Image.open(file) as image:
-            pixels = np.asarray(image.convert(mode))
+            converted = image.convert(mode)
+            same = converted.size == size
+            pixels = np.asarray(converted if same else converted.resize(size, Image.Resampling.BILINEAR))
     except BROKEN as error:
         raise DataError(f"{source}: {file} is damaged or cut short; replace or remove it") from error
     return pixels[np.newaxis] if mode == "L" else pixels.transpose(2, 0, 1)
 
 
-def _by(size: tuple[int, int]) -> str:
+def _by(size: Size) -> str:
     return f"{size[0]}x{size[1]}"

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from sparcl_compile.interface.errors import DataError
+from sparcl_compile.interface.manifest import Model
 from sparcl_compile.runtime.data.checks import one_line
 from sparcl_compile.runtime.data.dataset import Dataset, build
 
@@ -20,7 +21,7 @@ UNSIGNED_BYTE = 8
 SPLITS = ("train", "t10k")
 
 
-def load(source: str, path: Path) -> Dataset:
+def load(source: str, path: Path, _model: Model | None = None) -> Dataset:
     """Read ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte`` and the two ``t10k-`` files, each raw or ``.gz``.
 
     Some mirrors write ``train-images.idx3-ubyte``; that is accepted too.
@@ -39,10 +40,18 @@ def load(source: str, path: Path) -> Dataset:
 def _read(source: str, folder: Path, stem: str, axes: int) -> np.ndarray:
     path = _find(source, folder, stem, axes)
     try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        data = _unpacked(path, 4 + 4 * axes) if path.suffix == ".gz" else path.read_bytes()
+    except (gzip.BadGzipFile, EOFError, zlib.error, OverflowError, MemoryError) as error:
         raise DataError(f"{source}: {path} is not a whole gzip file ({one_line(error)}); download it again") from error
     return _parse(source, path, data, axes)
+
+
+def _unpacked(path: Path, header: int) -> bytes:
+    """The content of a gzip file, of which no more is unpacked than a byte beyond what its header tells of."""
+    with gzip.open(path) as file:
+        start = file.read(header)
+        lengths = struct.unpack(f">{len(start) // 4}I", start[: len(start) // 4 * 4])[1:]
+        return start + file.read(math.prod(lengths) + 1)
 
 
 def _find(source: str, folder: Path, stem: str, axes: int) -> Path:
@@ -66,8 +75,8 @@ def _parse(source: str, path: Path, data: bytes, axes: int) -> np.ndarray:
     if len(data) < start:
         raise DataError(f"{source}: {path} ends inside its header; download it again")
     shape = struct.unpack(f">{axes}I", data[4:start])
-    if len(data) - start != math.prod(shape):
-        raise DataError(
-            f"{source}: {path} holds {len(data) - start} values, its header says {math.prod(shape)}; download it again"
-        )
+    values, wanted = len(data) - start, math.prod(shape)
+    if values != wanted:
+        held = "more values than the" if values > wanted else f"{values} values instead of the"
+        raise DataError(f"{source}: {path} holds {held} {wanted} of its header; download it again")
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)

@@ -5,16 +5,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sparcl_compile.interface.errors import DataError
+from sparcl_compile.interface.files import unreadable
+from sparcl_compile.interface.manifest import Model
 from sparcl_compile.runtime.data import cifar10, digits, folder, idx, npz
 from sparcl_compile.runtime.data.dataset import Dataset
 
-WITH_PATH: dict[str, tuple[str, Callable[[str, Path], Dataset]]] = {
+WITH_PATH: dict[str, tuple[str, Callable[[str, Path, Model | None], Dataset]]] = {
     "cifar10": ("PATH", cifar10.load),
     "idx": ("DIR", idx.load),
     "folder": ("DIR", folder.load),
     "npz": ("FILE", npz.load),
 }
-"""The name of the path and the loader, by scheme; a loader takes the source and the path."""
+"""The name of the path and the loader, by scheme; a loader takes the source, the path and the model that will learn."""
 
 KINDS = {"PATH": "folder or archive", "DIR": "folder", "FILE": ".npz file"}
 """The kind of a path, by its name."""
@@ -22,11 +24,12 @@ KINDS = {"PATH": "folder or archive", "DIR": "folder", "FILE": ".npz file"}
 KNOWN = ", ".join(["digits", *(f"{scheme}:{path}" for scheme, (path, _) in WITH_PATH.items())])
 
 
-def load(source: str) -> Dataset:
+def load(source: str, model: Model | None = None) -> Dataset:
     """Read a data source.
 
     Args:
         source: ``digits``, ``cifar10:PATH``, ``idx:DIR``, ``folder:DIR`` or ``npz:FILE``; ``~`` is the home folder.
+        model: the model that will learn the data; it says what to make of arrays and images of several forms.
 
     Raises:
         DataError: the source is unknown, cannot be read or does not make a data set.
@@ -42,10 +45,9 @@ def load(source: str) -> Dataset:
     path = Path(os.path.expanduser(text))
     try:
         _check_exists(source, path, kind)
-        return loader(source, path)
+        return loader(source, path, model)
     except OSError as error:
-        detail = error.strerror or str(error)
-        raise DataError(f"{source}: cannot read {error.filename or path} ({detail}); check the file") from error
+        raise DataError(f"{source}: {unreadable(path, error)}") from error
 
 
 def _check_exists(source: str, path: Path, kind: str) -> None:

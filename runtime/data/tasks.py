@@ -9,6 +9,7 @@ import numpy as np
 
 from sparcl_compile.interface.errors import DataError, FieldError
 from sparcl_compile.interface.manifest import Layout
+from sparcl_compile.runtime.data.arrange import layouts_of
 from sparcl_compile.runtime.data.dataset import Dataset
 
 
@@ -31,28 +32,46 @@ class Task:
     y_test: np.ndarray
 
 
-def check_tasks(dataset: Dataset, tasks: int) -> None:
-    """Raise FieldError where there are no tasks, or more of them than classes."""
+Dealing = int | tuple[int, ...]
+"""A number of tasks, or the number of classes of each."""
+
+
+def check_tasks(dataset: Dataset, tasks: Dealing) -> None:
+    """Raise FieldError where there are no tasks, more of them than classes, or not the data's number of classes."""
     classes = len(dataset.classes)
-    if not 1 <= tasks <= classes:
+    if isinstance(tasks, tuple):
+        _check_counts(dataset, tasks)
+    elif not 1 <= tasks <= classes:
         mend = f"give a number from 1 to {classes}"
         raise FieldError("tasks", tasks, f"{dataset.name} has {classes} classes", mend)
 
 
-def split_classes(dataset: Dataset, tasks: int, order: Sequence[int] | None = None) -> list[Task]:
+def _check_counts(dataset: Dataset, counts: tuple[int, ...]) -> None:
+    classes = len(dataset.classes)
+    if sum(counts) != classes:
+        given = ",".join(map(str, counts))
+        mend = f"give numbers that add up to {classes}"
+        raise FieldError("tasks", given, f"{dataset.name} has {classes} classes, these are {sum(counts)}", mend)
+
+
+def split_classes(dataset: Dataset, tasks: Dealing, order: Sequence[int] | None = None) -> list[Task]:
     """Deal the classes out to tasks.
 
     Where the classes do not divide evenly the earlier tasks get one more.
 
     Args:
         dataset: the data.
-        tasks: how many tasks, as ``check_tasks`` allows.
+        tasks: how many tasks, or how many classes each of them has, as ``check_tasks`` allows.
         order: the order of the classes; None for their own.
     """
     dealt = range(len(dataset.classes)) if order is None else order
-    size, extra = divmod(len(dealt), tasks)
-    ends = [task * size + min(task, extra) for task in range(tasks + 1)]
+    ends = [0, *itertools.accumulate(tasks if isinstance(tasks, tuple) else _even(len(dealt), tasks))]
     return [_task(dataset, tuple(dealt[start:end])) for start, end in itertools.pairwise(ends)]
+
+
+def _even(classes: int, tasks: int) -> list[int]:
+    size, extra = divmod(classes, tasks)
+    return [size + (task < extra) for task in range(tasks)]
 
 
 def _task(dataset: Dataset, classes: tuple[int, ...]) -> Task:
@@ -66,29 +85,25 @@ def _task(dataset: Dataset, classes: tuple[int, ...]) -> Task:
     )
 
 
-def check_fits(dataset: Dataset, input_shape: Sequence[int | None], classes: int) -> Layout:
+def check_fits(
+    dataset: Dataset, input_shape: Sequence[int | None], classes: int, compiled: Layout | None = None
+) -> Layout:
     """Find out how samples must lie for a model.
 
     Args:
         dataset: the data.
         input_shape: the model's input without the batch axis.
         classes: the size of the model's head.
+        compiled: the layout that the model was compiled for.
 
     Returns:
-        ``NCHW`` when samples fit as they are (and where both orders would do), ``NHWC`` when the channels go last,
-        ``flat`` when the model takes [N, C * H * W].
+        The layout in which the samples fit: that of the compilation where several do, without it ``NCHW``.
 
     Raises:
         DataError: the shapes do not agree, or the data have more classes than the model's head.
     """
-    channels, height, width = dataset.sample_shape
-    layouts: dict[tuple[int | None, ...], Layout] = {
-        (channels * height * width,): "flat",
-        (height, width, channels): "NHWC",
-        (channels, height, width): "NCHW",
-    }
-    layout = layouts.get(tuple(input_shape))
-    if layout is None:
+    layouts = layouts_of(dataset.sample_shape, input_shape)
+    if not layouts:
         raise DataError(_misfit(dataset, input_shape))
     if len(dataset.classes) > classes:
         count = len(dataset.classes)
@@ -96,7 +111,7 @@ def check_fits(dataset: Dataset, input_shape: Sequence[int | None], classes: int
             f"{dataset.name} has {count} classes, the model's head {classes}; "
             f"compile it with sparcl-compile --classes {count}"
         )
-    return layout
+    return compiled if compiled in layouts else layouts[-1]
 
 
 def check_layout(dataset: Dataset, needed: Layout, compiled: Layout) -> None:
@@ -111,12 +126,20 @@ def check_layout(dataset: Dataset, needed: Layout, compiled: Layout) -> None:
 def _misfit(dataset: Dataset, input_shape: Sequence[int | None]) -> str:
     given, taken = _by(dataset.sample_shape), _by(input_shape)
     lengths = [length for length in input_shape if length is not None]
-    if len(lengths) == len(input_shape) and math.prod(dataset.sample_shape) == math.prod(lengths):
+    own, due = _long(dataset.sample_shape), _long(input_shape)
+    if own != due and sorted(own) == sorted(due):
+        mend = f"the axes agree but for their order, so transpose the data to {taken}"
+    elif len(lengths) == len(input_shape) and math.prod(dataset.sample_shape) == math.prod(lengths):
         mend = f"the sizes agree, so reshape the data to {taken}"
     else:
         mend = f"give data of {taken}, or compile a model that takes {given}"
     return f"the model takes {taken}, {dataset.name} gives {given}: {mend}"
 
 
+def _long(shape: Sequence[int | None]) -> list[int]:
+    """The lengths above 1."""
+    return [length or 0 for length in shape if length != 1]
+
+
 def _by(shape: Sequence[int | None]) -> str:
-    return "x".join(map(str, shape))
+    return "x".join("any" if length is None else str(length) for length in shape)

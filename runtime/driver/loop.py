@@ -8,9 +8,9 @@ from sparcl_compile.interface.artifact import Artifact
 from sparcl_compile.interface.errors import TrainingError
 from sparcl_compile.runtime import checkpoint
 from sparcl_compile.runtime.config import RunConfig
-from sparcl_compile.runtime.data import load as load_data
+from sparcl_compile.runtime.data.fitting import load_for
 from sparcl_compile.runtime.data.tables import Table, Tables
-from sparcl_compile.runtime.data.tasks import Task, check_fits, check_layout, check_tasks, split_classes
+from sparcl_compile.runtime.data.tasks import Task, check_tasks, split_classes
 from sparcl_compile.runtime.driver.trainer import Trainer
 from sparcl_compile.runtime.interrupt import Interrupt
 from sparcl_compile.runtime.reporting.progress import Reporter
@@ -36,17 +36,14 @@ class Run:
     def __init__(self, artifact: Artifact, config: RunConfig, folder: Path) -> None:
         config, rate = config.with_rate(artifact.manifest.optimizer.rate_for(config.epochs))
         self._manifest, self._config, self._folder = artifact.manifest, config, folder
-        model = artifact.manifest.model
-        self.dataset = load_data(config.data)
-        layout = check_fits(self.dataset, model.input_shape, model.classes)
-        check_layout(self.dataset, layout, model.layout)
-        check_tasks(self.dataset, config.tasks)
+        self.dataset = load_for(config.data, artifact.manifest.model)
+        check_tasks(self.dataset, config.dealing)
         self._identity = {"artifact": artifact.identity, "samples": self.dataset.fingerprint(), **config.identity()}
         self._tables = Tables(Table.of(self.dataset))
         self.engine = Engine(artifact, config.threads, Sizes(str(self.dataset.x_train.dtype), self._dimensions()))
         self.engine.reset_all()
         self.trainer = Trainer(self.engine, artifact.manifest.program, self._tables, self._options(rate))
-        self.tasks: list[Task] = split_classes(self.dataset, config.tasks, self._class_order())
+        self.tasks: list[Task] = split_classes(self.dataset, config.dealing, self._class_order())
         self._tables.tasks = self.tasks
         self._normalise()
         self._resumed = False
@@ -97,7 +94,7 @@ class Run:
         Args:
             learning_rate: another one for the epochs to come; None keeps the run's own.
         """
-        arrays, progress = checkpoint.load(self._folder, self._identity)
+        arrays, progress = checkpoint.load_run(self._folder, self._identity, self._manifest, self._dimensions())
         self.engine.restore(arrays)
         self.trainer.restore(progress)
         self._resumed = True

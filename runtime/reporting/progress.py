@@ -56,6 +56,10 @@ class Reporter:
         self._done_before = float(epochs_done)
         self._line(f"resuming after {epochs_done} of {self._total} epochs with learning rate {learning_rate:g}")
 
+    def note(self, text: str) -> None:
+        """Say what was made of the data."""
+        self._line(f"note: {text}")
+
     def begin_epoch(self) -> None:
         """Start an epoch's clock."""
         self._epoch_started = time.perf_counter()

@@ -205,5 +205,5 @@ class Engine:
     def _session(self, graph: str) -> ort.InferenceSession:
         if graph not in self._sessions:
             path = self._artifact.path(graph, self.sizes.sample)
-            self._sessions[graph] = open_session(path, self._threads, self._graphs[graph].kernels)
+            self._sessions[graph] = open_session(path, self._threads, self._graphs[graph])
         return self._sessions[graph]

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from sparcl_compile.interface.artifact import Artifact
 from sparcl_compile.interface.errors import ArtifactError
-from sparcl_compile.interface.onnx_runtime import FRONT_END, ort
+from sparcl_compile.interface.onnx_runtime import FRONT_END, failures, ort
+from sparcl_compile.interface.specs import GraphSpec
 from sparcl_compile.runtime.session import kernel_library as kernels
 from sparcl_compile.runtime.session.tensors import give_back_freed
 
@@ -68,17 +69,33 @@ def session_options(threads: int) -> ort.SessionOptions:
     return options
 
 
-def open_session(path: Path, threads: int | None, sparse: bool) -> ort.InferenceSession:
+def open_session(path: Path, threads: int | None, spec: GraphSpec) -> ort.InferenceSession:
     """Load a graph.
 
     Args:
         path: its file.
         threads: how many; None for all cores.
-        sparse: whether it needs the kernel library.
+        spec: the manifest's entry of it.
+
+    Raises:
+        ArtifactError: it cannot be loaded, or has other inputs or outputs than the manifest says.
     """
     options = session_options(threads or os.cpu_count() or 1)
-    if sparse:
+    if spec.kernels:
         kernels.register(options)
-    session = ort.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
+    try:
+        session = ort.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
+    except failures() as error:
+        reason = " ".join(str(error).split())
+        raise ArtifactError(f"{path}: ONNX Runtime cannot load it ({reason}); compile the model again") from error
+    _check_signature(path, session, spec)
     give_back_freed()
     return session
+
+
+def _check_signature(path: Path, session: ort.InferenceSession, spec: GraphSpec) -> None:
+    found = ({one.name for one in session.get_inputs()}, {one.name for one in session.get_outputs()})
+    wanted = ({one.name for one in spec.inputs}, set(spec.outputs))
+    lost = sorted((found[0] ^ wanted[0]) | (found[1] ^ wanted[1]))
+    if lost:
+        raise ArtifactError(f"{path}: is damaged (it differs from the manifest in {lost[0]}); compile the model again")

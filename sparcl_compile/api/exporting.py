@@ -9,10 +9,11 @@ from safetensors.numpy import load_file
 
 from sparcl_compile.api.places import export_of, run_of
 from sparcl_compile.exporting import export
-from sparcl_compile.exporting.export_files import check_place, contents, write
+from sparcl_compile.exporting.export_files import check_place, contents
 from sparcl_compile.exporting.facts import facts_of
-from sparcl_compile.interface.artifact import Artifact, read_report
+from sparcl_compile.interface.artifact import Artifact, in_use, read_report
 from sparcl_compile.interface.errors import FieldError
+from sparcl_compile.interface.files import write_together
 from sparcl_compile.runtime import checkpoint as checkpoints
 
 
@@ -38,6 +39,7 @@ def export_model(
         The facts that ``sparcl-export --json`` prints: files, sizes, how the model was checked.
 
     Raises:
+        ArtifactError: the artifact is being replaced, or was since it was loaded.
         CheckpointError: there is no run, it is damaged, or it is that of another artifact.
         ModelError: the exported model would answer differently; nothing was written.
         FieldError: the file cannot lie there, or ``initial`` contradicts ``checkpoint``.
@@ -47,12 +49,13 @@ def export_model(
     target = export_of(artifact.folder) if output is None else Path(output)
     check_place(target, artifact)
     folder = run_of(artifact.folder) if checkpoint is None else Path(checkpoint)
-    state, origin = _initial_state(artifact) if initial else _learned_state(artifact, folder)
-    notes = export.notes_of(origin.get("samples"), artifact.manifest.model.layout)
-    exported = export.export_model(artifact, state, notes, batch)
-    files = contents(exported.content, target, ort_format)
-    found = facts_of(artifact.manifest, read_report(artifact.folder), exported, origin, files)
-    write(files)
+    with in_use(artifact):
+        state, origin = _initial_state(artifact) if initial else _learned_state(artifact, folder)
+        notes = export.notes_of(origin.get("samples"), artifact.manifest.model.layout)
+        exported = export.export_model(artifact, state, notes, batch)
+        files = contents(exported.content, target, ort_format)
+        found = facts_of(artifact.manifest, read_report(artifact.folder), exported, origin, files)
+    write_together(files)
     return found
 
 

@@ -1,15 +1,19 @@
 """Training of an artifact, and predictions from the trained state."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sparcl_compile.api.places import run_of
-from sparcl_compile.interface.artifact import Artifact, check_outside
-from sparcl_compile.interface.errors import DataError
+from sparcl_compile.interface.artifact import Artifact, check_outside, in_use
+from sparcl_compile.interface.errors import DataError, TrainingError
+from sparcl_compile.interface.onnx_runtime import failures
 from sparcl_compile.runtime import checkpoint as checkpoints
 from sparcl_compile.runtime.config import RunConfig
+from sparcl_compile.runtime.data.arrange import FORMS, in_model_axes
 from sparcl_compile.runtime.driver.loop import Run
 from sparcl_compile.runtime.reporting.progress import Reporter
 from sparcl_compile.runtime.reporting.report import console
@@ -43,21 +47,23 @@ def learn(
         DataError: the data cannot be read or do not fit the model.
         FieldError: the data have fewer classes than ``tasks``, the buffer does not fit into the memory, or
             ``checkpoint`` lies in an artifact.
-        CheckpointError: there is no run to resume, or it is another one.
+        ArtifactError: the artifact is being replaced, or was since it was loaded.
+        CheckpointError: there is no run to resume, or it is another one, or another process runs in the folder.
         TrainingError: the loss is not a number; the state of the last good epoch is kept.
         WriteError: a checkpoint cannot be written.
     """
     folder = run_of(artifact.folder) if checkpoint is None else Path(checkpoint)
     check_outside(artifact.folder, folder, "checkpoint")
-    run = Run(artifact, config, folder)
-    with reporter or Reporter(console(), config.tasks, config.epochs, config.batch_size, quiet=True) as shown:
-        shown.classes(len(run.dataset.classes), artifact.manifest.model.classes)
-        if resume:
-            shown.resumed(run.resume(config.learning_rate), run.trainer.number("learning_rate"))
-        else:
-            checkpoints.set_aside(folder)
-        checkpoints.prepare(folder)
-        return run.train(shown)
+    told = reporter or Reporter(console(), config.tasks, config.epochs, config.batch_size, quiet=True)
+    with in_use(artifact), _running(artifact):
+        run = Run(artifact, config, folder)
+        with checkpoints.held(folder), told as shown:
+            if resume:
+                shown.resumed(run.resume(config.learning_rate), run.trainer.number("learning_rate"))
+            shown.classes(len(run.dataset.classes), artifact.manifest.model.classes)
+            for note in run.dataset.notes:
+                shown.note(note)
+            return run.train(shown)
 
 
 def predict(
@@ -68,7 +74,7 @@ def predict(
     Args:
         artifact: as ``load`` or ``compile_model`` gives it.
         x: raw samples as the run has learned them, uint8 or float32 [N, C, H, W]; vectors of D features are
-            [N, D, 1, 1]. They are normalised as the run's were.
+            [N, D, 1, 1], sequences and volumes lie in the model's own axes. They are normalised as the run's were.
         checkpoint: folder of the run; ``ARTIFACT.run`` without it.
         threads: of ONNX Runtime; all cores without it.
 
@@ -78,13 +84,31 @@ def predict(
     """
     folder = run_of(artifact.folder) if checkpoint is None else Path(checkpoint)
     found = checkpoints.read_run(folder, artifact)
+    model = artifact.manifest.model
+    x = np.ascontiguousarray(FORMS[model.layout](x)) if in_model_axes(x, model) else x
     _check_samples(x, len(found.arrays["data.mean"]))
-    engine = Engine(artifact, threads, Sizes(str(x.dtype)))
-    engine.reset_all()
-    read = {one.name for graph in ("standardise", "eval") for one in engine.spec(graph).inputs}
-    engine.restore({name: array for name, array in found.arrays.items() if name in read})
-    parts = [_logits(engine, x[start : start + CHUNK]) for start in range(0, len(x), CHUNK)]
+    with in_use(artifact), _running(artifact):
+        engine = Engine(artifact, threads, Sizes(str(x.dtype)))
+        engine.reset_all()
+        read = {one.name for graph in ("standardise", "eval") for one in engine.spec(graph).inputs}
+        engine.restore({name: array for name, array in found.arrays.items() if name in read})
+        parts = [_logits(engine, x[start : start + CHUNK]) for start in range(0, len(x), CHUNK)]
     return np.concatenate([np.zeros((0, artifact.manifest.model.classes), np.float32), *parts])
+
+
+@contextlib.contextmanager
+def _running(artifact: Artifact) -> Iterator[None]:
+    """A block in which a graph may fail that ONNX Runtime has loaded, as only data or a damaged graph make it."""
+    try:
+        yield
+    except failures() as error:
+        if isinstance(error, NotImplementedError | RecursionError):
+            raise
+        reason = " ".join(str(error).split())
+        raise TrainingError(
+            f"{artifact.folder}: ONNX Runtime cannot compute a graph of it ({reason}); compile the model again, and "
+            "where that does not help, report this with the model"
+        ) from error
 
 
 def _check_samples(x: np.ndarray, channels: int) -> None:

@@ -1,5 +1,6 @@
 """The default place of a result: beside its source."""
 
+import os
 from pathlib import Path
 
 from sparcl_compile.interface.errors import OptionError
@@ -11,7 +12,7 @@ def beside(path: Path, suffix: str, replacement: str) -> Path:
     Raises:
         OptionError: the path has no last part to change, as ``/``.
     """
-    whole = path if path.name not in ("", "..") else path.resolve()
+    whole = path if path.name not in ("", "..") else Path(os.path.realpath(path))
     if not whole.name:
         raise OptionError(f"{path}: is a directory; name a file or folder below it")
     return whole.with_name(whole.name.removesuffix(suffix) + replacement)

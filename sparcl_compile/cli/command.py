@@ -1,5 +1,6 @@
 """Ends every command: a user's mistake gives one line and code 2, Ctrl-C one line and 130, a bug a traceback."""
 
+import errno
 import os
 import re
 import sys
@@ -54,6 +55,10 @@ class Command(click.Command):
                 f"ONNX Runtime's training package is missing ({error}); "
                 "install sparcl-compile[cpu], or sparcl-compile[cuda] for NVIDIA GPUs"
             )
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # the reader of the output has gone; click ends the command
+                raise
+            fail(_of_system(error))
         except MemoryError as error:
             fail(f"the memory is too small ({error}); give smaller numbers, or a machine with more")
         except KeyboardInterrupt:
@@ -79,6 +84,12 @@ def process_seconds() -> float | None:
         return time.clock_gettime(time.CLOCK_BOOTTIME) - began
     except (OSError, AttributeError):
         return None
+
+
+def _of_system(error: OSError) -> str:
+    """The message of an error that no part has put into words of its own."""
+    name = f"{error.filename}: " if error.filename else ""
+    return f"{name}the system refuses ({error.strerror or error}); check permissions, space and the path"
 
 
 def in_options(error: SparclError, command: click.Command) -> str:

@@ -1,6 +1,7 @@
 """sparcl-inspect."""
 
 import json
+import os
 from pathlib import Path
 
 import click
@@ -22,7 +23,7 @@ from sparcl_compile.interface.version import __version__
 def inspect_command(path: Path, after: str | None, diff: tuple[str, str] | None, as_json: bool) -> None:
     """Show the passes of an artifact, the graph after each, and what each one changed."""
     silence_libraries()
-    if not path.is_dir():
+    if not os.path.isdir(path):
         _inspect_model(path, after, diff, as_json)
         return
     from sparcl_compile.cli import inspecting as inspect

@@ -28,6 +28,7 @@ from sparcl_compile.compiling.load import check_connected, constants_of, read, s
 from sparcl_compile.costs.flops import layer_costs, total_macs
 from sparcl_compile.interface.codec import plain
 from sparcl_compile.interface.errors import ArtifactError, ModelError, OptionError
+from sparcl_compile.interface.files import readable
 from sparcl_compile.interface.manifest import Manifest
 from sparcl_compile.interface.report import CompileReport, PassTrace
 from sparcl_compile.interface.specs import GraphSpec
@@ -120,15 +121,17 @@ def text_after(folder: Path, log: CompileReport, pass_name: str, option: str = "
     """
     path = _text_file(folder, known_pass(pass_name, pass_names(log), option))
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        with readable(path, ArtifactError, plain=True):
+            return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
         raise ArtifactError(f"{path}: the graph's text cannot be read; compile the model again") from error
 
 
 def _text_file(folder: Path, pass_name: str) -> Path:
     pattern = re.compile(rf"\d+_{re.escape(pass_name)}\.txt")
     place = folder / PASSES_FOLDER
-    found = sorted(path for path in place.glob("*.txt") if pattern.fullmatch(path.name))
+    # A link could lead out of the artifact.
+    found = sorted(path for path in place.glob("*.txt") if pattern.fullmatch(path.name) and not path.is_symlink())
     if not found:
         raise ArtifactError(f"{place}: the graph after {pass_name} is missing; compile the model again")
     return found[-1]

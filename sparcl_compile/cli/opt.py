@@ -1,6 +1,7 @@
 """sparcl-opt."""
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,7 +79,7 @@ def _check_place(model: Path, output: Path) -> None:
     from sparcl_compile.interface.files import check_name, check_writable
 
     check_name(output, SUFFIX, "output")
-    if output.resolve() == model.resolve():
+    if os.path.realpath(output) == os.path.realpath(model):
         raise OptionError(f"-o {output}: is the model itself; name another file")
     check_outside(None, output, "output")
     check_writable(output)

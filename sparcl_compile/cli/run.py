@@ -10,10 +10,25 @@ from sparcl_compile.cli.common import silence_libraries
 from sparcl_compile.interface.version import __version__
 
 
+def dealing(text: str) -> int | tuple[int, ...]:
+    """A number of tasks, or with commas the number of classes of each."""
+    try:
+        numbers = tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is neither a number nor numbers with commas between them.") from error
+    return numbers if len(numbers) > 1 else numbers[0]
+
+
 @click.command(cls=Command, context_settings={"show_default": True})
 @click.argument("artifact", type=click.Path(path_type=Path))
 @click.option("--data", required=True, metavar="SOURCE", help="digits, cifar10:PATH, idx:DIR, folder:DIR or npz:FILE.")
-@click.option("--tasks", "tasks", type=int, default=5, help="Number of tasks that the classes are split over.")
+@click.option(
+    "--tasks",
+    type=dealing,
+    default="5",
+    metavar="N|N,N,...",
+    help="Number of tasks that the classes are split over, or the number of classes of each, for example 4,3,3.",
+)
 @click.option("--epochs", type=int, default=5, help="Epochs a task.")
 @click.option("--batch-size", type=int, default=32, help="Samples a step, and samples a replay batch.")
 @click.option("--buffer", "buffer_size", type=int, default=200, help="Samples in the replay buffer.")
@@ -72,6 +87,8 @@ def run_command(
     from sparcl_compile.runtime.reporting.report import console, result_table, write_json
 
     loaded = load(artifact)
+    if isinstance(options["tasks"], tuple):
+        options["task_classes"] = options.pop("tasks")
     config = RunConfig(**options)
     folder = checkpoint or run_of(artifact)
     if json_file is not None:

@@ -1,5 +1,6 @@
 """model.onnx to an artifact folder: the pipeline, the stand-alone graphs, the manifest, written as one."""
 
+import os
 import shutil
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -11,9 +12,10 @@ from sparcl_compile.compiling import describe, pipeline
 from sparcl_compile.compiling.load import load_model
 from sparcl_compile.compiling.side_graphs import side_graphs
 from sparcl_compile.compiling.trace import compare, dump, dump_name, dump_text, snapshot
+from sparcl_compile.interface import locks
 from sparcl_compile.interface.artifact import Artifact, is_artifact, write
-from sparcl_compile.interface.errors import FieldError
-from sparcl_compile.interface.files import staged_folder
+from sparcl_compile.interface.errors import FieldError, WriteError
+from sparcl_compile.interface.files import readable, staged_folder
 from sparcl_compile.interface.manifest import Manifest
 from sparcl_compile.interface.report import PassTrace
 from sparcl_compile.passes.core.contract import Pass
@@ -50,11 +52,17 @@ def compile_model(
     """
     check_places(source, target, dumps)
     model = load_model(source)
-    with staged_folder(target) as staging:
+    alone = locks.writing(locks.beside(target), target, lambda holders: _in_use(target, holders))
+    with alone, staged_folder(target) as staging:
         recorder = Recorder(model, staging / "passes", dumps, watch, dumped)
         compiled = pipeline.run(model, options, staging, recorder, check_passes)
         manifest = _build(source, compiled, options, staging, recorder.traces)
     return Artifact(target, manifest)
+
+
+def _in_use(target: Path, holders: str) -> FieldError:
+    mend = "wait for its end, or name another folder"
+    return FieldError("output", target, f"is in use by {holders}", mend)
 
 
 def _build(
@@ -71,14 +79,19 @@ def _build(
 
 def check_places(source: Path, target: Path, dumps: Path | None) -> None:
     """Refuse to replace anything that is not an artifact, or the model itself; raises FieldError."""
-    if target.is_symlink() and not target.exists():
+    if os.path.islink(target) and not os.path.exists(target):
         raise FieldError("output", target, "is a link to nowhere", "remove it or name another folder")
-    if target.exists() and not target.is_dir():
+    if os.path.exists(target) and not os.path.isdir(target):
         raise FieldError("output", target, "is a file", "name a folder for the artifact")
-    inside = [path for path in (source, dumps) if path is not None and path.resolve().is_relative_to(target.resolve())]
-    if inside and not source.is_dir():
+    given, whole = (path for path in (source, dumps) if path is not None), os.path.realpath(target)
+    inside = [path for path in given if Path(os.path.realpath(path)).is_relative_to(whole)]
+    if inside and not os.path.isdir(source):
         raise FieldError("output", target, f"would replace {inside[0]}, which lies in it", "name another folder")
-    if target.exists() and any(target.iterdir()) and not is_artifact(target):
+    if not os.path.isdir(target):
+        return
+    with readable(target, WriteError):
+        empty = not any(target.iterdir())
+    if not empty and not is_artifact(target):
         raise FieldError("output", target, "is a folder that holds something else", "name a new one")
 
 

@@ -1,5 +1,6 @@
 """Reading an ONNX file, with an error that says what is wrong with it."""
 
+import os
 from pathlib import Path
 
 import onnx
@@ -9,6 +10,7 @@ from onnx.external_data_helper import load_external_data_for_model
 
 from sparcl_compile.compiling.carried import drop_foreign_metadata
 from sparcl_compile.interface.errors import ModelError
+from sparcl_compile.interface.files import check_plain, readable
 from sparcl_compile.passes.importing.checks import check_version
 
 DAMAGE = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RuntimeError, DecodeError)
@@ -66,20 +68,24 @@ def check_connected(model: ir.Model, path: Path) -> None:
 
 def read(path: Path) -> onnx.ModelProto:
     """Parse the file."""
-    if path.is_dir():
+    if os.path.isdir(path):
         raise ModelError(f"{path} is a directory: give an .onnx file")
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError as error:
-        raise ModelError(f"{path} does not exist: give an .onnx file") from error
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror}") from error
+    with readable(path, ModelError):
+        content = _content(path)
     if not content:
         raise ModelError(f"{path} is empty: export the model again")
     try:
         return onnx.load_model_from_string(content)
     except (DecodeError, ValueError, TypeError) as error:
         raise ModelError(f"{path} is not an ONNX model or is truncated: export or download it again") from error
+
+
+def _content(path: Path) -> bytes:
+    try:
+        check_plain(path)
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise ModelError(f"{path} does not exist: give an .onnx file") from error
 
 
 def read_external_data(proto: onnx.ModelProto, path: Path) -> None:

@@ -89,14 +89,14 @@ def _by_dtype(build: Callable[[ir.DataType], ir.Model]) -> dict[str, ir.Model]:
 
 
 def _data_graphs(compiled: Compiled) -> dict[str, Graph]:
-    layout = compiled.layout
+    layout, sample = compiled.layout, compiled.input_shape
     return {
         "class_order": class_order.build(),
         "sum_pixels": _by_dtype(sum_pixels.build),
         "sum_squares": _by_dtype(sum_squares.build),
         "statistics": _by_dtype(statistics.build),
-        "crop_flip": _by_dtype(lambda dtype: crop_flip.build(layout, dtype)),
-        "standardise": _by_dtype(lambda dtype: standardise.build(layout, dtype)),
+        "crop_flip": _by_dtype(lambda dtype: crop_flip.build(layout, dtype, sample)),
+        "standardise": _by_dtype(lambda dtype: standardise.build(layout, dtype, sample)),
     }
 
 

@@ -1,13 +1,12 @@
-"""Checks the place of an exported model, and writes its files."""
+"""Checks the place of an exported model, and makes the content of its files."""
 
-import functools
-from collections.abc import Mapping
+import os
 from pathlib import Path
 
 from sparcl_compile.exporting.ort_format import convert
 from sparcl_compile.interface.artifact import Artifact, check_outside
-from sparcl_compile.interface.errors import FieldError
-from sparcl_compile.interface.files import check_name, check_writable, sha256, write_atomically
+from sparcl_compile.interface.errors import FieldError, WriteError
+from sparcl_compile.interface.files import check_name, check_writable, readable, sha256
 
 SUFFIX = ".onnx"
 OUTPUT = "output"
@@ -23,9 +22,14 @@ def check_place(target: Path, artifact: Artifact) -> None:
     """
     check_name(target, SUFFIX, OUTPUT)
     check_outside(artifact.folder, target, OUTPUT)
-    if target.exists() and sha256(target) == artifact.manifest.model.source_sha256:
+    if os.path.exists(target) and _sum(target) == artifact.manifest.model.source_sha256:
         raise FieldError(OUTPUT, target, "is the model that the artifact was compiled from", "name another file")
     check_writable(target)
+
+
+def _sum(target: Path) -> str:
+    with readable(target, WriteError, plain=True):
+        return sha256(target)
 
 
 def contents(onnx: bytes, target: Path, ort_format: bool) -> dict[Path, bytes]:
@@ -34,12 +38,6 @@ def contents(onnx: bytes, target: Path, ort_format: bool) -> dict[Path, bytes]:
     if ort_format:
         files.update({target.with_suffix(suffix): made for suffix, made in convert(onnx, target.stem).items()})
     for path in files:
-        if path.is_dir():
+        if os.path.isdir(path):
             raise FieldError(OUTPUT, target, f"{path} is a folder", "name another file")
     return files
-
-
-def write(files: Mapping[Path, bytes]) -> None:
-    """Write each file whole or not at all; raises WriteError."""
-    for path, content in files.items():
-        write_atomically(path, functools.partial(Path.write_bytes, data=content))

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sparcl_compile.interface.errors import ModelError
-from sparcl_compile.passes.importing.verify import failures
+from sparcl_compile.interface.files import told
+from sparcl_compile.interface.onnx_runtime import failures
 
 SUFFIXES = (".ort", ".required_operators.config")
 
@@ -29,7 +30,7 @@ def convert(content: bytes, name: str) -> dict[str, bytes]:
     Raises:
         ModelError: ONNX Runtime cannot convert the model.
     """
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with told(Path(tempfile.gettempdir())), tempfile.TemporaryDirectory() as folder, _quiet():
         from onnxruntime.tools import convert_onnx_models_to_ort as tool
 
         model = Path(folder, "model.onnx")

@@ -4,7 +4,7 @@ import onnx_ir as ir
 
 from sparcl_compile.graphs.builder import FLOAT, INT64, Builder
 from sparcl_compile.graphs.hash import Stream, stream
-from sparcl_compile.graphs.standardise import pixels, standardise
+from sparcl_compile.graphs.standardise import Sample, pixels, standardise
 from sparcl_compile.interface.manifest import Layout
 
 PADDING = 4
@@ -15,7 +15,7 @@ DRAWS = 3
 SIGN_BIT = 2**31
 
 
-def build(layout: Layout = "NCHW", dtype: ir.DataType = FLOAT) -> ir.Model:
+def build(layout: Layout = "NCHW", dtype: ir.DataType = FLOAT, sample: Sample = ()) -> ir.Model:
     """Make the graph ``crop_flip``.
 
     Inputs: ``x`` [N, C, H, W], raw pixels; ``key`` int64 [3] (seed, optimizer steps, 0 current, 1 logits batch,
@@ -24,8 +24,9 @@ def build(layout: Layout = "NCHW", dtype: ir.DataType = FLOAT) -> ir.Model:
     mirrored or not, then ``(x / 255 - mean) / std`` in the layout asked for.
 
     Args:
-        layout: ``NCHW``, ``NHWC`` or ``flat`` ([N, C * H * W]).
+        layout: as ``standardise`` names them; ``flat`` is [N, C * H * W].
         dtype: type of ``x``, float32 or uint8.
+        sample: the shape of one sample as the model takes it, for a volume.
 
     Raises:
         OptionError: the layout has no such name.
@@ -33,7 +34,7 @@ def build(layout: Layout = "NCHW", dtype: ir.DataType = FLOAT) -> ir.Model:
     b = Builder("crop_flip", "Crop each padded image at a random offset, mirror half of them, standardise.")
     x = pixels(b, dtype)
     key = b.feed("key", INT64, [3])
-    standardise(b, _cropped(b, x, key), layout)
+    standardise(b, _cropped(b, x, key), layout, sample)
     return b.model()
 
 

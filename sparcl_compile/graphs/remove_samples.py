@@ -34,7 +34,8 @@ def build(score: Score = "misclassified") -> ir.Model:
     made in this epoch; state ``sample_keep`` float32 [S], ``sample_score`` and ``sample_seen`` int64 [S], for
     ``forgetting`` ``sample_learned`` int64 [S] as well.
     Up to ``floor(share * S + 1/2)`` samples have left afterwards, and only samples leave that the task can spare: those
-    that the stage has presented twice or more and that have the score 0.
+    that the stage has presented twice or more and that have the score 0. A task keeps a full batch: without one an
+    epoch would have no step.
     Results: ``removed_total`` int64 [], how many have left now, and ``removed_now`` int64 [], how many of them in this
     stage; ``new_order`` int64 [S], the kept samples in the old order and then the
     removed ones; ``new_position`` int64 [], how many of the kept ones were presented; ``length`` int64 [], how many are
@@ -58,7 +59,8 @@ def build(score: Score = "misclassified") -> ir.Model:
     seen = counters["sample_seen"]
     counted = _effective(b, score, counters["sample_score"])
     spared = op.And(op.And(op.Greater(keep, 0.0), op.Equal(counted, 0)), op.GreaterOrEqual(seen, PROOF))
-    leaving = _leaving(b, wanted, spared, seen)
+    beyond_a_batch = op.Sub(b.count(op.Greater(keep, 0.0)), batch)
+    leaving = _leaving(b, op.Max(op.Min(wanted, beyond_a_batch), 0), spared, seen)
     left = op.ScatterElements(keep, leaving, op.Expand(0.0, op.Shape(leaving)), axis=0)
     kept = op.Cast(op.Gather(left, order), to=int(ir.DataType.BOOL))
     presented = op.Less(op.Range(0, b.size(order), 1), position)
@@ -96,6 +98,6 @@ def _leaving(b: Builder, wanted: ir.Value, spared: ir.Value, seen: ir.Value) -> 
     """Indices of so many of the samples that can be spared: first those most often seen, then those of lower index."""
     op = b.op
     with b.scope("leaving"):
-        k = op.Min(op.Max(wanted, 0), b.count(spared))
+        k = op.Min(wanted, b.count(spared))
         _, leaving = b.top(op.Where(spared, seen, LEAST), k, largest=True)
         return leaving

@@ -1,14 +1,20 @@
 """Reading and writing an artifact folder: manifest, report, checksums and version."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sparcl_compile.interface import locks
 from sparcl_compile.interface.codec import from_plain, plain, to_json
+from sparcl_compile.interface.contents import check_graph, check_state
+from sparcl_compile.interface.contract import check, first_values
 from sparcl_compile.interface.errors import ArtifactError, FieldError
-from sparcl_compile.interface.files import sha256
+from sparcl_compile.interface.files import readable, sha256
 from sparcl_compile.interface.manifest import FORMAT, VERSION, Manifest
 from sparcl_compile.interface.report import CompileReport
 
@@ -29,9 +35,18 @@ class Artifact:
     manifest: Manifest
 
     def path(self, graph: str, samples: str = "uint8") -> Path:
-        """The file of one graph; ``samples`` is the type of the raw samples, for a graph that reads them."""
+        """The file of one graph; ``samples`` is the type of the raw samples, for a graph that reads them.
+
+        Raises:
+            ArtifactError: the artifact has no graphs for samples of this type.
+        """
         file = self.manifest.graphs[graph].file
-        return self.folder / (file if isinstance(file, str) else file[samples])
+        if isinstance(file, str):
+            return self.folder / file
+        if samples not in file:
+            known = " or ".join(file)
+            raise ArtifactError(f"{self.folder}: has no graph {graph} for {samples} samples; give data of {known}")
+        return self.folder / file[samples]
 
     @property
     def identity(self) -> str:
@@ -64,13 +79,13 @@ def is_artifact(folder: Path) -> bool:
     try:
         return FORMAT in (folder / MANIFEST).read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return (folder / CHECKSUM).is_file()
+        return os.path.isfile(folder / CHECKSUM)
 
 
 def check_outside(folder: Path | None, path: Path, field: str) -> None:
     """Raise FieldError for a path in this artifact or another one, which a file there would damage."""
-    place = path.resolve()
-    inside = folder is not None and place.is_relative_to(folder.resolve())
+    place = Path(os.path.realpath(path))
+    inside = folder is not None and place.is_relative_to(os.path.realpath(folder))
     if inside or any(is_artifact(one) for one in (place, *place.parents)):
         raise FieldError(field, path, "is a compiled artifact or inside of one", "name another place")
 
@@ -85,10 +100,46 @@ def load(folder: Path) -> Artifact:
     _check_sum(folder / REPORT)
     for name, expected in manifest.files.items():
         path = folder / name
-        _check_there(path)
-        if sha256(path) != expected:
+        _check_there(path, folder)
+        with readable(path, ArtifactError, plain=True):
+            found = sha256(path)
+        if found != expected:
             raise ArtifactError(f"{path}: is damaged (its checksum differs from the manifest's); {AGAIN}")
+    _check_contents(folder, manifest)
     return Artifact(folder, manifest)
+
+
+def _check_contents(folder: Path, manifest: Manifest) -> None:
+    state = folder / manifest.state_file
+    with _sound(state):
+        check_state(state, first_values(manifest))
+    for name in manifest.files:
+        if name.endswith(".onnx"):
+            with _sound(folder / name):
+                check_graph(folder / name)
+
+
+@contextlib.contextmanager
+def _sound(path: Path) -> Iterator[None]:
+    """A block in which a ValueError means that a file is not as it must be."""
+    with readable(path, ArtifactError):
+        try:
+            yield
+        except (ValueError, RecursionError) as error:
+            raise ArtifactError(f"{path}: is damaged ({error}); {AGAIN}") from error
+
+
+@contextlib.contextmanager
+def in_use(artifact: Artifact) -> Iterator[None]:
+    """Keep an artifact from being replaced while its files are read.
+
+    Raises:
+        ArtifactError: it is being replaced, or was since it was loaded.
+    """
+    with locks.reading(artifact.folder):
+        if read_manifest(artifact.folder) != artifact.manifest:
+            raise ArtifactError(f"{artifact.folder}: has been compiled again since it was loaded; load it again")
+        yield
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -98,7 +149,7 @@ def read_manifest(folder: Path) -> Manifest:
         ArtifactError: there is none, it is damaged, or of another version.
     """
     path = folder / MANIFEST
-    if not path.is_file():
+    if not _is_there(path):
         raise ArtifactError(
             f"{folder}: is not a compiled artifact (no {MANIFEST}); make one with sparcl-compile MODEL.onnx"
         )
@@ -107,7 +158,10 @@ def read_manifest(folder: Path) -> Manifest:
         raise ArtifactError(f"{path}: is not a {FORMAT} manifest; compile the model with sparcl-compile")
     _check_version(path, data.get("version"))
     _check_sum(path)
-    return _decoded(Manifest, data, path)
+    manifest = _decoded(Manifest, data, path)
+    with _sound(path):
+        check(manifest)
+    return manifest
 
 
 def read_report(folder: Path) -> CompileReport:
@@ -125,24 +179,39 @@ def _check_version(path: Path, version: object) -> None:
     raise ArtifactError(f"{path}: has artifact version {version}, this program reads version {VERSION}; {mend}")
 
 
-def _check_there(path: Path) -> None:
-    if not path.is_file():
+def _is_there(path: Path) -> bool:
+    with readable(path, ArtifactError):
+        return path.is_file()
+
+
+def _check_there(path: Path, folder: Path) -> None:
+    """Refuse a file that is missing, and one that a link below the folder leads to: it may lie anywhere."""
+    if not _is_there(path):
         raise ArtifactError(f"{path}: is missing from the artifact; {AGAIN}")
+    for place in (path, *path.parents):
+        if place == folder:
+            return
+        if os.path.islink(place):
+            raise ArtifactError(f"{place}: is a link; put the file itself there, or compile the model again")
 
 
 def _check_sum(path: Path) -> None:
     """Compare the manifest or the report with its line among the checksums."""
     sums = path.with_name(CHECKSUM)
-    _check_there(path)
-    _check_there(sums)
-    if _checksum_line(path).encode() not in sums.read_bytes().splitlines(keepends=True):
+    for one in (path, sums):
+        _check_there(one, path.parent)
+    with readable(path, ArtifactError):
+        line, lines = _checksum_line(path).encode(), sums.read_bytes().splitlines(keepends=True)
+    if line not in lines:
         raise ArtifactError(f"{path}: is damaged (its checksum differs from {CHECKSUM}); {AGAIN}")
 
 
 def _read_json(path: Path) -> Any:
+    with readable(path, ArtifactError):
+        content = path.read_bytes()
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{path}: is damaged ({error}); {AGAIN}") from error
 
 

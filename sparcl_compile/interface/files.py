@@ -1,15 +1,18 @@
 """Files and folders that appear whole or not at all. A leaf module, shared by the compiler and the runtime."""
 
 import contextlib
+import errno
+import functools
 import glob
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from sparcl_compile.interface.errors import FieldError, WriteError
+from sparcl_compile.interface.errors import FieldError, SparclError, WriteError
 
 
 def sha256(path: Path) -> str:
@@ -18,41 +21,106 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object], aside: Path | None = None) -> None:
     """Let ``write`` fill a temporary file beside ``path``, sync it and rename it to ``path``.
+
+    Args:
+        path: the file; its folder is made if needed.
+        write: fills the file that it is given.
+        aside: the name that the file which stands at ``path`` gets, when the new one is whole; without it that goes.
 
     Raises:
         WriteError: the file system refuses (disk full, no permission); ``path`` is as it was before.
     """
-    temporary = _temporary_beside(path)
+    with _whole(path, write) as temporary, told(path):
+        _put(temporary, path, aside)
+
+
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """Write files that belong together: none is put in its place before all are whole.
+
+    Raises:
+        WriteError: the file system refuses.
+    """
+    with contextlib.ExitStack() as stack:
+        whole = {
+            path: stack.enter_context(_whole(path, functools.partial(Path.write_bytes, data=content)))
+            for path, content in contents.items()
+        }
+        for path, temporary in whole.items():
+            with told(path):
+                _put(temporary, path)
+
+
+@contextlib.contextmanager
+def _whole(path: Path, write: Callable[[Path], object]) -> Iterator[Path]:
+    """A temporary file beside ``path`` with its content, which is gone in the end."""
+    with made_folder(path.parent, path):
+        temporary = _temporary_beside(path)
+        try:
+            with told(path):
+                write(temporary)
+                temporary.chmod(0o644)
+                sync(temporary)
+            yield temporary
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _put(temporary: Path, path: Path, aside: Path | None = None) -> None:
+    keeps = aside is not None and os.path.lexists(path)
+    if aside is not None and keeps:
+        path.replace(aside)
     try:
-        write(temporary)
-        temporary.chmod(0o644)
-        sync(temporary)
         temporary.replace(path)
-        sync(path.parent)
+    except OSError:
+        if aside is not None and keeps:
+            aside.replace(path)
+        raise
+    _flush(path.parent)
+
+
+@contextlib.contextmanager
+def told(path: Path) -> Iterator[None]:
+    """A block in which an OSError means that ``path`` cannot be written; it becomes a WriteError."""
+    try:
+        yield
     except OSError as error:
-        raise _write_error(path, error) from error
+        raise write_error(path, error) from error
+
+
+@contextlib.contextmanager
+def made_folder(folder: Path, path: Path) -> Iterator[None]:
+    """A folder with its parents, for ``path``; those that were made go again where nothing has come into them.
+
+    Raises:
+        WriteError: the folder cannot be made.
+    """
+    made = [one for one in (folder, *folder.parents) if not os.path.lexists(one)]
+    try:
+        with told(path):
+            folder.mkdir(parents=True, exist_ok=True)
+        yield
     finally:
-        temporary.unlink(missing_ok=True)
+        for one in made:
+            with contextlib.suppress(OSError):
+                one.rmdir()
 
 
 def _temporary_beside(path: Path) -> Path:
     """An empty file with a name of its own in the folder of ``path``, which is made if needed; raises WriteError."""
-    try:
+    with told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         os.close(handle)
-    except OSError as error:
-        raise _write_error(path, error) from error
     return Path(name)
 
 
 def check_name(path: Path, suffix: str, field: str) -> None:
     """Raise FieldError for a path that cannot be a file of this kind, before any work."""
-    if path.is_symlink() and not path.exists():
+    if os.path.islink(path) and not os.path.exists(path):
         raise FieldError(field, path, "is a link to nowhere", "remove it or name another file")
-    if path.is_dir():
+    if os.path.isdir(path):
         raise FieldError(field, path, "is a folder", f"name a file that ends in {suffix}")
     if path.suffix != suffix:
         raise FieldError(field, path, mend=f"name a file that ends in {suffix}")
@@ -64,7 +132,7 @@ def check_writable(path: Path) -> None:
     Raises:
         WriteError: it cannot; ``path`` is as it was before.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         raise WriteError(f"{path}: is a folder; name a file")
     _temporary_beside(path).unlink()
 
@@ -72,7 +140,8 @@ def check_writable(path: Path) -> None:
 def remove_leftovers(path: Path) -> None:
     """Remove the temporary files that killed calls of ``write_atomically`` left beside ``path``."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
-        left.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # another user's file hurts no one
+            left.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -90,29 +159,27 @@ def staged_folder(target: Path) -> Iterator[Path]:
     Raises:
         WriteError: the file system refuses; ``target`` is as it was before.
     """
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    except OSError as error:
-        raise _write_error(target, error) from error
-    try:
-        yield staging
-        staging.chmod(0o755)
-        for path in (*staging.rglob("*"), staging):
-            sync(path)
-        _swap(staging, target)
-    except WriteError as error:  # the temporary folder's name says nothing to a user
-        raise WriteError(str(error).replace(str(staging), str(target))) from error
-    except OSError as error:
-        raise _write_error(target, error) from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    with made_folder(target.parent, target):
+        with told(target):
+            staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        try:
+            yield staging
+            staging.chmod(0o755)
+            for path in (*staging.rglob("*"), staging):
+                sync(path)
+            _swap(staging, target)
+        except WriteError as error:  # the temporary folder's name says nothing to a user
+            raise WriteError(str(error).replace(str(staging), str(target))) from error
+        except OSError as error:
+            raise write_error(target, error) from error
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
 
 
 def _swap(staging: Path, target: Path) -> None:
-    if not target.exists():
+    if not os.path.lexists(target):
         staging.replace(target)
-        sync(target.parent)
+        _flush(target.parent)
         return
     old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
     try:
@@ -122,7 +189,7 @@ def _swap(staging: Path, target: Path) -> None:
         except OSError:
             old.replace(target)
             raise
-        sync(target.parent)
+        _flush(target.parent)
     finally:
         shutil.rmtree(old, ignore_errors=True)
 
@@ -136,7 +203,76 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def _write_error(path: Path, error: OSError) -> WriteError:
-    blocked = isinstance(error, FileExistsError | NotADirectoryError)
-    reason = "a file stands where a folder is needed" if blocked else error.strerror or str(error)
-    return WriteError(f"{path}: cannot be written ({reason}); free space or choose another place, nothing was changed")
+def _flush(folder: Path) -> None:
+    """Flush a folder in which something has come into its place, which is no failure where that cannot be done."""
+    with contextlib.suppress(OSError):
+        sync(folder)
+
+
+REASONS: Mapping[int, str] = {code: "a file stands where a folder is needed" for code in (errno.EEXIST, errno.ENOTDIR)}
+"""What an error's code means here, where the system's own words do not say it."""
+MENDS: Mapping[int, str] = {
+    errno.EACCES: "change the permissions of its folder, or choose another place",
+    errno.EPERM: "change the permissions of its folder, or choose another place",
+    errno.EROFS: "choose another place",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
+
+
+def write_error(path: Path, error: OSError) -> WriteError:
+    """The error of a file that cannot be written, in one line with a fix."""
+    code = error.errno or 0
+    reason = REASONS.get(code) or reason_of(error)
+    mend = MENDS.get(code, "free space or choose another place")
+    return WriteError(f"{path}: cannot be written ({reason}); {mend}, nothing was changed there")
+
+
+READ_MENDS: Mapping[int, str] = {
+    errno.EACCES: "change its permissions or those of its folders",
+    errno.EPERM: "change its permissions or those of its folders",
+    errno.ENOENT: "give one that exists",
+    errno.ENOTDIR: "give one that exists",
+    errno.ENAMETOOLONG: "give a shorter path",
+    errno.ELOOP: "give a file instead of a link to itself",
+    errno.EINVAL: "give a file",
+    errno.EISDIR: "give a file",
+}
+
+
+def unreadable(path: object, error: OSError) -> str:
+    """The message of a file that cannot be read: one line with a fix."""
+    mend = READ_MENDS.get(error.errno or 0, "check the file and its disk")
+    return f"{error.filename or path}: cannot be read ({reason_of(error)}); {mend}"
+
+
+def reason_of(error: OSError) -> str:
+    """The system's words for an error, without the file's name."""
+    return error.strerror or str(error) or type(error).__name__
+
+
+@contextlib.contextmanager
+def readable(path: Path, kind: type[SparclError], plain: bool = False) -> Iterator[None]:
+    """A block in which an OSError means that ``path`` cannot be read; it becomes an error of this kind.
+
+    Args:
+        path: a file or a folder.
+        kind: the error.
+        plain: look first whether it can be opened and is a file: a pipe or a device may never end.
+    """
+    try:
+        if plain:
+            check_plain(path)
+        yield
+    except OSError as error:
+        raise kind(unreadable(path, error)) from error
+
+
+def check_plain(path: Path) -> None:
+    """Raise OSError for anything but a file that can be read; a pipe or a device is not opened."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        code, reason = (
+            (errno.EISDIR, "a folder") if path.is_dir() else (errno.EINVAL, "not a file but a device or pipe")
+        )
+        raise OSError(code, reason, str(path))
+    with path.open("rb"):
+        return

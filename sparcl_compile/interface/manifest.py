@@ -13,7 +13,8 @@ Format = Literal["sparcl-artifact"]
 Version = Literal[2]
 FORMAT: Format = get_args(Format)[0]
 VERSION: Version = get_args(Version)[0]
-Layout = Literal["NCHW", "NHWC", "flat"]
+Layout = Literal["NCHW", "NHWC", "flat", "NCT", "NTC", "NCDHW", "NDHWC"]
+"""The axes of a model's input: images, vectors, sequences of T steps, volumes of D images."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,4 +30,10 @@ with hidden(FRONT_END):
     import onnxruntime as ort
     from onnxruntime.capi import onnxruntime_pybind11_state as bindings
 
-__all__ = ["FRONT_END", "bindings", "hidden", "ort"]
+__all__ = ["FRONT_END", "bindings", "failures", "hidden", "ort"]
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """Exceptions of the runtime: RuntimeError, and classes of its own that share no base."""
+    own = [value for value in vars(bindings).values() if isinstance(value, type) and issubclass(value, Exception)]
+    return (RuntimeError, *own)

@@ -73,9 +73,22 @@ class Compiled:
 
     @property
     def layout(self) -> Layout:
-        """The layout of an image in the model's input: [C, H, W], [H, W, C] or one vector."""
+        """The layout of a sample in the model's input.
+
+        The channels of a sequence are the shorter one of its two axes, those of an image or a volume the last one where
+        that has the length of a colour and the first has not.
+        """
         shape = self.input_shape
-        if len(shape) == 1:
-            return "flat"
-        channels_last = len(shape) == 3 and shape[2] in COLOURS and shape[0] not in COLOURS
-        return "NHWC" if channels_last else "NCHW"
+        last = bool(shape) and shape[-1] in COLOURS and shape[0] not in COLOURS
+        by_rank: dict[int, Layout] = {
+            1: "flat",
+            2: "NTC" if shape and _is_shorter(shape[-1], shape[0]) else "NCT",
+            3: "NHWC" if last else "NCHW",
+            4: "NDHWC" if last else "NCDHW",
+        }
+        return by_rank.get(len(shape), "NCHW")
+
+
+def _is_shorter(one: int | None, other: int | None) -> bool:
+    """Whether a length is below another one; any that varies is long."""
+    return one is not None and (other is None or one < other)

@@ -365,7 +365,7 @@ REFUSED: tuple[tuple[Callable[[Path], None], tuple[str, ...]], ...] = (
     (truncated_checkpoint, ("state.safetensors", "damaged")),
     (another_artifact, ("cnn_bn.run", "another artifact", "--checkpoint")),
     (infinite_state, ("not finite",)),
-    (state_without_a_tensor, ("fc.bias", "sparcl-run")),
+    (state_without_a_tensor, ("fc.bias", "is missing", "start the run again")),
     (target_is_a_folder, ("cnn_bn.learned.onnx", "is a folder")),
 )
 

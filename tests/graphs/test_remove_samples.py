@@ -24,7 +24,7 @@ def graphs() -> dict[str, harness.Graph]:
 
 
 def feeds_for(
-    keep: list[bool], score: list[int], seen: list[int], learned: list[bool], remove: int, position: int
+    keep: list[bool], score: list[int], seen: list[int], learned: list[bool], remove: int, position: int, batch: int = 1
 ) -> Feeds:
     """The share is such that ``remove`` more leave."""
     removed = len(keep) - sum(keep)
@@ -34,7 +34,7 @@ def feeds_for(
         "removed": np.array(removed, np.int64),
         "order": order.astype(np.int64),
         "position": np.array(position, np.int64),
-        "batch": np.array(3, np.int64),
+        "batch": np.array(batch, np.int64),
         "done": np.array(7, np.int64),
         "sample_keep": np.array(keep, np.float32),
         "sample_score": np.array(score, np.int64),
@@ -92,6 +92,7 @@ def test_form(graphs: dict[str, harness.Graph]) -> None:
     learned=FLAGS,
     remove=st.integers(-1, SAMPLES + 1),
     position=st.integers(0, SAMPLES),
+    batch=st.integers(1, SAMPLES + 1),
 )
 def test_equals_the_specification(
     graphs: dict[str, harness.Graph],
@@ -102,14 +103,15 @@ def test_equals_the_specification(
     learned: list[bool],
     remove: int,
     position: int,
+    batch: int,
 ) -> None:
     remove = max(remove, sum(keep) - SAMPLES)  # no share is below 0
-    feeds = feeds_for(keep, counted, seen, learned, remove, position)
+    feeds = feeds_for(keep, counted, seen, learned, remove, position, batch)
     found = call(graphs[score], feeds)
     effective = counted if score == "misclassified" else [c if k else 50 for c, k in zip(counted, learned, strict=True)]
     kept = [i for i in range(SAMPLES) if keep[i]]
     spared = [i for i in kept if effective[i] == 0 and seen[i] >= 2]
-    gone = sorted(spared, key=lambda i: (-seen[i], i))[: max(remove, 0)]
+    gone = sorted(spared, key=lambda i: (-seen[i], i))[: max(min(remove, len(kept) - batch), 0)]
     left = [i for i in kept if i not in gone]
 
     assert (int(found["removed_now"]), int(found["removed_total"])) == (len(gone), SAMPLES - len(left))
@@ -119,7 +121,7 @@ def test_equals_the_specification(
     old = feeds["order"].tolist()
     assert found["new_order"][: len(left)].tolist() == [i for i in old if i in left]
     start = int(found["new_position"])
-    assert int(found["steps"]) == 7 + (len(left) - start) // 3
+    assert int(found["steps"]) == 7 + (len(left) - start) // batch
     assert found["new_order"][start : len(left)].tolist() == [i for i in old[position:] if i in left]
     assert not found["sample_seen.next"].any()
     assert score == "forgetting" or not found["sample_score.next"].any()
@@ -136,7 +138,7 @@ def test_those_removed_were_never_wrong(
     gone, left = before & ~after, before & after
     assert not (after & ~before).any()
     can_go = before & (np.array(counted) == 0)
-    assert int(gone.sum()) == min(remove, int(can_go.sum()))
+    assert int(gone.sum()) == min(remove, int(can_go.sum()), max(sum(keep) - 1, 0))
     assert not (gone & ~can_go).any()
     assert (left | gone == before).all()
 
@@ -172,10 +174,12 @@ def test_a_later_stage_makes_up_for_what_a_task_could_not_spare(graphs: dict[str
 
 
 @pytest.mark.parametrize("remove", [6, 100])
-def test_everything_removed(graphs: dict[str, harness.Graph], remove: int) -> None:
-    found = simple(graphs["misclassified"], remove, sample_score=np.zeros(6, np.int64))
-    assert int(found["length"]) == int(found["new_position"]) == 0
-    assert not found["sample_keep.next"].any()
+@pytest.mark.parametrize(("batch", "left"), [(1, 1), (2, 2), (5, 5), (6, 6), (7, 6), (2**40, 6)])
+def test_a_full_batch_stays(graphs: dict[str, harness.Graph], remove: int, batch: int, left: int) -> None:
+    found = simple(graphs["misclassified"], remove, sample_score=np.zeros(6, np.int64), batch=np.array(batch))
+    assert int(found["length"]) == int(found["sample_keep.next"].sum()) == left
+    assert found["sample_keep.next"].tolist() == [0] * (6 - left) + [1] * left
+    assert int(found["removed_total"]) == 6 - left
 
 
 def test_removing_nothing_still_begins_a_stage(graphs: dict[str, harness.Graph]) -> None:
@@ -186,7 +190,7 @@ def test_removing_nothing_still_begins_a_stage(graphs: dict[str, harness.Graph])
 
 def test_one_sample(graphs: dict[str, harness.Graph]) -> None:
     found = call(graphs["misclassified"], feeds_for([True], [0], [2], [True], 1, 1))
-    assert (int(found["length"]), int(found["new_position"]), found["new_order"].tolist()) == (0, 0, [0])
+    assert (int(found["length"]), int(found["new_position"]), found["new_order"].tolist()) == (1, 1, [0])
 
 
 @given(
@@ -204,13 +208,13 @@ def test_a_share_of_all_samples_is_rounded_in_whole_numbers(
     feeds["share"] = np.array([share.numerator * factor, share.denominator * factor], np.int64)
     found = call(graphs["misclassified"], feeds)
     target = math.floor(share * samples + Fraction(1, 2))
-    total = max(removed, target)
+    total = max(removed, min(target, samples - 1))
     assert (int(found["removed_total"]), int(found["removed_now"])) == (total, total - removed)
     assert int(found["length"]) == samples - total
 
 
 @pytest.mark.parametrize(
-    ("share", "samples", "gone"), [((3, 40), 20, 2), ((1, 2), 1, 1), ((1, 3), 1, 0), ((0, 1), 9, 0)]
+    ("share", "samples", "gone"), [((3, 40), 20, 2), ((1, 2), 3, 2), ((1, 3), 1, 0), ((0, 1), 9, 0)]
 )
 def test_a_half_is_rounded_up(
     graphs: dict[str, harness.Graph], share: tuple[int, int], samples: int, gone: int

@@ -42,9 +42,9 @@ class Samples:
         """The kept samples that the task can spare: presented twice in this stage, and of score 0."""
         return self.keep & (self.seen >= 2) & (self.score() == 0)
 
-    def remove(self, total: int) -> None:
-        """Remove samples that can be spared until ``total`` are gone, and begin the next stage."""
-        leaving = total - int((~self.keep).sum())
+    def remove(self, total: int, batch: int) -> None:
+        """Remove samples that can be spared until ``total`` are gone or a batch is left, and begin the next stage."""
+        leaving = min(total - int((~self.keep).sum()), int(self.keep.sum()) - batch)
         if leaving > 0:
             spared = np.flatnonzero(self.spared())
             first = np.lexsort((spared, -self.seen[spared]))

@@ -170,15 +170,25 @@ def test_gradient_mask_is_part_of_the_mask() -> None:
 def test_misclassified_samples_stay_and_more_seen_ones_leave_first() -> None:
     samples = Samples(4, "paper")
     samples.observe(np.array([0, 1, 2]), np.array([False, True, True]))
+    samples.observe(np.array([0, 1, 2]), np.array([True, True, True]))
     samples.observe(np.array([2]), np.array([True]))
-    samples.remove(1)
+    samples.remove(1, batch=1)
     assert samples.keep.tolist() == [True, True, False, True]
-    samples.remove(2)  # all counters began anew: nothing is known to be learned
+    samples.remove(2, batch=1)  # all counters began anew: nothing is proved
     assert samples.keep.tolist() == [True, True, False, True]
     for _ in range(2):
-        samples.observe(np.array([0, 1, 3]), np.array([True, True, True]))
-    samples.remove(2)  # the lower index leaves, and only as many as are wanted
+        samples.observe(np.arange(4), np.ones(4, bool))
+    samples.remove(2, batch=1)  # the lower index leaves
     assert samples.keep.tolist() == [False, True, False, True]
+
+
+@pytest.mark.parametrize(("batch", "left"), [(1, 1), (3, 3), (4, 4), (9, 4)])
+def test_a_full_batch_stays(batch: int, left: int) -> None:
+    samples = Samples(4, "paper")
+    for _ in range(2):
+        samples.observe(np.arange(4), np.ones(4, bool))
+    samples.remove(4, batch)
+    assert int(samples.keep.sum()) == left
 
 
 def test_forgetting_counts_transitions_and_never_learned_samples_stay() -> None:
@@ -186,7 +196,7 @@ def test_forgetting_counts_transitions_and_never_learned_samples_stay() -> None:
     for correct in ([True, False, False], [False, True, False], [True, True, False]):
         samples.observe(np.arange(3), np.array(correct))
     assert samples.score().tolist() == [1, 0, 50]
-    samples.remove(1)
+    samples.remove(1, batch=1)
     assert samples.score().tolist() == [1, 0, 50]
     assert samples.keep.tolist() == [True, False, True]
 

@@ -171,7 +171,7 @@ class _Learner:
         while self.mask_events and self.mask_events[0].fraction <= progress:
             self.update_masks(self.mask_events.pop(0), parts)
         while self.filter_events and self.filter_events[0].fraction <= progress:
-            self.samples.remove(self.filter_events.pop(0).total)
+            self.samples.remove(self.filter_events.pop(0).total, self.config.batch_size)
             if self.config.record:
                 self.trace.removals.append((self.trace.steps, self.task, self.samples.keep.copy()))
 

@@ -24,7 +24,12 @@ SOUND = RunConfig(data="digits", learning_rate=0.03)
         ("seed", -1, "--seed"),
         ("seed", 2**32, "--seed"),
         ("class_order_seed", -1, "--class-order-seed"),
+        ("epochs", 2**62 + 1, "--epochs"),
+        ("batch_size", 10**22, "--batch-size"),
+        ("buffer_size", 10**22, "--buffer"),
+        ("tasks", 10**22, "--tasks"),
         ("threads", 0, "--threads"),
+        ("threads", 1_000_000, "--threads"),
     ],
 )
 def test_out_of_range(name: str, value: float, flag: str) -> None:
@@ -34,7 +39,10 @@ def test_out_of_range(name: str, value: float, flag: str) -> None:
     assert in_options(refused.value, run_command).startswith(f"{flag} {value}: give ")
 
 
-@pytest.mark.parametrize("changed", [{"seed": 2**32 - 1}, {"class_order_seed": 0}, {"threads": 1}, {"tasks": 1}])
+@pytest.mark.parametrize(
+    "changed",
+    [{"seed": 2**32 - 1}, {"class_order_seed": 0}, {"threads": 1}, {"threads": 64}, {"epochs": 2**31}, {"tasks": 1}],
+)
 def test_at_the_edge(changed: dict[str, Any]) -> None:
     dataclasses.replace(SOUND, **changed)
 
@@ -45,3 +53,15 @@ def test_identity_leaves_out_what_may_change_on_the_way() -> None:
     fields = {field.name for field in dataclasses.fields(RunConfig)}
     assert fields - set(SOUND.identity()) == {"threads", "learning_rate"}
     assert dataclasses.replace(SOUND, epochs=6).identity() != SOUND.identity()
+
+
+@pytest.mark.parametrize(("counts", "given"), [((), ""), ((3, 0), "3,0"), ((-1, 4), "-1,4")])
+def test_tasks_without_classes(counts: tuple[int, ...], given: str) -> None:
+    with pytest.raises(FieldError, match=rf"^`tasks` {given}: give at least 1 class for each task"):
+        dataclasses.replace(SOUND, task_classes=counts)
+
+
+def test_numbers_of_classes_are_the_number_of_tasks() -> None:
+    made = dataclasses.replace(SOUND, task_classes=(4, 3, 3))
+    assert (made.tasks, made.dealing, made.identity()["task_classes"]) == (3, (4, 3, 3), [4, 3, 3])
+    assert dataclasses.replace(SOUND, tasks=3).dealing == 3

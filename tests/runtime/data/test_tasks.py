@@ -48,6 +48,22 @@ def test_earlier_tasks_get_the_odd_classes() -> None:
     assert [task.classes for task in split_classes(made(8), 3)] == [(0, 1, 2), (3, 4, 5), (6, 7)]
 
 
+@pytest.mark.parametrize("tasks", [(4, 3, 1), (1, 1, 1, 5), (8,)])
+def test_tasks_of_given_numbers_of_classes(tasks: tuple[int, ...]) -> None:
+    dataset = made(8)
+    check_tasks(dataset, tasks)
+    found = split_classes(dataset, tasks)
+    assert tuple(len(task.classes) for task in found) == tasks
+    assert [label for task in found for label in task.classes] == list(range(8))
+
+
+@pytest.mark.parametrize(("tasks", "given", "total"), [((4, 3), "4,3", 7), ((9,), "9", 9), ((4, 3, 2), "4,3,2", 9)])
+def test_numbers_that_are_not_those_of_the_data_are_refused(tasks: tuple[int, ...], given: str, total: int) -> None:
+    told = rf"^`tasks` {given}: npz:some\.npz has 8 classes, these are {total}; give numbers that add up to 8"
+    with pytest.raises(FieldError, match=told):
+        check_tasks(made(8), tasks)
+
+
 @pytest.mark.parametrize("tasks", [-1, 0, 4, 100])
 def test_a_number_of_tasks_that_does_not_fit_is_refused(tasks: int) -> None:
     with pytest.raises(FieldError, match=rf"^`tasks` {tasks}: npz:some\.npz has 3 classes; give a number from 1 to 3"):
@@ -65,6 +81,13 @@ def test_a_number_of_tasks_that_does_not_fit_is_refused(tasks: int) -> None:
         ((7, 1, 1), (7,), "flat"),
         ((7, 1, 1), (7, 1, 1), "NCHW"),
         ((1, 8, 8), (8, 8, 1), "NHWC"),
+        ((3, 5, 4), (3, None, None), "NCHW"),
+        ((3, 9, 1), (3, 9), "NCT"),
+        ((3, 9, 1), (9, 3), "NTC"),
+        ((3, 9, 1), (None, 3), "NTC"),
+        ((3, 10, 4), (3, 2, 5, 4), "NCDHW"),
+        ((3, 10, 4), (3, None, 5, 4), "NCDHW"),
+        ((3, 10, 4), (2, 5, 4, 3), "NDHWC"),
     ],
 )
 def test_layouts_are_found(shape: tuple[int, int, int], taken: tuple[int, ...], layout: str) -> None:
@@ -78,7 +101,10 @@ def test_layouts_are_found(shape: tuple[int, int, int], taken: tuple[int, ...], 
             (3, 32, 32),
             r"takes 3x32x32, npz:some\.npz gives 1x8x6: give data of 3x32x32, or compile a model that takes 1x8x6",
         ),
-        ((1, 6, 8), "takes 1x6x8, .* gives 1x8x6: the sizes agree, so reshape the data to 1x6x8"),
+        ((1, 6, 8), "takes 1x6x8, .* gives 1x8x6: the axes agree but for their order, so transpose the data to 1x6x8"),
+        ((2, 24), "takes 2x24, .* gives 1x8x6: the sizes agree, so reshape the data to 2x24"),
+        ((6, 8), "takes 6x8, .* so transpose the data to 6x8"),
+        ((3, None, None), "takes 3xanyxany, .* give data of 3xanyxany"),
         ((47,), "takes 47, .* gives 1x8x6"),
         ((8, 6), "takes 8x6, .* reshape the data"),
         ((), "gives 1x8x6"),

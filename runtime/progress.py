@@ -1,0 +1,121 @@
+"""The content that a checkpoint must have, beyond its checksum."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from sparcl_compile.interface.codec import from_plain
+from sparcl_compile.interface.program import Program
+from sparcl_compile.interface.specs import StateSpec
+
+DTYPES: Mapping[str, tuple[str, ...]] = {"sample": ("uint8", "float32"), "sum": ("int64", "float64")}
+"""The types of elements that the manifest leaves to the data."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Rate:
+    """A learning rate, and after how many epochs it began."""
+
+    after_epochs: int
+    learning_rate: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Formula:
+    """The normalisation ``(x / scale - mean) / std``."""
+
+    scale: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Samples:
+    """The form of a run's samples."""
+
+    normalise: Formula
+    classes: tuple[str, ...]
+    classes_by_task: tuple[tuple[int, ...], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """The part of a checkpoint that is no tensor."""
+
+    counters: Mapping[str, int]
+    fired: Mapping[str, int]
+    seconds: float
+    learning_rates: tuple[Rate, ...]
+    samples: Samples | None
+
+
+def check_progress(progress: Mapping[str, Any], identity: Mapping[str, Any], program: Program, resumed: bool) -> None:
+    """Check the counters of a run.
+
+    Args:
+        progress: as the checkpoint has it.
+        identity: as the checkpoint has it.
+        program: of the artifact.
+        resumed: whether a run goes on from here, which needs more than an export.
+
+    Raises:
+        ValueError: it is not that of a run of this program; the message says why.
+    """
+    found = from_plain(Progress, {"samples": None, **progress})
+    if found.counters.keys() != program.counters.keys() or found.fired.keys() != program.events.keys():
+        raise ValueError("its counters are not those of the program")
+    if min((*found.counters.values(), *found.fired.values()), default=0) < 0:
+        raise ValueError("a counter is below 0")
+    if not math.isfinite(found.seconds) or not found.learning_rates:
+        raise ValueError("its seconds are no number, or it has no learning rate")
+    if not all(0.0 < rate.learning_rate < math.inf for rate in found.learning_rates):
+        raise ValueError("a learning rate is no number above 0")
+    if resumed:
+        _check_place(found, identity, program)
+
+
+def _check_place(found: Progress, identity: Mapping[str, Any], program: Program) -> None:
+    task, epoch = found.counters["task"], found.counters["epoch"]
+    tasks, epochs = identity["tasks"], identity["epochs"]
+    if task > tasks or epoch >= epochs or (task == tasks and epoch):
+        raise ValueError(f"it stands at task {task}, epoch {epoch} of {tasks} tasks with {epochs} epochs")
+    for kind, number in found.fired.items():
+        if number > len(program.events[kind]):
+            raise ValueError(f"{number} events of {len(program.events[kind])} have run")
+
+
+def check_arrays(arrays: Mapping[str, np.ndarray], specs: Sequence[StateSpec], lengths: Mapping[str, int]) -> None:
+    """Check the tensors of a run against the manifest.
+
+    Args:
+        arrays: by name.
+        specs: the manifest's state.
+        lengths: known ones, by the names that the manifest gives them; the others must only agree.
+
+    Raises:
+        ValueError: one is missing, unknown or of another form; the message names it.
+    """
+    saved = {spec.name: spec for spec in specs if spec.saved}
+    unknown = sorted(arrays.keys() - saved.keys())
+    if unknown:
+        raise ValueError(f"{unknown[0]!r} is no state of the artifact")
+    known = dict(lengths)
+    for name, spec in saved.items():
+        if name in arrays:
+            _check_array(arrays[name], spec, known)
+        elif "samples" not in spec.shape:  # those of a task come when it begins
+            raise ValueError(f"{name!r} is missing")
+
+
+def _check_array(array: np.ndarray, spec: StateSpec, known: dict[str, int]) -> None:
+    if str(array.dtype) not in DTYPES.get(spec.dtype, (spec.dtype,)):
+        raise ValueError(f"{spec.name!r} is {array.dtype}, the manifest has {spec.dtype}")
+    if len(array.shape) != len(spec.shape):
+        raise ValueError(f"{spec.name!r} has {len(array.shape)} axes, the manifest {len(spec.shape)}")
+    for own, length in zip(array.shape, spec.shape, strict=True):
+        due = known.setdefault(length, own) if isinstance(length, str) else length
+        if own != due:
+            raise ValueError(f"{spec.name!r} has a length of {own} where {due} is due")

@@ -1,0 +1,147 @@
+"""The sense of a manifest beyond the types of its fields: its names lead somewhere, its files lie in the artifact."""
+
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import PurePosixPath
+from typing import Any
+
+from sparcl_compile.interface import program as ops
+from sparcl_compile.interface.manifest import Manifest
+from sparcl_compile.interface.program import Block, Program
+from sparcl_compile.interface.specs import GraphSpec, StateSpec
+
+CALLED = ("class_order", "statistics", "begin_task", "begin_epoch", "step", "end_epoch", "end_task", "end_run")
+"""The blocks that every driver calls."""
+SAMPLES = ("uint8", "float32")
+"""The types of raw samples; an artifact may have its graphs for one of them alone."""
+COPY = "copy:"
+FIRST_VALUES = ("file", "zeros", "ones", "nan")
+COLUMNS = ("mask", "index", "rows", "gradient_mask", "gradient_rows")
+INNER = ("then", "otherwise", "block")
+"""Fields of operations that hold operations."""
+
+
+def check(manifest: Manifest) -> None:
+    """Check a manifest that has the right types.
+
+    Raises:
+        ValueError: a name leads nowhere, a path leads out of the artifact, or a number makes no sense; the message says
+            where.
+    """
+    for name in manifest.files:
+        check_path(name, "files")
+    _known("state_file", [manifest.state_file], manifest.files)
+    _check_state(manifest)
+    for name, graph in manifest.graphs.items():
+        _check_graph(f"graphs.{name}", graph, manifest)
+    _check_weights(manifest)
+    _check_program(manifest)
+    if manifest.model.classes < 1:
+        raise ValueError("model.classes is below 1")
+
+
+def check_path(path: str, where: str) -> None:
+    """Raise ValueError for a path that could lead out of a folder."""
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or ".." in parts or "\\" in path or "\0" in path or ":" in parts[0]:
+        raise ValueError(f"{where} names {path!r}, which may lie outside of the artifact")
+
+
+def _known(where: str, names: Iterable[str], known: Iterable[str]) -> None:
+    lost = sorted(set(names) - set(known))
+    if lost:
+        raise ValueError(f"{where} names {lost[0]!r}, which there is not")
+
+
+def _check_state(manifest: Manifest) -> None:
+    names = [spec.name for spec in manifest.state]
+    if len(set(names)) != len(names):
+        raise ValueError("state names a tensor twice")
+    for spec in manifest.state:
+        where = f"state {spec.name}"
+        if any(isinstance(length, int) and length < 0 for length in spec.shape):
+            raise ValueError(f"{where} has a length below 0")
+        if spec.init.startswith(COPY):
+            _known(f"{where} init", [spec.init.removeprefix(COPY)], {*names} - {spec.name})
+        elif spec.init not in FIRST_VALUES:
+            raise ValueError(f"{where} begins with {spec.init!r}, which is no first value")
+        if spec.init == "file" and not all(isinstance(length, int) for length in spec.shape):
+            raise ValueError(f"{where} lies in the file, and its shape has lengths that vary")
+
+
+def _check_graph(where: str, graph: GraphSpec, manifest: Manifest) -> None:
+    files = [graph.file] if isinstance(graph.file, str) else [*graph.file.values()]
+    _known(f"{where}.file", files, manifest.files)
+    if not isinstance(graph.file, str):
+        _known(f"{where}.file", graph.file, SAMPLES)
+    state = {spec.name for spec in manifest.state}
+    _known(f"{where}.results", graph.results, graph.outputs)
+    _known(f"{where}.updates", graph.updates, graph.outputs)
+    _known(f"{where}.updates", graph.updates.values(), state)
+    _known(f"{where}.in_place", graph.in_place, state)
+
+
+def _check_weights(manifest: Manifest) -> None:
+    state = {spec.name for spec in manifest.state}
+    for weight in manifest.weights:
+        names = [name for column in COLUMNS if (name := getattr(weight, column)) is not None]
+        _known(f"weights {weight.weight}", [weight.weight, *names], state)
+        if min(weight.shape, default=1) < 1 or not 0.0 < weight.rate < math.inf:
+            raise ValueError(f"weights {weight.weight} has a length below 1 or a rate that is no number above 0")
+
+
+def _check_program(manifest: Manifest) -> None:
+    program = manifest.program
+    _known("program.blocks", CALLED, program.blocks)
+    state = {spec.name for spec in manifest.state}
+    for name, block in program.blocks.items():
+        for operation in _operations(block):
+            _check_operation(f"program.blocks.{name}", operation, manifest, state)
+    for kind, events in program.events.items():
+        for event in events:
+            named = [numbers for numbers in event.feeds.values() if isinstance(numbers, str)]
+            _known(f"program.events.{kind}", named, program.vectors)
+            if event.at[0] < 0 or event.at[1] < 1:
+                raise ValueError(f"program.events.{kind} is due at {event.at[0]}/{event.at[1]}, which is no share")
+    _check_no_circle(program)
+
+
+def _operations(block: Block) -> Iterator[Any]:
+    """All operations of a block with those inside of them."""
+    for operation in block:
+        yield operation
+        for field in INNER:
+            inner = getattr(operation, field, ())
+            yield from _operations(inner) if isinstance(inner, tuple) else ()
+
+
+def _check_operation(where: str, operation: Any, manifest: Manifest, state: set[str]) -> None:
+    if isinstance(operation, ops.Run):
+        _known(where, [operation.graph], manifest.graphs)
+    if isinstance(operation, ops.Call):
+        _known(where, [operation.block], manifest.program.blocks)
+    if isinstance(operation, ops.Due):
+        _known(where, [operation.events], manifest.program.events)
+    if isinstance(operation, ops.Reset):
+        _known(where, operation.state, state)
+    if isinstance(operation, ops.Rows) and operation.at_most < 1:
+        raise ValueError(f"{where} takes {operation.at_most} rows at a time")
+    if isinstance(operation, ops.When) and any(one.every is not None and one.every < 1 for one in operation.any):
+        raise ValueError(f"{where} has a condition on multiples of a number below 1")
+
+
+def _check_no_circle(program: Program) -> None:
+    calls = {
+        name: {operation.block for operation in _operations(block) if isinstance(operation, ops.Call)}
+        for name, block in program.blocks.items()
+    }
+    while calls:
+        leaves = {name for name, called in calls.items() if not called & calls.keys()}
+        if not leaves:
+            raise ValueError(f"program.blocks.{min(calls)} calls itself, by way of others")
+        calls = {name: called for name, called in calls.items() if name not in leaves}
+
+
+def first_values(manifest: Manifest) -> dict[str, StateSpec]:
+    """The state whose first values lie in the file, by name."""
+    return {spec.name: spec for spec in manifest.state if spec.init == "file"}

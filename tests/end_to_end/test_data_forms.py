@@ -1,0 +1,221 @@
+"""Data as people have them: sequences, volumes, other keys and labels, images of any size, tasks of given sizes."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+from sparcl_compile import predict
+from sparcl_compile.interface.artifact import load as load_artifact
+from sparcl_compile.interface.errors import DataError
+from sparcl_compile.runtime.data.fitting import load_for
+from tests.support.cli import call, check_refused, done, read_json, write_artifact
+
+RUN = ("--tasks", "2", "--epochs", "1", "--batch-size", "8", "--buffer", "10", "--threads", "1")
+CLASSES = 4
+
+
+def conv_model(path: Path, sample: tuple[int, ...], channels: int) -> Path:
+    """A convolution over all axes but the channels, which are the first or, transposed to it, the last one."""
+    rng = np.random.default_rng(1)
+    kernel = rng.normal(size=(8, channels, *[1] * (len(sample) - 1))).astype(np.float32)
+    head = rng.normal(size=(CLASSES, 8)).astype(np.float32)
+    last = sample[-1] == channels
+    axes = [0, len(sample), *range(1, len(sample))]
+    nodes = [helper.make_node("Transpose", ["x"], ["t"], perm=axes)] if last else []
+    nodes += [
+        helper.make_node("Conv", ["t" if last else "x", "w"], ["c"]),
+        helper.make_node("Relu", ["c"], ["r"]),
+        helper.make_node("GlobalAveragePool", ["r"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("Gemm", ["f", "h"], ["z"], transB=1),
+    ]
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", *sample])]
+    outputs = [helper.make_tensor_value_info("z", TensorProto.FLOAT, ["N", CLASSES])]
+    weights = [numpy_helper.from_array(kernel, "w"), numpy_helper.from_array(head, "h")]
+    graph = helper.make_graph(nodes, "g", inputs, outputs, weights)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+def samples(*shape: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(2)
+    y = np.arange(40) % CLASSES
+    return (rng.normal(size=(40, *shape)) + y.reshape(-1, *[1] * len(shape))).astype(np.float32), y
+
+
+@pytest.mark.parametrize(
+    ("sample", "channels", "layout"),
+    [((3, 20), 3, "NCT"), ((20, 3), 3, "NTC"), ((3, 4, 5, 6), 3, "NCDHW"), ((5, 4, 6, 3), 3, "NDHWC")],
+)
+def test_samples_in_the_models_own_axes(sample: tuple[int, ...], channels: int, layout: str, tmp_path: Path) -> None:
+    artifact = tmp_path / "m.sparcl"
+    done("compile", conv_model(tmp_path / "m.onnx", sample, channels), "--sparsity", "0.5")
+    x, y = samples(*sample)
+    np.savez(tmp_path / "data.npz", x=x, y=y)
+    source = f"npz:{tmp_path / 'data.npz'}"
+    model = load_artifact(artifact).manifest.model
+    assert (model.layout, model.input_shape) == (layout, sample)
+    found = load_for(source, model)
+    as_channels_first = np.moveaxis(x, -1, 1) if sample[-1] == channels else x
+    np.testing.assert_array_equal(
+        found.x_train[:4].reshape(4, channels, -1), as_channels_first[:4].reshape(4, channels, -1)
+    )
+    done("run", artifact, "--data", source, *RUN, "--json", tmp_path / "result.json")
+    assert len(read_json(tmp_path / "result.json")["accuracy_matrix"]) == 2
+    done("export", artifact)
+    session = onnxruntime.InferenceSession(tmp_path / "m.learned.onnx", providers=["CPUExecutionProvider"])
+    noted = session.get_modelmeta().custom_metadata_map
+    mean, std = (np.array(json.loads(noted[f"normalise.{name}"]), np.float32) for name in ("mean", "std"))
+    by_channel = [1, *[channels if length == channels else 1 for length in sample]]
+    ready = (x - mean.reshape(by_channel)) / std.reshape(by_channel)
+    exported = session.run(None, {session.get_inputs()[0].name: ready.astype(np.float32)})[0]
+    learned = predict(load_artifact(artifact), x)
+    assert noted["input.layout"] == layout
+    np.testing.assert_allclose(exported, learned, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(3, 20, 1), (3, 1, 20), (1, 3, 20)])
+def test_axes_of_one_do_not_matter(shape: tuple[int, ...], tmp_path: Path) -> None:
+    done("compile", conv_model(tmp_path / "m.onnx", (3, 20), 3))
+    x, y = samples(3, 20)
+    np.savez(tmp_path / "data.npz", x=x.reshape(-1, *shape), y=y)
+    model = load_artifact(tmp_path / "m.sparcl").manifest.model
+    found = load_for(f"npz:{tmp_path / 'data.npz'}", model)
+    np.testing.assert_array_equal(found.x_train[:4], x[:4, :, :, None])
+
+
+@pytest.mark.parametrize(
+    ("shape", "mend"), [((20, 3), "transpose the data to 3x20"), ((60,), "reshape the data to 3x20")]
+)
+def test_other_axes_are_refused_with_what_to_do(shape: tuple[int, ...], mend: str, tmp_path: Path) -> None:
+    done("compile", conv_model(tmp_path / "m.onnx", (3, 20), 3))
+    x, y = samples(3, 20)
+    np.savez(tmp_path / "data.npz", x=np.moveaxis(x, 1, 2) if len(shape) == 2 else x.reshape(-1, 60), y=y)
+    check_refused(call("run", tmp_path / "m.sparcl", "--data", f"npz:{tmp_path / 'data.npz'}", *RUN), mend)
+    np.savez(tmp_path / "data.npz", x=x, y=y)
+    done("run", tmp_path / "m.sparcl", "--data", f"npz:{tmp_path / 'data.npz'}", *RUN)
+
+
+# Images
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An artifact of a model that takes 3x8x8 images of five classes."""
+    return write_artifact(tmp_path_factory.mktemp("artifact"))
+
+
+def put(folder: Path, mode: str = "RGB", size: tuple[int, int] = (8, 8), grows: int = 0, ending: str = "png") -> None:
+    for label in range(5):
+        (folder / str(label)).mkdir(parents=True)
+        for number in range(5):
+            image = Image.new(mode, (size[0] + grows * number, size[1]), 40 * label)
+            image.save(folder / str(label) / f"{number}.{ending}", format="JPEG" if ending == "jfif" else None)
+
+
+@pytest.mark.parametrize(
+    ("form", "notes"),
+    [
+        ({}, []),
+        ({"ending": "jfif"}, []),
+        ({"size": (20, 16)}, ["25 of 25 images resized to the model's 8x8 pixels"]),
+        ({"grows": 1}, ["20 of 25 images resized to the model's 8x8 pixels"]),
+        ({"mode": "L"}, ["25 of 25 images made RGB, as the model takes them"]),
+    ],
+)
+def test_images_are_made_what_the_model_takes(
+    form: dict[str, object], notes: list[str], artifact: Path, tmp_path: Path
+) -> None:
+    put(tmp_path / "images", **form)  # type: ignore[arg-type]
+    found = load_for(f"folder:{tmp_path / 'images'}", load_artifact(artifact).manifest.model)
+    assert (found.sample_shape, list(found.notes)) == ((3, 8, 8), notes)
+    for label in range(5):
+        if form.get("ending") != "jfif":
+            assert found.x_train[found.y_train == label][:, 1].max() == (40 * label if "mode" in form else 0)
+
+
+def test_colours_become_grey_for_a_grey_model(artifact: Path, tmp_path: Path) -> None:
+    model = dataclasses.replace(load_artifact(artifact).manifest.model, input_shape=(1, 8, 8))
+    put(tmp_path / "images")
+    found = load_for(f"folder:{tmp_path / 'images'}", model)
+    assert (found.sample_shape, found.augment) == ((1, 8, 8), "none")
+    assert list(found.notes) == ["25 of 25 images made grey, as the model takes them"]
+
+
+@pytest.mark.parametrize("name", ["test", "val", "valid", "validation"])
+def test_names_of_the_test_images(name: str, artifact: Path, tmp_path: Path) -> None:
+    put(tmp_path / "images" / "train")
+    put(tmp_path / "images" / name)
+    found = load_for(f"folder:{tmp_path / 'images'}", load_artifact(artifact).manifest.model)
+    assert (len(found.x_train), len(found.x_test), found.classes) == (25, 25, ("0", "1", "2", "3", "4"))
+
+
+def test_another_folder_beside_train_is_a_class(artifact: Path, tmp_path: Path) -> None:
+    put(tmp_path / "images" / "train")
+    put(tmp_path / "images" / "holdout")
+    with pytest.raises(DataError, match="holds no images"):
+        load_for(f"folder:{tmp_path / 'images'}", load_artifact(artifact).manifest.model)
+
+
+def test_the_notes_are_printed(artifact: Path, tmp_path: Path) -> None:
+    put(tmp_path / "images", size=(9, 9))
+    run = ["run", artifact, "--data", f"folder:{tmp_path / 'images'}", *RUN, "--checkpoint", tmp_path / "run"]
+    assert "note: 25 of 25 images resized to the model's 8x8 pixels\n" in done(*run).out
+
+
+# Keys, labels and tasks
+
+
+def split_arrays(keys: tuple[str, ...], labels: np.ndarray) -> dict[str, np.ndarray]:
+    x = np.random.default_rng(3).integers(0, 256, (len(labels), 3, 8, 8)).astype(np.uint8)
+    return dict(zip(keys, (x, labels, x, labels), strict=False))
+
+
+Y = np.arange(25) % 5
+
+
+@pytest.mark.parametrize(
+    ("keys", "labels"),
+    [
+        (("train_images", "train_labels", "test_images", "test_labels"), Y[:, None]),
+        (("train_images", "train_labels", "val_images", "val_labels"), Y),
+        (("X_train", "y_train", "X_test", "y_test"), Y),
+        (("X_train", "Y_train", "X_test", "Y_test"), Y + 1),
+        (("X", "Y"), Y),
+        (("X", "y"), np.eye(5)[Y]),
+        (("data", "target"), np.array(["a", "b", "c", "d", "e"])[Y]),
+    ],
+)
+def test_keys_and_labels(keys: tuple[str, ...], labels: np.ndarray, artifact: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "data.npz", **split_arrays(keys, labels))
+    found = load_for(f"npz:{tmp_path / 'data.npz'}", load_artifact(artifact).manifest.model)
+    assert sorted({*found.y_train.tolist()}) == [0, 1, 2, 3, 4]
+    assert len(found.x_train) + len(found.x_test) == (50 if len(keys) == 4 else 25)
+
+
+@pytest.mark.parametrize("keys", [("x_train", "y_train", "x_test", "labels"), ("X", "labels_of_x"), ("images", "y")])
+def test_keys_that_say_nothing(keys: tuple[str, ...], artifact: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "data.npz", **split_arrays(keys, Y))
+    with pytest.raises(DataError, match=f"the file holds {', '.join(keys)}; save it with the keys x_train"):
+        load_for(f"npz:{tmp_path / 'data.npz'}", load_artifact(artifact).manifest.model)
+
+
+def test_tasks_of_given_sizes(artifact: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "data.npz", **split_arrays(("x", "y"), Y))
+    run = ["run", artifact, "--data", f"npz:{tmp_path / 'data.npz'}", *RUN, "--checkpoint", tmp_path / "run"]
+    done(*run, "--tasks", "3,1,1", "--json", tmp_path / "result.json")
+    assert read_json(tmp_path / "result.json")["classes_by_task"] == [[0, 1, 2], [3], [4]]
+    done(*run, "--tasks", "3,1,1", "--resume")
+    check_refused(call(*run, "--tasks", "1,3,1", "--resume"), "belongs to a run with")
+    check_refused(call(*run, "--tasks", "3", "--resume"), "belongs to a run with")
+    check_refused(call(*run, "--tasks", "3,1"), "--tasks 3,1: ", "these are 4", "add up to 5")
+    check_refused(call(*run, "--tasks", "3,0,2"), "--tasks 3,0,2: give at least 1 class")
+    for text in ("3,", "a,b", "3;2", ""):
+        check_refused(call(*run, "--tasks", text), "--tasks")
