@@ -10,6 +10,7 @@ from models.export import MODELS, build, export
 from sparcl_compile.compiling.compiler import compile_model
 from sparcl_compile.interface.artifact import load
 from sparcl_compile.interface.names import accumulator_name
+from sparcl_compile.passes.importing.naming import is_reserved
 from sparcl_compile.runtime.session.engine import Engine, Sizes
 from sparcl_compile.settings.options import CompileOptions
 from tests.support.batches import Batch, class_mask
@@ -47,6 +48,11 @@ def autograd(module: torch.nn.Module, masks: dict[str, np.ndarray], batch: Batch
     return {name: p.grad.numpy() for name, p in parameters.items() if p.grad is not None}
 
 
+def stored(parameter: str) -> str:
+    """The name in the artifact: a name that graphs of the artifact use (``position``) has got an ending."""
+    return f"{parameter}.weight" if is_reserved(parameter) else parameter
+
+
 @pytest.mark.parametrize("sparsity", [0.0, 0.7])
 @pytest.mark.parametrize("name", sorted(MODELS))
 def test_gradients_equal_autograd(name: str, sparsity: float, tmp_path: Path) -> None:
@@ -68,8 +74,8 @@ def test_gradients_equal_autograd(name: str, sparsity: float, tmp_path: Path) ->
     assert bool(masks) == (sparsity > 0)
     with torch.no_grad():
         for parameter_name, parameter in module.named_parameters():
-            parameter.copy_(torch.from_numpy(engine.array(parameter_name)))
-    wanted = autograd(module, masks, batch)
+            parameter.copy_(torch.from_numpy(engine.array(stored(parameter_name))))
+    wanted = {stored(parameter_name): gradient for parameter_name, gradient in autograd(module, masks, batch).items()}
     assert set(wanted) == set(engine.names("parameter"))
     scale = max(np.abs(gradient).max() for gradient in wanted.values())
     for parameter_name, gradient in wanted.items():
