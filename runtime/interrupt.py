@@ -16,7 +16,7 @@ class Interrupt:
     """
 
     def __init__(self) -> None:
-        self._asked = 0
+        self._asked = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -35,14 +35,13 @@ class Interrupt:
 
     def check(self) -> None:
         """Raise KeyboardInterrupt if a signal came since the start."""
-        if not self._asked:
-            return
-        handler = self._before[self._asked]
-        if isinstance(handler, Stopped):
-            handler(self._asked, None)
-        raise KeyboardInterrupt
+        if self._asked:
+            raise KeyboardInterrupt
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if self._asked and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self._asked = self._asked or number
+        self._asked = True
+        handler = self._before[number]
+        if isinstance(handler, Stopped) and handler.number is None:
+            handler.number = number  # at once: a terminal that hung up may break the step before its end
