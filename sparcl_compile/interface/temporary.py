@@ -74,7 +74,7 @@ def held(path: Path) -> Iterator[bool | None]:
         yield None
         return
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        handle = _opened(path)
     except OSError:
         yield False
         return
@@ -83,6 +83,15 @@ def held(path: Path) -> Iterator[bool | None]:
         yield taken if flock.is_at(path, handle) else False
     finally:
         os.close(handle)
+
+
+def _opened(path: Path) -> int:
+    """A handle that a lock can be taken of: on NFS a file has to be open for writing, and a folder cannot be."""
+    how = os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        return os.open(path, os.O_RDWR | how)
+    except IsADirectoryError:
+        return os.open(path, os.O_RDONLY | how)
 
 
 def old_name(new: Path) -> Path:

@@ -1,6 +1,7 @@
 """Temporary files and folders: gone in the end, and removed where their process is gone."""
 
 import errno
+import fcntl
 import os
 from pathlib import Path
 
@@ -101,3 +102,24 @@ def test_exchange(tmp_path: Path) -> None:
     assert list(contents(tmp_path)) == ["a", "a/b", "b", "b/a"]
     with pytest.raises(FileNotFoundError):
         exchange(tmp_path / "a", tmp_path / "c")
+
+
+def test_a_file_is_locked_by_a_handle_that_may_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As NFS wants it."""
+    take, modes = flock.take, []
+
+    def noted(handle: int, shared: bool = False) -> bool | None:
+        modes.append(fcntl.fcntl(handle, fcntl.F_GETFL) & os.O_ACCMODE)
+        return take(handle, shared)
+
+    monkeypatch.setattr(flock, "take", noted)
+    with temporary.new_file(tmp_path / "a"), temporary.new_folder(tmp_path / "a"):
+        assert modes == [os.O_RDWR, os.O_RDONLY]
+
+
+def test_a_link_in_the_place_of_a_leftover_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "file").touch()
+    (tmp_path / ".a.new.abc_1234").symlink_to(tmp_path / "precious")
+    temporary.clear(tmp_path / "a")
+    assert list(contents(tmp_path / "precious")) == ["file"]
