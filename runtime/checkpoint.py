@@ -12,10 +12,10 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
-from sparcl_compile.interface import locks
+from sparcl_compile.interface import locks, temporary
 from sparcl_compile.interface.artifact import Artifact
 from sparcl_compile.interface.errors import CheckpointError
-from sparcl_compile.interface.files import check_writable, readable, remove_leftovers, write_atomically
+from sparcl_compile.interface.files import check_writable, readable, write_atomically
 from sparcl_compile.interface.manifest import Manifest
 from sparcl_compile.runtime.progress import check_arrays, check_progress
 
@@ -88,7 +88,8 @@ def held(folder: Path) -> Iterator[None]:
     """
     with locks.writing(folder / locks.FILE, folder, lambda holders: _in_use(folder, holders)):
         check_writable(folder / FILE)
-        remove_leftovers(folder / FILE)
+        for name in (FILE, PREVIOUS):
+            temporary.clear(folder / name)
         yield
 
 

@@ -5,36 +5,43 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+from sparcl_compile.interface.stopping import SIGNALS, Stopped
+
 
 class Interrupt:
     """While active, the first SIGINT waits for ``check``, a second one interrupts at once.
 
-    Outside the main thread Python allows no handlers; there the interpreter's own stays.
+    SIGTERM and SIGHUP wait as well, where a command has asked for them (``stoppable``). Outside the main thread Python
+    allows no handlers; there the interpreter's own stays.
     """
 
     def __init__(self) -> None:
         self._asked = False
-        self._before: Any = None
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        """Take SIGINT over."""
+        """Take the signals over."""
         if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._ask)
+            asked = [number for number in SIGNALS if isinstance(signal.getsignal(number), Stopped)]
+            self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, *asked)}
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Give SIGINT back."""
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+        """Give the signals back."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def check(self) -> None:
-        """Raise KeyboardInterrupt if SIGINT came since the start."""
+        """Raise KeyboardInterrupt if a signal came since the start."""
         if self._asked:
             raise KeyboardInterrupt
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self._asked:
+        if self._asked and number == signal.SIGINT:
             raise KeyboardInterrupt
         self._asked = True
+        handler = self._before[number]
+        if isinstance(handler, Stopped) and handler.number is None:
+            handler.number = number  # at once: a terminal that hung up may break the step before its end

@@ -82,7 +82,7 @@ def test_options_are_those_of_the_command(command: str, readme: str, console_scr
     assert set(OPTION.findall(section(readme, command))) == offered
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/passes.md"])
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/passes.md", "docs/security.md"])
 def test_links_lead_somewhere(page: str, root: Path) -> None:
     targets = LINK.findall((root / page).read_text(encoding="utf-8"))
     assert not [target for target in targets if not ((root / page).parent / target).exists()]

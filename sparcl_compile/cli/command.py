@@ -1,8 +1,13 @@
-"""Ends every command: a user's mistake gives one line and code 2, Ctrl-C one line and 130, a bug a traceback."""
+"""Ends every command: a user's mistake gives one line and code 2, a bug a traceback, Ctrl-C one line and code 130.
 
+SIGTERM and SIGHUP end one as Ctrl-C does, with codes of their own.
+"""
+
+import contextlib
 import errno
 import os
 import re
+import signal
 import sys
 import time
 from collections.abc import Container
@@ -12,10 +17,11 @@ from typing import Any, NoReturn, cast
 import click
 
 from sparcl_compile.interface.errors import CheckpointError, FieldError, ModelError, SparclError, TrainingError
+from sparcl_compile.interface.stopping import Stopped, stoppable
 
 USER_ERROR = 2
-INTERRUPTED = 130
-"""Exit code of a program that SIGINT ended, as a shell reports it."""
+SIGNALLED = 128
+"""With the signal's number the exit code of a program that a signal ended, as a shell reports it."""
 
 RUNTIME = "onnxruntime"
 NAMING_FIELDS = (FieldError, ModelError, TrainingError, CheckpointError)
@@ -44,25 +50,21 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; anything but a user's mistake is a bug and keeps its traceback."""
-        try:
-            return super().invoke(ctx)
-        except SparclError as error:
-            fail(in_options(error, self))
-        except ImportError as error:
-            if (error.name or "").partition(".")[0] != RUNTIME:
-                raise
-            fail(
-                f"ONNX Runtime's training package is missing ({error}); "
-                "install sparcl-compile[cpu], or sparcl-compile[cuda] for NVIDIA GPUs"
-            )
-        except OSError as error:
-            if error.errno == errno.EPIPE:  # the reader of the output has gone; click ends the command
-                raise
-            fail(_of_system(error))
-        except MemoryError as error:
-            fail(f"the memory is too small ({error}); give smaller numbers, or a machine with more")
-        except KeyboardInterrupt:
-            fail(ctx.obj or "interrupted", INTERRUPTED)
+        with stoppable() as stopped:
+            try:
+                return super().invoke(ctx)
+            except KeyboardInterrupt:
+                _end(ctx, stopped)
+            except OSError as error:
+                if stopped.number is not None:  # a terminal that hung up takes no output any more
+                    _end(ctx, stopped)
+                _refuse(error)
+            except SparclError as error:
+                fail(in_options(error, self))
+            except ImportError as error:
+                _name_runtime(error)
+            except MemoryError as error:
+                fail(f"the memory is too small ({error}); give smaller numbers, or a machine with more")
 
     def seconds(self, name: str | None) -> float:
         """The seconds that the command has run, since the start of the process where that runs the script ``name``."""
@@ -86,10 +88,30 @@ def process_seconds() -> float | None:
         return None
 
 
-def _of_system(error: OSError) -> str:
-    """The message of an error that no part has put into words of its own."""
+def _end(ctx: click.Context, stopped: Stopped) -> NoReturn:
+    """Leave with the line and the code of the signal that ended the command."""
+    code = SIGNALLED + (stopped.number or signal.SIGINT)
+    with contextlib.suppress(OSError):
+        fail(ctx.obj or "interrupted", code)
+    sys.exit(code)
+
+
+def _name_runtime(error: ImportError) -> NoReturn:
+    """Name the package that a user has to install; without any other package the tool itself is broken."""
+    if (error.name or "").partition(".")[0] != RUNTIME:
+        raise error
+    fail(
+        f"ONNX Runtime's training package is missing ({error}); "
+        "install sparcl-compile[cpu], or sparcl-compile[cuda] for NVIDIA GPUs"
+    )
+
+
+def _refuse(error: OSError) -> NoReturn:
+    """Leave with the message of an error that no part has put into words of its own."""
+    if error.errno == errno.EPIPE:  # the reader of the output has gone; click ends the command
+        raise error
     name = f"{error.filename}: " if error.filename else ""
-    return f"{name}the system refuses ({error.strerror or error}); check permissions, space and the path"
+    fail(f"{name}the system refuses ({error.strerror or error}); check permissions, space and the path")
 
 
 def in_options(error: SparclError, command: click.Command) -> str:

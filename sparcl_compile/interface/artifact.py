@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sparcl_compile.interface import locks
+from sparcl_compile.interface import locks, temporary
 from sparcl_compile.interface.codec import from_plain, plain, to_json
 from sparcl_compile.interface.contents import check_graph, check_state
 from sparcl_compile.interface.contract import check, first_values
@@ -148,6 +148,7 @@ def read_manifest(folder: Path) -> Manifest:
     Raises:
         ArtifactError: there is none, it is damaged, or of another version.
     """
+    temporary.mend(Path(os.path.realpath(folder)))
     path = folder / MANIFEST
     if not _is_there(path):
         raise ArtifactError(

@@ -3,16 +3,16 @@
 import contextlib
 import errno
 import functools
-import glob
 import hashlib
 import os
 import shutil
 import stat
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from sparcl_compile.interface import temporary as temporaries
 from sparcl_compile.interface.errors import FieldError, SparclError, WriteError
+from sparcl_compile.interface.exchange import exchange
 
 
 def sha256(path: Path) -> str:
@@ -55,29 +55,39 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
 @contextlib.contextmanager
 def _whole(path: Path, write: Callable[[Path], object]) -> Iterator[Path]:
     """A temporary file beside ``path`` with its content, which is gone in the end."""
-    with made_folder(path.parent, path):
-        temporary = _temporary_beside(path)
-        try:
-            with told(path):
-                write(temporary)
-                temporary.chmod(0o644)
-                sync(temporary)
-            yield temporary
-        finally:
-            temporary.unlink(missing_ok=True)
+    with made_folder(path.parent, path), contextlib.ExitStack() as stack:
+        temporaries.clear(path)
+        with told(path):
+            temporary = stack.enter_context(temporaries.new_file(path))
+            write(temporary)
+            temporary.chmod(0o644)
+            sync(temporary)
+        yield temporary
 
 
 def _put(temporary: Path, path: Path, aside: Path | None = None) -> None:
     keeps = aside is not None and os.path.lexists(path)
     if aside is not None and keeps:
-        path.replace(aside)
+        _keep(path, aside)
     try:
         temporary.replace(path)
     except OSError:
         if aside is not None and keeps:
-            aside.replace(path)
+            aside.unlink(missing_ok=True)
         raise
     _flush(path.parent)
+
+
+def _keep(path: Path, aside: Path) -> None:
+    """Give a file a second name, so that it can be replaced under its first: a kill in between finds it under both."""
+    with temporaries.new_file(aside) as second:
+        second.unlink()
+        try:
+            os.link(path, second)
+        except OSError:  # a file system without links
+            shutil.copyfile(path, second)
+            sync(second)
+        second.replace(aside)
 
 
 @contextlib.contextmanager
@@ -107,15 +117,6 @@ def made_folder(folder: Path, path: Path) -> Iterator[None]:
                 one.rmdir()
 
 
-def _temporary_beside(path: Path) -> Path:
-    """An empty file with a name of its own in the folder of ``path``, which is made if needed; raises WriteError."""
-    with told(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(handle)
-    return Path(name)
-
-
 def check_name(path: Path, suffix: str, field: str) -> None:
     """Raise FieldError for a path that cannot be a file of this kind, before any work."""
     if os.path.islink(path) and not os.path.exists(path):
@@ -134,14 +135,10 @@ def check_writable(path: Path) -> None:
     """
     if os.path.isdir(path):
         raise WriteError(f"{path}: is a folder; name a file")
-    _temporary_beside(path).unlink()
-
-
-def remove_leftovers(path: Path) -> None:
-    """Remove the temporary files that killed calls of ``write_atomically`` left beside ``path``."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
-        with contextlib.suppress(OSError):  # another user's file hurts no one
-            left.unlink()
+    with told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporaries.new_file(path):
+            return
 
 
 def write_text(path: Path, text: str) -> None:
@@ -153,45 +150,49 @@ def write_text(path: Path, text: str) -> None:
 def staged_folder(target: Path) -> Iterator[Path]:
     """A temporary folder beside ``target`` that takes its place when the block ends without an exception.
 
-    Everything in it is synced first. A folder that stood at ``target`` is moved away, and removed only after the new
-    one is in place.
+    Everything in it is synced first. A folder that stood at ``target`` changes places with the new one, and is removed
+    then. Leftovers of killed processes go first; the folder that a link leads to is replaced, not the link.
 
     Raises:
         WriteError: the file system refuses; ``target`` is as it was before.
     """
-    with made_folder(target.parent, target):
+    place = Path(os.path.realpath(target))
+    with made_folder(place.parent, target), contextlib.ExitStack() as stack:
+        temporaries.clear(place)
         with told(target):
-            staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+            staging = stack.enter_context(temporaries.new_folder(place))
         try:
             yield staging
             staging.chmod(0o755)
             for path in (*staging.rglob("*"), staging):
                 sync(path)
-            _swap(staging, target)
+            _swap(staging, place)
         except WriteError as error:  # the temporary folder's name says nothing to a user
             raise WriteError(str(error).replace(str(staging), str(target))) from error
         except OSError as error:
             raise write_error(target, error) from error
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
 
 
 def _swap(staging: Path, target: Path) -> None:
+    """Put a folder in its place; the one that stood there has the name ``staging`` then."""
     if not os.path.lexists(target):
         staging.replace(target)
-        _flush(target.parent)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-    try:
+    elif not exchange(staging, target):
+        _swap_in_steps(staging, target)
+    _flush(target.parent)
+
+
+def _swap_in_steps(staging: Path, target: Path) -> None:
+    """Without an exchange there is a moment without a folder at ``target``; ``temporary.mend`` ends it after a kill."""
+    old = temporaries.old_name(staging)
+    with temporaries.held(target):
         target.replace(old)
         try:
             staging.replace(target)
         except OSError:
             old.replace(target)
             raise
-        _flush(target.parent)
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
+        old.replace(staging)
 
 
 def sync(path: Path) -> None:

@@ -5,7 +5,6 @@ processes that hold it, for the message to another one.
 """
 
 import contextlib
-import errno
 import os
 import socket
 import sys
@@ -13,18 +12,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from sparcl_compile.interface import flock
 from sparcl_compile.interface.errors import ArtifactError, SparclError
 from sparcl_compile.interface.files import made_folder, told
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
 FILE = ".lock"
 """The lock of a folder that a program writes into, in that folder."""
-UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
-"""Codes by which a file system says that it has no locks; then there is none."""
 TRIES, PAUSE = 20, 0.01
 """A process that ends holds its lock for a moment more, while it removes the file."""
 
@@ -80,12 +73,12 @@ def _held(path: Path, handle: int | None, shared: bool) -> Iterator[None]:
 
 
 def _locked(path: Path, refusal: Refusal, shared: bool) -> int | None:
-    if fcntl is None:
+    if not flock.available():
         return None
     for attempt in range(TRIES):
         time.sleep(PAUSE if attempt else 0)
         handle = _opened(path, shared)
-        if handle is None or (_taken(handle, shared) and _is_at(path, handle)):
+        if handle is None or (_taken(handle, shared) and flock.is_at(path, handle)):
             return handle
         holders = _holders(handle)
         os.close(handle)
@@ -105,19 +98,8 @@ def _opened(path: Path, shared: bool) -> int | None:
 
 
 def _taken(handle: int, shared: bool) -> bool:
-    try:
-        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except OSError as error:
-        return error.errno in UNSUPPORTED
-    return True
-
-
-def _is_at(path: Path, handle: int) -> bool:
-    """Whether the open file still has its name: its last holder may have removed it meanwhile."""
-    try:
-        return os.path.samestat(path.stat(), os.fstat(handle))
-    except OSError:
-        return False
+    """Whether nobody else holds the lock, as far as the file system knows: where it has no locks there is none."""
+    return flock.take(handle, shared) is not False
 
 
 def _sign(handle: int | None, shared: bool) -> None:
@@ -157,6 +139,6 @@ def _release(path: Path, handle: int | None) -> None:
     if handle is None:
         return
     with contextlib.suppress(OSError):
-        if _taken(handle, shared=False) and _is_at(path, handle):
+        if _taken(handle, shared=False) and flock.is_at(path, handle):
             path.unlink()
     os.close(handle)

@@ -78,13 +78,6 @@ def test_check_writable(tmp_path: Path) -> None:
         files.check_writable(tmp_path / "new")
 
 
-def test_remove_leftovers_takes_only_its_own(tmp_path: Path) -> None:
-    for name in ("a[1].txt", ".a[1].txt.x8_1", ".a[1].txt.", ".a1.txt.x8_1", ".hidden", "a[1].txt.bak"):
-        (tmp_path / name).touch()
-    files.remove_leftovers(tmp_path / "a[1].txt")
-    assert sorted(os.listdir(tmp_path)) == [".a1.txt.x8_1", ".hidden", "a[1].txt", "a[1].txt.bak"]
-
-
 def write(target: Path, name: str) -> None:
     with files.staged_folder(target) as staging:
         (staging / name).write_text(name)
@@ -116,11 +109,48 @@ def test_a_failing_swap_leaves_the_old_folder(failing: int, tmp_path: Path, monk
             fail()
         return replace(self, target)
 
+    monkeypatch.setattr(files, "exchange", lambda *_: False)
     monkeypatch.setattr(Path, "replace", counted)
     with pytest.raises(WriteError, match="/a: cannot be written"):
         write(tmp_path / "a", "new")
     monkeypatch.undo()
     assert list(contents(tmp_path)) == ["a", "a/old"]
+
+
+def test_a_failing_exchange_leaves_the_old_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "a", "old")
+    monkeypatch.setattr(files, "exchange", fail)
+    with pytest.raises(WriteError, match="/a: cannot be written"):
+        write(tmp_path / "a", "new")
+    assert list(contents(tmp_path)) == ["a", "a/old"]
+
+
+def test_without_an_exchange_a_folder_is_replaced_in_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "exchange", lambda *_: False)
+    write(tmp_path / "a", "old")
+    write(tmp_path / "a", "new")
+    assert list(contents(tmp_path)) == ["a", "a/new"]
+
+
+def test_the_folder_behind_a_link_is_replaced(tmp_path: Path) -> None:
+    write(tmp_path / "far" / "a", "old")
+    (tmp_path / "link").symlink_to(tmp_path / "far" / "a")
+    write(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert [*contents(tmp_path / "far")] == ["a", "a/new"]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_file_set_aside_keeps_its_name_until_the_new_one_comes(
+    links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, aside = tmp_path / "a", tmp_path / "a.before"
+    if not links:
+        monkeypatch.setattr(os, "link", fail)
+    for text in ("1", "2", "3"):
+        files.write_atomically(path, lambda temporary, text=text: temporary.write_text(text), aside)
+    assert (path.read_text(), aside.read_text()) == ("3", "2")
+    assert sorted(os.listdir(tmp_path)) == ["a", "a.before"]
 
 
 def test_an_error_inside_names_the_folder_that_the_user_knows(tmp_path: Path) -> None:

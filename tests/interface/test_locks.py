@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sparcl_compile import export_model, load
-from sparcl_compile.interface import locks
+from sparcl_compile.interface import flock, locks
 from sparcl_compile.interface.errors import ArtifactError, CheckpointError, WriteError
 from tests.support.cli import ENVIRONMENT, SMALL_RUN, call, check_refused, contents, done, write_artifact, write_data
 
@@ -124,7 +124,7 @@ def test_a_file_system_without_locks_serves(tmp_path: Path, monkeypatch: pytest.
     def unsupported(*_: object) -> None:
         raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr(locks.fcntl, "flock", unsupported)
+    monkeypatch.setattr(flock.fcntl, "flock", unsupported)
     with locks.writing(tmp_path / ".lock", tmp_path, WriteError):
         pass
 

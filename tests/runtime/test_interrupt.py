@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from sparcl_compile.interface.stopping import stoppable
 from sparcl_compile.runtime.interrupt import Interrupt
 
 
@@ -46,3 +47,20 @@ def test_another_thread_is_left_alone() -> None:
     thread.start()
     thread.join()
     assert seen == [before]
+
+
+def test_other_signals_wait_where_a_command_asked_for_them() -> None:
+    with stoppable() as stopped:
+        asked = signal.getsignal(signal.SIGTERM)
+        with Interrupt() as interrupt:
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert stopped.number == signal.SIGTERM
+            with pytest.raises(KeyboardInterrupt):
+                interrupt.check()
+        assert signal.getsignal(signal.SIGTERM) is asked
+
+
+def test_a_library_leaves_other_signals_alone() -> None:
+    with Interrupt():
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
