@@ -163,7 +163,7 @@ def main(most: int | None) -> None:
     for key in [key for key in keys() if not key.file.exists()][:most]:
         with tempfile.TemporaryDirectory() as folder:
             result = learn(key, Path(folder))
-        key.file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        key.file.write_text(json.dumps(result) + "\n", encoding="utf-8")
         click.echo(f"{key.file.stem}: {result['class_il']:.1f} %", err=True)
     Console(width=200).print(table())
 
