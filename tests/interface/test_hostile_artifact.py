@@ -356,3 +356,17 @@ def test_a_text_behind_a_link_is_not_shown(artifact: Path) -> None:
     path.unlink()
     path.symlink_to(artifact.parent / "secret")
     check_refused(call("inspect", artifact, "--after", "emit"), "the graph after emit is missing")
+
+
+def test_a_graph_that_the_runtime_cannot_load_gives_one_line_and_nothing_past_python(
+    artifact: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = artifact / "record" / "record.onnx"
+    model = onnx.load(path)
+    weight = next(tensor for tensor in model.graph.initializer if tensor.raw_data)
+    weight.raw_data = weight.raw_data[:-1]
+    path.write_bytes(model.SerializeToString())
+    seal(artifact, manifest(artifact))
+    outcome = call("run", artifact, "--data", write_data(tmp_path), *SMALL_RUN)
+    check_refused(outcome, "record.onnx: ONNX Runtime cannot load it")
+    assert capfd.readouterr().err == ""
