@@ -370,3 +370,13 @@ def test_a_graph_that_the_runtime_cannot_load_gives_one_line_and_nothing_past_py
     outcome = call("run", artifact, "--data", write_data(tmp_path), *SMALL_RUN)
     check_refused(outcome, "record.onnx: ONNX Runtime cannot load it")
     assert capfd.readouterr().err == ""
+
+
+def test_masked_weights_that_the_manifest_does_not_name(artifact: Path, tmp_path: Path) -> None:
+    content = manifest(artifact)
+    content["weights"] = []
+    seal(artifact, content)
+    outcome = call("run", artifact, "--data", write_data(tmp_path), *SMALL_RUN)
+    check_refused(
+        outcome, "the manifest names 0 masked weights, the artifact's graphs count 1; compile the model again"
+    )
