@@ -380,3 +380,11 @@ def test_masked_weights_that_the_manifest_does_not_name(artifact: Path, tmp_path
     check_refused(
         outcome, "the manifest names 0 masked weights, the artifact's graphs count 1; compile the model again"
     )
+
+
+@pytest.mark.parametrize("rest", [b"\0", b"\0" * 64])
+def test_a_state_with_bytes_that_no_tensor_has(rest: bytes, artifact: Path) -> None:
+    path = artifact / "state.safetensors"
+    path.write_bytes(path.read_bytes() + rest)
+    seal(artifact, manifest(artifact))
+    assert "its tensors leave bytes out, or lie in one another" in refusal(artifact)
