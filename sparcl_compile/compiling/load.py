@@ -141,8 +141,11 @@ def without_maps(graph: onnx.GraphProto) -> None:
 
 
 def constants_of(model: ir.Model, path: Path) -> list[ir.Node]:
-    """The Constant nodes; raises ModelError for one without a value, which the message names."""
+    """The Constant nodes; raises ModelError, which names it, for one without a value or an output."""
     constants = [node for node in model.graph.all_nodes() if (node.op_type, node.domain) == ("Constant", "")]
+    unnamed = [node for node in constants if not node.outputs]
+    if unnamed:
+        raise ModelError(f"{path}: the constant node {unnamed[0].name!r} has no output; export the model again")
     bare = [node for node in constants if len(node.attributes) != 1]
     if bare:
         raise ModelError(f"{path}: the constant {bare[0].outputs[0].name} holds no value; export the model again")

@@ -145,6 +145,11 @@ def without_a_value(model: onnx.ModelProto) -> str:
     return "the constant fc1.weight holds no value"
 
 
+def without_an_output(model: onnx.ModelProto) -> str:
+    model.graph.node.insert(0, helper.make_node("Constant", [], [], name="bare", value_int=1))
+    return "the constant node 'bare' has no output"
+
+
 def with_bytes_missing(model: onnx.ModelProto) -> str:
     model.graph.initializer[0].raw_data = model.graph.initializer[0].raw_data[:-3]
     return "the data of fc1.weight do not fit its type and shape"
@@ -187,6 +192,7 @@ def with_a_repeated_output(model: onnx.ModelProto) -> str:
     "damage",
     [
         without_a_value,
+        without_an_output,
         with_bytes_missing,
         with_numbers_missing,
         with_another_shape,
