@@ -87,6 +87,11 @@ sanitize: $(STAMP) ## test the kernels under the address and undefined-behaviour
 		UBSAN_OPTIONS=halt_on_error=1 SPARCL_KERNELS=build/sanitize/libsparcl_kernels.so SPARCL_KERNELS_REQUIRED=1 \
 		$(BIN)/python -m pytest tests/kernels $(ARGS)
 
+# `test` has a fixed handful of its cases; this goes on from there (CONTRIBUTING.md).
+.PHONY: fuzz
+fuzz: $(STAMP) ## mutated files through every command, for a minute (ARGS="--seed 7 --seconds 600 --keep build/fuzz")
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(ARGS)
+
 # Not part of `test`: it downloads 60 MB the first time, and the emulator takes a minute or two.
 .PHONY: test-arm64
 test-arm64: $(STAMP) ## build the kernels for arm64 and hold them against this machine's, under qemu (docs/kernels.md)

@@ -5,11 +5,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import onnx
 import onnx_ir as ir
 
+from sparcl_compile.interface.errors import ModelError
 from sparcl_compile.passes.core.contract import IR_VERSION
 
 ShapeOf = Callable[[ir.Value], ir.Shape | None]
 """Shape of a value, as far as it is known."""
 
+FAILURES = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError, RuntimeError)
+"""Exceptions of an inference that meets a contradiction, or functions that call each other in a circle."""
 INTEGERS = (ir.DataType.INT64, ir.DataType.INT32)
 
 
@@ -33,6 +36,9 @@ def missing_shapes(
 
     Returns:
         By value another one with the shape and the type that were found: either can be None, a shape symbolic still.
+
+    Raises:
+        ModelError: the inference fails.
     """
     graph = model.graph
     nodes = _around(graph, _missing(graph, shape_of) if wanted is None else wanted, shape_of)
@@ -101,8 +107,13 @@ def _infer(part: onnx.GraphProto, whole: ir.Model) -> Iterator[onnx.ValueInfoPro
     imports = [onnx.OperatorSetIdProto(domain=d, version=version) for d, version in whole.opset_imports.items()]
     functions = [ir.serde.serialize_function(function) for function in whole.functions.values()]
     model = onnx.ModelProto(ir_version=IR_VERSION, opset_import=imports, graph=part, functions=functions)
-    # Not strict: what it does not know is left as it is.
-    return _infos(onnx.shape_inference.infer_shapes(model, check_type=False, strict_mode=False, data_prop=True).graph)
+    try:
+        # Not strict: what it does not know is left as it is.
+        found = onnx.shape_inference.infer_shapes(model, check_type=False, strict_mode=False, data_prop=True)
+    except FAILURES as error:
+        cause = str(error).strip().partition("\n")[0]
+        raise ModelError(f"the shapes of the graph cannot be inferred ({cause}); export the model again") from error
+    return _infos(found.graph)
 
 
 def _infos(graph: onnx.GraphProto) -> Iterator[onnx.ValueInfoProto]:

@@ -6,6 +6,7 @@ from onnx import version_converter
 
 from sparcl_compile.interface.errors import ModelError
 from sparcl_compile.passes.core.contract import IR_VERSION, OPSET
+from sparcl_compile.passes.core.missing_shapes import FAILURES
 from sparcl_compile.passes.importing.checks import opset_of
 
 
@@ -25,7 +26,7 @@ def upgrade(model: ir.Model) -> None:
     """Let the onnx package rewrite older operators."""
     try:
         proto = version_converter.convert_version(ir.to_proto(model), OPSET)
-    except (RuntimeError, version_converter.ConvertError) as error:
+    except (*FAILURES, version_converter.ConvertError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"opset {opset_of(model)} cannot be converted to {OPSET}: {reason}") from error
     converted = ir.from_proto(proto)

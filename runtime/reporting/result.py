@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from sparcl_compile.interface.codec import plain
+from sparcl_compile.interface.errors import ArtifactError
 from sparcl_compile.interface.manifest import Manifest
 from sparcl_compile.runtime.config import RunConfig
 from sparcl_compile.runtime.data.tasks import Task
@@ -73,9 +74,18 @@ def build_result(
 
 
 def _sparsity(manifest: Manifest, run: Finished, prefix: str) -> dict[str, Any]:
-    """The share of zeros of the masked weights, or of their gradients: over all of them, and by layer."""
+    """The share of zeros of the masked weights, or of their gradients: over all of them, and by layer.
+
+    Raises:
+        ArtifactError: the manifest names another number of masked weights than the graphs.
+    """
     each = json_ready(run.result(f"result.{prefix}per_layer"))
     names = [weight.weight for weight in manifest.weights]
+    if each and len(each) != len(names):
+        raise ArtifactError(
+            f"the manifest names {len(names)} masked weights, the artifact's graphs count {len(each)}; "
+            "compile the model again"
+        )
     return {
         "overall": json_ready(run.result(f"result.{prefix}overall")),
         "per_layer": dict(zip(names, each, strict=True)) if each else {},

@@ -13,7 +13,8 @@ from sparcl_compile.interface.specs import GraphSpec
 from sparcl_compile.runtime.session import kernel_library as kernels
 from sparcl_compile.runtime.session.tensors import give_back_freed
 
-ERRORS_ONLY = 3
+FATAL_ONLY = 4
+"""Errors come as exceptions too; printed beside the one line that a command ends with, they would only confuse."""
 FIRST_BLOCK = 1 << 25
 """Bytes of the pool's first block. A tensor lies in one block, and the small ones that a pool begins with by itself
 leave holes that the gradient of a large weight does not fit into. Pages that nothing was written to take no memory."""
@@ -57,7 +58,7 @@ def session_options(threads: int) -> ort.SessionOptions:
     _share_arena()
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
-    options.log_severity_level = ERRORS_ONLY
+    options.log_severity_level = FATAL_ONLY
     options.enable_mem_pattern = False
     options.enable_mem_reuse = False
     options.add_session_config_entry("session.use_env_allocators", "1")

@@ -6,6 +6,7 @@ import onnx_ir as ir
 
 from sparcl_compile.compiling.carried import take_metadata, with_metadata
 from sparcl_compile.compiling.load import check_connected, check_importable, load_graph
+from sparcl_compile.compiling.verify import check_given
 from sparcl_compile.interface.files import write_atomically
 from sparcl_compile.passes.core.facts import MARKED
 
@@ -20,6 +21,8 @@ def read_graph(path: Path) -> ir.Model:
     if not MARKED.holds(model):
         check_importable(model, path)
     check_connected(model, path)
+    if MARKED.holds(model):
+        check_given(model, path)
     take_metadata(model, str(path))
     return model
 

@@ -13,7 +13,10 @@ from sparcl_compile.interface.errors import ModelError
 from sparcl_compile.interface.files import check_plain, readable
 from sparcl_compile.passes.importing.checks import check_version
 
-DAMAGE = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RuntimeError, DecodeError)
+DAMAGE = (
+    *(ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RuntimeError, AssertionError),
+    DecodeError,
+)
 """Exceptions of onnx, onnx-ir and protobuf for a file whose parts contradict each other."""
 
 
@@ -46,6 +49,17 @@ def load_graph(path: Path) -> ir.Model:
     model = sorted_model(proto, path)
     check_data(model, path)
     drop_foreign_metadata(model)
+    return model
+
+
+def load_written(path: Path) -> ir.Model:
+    """Read a graph that this project has written into an artifact.
+
+    Raises:
+        ModelError: it cannot be read or is damaged. The message names the file.
+    """
+    model = sorted_model(read(path), path)
+    check_data(model, path)
     return model
 
 
@@ -127,8 +141,11 @@ def without_maps(graph: onnx.GraphProto) -> None:
 
 
 def constants_of(model: ir.Model, path: Path) -> list[ir.Node]:
-    """The Constant nodes; raises ModelError for one without a value, which the message names."""
+    """The Constant nodes; raises ModelError, which names it, for one without a value or an output."""
     constants = [node for node in model.graph.all_nodes() if (node.op_type, node.domain) == ("Constant", "")]
+    unnamed = [node for node in constants if not node.outputs]
+    if unnamed:
+        raise ModelError(f"{path}: the constant node {unnamed[0].name!r} has no output; export the model again")
     bare = [node for node in constants if len(node.attributes) != 1]
     if bare:
         raise ModelError(f"{path}: the constant {bare[0].outputs[0].name} holds no value; export the model again")

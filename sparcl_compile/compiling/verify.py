@@ -1,6 +1,7 @@
 """Running a pass, and whether a graph is whole: its links after every pass, and all that ONNX can check at times."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import onnx
 import onnx_ir as ir
@@ -8,9 +9,11 @@ import onnx_ir as ir
 from sparcl_compile.compiling.protos import large_last, with_fed_initializers
 from sparcl_compile.interface.errors import ModelError
 from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.core.missing_shapes import FAILURES
 
 FOREIGN = "com.microsoft"
-FAILURES = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError, RuntimeError)
+REPORT = "please report this with the model"
+MAKE_AGAIN = "make the file again"
 
 
 def run_pass(one: Pass, model: ir.Model) -> bool:
@@ -38,7 +41,18 @@ def complaint(made_by: Pass) -> str:
     return f"the graph is not valid after pass {made_by}"
 
 
-def check_links(model: ir.Model, complaint: str) -> None:
+def check_given(model: ir.Model, path: Path) -> None:
+    """Check a graph that was read, as behind a pass; shapes that it does not state are no fault.
+
+    Raises:
+        ModelError: the file and the cause.
+    """
+    complaint = f"{path}: the graph is damaged"
+    for check in (check_links, check_graph, check_stated):
+        check(model, complaint, MAKE_AGAIN)
+
+
+def check_links(model: ir.Model, complaint: str, mend: str = REPORT) -> None:
     """Check that every value is made once, by a name of its own, before it is read; one walk over the graph.
 
     Raises:
@@ -50,18 +64,18 @@ def check_links(model: ir.Model, complaint: str) -> None:
     for node in graph:
         for value in node.inputs:
             if value is not None and value not in known:
-                raise _error(complaint, f"{node.name or node.op_type} reads {value.name} before it is made")
+                raise _error(complaint, f"{node.name or node.op_type} reads {value.name} before it is made", mend)
         for out in (out for out in node.outputs if out.name):
             if out.name in names:
-                raise _error(complaint, f"{node.name or node.op_type} makes {out.name} a second time")
+                raise _error(complaint, f"{node.name or node.op_type} makes {out.name} a second time", mend)
             names.add(out.name)
         known.update(node.outputs)
     for out in graph.outputs:
         if out not in known:
-            raise _error(complaint, f"nothing makes the output {out.name}")
+            raise _error(complaint, f"nothing makes the output {out.name}", mend)
 
 
-def check_graph(model: ir.Model, complaint: str) -> None:
+def check_graph(model: ir.Model, complaint: str, mend: str = REPORT) -> None:
     """Check a graph with ONNX's checker, by the shapes it states where it knows all operators.
 
     A differentiated graph holds ORT's own operators, some of them in the standard domain, of which the checker knows
@@ -75,7 +89,7 @@ def check_graph(model: ir.Model, complaint: str) -> None:
     try:
         onnx.checker.check_model(proto, full_check=not foreign)
     except FAILURES as error:
-        raise _error(complaint, _first_line(error)) from error
+        raise _error(complaint, _first_line(error), mend) from error
 
 
 def check_shapes(model: ir.Model, complaint: str) -> None:
@@ -84,6 +98,31 @@ def check_shapes(model: ir.Model, complaint: str) -> None:
     Raises:
         ModelError: ``complaint`` and the cause.
     """
+    check_stated(model, complaint, REPORT, _made)
+
+
+def _made(model: ir.Model) -> list[ir.Value]:
+    return [out for node in model.graph for out in node.outputs if out.name]
+
+
+def _stated(model: ir.Model) -> list[ir.Value]:
+    return [value for value in _made(model) if value.shape is not None and value.type is not None]
+
+
+def check_stated(
+    model: ir.Model, complaint: str, mend: str, values: Callable[[ir.Model], list[ir.Value]] = _stated
+) -> None:
+    """Check that inference agrees with the types and shapes that a graph of standard operators states.
+
+    Args:
+        model: the graph.
+        complaint: the beginning of the message.
+        mend: its end.
+        values: those that are compared; by default all that state a type and a shape.
+
+    Raises:
+        ModelError: ``complaint``, the cause and ``mend``.
+    """
     proto = with_fed_initializers(model)
     if _declare_foreign(proto):
         return
@@ -91,11 +130,11 @@ def check_shapes(model: ir.Model, complaint: str) -> None:
     try:
         inferred = onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
     except FAILURES as error:
-        raise _error(complaint, _first_line(error)) from error
+        raise _error(complaint, _first_line(error), mend) from error
     found = {info.name: ir.serde.deserialize_value_info_proto(info, None) for info in inferred.graph.value_info}
-    for value in (out for node in model.graph for out in node.outputs if out.name):
+    for value in values(model):
         if cause := _disagreement(value, found):
-            raise _error(complaint, cause)
+            raise _error(complaint, cause, mend)
 
 
 def _disagreement(value: ir.Value, found: Mapping[str, ir.Value]) -> str:
@@ -126,5 +165,5 @@ def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _error(complaint: str, cause: str) -> ModelError:
-    return ModelError(f"{complaint}: {cause}; please report this with the model")
+def _error(complaint: str, cause: str, mend: str) -> ModelError:
+    return ModelError(f"{complaint}: {cause}; {mend}")

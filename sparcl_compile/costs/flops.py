@@ -17,7 +17,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import onnx_ir as ir
 
-from sparcl_compile.costs.macs import NO_RULE, RULES, Sized, label
+from sparcl_compile.costs.macs import NO_RULE, RULES, ShapeOf, Sized, label
 from sparcl_compile.interface.errors import ModelError
 from sparcl_compile.interface.manifest import Flops
 from sparcl_compile.interface.names import Role
@@ -58,9 +58,19 @@ def layer_costs(model: ir.Model) -> tuple[LayerCost, ...]:
                 f"node {label(node)} ({node.op_type}): no rule counts this operator's cost; "
                 "write it with Conv, Gemm or MatMul"
             )
-        macs = RULES[node.op_type](Sized(node, shape_of)) // batch
-        costs.append(LayerCost(label(node), node.op_type, weight_of(node, roles), macs))
+        costs.append(LayerCost(label(node), node.op_type, weight_of(node, roles), _macs(node, shape_of) // batch))
     return tuple(costs)
+
+
+def _macs(node: ir.Node, shape_of: ShapeOf) -> int:
+    """The multiply-accumulates of a node; raises ModelError where it has too few inputs or axes for its operator."""
+    try:
+        return RULES[node.op_type](Sized(node, shape_of))
+    except IndexError as error:
+        raise ModelError(
+            f"node {label(node)} ({node.op_type}): has too few inputs or axes, so its cost cannot be counted; "
+            "export the model again"
+        ) from error
 
 
 def free_ops(model: ir.Model) -> collections.Counter[str]:

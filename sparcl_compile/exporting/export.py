@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,11 @@ from onnxscript.rewriter.rules.common import add_0_rule, div_by_1_rule, mul_by_1
 
 from sparcl_compile.compiling import pipeline
 from sparcl_compile.compiling.compiler import Recorder
-from sparcl_compile.compiling.verify import check_graph
+from sparcl_compile.compiling.load import load_written
+from sparcl_compile.compiling.verify import check_given, check_graph
 from sparcl_compile.interface.artifact import Artifact
-from sparcl_compile.interface.errors import CheckpointError, ModelError
+from sparcl_compile.interface.errors import ArtifactError, CheckpointError, ModelError
+from sparcl_compile.interface.onnx_runtime import failures
 from sparcl_compile.interface.report import PassTrace
 from sparcl_compile.interface.version import __version__
 from sparcl_compile.passes.core.contract import IR_VERSION, OPSET
@@ -75,11 +78,14 @@ def export_model(
 
     Raises:
         CheckpointError: the state lacks a tensor, has one of another shape, or does not give finite logits.
-        ModelError: the result answers differently from the artifact, or a part of it is not plain ONNX.
+        ArtifactError: its graph cannot be run.
+        ModelError: the graph is damaged, the result answers differently, or a part of it is not plain ONNX.
     """
-    model = ir.load(artifact.path("eval"))
+    path = artifact.path("eval")
+    model = load_written(path)
+    check_given(model, path)
     state = _state_of(model, state)
-    answers = [_answer(onnx.load(artifact.path("eval")), x, state) for x in samples(artifact)]
+    answers = _answers(path, samples(artifact), state)
     if not all(np.isfinite(one).all() for one in answers):
         raise CheckpointError("the state's logits are not finite; export an earlier checkpoint, or run again")
     recorder = Recorder(model)
@@ -146,9 +152,14 @@ def samples(artifact: Artifact) -> list[np.ndarray]:
     return [verify.random_input((ROWS, *shape), seed) for seed in range(BATCHES)]
 
 
-def _answer(proto: onnx.ModelProto, x: np.ndarray, state: Mapping[str, np.ndarray]) -> np.ndarray:
+def _answers(path: Path, inputs: list[np.ndarray], state: Mapping[str, np.ndarray]) -> list[np.ndarray]:
     """The logits of the artifact's own graph, no operator optimised away."""
-    return np.asarray(verify.session(proto).run(["logits"], {"x": x, **state})[0])
+    try:
+        session = verify.session(onnx.load(path))
+        return [np.asarray(session.run(["logits"], {"x": x, **state})[0]) for x in inputs]
+    except failures() as error:
+        reason = " ".join(str(error).split())
+        raise ArtifactError(f"{path}: ONNX Runtime cannot run it ({reason}); compile the model again") from error
 
 
 def _answer_in(proto: onnx.ModelProto, x: np.ndarray, batch: int | None) -> np.ndarray:

@@ -54,6 +54,11 @@ def check_state(path: Path, specs: Mapping[str, StateSpec]) -> None:
         raise ValueError(f"{name!r} is {'not in the manifest' if name in header else 'missing'}")
     for name, entry in header.items():
         _check_entry(name, entry, specs[name], size - LENGTH - length)
+    # As safetensors' own functions want it: every byte is one tensor's.
+    spans = sorted(entry["data_offsets"] for entry in header.values())
+    ends = [0, *(end for _, end in spans)]
+    if [*(start for start, _ in spans), size - LENGTH - length] != ends:
+        raise ValueError("its tensors leave bytes out, or lie in one another")
 
 
 def _check_entry(name: str, entry: Any, spec: StateSpec, size: int) -> None:

@@ -155,12 +155,21 @@ def test_files_that_are_no_model(tmp_path: Path) -> None:
     proto = onnx.load(masked)
     del proto.graph.initializer[0]
     onnx.save(proto, tmp_path / "hole.onnx")
+    proto = onnx.load(masked)
+    next(node for node in proto.graph.node if node.op_type == "BatchNormalization").op_type = "Shape"
+    onnx.save(proto, tmp_path / "odd.onnx")
+    proto = onnx.load(masked)
+    proto.graph.value_info[0].type.tensor_type.elem_type = onnx.TensorProto.INT64
+    onnx.save(proto, tmp_path / "types.onnx")
     before = contents(tmp_path)
     check_refused(call("opt", artifact), artifact, "is a directory")
     check_refused(call("opt", tmp_path / "text.onnx"), "text.onnx", "not an ONNX model")
     check_refused(call("opt", tmp_path / "empty.onnx"), "empty.onnx", "is empty")
     check_refused(call("opt", tmp_path / "cut.onnx"), "cut.onnx", "truncated")
     check_refused(call("opt", tmp_path / "hole.onnx"), "hole.onnx", "nothing in the graph makes the value")
+    for name in ("odd.onnx", "types.onnx"):
+        refused = call("opt", tmp_path / name, "-p", "attach_loss")
+        check_refused(refused, f"{name}: the graph is damaged: ", "; make the file again")
     assert contents(tmp_path) == before
 
 

@@ -145,6 +145,11 @@ def without_a_value(model: onnx.ModelProto) -> str:
     return "the constant fc1.weight holds no value"
 
 
+def without_an_output(model: onnx.ModelProto) -> str:
+    model.graph.node.insert(0, helper.make_node("Constant", [], [], name="bare", value_int=1))
+    return "the constant node 'bare' has no output"
+
+
 def with_bytes_missing(model: onnx.ModelProto) -> str:
     model.graph.initializer[0].raw_data = model.graph.initializer[0].raw_data[:-3]
     return "the data of fc1.weight do not fit its type and shape"
@@ -166,6 +171,13 @@ def with_texts_missing(model: onnx.ModelProto) -> str:
     return "the data of fc1.bias do not fit its type and shape"
 
 
+def with_numbers_of_a_type_that_is_stored_as_bytes(model: onnx.ModelProto) -> str:
+    model.graph.initializer[1].data_type = TensorProto.FLOAT8E5M2FNUZ
+    model.graph.initializer[1].ClearField("raw_data")
+    model.graph.initializer[1].float_data.extend([0.0] * 16)
+    return "the data of fc1.bias do not fit its type and shape (Unsupported dtype FLOAT8E5M2FNUZ for float_data)"
+
+
 def with_an_unknown_type(model: onnx.ModelProto) -> str:
     model.graph.initializer[0].data_type = 99
     return "the graph is damaged: 99 is not a valid DataType"
@@ -180,10 +192,12 @@ def with_a_repeated_output(model: onnx.ModelProto) -> str:
     "damage",
     [
         without_a_value,
+        without_an_output,
         with_bytes_missing,
         with_numbers_missing,
         with_another_shape,
         with_texts_missing,
+        with_numbers_of_a_type_that_is_stored_as_bytes,
         with_an_unknown_type,
         with_a_repeated_output,
     ],

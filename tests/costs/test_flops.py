@@ -119,6 +119,13 @@ def test_unknown_shape_names_the_node() -> None:
         cost.layer_costs(model)
 
 
+@pytest.mark.parametrize("inputs", ["x", "x, w"])
+def test_too_few_inputs_or_axes_name_the_node(inputs: str) -> None:
+    model = parse(f"g (float x, float w) => (float[3] y) {{ [product] y = MatMul({inputs}) }}")
+    with pytest.raises(ModelError, match=r"node product \(MatMul\): has too few inputs or axes"):
+        cost.layer_costs(model)
+
+
 def test_operator_without_a_rule_is_refused_not_counted_as_zero() -> None:
     model = parse('g (float[N, 4] x) => (float[N, 3] y) { [mix] y = Einsum<equation = "ni,io->no">(x, w) }', w=(4, 3))
     with pytest.raises(ModelError, match=r"node mix \(Einsum\): no rule"):

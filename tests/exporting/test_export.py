@@ -22,6 +22,7 @@ from sparcl_compile.interface.errors import CheckpointError, ModelError
 from sparcl_compile.runtime import checkpoint
 from sparcl_compile.runtime.data import load as load_data
 from tests.end_to_end.test_bad_input import largest_file
+from tests.interface.test_hostile_artifact import seal
 from tests.support.cli import (
     SMALL_RUN,
     call,
@@ -378,6 +379,22 @@ def test_refusals(damage: Callable[[Path], None], parts: tuple[str, ...], artifa
     check_refused(outcome, *parts)
     assert outcome.out == ""
     assert contents(artifact.parent) == before
+
+
+def test_a_graph_that_does_not_take_the_manifest_s_samples(artifact: Path) -> None:
+    manifest = read_json(artifact / "manifest.json")
+    manifest["model"]["input_shape"] = [4, 8, 8]
+    seal(artifact, manifest)
+    check_refused(call("export", artifact, "--initial"), "eval_model.onnx", "ONNX Runtime cannot run it")
+
+
+def test_a_damaged_graph_with_right_checksums(artifact: Path) -> None:
+    path = artifact / "eval" / "eval_model.onnx"
+    model = onnx.load(path)
+    next(node for node in model.graph.node if node.op_type == "BatchNormalization").op_type = "Shape"
+    path.write_bytes(model.SerializeToString())
+    seal(artifact, read_json(artifact / "manifest.json"))
+    check_refused(call("export", artifact, "--initial"), "eval_model.onnx: the graph is damaged", "make the file again")
 
 
 def test_places_and_options(folder: Path, artifact: Path, tmp_path: Path) -> None:

@@ -356,3 +356,35 @@ def test_a_text_behind_a_link_is_not_shown(artifact: Path) -> None:
     path.unlink()
     path.symlink_to(artifact.parent / "secret")
     check_refused(call("inspect", artifact, "--after", "emit"), "the graph after emit is missing")
+
+
+def test_a_graph_that_the_runtime_cannot_load_gives_one_line_and_nothing_past_python(
+    artifact: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = artifact / "record" / "record.onnx"
+    model = onnx.load(path)
+    weight = next(tensor for tensor in model.graph.initializer if tensor.raw_data)
+    weight.raw_data = weight.raw_data[:-1]
+    path.write_bytes(model.SerializeToString())
+    seal(artifact, manifest(artifact))
+    outcome = call("run", artifact, "--data", write_data(tmp_path), *SMALL_RUN)
+    check_refused(outcome, "record.onnx: ONNX Runtime cannot load it")
+    assert capfd.readouterr().err == ""
+
+
+def test_masked_weights_that_the_manifest_does_not_name(artifact: Path, tmp_path: Path) -> None:
+    content = manifest(artifact)
+    content["weights"] = []
+    seal(artifact, content)
+    outcome = call("run", artifact, "--data", write_data(tmp_path), *SMALL_RUN)
+    check_refused(
+        outcome, "the manifest names 0 masked weights, the artifact's graphs count 1; compile the model again"
+    )
+
+
+@pytest.mark.parametrize("rest", [b"\0", b"\0" * 64])
+def test_a_state_with_bytes_that_no_tensor_has(rest: bytes, artifact: Path) -> None:
+    path = artifact / "state.safetensors"
+    path.write_bytes(path.read_bytes() + rest)
+    seal(artifact, manifest(artifact))
+    assert "its tensors leave bytes out, or lie in one another" in refusal(artifact)

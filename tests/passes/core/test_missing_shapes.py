@@ -2,6 +2,7 @@ import onnx_ir as ir
 import pytest
 from onnx_ir.passes.common import ShapeInferencePass
 
+from sparcl_compile.interface.errors import ModelError
 from sparcl_compile.passes.core.missing_shapes import missing_shapes
 
 HEAD = '<ir_version: 10, opset_import: ["" : 18, "com.microsoft" : 1]>\n'
@@ -48,6 +49,14 @@ def test_other_shapes_than_the_stated_ones_can_be_taken() -> None:
 def test_unknown_operators_stop_the_inference_without_a_word() -> None:
     model = parse("a = com.microsoft.Odd(x) b = Neg(a) c = Relu(x) y = Add(b, c)")
     assert found(model) == {"c": [2, 6]}
+
+
+def test_functions_that_call_themselves_are_refused() -> None:
+    text = """<ir_version: 10, opset_import: ["": 18, "own": 1]>
+        g (float[2, 6] x) => (float[2, 6] y) { a = own.F(x) y = Neg(a) }
+        <domain: "own", opset_import: ["": 18, "own": 1]> F (x) => (y) { y = own.F(x) }"""
+    with pytest.raises(ModelError, match=r"^the shapes of the graph cannot be inferred .*Cycle.*; export the model"):
+        missing_shapes(ir.from_onnx_text(text))
 
 
 def test_subgraphs_are_inferred_too() -> None:

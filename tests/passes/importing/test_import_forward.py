@@ -257,6 +257,14 @@ def test_a_model_without_class_scores_is_refused() -> None:
 IMAGE_TO_IMAGE: list[int | str] = ["batch", 3, 8, 8]
 
 
+def test_an_older_model_that_contradicts_itself_is_refused() -> None:
+    proto = ZOO["old_ir"]()
+    (shape,) = (value for value in proto.graph.input if value.name == "flat")
+    shape.type.tensor_type.elem_type = TensorProto.FLOAT  # its data are integers
+    with pytest.raises(ModelError, match=f"opset 8 cannot be converted to {OPSET}: "):
+        imported(proto)
+
+
 @pytest.mark.parametrize("opset", [6, 22])
 def test_opsets_out_of_range_are_refused(opset: int) -> None:
     proto = mlp()

@@ -1,0 +1,1 @@
+"""A fuzzer: mutated models, artifacts, checkpoints and data through every command (``make fuzz``)."""
