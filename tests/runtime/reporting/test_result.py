@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sparcl_compile.interface.errors import ArtifactError
 from sparcl_compile.runtime.config import RunConfig
 from sparcl_compile.runtime.data.tasks import Task
 from sparcl_compile.runtime.reporting.result import COUNTS, FLOPS, METRICS, build_result
@@ -103,7 +104,7 @@ def test_the_run_is_told() -> None:
 
 
 def test_more_layers_than_weights_are_refused() -> None:
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(ArtifactError, match="names 1 masked weights, the artifact's graphs count 2; compile"):
         result(finished(), weights=("a.weight",))
 
 
