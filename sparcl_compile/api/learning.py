@@ -9,7 +9,7 @@ import numpy as np
 
 from sparcl_compile.api.places import run_of
 from sparcl_compile.interface.artifact import Artifact, check_outside, in_use
-from sparcl_compile.interface.errors import DataError, TrainingError
+from sparcl_compile.interface.errors import ArtifactError, DataError, TrainingError
 from sparcl_compile.interface.onnx_runtime import failures
 from sparcl_compile.runtime import checkpoint as checkpoints
 from sparcl_compile.runtime.config import RunConfig
@@ -98,9 +98,17 @@ def predict(
 
 @contextlib.contextmanager
 def _running(artifact: Artifact) -> Iterator[None]:
-    """A block in which a graph may fail that ONNX Runtime has loaded, as only data or a damaged graph make it."""
+    """A block in which a graph may fail that ONNX Runtime has loaded, as only data or a damaged graph make it.
+
+    A program that reads a value which nothing gives ends in a KeyError of its name.
+    """
     try:
         yield
+    except KeyError as error:
+        raise ArtifactError(
+            f"{artifact.folder}: its program reads {error.args[0]}, which nothing gives; compile the model again, and "
+            "where that does not help, report this with the model"
+        ) from error
     except failures() as error:
         if isinstance(error, NotImplementedError | RecursionError):
             raise

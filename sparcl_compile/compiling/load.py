@@ -46,6 +46,7 @@ def load_graph(path: Path) -> ir.Model:
         raise ModelError(f"{path}: the model has no graph: is the file truncated or not an ONNX model?")
     read_external_data(proto, path)
     without_maps(proto.graph)
+    drop_untyped(proto.graph)
     model = sorted_model(proto, path)
     check_data(model, path)
     drop_foreign_metadata(model)
@@ -137,6 +138,12 @@ def without_maps(graph: onnx.GraphProto) -> None:
     for node in [node for node in graph.node if node.op_type == "ZipMap"]:
         graph.node.remove(node)
     for info in [info for info in graph.value_info if info.name in zipped]:
+        graph.value_info.remove(info)
+
+
+def drop_untyped(graph: onnx.GraphProto) -> None:
+    """Remove statements about values that state no type, which the onnx checker refuses only later."""
+    for info in [info for info in graph.value_info if not info.type.WhichOneof("value")]:
         graph.value_info.remove(info)
 
 

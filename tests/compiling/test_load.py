@@ -37,6 +37,15 @@ def test_a_model_is_read(file: Path) -> None:
     assert [node.op_type for node in load_model(file).graph] == ["Gemm", "Relu", "Gemm"]
 
 
+def test_a_statement_without_a_type_states_nothing(file: Path) -> None:
+    proto = onnx.load(file)
+    proto.graph.value_info.add(name="fc1.weight")
+    onnx.save(proto, file)
+    model = load_model(file)
+    assert ImportForward()(model).modified
+    onnx.checker.check_model(ir.to_proto(model), full_check=True)
+
+
 def test_nodes_out_of_order_are_sorted(file: Path) -> None:
     onnx.save(ZOO["constants_as_nodes"](), file)
     assert [node.op_type for node in load_model(file).graph][-3:] == ["Gemm", "Relu", "Gemm"]

@@ -388,3 +388,14 @@ def test_a_state_with_bytes_that_no_tensor_has(rest: bytes, artifact: Path) -> N
     path.write_bytes(path.read_bytes() + rest)
     seal(artifact, manifest(artifact))
     assert "its tensors leave bytes out, or lie in one another" in refusal(artifact)
+
+
+def test_a_program_that_reads_what_nothing_gives(artifact: Path, tmp_path: Path) -> None:
+    found = manifest(artifact)
+    text = json.dumps(found["program"])
+    assert '"learning_rate": "learning_rate"' in text
+    changed = text.replace('"learning_rate": "learning_rate"', '"learning_rate": "pace"')
+    found["program"] = json.loads(changed)
+    seal(artifact, found)
+    outcome = call("run", artifact, "--data", write_data(tmp_path), *SMALL_RUN, "--checkpoint", tmp_path / "run")
+    check_refused(outcome, "a.sparcl: its program reads pace, which nothing gives", "compile the model again")
