@@ -156,7 +156,7 @@ def _build_ort_dense(setting: Setting, path: Path, target: Path) -> None:
     import onnx
     from onnxruntime.training import artifacts
 
-    from sparcl_compile.passes.differentiating.ort_training.differentiate import silent_stderr
+    from sparcl_compile.passes.differentiating.ort_training.differentiate_by_builder import silent_stderr
 
     export_to(setting, path)
     model = onnx.load(path)

@@ -28,7 +28,9 @@ FILES: Mapping[Phase, tuple[str, ...]] = {
     Phase.DIFFERENTIATING: (
         "attach_loss",
         "insert_sample_filter",
-        "ort_training.differentiate",
+        "save_batch_statistics",
+        "differentiate",
+        "ort_training.differentiate_by_builder",
         "insert_gradient_masks",
         "attach_optimizer",
         "prune_backward",

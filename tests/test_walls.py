@@ -24,7 +24,7 @@ PROGRAM = "sparcl_compile/interface/program.py"
 ONNX_RUNTIME = "sparcl_compile/interface/onnx_runtime.py"
 """The door of compiler and runtime to ONNX Runtime."""
 GRADIENT_BUILDER = ("onnxruntime.training.artifacts", "onnxruntime.training.onnxblock")
-DIFFERENTIATE = "passes/differentiating/ort_training/differentiate.py"
+DIFFERENTIATE = "passes/differentiating/ort_training/differentiate_by_builder.py"
 
 PHASES = ("importing", "sparsifying", "lowering", "differentiating", "scheduling", "updating", "emitting", "exporting")
 """The folders of ``passes`` that hold passes, in the order in which they run."""

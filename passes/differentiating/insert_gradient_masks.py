@@ -5,6 +5,7 @@ import dataclasses
 import onnx_ir as ir
 
 from sparcl_compile.interface.names import Role, accumulator_name, gradient_mask_name
+from sparcl_compile.passes.core.accumulation import GRADIENT, accumulations
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.facts import ACCUMULATING, MOVING, NUMBERED
 from sparcl_compile.passes.core.layers import masked_layers
@@ -39,25 +40,20 @@ class InsertGradientMasks(Pass):
             return ir.passes.PassResult(model, False)
         present = {value.name for value in model.graph.inputs}
         todo = [w for w in masked_layers(model) if gradient_mask_name(str(w.name)) not in present]
-        feeds = Feeds(model.graph)
+        feeds, adders = Feeds(model.graph), accumulations(model.graph)
         for weight in todo:
-            self._insert(model.graph, feeds, weight)
+            buffer = feeds.find(accumulator_name(str(weight.name)))
+            if buffer is None:
+                raise ValueError(f"the graph has no accumulator for {weight.name}")
+            self._insert(model.graph, feeds, weight, adders[buffer])
         return ir.passes.PassResult(model, bool(todo))
 
-    def _insert(self, graph: ir.Graph, feeds: Feeds, weight: ir.Value) -> None:
+    def _insert(self, graph: ir.Graph, feeds: Feeds, weight: ir.Value, accumulate: ir.Node) -> None:
         name = str(weight.name)
-        accumulate = _accumulator(feeds, name)
-        gradient = accumulate.inputs[1]
+        gradient = accumulate.inputs[GRADIENT]
         shape = [d for d in weight.shape or () if isinstance(d, int)]
         mask = set_role(feeds(gradient_mask_name(name), shape), Role.GRADIENT_MASK)
         insert = self.inserter(graph).before(accumulate)
         masked = f"{name}_grad.masked"
         product = insert.op("Mul", gradient, mask, name=masked, like=weight, node_name=f"{name}.mask_gradient")
-        accumulate.replace_input_with(1, product)
-
-
-def _accumulator(feeds: Feeds, weight: str) -> ir.Node:
-    buffer = feeds.find(accumulator_name(weight))
-    if buffer is None:
-        raise ValueError(f"the graph has no accumulator for {weight}")
-    return next(iter(buffer.uses())).node
+        accumulate.replace_input_with(GRADIENT, product)

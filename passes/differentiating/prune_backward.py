@@ -25,7 +25,7 @@ class PruneBackward(Pass):
     3. Identity nodes of the gradient builder go.
     4. Nodes that no output needs go.
     5. ConvGrad leaves out an unread input gradient: that of the model's input, which was asked for where
-       sparse operators are (rule 7 of ``differentiate``).
+       sparse operators are (rule 7 of ``differentiate_by_builder``).
 
     Rules 3 and 4 are onnx-ir's own passes (``unused.py``); onnx-ir >= 1.1.0 keeps BatchNormalization's training form.
     """

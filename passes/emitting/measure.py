@@ -1,10 +1,11 @@
 """The graph that measures gradients: a training graph that changes no state and gives what mask updates ask for."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
 from sparcl_compile.interface.names import NEXT, Role, accumulator_name, gradient_mask_name, mask_name
+from sparcl_compile.passes.core.accumulation import accumulations
 from sparcl_compile.passes.core.layers import masked_layers
 from sparcl_compile.passes.core.operators import SPARSE_WEIGHT_GRADIENT
 from sparcl_compile.passes.core.roles import values_with_role
@@ -28,8 +29,8 @@ def to_measuring(model: ir.Model) -> None:
     masked = dict.fromkeys(str(weight.name) for weight in masked_layers(model))
     for name in masked:
         _measure_whole(graph, inputs, name)
-    parameters = (str(weight.name) for weight in values_with_role(model, Role.PARAMETER))
-    _drop_accumulators(graph, [inputs.get(accumulator_name(name)) for name in parameters if name not in masked])
+    measured = {inputs.get(accumulator_name(name)) for name in masked}
+    _drop_accumulators(graph, [node for buffer, node in accumulations(graph).items() if buffer not in measured])
     _leave_state(model)
     remove_unused(model)
     graph.inputs[:] = [value for value in graph.inputs if any(True for _ in value.uses())]
@@ -57,17 +58,17 @@ def _without_mask(graph: ir.Graph, reader: ir.Node, mask: ir.Value) -> None:
     graph.remove(reader, safe=True)
 
 
-def _drop_accumulators(graph: ir.Graph, buffers: Iterable[ir.Value | None]) -> None:
-    """Remove the readers of accumulators, and so what computes those gradients alone."""
-    readers = dict.fromkeys(usage.node for buffer in buffers if buffer is not None for usage in buffer.uses())
-    graph.outputs[:] = [value for value in graph.outputs if value.producer() not in readers]
-    graph.remove(readers, safe=True)
+def _drop_accumulators(graph: ir.Graph, adders: Sequence[ir.Node]) -> None:
+    """Remove nodes that add to accumulators, and so what computes those gradients alone."""
+    graph.outputs[:] = [value for value in graph.outputs if value.producer() not in adders]
+    graph.remove(adders, safe=True)
 
 
 def _leave_state(model: ir.Model) -> None:
     graph = model.graph
     running = {f"{value.name}{NEXT}" for value in values_with_role(model, Role.RUNNING_STAT)}
-    kept = [value for value in graph.outputs if value.name in running or not str(value.name).endswith(NEXT)]
-    graph.outputs[:] = kept
-    for value in [value for value in kept if value.name in running]:
+    measured = {f"{value.name}{NEXT}" for value in values_with_role(model, Role.GRADIENT)}
+    left = running | measured
+    graph.outputs[:] = [v for v in graph.outputs if v.name in left or not str(v.name).endswith(NEXT)]
+    for value in [value for value in graph.outputs if value.name in running]:
         value.name = str(value.name).removesuffix(NEXT) + MEASURED

@@ -7,11 +7,14 @@ differentiated branch; failures for AveragePool with a symbolic batch, LayerNorm
 bias, a negative Slice step, a Pad that is not constant, and a vector as a MatMul operand.
 """
 
+from collections.abc import Callable, Mapping
+
 import onnx_ir as ir
 
 from sparcl_compile.interface.errors import UnsupportedOpsError
 from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.core.roles import role_of
+from sparcl_compile.passes.gradients.table import rule_for
 
 DIFFERENTIABLE = frozenset(
     """
@@ -46,8 +49,9 @@ def training_path(graph: ir.Graph) -> list[ir.Node]:
     return path[::-1]
 
 
-def check_differentiable(graph: ir.Graph) -> None:
-    """Raise UnsupportedOpsError naming every node on the training path that has no gradient."""
+def check_differentiable(graph: ir.Graph, target: str) -> None:
+    """Raise UnsupportedOpsError naming every node on the training path that has no gradient in a target."""
+    is_differentiable = GRADIENTS[target]
     problems = [f"{node.op_type} ({node.name})" for node in training_path(graph) if not is_differentiable(node)]
     if problems:
         raise UnsupportedOpsError(
@@ -56,7 +60,7 @@ def check_differentiable(graph: ir.Graph) -> None:
         )
 
 
-def is_differentiable(node: ir.Node) -> bool:
+def is_built(node: ir.Node) -> bool:
     """Whether the gradient builder handles this node as it stands."""
     if node.op_type == "Pad":
         return "mode" not in node.attributes or node.attributes["mode"].as_string() == "constant"
@@ -64,3 +68,12 @@ def is_differentiable(node: ir.Node) -> bool:
         exponent = node.inputs[1]
         return exponent is not None and exponent.is_initializer() and role_of(exponent) is None
     return node.op_type in DIFFERENTIABLE
+
+
+def is_ruled(node: ir.Node) -> bool:
+    """Whether the table of our own gradients has this node's operator."""
+    return rule_for(node) is not None
+
+
+GRADIENTS: Mapping[str, Callable[[ir.Node], bool]] = {"ort": is_ruled, "ort-training": is_built}
+"""By target whether a node has a gradient."""

@@ -61,6 +61,7 @@ class ImportForward(Pass):
         init: ``keep`` the file's weights or draw ``fresh`` ones.
         seed: for fresh weights and a replaced head.
         logits: name of the value with the class scores; None for the output below most layers.
+        target: whose gradients the operators must have, ``ort`` or ``ort-training``.
     """
 
     phase = Phase.IMPORTING
@@ -71,6 +72,7 @@ class ImportForward(Pass):
     init: str = "keep"
     seed: int = 0
     logits: str | None = None
+    target: str = "ort-training"
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Import the model in place.
@@ -107,6 +109,7 @@ class ImportForward(Pass):
 
     def _check_options(self) -> None:
         check_choice("init", self.init, ("keep", "fresh"))
+        check_choice("target", self.target, tuple(differentiable.GRADIENTS))
         check_classes(self.classes)
 
     def _check_width(self, head: outputs.Head) -> None:
@@ -149,7 +152,7 @@ class ImportForward(Pass):
         if rewrites.rewrite(graph, differentiable.training_path(graph)):
             RemoveUnusedNodesPass()(model)
             write_shapes(graph, BatchTracer(graph, 1).trace())
-        differentiable.check_differentiable(graph)
+        differentiable.check_differentiable(graph, self.target)
 
     def _personalise(self, model: ir.Model, head: outputs.Head) -> None:
         """Step 7."""

@@ -8,11 +8,10 @@ import onnx_ir as ir
 from sparcl_compile.passes.analysis.liveness.buffers import lay_out
 from sparcl_compile.passes.analysis.liveness.chains import after_loss, packed
 from sparcl_compile.passes.analysis.liveness.sizes import at_batch
+from sparcl_compile.passes.core.accumulation import accumulations
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.facts import DIFFERENTIATED, MOVING
 from sparcl_compile.passes.core.phases import Phase
-
-ACCUMULATOR = "InPlaceAccumulatorV2"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,10 +79,10 @@ def _ordered(graph: ir.Graph, order: _Order, at_once: Collection[str]) -> list[i
     backward = after_loss(graph) if order.late else set()
     young = backward | {node for node in nodes if order.late and node.outputs[0].name in at_once}
     depths = _depths(nodes)
-    found = [node for node in nodes if node.op_type == ACCUMULATOR]
+    found = dict.fromkeys(accumulations(graph).values())
     sign = -1 if order.one_by_one else 1
     accumulators = sorted(found, key=lambda node: (sign * depths[node], str(node.name)))
-    others = [node for node in nodes if node.op_type != ACCUMULATOR]
+    others = [node for node in nodes if node not in found]
     return [*sorted(others, key=young.__contains__), *accumulators]
 
 

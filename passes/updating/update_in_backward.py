@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from sparcl_compile.interface.names import NEXT, Role, accumulator_name, gradient_name
 from sparcl_compile.passes.analysis.liveness.in_place import places_of, unordered_readers
+from sparcl_compile.passes.core.accumulation import GRADIENT, accumulations
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.facts import DIFFERENTIATED, MOVING, OPTIMIZER
 from sparcl_compile.passes.core.inlining import inline_calls
@@ -15,6 +16,7 @@ from sparcl_compile.passes.core.layers import rate_factor
 from sparcl_compile.passes.core.marks import OPTIMIZER_KEY
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import values_with_role
+from sparcl_compile.passes.core.unused import remove_unused
 from sparcl_compile.passes.core.values import BOOL, FLOAT, INT64, constant, dims, feed, value_named
 from sparcl_compile.passes.updating.optimizer_steps import Stepper
 
@@ -58,9 +60,8 @@ class UpdateInBackward(Pass):
         if not buffers:
             return ir.passes.PassResult(model, False)
         weights = {buffers[accumulator_name(str(w.name))]: w for w in values_with_role(model, Role.PARAMETER)}
-        pairs = ((node, weights.get(node.inputs[0])) for node in graph if node.inputs and node.inputs[0] is not None)
-        accumulating = {node: weight for node, weight in pairs if weight is not None}
-        found = [(node.inputs[1], weight) for node, weight in accumulating.items()]
+        accumulating = {node: weights[buffer] for buffer, node in accumulations(graph).items() if buffer in weights}
+        found = [(node.inputs[GRADIENT], weight) for node, weight in accumulating.items()]
         updated = {node.outputs[0] for node in accumulating}
         graph.outputs[:] = [value for value in graph.outputs if value not in updated]
         graph.remove(accumulating, safe=True)
@@ -68,6 +69,7 @@ class UpdateInBackward(Pass):
             self._subtract(graph, found)
         else:
             self._call_function(model, found)
+        remove_unused(model)
         gone = {*weights, *(value for value in graph.inputs if value.name == RESET)}
         graph.inputs[:] = [value for value in graph.inputs if value not in gone]
         return ir.passes.PassResult(model, True)

@@ -69,7 +69,7 @@ class Engine:
     """
 
     def __init__(self, artifact: Artifact, threads: int | None = None, sizes: Sizes | None = None) -> None:
-        check_build()
+        check_build(artifact)
         check_kernels(artifact)
         self._artifact = artifact
         self._graphs: dict[str, GraphSpec] = dict(artifact.manifest.graphs)
@@ -167,7 +167,8 @@ class Engine:
         given = {name: v if isinstance(v, ort.OrtValue) else device_copy(np.asarray(v)) for name, v in feeds.items()}
         for one in spec.inputs:
             binding.bind_ortvalue_input(one.name, self._input(one.name, given, instead or {}))
-        places = {output: self._place(name, name in spec.in_place) for output, name in spec.updates.items()}
+        held = {output: (instead or {}).get(name, name) for output, name in spec.updates.items()}
+        places = {output: self._place(held[output], name in spec.in_place) for output, name in spec.updates.items()}
         for output in spec.outputs:
             if place := places.get(output):
                 binding.bind_ortvalue_output(output, place)
@@ -177,7 +178,7 @@ class Engine:
         values = dict(zip(spec.outputs, binding.get_outputs(), strict=True))
         for output, name in spec.updates.items():
             if name not in spec.in_place:
-                self.array(name)[...] = values[output].numpy()
+                self.array(held[output])[...] = values[output].numpy()
         return {name: values[name] for name in spec.results}
 
     def _place(self, name: str, in_place: bool) -> ort.OrtValue | None:

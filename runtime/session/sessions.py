@@ -13,6 +13,8 @@ from sparcl_compile.interface.specs import GraphSpec
 from sparcl_compile.runtime.session import kernel_library as kernels
 from sparcl_compile.runtime.session.tensors import give_back_freed
 
+TRAINING = "ort-training"
+"""The target whose graphs hold operators of the training build alone."""
 FATAL_ONLY = 4
 """Errors come as exceptions too; printed beside the one line that a command ends with, they would only confuse."""
 FIRST_BLOCK = 1 << 25
@@ -22,12 +24,12 @@ LARGEST_REST = 1 << 20
 """Bytes by which a block may exceed its tensor; a larger one is divided."""
 
 
-def check_build() -> None:
-    """Raise ImportError where the installed ONNX Runtime is not the training build.
+def check_build(artifact: Artifact) -> None:
+    """Raise ImportError where an artifact needs the training build, and the installed ONNX Runtime is another.
 
     The stock package has the same name, and lacks the gradient operators.
     """
-    if importlib.util.find_spec(FRONT_END) is None:
+    if artifact.manifest.target == TRAINING and importlib.util.find_spec(FRONT_END) is None:
         raise ImportError("this onnxruntime has no training operators", name=FRONT_END)
 
 

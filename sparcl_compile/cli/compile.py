@@ -23,6 +23,7 @@ from sparcl_compile.settings.options import (
     REPLAY_BATCHES,
     REPLAYS,
     SCALINGS,
+    TARGETS,
     CompileOptions,
 )
 
@@ -37,6 +38,12 @@ third of a compilation would go into looking through them."""
 @click.command(cls=Command, context_settings={"show_default": True})
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Artifact folder.  [default: MODEL.sparcl]")
+@click.option(
+    "--target",
+    type=click.Choice(TARGETS),
+    default=DEFAULTS.target,
+    help="Runtime that trains: any build of ONNX Runtime, or its training build with its own gradients.",
+)
 @click.option(
     "--sparsity",
     type=float,
@@ -185,7 +192,7 @@ def compile_command(
 def _passes(wanted: str, options: CompileOptions, option: str) -> Collection[str]:
     """The passes of this compilation that a pass, a phase (its last pass) or ``all`` stands for."""
     from sparcl_compile.cli.inspecting import known_pass
-    from sparcl_compile.targets.ort_training import steps
+    from sparcl_compile.targets.choice import steps
     from sparcl_compile.targets.steps import pass_names
 
     names = pass_names(steps(options))

@@ -29,7 +29,6 @@ from sparcl_compile.plan.channels import channel_spec
 from sparcl_compile.plan.compiled import Compiled
 from sparcl_compile.settings.options import FEW_EPOCHS, LEARNING_RATES, CompileOptions
 
-TARGET = "ort-training"
 LIBRARIES = ("onnx", "onnx-ir", "torch")
 
 
@@ -55,7 +54,7 @@ def build(source: Path, compiled: Compiled, options: CompileOptions, facts: Fact
     return Manifest(
         format=FORMAT,
         version=VERSION,
-        target=TARGET,
+        target=options.target,
         made_by={"sparcl-compile": __version__, **{name: version(name) for name in LIBRARIES}},
         model=_model(source, compiled),
         options=options,

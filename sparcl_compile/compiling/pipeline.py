@@ -13,7 +13,7 @@ from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.lowering.select_kernels import Measure
 from sparcl_compile.plan.compiled import Compiled
 from sparcl_compile.settings.options import CompileOptions
-from sparcl_compile.targets import inference, ort_training
+from sparcl_compile.targets import choice, inference, work
 from sparcl_compile.targets.steps import Product, in_order
 
 AfterPass = Callable[[Pass, ir.Model, bool], None]
@@ -23,7 +23,7 @@ AfterPass = Callable[[Pass, ir.Model, bool], None]
 def run(
     model: ir.Model, options: CompileOptions, folder: Path, after: AfterPass, check_passes: bool = False
 ) -> Compiled:
-    """Run the phases of ``ort-training`` on a model in place.
+    """Run the phases of a training target on a model in place.
 
     Args:
         model: the loaded model.
@@ -38,16 +38,16 @@ def run(
     """
     library = kernels.library() if options.compress else None
     measure = _measure(library) if options.measure_kernels and library else None
-    work = ort_training.Work(options, folder, library, measure)
+    given = work.Work(options, folder, library, measure)
     runner = Runner(model, after, check_passes)
-    for steps in ort_training.steps(options).values():
+    for steps in choice.steps(options).values():
         for step in steps:
             if isinstance(step, Product):
-                work.products[step] = runner.copy()
+                given.products[step] = runner.copy()
             else:
-                runner(ort_training.make(step, work))
+                runner(work.make(step, given))
         runner.end_phase()
-    return Compiled(work.products[Product.FORWARD], model, work.products[Product.MASKED], work.plan)
+    return Compiled(given.products[Product.FORWARD], model, given.products[Product.MASKED], given.plan)
 
 
 def _measure(library: Path) -> Measure:

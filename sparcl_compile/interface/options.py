@@ -39,6 +39,7 @@ class Options:
     update: str = "all"
     recompute: bool = False
     seed: int = 0
+    target: str = "ort-training"
 
     @property
     def density(self) -> float:

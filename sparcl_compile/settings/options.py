@@ -15,6 +15,7 @@ REPLAYS = ("none", "er", "der++")
 OPTIMIZERS = ("sgd", "adamw")
 REPLAY_BATCHES = ("separate", "merged")
 LOSS_CLASSES = ("all", "task")
+TARGETS = ("ort", "ort-training")
 INITS = ("keep", "fresh")
 UPDATES = ("all", "bias", "norm")
 GRADIENT_SCHEMES = ("unstructured", "channel")
@@ -96,4 +97,5 @@ _CHOICES = {
     "optimizer": OPTIMIZERS,
     "recipe": RECIPES,
     "init": INITS,
+    "target": TARGETS,
 }

@@ -14,7 +14,7 @@ from onnx.reference import ReferenceEvaluator
 from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.core.marks import DENSE_KEY
 from sparcl_compile.passes.core.roles import values_with_role
-from sparcl_compile.passes.differentiating.ort_training.differentiate import silent_stderr
+from sparcl_compile.passes.differentiating.ort_training.differentiate_by_builder import silent_stderr
 from sparcl_compile.passes.importing.import_forward import ImportForward
 from sparcl_compile.passes.sparsifying.mark_dense_weights import MarkDenseWeights
 

@@ -97,7 +97,7 @@ def test_the_list_of_a_plain_compilation() -> None:
         "fold_fixed_norms",
         "attach_loss",
         "insert_sample_filter",
-        "differentiate",
+        "differentiate_by_builder",
         "insert_gradient_masks",
         "attach_optimizer",
         "prune_backward",

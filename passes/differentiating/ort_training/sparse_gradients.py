@@ -15,6 +15,7 @@ from sparcl_compile.passes.core.operators import (
     SPARSE_WEIGHT_GRADIENT,
     sparse_nodes,
 )
+from sparcl_compile.passes.gradients.sparse import dims_of_plane, kept
 
 
 class GradientNode(NamedTuple):
@@ -45,7 +46,7 @@ GRADIENTS: Mapping[str, Sequence[GradientNode]] = {
 
 ONNX Runtime 1.19.2 leaves out the k-th output of such a node when the k-th *input* of the operator needs no gradient,
 whatever the output stands for. So an addend is the fourth input, and the weight's gradient is there only where the
-activation's is (rule 7 of ``differentiate``).
+activation's is (rule 7 of ``differentiate_by_builder``).
 """
 
 KEY_INPUT = {SPARSE_INPUT_GRADIENT: 2, SPARSE_WEIGHT_GRADIENT: 2, BATCH_NORM_GRADIENT: 3, MAX_POOL_GRADIENT: 2}
@@ -60,21 +61,7 @@ def complete(graph: ir.Graph) -> None:
     owners |= {node.outputs[0]: node for node in nodes if node.op_type == MAX_POOL}
     for node in (node for node in nodes if node.op_type in KEY_INPUT):
         owner = owners[node.inputs[KEY_INPUT[node.op_type]]]
-        node.attributes.update({name: owner.attributes[name] for name in ATTRIBUTES[owner.op_type]})
+        node.attributes.update(kept(owner))
         if node.op_type == SPARSE_INPUT_GRADIENT:
             plane = dims_of_plane(owner.inputs[0])
             node.attributes["input_shape"] = ir.AttrInt64s("input_shape", plane)
-
-
-def dims_of_plane(x: ir.Value | None) -> list[int]:
-    """The height and width of [C, H, W, N]."""
-    shape = () if x is None or x.shape is None else tuple(x.shape)
-    return [d for d in shape[1:3] if isinstance(d, int)]
-
-
-ATTRIBUTES = {
-    SPARSE_CONV: ("channels", "kernel_shape", "strides", "pads", "dilations"),
-    BATCH_NORM: ("relu",),
-    MAX_POOL: ("kernel_shape", "strides", "pads", "dilations"),
-}
-"""Attributes that a gradient node copies from its forward node."""

@@ -31,7 +31,7 @@ STATE_ROLES = (Role.PARAMETER, Role.FROZEN, Role.MASK, Role.INDEX, Role.RUNNING_
 
 
 @dataclasses.dataclass(frozen=True)
-class Differentiate(Pass):
+class DifferentiateByBuilder(Pass):
     """Append the backward graph and one gradient accumulator a parameter, in ORT's on-device-training form.
 
     1. Every initializer with a role becomes a graph input: parameters require a gradient, masks and running statistics

@@ -13,7 +13,7 @@ from sparcl_compile.passes.core.marks import PASS_KEY
 from sparcl_compile.passes.core.roles import role_of
 from sparcl_compile.passes.differentiating.attach_loss import AttachLoss
 from sparcl_compile.passes.differentiating.insert_sample_filter import InsertSampleFilter
-from sparcl_compile.passes.differentiating.ort_training.differentiate import Differentiate
+from sparcl_compile.passes.differentiating.ort_training.differentiate_by_builder import DifferentiateByBuilder
 from sparcl_compile.passes.sparsifying.insert_weight_masks import InsertWeightMasks
 from sparcl_compile.runtime.session.engine import device_copy
 from sparcl_compile.runtime.session.sessions import session_options
@@ -68,7 +68,7 @@ def loss_of(model: ir.Model, feeds: dict[str, np.ndarray]) -> float:
 
 def test_parameters_get_accumulators_and_roles_survive() -> None:
     model = with_loss()
-    run_twice(Differentiate(), model)
+    run_twice(DifferentiateByBuilder(), model)
     roles = {str(v.name): role_of(v) for v in model.graph.inputs}
     assert not [name for name in ("conv.weight", "head.bias") if roles[name] is not Role.PARAMETER]
     assert roles["conv.weight.mask"] is Role.MASK
@@ -81,17 +81,17 @@ def test_parameters_get_accumulators_and_roles_survive() -> None:
 
 def test_every_node_keeps_or_gets_its_origin() -> None:
     model = with_loss()
-    Differentiate()(model)
+    DifferentiateByBuilder()(model)
     origins = {str(node.name): node.metadata_props.get(PASS_KEY) for node in model.graph}
     assert origins["conv.weight.mask_weight"] == "insert_weight_masks"
     assert origins["conv"] is None
     backward = [node for node in model.graph if node.op_type == "ConvGrad"]
-    assert [node.metadata_props.get(PASS_KEY) for node in backward] == ["differentiate"]
+    assert [node.metadata_props.get(PASS_KEY) for node in backward] == ["differentiate_by_builder"]
 
 
 def test_versions_are_what_ort_loads() -> None:
     model = with_loss()
-    Differentiate()(model)
+    DifferentiateByBuilder()(model)
     assert model.ir_version == IR_VERSION
     assert dict(model.opset_imports) == {"": 18, "com.microsoft": 1}
 
@@ -99,7 +99,7 @@ def test_versions_are_what_ort_loads() -> None:
 def test_gradients_equal_finite_differences_and_masked_ones_are_zero() -> None:
     forward = with_loss()
     model = forward.clone()
-    Differentiate()(model)
+    DifferentiateByBuilder()(model)
     feeds = training_feeds(model, forward)
     found = gradients(model, feeds)
     forward_feeds = {str(v.name): feeds[str(v.name)] for v in forward.graph.inputs}
@@ -122,7 +122,7 @@ def test_a_graph_that_cannot_be_differentiated_is_refused() -> None:
     relu = next(node for node in model.graph if node.name == "relu")
     relu.op_type = "Softplus"
     with pytest.raises(ModelError, match="gradient builder refuses"):
-        Differentiate().call(model)
+        DifferentiateByBuilder().call(model)
 
 
 def test_a_pool_over_no_number_does_not_reach_beyond_its_plane(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""The gradients of operators, one small function for each input, in files by family."""

@@ -1,0 +1,85 @@
+"""What the passes of a training target are made from, and how each is made."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import onnx_ir as ir
+
+from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.differentiating.attach_optimizer import AttachOptimizer
+from sparcl_compile.passes.differentiating.insert_gradient_masks import InsertGradientMasks
+from sparcl_compile.passes.differentiating.insert_sample_filter import InsertSampleFilter
+from sparcl_compile.passes.differentiating.ort_training.differentiate_by_builder import DifferentiateByBuilder
+from sparcl_compile.passes.emitting.emit import Emit
+from sparcl_compile.passes.importing.import_forward import ImportForward
+from sparcl_compile.passes.lowering.compress_weights import CompressWeights
+from sparcl_compile.passes.lowering.fold_channels import FoldChannels
+from sparcl_compile.passes.lowering.select_kernels import Measure, SelectKernels
+from sparcl_compile.passes.scheduling.order_backward import OrderBackward
+from sparcl_compile.passes.scheduling.recompute_activations import RecomputeActivations
+from sparcl_compile.passes.sparsifying.freeze_parameters import FreezeParameters
+from sparcl_compile.passes.sparsifying.insert_weight_masks import InsertWeightMasks
+from sparcl_compile.passes.sparsifying.mark_dense_weights import MarkDenseWeights
+from sparcl_compile.passes.updating.compute_gradient_rows import ComputeGradientRows
+from sparcl_compile.plan.plan import SparsityPlan, plan_sparsity
+from sparcl_compile.settings.options import CompileOptions
+from sparcl_compile.targets.steps import Product
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """The inputs from which passes are made.
+
+    Attributes:
+        options: of the compilation.
+        folder: where ``emit`` writes.
+        library: the library of sparse kernels; None where nothing is compressed.
+        measure: times a layer's kernels; None to use the table of costs.
+        products: what has been kept so far.
+    """
+
+    options: CompileOptions
+    folder: Path
+    library: Path | None = None
+    measure: Measure | None = None
+    products: dict[Product, ir.Model] = dataclasses.field(default_factory=dict)
+
+    @functools.cached_property
+    def plan(self) -> SparsityPlan:
+        """The plan of the model's sparsity, computed once from the masked graph."""
+        return plan_sparsity(self.products[Product.MASKED], self.options)
+
+
+def make(one: type[Pass], work: Work) -> Pass:
+    """Make a pass of the target."""
+    maker = MAKERS.get(one)
+    return maker(work, work.options) if maker else one()
+
+
+MAKERS: Mapping[type[Pass], Callable[[Work, CompileOptions], Pass]] = {
+    ImportForward: lambda _, o: ImportForward(o.classes, o.init, o.seed, o.logits, o.target),
+    MarkDenseWeights: lambda _, o: MarkDenseWeights(o.dense),
+    FreezeParameters: lambda _, o: FreezeParameters(freeze=o.freeze, update=o.update),
+    InsertWeightMasks: lambda _, o: InsertWeightMasks(o.sparsity, o.distribution, o.scheme),
+    FoldChannels: lambda work, _: FoldChannels(work.plan.capacity),
+    SelectKernels: lambda work, o: SelectKernels(
+        work.plan.places, work.plan.updated_places, o.batch_size, work.measure
+    ),
+    CompressWeights: lambda work, _: CompressWeights(work.plan.places),
+    InsertSampleFilter: lambda work, _: InsertSampleFilter(score=work.plan.recipe.score),
+    DifferentiateByBuilder: lambda work, _: DifferentiateByBuilder(work.library),
+    InsertGradientMasks: lambda _, o: InsertGradientMasks(gradient_sparsity=o.effective_gradient_sparsity),
+    AttachOptimizer: lambda _, o: AttachOptimizer(o.optimizer, o.momentum, o.weight_decay),
+    OrderBackward: lambda _, o: OrderBackward(batch=o.batch_size),
+    RecomputeActivations: lambda _, o: RecomputeActivations(enabled=o.recompute, batch=o.batch_size),
+    ComputeGradientRows: lambda _, o: ComputeGradientRows(o.effective_gradient_sparsity),
+    Emit: lambda work, o: Emit(
+        work.folder,
+        forward=work.products[Product.FORWARD],
+        whole=work.products.get(Product.WHOLE),
+        masked=work.products[Product.MASKED] if o.compress else None,
+    ),
+}
+"""Functions that make a pass, by pass; a pass that is missing has no options."""
