@@ -77,8 +77,10 @@ def _check_graph(where: str, graph: GraphSpec, manifest: Manifest) -> None:
     state = {spec.name for spec in manifest.state}
     _known(f"{where}.results", graph.results, graph.outputs)
     _known(f"{where}.updates", graph.updates, graph.outputs)
-    _known(f"{where}.updates", graph.updates.values(), state)
-    _known(f"{where}.in_place", graph.in_place, state)
+    # A graph that measures is given other tensors in place of the accumulators, which need not be there themselves.
+    updated = state | {weight.accumulator for weight in manifest.weights}
+    _known(f"{where}.updates", graph.updates.values(), updated)
+    _known(f"{where}.in_place", graph.in_place, updated)
 
 
 def _check_weights(manifest: Manifest) -> None:
