@@ -39,6 +39,7 @@ NETS = {
     RESNET: Net("models.resnet", "resnet18", IMAGE),
     "depthwise": Net("models.small", "depthwise_cnn", IMAGE),
     "mlp": Net("models.small", "mlp", (1, 28, 28), {"pixels": 784}),
+    "transformer": Net("models.transformer", "transformer", IMAGE),
 }
 
 
@@ -60,6 +61,7 @@ class Setting:
         recompute: whether the compiled step recomputes cheap activations.
         compress: whether the kept weights alone are stored, and sparse kernels compute with them.
         replay: of the compiled step; with separate batches of replay the gradients are stored between them.
+        target: the runtime that the compiled step is for.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Setting:
     recompute: bool = False
     compress: bool = False
     replay: str = "none"
+    target: str = "ort-training"
 
     @property
     def model(self) -> str:
@@ -241,6 +244,7 @@ def _compile(setting: Setting, path: Path, target: Path) -> None:
         recompute=setting.recompute,
         compress=setting.compress,
         replay=setting.replay,
+        target=setting.target,
     )
     compile_model(path, target, options)
 
