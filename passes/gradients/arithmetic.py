@@ -59,7 +59,7 @@ def _relu(g: Gradient) -> ir.Value:
 
 def _leaky_relu(g: Gradient) -> ir.Value:
     slope = float_attribute(g.node, "alpha", 0.01)
-    return g.where(g.op("Less", g.x, g.number(0.0)), g.scaled(g.dy, slope), g.dy)
+    return g.where(g.op("Greater", g.x, g.number(0.0)), g.dy, g.scaled(g.dy, slope))
 
 
 def _sigmoid(g: Gradient) -> ir.Value:
