@@ -8,6 +8,9 @@ import onnx_ir as ir
 from sparcl_compile.passes.core.edit import int_attribute, ints_attribute, string_attribute
 from sparcl_compile.passes.gradients.gradient import Gradient, Rule, each
 
+OPEN = 2**31 - 1
+"""An end of a Slice from which on exporters mean that of the axis."""
+
 
 def _reshape(g: Gradient) -> ir.Value:
     return g.in_shape_of(g.x, g.dy)
@@ -82,6 +85,8 @@ def _end(end: int, step: int) -> int | None:
 
 def _at_places(g: Gradient, part: ir.Value, axis: int, chosen: slice) -> ir.Value:
     length = g.lengths(g.x)[axis]
+    if length is None and (chosen.start, chosen.step) == (0, 1) and chosen.stop is not None and chosen.stop >= OPEN:
+        return part
     if length is None:
         raise g.refusal("cuts an axis of unknown length")
     places = range(length)[chosen]

@@ -46,6 +46,9 @@ def _average_pool(g: Gradient) -> ir.Value:
     """
     if string_attribute(g.node, "auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
         raise g.refusal("leaves its padding open")
+    if int_attribute(g.node, "ceil_mode", 0) and int_attribute(g.node, "count_include_pad", 0):
+        # ONNX Runtime 1.19 divides by the whole window, later versions by what lies inside of the padding.
+        raise g.refusal("counts what lies behind its padding")
     kernel = ints_attribute(g.node, "kernel_shape", [])
     axes = len(kernel)
     strides, pads = ints_attribute(g.node, "strides", [1] * axes), ints_attribute(g.node, "pads", [0] * 2 * axes)
@@ -59,6 +62,8 @@ def _average_pool(g: Gradient) -> ir.Value:
             outputs, strides, kernel, dilations, pads[:axes], pads[axes:], inputs, strict=True
         )
     ]
+    if not all(one.all() for one in counts):
+        raise g.refusal("has a window outside of its input")
     size = counts[0]
     for one in counts[1:]:
         size = size[..., None] * one
@@ -86,7 +91,7 @@ def _counts(
     """
     places = np.arange(outputs)[:, None] * stride - before + np.arange(kernel) * dilation
     inside = (places >= 0) & (places < length) if end is None else places < end
-    return np.maximum(inside.sum(axis=1), 1)
+    return np.asarray(inside.sum(axis=1))
 
 
 def _global_average(g: Gradient) -> ir.Value:
