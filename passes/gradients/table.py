@@ -19,13 +19,14 @@ from sparcl_compile.passes.gradients import (
     normalisations,
     pooling,
     products,
+    recurrent,
     reductions,
     sparse,
 )
 from sparcl_compile.passes.gradients.gradient import Rule
 
 GROUP = "sparcl_compile.gradients"
-FAMILIES = (arithmetic, convolutions, movement, normalisations, pooling, products, reductions)
+FAMILIES = (arithmetic, convolutions, movement, normalisations, pooling, products, recurrent, reductions)
 RULES: Mapping[tuple[str, str], Rule] = {
     **{("", op_type): rule for family in FAMILIES for op_type, rule in family.RULES.items()},
     **{(SPARSE_DOMAIN, op_type): rule for op_type, rule in sparse.RULES.items()},
