@@ -50,9 +50,10 @@ def opset_of(model: ir.Model) -> int:
     return version
 
 
-def check_kinds(model: ir.Model) -> None:
+def check_kinds(model: ir.Model, target: str) -> None:
     """Refuse operators that no later step could handle, all in one message; raises UnsupportedOpsError."""
-    problems = [f"{node.op_type} ({node.name}): {reason}" for node in model.graph if (reason := refusal(node))]
+    found = ((node, refusal(node) or refusal_by(target, node)) for node in model.graph)
+    problems = [f"{node.op_type} ({node.name}): {reason}" for node, reason in found if reason]
     if problems:
         raise UnsupportedOpsError(f"cannot import {len(problems)} operator(s): {'; '.join(problems)}")
 
@@ -67,11 +68,16 @@ def refusal(node: ir.Node) -> str | None:
         return "a platform's random generator"
     if node.op_type.startswith(("Sequence", "Optional", "SplitToSequence", "ConcatFromSequence")):
         return "sequence or optional values"
-    if node.op_type in RECURRENT:
-        return "a recurrent layer; ONNX Runtime has no gradient for it"
     if node.op_type.startswith("String") or node.op_type == "TfIdfVectorizer":
         return "strings"
     return None if known(node.op_type) else "not an operator of ONNX"
+
+
+def refusal_by(target: str, node: ir.Node) -> str | None:
+    """Why a target cannot train this operator, which another can, or None."""
+    if target == "ort-training" and node.op_type in RECURRENT:
+        return "a recurrent layer, which ONNX Runtime's builder has no gradient for; give --target ort, which has"
+    return None
 
 
 def known(op_type: str) -> bool:

@@ -7,7 +7,7 @@ differentiated branch; failures for AveragePool with a symbolic batch, LayerNorm
 bias, a negative Slice step, a Pad that is not constant, and a vector as a MatMul operand.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import onnx_ir as ir
 
@@ -52,12 +52,19 @@ def training_path(graph: ir.Graph) -> list[ir.Node]:
 def check_differentiable(graph: ir.Graph, target: str) -> None:
     """Raise UnsupportedOpsError naming every node on the training path that has no gradient in a target."""
     is_differentiable = GRADIENTS[target]
-    problems = [f"{node.op_type} ({node.name})" for node in training_path(graph) if not is_differentiable(node)]
+    problems = [node for node in training_path(graph) if not is_differentiable(node)]
     if problems:
+        names = ", ".join(f"{node.op_type} ({node.name})" for node in problems)
         raise UnsupportedOpsError(
-            f"{len(problems)} operator(s) between the weights and the logits cannot be trained: {', '.join(problems)}; "
-            "replace them in the model before exporting it"
+            f"{len(problems)} operator(s) between the weights and the logits cannot be trained: {names}; {mend(problems)}"
         )
+
+
+def mend(problems: Sequence[ir.Node]) -> str:
+    """The way out for operators that a target cannot train: the target that can, where there is one."""
+    if all(map(is_ruled, problems)):
+        return "give --target ort, which has their gradients"
+    return "replace them in the model before exporting it, or add their gradients (docs/gradients.md)"
 
 
 def is_built(node: ir.Node) -> bool:

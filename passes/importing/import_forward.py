@@ -123,14 +123,14 @@ class ImportForward(Pass):
         InlinePass()(model)
         sort(model.graph)
         checks.check_opset(model)
-        checks.check_kinds(model)
+        checks.check_kinds(model, self.target)
         RemoveInitializersFromInputsPass()(model)
         checks.single_input(model)
         training.drop_dropout(model.graph)
         newer = [node for node in model.graph if node.op_type in rewrites.NEWER_THAN_18]
         if newer:
             ShapeInferencePass()(model)
-            rewrites.rewrite(model.graph, newer)
+            rewrites.rewrite(model.graph, newer, self.target)
         opset.to_opset_18(model)
         sort(model.graph)
         names.name_nodes(model.graph)
@@ -149,7 +149,7 @@ class ImportForward(Pass):
         roles.assign_roles(graph)
         if not training.parameter_count(model) or not list(weighted_layers(graph)):
             raise ModelError("the model has no trainable weights (no Conv, Gemm or MatMul with a weight of its own)")
-        if rewrites.rewrite(graph, differentiable.training_path(graph)):
+        if rewrites.rewrite(graph, differentiable.training_path(graph), self.target):
             RemoveUnusedNodesPass()(model)
             write_shapes(graph, BatchTracer(graph, 1).trace())
         differentiable.check_differentiable(graph, self.target)

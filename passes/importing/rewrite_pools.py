@@ -86,6 +86,13 @@ def average_pool(e: Inserter, node: ir.Node) -> ir.Value | None:
     return e.op("Mul", total, e.const("share", 1.0 / window[None, None]))
 
 
+def odd_average_pool(e: Inserter, node: ir.Node) -> ir.Value | None:
+    """AveragePool without ``auto_pad``, and as ``average_pool`` where versions of ONNX Runtime count differently."""
+    if int_attribute(node, "ceil_mode", 0):
+        return average_pool(e, node)
+    return max_pool(e, node)
+
+
 def pooled_length(node: ir.Node, axis: int, length: int, pads: int, kernel: int, stride: int, dilation: int) -> int:
     """The output length of a pool along one spatial axis, from its shape where that is known."""
     shape = node.outputs[0].shape
@@ -95,7 +102,7 @@ def pooled_length(node: ir.Node, axis: int, length: int, pads: int, kernel: int,
 
 
 def max_pool(e: Inserter, node: ir.Node) -> ir.Value | None:
-    """MaxPool without ``auto_pad``."""
+    """A pool without ``auto_pad``."""
     lengths = spatial(node.inputs[0])
     if "auto_pad" not in node.attributes or lengths is None:
         return None

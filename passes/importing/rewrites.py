@@ -4,7 +4,7 @@ The activations are written so that nothing overflows: an overflow in a branch t
 gradient of NaN.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import onnx_ir as ir
@@ -141,18 +141,32 @@ REWRITES: dict[str, Rewrite] = {
     **rewrite_shapes.REWRITES,
 }
 
+RULED = frozenset(
+    """
+    Celu DepthToSpace Elu GlobalMaxPool HardSigmoid HardSwish LayerNormalization Mean Mish PRelu ReduceL1 ReduceMax
+    ReduceMin ReduceSumSquare Selu Slice Softplus Softsign SpaceToDepth Split Sum ThresholdedRelu Where
+    """.split()  # noqa: SIM905 - twenty quoted names would be harder to read
+)
+"""Operators that the target ``ort`` leaves as they are: it has a rule of its own for each form of them."""
+BY_TARGET: Mapping[str, Mapping[str, Rewrite]] = {
+    "ort": {
+        **{op_type: one for op_type, one in REWRITES.items() if op_type not in RULED},
+        "AveragePool": rewrite_pools.odd_average_pool,
+    },
+    "ort-training": REWRITES,
+}
 NEWER_THAN_18 = ("Gelu", "GroupNormalization")
 """Operators that opset 18 lacks or defines otherwise: rewritten before the opset is changed."""
 
 
-def rewrite(graph: ir.Graph, nodes: Iterable[ir.Node]) -> bool:
-    """Apply the table to these nodes; returns whether any was replaced."""
-    changed, names = False, Names(graph)
+def rewrite(graph: ir.Graph, nodes: Iterable[ir.Node], target: str) -> bool:
+    """Apply a target's table to these nodes; returns whether any was replaced."""
+    table, changed, names = BY_TARGET[target], False, Names(graph)
     for node in nodes:
-        if node.op_type not in REWRITES:
+        if node.op_type not in table:
             continue
         insert = Inserter(ORIGIN, graph, names).before(node)
-        replacement = REWRITES[node.op_type](insert, node)
+        replacement = table[node.op_type](insert, node)
         if replacement is not None:
             insert.replace(replacement)
             changed = True

@@ -20,6 +20,7 @@ PARAMETER_SLOTS: dict[str, tuple[int, ...]] = {
     "InstanceNormalization": (1, 2),
     "GroupNormalization": (1, 2),
     "PRelu": (1,),
+    **dict.fromkeys(("GRU", "LSTM", "RNN"), (1, 2, 3)),
     "Gather": (0,),
     "Expand": (0,),
     "Tile": (0,),

@@ -8,6 +8,7 @@ from sparcl_compile.passes.core import draws
 from sparcl_compile.passes.core.edit import Names, array_of, int_attribute, is_read, remove, replace_uses, set_array
 from sparcl_compile.passes.core.roles import role_of, values_with_role
 from sparcl_compile.passes.core.values import FLOAT
+from sparcl_compile.passes.importing.checks import RECURRENT
 
 ONES, ZEROS = "ones", "zeros"
 FIXED_STARTS = {
@@ -113,12 +114,16 @@ def fresh(
     """New contents for the parameter that a node reads at this input.
 
     Conv, Gemm and MatMul: U(+-1/sqrt(fan_in)), which is kaiming_uniform(a=sqrt(5)), and the same bound for their
-    biases, including an Add after a MatMul. Norms: 1 and 0. Tables, tokens and positions: N(0, 0.02).
+    biases, including an Add after a MatMul. A recurrent layer of H units: U(+-1/sqrt(H)). Norms: 1 and 0. Tables, tokens
+    and positions: N(0, 0.02).
     """
     fixed = FIXED_STARTS.get((node.op_type, slot))
     if fixed is not None:
         return np.ones_like(data) if fixed == ONES else np.zeros_like(data)
-    if node.op_type in ("Conv", "Gemm", "MatMul"):
+    if node.op_type in RECURRENT:
+        bound = 1.0 / np.sqrt(int_attribute(node, "hidden_size", 1))
+        return generator.uniform(-bound, bound, data.shape)
+    if node.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
         fan = fan_in(node, slot, data)
         bound = 1.0 / np.sqrt(fan)
         fans[node.outputs[0]] = fan
@@ -138,7 +143,7 @@ def fan_in(node: ir.Node, slot: int, data: np.ndarray) -> int:
     if slot == 2:
         weight = array_of(node.inputs[1])
         return fan_in(node, 1, weight) if weight is not None else max(1, data.size)
-    if node.op_type == "Conv":
+    if node.op_type in ("Conv", "ConvTranspose"):
         return int(np.prod(data.shape[1:]))
     if node.op_type == "Gemm":
         return int(data.shape[1] if slot == 0 or int_attribute(node, "transB", 0) else data.shape[0])
