@@ -8,17 +8,24 @@ from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.core.marks import LAYER_KEY, RATE_KEY
 from sparcl_compile.passes.core.roles import TRAINABLE, role_of, values_with_role
 
-WEIGHT_SLOTS = {"Conv": (1,), "ConvTranspose": (1,), "Gemm": (0, 1), "MatMul": (0, 1)}
+RECURRENT = ("GRU", "LSTM", "RNN")
+WEIGHT_SLOTS = {
+    "Conv": (1,),
+    "ConvTranspose": (1,),
+    "Gemm": (0, 1),
+    "MatMul": (0, 1),
+    **dict.fromkeys(RECURRENT, (1, 2)),
+}
 """Input slots of a layer's weight, by operator."""
 
 
 def layer_weights(model: ir.Model) -> list[ir.Value]:
-    """The weights of Conv, Gemm and MatMul by their first node, dense and frozen ones included."""
+    """The weights of the layers by their first node, dense and frozen ones included."""
     return list({str(weight.name): weight for _, weight in weighted_layers(model.graph)}.values())
 
 
 def weighted_layers(graph: ir.Graph) -> Iterator[tuple[ir.Node, ir.Value]]:
-    """Each Conv, Gemm and MatMul with its weight, a parameter (frozen ones too) of two axes or more, in graph order."""
+    """Each layer with its weights, a parameter (frozen ones too) of two axes or more, in graph order."""
     for node in graph:
         for slot in WEIGHT_SLOTS.get(node.op_type, ()):
             value = node.inputs[slot]

@@ -7,12 +7,12 @@ import onnx_ir as ir
 
 from sparcl_compile.interface.errors import ModelError, UnsupportedOpsError
 from sparcl_compile.passes.core.edit import lengths_from
+from sparcl_compile.passes.core.layers import RECURRENT
 
 OLDEST_OPSET, NEWEST_OPSET = 7, 21
 QUANTISED = ("QLinear", "Quantize", "DequantizeLinear", "DynamicQuantize", "ConvInteger", "MatMulInteger")
 RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
 CONTROL_FLOW = {"If", "Loop", "Scan", "SequenceMap"}
-RECURRENT = {"RNN", "GRU", "LSTM"}
 STANDARD = ("", "ai.onnx")
 VECTORS = {"Conv": (2,), "BatchNormalization": (1, 2, 3, 4), "InstanceNormalization": (1, 2)}
 """By operator the inputs that have one number a channel."""

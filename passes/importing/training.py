@@ -6,9 +6,9 @@ import onnx_ir as ir
 from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.core import draws
 from sparcl_compile.passes.core.edit import Names, array_of, int_attribute, is_read, remove, replace_uses, set_array
+from sparcl_compile.passes.core.layers import RECURRENT
 from sparcl_compile.passes.core.roles import role_of, values_with_role
 from sparcl_compile.passes.core.values import FLOAT
-from sparcl_compile.passes.importing.checks import RECURRENT
 
 ONES, ZEROS = "ones", "zeros"
 FIXED_STARTS = {

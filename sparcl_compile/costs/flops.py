@@ -1,6 +1,6 @@
 """The cost of a graph: multiply-accumulates per sample, and the FLOPs of training with it.
 
-It counts operators that multiply matrices: Conv, ConvTranspose, Gemm and MatMul, the gradients of Conv, and the sparse
+It counts operators that multiply matrices: Conv, ConvTranspose, Gemm, MatMul and recurrent layers, the gradients of Conv, and the sparse
 convolutions at their places. Everything else (activations, normalisation, pooling, softmax, the product with a mask)
 counts as 0, which is the convention of the SparCL paper (arXiv 2209.09476, section 4) and of the papers it compares
 with; :func:`free_ops` lists these operators.
@@ -17,10 +17,11 @@ from collections.abc import Collection, Mapping, Sequence
 
 import onnx_ir as ir
 
-from sparcl_compile.costs.macs import NO_RULE, RULES, ShapeOf, Sized, label
+from sparcl_compile.costs.macs import NO_RULE, RULES, ShapeOf, Sized, label, recurrent
 from sparcl_compile.interface.errors import ModelError
 from sparcl_compile.interface.manifest import Flops
 from sparcl_compile.interface.names import Role
+from sparcl_compile.passes.core.layers import RECURRENT
 from sparcl_compile.passes.core.missing_shapes import missing_shapes
 from sparcl_compile.passes.core.roles import TRAINABLE, role_of, values_with_role
 
@@ -35,6 +36,7 @@ class LayerCost:
     macs: int
 
 
+COUNTED = frozenset([*RULES, *RECURRENT])
 VIEWS = frozenset(["Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"])
 
 
@@ -48,7 +50,7 @@ def layer_costs(model: ir.Model) -> tuple[LayerCost, ...]:
         ModelError: a shape stays unknown, or an operator that multiplies has no rule; the node is named.
     """
     batch = _fixed_batch(model)
-    counted = [node for node in model.graph.all_nodes() if node.op_type in RULES or node.op_type in NO_RULE]
+    counted = [node for node in model.graph.all_nodes() if node.op_type in COUNTED or node.op_type in NO_RULE]
     shape_of = _ForOneSample(model, counted)
     roles = any(role_of(value) for value in (*model.graph.initializers.values(), *model.graph.inputs))
     costs: list[LayerCost] = []
@@ -58,14 +60,18 @@ def layer_costs(model: ir.Model) -> tuple[LayerCost, ...]:
                 f"node {label(node)} ({node.op_type}): no rule counts this operator's cost; "
                 "write it with Conv, Gemm or MatMul"
             )
-        costs.append(LayerCost(label(node), node.op_type, weight_of(node, roles), _macs(node, shape_of) // batch))
+        parts = _parts(node, shape_of, roles)
+        costs += [LayerCost(label(node), node.op_type, weight, macs // batch) for weight, macs in parts]
     return tuple(costs)
 
 
-def _macs(node: ir.Node, shape_of: ShapeOf) -> int:
-    """The multiply-accumulates of a node; raises ModelError where it has too few inputs or axes for its operator."""
+def _parts(node: ir.Node, shape_of: ShapeOf, roles: bool) -> list[tuple[str | None, int]]:
+    """The weights of a node with their MACs; raises ModelError where it has too few inputs or axes for its operator."""
+    sized = Sized(node, shape_of)
     try:
-        return RULES[node.op_type](Sized(node, shape_of))
+        if node.op_type in RECURRENT:
+            return [(_parameter(node.inputs[slot], roles), macs) for slot, macs in recurrent(sized).items()]
+        return [(weight_of(node, roles), RULES[node.op_type](sized))]
     except IndexError as error:
         raise ModelError(
             f"node {label(node)} ({node.op_type}): has too few inputs or axes, so its cost cannot be counted; "
@@ -76,7 +82,7 @@ def _macs(node: ir.Node, shape_of: ShapeOf) -> int:
 def free_ops(model: ir.Model) -> collections.Counter[str]:
     """The number of nodes of each operator that the convention counts as 0 MACs."""
     types = (node.op_type for node in model.graph.all_nodes())
-    return collections.Counter(op for op in types if op not in RULES and op not in NO_RULE)
+    return collections.Counter(op for op in types if op not in COUNTED and op not in NO_RULE)
 
 
 def total_macs(costs: Sequence[LayerCost]) -> int:
@@ -89,7 +95,7 @@ def weight_of(node: ir.Node, roles: bool = True) -> str | None:
 
     Without ``roles`` every initializer counts as a parameter.
     """
-    if node.op_type not in RULES:
+    if node.op_type not in COUNTED:
         return None
     for value in node.inputs:
         name = _parameter(value, roles)

@@ -6,7 +6,12 @@ from collections.abc import Callable, Mapping
 import onnx_ir as ir
 
 from sparcl_compile.interface.errors import ModelError
+from sparcl_compile.passes.core.layers import WEIGHT_SLOTS
 from sparcl_compile.passes.core.operators import SPARSE_CONV, SPARSE_INPUT_GRADIENT, SPARSE_WEIGHT_GRADIENT
+
+
+Parts = Mapping[int, int]
+"""The multiply-accumulates of a node by the number of the input that holds their weight."""
 
 
 def label(node: ir.Node) -> str:
@@ -104,8 +109,16 @@ RULES: Mapping[str, Callable[[Sized], int]] = {
     SPARSE_WEIGHT_GRADIENT: _sparse(values=2, outputs=1),
 }
 
+
+
+def recurrent(node: Sized) -> Parts:
+    """Each place of both weights, that of x and that of the state, multiplies at every step."""
+    steps = math.prod(node.input(0)[:2])
+    return {slot: math.prod(node.input(slot)) * steps for slot in WEIGHT_SLOTS[node.node.op_type]}
+
+
 # These multiply too, and a silent 0 would be a lie.
 NO_RULE = {
-    *("Attention", "ConvInteger", "DeformConv", "DFT", "Einsum", "GRU", "LSTM", "MatMulInteger"),
-    *("QLinearConv", "QLinearMatMul", "RNN", "STFT"),
+    *("Attention", "ConvInteger", "DeformConv", "DFT", "Einsum", "MatMulInteger"),
+    *("QLinearConv", "QLinearMatMul", "STFT"),
 }

@@ -23,7 +23,7 @@ from sparcl_compile.passes.analysis.channels.segmentation import Layout, lay_out
 from sparcl_compile.passes.analysis.channels.spaces import Axes, Channels, Space
 from sparcl_compile.passes.analysis.channels.walk import Rule, Trace, shapes_of
 from sparcl_compile.passes.core.edit import int_attribute
-from sparcl_compile.passes.core.layers import layer_weights, weighted_layers
+from sparcl_compile.passes.core.layers import RECURRENT, layer_weights, weighted_layers
 from sparcl_compile.passes.core.roles import role_of
 from sparcl_compile.passes.core.worlds import World
 
@@ -122,6 +122,8 @@ def channel_axes(node: ir.Node, weight: ir.Value) -> tuple[int, int]:
     """The axes along which a layer's weight produces and contracts channels."""
     rank = len(weight.shape or ())
     left = node.op_type != "Conv" and node.inputs[0] is weight
+    if node.op_type in RECURRENT:
+        return 1, 2
     if node.op_type == "MatMul":
         return (rank - 2, rank - 1) if left else (rank - 1, rank - 2)
     if node.op_type == "Gemm":
