@@ -24,6 +24,8 @@ def _batch(g: Gradient) -> Sequence[ir.Value | None]:
     With d = x - mean, s = 1 / sqrt(variance + epsilon) and n elements a channel (Ioffe and Szegedy, 2015, section 3):
     dbias = sum(dy), dscale = s * sum(dy * d), dx = scale * s * (dy - dbias / n - d * s * dscale / n).
     """
+    if len(g.node.outputs) < 3 or float_attribute(g.node, "momentum", 0.9) != 0.0:
+        raise g.refusal("does not give the statistics of its batch")
     _, mean, variance = g.node.outputs[:3]
     scale, channels = g.input(1), g.static(g.input(1))
     rank = g.rank(g.x)

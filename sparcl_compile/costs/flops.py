@@ -202,12 +202,13 @@ def computed_gradients(forward: ir.Model) -> ComputedGradients | None:
         given = [value for value in node.inputs if value is not None]
         if any(value in moving for value in given):
             moving.update(node.outputs)
-        if node.op_type not in RULES:
+        if node.op_type not in COUNTED:
             continue
-        data = [value for value in given[:2] if _parameter(value, True) is None]
+        given = given[: 3 if node.op_type in RECURRENT else 2]
+        data = [value for value in given if _parameter(value, True) is None]
         if any(value in moving for value in data):
             inputs.add(label(node))
-        if any(value in moving for value in given[:2] if value not in data or len(data) == 2):
+        if any(value in moving for value in given if value not in data or len(data) == 2):
             weights.add(label(node))
     return ComputedGradients(inputs, weights)
 
