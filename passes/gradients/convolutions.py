@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
-from sparcl_compile.passes.core.edit import int_attribute, ints_attribute
+from sparcl_compile.passes.core.edit import Attributes, int_attribute, ints_attribute
 from sparcl_compile.passes.gradients.gradient import Gradient, Rule, each
 
 MANY_POSITIONS = 200
@@ -86,21 +86,24 @@ def window_of(g: Gradient, inputs: ir.Value, outputs: ir.Value) -> Window:
 
 
 def _input(g: Gradient) -> ir.Value:
-    """dX: a Conv with the flipped weights where the stride is 1, else a ConvTranspose."""
+    """The input's gradient: a Conv with the flipped weights where the stride is 1, else a ConvTranspose."""
     window = window_of(g, g.x, g.y)
     margins = [
         tuple(reach - 1 - pad for reach, pad in zip(window.reach, pads, strict=True))
         for pads in (window.before, window.after)
     ]
-    attributes = {"dilations": list(window.dilations), "group": window.groups}
+    attributes: Attributes = {
+        "kernel_shape": list(window.kernel),
+        "dilations": list(window.dilations),
+        "group": window.groups,
+    }
     if set(window.strides) == {1} and min(*margins[0], *margins[1]) >= 0:
         flipped = _flipped(g, window)
-        return g.op("Conv", g.dy, flipped, kernel_shape=list(window.kernel), pads=[*margins[0], *margins[1]], **attributes)
+        return g.op("Conv", g.dy, flipped, pads=[*margins[0], *margins[1]], **attributes)
     return g.op(
         "ConvTranspose",
         g.dy,
         g.input(1),
-        kernel_shape=list(window.kernel),
         strides=list(window.strides),
         pads=[*window.before, *window.after],
         output_padding=list(window.left_over),
@@ -127,7 +130,7 @@ def _flipped(g: Gradient, window: Window) -> ir.Value:
 
 
 def _weight(g: Gradient) -> ir.Value:
-    """dW: the cheapest of its forms."""
+    """The weight's gradient: the cheapest of its forms."""
     window = window_of(g, g.x, g.y)
     outer, inner, *_ = g.static(g.input(1))
     if window.groups == 1:
@@ -214,7 +217,7 @@ def _turned(g: Gradient) -> Window:
 
 
 def _transposed_input(g: Gradient) -> ir.Value:
-    """dX of a ConvTranspose: the Conv of dy with the same weights."""
+    """The input's gradient of a ConvTranspose: the Conv of dy with the same weights."""
     window = _turned(g)
     return g.op(
         "Conv",
@@ -229,7 +232,7 @@ def _transposed_input(g: Gradient) -> ir.Value:
 
 
 def _transposed_weight(g: Gradient) -> ir.Value:
-    """dW of a ConvTranspose: for each group and tap the product of X and the part of dy that it meets."""
+    """The weight's gradient of a ConvTranspose: a product for each group and tap."""
     window = _turned(g)
     padded = g.padded(g.dy, [0, 0, *window.before], [0, 0, *window.after])
     return _by_groups(g, window, g.x, padded)

@@ -9,9 +9,9 @@ from sparcl_compile.passes.gradients.gradient import Gradient, Rule
 
 
 def _affine(g: Gradient, x: ir.Value, scale: ir.Value, shift: ir.Value) -> ir.Value:
-    """X * scale + shift by channel, as the one fused pass that BatchNormalization is with a mean of 0 and variance of 1.
+    """X * scale + shift by channel, in the one pass that BatchNormalization is with a mean of 0 and a variance of 1.
 
-    Product and sum by themselves walk over the tensor twice, and broadcast.
+    Product and sum by themselves walk over the tensor twice.
     """
     channels = g.static(g.input(1))
     zeros, ones = g.filled(0.0, channels), g.filled(1.0, channels)

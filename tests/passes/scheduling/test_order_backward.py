@@ -8,7 +8,7 @@ from sparcl_compile.passes.analysis.liveness.buffers import plan
 from sparcl_compile.passes.analysis.liveness.order import execution_order
 from sparcl_compile.passes.scheduling.order_backward import OrderBackward
 from tests.passes.analysis.liveness.test_buffers import resnet18_training_model, training_model
-from tests.passes.differentiating.ort_training.test_differentiate import gradients, training_feeds
+from tests.passes.differentiating.ort_training.test_differentiate_by_builder import gradients, training_feeds
 from tests.passes.differentiating.test_insert_gradient_masks import differentiated
 from tests.support.small_model import forward_model, run_twice
 
