@@ -205,7 +205,7 @@ class Gradient:
 
     def const(self, hint: str, array: np.ndarray) -> ir.Value:
         """A constant of this node alone."""
-        return self._insert.before(self.node).const(f"gradient.{hint}", array, array.dtype.type)
+        return constant(self.graph, f"{self.node.name}{PART}{hint}", array)
 
     # Shapes that follow a forward value's.
 

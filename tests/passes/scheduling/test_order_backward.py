@@ -33,8 +33,10 @@ g (float[N,64] x, float[64] w, float[64] "early_grad.accumulation.buffer", float
   [e] e = Mul (d, k)
   [late] late = ReduceSum <keepdims = 0> (e, rows)
   [early] early = ReduceSum <keepdims = 0> (d, rows)
-  [add_early] "early_grad.accumulation.out" = com.microsoft.InPlaceAccumulatorV2 ("early_grad.accumulation.buffer", early, reset)
-  [add_late] "late_grad.accumulation.out" = com.microsoft.InPlaceAccumulatorV2 ("late_grad.accumulation.buffer", late, reset)
+  [add_early] "early_grad.accumulation.out" = com.microsoft.InPlaceAccumulatorV2
+    ("early_grad.accumulation.buffer", early, reset)
+  [add_late] "late_grad.accumulation.out" = com.microsoft.InPlaceAccumulatorV2
+    ("late_grad.accumulation.buffer", late, reset)
 }
 """
 
