@@ -29,7 +29,7 @@ DIFFERENTIATE = "passes/differentiating/ort_training/differentiate_by_builder.py
 PHASES = ("importing", "sparsifying", "lowering", "differentiating", "scheduling", "updating", "emitting", "exporting")
 """The folders of ``passes`` that hold passes, in the order in which they run."""
 STAIRS = {
-    "sparcl_compile.passes": ("core", "schemes", "analysis", *PHASES),
+    "sparcl_compile.passes": ("core", "schemes", "analysis", "gradients", *PHASES),
     "sparcl_compile.runtime": ("data", "session", "reporting", "driver"),
     "sparcl_compile": (
         "interface",

@@ -29,16 +29,16 @@ class Differentiate(Pass):
     """Append the backward graph and one gradient accumulator a parameter, in operators that every ONNX Runtime has.
 
     1. Reverse mode: the nodes between a parameter and the loss are walked through from the last to the first, and the
-       rule of each operator (``rules``) writes the gradients of its inputs from that of its output. A value that several
-       nodes read gets the sum.
+       rule of each operator (``passes/gradients``) writes the gradients of its inputs from that of its output. A value
+       that several nodes read gets the sum.
     2. Every node that a rule writes is standard ONNX of opset 18, or an operator of the domain ``sparcl``.
     3. An operator without a rule is refused by name, all of them at once.
     4. Every initializer with a role becomes a graph input; its data leave the graph, and ``emit`` takes them from the
        forward graph. Frozen parameters have no gradient and stay constants, which ONNX Runtime lays out and fuses as in
        inference; the backward graph ends where nothing below trains.
-    5. ``W_grad.accumulation.buffer`` is an input and its ``.next`` an output: ``buffer * keep + dW``, where ``keep`` is 0
-       when ``lazy_reset_grad`` is set and 1 otherwise. A product, because ONNX Runtime's Where walks over three tensors
-       more; a gradient that is no longer finite ends the run before a product with 0 could hand it on.
+    5. ``W_grad.accumulation.buffer`` is an input and its ``.next`` an output: ``buffer * keep + dW``, where ``keep`` is
+       0 when ``lazy_reset_grad`` is set and 1 otherwise. It is a product because ONNX Runtime's Where walks over three
+       tensors more; a gradient that is no longer finite ends the run before a product with 0 could hand it on.
     6. A graph with ``lazy_reset_grad`` is already differentiated and left alone.
     """
 
@@ -62,9 +62,7 @@ class Differentiate(Pass):
             value.shape, value.type = inferred.shape or value.shape, inferred.type or value.type
         return ir.passes.PassResult(model, True)
 
-    def _accumulate(
-        self, graph: ir.Graph, insert: Inserter, pairs: Iterable[tuple[ir.Value, ir.Value | None]]
-    ) -> None:
+    def _accumulate(self, graph: ir.Graph, insert: Inserter, pairs: Iterable[tuple[ir.Value, ir.Value | None]]) -> None:
         feeds = Feeds(graph)
         reset = feeds(RESET, [1], BOOL)
         fresh = insert.op("Not", reset, name="accumulate.is_further", shape=[1], dtype=BOOL)

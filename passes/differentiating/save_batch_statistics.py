@@ -55,7 +55,9 @@ class SaveBatchStatistics(Pass):
         following, returned.name = str(returned.name), name
         behind = self.inserter(graph).behind(node)
         old = behind.op("Mul", running, _number(behind, momentum), name=f"{name}.old", like=running)
-        own = behind.op("Mul", returned, _number(behind, 1.0 - np.float32(momentum)), name=f"{name}.own", like=running)
+        own = behind.op(
+            "Mul", returned, _number(behind, float(1.0 - np.float32(momentum))), name=f"{name}.own", like=running
+        )
         new = behind.op("Add", old, own, name=following, like=running)
         graph.outputs[:] = [new if value is returned else value for value in graph.outputs]
 

@@ -137,7 +137,10 @@ def _elu(g: Gradient) -> ir.Value:
 
 def _selu(g: Gradient) -> ir.Value:
     """Dy * gamma where x > 0, else dy * (y + alpha * gamma)."""
-    alpha, gamma = float_attribute(g.node, "alpha", 1.67326319217681884765625), float_attribute(g.node, "gamma", 1.05070102214813232421875)
+    alpha, gamma = (
+        float_attribute(g.node, "alpha", 1.67326319217681884765625),
+        float_attribute(g.node, "gamma", 1.05070102214813232421875),
+    )
     low = g.add(g.y, g.number(alpha * gamma))
     return g.mul(g.dy, g.where(g.op("Greater", g.x, g.number(0.0)), g.number(gamma), low))
 

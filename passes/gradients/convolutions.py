@@ -5,14 +5,21 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import onnx_ir as ir
 
-from sparcl_compile.passes.core.edit import int_attribute, ints_attribute
+from sparcl_compile.passes.core.edit import Attributes, int_attribute, ints_attribute
 from sparcl_compile.passes.gradients.gradient import Gradient, Rule, each
 
 MANY_POSITIONS = 200
 """From so many output positions a product for each tap of the kernel is faster than one product over all taps (measured
 with ONNX Runtime 1.31.1, one thread: at 32x32 and 16x16 by 1.6 and 1.4, at 8x8 slower by 1.1).
+"""
+
+
+SHORT_ROW = 40
+"""Up to this length of a row the gradient of a depthwise filter is a product for each row of the kernel: it multiplies
+every pair of columns, of which a tap needs one for each column, but moves a third of the memory.
 """
 
 
@@ -51,10 +58,15 @@ class Window:
         return tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True))
 
     @property
+    def padded(self) -> tuple[int, ...]:
+        """Lengths of the padded input's spatial axes."""
+        return tuple(sum(parts) for parts in zip(self.inputs, self.before, self.after, strict=True))
+
+    @property
     def left_over(self) -> tuple[int, ...]:
         """Rows of the padded input that a stride leaves over at the end of each axis."""
-        padded = (sum(parts) for parts in zip(self.inputs, self.before, self.after, strict=True))
-        return tuple((n - reach) % stride for n, reach, stride in zip(padded, self.reach, self.strides, strict=True))
+        parts = zip(self.padded, self.reach, self.strides, strict=True)
+        return tuple((length - reach) % stride for length, reach, stride in parts)
 
     @property
     def taps(self) -> list[tuple[int, ...]]:
@@ -86,21 +98,24 @@ def window_of(g: Gradient, inputs: ir.Value, outputs: ir.Value) -> Window:
 
 
 def _input(g: Gradient) -> ir.Value:
-    """dX: a Conv with the flipped weights where the stride is 1, else a ConvTranspose."""
+    """The input's gradient: a Conv with the flipped weights where the stride is 1, else a ConvTranspose."""
     window = window_of(g, g.x, g.y)
     margins = [
         tuple(reach - 1 - pad for reach, pad in zip(window.reach, pads, strict=True))
         for pads in (window.before, window.after)
     ]
-    attributes = {"dilations": list(window.dilations), "group": window.groups}
+    attributes: Attributes = {
+        "kernel_shape": list(window.kernel),
+        "dilations": list(window.dilations),
+        "group": window.groups,
+    }
     if set(window.strides) == {1} and min(*margins[0], *margins[1]) >= 0:
         flipped = _flipped(g, window)
-        return g.op("Conv", g.dy, flipped, kernel_shape=list(window.kernel), pads=[*margins[0], *margins[1]], **attributes)
+        return g.op("Conv", g.dy, flipped, pads=[*margins[0], *margins[1]], **attributes)
     return g.op(
         "ConvTranspose",
         g.dy,
         g.input(1),
-        kernel_shape=list(window.kernel),
         strides=list(window.strides),
         pads=[*window.before, *window.after],
         output_padding=list(window.left_over),
@@ -127,7 +142,7 @@ def _flipped(g: Gradient, window: Window) -> ir.Value:
 
 
 def _weight(g: Gradient) -> ir.Value:
-    """dW: the cheapest of its forms."""
+    """The weight's gradient: the cheapest of its forms."""
     window = window_of(g, g.x, g.y)
     outer, inner, *_ = g.static(g.input(1))
     if window.groups == 1:
@@ -141,8 +156,7 @@ def _padded(g: Gradient, window: Window) -> ir.Value:
 
 def _meeting(g: Gradient, window: Window, value: ir.Value, first: int) -> list[ir.Value]:
     """For each tap the part of the padded input that it meets; ``first`` is the first spatial axis."""
-    padded = [sum(n) for n in zip(window.inputs, window.before, window.after, strict=True)]
-    if len(window.taps) == 1 and list(window.outputs) == padded:
+    if len(window.taps) == 1 and window.outputs == window.padded:
         return [value]
     axes = list(range(first, first + window.axes))
     return [g.sliced(value, tap, window.ends(tap), axes, window.strides) for tap in window.taps]
@@ -174,12 +188,53 @@ def _stacked(g: Gradient, by_tap: Sequence[ir.Value], window: Window) -> ir.Valu
 
 
 def _depthwise(g: Gradient, window: Window) -> ir.Value:
+    """The gradient of one filter a channel: by rows of the kernel where rows of the image are short, else by taps."""
+    return _by_rows(g, window) if window.padded[-1] <= SHORT_ROW else _by_taps(g, window)
+
+
+def _by_taps(g: Gradient, window: Window) -> ir.Value:
     """For each tap the sum of products over the batch and the positions."""
     over = [0, *range(2, 2 + window.axes)]
     channels = window.groups
     parts = _meeting(g, window, _padded(g, window), 2)
     by_tap = [g.reshaped(g.summed(g.mul(part, g.dy), over), [channels, 1]) for part in parts]
     return _stacked(g, by_tap, window)
+
+
+def _by_rows(g: Gradient, window: Window) -> ir.Value:
+    """For each row of the kernel one product of matrices a channel.
+
+    Along the last axis every element of a row of X meets every one of dY, over all rows and samples at once: a product
+    [columns of X, rows] x [rows, columns of dY], of which the taps of the kernel's row are sums along diagonals.
+    """
+    axes, channels = window.axes, window.groups
+    rows_of_axes = list(range(2, 1 + axes))
+    turned = g.transposed(_padded(g, window), [1, 1 + axes, 0, *rows_of_axes])
+    right = g.reshaped(g.transposed(g.dy, [1, 0, *rows_of_axes, 1 + axes]), [channels, -1, window.outputs[-1]])
+    rows = dataclasses.replace(
+        window,
+        kernel=window.kernel[:-1],
+        strides=window.strides[:-1],
+        dilations=window.dilations[:-1],
+        before=window.before[:-1],
+        after=window.after[:-1],
+        inputs=window.inputs[:-1],
+        outputs=window.outputs[:-1],
+    )
+    parts = _meeting(g, rows, turned, 3) if axes > 1 else [turned]
+    across = [g.op("MatMul", g.reshaped(part, [channels, window.padded[-1], -1]), right) for part in parts]
+    pairs = window.padded[-1] * window.outputs[-1]
+    flat = g.reshaped(g.op("Concat", *across, axis=1) if len(across) > 1 else across[0], [channels, len(across), pairs])
+    return g.reshaped(g.op("MatMul", flat, g.const("diagonals", _diagonals(window))), g.static(g.input(1)))
+
+
+def _diagonals(window: Window) -> np.ndarray:
+    """Which pairs of columns of X and of dY meet at each tap of a kernel's row: 0 or 1, [pairs, taps]."""
+    found = np.zeros((window.padded[-1], window.outputs[-1], window.kernel[-1]), np.float32)
+    for tap in range(window.kernel[-1]):
+        columns = np.arange(window.outputs[-1])
+        found[columns * window.strides[-1] + tap * window.dilations[-1], columns, tap] = 1.0
+    return found.reshape(-1, window.kernel[-1])
 
 
 def _grouped(g: Gradient, window: Window) -> ir.Value:
@@ -214,7 +269,7 @@ def _turned(g: Gradient) -> Window:
 
 
 def _transposed_input(g: Gradient) -> ir.Value:
-    """dX of a ConvTranspose: the Conv of dy with the same weights."""
+    """The input's gradient of a ConvTranspose: the Conv of dy with the same weights."""
     window = _turned(g)
     return g.op(
         "Conv",
@@ -229,7 +284,7 @@ def _transposed_input(g: Gradient) -> ir.Value:
 
 
 def _transposed_weight(g: Gradient) -> ir.Value:
-    """dW of a ConvTranspose: for each group and tap the product of X and the part of dy that it meets."""
+    """The weight's gradient of a ConvTranspose: a product for each group and tap."""
     window = _turned(g)
     padded = g.padded(g.dy, [0, 0, *window.before], [0, 0, *window.after])
     return _by_groups(g, window, g.x, padded)

@@ -3,6 +3,7 @@
 import functools
 import math
 from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -83,8 +84,8 @@ class Gradient:
     def refusal(self, problem: str) -> UnsupportedOpsError:
         """The error about a node that has no gradient as it stands."""
         return UnsupportedOpsError(
-            f"{self.node.op_type} ({self.node.name}) {problem}, and cannot be trained so; replace it in the model before "
-            "exporting it"
+            f"{self.node.op_type} ({self.node.name}) {problem}, and cannot be trained so; "
+            "replace it in the model before exporting it"
         )
 
     # What is known of a value.
@@ -115,11 +116,11 @@ class Gradient:
 
     # Operators.
 
-    def op(self, op_type: str, *inputs: ir.Value | None, like: ir.Value | None = None, **attributes: object) -> ir.Value:
+    def op(self, op_type: str, *inputs: ir.Value | None, like: ir.Value | None = None, **attributes: Any) -> ir.Value:
         """Write an operator; returns its first output."""
         return self._insert.op(op_type, *inputs, name=self._name(op_type), like=like, **attributes)
 
-    def outputs(self, op_type: str, *inputs: ir.Value | None, count: int, **attributes: object) -> Sequence[ir.Value]:
+    def outputs(self, op_type: str, *inputs: ir.Value | None, count: int, **attributes: Any) -> Sequence[ir.Value]:
         """Write an operator with several outputs; returns all of them."""
         first = self._insert.op(op_type, *inputs, name=self._name(op_type), outputs=count, **attributes)
         node = first.producer()
@@ -204,7 +205,7 @@ class Gradient:
 
     def const(self, hint: str, array: np.ndarray) -> ir.Value:
         """A constant of this node alone."""
-        return self._insert.before(self.node).const(f"gradient.{hint}", array, array.dtype.type)
+        return constant(self.graph, f"{self.node.name}{PART}{hint}", array)
 
     # Shapes that follow a forward value's.
 
@@ -248,9 +249,7 @@ class Gradient:
         x, y = self.input(number), of if of is not None else self.y
         inner, outer = self.lengths(x), self.lengths(y)
         missing = len(outer) - len(inner)
-        repeated = [
-            axis + missing for axis, length in enumerate(inner) if length == 1 and outer[axis + missing] != 1
-        ]
+        repeated = [axis + missing for axis, length in enumerate(inner) if length == 1 and outer[axis + missing] != 1]
         kept = self.summed(a, repeated, keepdims=True)
         return self.summed(kept, list(range(missing)))
 

@@ -9,9 +9,9 @@ from sparcl_compile.passes.gradients.gradient import Gradient, Rule
 
 
 def _affine(g: Gradient, x: ir.Value, scale: ir.Value, shift: ir.Value) -> ir.Value:
-    """X * scale + shift by channel, as the one fused pass that BatchNormalization is with a mean of 0 and variance of 1.
+    """X * scale + shift by channel, in the one pass that BatchNormalization is with a mean of 0 and a variance of 1.
 
-    Product and sum by themselves walk over the tensor twice, and broadcast.
+    Product and sum by themselves walk over the tensor twice.
     """
     channels = g.static(g.input(1))
     zeros, ones = g.filled(0.0, channels), g.filled(1.0, channels)
@@ -34,7 +34,7 @@ def _batch(g: Gradient) -> Sequence[ir.Value | None]:
     ones = g.filled(1.0, channels)
     centred = g.op("BatchNormalization", g.x, ones, g.filled(0.0, channels), mean, ones, epsilon=0.0)
     steep = g.op("Reciprocal", g.op("Sqrt", g.add(variance, g.number(float_attribute(g.node, "epsilon", 1e-5)))))
-    gain = g.mul(_dot(g, centred, rank), steep)
+    gain = g.mul(g.summed(g.mul(g.dy, centred), over), steep)
     if not g.wants(0):
         return [None, gain, shift]
     share = g.div(g.op("Cast", g.op("Size", mean), to=1), g.op("Cast", g.op("Size", g.x), to=1))
@@ -42,14 +42,6 @@ def _batch(g: Gradient) -> Sequence[ir.Value | None]:
     offset = g.neg(g.mul(shift, share))
     inner = g.add(g.dy, _affine(g, centred, slope, offset))
     return [_affine(g, inner, g.mul(scale, steep), g.filled(0.0, channels)), gain, shift]
-
-
-def _dot(g: Gradient, centred: ir.Value, rank: int) -> ir.Value:
-    """The sum of dy * centred by channel, as products of rows with columns, which need no tensor of the products."""
-    if rank == 2:
-        return g.summed(g.mul(g.dy, centred), [0])
-    rows, columns = g.reshaped(g.dy, [0, 0, 1, -1]), g.reshaped(centred, [0, 0, -1, 1])
-    return g.summed(g.op("MatMul", rows, columns), [0, 2, 3])
 
 
 def _layer(g: Gradient) -> Sequence[ir.Value | None]:

@@ -70,7 +70,7 @@ def _average_pool(g: Gradient) -> ir.Value:
     share = g.mul(g.dy, g.const("shares", (1.0 / size).astype(np.float32)))
     planes = g.reshaped(share, [-1, 1, *outputs])
     spread = g.op("ConvTranspose", planes, g.filled(1.0, [1, 1, *kernel]), strides=strides, dilations=dilations)
-    # What the windows cover is cut to the input: a window may reach past the padding (ceil_mode) or stop before its end.
+    # What the windows cover is cut to the input: a window may reach past the padding, or stop before its end.
     after = [n + p - u for n, p, u in zip(inputs, pads[:axes], used, strict=True)]
     return g.in_shape_of(g.x, g.padded(spread, [0, 0, *(-p for p in pads[:axes])], [0, 0, *after]))
 
@@ -91,7 +91,8 @@ def _counts(
     """
     places = np.arange(outputs)[:, None] * stride - before + np.arange(kernel) * dilation
     inside = (places >= 0) & (places < length) if end is None else places < end
-    return np.asarray(inside.sum(axis=1))
+    counted: np.ndarray = inside.sum(axis=1)
+    return counted
 
 
 def _global_average(g: Gradient) -> ir.Value:

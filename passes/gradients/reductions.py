@@ -50,7 +50,7 @@ def _weighted(weight: Callable[[Gradient], ir.Value]) -> Rule:
 
 
 def _l2(g: Gradient) -> ir.Value:
-    """x / |x|, 0 where |x| is 0."""
+    """The direction of x, 0 where |x| is 0."""
     norm = _kept(g, g.y)
     is_zero = g.op("Equal", norm, g.number(0.0))
     return g.div(g.x, g.where(is_zero, g.number(1.0), norm))

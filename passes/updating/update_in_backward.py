@@ -1,7 +1,7 @@
 """Each parameter moves in the backward pass, as soon as its gradient is there."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import onnx_ir as ir
@@ -16,7 +16,6 @@ from sparcl_compile.passes.core.layers import rate_factor
 from sparcl_compile.passes.core.marks import OPTIMIZER_KEY
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import values_with_role
-from sparcl_compile.passes.core.unused import remove_unused
 from sparcl_compile.passes.core.values import BOOL, FLOAT, INT64, constant, dims, feed, value_named
 from sparcl_compile.passes.updating.optimizer_steps import Stepper
 
@@ -69,8 +68,8 @@ class UpdateInBackward(Pass):
             self._subtract(graph, found)
         else:
             self._call_function(model, found)
-        remove_unused(model)
         gone = {*weights, *(value for value in graph.inputs if value.name == RESET)}
+        _remove_behind(graph, gone)
         graph.inputs[:] = [value for value in graph.inputs if value not in gone]
         return ir.passes.PassResult(model, True)
 
@@ -129,3 +128,13 @@ class UpdateInBackward(Pass):
         size = add("Size", read, name=f"{name}.size", shape=[], dtype=INT64)
         done = add("Cast", size, name=f"{name}.done", shape=[], dtype=BOOL, to=int(ir.DataType.BOOL))
         return add("Where", done, shape, shape, name=name, shape=dims(shape), dtype=INT64)
+
+
+def _remove_behind(graph: ir.Graph, values: Iterable[ir.Value]) -> None:
+    """Remove the nodes that depend on these values."""
+    waiting, found = list(values), dict[ir.Node, None]()
+    while waiting:
+        readers = [usage.node for usage in waiting.pop().uses()]
+        found.update(dict.fromkeys(readers))
+        waiting += [out for node in readers for out in node.outputs]
+    graph.remove(found, safe=True)

@@ -16,7 +16,7 @@ from sparcl_compile.passes.importing.import_forward import ImportForward
 from sparcl_compile.passes.sparsifying.insert_weight_masks import InsertWeightMasks
 from sparcl_compile.runtime.session import kernel_library as kernels
 from sparcl_compile.settings.options import CompileOptions
-from sparcl_compile.targets import ort_training
+from sparcl_compile.targets import work
 from tests.support.zoo import ZOO
 
 
@@ -79,12 +79,12 @@ class Careless(InsertWeightMasks):
 
 
 def test_a_careless_pass_is_found_where_every_pass_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = ort_training.make
+    made = work.make
 
-    def make(one: type[Pass], work: ort_training.Work) -> Pass:
-        return Careless() if one is InsertWeightMasks else made(one, work)
+    def make(one: type[Pass], given: work.Work) -> Pass:
+        return Careless() if one is InsertWeightMasks else made(one, given)
 
-    monkeypatch.setattr(ort_training, "make", make)
+    monkeypatch.setattr(work, "make", make)
     export(build("mlp", width=8), MODELS["mlp"][1], tmp_path / "m.onnx")
     with pytest.raises(ModelError, match=r"after pass careless: .* states no shape and type"):
         checked(tmp_path / "m.onnx", tmp_path)

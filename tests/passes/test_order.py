@@ -15,7 +15,7 @@ from sparcl_compile.passes.exporting.freeze_state import FreezeState
 from sparcl_compile.passes.registry import PHASES, pass_class
 from sparcl_compile.runtime.session import kernel_library as kernels
 from sparcl_compile.settings.options import CompileOptions
-from sparcl_compile.targets import inference, ort_training
+from sparcl_compile.targets import choice, inference, work
 from sparcl_compile.targets.steps import Product, in_order
 from tests.support.zoo import ZOO
 
@@ -33,19 +33,20 @@ OPTIONS = {
 LISTS = [pytest.param(name, marks=needs_kernels if name == "compress" else ()) for name in OPTIONS]
 
 
-def compilation(options: str, folder: Path) -> list[tuple[Pass, ir.Model, ir.Model]]:
+def compilation(options: str, folder: Path, target: str) -> list[tuple[Pass, ir.Model, ir.Model]]:
     """Each pass of a compilation and of the export behind it, with the graph before and after it."""
-    model, given = ir.from_proto(ZOO["resnet"]()), CompileOptions(**OPTIONS[options])  # type: ignore[arg-type]
-    work = ort_training.Work(given, folder, kernels.library() if given.compress else None)
+    model = ir.from_proto(ZOO["resnet"]())
+    given = CompileOptions(**OPTIONS[options], target=target)  # type: ignore[arg-type]
+    origin = work.Work(given, folder, kernels.library() if given.compress else None)
     found = []
-    for step in in_order(ort_training.steps(given)):
+    for step in in_order(choice.steps(given)):
         if isinstance(step, Product):
-            work.products[step] = model.clone()
+            origin.products[step] = model.clone()
             continue
-        one, before = ort_training.make(step, work), model.clone()
+        one, before = work.make(step, origin), model.clone()
         one(model)
         found.append((one, before, model.clone()))
-    forward = work.products[Product.MASKED]
+    forward = origin.products[Product.MASKED]
     model, state = eval_model(forward), initial_state(forward)
     for one in (inference.make(step, state) for step in in_order(inference.STEPS) if not isinstance(step, Product)):
         before = model.clone()
@@ -54,9 +55,10 @@ def compilation(options: str, folder: Path) -> list[tuple[Pass, ir.Model, ir.Mod
     return found
 
 
+@pytest.mark.parametrize("target", choice.TARGETS)
 @pytest.mark.parametrize("options", LISTS)
-def test_what_a_pass_gives_is_there_and_a_second_run_does_nothing(options: str, tmp_path: Path) -> None:
-    for one, _, after in compilation(options, tmp_path):
+def test_what_a_pass_gives_is_there_and_a_second_run_does_nothing(options: str, target: str, tmp_path: Path) -> None:
+    for one, _, after in compilation(options, tmp_path, target):
         for fact in one.gives:
             assert fact.holds(after), (one.name, fact.has)
         assert not one(after).modified, one.name
@@ -64,7 +66,7 @@ def test_what_a_pass_gives_is_there_and_a_second_run_does_nothing(options: str, 
 
 def test_what_a_pass_gives_was_not_there_before(tmp_path: Path) -> None:
     brought = set()
-    for one, before, _ in compilation("none", tmp_path):
+    for one, before, _ in (run for target in choice.TARGETS for run in compilation("none", tmp_path, target)):
         brought |= {(one.name, fact.has) for fact in one.gives if not fact.holds(before)}
     every = {(name, fact.has) for name in PHASES for fact in pass_class(name).gives}
     assert brought == every
@@ -72,7 +74,8 @@ def test_what_a_pass_gives_was_not_there_before(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fact", FACTS, ids=lambda fact: fact.has)
 def test_the_pass_that_a_message_names_makes_the_fact_true(fact: Fact, tmp_path: Path) -> None:
-    runs = compilation("channel" if "channel" in fact.by else "none", tmp_path)
+    target = "ort-training" if fact.by == "replace_relu_gradients" else "ort"
+    runs = compilation("channel" if "channel" in fact.by else "none", tmp_path, target)
     before, after = next((before, after) for one, before, after in runs if one.name == fact.by.partition("{")[0])
     assert (fact.holds(before), fact.holds(after)) == (False, True)
 
@@ -90,16 +93,17 @@ def states() -> dict[str, ir.Model]:
     """Graphs on the way through a compilation, by the pass that they come from; ``raw`` is the file's."""
     found = {"raw": ir.from_proto(ZOO["resnet"]())}
     model, options = found["raw"].clone(), CompileOptions(replay="none", gradient_sparsity=0.9)
-    work = ort_training.Work(options, Path())
-    for step in in_order(ort_training.steps(options)):
+    origin = work.Work(options, Path())
+    for step in in_order(choice.steps(options)):
         if isinstance(step, Product):
-            work.products[step] = model.clone()
+            origin.products[step] = model.clone()
         elif step is not Emit:
-            ort_training.make(step, work).call(model)
+            work.make(step, origin).call(model)
             found[step.name] = model.clone()
+    found["differentiate"] = found["differentiate_by_builder"]
     found["loss_alone"] = found["import_forward"].clone()
     pass_class("attach_loss")().call(found["loss_alone"])
-    found["eval"] = eval_model(work.products[Product.FORWARD])
+    found["eval"] = eval_model(origin.products[Product.FORWARD])
     return found
 
 
@@ -159,7 +163,15 @@ OUT_OF_ORDER = {
         ("insert_weight_masks", "the graph has no loss; run attach_loss before it"),
         late("insert_sample_filter", "differentiate", "has a backward pass", "differentiate"),
     ),
+    "save_batch_statistics": (
+        NOT_HELD,
+        late("save_batch_statistics", "differentiate", "has a backward pass", "differentiate"),
+    ),
     "differentiate": (NOT_MARKED, ("insert_weight_masks", "the graph has no loss; run attach_loss before it")),
+    "differentiate_by_builder": (
+        NOT_MARKED,
+        ("insert_weight_masks", "the graph has no loss; run attach_loss before it"),
+    ),
     "insert_gradient_masks": (
         NOT_NUMBERED,
         ("attach_loss", "the graph stores no gradients; run differentiate before it"),

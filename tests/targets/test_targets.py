@@ -9,7 +9,7 @@ import pytest
 from sparcl_compile.passes import registry
 from sparcl_compile.passes.core.phases import Phase, phase_named
 from sparcl_compile.settings.options import CompileOptions
-from sparcl_compile.targets import inference, ort_training
+from sparcl_compile.targets import choice, inference, ort_training
 from sparcl_compile.targets.steps import Product, Steps, in_order, only, pass_names
 from tests.test_style import PASSES
 from tests.test_walls import PHASES
@@ -30,7 +30,7 @@ def every_target() -> Iterator[Steps]:
     for values in itertools.product(*CHOICES.values()):
         given = dict(zip(CHOICES, values, strict=True))
         if not (given["compress"] and "channel" in given.values()):
-            yield ort_training.steps(CompileOptions(**given))
+            yield from (steps(CompileOptions(**given)) for steps in choice.TARGETS.values())
     yield inference.STEPS
 
 

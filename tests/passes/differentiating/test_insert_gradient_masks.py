@@ -6,7 +6,7 @@ from sparcl_compile.passes.core.marks import PASS_KEY
 from sparcl_compile.passes.core.roles import values_with_role
 from sparcl_compile.passes.differentiating.insert_gradient_masks import InsertGradientMasks
 from sparcl_compile.passes.differentiating.ort_training.differentiate_by_builder import DifferentiateByBuilder
-from tests.passes.differentiating.ort_training.test_differentiate import gradients, training_feeds, with_loss
+from tests.passes.differentiating.ort_training.test_differentiate_by_builder import gradients, training_feeds, with_loss
 from tests.support.small_model import changed_lines, run_twice
 
 

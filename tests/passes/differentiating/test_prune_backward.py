@@ -3,7 +3,7 @@ import onnx_ir as ir
 
 from sparcl_compile.passes.differentiating.insert_gradient_masks import InsertGradientMasks
 from sparcl_compile.passes.differentiating.prune_backward import PruneBackward
-from tests.passes.differentiating.ort_training.test_differentiate import gradients, training_feeds
+from tests.passes.differentiating.ort_training.test_differentiate_by_builder import gradients, training_feeds
 from tests.passes.differentiating.test_insert_gradient_masks import differentiated, training_feeds_with_masks
 from tests.support.small_model import run_twice
 

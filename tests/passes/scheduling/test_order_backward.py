@@ -4,18 +4,21 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.analysis.liveness.buffers import plan
 from sparcl_compile.passes.analysis.liveness.order import execution_order
+from sparcl_compile.passes.core.roles import set_role
 from sparcl_compile.passes.scheduling.order_backward import OrderBackward
 from tests.passes.analysis.liveness.test_buffers import resnet18_training_model, training_model
-from tests.passes.differentiating.ort_training.test_differentiate import gradients, training_feeds
+from tests.passes.differentiating.ort_training.test_differentiate_by_builder import gradients, training_feeds
 from tests.passes.differentiating.test_insert_gradient_masks import differentiated
 from tests.support.small_model import forward_model, run_twice
 
 TEXT = """
 <ir_version: 10, opset_import: ["" : 18, "com.microsoft" : 1]>
-g (float[N,64] x, float[64] w, float[64] early_sum, float[64] late_sum, bool[1] reset)
-=> (float[N] loss, bool[1] early_done, bool[1] late_done)
+g (float[N,64] x, float[64] w, float[64] "early_grad.accumulation.buffer", float[64] "late_grad.accumulation.buffer",
+   bool[1] reset)
+=> (float[N] loss, bool[1] "early_grad.accumulation.out", bool[1] "late_grad.accumulation.out")
 <float[1] loss_grad = {1.0}, int64[1] rows = {0}, int64[1] columns = {1}, float zero = {0.0},
  float[N,64] a, float[N,64] b, float[N,64] d, float[N,64] e, bool[N,64] m, float[N,64] k, float[64] early,
  float[64] late>
@@ -30,15 +33,21 @@ g (float[N,64] x, float[64] w, float[64] early_sum, float[64] late_sum, bool[1] 
   [e] e = Mul (d, k)
   [late] late = ReduceSum <keepdims = 0> (e, rows)
   [early] early = ReduceSum <keepdims = 0> (d, rows)
-  [add_early] early_done = com.microsoft.InPlaceAccumulatorV2 (early_sum, early, reset)
-  [add_late] late_done = com.microsoft.InPlaceAccumulatorV2 (late_sum, late, reset)
+  [add_early] "early_grad.accumulation.out" = com.microsoft.InPlaceAccumulatorV2
+    ("early_grad.accumulation.buffer", early, reset)
+  [add_late] "late_grad.accumulation.out" = com.microsoft.InPlaceAccumulatorV2
+    ("late_grad.accumulation.buffer", late, reset)
 }
 """
 
 
 def backward_graph() -> ir.Model:
     """Two gradients; a mask that only the backward reads; accumulators in the wrong order."""
-    return ir.from_onnx_text(TEXT)
+    model = ir.from_onnx_text(TEXT)
+    for value in model.graph.inputs:
+        if str(value.name).endswith("accumulation.buffer"):
+            set_role(value, Role.GRADIENT)
+    return model
 
 
 def names(model: ir.Model) -> list[str]:

@@ -21,7 +21,7 @@ from sparcl_compile.passes.emitting.emit import train_model
 from sparcl_compile.passes.updating.compute_gradient_rows import ComputeGradientRows
 from sparcl_compile.plan.compiled import Compiled
 from sparcl_compile.settings.options import CompileOptions
-from tests.passes.differentiating.ort_training.test_differentiate import gradients
+from tests.passes.differentiating.ort_training.test_differentiate_by_builder import gradients
 from tests.passes.differentiating.test_insert_gradient_masks import differentiated
 from tests.support.small_model import changed_lines, run_twice
 from tests.support.zoo import CLASSES, ZOO, Net
