@@ -1,7 +1,7 @@
 """Recurrent layers: backpropagation through time, a few operators a step.
 
 The layer itself stays one operator. From its inputs and the states that it returns the gates of all steps are computed
-again at once; only what depends on the step behind it is written step by step, so that the number of steps must be known.
+again at once. Only what depends on the step behind it is written step by step: the number of steps must be known.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -93,9 +93,18 @@ def _directions(g: Gradient) -> list[Direction]:
         dy[order[-1]] = _with_last(g, dy[order[-1]], number)
         found.append(
             Direction(
-                order, activations, x, weights[number], matrices[number], biases[number], states[number], before,
-                first_cells[number], dy, dcs[number],
-            )  # fmt: skip
+                order,
+                activations,
+                x,
+                weights[number],
+                matrices[number],
+                biases[number],
+                states[number],
+                before,
+                first_cells[number],
+                dy,
+                dcs[number],
+            )
         )
     return found
 

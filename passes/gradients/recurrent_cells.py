@@ -27,7 +27,7 @@ from sparcl_compile.passes.gradients.recurrent_steps import (
 
 
 def plain(g: Gradient, d: Direction) -> Found:
-    """h = f(a), a = x w' + h' r' + b."""
+    """H = f(a), a = x w' + h' r' + b."""
     is_tanh = d.activations == ("Tanh",)
     slope = tanh_slope(g, d.h) if is_tanh else g.as_float(g.op("Greater", d.h, g.number(0.0)))
     slopes = steps_of(g, slope, len(d.order))
@@ -108,9 +108,7 @@ def _linear_first(g: Gradient, d: Direction) -> Found:
     to_z = g.mul(g.sub(d.before, n), sigmoid_slope(g, z))
     to_n = g.mul(rest(g, z), tanh_slope(g, n))
     to_r = g.mul(g.mul(to_n, by_h[2]), sigmoid_slope(g, r))
-    slopes, kept = (
-        steps_of(g, one, count) for one in (g.op("Concat", to_z, to_r, g.mul(to_n, r), axis=2), z)
-    )
+    slopes, kept = (steps_of(g, one, count) for one in (g.op("Concat", to_z, to_r, g.mul(to_n, r), axis=2), z))
     states: dict[int, ir.Value] = {}
     found: dict[int, ir.Value] = {}
     carried: ir.Value | None = None

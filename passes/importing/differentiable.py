@@ -55,9 +55,8 @@ def check_differentiable(graph: ir.Graph, target: str) -> None:
     problems = [node for node in training_path(graph) if not is_differentiable(node)]
     if problems:
         names = ", ".join(f"{node.op_type} ({node.name})" for node in problems)
-        raise UnsupportedOpsError(
-            f"{len(problems)} operator(s) between the weights and the logits cannot be trained: {names}; {mend(problems)}"
-        )
+        count = f"{len(problems)} operator(s) between the weights and the logits"
+        raise UnsupportedOpsError(f"{count} cannot be trained: {names}; {mend(problems)}")
 
 
 def mend(problems: Sequence[ir.Node]) -> str:

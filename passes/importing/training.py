@@ -114,8 +114,8 @@ def fresh(
     """New contents for the parameter that a node reads at this input.
 
     Conv, Gemm and MatMul: U(+-1/sqrt(fan_in)), which is kaiming_uniform(a=sqrt(5)), and the same bound for their
-    biases, including an Add after a MatMul. A recurrent layer of H units: U(+-1/sqrt(H)). Norms: 1 and 0. Tables, tokens
-    and positions: N(0, 0.02).
+    biases, including an Add after a MatMul. A recurrent layer of H units: U(+-1/sqrt(H)). Norms: 1 and 0. Tables,
+    tokens and positions: N(0, 0.02).
     """
     fixed = FIXED_STARTS.get((node.op_type, slot))
     if fixed is not None:

@@ -1,9 +1,9 @@
 """The cost of a graph: multiply-accumulates per sample, and the FLOPs of training with it.
 
-It counts operators that multiply matrices: Conv, ConvTranspose, Gemm, MatMul and recurrent layers, the gradients of Conv, and the sparse
-convolutions at their places. Everything else (activations, normalisation, pooling, softmax, the product with a mask)
-counts as 0, which is the convention of the SparCL paper (arXiv 2209.09476, section 4) and of the papers it compares
-with; :func:`free_ops` lists these operators.
+It counts operators that multiply matrices: Conv, ConvTranspose, Gemm, MatMul and recurrent layers, the gradients of
+Conv, and the sparse convolutions at their places. Everything else (activations, normalisation, pooling, softmax, the
+product with a mask) counts as 0, which is the convention of the SparCL paper (arXiv 2209.09476, section 4) and of the
+papers it compares with; :func:`free_ops` lists these operators.
 
 A training step is taken as three times the forward pass: f = 2 * MACs forward, f for the gradients of the inputs and f
 for those of the weights. The count includes the first layer's input gradient, which training does not compute. With

@@ -9,7 +9,6 @@ from sparcl_compile.interface.errors import ModelError
 from sparcl_compile.passes.core.layers import WEIGHT_SLOTS
 from sparcl_compile.passes.core.operators import SPARSE_CONV, SPARSE_INPUT_GRADIENT, SPARSE_WEIGHT_GRADIENT
 
-
 Parts = Mapping[int, int]
 """The multiply-accumulates of a node by the number of the input that holds their weight."""
 
@@ -108,7 +107,6 @@ RULES: Mapping[str, Callable[[Sized], int]] = {
     SPARSE_INPUT_GRADIENT: _sparse(values=1, outputs=0),
     SPARSE_WEIGHT_GRADIENT: _sparse(values=2, outputs=1),
 }
-
 
 
 def recurrent(node: Sized) -> Parts:

@@ -117,7 +117,9 @@ SHAPES = st.lists(LENGTHS, min_size=0, max_size=3).map(lambda rest: (3, *rest))
 def broadcast(draw: st.DrawFn, count: int = 2) -> list[tuple[int, ...]]:
     """Shapes that are broadcast to one another; the first that has all axes has the batch at its front."""
     shape = draw(SHAPES)
-    found = [tuple(1 if draw(st.booleans()) else n for n in shape[draw(st.integers(0, len(shape))) :]) for _ in range(count)]
+    found = [
+        tuple(1 if draw(st.booleans()) else n for n in shape[draw(st.integers(0, len(shape))) :]) for _ in range(count)
+    ]
     full = draw(st.integers(0, count - 1))
     return [shape if number == full else one for number, one in enumerate(found)]
 
@@ -150,7 +152,9 @@ def backward(operator: Operator, shapes: Sequence[Sequence[int]]) -> ir.Model:
         open_shape = out.shape is None or sum(not isinstance(d, int) for d in out.shape) > 1
         out.shape = ir.Shape(_with_batch(operator, shape)) if open_shape else out.shape
     given = [
-        ir.Value(name=f"d{n}", shape=out.shape, type=ir.TensorType(ir.DataType.FLOAT)) if n in operator.through else None
+        ir.Value(name=f"d{n}", shape=out.shape, type=ir.TensorType(ir.DataType.FLOAT))
+        if n in operator.through
+        else None
         for n, out in enumerate(node.outputs)
     ]
     graph.inputs.extend(value for value in given if value is not None)
@@ -170,7 +174,9 @@ def backward(operator: Operator, shapes: Sequence[Sequence[int]]) -> ir.Model:
 
 
 def _with_batch(operator: Operator, shape: Sequence[int]) -> list[int | str]:
-    lengths = [a.shape[operator.batch[n]] for n, a in enumerate(operator.inputs) if a is not None and n in operator.batch]
+    lengths = [
+        a.shape[operator.batch[n]] for n, a in enumerate(operator.inputs) if a is not None and n in operator.batch
+    ]
     return [BATCH if lengths and length == lengths[0] and place == 0 else length for place, length in enumerate(shape)]
 
 

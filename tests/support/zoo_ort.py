@@ -1,4 +1,4 @@
-"""Classifiers that the target ``ort`` alone can train, exported from PyTorch: recurrent ones and transposed convolutions."""
+"""Classifiers that the target ``ort`` alone can train, exported from PyTorch: recurrent and with ConvTranspose."""
 
 import functools
 import io
@@ -44,7 +44,9 @@ ONLY_ORT: dict[str, tuple[tuple[int, ...], Callable[[], nn.Module]]] = {
     "lstm": (SOUND, lambda: Lambda(last_step, nn.LSTM(FEATURES, 8, batch_first=True), nn.Linear(8, CLASSES))),
     "lstm_both_ways": (
         SOUND,
-        lambda: Lambda(mean_step, nn.LSTM(FEATURES, 6, 2, batch_first=True, bidirectional=True), nn.Linear(12, CLASSES)),
+        lambda: Lambda(
+            mean_step, nn.LSTM(FEATURES, 6, 2, batch_first=True, bidirectional=True), nn.Linear(12, CLASSES)
+        ),
     ),
     "gru": (SOUND, lambda: Lambda(last_state, nn.GRU(FEATURES, 8, batch_first=True), nn.Linear(8, CLASSES))),
     "rnn": (SOUND, lambda: Lambda(last_step, nn.RNN(FEATURES, 8, batch_first=True), nn.Linear(8, CLASSES))),

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
+from torch.nn import functional as F
 
 from sparcl_compile.passes.importing.differentiable import DIFFERENTIABLE
 from tests.support.gradient_rules import (
@@ -111,7 +111,9 @@ def test_at_the_corner(name: str) -> None:
     check(Operator(name, [tied(3, 9)]), functions[name], builder=False)
 
 
-@pytest.mark.parametrize("name", ["Celu", "Elu", "Mish", "Selu", "Sigmoid", "Softplus", "Softsign", "Tanh", "HardSwish"])
+@pytest.mark.parametrize(
+    "name", ["Celu", "Elu", "Mish", "Selu", "Sigmoid", "Softplus", "Softsign", "Tanh", "HardSwish"]
+)
 def test_large_numbers_give_finite_gradients(name: str) -> None:
     functions: dict[str, Reference] = {
         **PLAIN, "Celu": F.celu, "Elu": F.elu, "Selu": F.selu,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
+from torch.nn import functional as F
 
 from tests.support.gradient_rules import FEW, SEEDS, Operator, check, normal
 
@@ -56,9 +56,7 @@ def geometries(draw: st.DrawFn) -> Geometry:
     reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
     assume(all(n + b + a >= r for n, b, a, r in zip(lengths, before, after, reach, strict=True)))
     inner, outer = draw(st.integers(1, 2)), draw(st.integers(1, 2))
-    return Geometry(
-        lengths, kernel, each(1, 3), dilations, before, after, groups, inner, outer, draw(st.booleans())
-    )
+    return Geometry(lengths, kernel, each(1, 3), dilations, before, after, groups, inner, outer, draw(st.booleans()))
 
 
 def convolved(one: Geometry, x: torch.Tensor, w: torch.Tensor, *bias: torch.Tensor) -> torch.Tensor:
@@ -80,7 +78,9 @@ def test_convolutions(one: Geometry, seed: int) -> None:
     check(Operator("Conv", arrays, one.attributes), lambda *a: convolved(one, *a))
 
 
-@pytest.mark.parametrize("name", ["plain", "pointwise", "strided pointwise", "depthwise", "multiplied", "many positions"])
+@pytest.mark.parametrize(
+    "name", ["plain", "pointwise", "strided pointwise", "depthwise", "multiplied", "many positions"]
+)
 def test_the_forms_of_the_weight_gradient(name: str) -> None:
     """The shapes by which a form is chosen."""
     shapes = {

@@ -56,7 +56,8 @@ def test_squeeze_and_unsqueeze(axes: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "target"), [((3, 1, 4), (1, 2, 4)), ((3, 1), (3, 5)), ((1, 2), (3, 2)), ((2,), (3, 4, 2)), ((3, 2), (1, 1))]
+    ("shape", "target"),
+    [((3, 1, 4), (1, 2, 4)), ((3, 1), (3, 5)), ((1, 2), (3, 2)), ((2,), (3, 4, 2)), ((3, 2), (1, 1))],
 )
 def test_expand(shape: tuple[int, ...], target: tuple[int, ...]) -> None:
     tried = Operator("Expand", [normal(*shape), ints(*target)], fixed=(1,), batch={0: 0} if shape[0] == 3 else {})
@@ -87,9 +88,7 @@ def test_concat_with_a_constant() -> None:
 @pytest.mark.parametrize("axis", [1, -1])
 def test_split(axis: int, through: tuple[int, ...]) -> None:
     """The builder forgets a part that nothing reads."""
-    tried = Operator(
-        "Split", [normal(3, 6), ints(1, 3, 2)], {"axis": axis}, fixed=(1,), outputs=3, through=through
-    )
+    tried = Operator("Split", [normal(3, 6), ints(1, 3, 2)], {"axis": axis}, fixed=(1,), outputs=3, through=through)
     check(tried, lambda x, _: torch.split(x, [1, 3, 2], axis), builder=len(through) == 3)
 
 
@@ -133,7 +132,8 @@ def test_slice_of_the_batch_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pads", "axes"), [((0, 1, 2, 0, 0, 3), None), ((1, 0, 0, 2), (2, 1)), ((0, -1, 1, 0, -1, 0), None), ((2, 1), (-1,))]
+    ("pads", "axes"),
+    [((0, 1, 2, 0, 0, 3), None), ((1, 0, 0, 2), (2, 1)), ((0, -1, 1, 0, -1, 0), None), ((2, 1), (-1,))],
 )
 def test_pad(pads: tuple[int, ...], axes: tuple[int, ...] | None) -> None:
     extra = [ints(*pads), np.array(0.5, np.float32)] + ([ints(*axes)] if axes else [])
@@ -154,7 +154,9 @@ def test_a_reflecting_pad_is_refused() -> None:
 
 
 @pytest.mark.parametrize("axis", [1, 2, -1])
-@pytest.mark.parametrize("rows", [np.array(1), ints(0, -1, 1, 1), ints(0, 1, 1, 0).reshape(2, 2)], ids=["one", "four", "square"])
+@pytest.mark.parametrize(
+    "rows", [np.array(1), ints(0, -1, 1, 1), ints(0, 1, 1, 0).reshape(2, 2)], ids=["one", "four", "square"]
+)
 def test_gather(axis: int, rows: np.ndarray) -> None:
     """A row that is taken twice gets both gradients."""
     tried = moved("Gather", np.asarray(rows, np.int64), shape=(3, 2, 4), axis=axis)
@@ -187,9 +189,7 @@ def test_gather_nd() -> None:
 @pytest.mark.parametrize("largest", [0, 1])
 @pytest.mark.parametrize("axis", [1, -1])
 def test_top_k(axis: int, largest: int) -> None:
-    tried = Operator(
-        "TopK", [spread(3, 4, 5), ints(2)], {"axis": axis, "largest": largest}, fixed=(1,), outputs=2
-    )
+    tried = Operator("TopK", [spread(3, 4, 5), ints(2)], {"axis": axis, "largest": largest}, fixed=(1,), outputs=2)
     check(tried, lambda x, _: torch.topk(x, 2, axis, bool(largest)))
 
 

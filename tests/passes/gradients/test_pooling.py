@@ -7,10 +7,22 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
+from torch.nn import functional as F
 
 from sparcl_compile.interface.errors import UnsupportedOpsError
-from tests.support.gradient_rules import FEW, SEEDS, Operator, by_rule, check, directions, normal, run, spread, tied, values
+from tests.support.gradient_rules import (
+    FEW,
+    SEEDS,
+    Operator,
+    by_rule,
+    check,
+    directions,
+    normal,
+    run,
+    spread,
+    tied,
+    values,
+)
 
 MORE = settings(FEW, max_examples=25)
 MAX = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
@@ -138,13 +150,17 @@ def test_an_open_padding_is_refused() -> None:
 
 def test_a_padding_that_versions_of_the_runtime_count_differently_is_refused() -> None:
     attributes = {"kernel_shape": [2], "strides": [3], "ceil_mode": 1, "count_include_pad": 1}
-    with pytest.raises(UnsupportedOpsError, match=r"AveragePool \(tried\) counts what lies behind its padding, and cannot"):
+    with pytest.raises(
+        UnsupportedOpsError, match=r"AveragePool \(tried\) counts what lies behind its padding, and cannot"
+    ):
         by_rule(Operator("AveragePool", [normal(3, 2, 4)], attributes), {0: normal(3, 2, 2)})
 
 
 def test_a_window_behind_the_input_is_refused() -> None:
     tried = Operator("AveragePool", [normal(3, 2, 4)], {"kernel_shape": [1], "strides": [2], "ceil_mode": 1})
-    with pytest.raises(UnsupportedOpsError, match=r"AveragePool \(tried\) has a window outside of its input, and cannot"):
+    with pytest.raises(
+        UnsupportedOpsError, match=r"AveragePool \(tried\) has a window outside of its input, and cannot"
+    ):
         by_rule(tried, {0: normal(3, 2, 3)})
 
 
@@ -156,5 +172,7 @@ def test_global_pools(lengths: tuple[int, ...]) -> None:
 
 
 def test_a_global_maximum_that_is_tied_goes_to_the_first() -> None:
-    (got,) = by_rule(Operator("GlobalMaxPool", [np.ones((3, 1, 2, 2), np.float32)]), {0: np.ones((3, 1, 1, 1), np.float32)})
+    (got,) = by_rule(
+        Operator("GlobalMaxPool", [np.ones((3, 1, 2, 2), np.float32)]), {0: np.ones((3, 1, 1, 1), np.float32)}
+    )
     assert got.reshape(3, 4).tolist() == [[1.0, 0.0, 0.0, 0.0]] * 3

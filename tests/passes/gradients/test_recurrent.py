@@ -66,10 +66,19 @@ class Layer:
             self._one(x, w[n], r[n], None if bias is None else bias[n], [one[n : n + 1] for one in more], n)
             for n in range(self.count)
         ]
-        return [torch.stack([one[0] for one in found], 1), *(torch.cat(parts) for parts in list(zip(*found, strict=True))[1:])]
+        return [
+            torch.stack([one[0] for one in found], 1),
+            *(torch.cat(parts) for parts in list(zip(*found, strict=True))[1:]),
+        ]
 
     def _one(
-        self, x: torch.Tensor, w: torch.Tensor, r: torch.Tensor, bias: torch.Tensor | None, first: list[torch.Tensor], n: int
+        self,
+        x: torch.Tensor,
+        w: torch.Tensor,
+        r: torch.Tensor,
+        bias: torch.Tensor | None,
+        first: list[torch.Tensor],
+        n: int,
     ) -> list[torch.Tensor]:
         goes_back = n == 1 or self.direction == "reverse"
         layer = getattr(torch.nn, self.op_type)(self.width, self.hidden, bias=bias is not None).double()
@@ -94,7 +103,9 @@ def layers(draw: st.DrawFn, op_type: str) -> Layer:
     through = tuple(sorted(draw(st.sets(st.sampled_from(outputs), min_size=1))))
     steps, width, hidden = draw(st.integers(1, 5)), draw(st.integers(1, 4)), draw(st.integers(1, 4))
     direction = draw(st.sampled_from(list(DIRECTIONS)))
-    return Layer(op_type, direction, steps, width, hidden, draw(st.booleans()), draw(st.booleans()), through, draw(SEEDS))
+    return Layer(
+        op_type, direction, steps, width, hidden, draw(st.booleans()), draw(st.booleans()), through, draw(SEEDS)
+    )
 
 
 @pytest.mark.parametrize("op_type", GATES)

@@ -32,7 +32,7 @@ DRAWS = {"ReduceLogSum": positive, "ReduceMax": tied, "ReduceMin": tied}
 
 
 def built(name: str, keep: bool) -> bool:
-    """Whether the builder has the operator; its ReduceL2 fails over all axes, and over axes that are counted backwards."""
+    """Whether the builder has the operator; its ReduceL2 fails over axes counted backwards, and over all."""
     return name in DIFFERENTIABLE and (name != "ReduceL2" or keep)
 
 

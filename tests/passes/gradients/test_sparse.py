@@ -12,11 +12,12 @@ from sparcl_compile.passes.gradients.table import rule_for
 
 HEADER = f"""<ir_version: {IR_VERSION}, opset_import: ["" : 18, "sparcl" : 1]>"""
 CONV = """tried (float[2, 6, 5, N] x, float[9] values, int64[9] index, int64[4] rows) => (float[3, 6, 5, N] y) {
-    y = sparcl.SparseConv<channels = 2, kernel_shape = [3, 3], strides = [1, 1], pads = [1, 1, 1, 1], dilations = [1, 1]>
+    y = sparcl.SparseConv<channels = 2, kernel_shape = [3, 3], strides = [1, 1], pads = [1, 1, 1, 1],
+        dilations = [1, 1]>
         (x, values, index, rows)
 }"""
-NORM = """tried (float[2, 6, 5, N] x, float[2] scale, float[2] shift, float[2, 6, 5, N] added, float[2] mean, float[2] var)
-    => (float[2, 6, 5, N] y) {
+NORM = """tried (float[2, 6, 5, N] x, float[2] scale, float[2] shift, float[2, 6, 5, N] added, float[2] mean,
+    float[2] var) => (float[2, 6, 5, N] y) {
     y, m, v, s, d = sparcl.BatchNormTraining<relu = 1>(x, scale, shift, added, mean, var)
 }"""
 POOL = """tried (float[2, 6, 5, N] x) => (float[2, 3, 2, N] y) {
