@@ -59,7 +59,9 @@ class Differentiate(Pass):
         _feed_state(graph)
         self._accumulate(graph, insert, [(weight, found.get(weight)) for weight in parameters])
         for value, inferred in missing_shapes(model).items():
-            value.shape, value.type = inferred.shape or value.shape, inferred.type or value.type
+            # The shape of a scalar is false.
+            value.shape = value.shape if inferred.shape is None else inferred.shape
+            value.type = inferred.type or value.type
         return ir.passes.PassResult(model, True)
 
     def _accumulate(self, graph: ir.Graph, insert: Inserter, pairs: Iterable[tuple[ir.Value, ir.Value | None]]) -> None:

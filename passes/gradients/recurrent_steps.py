@@ -118,7 +118,7 @@ def outer_product(g: Gradient, sums: ir.Value, states: ir.Value, width: int) -> 
 
 
 def in_front(g: Gradient, behind: ir.Value, first: ir.Value | None, order: Sequence[int]) -> ir.Value:
-    """The states in front of the steps from those behind them, [T, N, H]; zeros in front of all where ``first`` is None."""
+    """The states in front of the steps from those behind them, [T, N, H]; the first is zeros where it is None."""
     goes_back, count = order[0] > order[-1], len(order)
     if count == 1:
         return g.mul(behind, g.number(0.0)) if first is None else first

@@ -1,7 +1,8 @@
-"""Gradients of a forward graph by ONNX Runtime's builder against differences in float64 by the reference evaluator."""
+"""Gradients of a forward graph, by the builder or by rules, against differences in float64 by onnx.reference."""
 
 import copy
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,17 @@ import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from sparcl_compile.interface.names import Role
+from sparcl_compile.interface.names import Role, accumulator_name
 from sparcl_compile.passes.core.marks import DENSE_KEY
 from sparcl_compile.passes.core.roles import values_with_role
+from sparcl_compile.passes.differentiating.differentiate import Differentiate
 from sparcl_compile.passes.differentiating.ort_training.differentiate_by_builder import silent_stderr
+from sparcl_compile.passes.differentiating.save_batch_statistics import SaveBatchStatistics
 from sparcl_compile.passes.importing.import_forward import ImportForward
 from sparcl_compile.passes.sparsifying.mark_dense_weights import MarkDenseWeights
 
+Gradients = Callable[[ir.Model, dict[str, Any]], dict[str, Any]]
+"""Computes the gradients of a model's parameters from its feeds."""
 STEPS = (1e-5, 1e-3)
 """Small enough to stay on one side of a kink, or large enough to rise above operators the evaluator does in float32."""
 BATCH = 3
@@ -87,18 +92,54 @@ def in_float64(proto: onnx.ModelProto, params: list[str]) -> tuple[ReferenceEval
     return ReferenceEvaluator(wide), {k: doubles[k] for k in params}
 
 
-def worst_gradient(model: ir.Model, seed: int = 0) -> tuple[float, str]:
-    """The largest relative error over all parameters, along one random direction each, and the parameter."""
-    random = np.random.default_rng(seed)
+def by_builder(model: ir.Model, feeds: dict[str, Any]) -> dict[str, Any]:
+    """The gradients of all parameters by ONNX Runtime's builder."""
     params = [str(v.name) for v in values_with_role(model, Role.PARAMETER)]
     frozen = [str(v.name) for v in values_with_role(model, Role.RUNNING_STAT)]
-    proto = with_loss(model)
+    return by_runtime(with_loss(model), params, frozen, feeds)
+
+
+def differentiated(model: ir.Model) -> ir.Model:
+    """The model with loss = sum(logits * direction) and its backward graph by rules."""
+    made = ir.from_proto(with_loss(model))
+    logits = model.graph.outputs[0]
+    for node in list(made.graph)[-2:-1]:
+        node.outputs[0].shape, node.outputs[0].type = logits.shape, logits.type
+    SaveBatchStatistics()(made)
+    Differentiate().call(made)
+    return made
+
+
+def by_rules(model: ir.Model, feeds: dict[str, Any]) -> dict[str, Any]:
+    """The gradients of all parameters by rules: the accumulators after one step."""
+    params = [str(v.name) for v in values_with_role(model, Role.PARAMETER)]
+    proto = ir.to_proto(differentiated(model))
+    onnx.checker.check_model(proto, full_check=True)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = ort.InferenceSession(proto.SerializeToString(), options)
+    state = {n: v.const_value.numpy() for n, v in model.graph.initializers.items() if v.const_value is not None}
+    known = {**state, **feeds, "lazy_reset_grad": np.array([True])}
+    inputs = {i.name: known[i.name] if i.name in known else np.ones(i.shape, np.float32) for i in session.get_inputs()}
+    return dict(zip(params, session.run([f"{accumulator_name(n)}.next" for n in params], inputs), strict=True))
+
+
+def random_feeds(model: ir.Model, random: np.random.Generator) -> dict[str, np.ndarray]:
+    """An input and the direction of its logits."""
     x_shape, out_shape = ([int(d) for d in list(v.shape)[1:]] for v in (model.graph.inputs[0], model.graph.outputs[0]))
-    feeds = {
+    return {
         "x": random.normal(size=(BATCH, *x_shape)).astype(np.float32),
         "direction": random.normal(size=(BATCH, *out_shape)).astype(np.float32),
     }
-    got = by_runtime(proto, params, frozen, feeds)
+
+
+def worst_gradient(model: ir.Model, seed: int = 0, by: Gradients = by_builder) -> tuple[float, str]:
+    """The largest relative error over all parameters, along one random direction each, and the parameter."""
+    random = np.random.default_rng(seed)
+    params = [str(v.name) for v in values_with_role(model, Role.PARAMETER)]
+    proto = with_loss(model)
+    feeds = random_feeds(model, random)
+    got = by(model, feeds)
     evaluator, base = in_float64(proto, params)
     base.update({name: value.astype(np.float64) for name, value in feeds.items()})
     whole = float(np.sqrt(sum((gradient**2).sum() for gradient in got.values())))
