@@ -8,7 +8,8 @@ import onnx_ir as ir
 from sparcl_compile.interface.errors import ModelError, UnsupportedOpsError
 from sparcl_compile.passes.core.edit import lengths_from
 
-OLDEST_OPSET, NEWEST_OPSET = 7, 21
+OLDEST_OPSET, NEWEST_OPSET = 7, onnx.defs.onnx_opset_version()
+"""The newest is the newest that the installed onnx package knows."""
 QUANTISED = ("QLinear", "Quantize", "DequantizeLinear", "DynamicQuantize", "ConvInteger", "MatMulInteger")
 RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
 CONTROL_FLOW = {"If", "Loop", "Scan", "SequenceMap"}
@@ -21,7 +22,7 @@ CHANNELS = {"Conv": (1, 0)}
 
 
 def check_opset(model: ir.Model) -> None:
-    """Refuse models of foreign operator sets and of opsets outside 7 to 21; raises ModelError."""
+    """Refuse models of foreign operator sets and of opsets that are too old or unknown; raises ModelError."""
     foreign = sorted({node.domain for node in model.graph if node.domain not in STANDARD})
     if foreign:
         culprits = [f"{node.op_type} ({node.name})" for node in model.graph if node.domain not in STANDARD]
@@ -33,7 +34,7 @@ def check_opset(model: ir.Model) -> None:
 
 
 def check_version(model: ir.Model) -> None:
-    """Refuse opsets outside 7 to 21; raises ModelError."""
+    """Refuse opsets before 7 and those that the onnx package does not know; raises ModelError."""
     version = opset_of(model)
     if not OLDEST_OPSET <= version <= NEWEST_OPSET:
         raise ModelError(

@@ -84,6 +84,7 @@ class ImportForward(Pass):
         if any(role_of(value) is not None for value in model.graph.initializers.values()):
             return ir.passes.PassResult(model, False)
         names.name_nodes(model.graph)
+        opset.to_runtime_opset(model)
         training.to_inference_form(model)
         outputs.cut(model, self.logits)
         given = [str(value.name) for value in model.graph.outputs]

@@ -109,6 +109,13 @@ def gelu(e: Inserter, node: ir.Node) -> ir.Value:
     return e.op("Mul", e.op("Mul", x, e.const("half", 0.5)), e.op("Add", inner, one))
 
 
+def swish(e: Inserter, node: ir.Node) -> ir.Value:
+    """Swish of opset 24: x * sigmoid(alpha * x)."""
+    x, alpha = node.inputs[0], float_attribute(node, "alpha", 1.0)
+    inner = x if alpha == 1.0 else e.op("Mul", x, e.const("alpha", alpha))
+    return e.op("Mul", x, e.op("Sigmoid", inner))
+
+
 def add_up(e: Inserter, node: ir.Node) -> ir.Value:
     """Sum as a chain of Add."""
     total = node.inputs[0]
@@ -134,6 +141,7 @@ REWRITES: dict[str, Rewrite] = {
     "PRelu": prelu,
     "ThresholdedRelu": thresholded_relu,
     "Gelu": gelu,
+    "Swish": swish,
     "Sum": add_up,
     "Mean": mean,
     **rewrite_norms.REWRITES,
@@ -141,7 +149,7 @@ REWRITES: dict[str, Rewrite] = {
     **rewrite_shapes.REWRITES,
 }
 
-NEWER_THAN_18 = ("Gelu", "GroupNormalization")
+NEWER_THAN_18 = ("Gelu", "GroupNormalization", "RMSNormalization", "Swish")
 """Operators that opset 18 lacks or defines otherwise: rewritten before the opset is changed."""
 
 
