@@ -9,6 +9,7 @@ from sparcl_compile.passes.core.edit import Names, adopt, int_attribute, is_floa
 from sparcl_compile.passes.core.insert import Inserter
 from sparcl_compile.passes.core.roles import role_of
 from sparcl_compile.passes.core.worlds import RATIO, Worlds
+from sparcl_compile.passes.importing import branches
 from sparcl_compile.passes.importing.naming import ORIGIN
 
 Carrier = tuple[int, int]
@@ -35,6 +36,7 @@ class BatchTracer:
     3. A Concat of batched values with an unbatched one (a class token) expands that one to the batch.
     4. An Expand of a batched value gets 1 in the place of the batch.
     5. A Squeeze without axes gets those of length 1 but the batch, which it would take away for a single row.
+    6. An If becomes the branch that it takes.
     """
 
     def __init__(self, graph: ir.Graph, batch: int) -> None:
@@ -50,11 +52,19 @@ class BatchTracer:
     def trace(self) -> Worlds:
         """Do it; raises ModelError when a node fits no other batch size."""
         for node in list(self.graph):
-            self._repair(node)
-            self.worlds.visit(node)
-            self._carry(node)
-            self._fold(node)
+            self._follow(node)
         return self.worlds
+
+    def _follow(self, node: ir.Node) -> None:
+        if node.op_type == "If":
+            self.changed = True
+            for inner in branches.take(self.graph, node, self.worlds, self.names):
+                self._follow(inner)
+            return
+        self._repair(node)
+        self.worlds.visit(node)
+        self._carry(node)
+        self._fold(node)
 
     def _at(self, node: ir.Node) -> Inserter:
         return Inserter(ORIGIN, self.graph, self.names).before(node)

@@ -1,6 +1,6 @@
 """Refusals that need no arithmetic: what kind of model can be imported at all."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import onnx
 import onnx_ir as ir
@@ -12,7 +12,7 @@ OLDEST_OPSET, NEWEST_OPSET = 7, onnx.defs.onnx_opset_version()
 """The newest is the newest that the installed onnx package knows."""
 QUANTISED = ("QLinear", "Quantize", "DequantizeLinear", "DynamicQuantize", "ConvInteger", "MatMulInteger")
 RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
-CONTROL_FLOW = {"If", "Loop", "Scan", "SequenceMap"}
+CONTROL_FLOW = {"Loop", "Scan", "SequenceMap"}
 RECURRENT = {"RNN", "GRU", "LSTM"}
 STANDARD = ("", "ai.onnx")
 VECTORS = {"Conv": (2,), "BatchNormalization": (1, 2, 3, 4), "InstanceNormalization": (1, 2)}
@@ -51,15 +51,17 @@ def opset_of(model: ir.Model) -> int:
     return version
 
 
-def check_kinds(model: ir.Model) -> None:
+def check_nodes(nodes: Iterable[ir.Node]) -> None:
     """Refuse operators that no later step could handle, all in one message; raises UnsupportedOpsError."""
-    problems = [f"{node.op_type} ({node.name}): {reason}" for node in model.graph if (reason := refusal(node))]
+    problems = [f"{node.op_type} ({node.name}): {reason}" for node in nodes if (reason := refusal(node))]
     if problems:
         raise UnsupportedOpsError(f"cannot import {len(problems)} operator(s): {'; '.join(problems)}")
 
 
 def refusal(node: ir.Node) -> str | None:
     """Why this operator cannot be imported, or None."""
+    if node.domain not in STANDARD:
+        return f"an operator of the custom domain {node.domain}; export with standard ONNX operators only"
     if node.op_type in CONTROL_FLOW:
         return "control flow; export with fixed control flow (tracing)"
     if node.op_type.startswith(QUANTISED):

@@ -45,7 +45,8 @@ class ImportForward(Pass):
     1. Refuse what cannot be imported: several inputs, control flow, quantised or non-float32 weights, custom operators.
     2. Convert to opset 18 and IR 10; sort; inline local functions; drop Dropout (randomness never comes from a
        platform's generator).
-    3. Follow the graph at two batch sizes: constants become initializers, the batch becomes symbolic "N".
+    3. Follow the graph at two batch sizes: constants become initializers, the batch becomes symbolic "N", an If becomes
+       the branch that it takes.
     4. Keep the one [N, C] output, without its Softmax, LogSoftmax or Sigmoid, as ``logits``; call the input ``x``.
        The one logit z of a Sigmoid becomes the two logits 0 and z.
     5. Give initializers their roles, and rewrite operators on the training path that have no gradient.
@@ -121,7 +122,7 @@ class ImportForward(Pass):
         InlinePass()(model)
         sort(model.graph)
         checks.check_opset(model)
-        checks.check_kinds(model)
+        checks.check_nodes(model.graph)
         RemoveInitializersFromInputsPass()(model)
         checks.single_input(model)
         training.drop_dropout(model.graph)
@@ -177,9 +178,9 @@ def sort(graph: ir.Graph) -> None:
 def batch_of(value: ir.Value, graph: ir.Graph) -> int:
     """The batch size the model was exported for; when it is symbolic one that every node can take.
 
-    That is 1, but 2 where a Squeeze without axes would take away the batch of one row.
+    That is 1, but 2 where a Squeeze without axes would take away the batch of one row, or an If could look for that.
     """
     length = None if value.shape is None else value.shape[0]
     if isinstance(length, int) and length > 0:
         return length
-    return 2 if any(squeezes_all(node) for node in graph) else 1
+    return 2 if any(squeezes_all(node) or node.op_type == "If" for node in graph.all_nodes()) else 1
