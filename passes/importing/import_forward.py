@@ -34,7 +34,7 @@ from sparcl_compile.passes.importing import (
     verify,
 )
 from sparcl_compile.passes.importing import naming as names
-from sparcl_compile.passes.importing.batch import BatchTracer, squeezes_all
+from sparcl_compile.passes.importing.batch import BatchTracer, batch_of, mend
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +91,7 @@ class ImportForward(Pass):
         given = [str(value.name) for value in model.graph.outputs]
         original = verify.runnable(model)
         self._prepare(model)
-        batch = batch_of(checks.single_input(model), model.graph)
+        batch, advice = batch_of(checks.single_input(model), model.graph), mend(model.graph)
         worlds = BatchTracer(model.graph, batch).trace()
         head = outputs.choose_head(model.graph, worlds)
         self._check_width(head)
@@ -99,7 +99,7 @@ class ImportForward(Pass):
         self._tidy(model, worlds)
         lost = folded.remarks(model.graph)
         self._make_trainable(model)
-        verify.check_same(original, model, batch=batch, output=head.output, activation=head.activation)
+        verify.check_same(original, model, batch=batch, output=head.output, activation=head.activation, mend=advice)
         model.metadata_props[OUTPUT_KEY] = head.output
         remarks.note(model, *remarks.of_head(head, given, self.classes), *lost)
         self._personalise(model, head)
@@ -136,9 +136,9 @@ class ImportForward(Pass):
 
     def _tidy(self, model: ir.Model, worlds: Worlds) -> None:
         """Remove what nothing reads and write the shapes that step 3 found."""
+        write_shapes(model.graph, worlds)  # first: the file's shapes of what has been repaired contradict each other
         IdentityEliminationPass()(model)
         RemoveUnusedNodesPass()(model)
-        write_shapes(model.graph, worlds)
         checks.check_float32(model)
         checks.check_vectors(model.graph)
 
@@ -173,14 +173,3 @@ def sort(graph: ir.Graph) -> None:
         graph.sort()
     except ValueError as error:
         raise ModelError("the graph has a cycle: export the model again") from error
-
-
-def batch_of(value: ir.Value, graph: ir.Graph) -> int:
-    """The batch size the model was exported for; when it is symbolic one that every node can take.
-
-    That is 1, but 2 where a Squeeze without axes would take away the batch of one row, or an If could look for that.
-    """
-    length = None if value.shape is None else value.shape[0]
-    if isinstance(length, int) and length > 0:
-        return length
-    return 2 if any(squeezes_all(node) or node.op_type == "If" for node in graph.all_nodes()) else 1

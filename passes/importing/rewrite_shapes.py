@@ -105,6 +105,10 @@ def pad(e: Inserter, node: ir.Node) -> ir.Value | None:
     return value
 
 
+SIZES = 3
+"""The number of the input of a Resize with the lengths of the result, which are known when the batch is not."""
+
+
 def resize(e: Inserter, node: ir.Node) -> ir.Value | None:
     """Resize as a product with a constant interpolation matrix along each spatial axis.
 
@@ -113,7 +117,7 @@ def resize(e: Inserter, node: ir.Node) -> ir.Value | None:
     before, after = lengths_of(node.inputs[0]), lengths_of(node.outputs[0])
     if before is None or after is None or before[0] != after[0] or len(before) != len(after):
         return None
-    extra = [array_of(value) for value in node.inputs[1:] if value is not None]
+    extra = [array_of(value) for value in node.inputs[1:3] if value is not None]
     if any(array is None for array in extra) or "axes" in node.attributes:
         return None
     value: ir.Value | None = node.inputs[0]
@@ -129,14 +133,14 @@ def interpolation(node: ir.Node, axis: int, before: list[int], after: list[int])
     identity = np.eye(length, dtype=np.float32).reshape([length, *[1] * (axis - 1), length, *[1] * (rank - axis - 1)])
     names = [str(value.name) if value is not None else "" for value in node.inputs]
     feeds: dict[str, np.ndarray | None] = {names[0]: identity}
-    for value, name in zip(node.inputs[1:], names[1:], strict=True):
-        array = array_of(value)
+    for place, (value, name) in enumerate(zip(node.inputs[1:], names[1:], strict=True), start=1):
+        array = np.asarray([1, *after]) if place == SIZES and value is not None else array_of(value)
         if array is None:
             continue
         keep = np.ones_like(array) if array.size == rank else array
         if array.size == rank:
             keep[axis] = array[axis]
-            keep[0] = length if array.dtype == np.int64 else 1
+            keep[0] = length if place == SIZES else 1
         feeds[name] = keep
     return np.asarray(evaluate(node, feeds)[0]).reshape(length, after[axis - 1]).T
 
