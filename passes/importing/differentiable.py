@@ -15,7 +15,7 @@ from sparcl_compile.passes.core.roles import role_of
 
 DIFFERENTIABLE = frozenset(
     """
-    Abs Add BatchNormalization Cast Clip Concat Conv Cos Div Erf Exp Expand Flatten Gather Gemm
+    Abs Add BatchNormalization Cast Clip Concat Conv Cos Div Erf Exp Expand Flatten Gather GatherElements GatherND Gemm
     GlobalAveragePool Identity LayerNormalization LeakyRelu Log LogSoftmax MatMul Max MaxPool Min Mul Neg Pad Pow
     Reciprocal ReduceL2 ReduceLogSumExp ReduceMean ReduceSum Relu Reshape Sigmoid Sin Slice Softmax Split Sqrt Squeeze
     Sub Tanh Tile TopK Transpose Trilu Unsqueeze Where

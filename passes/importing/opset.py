@@ -68,6 +68,7 @@ def downgrade(model: ir.Model) -> None:
     for node in every_node(model):
         drop_defaults(node)
         in_old_words(node)
+        dft_axis(node)
     problems = [problem for node in every_node(model) if (problem := newer_than(node, OPSET))]
     if problems:
         mend = f"export again with opset_version={OPSET}"
@@ -114,6 +115,18 @@ def in_old_words(node: ir.Node) -> None:
         word = attribute(node, name) if node.op_type == op_type else None
         if word in words:
             node.attributes[name] = ir.AttrString(name, words[str(word)])
+
+
+def dft_axis(node: ir.Node) -> None:
+    """Let a DFT have its axis as an attribute, which is an input from opset 20 on."""
+    if node.op_type != "DFT" or "axis" in node.attributes:
+        return
+    given = node.inputs[2] if len(node.inputs) > 2 else None
+    tensor = None if given is None else ir.convenience.get_const_tensor(given)
+    if given is None or tensor is not None:
+        axis = -2 if tensor is None else int(tensor.numpy().reshape(-1)[0])
+        node.resize_inputs(min(2, len(node.inputs)))
+        node.attributes["axis"] = ir.AttrInt64("axis", axis)
 
 
 def newer_than(node: ir.Node, version: int) -> str | None:

@@ -1,6 +1,7 @@
 """Data movement said in Reshape, Transpose, Slice, Gather and MatMul."""
 
-from collections.abc import Callable
+import string
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -145,6 +146,19 @@ def interpolation(node: ir.Node, axis: int, before: list[int], after: list[int])
     return np.asarray(evaluate(node, feeds)[0]).reshape(length, after[axis - 1]).T
 
 
+def cumulative_sum(e: Inserter, node: ir.Node) -> ir.Value | None:
+    """CumSum as a product with a constant triangular matrix."""
+    axis, lengths = array_of(node.inputs[1]), lengths_of(node.inputs[0])
+    if axis is None or lengths is None or int(axis.reshape(-1)[0]) % (len(lengths) + 1) == 0:
+        return None
+    place = int(axis.reshape(-1)[0]) % (len(lengths) + 1)
+    ones = np.ones([lengths[place - 1]] * 2, np.float32)
+    matrix = np.tril(ones, -1 if int_attribute(node, "exclusive", 0) else 0)
+    if int_attribute(node, "reverse", 0):
+        matrix = matrix[::-1, ::-1]
+    return along_axis(e, node.inputs[0], place, len(lengths) + 1, matrix)
+
+
 def along_axis(e: Inserter, x: ir.Value | None, axis: int, rank: int, matrix: np.ndarray) -> ir.Value:
     """The matrix times x along one axis."""
     if axis == rank - 1:
@@ -181,9 +195,9 @@ def einsum(e: Inserter, node: ir.Node) -> ir.Value | None:
     """Einsum of two operands as one MatMul between transposed and reshaped operands.
 
     Letters in both operands and the result are the batch of the product, letters in both operands alone are summed.
-    Ellipses, repeated letters and letters that one operand sums alone are left alone.
+    Repeated letters and letters that one operand sums alone are left alone.
     """
-    equation = string_attribute(node, "equation", "").replace(" ", "")
+    equation = spelled_out(string_attribute(node, "equation", "").replace(" ", ""), node.inputs)
     terms, _, result = equation.partition("->")
     left, _, right = terms.partition(",")
     letters = [left, right, result]
@@ -204,6 +218,21 @@ def einsum(e: Inserter, node: ir.Node) -> ir.Value | None:
     have = both + rows + columns
     shaped = e.op("Reshape", product, e.ints("result", [sizes[c] for c in have]))
     return e.op("Transpose", shaped, perm=[have.index(c) for c in result])
+
+
+def spelled_out(equation: str, operands: Sequence[ir.Value | None]) -> str:
+    """An equation with letters in the place of its ellipses, where the number of axes is known."""
+    terms, arrow, result = equation.partition("->")
+    parts = terms.split(",")
+    if "..." not in equation or any(value is None or value.shape is None for value in operands):
+        return equation
+    ranks = [len(value.shape) for value in operands]  # type: ignore[union-attr, arg-type]
+    counts = [
+        rank - len(part.replace("...", "")) if "..." in part else 0 for part, rank in zip(parts, ranks, strict=True)
+    ]
+    letters = "".join(c for c in string.ascii_letters if c not in equation)[: max(counts)]
+    spelled = [part.replace("...", letters[len(letters) - n :]) for part, n in zip(parts, counts, strict=True)]
+    return ",".join(spelled) + arrow + result.replace("...", letters)
 
 
 def letter_sizes(value: ir.Value | None, letters: str) -> dict[str, int]:
@@ -241,6 +270,7 @@ REWRITES: dict[str, Callable[[Inserter, ir.Node], ir.Value | None]] = {
     "Slice": slice_backwards,
     "Pad": pad,
     "Resize": resize,
+    "CumSum": cumulative_sum,
     "Where": where,
     "MatMul": matmul,
     "Einsum": einsum,

@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from sparcl_compile.passes.core.edit import Names, float_attribute, string_attribute
 from sparcl_compile.passes.core.insert import Inserter
-from sparcl_compile.passes.importing import rewrite_norms, rewrite_pools, rewrite_shapes
+from sparcl_compile.passes.importing import rewrite_grids, rewrite_norms, rewrite_pools, rewrite_shapes
 from sparcl_compile.passes.importing.naming import ORIGIN
 
 Rewrite = Callable[[Inserter, ir.Node], ir.Value | None]
@@ -144,12 +144,13 @@ REWRITES: dict[str, Rewrite] = {
     "Swish": swish,
     "Sum": add_up,
     "Mean": mean,
+    **rewrite_grids.REWRITES,
     **rewrite_norms.REWRITES,
     **rewrite_pools.REWRITES,
     **rewrite_shapes.REWRITES,
 }
 
-NEWER_THAN_18 = ("Gelu", "GroupNormalization", "RMSNormalization", "Swish")
+NEWER_THAN_18 = ("AffineGrid", "Gelu", "GroupNormalization", "RMSNormalization", "Swish")
 """Operators that opset 18 lacks or defines otherwise: rewritten before the opset is changed."""
 
 
