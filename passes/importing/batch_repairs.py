@@ -116,6 +116,8 @@ def repair_squeeze(t: Trace, node: ir.Node) -> None:
         node.resize_inputs(2)
         axes = [axis for axis, length in enumerate(shape) if length == 1]
         node.replace_input_with(1, t.at(node).ints("axes", axes))
+        if t.batch == 1 and t.axis(source) == 0:
+            t.hidden.add(node.outputs[0])
         return
     given, axis = t.worlds.constant(node.inputs[1]), t.axis(source)
     if given is None or axis != 0 or t.batch != 1 or source is None or t.carriers[source] != ALONE:

@@ -12,6 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from sparcl_compile.passes.core.edit import int_attribute, ints_attribute, kept_attributes
+from sparcl_compile.passes.importing.batch_repairs import reshape
 from sparcl_compile.passes.importing.batch_trace import Trace
 
 AXIS = {
@@ -30,7 +31,14 @@ AXIS = {
 """Operators with an attribute ``axis``, and what it is when it is left out."""
 AXES = {"Slice": 3, "CumSum": 1}
 """Operators with an input of axes, and its number."""
-ENDS = {"Reshape", "Unsqueeze", "Squeeze", "Shape", "Size"}
+SAMPLES = {
+    *("AveragePool", "BatchNormalization", "Conv", "Gemm", "GlobalAveragePool", "GlobalMaxPool"),
+    *("InstanceNormalization", "LRN", "MaxPool"),
+}
+"""Operators whose first axis counts samples."""
+BROADCASTING = {"Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "Where"}
+"""Operators whose operands get each other's axes."""
+ENDS = {"Reshape", "Unsqueeze", "Squeeze", "Flatten", "Shape", "Size"}
 """Operators with a repair of their own, or whose results have no batch."""
 
 
@@ -38,6 +46,10 @@ def shift(t: Trace, node: ir.Node) -> None:
     """Let a node leave the hidden batch of its first operand alone; its results have one, too."""
     if not any(value in t.hidden for value in node.inputs):
         return
+    if node.op_type in BROADCASTING:
+        if any(value not in t.hidden and t.worlds.batch_axes(value) for value in node.inputs):
+            return  # the other operand has the batch in front, and so has the result
+        _broadcast(t, node)
     first = next(value for value in node.inputs if value is not None)
     for fits, change in SHIFTS:
         if first in t.hidden and fits(node):
@@ -78,23 +90,73 @@ def _shift_shape(t: Trace, node: ir.Node) -> None:
     t.changed = True
 
 
-def _matrix(t: Trace, node: ir.Node) -> None:
-    """A Gemm of hidden rows takes all of them as one matrix."""
-    if len(t.stated(node.inputs[0])) != 2:
+def _samples(t: Trace, node: ir.Node) -> None:
+    """An operator on samples, which the first stated axis counts here, gets those of all rows."""
+    rows, *rest = t.stated(node.inputs[0])
+    if not rest:
         return
-    rows, width = t.stated(node.inputs[0])
-    insert, weights = t.at(node), node.inputs[1:]
-    flat = insert.op("Reshape", node.inputs[0], insert.ints("matrix", [-1, width]))
-    product = insert.op("Gemm", flat, *weights, **kept_attributes(node))
-    t.visited(flat, product)
-    back = insert.op("Reshape", product, insert.ints("rows", [-1, rows, t.small(product)[1]]))
-    t.pass_on(node, t.visited(back))
+    insert, others = t.at(node), node.inputs[1:]
+    joined = insert.op("Reshape", node.inputs[0], insert.ints("joined", [-1, *rest]))
+    made = insert.op(node.op_type, joined, *others, **kept_attributes(node))
+    t.visited(joined, made)
+    t.pass_on(node, t.visited(insert.op("Reshape", made, insert.ints("apart", [-1, rows, *t.small(made)[1:]]))))
+
+
+def _flatten(t: Trace, node: ir.Node) -> None:
+    shape = t.stated(node.inputs[0])
+    first = int_attribute(node, "axis", 1) % (len(shape) or 1)
+    outer, inner = int(np.prod(shape[:first])), int(np.prod(shape[first:]))
+    reshape(t, node, [-1, inner] if outer == 1 else [-1, outer, inner])
+    if outer != 1:
+        t.hidden.add(node.outputs[0])
+
+
+def _pad(t: Trace, node: ir.Node) -> None:
+    pads = t.worlds.constant(node.inputs[1])
+    if pads is not None and len(node.inputs) < 4:
+        before, after = np.split(pads, 2)
+        node.replace_input_with(1, t.at(node).ints("pads", [0, *map(int, before), 0, *map(int, after)]))
+
+
+def _tile(t: Trace, node: ir.Node) -> None:
+    repeats = t.worlds.constant(node.inputs[1])
+    if repeats is not None:
+        node.replace_input_with(1, t.at(node).ints("repeats", [1, *map(int, repeats)]))
+
+
+def _expand(t: Trace, node: ir.Node) -> None:
+    target = t.worlds.constant(node.inputs[1])
+    if target is not None:
+        node.replace_input_with(0, _of_rank(t, node, node.inputs[0], max(len(target), len(t.stated(node.inputs[0])))))
+        node.replace_input_with(1, t.at(node).ints("shape", [1, *map(int, target)]))
+
+
+def _broadcast(t: Trace, node: ir.Node) -> None:
+    """An operand of fewer axes than the others gets them between the batch and its own."""
+    rank = max(len(t.stated(value)) for value in node.inputs)
+    for index, value in enumerate(node.inputs):
+        if value in t.hidden and len(t.stated(value)) < rank:
+            node.replace_input_with(index, _of_rank(t, node, value, rank))
+
+
+def _of_rank(t: Trace, node: ir.Node, value: ir.Value | None, rank: int) -> ir.Value | None:
+    shape = t.stated(value)
+    if len(shape) == rank:
+        return value
+    insert = t.at(node)
+    wider = insert.op("Reshape", value, insert.ints("axes", [-1, *[1] * (rank - len(shape)), *shape]))
+    t.hidden.add(wider)
+    return t.visited(wider)
 
 
 SHIFTS: tuple[tuple[Callable[[ir.Node], bool], Callable[[Trace, ir.Node], None]], ...] = (
     (lambda node: node.op_type in AXIS, _shift_axis),
     (lambda node: node.op_type in AXES or node.op_type.startswith("Reduce"), _shift_axes),
     (lambda node: node.op_type == "Transpose", _shift_perm),
-    (lambda node: node.op_type == "Gemm" and not int_attribute(node, "transA", 0), _matrix),
+    (lambda node: node.op_type in SAMPLES and not int_attribute(node, "transA", 0), _samples),
+    (lambda node: node.op_type == "Flatten", _flatten),
+    (lambda node: node.op_type == "Pad", _pad),
+    (lambda node: node.op_type == "Tile", _tile),
+    (lambda node: node.op_type == "Expand", _expand),
     (lambda node: node.op_type == "Shape", _shift_shape),
 )
