@@ -10,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from sparcl_compile.compiling.load import load_model
 from sparcl_compile.interface.errors import ModelError
 from sparcl_compile.passes.importing.import_forward import ImportForward
+from tests.support.cli import done
 from tests.support.zoo import CLASSES, Net
 
 WEIGHT = np.where(np.arange(6 * CLASSES).reshape(6, CLASSES) % 3 == 0, np.float32(1.5), np.float32(0))
@@ -41,6 +42,10 @@ def test_a_sparse_weight_becomes_dense(tmp_path: Path, flat: bool, node: bool) -
     tensor = model.graph.initializers["w"].const_value
     assert tensor is not None
     np.testing.assert_array_equal(tensor.numpy(), WEIGHT)
+
+
+def test_the_inspector_counts_a_sparse_weight(tmp_path: Path) -> None:
+    assert f"parameters     {WEIGHT.size}" in done("inspect", written(tmp_path, sparse(True))).out
 
 
 def test_sparse_tensors_that_contradict_themselves_are_refused_by_name(tmp_path: Path) -> None:
