@@ -65,12 +65,13 @@ def layer_costs(model: ir.Model) -> tuple[LayerCost, ...]:
 def uncounted(model: ir.Model) -> list[ir.Node]:
     """The nodes in front of all weights whose multiplications no rule counts: a spectrogram of the input, say.
 
-    They are computed once a sample and have no gradient, and no mask makes them cheaper.
+    They are computed once a sample and have no gradient, and no mask makes them cheaper. Where nothing is known of
+    weights, in a model that was not imported, there are none.
     """
-    roles = _has_roles(model)
-    weights = model.graph.initializers.values()
-    below: set[ir.Value | None] = {value for value in weights if not roles or role_of(value) in TRAINABLE}
-    below.update(value for value in model.graph.inputs if role_of(value) in TRAINABLE)
+    if not _has_roles(model):
+        return []
+    values = (*model.graph.initializers.values(), *model.graph.inputs)
+    below: set[ir.Value | None] = {value for value in values if role_of(value) in TRAINABLE}
     found = []
     for node in model.graph:
         if any(value in below for value in node.inputs):
