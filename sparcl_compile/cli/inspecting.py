@@ -25,6 +25,7 @@ from sparcl_compile.cli.report import (
     table,
 )
 from sparcl_compile.compiling.load import check_connected, constants_of, read, sorted_model, without_maps
+from sparcl_compile.compiling.sparse import make_dense
 from sparcl_compile.costs.flops import layer_costs, total_macs
 from sparcl_compile.interface.codec import plain
 from sparcl_compile.interface.errors import ArtifactError, ModelError, OptionError
@@ -205,6 +206,7 @@ def _load(path: Path) -> ir.Model:
     if not path.exists():
         raise ModelError(f"{path}: no such file; give an ONNX model or an artifact folder")
     proto = read(path)
+    make_dense(proto.graph, path)
     without_maps(proto.graph)
     model = sorted_model(proto, path)
     if not len(model.graph):

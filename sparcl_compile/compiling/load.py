@@ -9,6 +9,7 @@ from google.protobuf.message import DecodeError
 from onnx.external_data_helper import load_external_data_for_model
 
 from sparcl_compile.compiling.carried import drop_foreign_metadata
+from sparcl_compile.compiling.sparse import make_dense
 from sparcl_compile.interface.errors import ModelError
 from sparcl_compile.interface.files import check_plain, readable
 from sparcl_compile.passes.importing.checks import check_version
@@ -45,6 +46,7 @@ def load_graph(path: Path) -> ir.Model:
     if not proto.graph.node:
         raise ModelError(f"{path}: the model has no graph: is the file truncated or not an ONNX model?")
     read_external_data(proto, path)
+    make_dense(proto.graph, path)
     without_maps(proto.graph)
     drop_untyped(proto.graph)
     model = sorted_model(proto, path)
