@@ -29,7 +29,7 @@ from sparcl_compile.plan.channels import channel_spec
 from sparcl_compile.plan.compiled import Compiled
 from sparcl_compile.settings.options import FEW_EPOCHS, LEARNING_RATES, CompileOptions
 
-LIBRARIES = ("onnx", "onnx-ir", "torch")
+LIBRARIES = ("onnx", "onnx-ir")
 
 
 def facts_of(compiled: Compiled) -> Facts:
