@@ -21,7 +21,12 @@ def dealing(text: str) -> int | tuple[int, ...]:
 
 @click.command(cls=Command, context_settings={"show_default": True})
 @click.argument("artifact", type=click.Path(path_type=Path))
-@click.option("--data", required=True, metavar="SOURCE", help="digits, cifar10:PATH, idx:DIR, folder:DIR or npz:FILE.")
+@click.option(
+    "--data",
+    required=True,
+    metavar="SOURCE",
+    help="digits, cifar10:PATH, idx:DIR, folder:DIR, npz:FILE, csv:TABLE or parquet:TABLE.",
+)
 @click.option(
     "--tasks",
     type=dealing,
