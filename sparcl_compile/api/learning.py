@@ -11,6 +11,7 @@ from sparcl_compile.api.places import run_of
 from sparcl_compile.interface.artifact import Artifact, check_outside, in_use
 from sparcl_compile.interface.errors import ArtifactError, DataError, TrainingError
 from sparcl_compile.interface.onnx_runtime import failures
+from sparcl_compile.interface.values import UnknownValue
 from sparcl_compile.runtime import checkpoint as checkpoints
 from sparcl_compile.runtime.config import RunConfig
 from sparcl_compile.runtime.data.arrange import FORMS, in_model_axes
@@ -100,14 +101,15 @@ def predict(
 def _running(artifact: Artifact) -> Iterator[None]:
     """A block in which a graph may fail that ONNX Runtime has loaded, as only data or a damaged graph make it.
 
-    A program that reads a value which nothing gives ends in a KeyError of its name.
+    A program that reads what nothing gives is refused when it is loaded. What is left is a value that a run of these
+    options does not come to.
     """
     try:
         yield
-    except KeyError as error:
+    except UnknownValue as error:
         raise ArtifactError(
-            f"{artifact.folder}: its program reads {error.args[0]}, which nothing gives; compile the model again, and "
-            "where that does not help, report this with the model"
+            f"{artifact.folder}: its program is damaged ({error.args[0]}); compile the model again, and where "
+            " that does not help, report this with the model"
         ) from error
     except failures() as error:
         if isinstance(error, NotImplementedError | RecursionError):
