@@ -8,7 +8,7 @@ import onnx_ir as ir
 from google.protobuf.message import DecodeError
 from onnx.external_data_helper import load_external_data_for_model
 
-from sparcl_compile.compiling.carried import drop_foreign_metadata
+from sparcl_compile.compiling.carried import check_roles, drop_foreign_metadata
 from sparcl_compile.interface.errors import ModelError
 from sparcl_compile.interface.files import check_plain, readable
 from sparcl_compile.passes.importing.checks import check_version
@@ -51,6 +51,7 @@ def load_graph(path: Path) -> ir.Model:
     check_data(model, path)
     check_texts(model, path)
     drop_foreign_metadata(model)
+    check_roles(model, path)
     return model
 
 
