@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from sparcl_compile.interface.manifest import Layout, Model
+from sparcl_compile.interface.manifest import SERIES, Layout, Model
 from sparcl_compile.runtime.data.dataset import Dataset
 
 FORMS: Mapping[Layout, Callable[[np.ndarray], np.ndarray]] = {
@@ -33,7 +33,7 @@ def arranged(dataset: Dataset, model: Model) -> Dataset:
         return dataset
     lengths = [length for length in model.input_shape if length != 1]
     shape = [length for length in dataset.sample_shape if length != 1]
-    if model.layout not in ("NCT", "NTC") or not has_axes(shape, lengths):
+    if model.layout not in SERIES or not has_axes(shape, lengths):
         return dataset
     rest = iter(shape)
     sample = [1 if length == 1 else next(rest) for length in model.input_shape]
@@ -47,7 +47,7 @@ def arranged(dataset: Dataset, model: Model) -> Dataset:
 def _is_raw(sample: Sequence[int], model: Model) -> bool:
     """Whether a sample is a raw sequence already: as many steps as channels do not say in which order they lie."""
     own = model.input_shape[::-1] if model.layout == "NTC" else model.input_shape
-    return model.layout in ("NCT", "NTC") and has_axes(sample, (*own, 1))
+    return model.layout in SERIES and has_axes(sample, (*own, 1))
 
 
 def layouts_of(sample: Sequence[int], taken: Sequence[int | None]) -> list[Layout]:

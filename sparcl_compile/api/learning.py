@@ -15,6 +15,7 @@ from sparcl_compile.interface.values import UnknownValue
 from sparcl_compile.runtime import checkpoint as checkpoints
 from sparcl_compile.runtime.config import RunConfig
 from sparcl_compile.runtime.data.arrange import FORMS, in_model_axes
+from sparcl_compile.runtime.data.fitting import check_augment
 from sparcl_compile.runtime.driver.loop import Run
 from sparcl_compile.runtime.reporting.progress import Reporter
 from sparcl_compile.runtime.reporting.report import console
@@ -46,8 +47,8 @@ def learn(
 
     Raises:
         DataError: the data cannot be read or do not fit the model.
-        FieldError: the data have fewer classes than ``tasks``, the buffer does not fit into the memory, or
-            ``checkpoint`` lies in an artifact.
+        FieldError: the data have fewer classes than ``tasks``, the buffer does not fit into the memory, the
+            augmentation is one for samples of another kind, or ``checkpoint`` lies in an artifact.
         ArtifactError: the artifact is being replaced, or was since it was loaded.
         CheckpointError: there is no run to resume, or it is another one, or another process runs in the folder.
         TrainingError: the loss is not a number; the state of the last good epoch is kept.
@@ -55,6 +56,7 @@ def learn(
     """
     folder = run_of(artifact.folder) if checkpoint is None else Path(checkpoint)
     check_outside(artifact.folder, folder, "checkpoint")
+    check_augment(config.augment, artifact.manifest.model)
     told = reporter or Reporter(console(), config.tasks, config.epochs, config.batch_size, quiet=True)
     with in_use(artifact), _running(artifact):
         run = Run(artifact, config, folder)

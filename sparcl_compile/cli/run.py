@@ -7,6 +7,7 @@ import click
 
 from sparcl_compile.cli.command import Command
 from sparcl_compile.cli.common import silence_libraries
+from sparcl_compile.interface.names import AUGMENTS
 from sparcl_compile.interface.version import __version__
 
 
@@ -48,9 +49,10 @@ def dealing(text: str) -> int | tuple[int, ...]:
 @click.option("--class-order-seed", type=int, help="Shuffle the classes over the tasks.  [default: in order]")
 @click.option(
     "--augment",
-    type=click.Choice(("auto", "none", "crop_flip")),
+    type=click.Choice(("auto", "none", *AUGMENTS.values())),
     default="auto",
-    help="Training augmentation; auto is what the data ask for.",
+    help="Training augmentation: crops and mirrors of images, or jitter, shift and scale of series; auto is what the "
+    "data ask for.",
 )
 @click.option(
     "--normalise",

@@ -137,6 +137,24 @@ def test_a_table_is_learned_by_a_model_of_series(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("sample", [(3, 20), (20, 3)])
+def test_series_are_augmented_where_a_run_asks_for_it(sample: tuple[int, int], tmp_path: Path) -> None:
+    artifact = tmp_path / "m.sparcl"
+    done("compile", conv_model(tmp_path / "m.onnx", sample, 3), "--sparsity", "0.5")
+    graphs = load_artifact(artifact).manifest.graphs.keys()
+    assert ("jitter_shift_scale" in graphs, "crop_flip" in graphs) == (True, False)
+    x, y = samples(*sample)
+    np.savez(tmp_path / "data.npz", x=x, y=y)
+    learned = []
+    for augment in ("auto", "none", "jitter_shift_scale", "jitter_shift_scale"):
+        done("run", artifact, "--data", f"npz:{tmp_path / 'data.npz'}", *RUN, "--augment", augment)
+        learned.append(predict(load_artifact(artifact), x).tobytes())
+    assert learned[0] == learned[1] != learned[2] == learned[3]
+    refused = call("run", artifact, "--data", f"npz:{tmp_path / 'data.npz'}", *RUN, "--augment", "crop_flip")
+    layout = load_artifact(artifact).manifest.model.layout
+    check_refused(refused, f"--augment crop_flip: does not suit samples of layout {layout}", "jitter_shift_scale")
+
+
 # Images
 
 
