@@ -17,6 +17,7 @@ from rich.text import Text
 from sparcl_compile.cli.report import (
     change,
     channels_table,
+    classes_line,
     flops_table,
     kernels_table,
     memory_table,
@@ -48,6 +49,7 @@ def summary(manifest: Manifest, log: CompileReport) -> RenderableType:
     head = Text(f"{model.name}: input {shape}, {model.classes} classes, {len(log.passes)} passes")
     return Group(
         head,
+        Text(classes_line(model)),
         "",
         table("Passes", ("pass", ">nodes", "", ">after", "changed", "operators after"), map(_row, log.passes)),
         "",

@@ -248,3 +248,10 @@ def test_metadata_of_a_file_that_a_pass_wrote_stay(file: Path) -> None:
     again = load_model(file)
     assert not ImportForward()(again).modified
     assert again.metadata_props == model.metadata_props
+
+
+def test_an_attribute_that_is_no_text(file: Path) -> None:
+    proto = onnx.load(file)
+    proto.graph.node[1].attribute.add(name="auto_pad", type=onnx.AttributeProto.STRING, s=b"\x9dAME_UPPER")
+    onnx.save(proto, file)
+    assert "the attribute auto_pad of node" in refusal(file)
