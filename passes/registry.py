@@ -37,6 +37,7 @@ FILES: Mapping[Phase, tuple[str, ...]] = {
         "ort_training.transpose_frozen_convolutions",
         "ort_training.keep_relu_masks",
         "ort_training.replace_relu_gradients",
+        "pack_relu_masks",
         "add_inside_input_gradients",
     ),
     Phase.SCHEDULING: ("order_backward", "recompute_activations"),

@@ -53,6 +53,15 @@ class World:
         self.batch = batch
         self.facts: dict[ir.Value, Fact] = {}
 
+    @classmethod
+    def of(cls, graph: ir.Graph, batch: int) -> "World":
+        """The world of a graph with its one input in place."""
+        world = cls(batch)
+        (value,) = graph.inputs
+        rest = tuple(int(d) for d in list(value.shape or ())[1:])  # type: ignore[arg-type]
+        world.facts[value] = Fact((batch, *rest), int(ir.DataType.FLOAT))
+        return world
+
     def fact(self, value: ir.Value | None) -> Fact | None:
         """Facts about a value; those of initializers are there from the start."""
         if value is None:
@@ -191,12 +200,7 @@ class Worlds:
     @classmethod
     def of(cls, graph: ir.Graph, batch: int) -> "Worlds":
         """Both worlds with the graph's one input in place."""
-        worlds = cls(World(batch), World(batch * RATIO))
-        (value,) = graph.inputs
-        rest = tuple(int(d) for d in list(value.shape or ())[1:])  # type: ignore[arg-type]
-        for world in (worlds.small, worlds.large):
-            world.facts[value] = Fact((world.batch, *rest), int(ir.DataType.FLOAT))
-        return worlds
+        return cls(World.of(graph, batch), World.of(graph, batch * RATIO))
 
     def visit(self, node: ir.Node) -> None:
         """Visit a node in both worlds."""

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import onnx_ir as ir
 
+from sparcl_compile.interface.errors import ModelError
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.facts import DIFFERENTIATED, HELD, LOSS
 from sparcl_compile.passes.core.phases import Phase
@@ -76,7 +77,10 @@ class AttachLoss(Pass):
 
 
 def class_count(logits: ir.Value) -> int:
-    """C of a value of shape [N, C]; raises ValueError for any other shape."""
+    """C of a value of shape [N, C]; raises ModelError for any other shape."""
     if logits.shape is None or len(logits.shape) != 2 or not isinstance(logits.shape[1], int):
-        raise ValueError(f"output {logits.name} must be [N, classes], got {logits.shape}")
+        raise ModelError(
+            f"the first output {logits.name} has shape {logits.shape} and must be [N, classes]; "
+            "make the class scores the first output"
+        )
     return logits.shape[1]

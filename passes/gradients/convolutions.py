@@ -163,17 +163,18 @@ def _meeting(g: Gradient, window: Window, value: ir.Value, first: int) -> list[i
 
 
 def _whole(g: Gradient, window: Window) -> ir.Value:
-    """DY [O, positions] times the columns of X [positions, I], by tap or over all taps at once."""
+    """DY [O, positions] times X [I, positions] turned over, by tap or over all taps at once.
+
+    Channels go to the front, which moves whole planes; to the back they would be moved element by element.
+    """
     outer, inner, *_ = g.static(g.input(1))
     spatial = list(range(2, 2 + window.axes))
     rows = g.reshaped(g.transposed(g.dy, [1, 0, *spatial]), [outer, -1])
-    last = g.transposed(_padded(g, window), [0, *spatial, 1])
-    parts = _meeting(g, window, last, 1)
+    first = g.transposed(_padded(g, window), [1, 0, *spatial])
+    parts = [g.reshaped(part, [inner, -1]) for part in _meeting(g, window, first, 2)]
     if len(parts) == 1 or math.prod(window.outputs) >= MANY_POSITIONS:
-        by_tap = [g.op("MatMul", rows, g.reshaped(part, [-1, inner])) for part in parts]
-        return _stacked(g, by_tap, window)
-    columns = g.op("Concat", *parts, axis=window.axes + 1)
-    product = g.op("MatMul", rows, g.reshaped(columns, [-1, inner * len(parts)]))
+        return _stacked(g, [g.op("Gemm", rows, part, transB=1) for part in parts], window)
+    product = g.op("Gemm", rows, g.op("Concat", *parts, axis=0), transB=1)
     apart = g.reshaped(product, [outer, *window.kernel, inner])
     return g.transposed(apart, [0, window.axes + 1, *range(1, 1 + window.axes)])
 
@@ -209,8 +210,9 @@ def _by_rows(g: Gradient, window: Window) -> ir.Value:
     """
     axes, channels = window.axes, window.groups
     rows_of_axes = list(range(2, 1 + axes))
-    turned = g.transposed(_padded(g, window), [1, 1 + axes, 0, *rows_of_axes])
-    right = g.reshaped(g.transposed(g.dy, [1, 0, *rows_of_axes, 1 + axes]), [channels, -1, window.outputs[-1]])
+    order = [1, 0, *rows_of_axes, 1 + axes]
+    first = g.transposed(_padded(g, window), order)
+    right = g.reshaped(g.transposed(g.dy, order), [channels, -1, window.outputs[-1]])
     rows = dataclasses.replace(
         window,
         kernel=window.kernel[:-1],
@@ -221,11 +223,13 @@ def _by_rows(g: Gradient, window: Window) -> ir.Value:
         inputs=window.inputs[:-1],
         outputs=window.outputs[:-1],
     )
-    parts = _meeting(g, rows, turned, 3) if axes > 1 else [turned]
-    across = [g.op("MatMul", g.reshaped(part, [channels, window.padded[-1], -1]), right) for part in parts]
+    parts = _meeting(g, rows, first, 2) if axes > 1 else [first]
+    flat = [g.reshaped(part, [channels, -1, window.padded[-1]]) for part in parts]
+    across = [g.op("MatMul", g.transposed(part, [0, 2, 1]), right) for part in flat]
     pairs = window.padded[-1] * window.outputs[-1]
-    flat = g.reshaped(g.op("Concat", *across, axis=1) if len(across) > 1 else across[0], [channels, len(across), pairs])
-    return g.reshaped(g.op("MatMul", flat, g.const("diagonals", _diagonals(window))), g.static(g.input(1)))
+    joined = g.op("Concat", *across, axis=1) if len(across) > 1 else across[0]
+    products = g.reshaped(joined, [channels, len(across), pairs])
+    return g.reshaped(g.op("MatMul", products, g.const("diagonals", _diagonals(window))), g.static(g.input(1)))
 
 
 def _diagonals(window: Window) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Refusals that need no arithmetic: what kind of model can be imported at all."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import onnx
 import onnx_ir as ir
@@ -9,10 +9,11 @@ from sparcl_compile.interface.errors import ModelError, UnsupportedOpsError
 from sparcl_compile.passes.core.edit import lengths_from
 from sparcl_compile.passes.core.layers import RECURRENT
 
-OLDEST_OPSET, NEWEST_OPSET = 7, 21
+OLDEST_OPSET, NEWEST_OPSET = 7, onnx.defs.onnx_opset_version()
+"""The newest is the newest that the installed onnx package knows."""
 QUANTISED = ("QLinear", "Quantize", "DequantizeLinear", "DynamicQuantize", "ConvInteger", "MatMulInteger")
 RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
-CONTROL_FLOW = {"If", "Loop", "Scan", "SequenceMap"}
+CONTROL_FLOW = {"Loop", "Scan", "SequenceMap"}
 STANDARD = ("", "ai.onnx")
 VECTORS = {"Conv": (2,), "BatchNormalization": (1, 2, 3, 4), "InstanceNormalization": (1, 2)}
 """By operator the inputs that have one number a channel."""
@@ -21,7 +22,7 @@ CHANNELS = {"Conv": (1, 0)}
 
 
 def check_opset(model: ir.Model) -> None:
-    """Refuse models of foreign operator sets and of opsets outside 7 to 21; raises ModelError."""
+    """Refuse models of foreign operator sets and of opsets that are too old or unknown; raises ModelError."""
     foreign = sorted({node.domain for node in model.graph if node.domain not in STANDARD})
     if foreign:
         culprits = [f"{node.op_type} ({node.name})" for node in model.graph if node.domain not in STANDARD]
@@ -33,7 +34,7 @@ def check_opset(model: ir.Model) -> None:
 
 
 def check_version(model: ir.Model) -> None:
-    """Refuse opsets outside 7 to 21; raises ModelError."""
+    """Refuse opsets before 7 and those that the onnx package does not know; raises ModelError."""
     version = opset_of(model)
     if not OLDEST_OPSET <= version <= NEWEST_OPSET:
         raise ModelError(
@@ -50,9 +51,9 @@ def opset_of(model: ir.Model) -> int:
     return version
 
 
-def check_kinds(model: ir.Model, target: str) -> None:
-    """Refuse operators that no later step could handle, all in one message; raises UnsupportedOpsError."""
-    found = ((node, refusal(node) or refusal_by(target, node)) for node in model.graph)
+def check_nodes(nodes: Iterable[ir.Node], target: str = "ort") -> None:
+    """Refuse operators that no later step of a target could handle, all in one message; raises UnsupportedOpsError."""
+    found = ((node, refusal(node) or refusal_by(target, node)) for node in nodes)
     problems = [f"{node.op_type} ({node.name}): {reason}" for node, reason in found if reason]
     if problems:
         raise UnsupportedOpsError(f"cannot import {len(problems)} operator(s): {'; '.join(problems)}")
@@ -60,6 +61,8 @@ def check_kinds(model: ir.Model, target: str) -> None:
 
 def refusal(node: ir.Node) -> str | None:
     """Why this operator cannot be imported, or None."""
+    if node.domain not in STANDARD:
+        return f"an operator of the custom domain {node.domain}; export with standard ONNX operators only"
     if node.op_type in CONTROL_FLOW:
         return "control flow; export with fixed control flow (tracing)"
     if node.op_type.startswith(QUANTISED):

@@ -18,7 +18,7 @@ from sparcl_compile.passes.gradients.table import rule_for
 
 DIFFERENTIABLE = frozenset(
     """
-    Abs Add BatchNormalization Cast Clip Concat Conv Cos Div Erf Exp Expand Flatten Gather Gemm
+    Abs Add BatchNormalization Cast Clip Concat Conv Cos Div Erf Exp Expand Flatten Gather GatherElements GatherND Gemm
     GlobalAveragePool Identity LayerNormalization LeakyRelu Log LogSoftmax MatMul Max MaxPool Min Mul Neg Pad Pow
     Reciprocal ReduceL2 ReduceLogSumExp ReduceMean ReduceSum Relu Reshape Sigmoid Sin Slice Softmax Split Sqrt Squeeze
     Sub Tanh Tile TopK Transpose Trilu Unsqueeze Where

@@ -34,7 +34,7 @@ from sparcl_compile.passes.importing import (
     verify,
 )
 from sparcl_compile.passes.importing import naming as names
-from sparcl_compile.passes.importing.batch import BatchTracer, squeezes_all
+from sparcl_compile.passes.importing.batch import BatchTracer, batch_of, mend
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +45,8 @@ class ImportForward(Pass):
     1. Refuse what cannot be imported: several inputs, control flow, quantised or non-float32 weights, custom operators.
     2. Convert to opset 18 and IR 10; sort; inline local functions; drop Dropout (randomness never comes from a
        platform's generator).
-    3. Follow the graph at two batch sizes: constants become initializers, the batch becomes symbolic "N".
+    3. Follow the graph at two batch sizes: constants become initializers, the batch becomes symbolic "N", an If becomes
+       the branch that it takes.
     4. Keep the one [N, C] output, without its Softmax, LogSoftmax or Sigmoid, as ``logits``; call the input ``x``.
        The one logit z of a Sigmoid becomes the two logits 0 and z.
     5. Give initializers their roles, and rewrite operators on the training path that have no gradient.
@@ -86,12 +87,13 @@ class ImportForward(Pass):
         if any(role_of(value) is not None for value in model.graph.initializers.values()):
             return ir.passes.PassResult(model, False)
         names.name_nodes(model.graph)
+        opset.to_runtime_opset(model)
         training.to_inference_form(model)
         outputs.cut(model, self.logits)
         given = [str(value.name) for value in model.graph.outputs]
         original = verify.runnable(model)
         self._prepare(model)
-        batch = batch_of(checks.single_input(model), model.graph)
+        batch, advice = batch_of(checks.single_input(model), model.graph), mend(model.graph)
         worlds = BatchTracer(model.graph, batch).trace()
         head = outputs.choose_head(model.graph, worlds)
         self._check_width(head)
@@ -99,7 +101,7 @@ class ImportForward(Pass):
         self._tidy(model, worlds)
         lost = folded.remarks(model.graph)
         self._make_trainable(model)
-        verify.check_same(original, model, batch=batch, output=head.output, activation=head.activation)
+        verify.check_same(original, model, batch=batch, output=head.output, activation=head.activation, mend=advice)
         model.metadata_props[OUTPUT_KEY] = head.output
         remarks.note(model, *remarks.of_head(head, given, self.classes), *lost)
         self._personalise(model, head)
@@ -123,7 +125,7 @@ class ImportForward(Pass):
         InlinePass()(model)
         sort(model.graph)
         checks.check_opset(model)
-        checks.check_kinds(model, self.target)
+        checks.check_nodes(model.graph, self.target)
         RemoveInitializersFromInputsPass()(model)
         checks.single_input(model)
         training.drop_dropout(model.graph)
@@ -137,9 +139,9 @@ class ImportForward(Pass):
 
     def _tidy(self, model: ir.Model, worlds: Worlds) -> None:
         """Remove what nothing reads and write the shapes that step 3 found."""
+        write_shapes(model.graph, worlds)  # first: the file's shapes of what has been repaired contradict each other
         IdentityEliminationPass()(model)
         RemoveUnusedNodesPass()(model)
-        write_shapes(model.graph, worlds)
         checks.check_float32(model)
         checks.check_vectors(model.graph)
 
@@ -174,14 +176,3 @@ def sort(graph: ir.Graph) -> None:
         graph.sort()
     except ValueError as error:
         raise ModelError("the graph has a cycle: export the model again") from error
-
-
-def batch_of(value: ir.Value, graph: ir.Graph) -> int:
-    """The batch size the model was exported for; when it is symbolic one that every node can take.
-
-    That is 1, but 2 where a Squeeze without axes would take away the batch of one row.
-    """
-    length = None if value.shape is None else value.shape[0]
-    if isinstance(length, int) and length > 0:
-        return length
-    return 2 if any(squeezes_all(node) for node in graph) else 1

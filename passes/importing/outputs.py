@@ -11,6 +11,7 @@ from sparcl_compile.interface.errors import FieldError, ModelError
 from sparcl_compile.passes.analysis.heads import has_weight
 from sparcl_compile.passes.core.edit import array_of, int_attribute
 from sparcl_compile.passes.core.worlds import Worlds
+from sparcl_compile.passes.importing.batch import mend as mend_batch
 
 SIGMOID, BINARY_SIGMOID = "Sigmoid", "BinarySigmoid"
 PASSING = {"Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast"}
@@ -98,8 +99,8 @@ def choose_head(graph: ir.Graph, worlds: Worlds) -> Head:
     if not heads:
         shapes = ", ".join(f"{value.name} {worlds.symbolic(value)}" for value in graph.outputs)
         raise ModelError(
-            f"no output holds class scores (float [N, C], growing with the batch); the outputs are: {shapes}; "
-            "export the classifier with a symbolic batch and its logits as an output"
+            f"no output holds class scores (float [N, C], growing with the batch); the outputs are: {shapes}"
+            f"{losing(graph, worlds) or '; export the classifier with its logits as an output'}"
         )
     logits = [head.logits for head in heads]
 
@@ -111,6 +112,17 @@ def choose_head(graph: ir.Graph, worlds: Worlds) -> Head:
     if best.objection is not None:
         raise ModelError(f"output {best.output}: {best.objection}")
     return best
+
+
+def losing(graph: ir.Graph, worlds: Worlds) -> str:
+    """The end of a sentence: the first node whose operands depend on the batch and whose results do not, and a mend."""
+    for node in graph:
+        into = any(worlds.batch_axes(value) for value in node.inputs)
+        if into and node.op_type not in ("Shape", "Size") and not any(worlds.batch_axes(out) for out in node.outputs):
+            return f", since {node.op_type} ({node.name}) keeps no batch; {mend_batch(graph)}"
+    grown = [worlds.small.shape(value) for value in graph.outputs if worlds.batch_axes(value)]
+    joined = any(worlds.small.batch not in shape for shape in grown if shape)
+    return f", with several samples in a row; {mend_batch(graph)}" if joined else ""
 
 
 def is_scores(value: ir.Value | None, worlds: Worlds) -> bool:

@@ -63,6 +63,17 @@ def layer_norm(e: Inserter, node: ir.Node) -> ir.Value | None:
     return e.op("LayerNormalization", node.inputs[0], scale, bias, **kept_attributes(node))
 
 
+def rms_norm(e: Inserter, node: ir.Node) -> ir.Value | None:
+    """RMSNormalization of opset 23: x / sqrt(mean of x * x + epsilon) * scale over the last axes."""
+    x, axes = node.inputs[0], rank(node.inputs[0])
+    if axes is None:
+        return None
+    over = e.ints("axes", list(range(int_attribute(node, "axis", -1) % axes, axes)))
+    mean = e.op("ReduceMean", e.op("Mul", x, x), over, keepdims=1)
+    root = e.op("Sqrt", e.op("Add", mean, e.const("epsilon", float_attribute(node, "epsilon", 1e-5))))
+    return e.op("Mul", e.op("Div", x, root), node.inputs[1])
+
+
 def mean_variance(e: Inserter, node: ir.Node) -> ir.Value:
     """MeanVarianceNormalization."""
     return normalised(e, node.inputs[0], ints_attribute(node, "axes", [0, 2, 3]), 1e-9)
@@ -95,6 +106,7 @@ REWRITES: dict[str, Callable[[Inserter, ir.Node], ir.Value | None]] = {
     "InstanceNormalization": instance_norm,
     "GroupNormalization": group_norm,
     "LayerNormalization": layer_norm,
+    "RMSNormalization": rms_norm,
     "MeanVarianceNormalization": mean_variance,
     "LpNormalization": lp_normalization,
     "LRN": local_response,

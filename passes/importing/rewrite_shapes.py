@@ -1,6 +1,7 @@
 """Data movement said in Reshape, Transpose, Slice, Gather and MatMul."""
 
-from collections.abc import Callable
+import string
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -105,6 +106,10 @@ def pad(e: Inserter, node: ir.Node) -> ir.Value | None:
     return value
 
 
+SIZES = 3
+"""The number of the input of a Resize with the lengths of the result, which are known when the batch is not."""
+
+
 def resize(e: Inserter, node: ir.Node) -> ir.Value | None:
     """Resize as a product with a constant interpolation matrix along each spatial axis.
 
@@ -113,7 +118,7 @@ def resize(e: Inserter, node: ir.Node) -> ir.Value | None:
     before, after = lengths_of(node.inputs[0]), lengths_of(node.outputs[0])
     if before is None or after is None or before[0] != after[0] or len(before) != len(after):
         return None
-    extra = [array_of(value) for value in node.inputs[1:] if value is not None]
+    extra = [array_of(value) for value in node.inputs[1:3] if value is not None]
     if any(array is None for array in extra) or "axes" in node.attributes:
         return None
     value: ir.Value | None = node.inputs[0]
@@ -129,16 +134,29 @@ def interpolation(node: ir.Node, axis: int, before: list[int], after: list[int])
     identity = np.eye(length, dtype=np.float32).reshape([length, *[1] * (axis - 1), length, *[1] * (rank - axis - 1)])
     names = [str(value.name) if value is not None else "" for value in node.inputs]
     feeds: dict[str, np.ndarray | None] = {names[0]: identity}
-    for value, name in zip(node.inputs[1:], names[1:], strict=True):
-        array = array_of(value)
+    for place, (value, name) in enumerate(zip(node.inputs[1:], names[1:], strict=True), start=1):
+        array = np.asarray([1, *after]) if place == SIZES and value is not None else array_of(value)
         if array is None:
             continue
         keep = np.ones_like(array) if array.size == rank else array
         if array.size == rank:
             keep[axis] = array[axis]
-            keep[0] = length if array.dtype == np.int64 else 1
+            keep[0] = length if place == SIZES else 1
         feeds[name] = keep
     return np.asarray(evaluate(node, feeds)[0]).reshape(length, after[axis - 1]).T
+
+
+def cumulative_sum(e: Inserter, node: ir.Node) -> ir.Value | None:
+    """CumSum as a product with a constant triangular matrix."""
+    axis, lengths = array_of(node.inputs[1]), lengths_of(node.inputs[0])
+    if axis is None or lengths is None or int(axis.reshape(-1)[0]) % (len(lengths) + 1) == 0:
+        return None
+    place = int(axis.reshape(-1)[0]) % (len(lengths) + 1)
+    ones = np.ones([lengths[place - 1]] * 2, np.float32)
+    matrix = np.tril(ones, -1 if int_attribute(node, "exclusive", 0) else 0)
+    if int_attribute(node, "reverse", 0):
+        matrix = matrix[::-1, ::-1]
+    return along_axis(e, node.inputs[0], place, len(lengths) + 1, matrix)
 
 
 def along_axis(e: Inserter, x: ir.Value | None, axis: int, rank: int, matrix: np.ndarray) -> ir.Value:
@@ -177,9 +195,9 @@ def einsum(e: Inserter, node: ir.Node) -> ir.Value | None:
     """Einsum of two operands as one MatMul between transposed and reshaped operands.
 
     Letters in both operands and the result are the batch of the product, letters in both operands alone are summed.
-    Ellipses, repeated letters and letters that one operand sums alone are left alone.
+    Repeated letters and letters that one operand sums alone are left alone.
     """
-    equation = string_attribute(node, "equation", "").replace(" ", "")
+    equation = spelled_out(string_attribute(node, "equation", "").replace(" ", ""), node.inputs)
     terms, _, result = equation.partition("->")
     left, _, right = terms.partition(",")
     letters = [left, right, result]
@@ -200,6 +218,21 @@ def einsum(e: Inserter, node: ir.Node) -> ir.Value | None:
     have = both + rows + columns
     shaped = e.op("Reshape", product, e.ints("result", [sizes[c] for c in have]))
     return e.op("Transpose", shaped, perm=[have.index(c) for c in result])
+
+
+def spelled_out(equation: str, operands: Sequence[ir.Value | None]) -> str:
+    """An equation with letters in the place of its ellipses, where the number of axes is known."""
+    terms, arrow, result = equation.partition("->")
+    parts = terms.split(",")
+    if "..." not in equation or any(value is None or value.shape is None for value in operands):
+        return equation
+    ranks = [len(value.shape) for value in operands]  # type: ignore[union-attr, arg-type]
+    counts = [
+        rank - len(part.replace("...", "")) if "..." in part else 0 for part, rank in zip(parts, ranks, strict=True)
+    ]
+    letters = "".join(c for c in string.ascii_letters if c not in equation)[: max(counts)]
+    spelled = [part.replace("...", letters[len(letters) - n :]) for part, n in zip(parts, counts, strict=True)]
+    return ",".join(spelled) + arrow + result.replace("...", letters)
 
 
 def letter_sizes(value: ir.Value | None, letters: str) -> dict[str, int]:
@@ -237,6 +270,7 @@ REWRITES: dict[str, Callable[[Inserter, ir.Node], ir.Value | None]] = {
     "Slice": slice_backwards,
     "Pad": pad,
     "Resize": resize,
+    "CumSum": cumulative_sum,
     "Where": where,
     "MatMul": matmul,
     "Einsum": einsum,

@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from sparcl_compile.passes.core.edit import Names, float_attribute, string_attribute
 from sparcl_compile.passes.core.insert import Inserter
-from sparcl_compile.passes.importing import rewrite_norms, rewrite_pools, rewrite_shapes
+from sparcl_compile.passes.importing import rewrite_grids, rewrite_norms, rewrite_pools, rewrite_shapes
 from sparcl_compile.passes.importing.naming import ORIGIN
 
 Rewrite = Callable[[Inserter, ir.Node], ir.Value | None]
@@ -109,6 +109,13 @@ def gelu(e: Inserter, node: ir.Node) -> ir.Value:
     return e.op("Mul", e.op("Mul", x, e.const("half", 0.5)), e.op("Add", inner, one))
 
 
+def swish(e: Inserter, node: ir.Node) -> ir.Value:
+    """Swish of opset 24: x * sigmoid(alpha * x)."""
+    x, alpha = node.inputs[0], float_attribute(node, "alpha", 1.0)
+    inner = x if alpha == 1.0 else e.op("Mul", x, e.const("alpha", alpha))
+    return e.op("Mul", x, e.op("Sigmoid", inner))
+
+
 def add_up(e: Inserter, node: ir.Node) -> ir.Value:
     """Sum as a chain of Add."""
     total = node.inputs[0]
@@ -134,8 +141,10 @@ REWRITES: dict[str, Rewrite] = {
     "PRelu": prelu,
     "ThresholdedRelu": thresholded_relu,
     "Gelu": gelu,
+    "Swish": swish,
     "Sum": add_up,
     "Mean": mean,
+    **rewrite_grids.REWRITES,
     **rewrite_norms.REWRITES,
     **rewrite_pools.REWRITES,
     **rewrite_shapes.REWRITES,
@@ -155,7 +164,7 @@ BY_TARGET: Mapping[str, Mapping[str, Rewrite]] = {
     },
     "ort-training": REWRITES,
 }
-NEWER_THAN_18 = ("Gelu", "GroupNormalization")
+NEWER_THAN_18 = ("AffineGrid", "Gelu", "GroupNormalization", "RMSNormalization", "Swish")
 """Operators that opset 18 lacks or defines otherwise: rewritten before the opset is changed."""
 
 

@@ -71,6 +71,8 @@ def is_parameter(node: ir.Node, slot: int, raw: set[ir.Value | None]) -> bool:
     data = array_of(value)
     if node.op_type in JOINING and value.meta.get(MADE, False):
         return False
+    if node.op_type == "MatMul" and value.meta.get(MADE, False) and data is not None and np.ptp(data) > 0:
+        return False
     if data is None or (node.op_type in NOT_SCALAR and data.size == 1):
         return False
     if node.op_type in ELEMENTWISE and (any(v in raw for v in node.inputs) or is_mask(data)):

@@ -38,12 +38,19 @@ def to_inference_form(model: ir.Model) -> None:
     if len(outputs) < len(model.graph.outputs):
         model.graph.outputs.clear()
         model.graph.outputs.extend(outputs)
-    for graph in (model.graph, *(function.graph for function in model.functions.values())):
+    for graph in graphs_of(model):
         drop_dropout(graph)
         for node in [node for node in graph if node.op_type == "BatchNormalization"]:
             node.attributes.pop("training_mode", None)
             if len(node.outputs) > 1 and not any(is_read(value) for value in node.outputs[1:]):
                 node.resize_outputs(1)
+
+
+def graphs_of(model: ir.Model) -> list[ir.Graph]:
+    """The graph of a model and those of its local functions, each with its branches."""
+    own = [model.graph, *(function.graph for function in model.functions.values())]
+    attributes = (one for graph in own for node in graph.all_nodes() for one in node.attributes.values())
+    return [*own, *(one.as_graph() for one in attributes if one.type is ir.AttributeType.GRAPH)]
 
 
 def _is_next_statistic(value: ir.Value) -> bool:

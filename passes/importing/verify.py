@@ -97,7 +97,7 @@ def runnable(model: ir.Model) -> onnx.ModelProto:
 
 
 def check_same(
-    original: onnx.ModelProto, imported: ir.Model, *, batch: int, output: str, activation: str | None
+    original: onnx.ModelProto, imported: ir.Model, *, batch: int, output: str, activation: str | None, mend: str
 ) -> None:
     """Raise ModelError unless both models agree.
 
@@ -107,6 +107,7 @@ def check_same(
         batch: The batch size the original was exported for.
         output: The original's output to compare with.
         activation: The operator that the import removed from the head.
+        mend: The way to a model that takes any batch.
     """
     (value,) = imported.graph.inputs
     rest = tuple(int(d) for d in list(value.shape or ())[1:])  # type: ignore[arg-type]
@@ -125,7 +126,7 @@ def check_same(
         difference = difference or distance(got, wanted)
     raise ModelError(
         f"the imported model answers a batch of {ROWS} differently from the original row by row (by up to "
-        f"{difference:.2g}): the model mixes the rows of a batch; export it with a symbolic batch size"
+        f"{difference:.2g}): the model mixes the rows of a batch; {mend}"
     )
 
 

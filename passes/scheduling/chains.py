@@ -5,7 +5,15 @@ from collections.abc import Set
 import numpy as np
 import onnx_ir as ir
 
-from sparcl_compile.passes.analysis.liveness.chains import AGAIN, NORMS, activations, after_loss, is_cheap, late_readers
+from sparcl_compile.passes.analysis.liveness.chains import (
+    AGAIN,
+    NORMS,
+    activations,
+    after_loss,
+    gives_batch_statistics,
+    is_cheap,
+    late_readers,
+)
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.values import constant
 
@@ -60,6 +68,8 @@ class Chains:
             scale = self._insert.op("Mul", scale, deviation, name=f"{name}.gain", like=deviation)
             variance = self._ones(node)
         else:
+            if gives_batch_statistics(node):
+                mean, variance = node.outputs[1:3]
             epsilon = node.attributes.get("epsilon", ir.AttrFloat32("epsilon", 1e-5))
         out = node.outputs[0]
         copy = self._copies[out] = self._copies.get(out, -1) + 1

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from sparcl_compile.interface.manifest import Layout, Model
+from sparcl_compile.interface.manifest import SERIES, Layout, Model
 from sparcl_compile.runtime.data.dataset import Dataset
 
 FORMS: Mapping[Layout, Callable[[np.ndarray], np.ndarray]] = {
@@ -29,9 +29,11 @@ def in_model_axes(x: np.ndarray, model: Model | None) -> bool:
 
 def arranged(dataset: Dataset, model: Model) -> Dataset:
     """The data for a model whose samples have two axes, where they have these and else axes of length 1."""
+    if _is_raw(dataset.sample_shape, model):
+        return dataset
     lengths = [length for length in model.input_shape if length != 1]
     shape = [length for length in dataset.sample_shape if length != 1]
-    if model.layout not in ("NCT", "NTC") or not has_axes(shape, lengths):
+    if model.layout not in SERIES or not has_axes(shape, lengths):
         return dataset
     rest = iter(shape)
     sample = [1 if length == 1 else next(rest) for length in model.input_shape]
@@ -40,6 +42,12 @@ def arranged(dataset: Dataset, model: Model) -> Dataset:
         np.ascontiguousarray(form(x.reshape(len(x), *sample))) for x in (dataset.x_train, dataset.x_test)
     )
     return dataclasses.replace(dataset, x_train=x_train, x_test=x_test)
+
+
+def _is_raw(sample: Sequence[int], model: Model) -> bool:
+    """Whether a sample is a raw sequence already: as many steps as channels do not say in which order they lie."""
+    own = model.input_shape[::-1] if model.layout == "NTC" else model.input_shape
+    return model.layout in SERIES and has_axes(sample, (*own, 1))
 
 
 def layouts_of(sample: Sequence[int], taken: Sequence[int | None]) -> list[Layout]:

@@ -56,8 +56,8 @@ class Dataset:
         return channels, height, width
 
     def augments(self, wanted: str) -> bool:
-        """Whether training batches are cropped and mirrored; ``auto`` leaves it to the data."""
-        return (self.augment if wanted == "auto" else wanted) == "crop_flip"
+        """Whether training batches are changed at random; ``auto`` leaves it to the data."""
+        return (self.augment if wanted == "auto" else wanted) != "none"
 
     def divisor(self, normalise: str) -> float:
         """The divisor of raw values, before mean and deviation apply: 1 under ``raw``."""

@@ -1,10 +1,22 @@
 """The data of a run in the form that its model takes."""
 
-from sparcl_compile.interface.manifest import Model
+from sparcl_compile.interface.errors import FieldError
+from sparcl_compile.interface.manifest import SERIES, Model
+from sparcl_compile.interface.names import AUGMENTS
 from sparcl_compile.runtime.data.arrange import arranged
 from sparcl_compile.runtime.data.dataset import Dataset
 from sparcl_compile.runtime.data.sources import load
 from sparcl_compile.runtime.data.tasks import check_fits, check_layout
+
+
+def check_augment(wanted: str, model: Model) -> None:
+    """Raise FieldError for an augmentation that is none, or one for samples of another kind than a model takes."""
+    own = AUGMENTS[model.layout in SERIES]
+    mend = f"give auto, none or {own}"
+    if wanted in AUGMENTS.values() and wanted != own:
+        raise FieldError("augment", wanted, f"does not suit samples of layout {model.layout}", mend)
+    if wanted not in ("auto", "none", own):
+        raise FieldError("augment", wanted, mend=mend)
 
 
 def load_for(source: str, model: Model) -> Dataset:

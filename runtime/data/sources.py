@@ -7,7 +7,7 @@ from pathlib import Path
 from sparcl_compile.interface.errors import DataError
 from sparcl_compile.interface.files import unreadable
 from sparcl_compile.interface.manifest import Model
-from sparcl_compile.runtime.data import cifar10, digits, folder, idx, npz
+from sparcl_compile.runtime.data import cifar10, csv_tables, digits, folder, idx, npz, parquet_tables
 from sparcl_compile.runtime.data.dataset import Dataset
 
 WITH_PATH: dict[str, tuple[str, Callable[[str, Path, Model | None], Dataset]]] = {
@@ -15,10 +15,12 @@ WITH_PATH: dict[str, tuple[str, Callable[[str, Path, Model | None], Dataset]]] =
     "idx": ("DIR", idx.load),
     "folder": ("DIR", folder.load),
     "npz": ("FILE", npz.load),
+    "csv": ("TABLE", csv_tables.load),
+    "parquet": ("TABLE", parquet_tables.load),
 }
 """The name of the path and the loader, by scheme; a loader takes the source, the path and the model that will learn."""
 
-KINDS = {"PATH": "folder or archive", "DIR": "folder", "FILE": ".npz file"}
+KINDS = {"PATH": "folder or archive", "DIR": "folder", "FILE": ".npz file", "TABLE": "table (or folder of tables)"}
 """The kind of a path, by its name."""
 
 KNOWN = ", ".join(["digits", *(f"{scheme}:{path}" for scheme, (path, _) in WITH_PATH.items())])
@@ -28,7 +30,8 @@ def load(source: str, model: Model | None = None) -> Dataset:
     """Read a data source.
 
     Args:
-        source: ``digits``, ``cifar10:PATH``, ``idx:DIR``, ``folder:DIR`` or ``npz:FILE``; ``~`` is the home folder.
+        source: ``digits``, ``cifar10:PATH``, ``idx:DIR``, ``folder:DIR``, ``npz:FILE``, ``csv:TABLE`` or
+            ``parquet:TABLE``; ``~`` is the home folder.
         model: the model that will learn the data; it says what to make of arrays and images of several forms.
 
     Raises:

@@ -9,6 +9,7 @@ from sparcl_compile.interface import program as ops
 from sparcl_compile.interface.errors import TrainingError
 from sparcl_compile.interface.onnx_runtime import ort
 from sparcl_compile.interface.specs import InputSpec
+from sparcl_compile.interface.values import Values
 from sparcl_compile.runtime.data.tables import Tables
 from sparcl_compile.runtime.session.engine import Engine
 
@@ -28,7 +29,7 @@ class Interpreter:
     """
 
     def __init__(self, engine: Engine, program: ops.Program, tables: Tables, options: Mapping[str, Value]) -> None:
-        self.values: dict[str, Value] = {**program.counters, **program.vectors, **options}
+        self.values: Values[Value] = Values({**program.counters, **program.vectors, **options})
         self.fired = dict.fromkeys(program.events, 0)
         self.watch: Watch | None = None
         self._engine, self._program, self._tables = engine, program, tables

@@ -12,6 +12,7 @@ from sparcl_compile.interface.manifest import Manifest
 from sparcl_compile.interface.names import Role
 from sparcl_compile.interface.onnx_runtime import ort
 from sparcl_compile.interface.specs import GraphSpec, StateSpec
+from sparcl_compile.interface.values import UnknownValue, Values
 from sparcl_compile.runtime.session.sessions import LARGEST_REST, check_build, check_kernels, open_session
 from sparcl_compile.runtime.session.tensors import own_copy, pages, stored
 
@@ -78,7 +79,7 @@ class Engine:
         self._specs = {spec.name: spec for spec in artifact.manifest.state}
         self.sizes = sizes or Sizes()
         self.state: dict[str, ort.OrtValue] = {}
-        self._arrays: dict[str, np.ndarray] = {}
+        self._arrays: Values[np.ndarray] = Values()
         self._small: dict[str, ort.OrtValue] = {}
 
     @property
@@ -96,7 +97,7 @@ class Engine:
         Raises:
             FieldError: the replay buffer does not fit into the memory.
         """
-        self.state, self._arrays = {}, {}
+        self.state, self._arrays = {}, Values()
         for name, array in stored(self._artifact.folder / self.manifest.state_file):
             self._hold(name, array if self._specs[name].role in READ_ONLY else own_copy(array))
         known = (name for name, spec in self._specs.items() if self._is_known(spec))
@@ -200,7 +201,7 @@ class Engine:
             return feeds[name]
         held = instead.get(name, name)
         if held not in self.state:
-            raise KeyError(f"graph input {name} is neither state nor fed")
+            raise UnknownValue(f"graph input {name} is neither state nor fed")
         return self.state[held]
 
     def _session(self, graph: str) -> ort.InferenceSession:

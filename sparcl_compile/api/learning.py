@@ -11,9 +11,11 @@ from sparcl_compile.api.places import run_of
 from sparcl_compile.interface.artifact import Artifact, check_outside, in_use
 from sparcl_compile.interface.errors import ArtifactError, DataError, TrainingError
 from sparcl_compile.interface.onnx_runtime import failures
+from sparcl_compile.interface.values import UnknownValue
 from sparcl_compile.runtime import checkpoint as checkpoints
 from sparcl_compile.runtime.config import RunConfig
 from sparcl_compile.runtime.data.arrange import FORMS, in_model_axes
+from sparcl_compile.runtime.data.fitting import check_augment
 from sparcl_compile.runtime.driver.loop import Run
 from sparcl_compile.runtime.reporting.progress import Reporter
 from sparcl_compile.runtime.reporting.report import console
@@ -45,8 +47,8 @@ def learn(
 
     Raises:
         DataError: the data cannot be read or do not fit the model.
-        FieldError: the data have fewer classes than ``tasks``, the buffer does not fit into the memory, or
-            ``checkpoint`` lies in an artifact.
+        FieldError: the data have fewer classes than ``tasks``, the buffer does not fit into the memory, the
+            augmentation is one for samples of another kind, or ``checkpoint`` lies in an artifact.
         ArtifactError: the artifact is being replaced, or was since it was loaded.
         CheckpointError: there is no run to resume, or it is another one, or another process runs in the folder.
         TrainingError: the loss is not a number; the state of the last good epoch is kept.
@@ -54,6 +56,7 @@ def learn(
     """
     folder = run_of(artifact.folder) if checkpoint is None else Path(checkpoint)
     check_outside(artifact.folder, folder, "checkpoint")
+    check_augment(config.augment, artifact.manifest.model)
     told = reporter or Reporter(console(), config.tasks, config.epochs, config.batch_size, quiet=True)
     with in_use(artifact), _running(artifact):
         run = Run(artifact, config, folder)
@@ -100,14 +103,15 @@ def predict(
 def _running(artifact: Artifact) -> Iterator[None]:
     """A block in which a graph may fail that ONNX Runtime has loaded, as only data or a damaged graph make it.
 
-    A program that reads a value which nothing gives ends in a KeyError of its name.
+    A program that reads what nothing gives is refused when it is loaded. What is left is a value that a run of these
+    options does not come to.
     """
     try:
         yield
-    except KeyError as error:
+    except UnknownValue as error:
         raise ArtifactError(
-            f"{artifact.folder}: its program reads {error.args[0]}, which nothing gives; compile the model again, and "
-            "where that does not help, report this with the model"
+            f"{artifact.folder}: its program is damaged ({error.args[0]}); compile the model again, and where "
+            " that does not help, report this with the model"
         ) from error
     except failures() as error:
         if isinstance(error, NotImplementedError | RecursionError):

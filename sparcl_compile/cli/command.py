@@ -101,8 +101,8 @@ def _name_runtime(error: ImportError) -> NoReturn:
     if (error.name or "").partition(".")[0] != RUNTIME:
         raise error
     fail(
-        f"ONNX Runtime's training package is missing ({error}); "
-        "install sparcl-compile[cpu], or sparcl-compile[cuda] for NVIDIA GPUs"
+        f"ONNX Runtime's training package is missing ({error}); compile with --target ort for the one that is there, "
+        "or install sparcl-compile[cpu], or sparcl-compile[cuda] for NVIDIA GPUs"
     )
 
 

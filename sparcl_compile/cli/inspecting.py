@@ -17,6 +17,7 @@ from rich.text import Text
 from sparcl_compile.cli.report import (
     change,
     channels_table,
+    classes_line,
     flops_table,
     kernels_table,
     memory_table,
@@ -25,6 +26,7 @@ from sparcl_compile.cli.report import (
     table,
 )
 from sparcl_compile.compiling.load import check_connected, constants_of, read, sorted_model, without_maps
+from sparcl_compile.compiling.sparse import make_dense
 from sparcl_compile.costs.flops import layer_costs, total_macs
 from sparcl_compile.interface.codec import plain
 from sparcl_compile.interface.errors import ArtifactError, ModelError, OptionError
@@ -47,6 +49,7 @@ def summary(manifest: Manifest, log: CompileReport) -> RenderableType:
     head = Text(f"{model.name}: input {shape}, {model.classes} classes, {len(log.passes)} passes")
     return Group(
         head,
+        Text(classes_line(model)),
         "",
         table("Passes", ("pass", ">nodes", "", ">after", "changed", "operators after"), map(_row, log.passes)),
         "",
@@ -205,6 +208,7 @@ def _load(path: Path) -> ir.Model:
     if not path.exists():
         raise ModelError(f"{path}: no such file; give an ONNX model or an artifact folder")
     proto = read(path)
+    make_dense(proto.graph, path)
     without_maps(proto.graph)
     model = sorted_model(proto, path)
     if not len(model.graph):

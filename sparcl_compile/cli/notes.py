@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 
+from sparcl_compile.interface.channels import ChannelSpec
 from sparcl_compile.interface.options import Options
 from sparcl_compile.interface.specs import MASKED, WeightSpec
 
 CHANNEL = "channel"
+SHOWN = 3
+"""Spaces in a note."""
 MASKS_ONLY = (
     "Masks alone save no time: --compress computes with the kept weights only (sparse kernels), "
     "--scheme channel with the kept channels"
@@ -16,6 +19,20 @@ def masks_only(weights: Sequence[WeightSpec]) -> bool:
     """Whether weights are masked and dense kernels compute with all of them."""
     lowered = any(layer.stored != MASKED or layer.scheme == CHANNEL for layer in weights)
     return not lowered and any(layer.base < layer.size for layer in weights)
+
+
+def units_line(channels: ChannelSpec | None) -> str:
+    """The note that of some spaces a single channel is left; empty where there are none.
+
+    A mask of single weights that leaves too few is refused. One channel still connects every output with every input,
+    but no more than one number of each place comes through it: that is said, and is the user's to choose.
+    """
+    spaces = channels.spaces if channels else ()
+    narrow = [space for space in spaces if space.base == 1 < space.size]
+    if not narrow:
+        return ""
+    each = ", ".join(f"{space.size} of {space.name}" for space in narrow[:SHOWN]) + ", ..." * (len(narrow) > SHOWN)
+    return f"note: a single channel is left of {each}, which lets hardly anything through; give a lower --sparsity"
 
 
 def gradients_line(options: Options) -> str:

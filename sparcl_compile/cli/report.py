@@ -15,7 +15,7 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from sparcl_compile.cli.notes import MASKS_ONLY, gradients_line, masks_only
+from sparcl_compile.cli.notes import MASKS_ONLY, gradients_line, masks_only, units_line
 from sparcl_compile.interface.channels import ChannelSpec, Stop
 from sparcl_compile.interface.manifest import Flops, Manifest, Model, Update
 from sparcl_compile.interface.report import Choice, CompileReport, KernelChoices, Memory, PassTrace, Recomputation
@@ -255,6 +255,7 @@ def compile_report(manifest: Manifest, log: CompileReport) -> RenderableType:
         *((line, "") if (line := _form(manifest.weights, log.kernels)) else ()),
         Text(classes_line(manifest.model)),
         *(Text(f"note: {line}") for line in log.remarks),
+        *((Text(note),) if (note := units_line(manifest.channels)) else ()),
         Text(update_line(manifest.update)),
         *((Text(note),) if (note := gradients_line(manifest.options)) else ()),
         Text(rate_line(manifest.optimizer, manifest.weights)),

@@ -7,6 +7,7 @@ import click
 
 from sparcl_compile.cli.command import Command
 from sparcl_compile.cli.common import silence_libraries
+from sparcl_compile.interface.names import AUGMENTS
 from sparcl_compile.interface.version import __version__
 
 
@@ -21,7 +22,12 @@ def dealing(text: str) -> int | tuple[int, ...]:
 
 @click.command(cls=Command, context_settings={"show_default": True})
 @click.argument("artifact", type=click.Path(path_type=Path))
-@click.option("--data", required=True, metavar="SOURCE", help="digits, cifar10:PATH, idx:DIR, folder:DIR or npz:FILE.")
+@click.option(
+    "--data",
+    required=True,
+    metavar="SOURCE",
+    help="digits, cifar10:PATH, idx:DIR, folder:DIR, npz:FILE, csv:TABLE or parquet:TABLE.",
+)
 @click.option(
     "--tasks",
     type=dealing,
@@ -43,9 +49,10 @@ def dealing(text: str) -> int | tuple[int, ...]:
 @click.option("--class-order-seed", type=int, help="Shuffle the classes over the tasks.  [default: in order]")
 @click.option(
     "--augment",
-    type=click.Choice(("auto", "none", "crop_flip")),
+    type=click.Choice(("auto", "none", *AUGMENTS.values())),
     default="auto",
-    help="Training augmentation; auto is what the data ask for.",
+    help="Training augmentation: crops and mirrors of images, or jitter, shift and scale of series; auto is what the "
+    "data ask for.",
 )
 @click.option(
     "--normalise",

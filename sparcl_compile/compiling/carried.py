@@ -11,10 +11,11 @@ import numpy as np
 import onnx_ir as ir
 
 from sparcl_compile.interface.errors import ModelError
+from sparcl_compile.interface.names import Role
 from sparcl_compile.interface.report import Choice
 from sparcl_compile.interface.version import __version__
 from sparcl_compile.passes.analysis.channels.plan import ChannelPlan
-from sparcl_compile.passes.core.marks import CHOICES_KEY, GRAPH_KEY, PLAN_KEY, PREFIX
+from sparcl_compile.passes.core.marks import CHOICES_KEY, GRAPH_KEY, PLAN_KEY, PREFIX, ROLE_KEY
 
 CARRIED: Mapping[str, Any] = {PLAN_KEY: ChannelPlan, CHOICES_KEY: tuple[Choice, ...]}
 """By key of a graph's ``meta`` the type of what lies there."""
@@ -41,6 +42,15 @@ def drop_foreign_metadata(model: ir.Model) -> None:
     for one in holders:
         for key in [key for key in one.metadata_props if key.startswith(PREFIX)]:
             del one.metadata_props[key]
+
+
+def check_roles(model: ir.Model, where: object) -> None:
+    """Check that the metadata of values state roles that there are; raises ModelError, which names the value."""
+    graph = model.graph
+    for value in (*graph.inputs, *graph.initializers.values(), *(out for node in graph for out in node.outputs)):
+        role = value.metadata_props.get(ROLE_KEY)
+        if role and role not in {*Role}:
+            raise ModelError(f"{where}: the metadata {ROLE_KEY} of {value.name} are damaged; make the file again")
 
 
 def take_metadata(model: ir.Model, where: str) -> None:

@@ -11,7 +11,7 @@ from sparcl_compile.compiling.loop import program_for
 from sparcl_compile.compiling.side_graphs import Facts
 from sparcl_compile.compiling.state_specs import state_specs, weight_specs
 from sparcl_compile.costs import memory
-from sparcl_compile.costs.flops import computed_gradients, layer_costs, to_manifest, training_flops
+from sparcl_compile.costs.flops import computed_gradients, layer_costs, remarks, to_manifest, training_flops
 from sparcl_compile.interface.files import sha256
 from sparcl_compile.interface.manifest import FORMAT, VERSION, Flops, Manifest, Model
 from sparcl_compile.interface.report import CompileReport, KernelChoices, PassTrace
@@ -29,7 +29,7 @@ from sparcl_compile.plan.channels import channel_spec
 from sparcl_compile.plan.compiled import Compiled
 from sparcl_compile.settings.options import FEW_EPOCHS, LEARNING_RATES, CompileOptions
 
-LIBRARIES = ("onnx", "onnx-ir", "torch")
+LIBRARIES = ("onnx", "onnx-ir")
 
 
 def facts_of(compiled: Compiled) -> Facts:
@@ -76,7 +76,7 @@ def report(compiled: Compiled, options: CompileOptions, facts: Facts, traces: It
     """The log: what each pass did, the memory of training, and the choice of kernels."""
     choices = KernelChoices(options.batch_size, tuple(choices_of(compiled.forward)))
     return CompileReport(
-        remarks=compiled.remarks,
+        remarks=(*compiled.remarks, *remarks(compiled.full)),
         passes=tuple(traces),
         memory=memory.to_report(compiled.training, facts.state, options.batch_size),
         kernels=choices if options.compress and options.select_kernels else None,

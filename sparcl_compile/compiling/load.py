@@ -8,7 +8,8 @@ import onnx_ir as ir
 from google.protobuf.message import DecodeError
 from onnx.external_data_helper import load_external_data_for_model
 
-from sparcl_compile.compiling.carried import drop_foreign_metadata
+from sparcl_compile.compiling.carried import check_roles, drop_foreign_metadata
+from sparcl_compile.compiling.sparse import make_dense
 from sparcl_compile.interface.errors import ModelError
 from sparcl_compile.interface.files import check_plain, readable
 from sparcl_compile.passes.importing.checks import check_version
@@ -45,11 +46,14 @@ def load_graph(path: Path) -> ir.Model:
     if not proto.graph.node:
         raise ModelError(f"{path}: the model has no graph: is the file truncated or not an ONNX model?")
     read_external_data(proto, path)
+    make_dense(proto.graph, path)
     without_maps(proto.graph)
     drop_untyped(proto.graph)
     model = sorted_model(proto, path)
     check_data(model, path)
+    check_texts(model, path)
     drop_foreign_metadata(model)
+    check_roles(model, path)
     return model
 
 
@@ -167,6 +171,15 @@ def check_data(model: ir.Model, path: Path) -> None:
     stored = {str(value.name): value.const_value for value in model.graph.initializers.values()}
     for name, tensor in (*tensors.items(), *stored.items()):
         _check_tensor(name, tensor, path)
+
+
+def check_texts(model: ir.Model, path: Path) -> None:
+    """Check that attributes which are texts can be read as such; raises ModelError, which names node and attribute."""
+    for node in model.graph.all_nodes():
+        for attribute in node.attributes.values():
+            if attribute.type is ir.AttributeType.STRING and isinstance(attribute.value, bytes):
+                where = f"attribute {attribute.name} of node {node.name or node.op_type}"
+                raise ModelError(f"{path}: the {where} is no text in UTF-8; export the model again")
 
 
 def _check_tensor(name: str, tensor: ir.TensorProtocol | None, path: Path) -> None:

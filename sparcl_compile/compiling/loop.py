@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from fractions import Fraction
 
 from sparcl_compile.compiling.side_graphs import learned
-from sparcl_compile.interface.names import Role
+from sparcl_compile.interface.names import AUGMENTS, Role
 from sparcl_compile.interface.program import Event, Program
 from sparcl_compile.interface.specs import StateSpec
 from sparcl_compile.plan.plan import SparsityPlan
@@ -42,6 +42,7 @@ def program_for(
             samples=_names(state, Role.SAMPLE),
             measured=_names(state, Role.MEASURED),
             learned=tuple(spec.name for spec in learned(state)),
+            augment=AUGMENTS[AUGMENTS[True] in graphs],
         )
     )
 

@@ -14,6 +14,7 @@ from sparcl_compile.graphs import (
     count_correct,
     crop_flip,
     flops,
+    jitter_shift_scale,
     merge,
     order,
     record,
@@ -32,8 +33,8 @@ from sparcl_compile.graphs import (
 )
 from sparcl_compile.graphs.masks import MaskedLayer
 from sparcl_compile.graphs.tensors import Tensor
-from sparcl_compile.interface.manifest import Flops
-from sparcl_compile.interface.names import Role, index_name
+from sparcl_compile.interface.manifest import SERIES, Flops
+from sparcl_compile.interface.names import AUGMENTS, Role, index_name
 from sparcl_compile.interface.specs import StateSpec, WeightSpec
 from sparcl_compile.passes.core.marks import COMPRESSED_KEY
 from sparcl_compile.passes.core.roles import TRAINABLE
@@ -90,12 +91,14 @@ def _by_dtype(build: Callable[[ir.DataType], ir.Model]) -> dict[str, ir.Model]:
 
 def _data_graphs(compiled: Compiled) -> dict[str, Graph]:
     layout, sample = compiled.layout, compiled.input_shape
+    series = layout in SERIES
+    augment = jitter_shift_scale if series else crop_flip
     return {
         "class_order": class_order.build(),
         "sum_pixels": _by_dtype(sum_pixels.build),
         "sum_squares": _by_dtype(sum_squares.build),
         "statistics": _by_dtype(statistics.build),
-        "crop_flip": _by_dtype(lambda dtype: crop_flip.build(layout, dtype, sample)),
+        AUGMENTS[series]: _by_dtype(lambda dtype: augment.build(layout, dtype, sample)),
         "standardise": _by_dtype(lambda dtype: standardise.build(layout, dtype, sample)),
     }
 

@@ -1,6 +1,6 @@
 """Running a pass, and whether a graph is whole: its links after every pass, and all that ONNX can check at times."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import onnx
@@ -42,13 +42,13 @@ def complaint(made_by: Pass) -> str:
 
 
 def check_given(model: ir.Model, path: Path) -> None:
-    """Check a graph that was read, as behind a pass; shapes that it does not state are no fault.
+    """Check a graph that was read, as behind a pass.
 
     Raises:
         ModelError: the file and the cause.
     """
     complaint = f"{path}: the graph is damaged"
-    for check in (check_links, check_graph, check_stated):
+    for check in (check_links, check_graph, check_shapes):
         check(model, complaint, MAKE_AGAIN)
 
 
@@ -92,33 +92,8 @@ def check_graph(model: ir.Model, complaint: str, mend: str = REPORT) -> None:
         raise _error(complaint, _first_line(error), mend) from error
 
 
-def check_shapes(model: ir.Model, complaint: str) -> None:
+def check_shapes(model: ir.Model, complaint: str, mend: str = REPORT) -> None:
     """Check that each value of a graph of standard operators states its type and shape, and that inference agrees.
-
-    Raises:
-        ModelError: ``complaint`` and the cause.
-    """
-    check_stated(model, complaint, REPORT, _made)
-
-
-def _made(model: ir.Model) -> list[ir.Value]:
-    return [out for node in model.graph for out in node.outputs if out.name]
-
-
-def _stated(model: ir.Model) -> list[ir.Value]:
-    return [value for value in _made(model) if value.shape is not None and value.type is not None]
-
-
-def check_stated(
-    model: ir.Model, complaint: str, mend: str, values: Callable[[ir.Model], list[ir.Value]] = _stated
-) -> None:
-    """Check that inference agrees with the types and shapes that a graph of standard operators states.
-
-    Args:
-        model: the graph.
-        complaint: the beginning of the message.
-        mend: its end.
-        values: those that are compared; by default all that state a type and a shape.
 
     Raises:
         ModelError: ``complaint``, the cause and ``mend``.
@@ -132,7 +107,7 @@ def check_stated(
     except FAILURES as error:
         raise _error(complaint, _first_line(error), mend) from error
     found = {info.name: ir.serde.deserialize_value_info_proto(info, None) for info in inferred.graph.value_info}
-    for value in values(model):
+    for value in (out for node in model.graph for out in node.outputs if out.name):
         if cause := _disagreement(value, found):
             raise _error(complaint, cause, mend)
 

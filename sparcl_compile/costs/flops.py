@@ -44,25 +44,55 @@ def layer_costs(model: ir.Model) -> tuple[LayerCost, ...]:
     """The multiply-accumulates of every counted node for one sample, in graph order.
 
     The batch (dimension 0 of the inputs) is taken for 1 when it is symbolic and divided out when it is a number. The
-    model is not changed; shapes are inferred only where one is missing.
+    model is not changed; shapes are inferred only where one is missing. What :func:`uncounted` lists is left out.
 
     Raises:
         ModelError: a shape stays unknown, or an operator that multiplies has no rule; the node is named.
     """
-    batch = _fixed_batch(model)
-    counted = [node for node in model.graph.all_nodes() if node.op_type in COUNTED or node.op_type in NO_RULE]
-    shape_of = _ForOneSample(model, counted)
-    roles = any(role_of(value) for value in (*model.graph.initializers.values(), *model.graph.inputs))
-    costs: list[LayerCost] = []
-    for node in counted:
-        if node.op_type in NO_RULE:
-            raise ModelError(
-                f"node {label(node)} ({node.op_type}): no rule counts this operator's cost; "
-                "write it with Conv, Gemm or MatMul"
-            )
-        parts = _parts(node, shape_of, roles)
-        costs += [LayerCost(label(node), node.op_type, weight, macs // batch) for weight, macs in parts]
-    return tuple(costs)
+    batch, left_out = _fixed_batch(model), set(uncounted(model))
+    nodes = [node for node in model.graph.all_nodes() if node not in left_out]
+    unknown = [node for node in nodes if node.op_type in NO_RULE]
+    if unknown:
+        raise ModelError(
+            f"node {label(unknown[0])} ({unknown[0].op_type}): no rule counts this operator's cost; "
+            "write it with Conv, Gemm or MatMul"
+        )
+    counted = [node for node in nodes if node.op_type in COUNTED]
+    shape_of, roles = _ForOneSample(model, counted), _has_roles(model)
+    return tuple(
+        LayerCost(label(node), node.op_type, weight, macs // batch)
+        for node in counted
+        for weight, macs in _parts(node, shape_of, roles)
+    )
+
+
+def uncounted(model: ir.Model) -> list[ir.Node]:
+    """The nodes in front of all weights whose multiplications no rule counts: a spectrogram of the input, say.
+
+    They are computed once a sample and have no gradient, and no mask makes them cheaper. Where nothing is known of
+    weights, in a model that was not imported, there are none.
+    """
+    if not _has_roles(model):
+        return []
+    values = (*model.graph.initializers.values(), *model.graph.inputs)
+    below: set[ir.Value | None] = {value for value in values if role_of(value) in TRAINABLE}
+    found = []
+    for node in model.graph:
+        if any(value in below for value in node.inputs):
+            below.update(node.outputs)
+        elif node.op_type in NO_RULE:
+            found.append(node)
+    return found
+
+
+def remarks(model: ir.Model) -> list[str]:
+    """The line about the nodes that are not counted; none where all are."""
+    names = ", ".join(f"{node.op_type} ({label(node)})" for node in uncounted(model))
+    return [f"the work of {names} is in none of the numbers of FLOPs: no rule counts it"] if names else []
+
+
+def _has_roles(model: ir.Model) -> bool:
+    return any(role_of(value) for value in (*model.graph.initializers.values(), *model.graph.inputs))
 
 
 def _parts(node: ir.Node, shape_of: ShapeOf, roles: bool) -> list[tuple[str | None, int]]:

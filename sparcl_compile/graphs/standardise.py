@@ -63,14 +63,23 @@ def standardise(b: Builder, x: ir.Value, layout: Layout, sample: Sample = ()) ->
     Raises:
         OptionError: the layout has no such name.
     """
-    if layout not in LAYOUTS:
-        raise OptionError(f"unknown layout {layout!r} of the model's input; choose one of {', '.join(LAYOUTS)}")
+    give(b, standardised(b, x), layout, sample)
+
+
+def standardised(b: Builder, x: ir.Value) -> ir.Value:
+    """Add the state ``data.mean`` and ``data.std`` and return ``(x / 255 - mean) / std`` of float32 [N, C, H, W]."""
     op = b.op
     mean, std = (b.state(f"data.{name}", FLOAT, ["C"], Role.DATA) for name in ("mean", "std"))
     mean, std = (op.Reshape(value, [-1, 1, 1]) for value in (mean, std))
-    scaled = op.Div(op.Sub(op.Div(x, PIXEL_MAX), mean), std)
+    return op.Div(op.Sub(op.Div(x, PIXEL_MAX), mean), std)
+
+
+def give(b: Builder, ready: ir.Value, layout: Layout, sample: Sample) -> None:
+    """Make float32 values [N, C, H, W] the result ``x_ready`` in a layout; raises OptionError for an unknown one."""
+    if layout not in LAYOUTS:
+        raise OptionError(f"unknown layout {layout!r} of the model's input; choose one of {', '.join(LAYOUTS)}")
     arrange, shape = LAYOUTS[layout]
-    b.result(RESULT, arrange(b, scaled, sample), FLOAT, shape)
+    b.result(RESULT, arrange(b, ready, sample), FLOAT, shape)
 
 
 def _volume(b: Builder, x: ir.Value, lengths: Sample) -> ir.Value:

@@ -9,12 +9,19 @@ from sparcl_compile.interface import program as ops
 from sparcl_compile.interface.manifest import Manifest
 from sparcl_compile.interface.program import Block, Program
 from sparcl_compile.interface.specs import GraphSpec, StateSpec
+from sparcl_compile.interface.values import check_values
 
 CALLED = ("class_order", "statistics", "begin_task", "begin_epoch", "step", "end_epoch", "end_task", "end_run")
 """The blocks that every driver calls."""
 SAMPLES = ("uint8", "float32")
 """The types of raw samples; an artifact may have its graphs for one of them alone."""
 COPY = "copy:"
+DIMENSIONS = ("samples", "buffer", "tasks", "C", "H", "W")
+"""The lengths of state that only a run knows."""
+DRIVER_STATE = ("data.mean", "data.std", "accuracy.class", "accuracy.task")
+"""State that a driver reads or sets itself."""
+DRIVER_GRAPHS = {"standardise": "x_ready", "eval": "logits"}
+"""Graphs that predictions and exports are made with, beside a program, and their results."""
 FIRST_VALUES = ("file", "zeros", "ones", "nan")
 COLUMNS = ("mask", "index", "rows", "gradient_mask", "gradient_rows")
 INNER = ("then", "otherwise", "block")
@@ -34,6 +41,7 @@ def check(manifest: Manifest) -> None:
     _check_state(manifest)
     for name, graph in manifest.graphs.items():
         _check_graph(f"graphs.{name}", graph, manifest)
+    _check_driver(manifest)
     _check_weights(manifest)
     _check_program(manifest)
     if manifest.model.classes < 1:
@@ -67,6 +75,7 @@ def _check_state(manifest: Manifest) -> None:
             raise ValueError(f"{where} begins with {spec.init!r}, which is no first value")
         if spec.init == "file" and not all(isinstance(length, int) for length in spec.shape):
             raise ValueError(f"{where} lies in the file, and its shape has lengths that vary")
+        _known(where, [length for length in spec.shape if isinstance(length, str)], DIMENSIONS)
 
 
 def _check_graph(where: str, graph: GraphSpec, manifest: Manifest) -> None:
@@ -81,6 +90,14 @@ def _check_graph(where: str, graph: GraphSpec, manifest: Manifest) -> None:
     updated = state | {weight.accumulator for weight in manifest.weights}
     _known(f"{where}.updates", graph.updates.values(), updated)
     _known(f"{where}.in_place", graph.in_place, updated)
+
+
+def _check_driver(manifest: Manifest) -> None:
+    """Check what is there for the driver itself, apart from the program."""
+    _known("the driver", DRIVER_STATE, [spec.name for spec in manifest.state])
+    _known("the driver", DRIVER_GRAPHS, manifest.graphs)
+    for name, result in DRIVER_GRAPHS.items():
+        _known("the driver", [result], manifest.graphs[name].results)
 
 
 def _check_weights(manifest: Manifest) -> None:
@@ -106,6 +123,7 @@ def _check_program(manifest: Manifest) -> None:
             if event.at[0] < 0 or event.at[1] < 1:
                 raise ValueError(f"program.events.{kind} is due at {event.at[0]}/{event.at[1]}, which is no share")
     _check_no_circle(program)
+    check_values(manifest)
 
 
 def _operations(block: Block) -> Iterator[Any]:

@@ -15,6 +15,8 @@ FORMAT: Format = get_args(Format)[0]
 VERSION: Version = get_args(Version)[0]
 Layout = Literal["NCHW", "NHWC", "flat", "NCT", "NTC", "NCDHW", "NDHWC"]
 """The axes of a model's input: images, vectors, sequences of T steps, volumes of D images."""
+SERIES: tuple[Layout, ...] = ("NCT", "NTC")
+"""The layouts of sequences."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,6 +8,10 @@ ACCUMULATED = ".accumulation.out"
 """Suffix of the graph output that is a gradient accumulator after a gradient was added, as ORT's builder gives it."""
 
 
+AUGMENTS = {False: "crop_flip", True: "jitter_shift_scale"}
+"""The graph that changes training samples at random, by whether they are series; an option of a run has its name."""
+
+
 class Role(enum.StrEnum):
     """The purpose of a state tensor; see docs/interfaces.md."""
 

@@ -21,28 +21,28 @@ def name_of(number: int) -> str:
     return f"replay{number}"
 
 
-def current_batch() -> Block:
+def current_batch(augment: str) -> Block:
     """Return the operations that make the current batch: the next rows of the epoch's order."""
     return (
         Slice(vector="order", position="position", count="batch", end="length", give=f"{CURRENT}.sample_id"),
         Gather(rows=f"{CURRENT}.sample_id", give=CURRENT),
-        prepared(CURRENT, 0),
+        prepared(CURRENT, 0, augment),
         Run("batch", take=CURRENT, give=CURRENT),
     )
 
 
-def replay_batches(replay: Sequence[ReplayBatch], merged: bool) -> Block:
+def replay_batches(replay: Sequence[ReplayBatch], merged: bool, augment: str) -> Block:
     """Return the operations that make the replay batches, and with ``merged`` the batches joined from them."""
-    drawn = [operation for number, one in enumerate(replay) for operation in _drawn(number, one)]
+    drawn = [operation for number, one in enumerate(replay) for operation in _drawn(number, one, augment)]
     return (*drawn, *(_joined(len(replay)) if merged else ()))
 
 
-def _drawn(number: int, one: ReplayBatch) -> Block:
+def _drawn(number: int, one: ReplayBatch, augment: str) -> Block:
     name = name_of(number)
     weights: dict[str, Source] = {"ce": one.ce, "distill": one.distill}
     feeds: dict[str, Source] = {"key": ("seed", "step", one.draw), "batch": "batch", **weights}
     draw = Run("replay_batch", feeds=feeds, give=name, results={"x": f"{name}.raw"})
-    return (draw, prepared(name, one.draw + 1))
+    return (draw, prepared(name, one.draw + 1, augment))
 
 
 def _joined(batches: int) -> Block:
@@ -61,11 +61,11 @@ def _merged(first: str, second: str, give: str) -> Run:
     )
 
 
-def prepared(batch: str, draw: int) -> Operation:
-    """Return the operation that makes raw samples what the model takes, augmented where the run asks for it."""
+def prepared(batch: str, draw: int, augment: str) -> Operation:
+    """Return the operation that makes raw samples what the model takes, by graph ``augment`` where the run asks."""
     feeds, results = {"x": f"{batch}.raw"}, {"x_ready": f"{batch}.x"}
-    augment = Run("crop_flip", feeds={**feeds, "key": ("seed", "step", draw)}, results=results)
-    return When((Condition("augment"),), then=(augment,), otherwise=(standardised(batch),))
+    changed = Run(augment, feeds={**feeds, "key": ("seed", "step", draw)}, results=results)
+    return When((Condition("augment"),), then=(changed,), otherwise=(standardised(batch),))
 
 
 def standardised(batch: str) -> Run:

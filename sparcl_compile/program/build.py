@@ -72,6 +72,7 @@ class Settings:
         samples: state of the task's samples.
         measured: state that holds measured gradients.
         learned: state that training computes, as ``check_state`` numbers it.
+        augment: the graph that changes training samples at random.
     """
 
     replay: tuple[ReplayBatch, ...]
@@ -86,6 +87,7 @@ class Settings:
     samples: tuple[str, ...]
     measured: tuple[str, ...]
     learned: tuple[str, ...]
+    augment: str
 
 
 def build(settings: Settings) -> Program:
@@ -150,11 +152,15 @@ def _begin_epoch() -> Block:
 
 
 def _step(settings: Settings) -> Block:
-    replay = (When((REPLAYING,), replay_batches(settings.replay, settings.merged)),) if settings.replay else ()
+    replay = (
+        (When((REPLAYING,), replay_batches(settings.replay, settings.merged, settings.augment)),)
+        if settings.replay
+        else ()
+    )
     presented = {"x": f"{CURRENT}.raw", "labels": f"{CURRENT}.labels", "logits": "trained0.logits"}
     store = Run("write_buffer", feeds={"key": ("seed", 0, 0), **presented}, give="stored")
     return (
-        *current_batch(),
+        *current_batch(settings.augment),
         *replay,
         *_choose_gradients(settings),
         Call("move"),

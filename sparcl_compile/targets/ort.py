@@ -7,6 +7,7 @@ from sparcl_compile.passes.differentiating.attach_optimizer import AttachOptimiz
 from sparcl_compile.passes.differentiating.differentiate import Differentiate
 from sparcl_compile.passes.differentiating.insert_gradient_masks import InsertGradientMasks
 from sparcl_compile.passes.differentiating.insert_sample_filter import InsertSampleFilter
+from sparcl_compile.passes.differentiating.pack_relu_masks import PackReluMasks
 from sparcl_compile.passes.differentiating.prune_backward import PruneBackward
 from sparcl_compile.passes.differentiating.save_batch_statistics import SaveBatchStatistics
 from sparcl_compile.passes.emitting.emit import Emit
@@ -59,6 +60,7 @@ def steps(options: CompileOptions) -> Steps:
             InsertGradientMasks,
             AttachOptimizer,
             PruneBackward,
+            PackReluMasks,
             *only(compress, AddInsideInputGradients),
         ),
         Phase.SCHEDULING: (

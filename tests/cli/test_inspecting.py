@@ -58,6 +58,7 @@ def printed(renderable: report.RenderableType) -> str:
 def test_summary_lists_passes_with_counts_before_and_after(log: CompileReport) -> None:
     lines = printed(inspect.summary(MANIFEST, log)).splitlines()
     assert lines[0].rstrip() == "tiny: input 4, 3 classes, 3 passes"
+    assert lines[1].rstrip() == f"Learning 3 classes by output {MANIFEST.model.output}"
     masks = next(line for line in lines if line.startswith("insert_weight_masks"))
     assert masks.split() == ["insert_weight_masks", "1", "->", "2", "+1", "Mul", "1", "MatMul,", "1", "Mul"]
     train = next(line for line in lines if line.startswith("train "))

@@ -117,6 +117,26 @@ def test_flops_table() -> None:
 MASKED_LAYER = weight("w", (10, 10), 20, 20)
 
 
+def spaces(*bases: tuple[int, int]) -> ChannelSpec:
+    made = tuple(SpaceSpec(f"w{place}", size, base, base, ()) for place, (base, size) in enumerate(bases))
+    return ChannelSpec(True, made, {}, ())
+
+
+@pytest.mark.parametrize(
+    ("channels", "said"),
+    [
+        (None, ""),
+        (spaces(), ""),
+        (spaces((2, 8), (1, 1)), ""),
+        (spaces((2, 8), (1, 16)), "note: a single channel is left of 16 of w1, which lets hardly anything through; "),
+        (spaces((1, 8), (1, 6), (1, 4), (1, 3)), "is left of 8 of w0, 6 of w1, 4 of w2, ..., which lets"),
+    ],
+)
+def test_a_single_channel_is_said(channels: ChannelSpec | None, said: str) -> None:
+    assert said in notes.units_line(channels)
+    assert bool(said) == bool(notes.units_line(channels))
+
+
 @pytest.mark.parametrize(
     ("masks", "expected"),
     [

@@ -73,3 +73,27 @@ def test_damaged_metadata_is_refused(key: str, text: str) -> None:
     model.graph.metadata_props[key] = text
     with pytest.raises(ModelError, match=rf"^file: its metadata {key} is damaged; make the file again$"):
         take_metadata(model, "file")
+
+
+def test_a_file_of_ours_states_all_shapes(tmp_path: Path) -> None:
+    model = forward_model(dense=())
+    InsertWeightMasks(sparsity=0.5)(model)
+    write_graph(model, tmp_path / "masked.onnx")
+    read_graph(tmp_path / "masked.onnx")
+    middle = next(out for node in model.graph for out in node.outputs if out not in model.graph.outputs)
+    middle.shape = None
+    write_graph(model, tmp_path / "masked.onnx")
+    with pytest.raises(ModelError, match=f"masked.onnx: the graph is damaged: {middle.name} states no shape and type"):
+        read_graph(tmp_path / "masked.onnx")
+
+
+def test_a_role_that_there_is_not(tmp_path: Path) -> None:
+    model = forward_model(dense=())
+    InsertWeightMasks(sparsity=0.5)(model)
+    value = next(iter(model.graph.initializers.values()))
+    value.metadata_props["sparcl.role"] = "logits"
+    write_graph(model, tmp_path / "masked.onnx")
+    with pytest.raises(
+        ModelError, match=f"masked.onnx: the metadata sparcl.role of {value.name} are damaged; make the"
+    ):
+        read_graph(tmp_path / "masked.onnx")

@@ -109,7 +109,7 @@ def test_a_cycle_is_refused(file: Path) -> None:
     refusal(file)
 
 
-@pytest.mark.parametrize("opset", [6, 22])
+@pytest.mark.parametrize("opset", [6, onnx.defs.onnx_opset_version() + 1])
 def test_opsets_out_of_range(file: Path, opset: int) -> None:
     model = mlp()
     model.opset_import[0].version = opset
@@ -248,3 +248,10 @@ def test_metadata_of_a_file_that_a_pass_wrote_stay(file: Path) -> None:
     again = load_model(file)
     assert not ImportForward()(again).modified
     assert again.metadata_props == model.metadata_props
+
+
+def test_an_attribute_that_is_no_text(file: Path) -> None:
+    proto = onnx.load(file)
+    proto.graph.node[1].attribute.add(name="auto_pad", type=onnx.AttributeProto.STRING, s=b"\x9dAME_UPPER")
+    onnx.save(proto, file)
+    assert "the attribute auto_pad of node" in refusal(file)

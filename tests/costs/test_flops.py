@@ -132,6 +132,28 @@ def test_operator_without_a_rule_is_refused_not_counted_as_zero() -> None:
         cost.layer_costs(model)
 
 
+SPECTRUM = """g (float[N, 32, 1] x) => (float[N, 3] y) {
+    [spectrum] s = STFT(x, step, , length)
+    r = Relu(s)
+    f = Flatten(r)
+    [fc] y = MatMul(f, w)
+}"""
+
+
+def test_operators_without_a_rule_in_front_of_all_weights_are_said_to_be_uncounted() -> None:
+    model = parse(SPECTRUM, w=(70, 3))
+    for name, number in (("step", 4), ("length", 8)):
+        value = next(v for node in model.graph for v in node.inputs if v is not None and v.name == name)
+        value.const_value = ir.tensor(np.asarray(number), name=name)
+        model.graph.register_initializer(value)
+    set_role(model.graph.initializers["w"], Role.PARAMETER)
+    assert [node.name for node in cost.uncounted(model)] == ["spectrum"]
+    assert macs(model) == [70 * 3]
+    (line,) = cost.remarks(model)
+    assert line == "the work of STFT (spectrum) is in none of the numbers of FLOPs: no rule counts it"
+    assert cost.remarks(parse(NETWORK, **SHAPES)) == []
+
+
 SHARED = {"Conv", "Gemm", "MatMul"}
 
 

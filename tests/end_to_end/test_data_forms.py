@@ -103,6 +103,58 @@ def test_other_axes_are_refused_with_what_to_do(shape: tuple[int, ...], mend: st
     done("run", tmp_path / "m.sparcl", "--data", f"npz:{tmp_path / 'data.npz'}", *RUN)
 
 
+def test_as_many_steps_as_channels_stay_in_their_axes(tmp_path: Path) -> None:
+    done("compile", conv_model(tmp_path / "m.onnx", (4, 4), 4))
+    x, y = samples(4, 4)
+    np.savez(tmp_path / "data.npz", x=x, y=y)
+    model = load_artifact(tmp_path / "m.sparcl").manifest.model
+    first = load_for(f"npz:{tmp_path / 'data.npz'}", dataclasses.replace(model, layout="NCT"))
+    last = load_for(f"npz:{tmp_path / 'data.npz'}", dataclasses.replace(model, layout="NTC"))
+    np.testing.assert_array_equal(first.x_train[:4, :, :, 0], x[:4])
+    np.testing.assert_array_equal(last.x_train[:4, :, :, 0], np.moveaxis(x[:4], 1, 2))
+
+
+def test_a_table_is_learned_by_a_model_of_series(tmp_path: Path) -> None:
+    artifact = tmp_path / "m.sparcl"
+    done("compile", conv_model(tmp_path / "m.onnx", (3, 20), 3), "--sparsity", "0.5")
+    x, y = samples(3, 20)
+    named = [
+        ",".join([*(f"{value:.9g}" for value in row.ravel()), f"class{label}"]) for row, label in zip(x, y, strict=True)
+    ]
+    head = ",".join([*(f"v{number}" for number in range(60)), "activity"])
+    (tmp_path / "data.csv").write_text("\n".join([head, *named]), encoding="utf-8")
+    np.savez(tmp_path / "data.npz", x=x, y=y)
+    results = []
+    for source in (f"csv:{tmp_path / 'data.csv'}", f"npz:{tmp_path / 'data.npz'}"):
+        told = done("run", artifact, "--data", source, *RUN, "--json", tmp_path / "result.json")
+        results.append(read_json(tmp_path / "result.json")["accuracy_matrix"])
+        assert ("note: no column is called label, class, target" in told.out + told.err) == source.startswith("csv")
+    assert results[0] == results[1]
+    (tmp_path / "data.csv").write_text("\n".join([head, *named, "1,2"]), encoding="utf-8")
+    check_refused(
+        call("run", artifact, "--data", f"csv:{tmp_path / 'data.csv'}", *RUN),
+        "data.csv: line 42 has 2 cells for 61 columns",
+    )
+
+
+@pytest.mark.parametrize("sample", [(3, 20), (20, 3)])
+def test_series_are_augmented_where_a_run_asks_for_it(sample: tuple[int, int], tmp_path: Path) -> None:
+    artifact = tmp_path / "m.sparcl"
+    done("compile", conv_model(tmp_path / "m.onnx", sample, 3), "--sparsity", "0.5")
+    graphs = load_artifact(artifact).manifest.graphs.keys()
+    assert ("jitter_shift_scale" in graphs, "crop_flip" in graphs) == (True, False)
+    x, y = samples(*sample)
+    np.savez(tmp_path / "data.npz", x=x, y=y)
+    learned = []
+    for augment in ("auto", "none", "jitter_shift_scale", "jitter_shift_scale"):
+        done("run", artifact, "--data", f"npz:{tmp_path / 'data.npz'}", *RUN, "--augment", augment)
+        learned.append(predict(load_artifact(artifact), x).tobytes())
+    assert learned[0] == learned[1] != learned[2] == learned[3]
+    refused = call("run", artifact, "--data", f"npz:{tmp_path / 'data.npz'}", *RUN, "--augment", "crop_flip")
+    layout = load_artifact(artifact).manifest.model.layout
+    check_refused(refused, f"--augment crop_flip: does not suit samples of layout {layout}", "jitter_shift_scale")
+
+
 # Images
 
 

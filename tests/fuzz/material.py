@@ -1,4 +1,4 @@
-"""What the cases begin with: sound models, artifacts with a run each, and the same data in three forms."""
+"""What the cases begin with: sound models, artifacts with a run each, and the same data in four forms."""
 
 import struct
 from pathlib import Path
@@ -38,6 +38,7 @@ def make(folder: Path) -> None:
     _write_opted(folder)
     _write_idx(folder / "idx")
     _write_images(folder / "folder")
+    _write_csv(folder / "csv")
     for name, options in ARTIFACTS.items():
         np.savez(folder / f"{name}.npz", **small(IMAGES[name]))
         done("compile", folder / "models" / f"{name}.onnx", *options, "-o", folder / f"{name}.sparcl")
@@ -65,6 +66,16 @@ def _write_idx(folder: Path) -> None:
         for name, array in ((f"{split}-images-idx3-ubyte", images), (f"{split}-labels-idx1-ubyte", labels)):
             head = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
             (folder / name).write_bytes(head + array.tobytes())
+
+
+def _write_csv(folder: Path) -> None:
+    folder.mkdir()
+    made = small(IMAGES["mlp"])
+    for part in ("train", "test"):
+        x, y = made[f"x_{part}"], made[f"y_{part}"]
+        rows = [",".join([*map(str, sample), str(label)]) for sample, label in zip(x, y, strict=True)]
+        head = ",".join([*(f"v{place}" for place in range(x.shape[1])), "label"])
+        (folder / f"{part}.csv").write_text("\n".join([head, *rows, ""]))
 
 
 def _write_images(folder: Path) -> None:

@@ -233,6 +233,7 @@ TARGETS: dict[str, Target] = {
     "inspect model": Target("inspect", _inspect_model),
     "opt model": Target("opt", _opt_model),
     "run checkpoint": Target("run", _run_checkpoint),
+    "run csv": Target("run", _run_folder("csv", "mlp")),
     "run file": Target("run", _run(_change_file)),
     "run folder": Target("run", _run_folder("folder", "cnn_bn")),
     "run idx": Target("run", _run_folder("idx", "mlp")),

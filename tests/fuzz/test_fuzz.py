@@ -18,7 +18,7 @@ from tests.fuzz.values import BYTES, JSON, mutate_json, mutated_bytes, places
 from tests.support.cli import COMMANDS, Outcome, contents
 from tests.support.zoo import ZOO
 
-CASES = 4 * len(TARGETS)
+CASES = 16 * len(TARGETS)
 REFUSED = Outcome(2, "", "error: no\n")
 
 

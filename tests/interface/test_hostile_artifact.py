@@ -99,6 +99,11 @@ def test_a_pipe_is_not_waited_for(artifact: Path) -> None:
     artifacts.load(artifact)
 
 
+def varying(content: Any) -> Any:
+    """The first state tensor whose lengths vary."""
+    return next(one for one in content["state"] if any(isinstance(length, str) for length in one["shape"]))
+
+
 SENSELESS: dict[str, tuple[Callable[[Any], object], str]] = {
     "a state file that is not listed": (lambda m: m["files"].pop("state.safetensors"), "state_file names"),
     "a graph's file that is not listed": (lambda m: m["files"].pop("eval/eval_model.onnx"), "graphs.eval.file names"),
@@ -151,6 +156,12 @@ SENSELESS: dict[str, tuple[Callable[[Any], object], str]] = {
         lambda m: m["program"]["events"]["removals"][0]["feeds"].update(share="nothing"),
         "program.events.removals names 'nothing'",
     ),
+    "a length that no run knows": (lambda m: varying(m).update(shape=["Z"]), "names 'Z', which there is not"),
+    "no state for the driver": (
+        lambda m: [one.update(name="else") for one in m["state"] if one["name"] == "data.mean"],
+        "names 'data.mean', which there is not",
+    ),
+    "no logits": (lambda m: m["graphs"]["eval"].update(results=[]), "the driver names 'logits', which there is not"),
     "no classes": (lambda m: m["model"].update(classes=0), "model.classes is below 1"),
 }
 
@@ -397,5 +408,15 @@ def test_a_program_that_reads_what_nothing_gives(artifact: Path, tmp_path: Path)
     changed = text.replace('"learning_rate": "learning_rate"', '"learning_rate": "pace"')
     found["program"] = json.loads(changed)
     seal(artifact, found)
+    for command in (("run", artifact, "--data", write_data(tmp_path), *SMALL_RUN), ("inspect", artifact)):
+        check_refused(call(*command), ") reads 'pace', which nothing gives", "compile the model again")
+
+
+def test_a_value_that_a_run_does_not_come_to(artifact: Path, tmp_path: Path) -> None:
+    """The tests of a task below 0 are none: what they give is missing, and a reader of the program cannot know it."""
+    found = manifest(artifact)
+    found["program"]["blocks"]["end_task"][0]["last"] = "less"
+    found["program"]["counters"]["less"] = -1
+    seal(artifact, found)
     outcome = call("run", artifact, "--data", write_data(tmp_path), *SMALL_RUN, "--checkpoint", tmp_path / "run")
-    check_refused(outcome, "a.sparcl: its program reads pace, which nothing gives", "compile the model again")
+    check_refused(outcome, "a.sparcl: its program is damaged (nothing gives 'class_mean')", "compile the model again")

@@ -413,3 +413,11 @@ def test_draws_of_one_step_have_numbers_of_their_own() -> None:
 def test_settings_are_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         settings().merged = True  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("replay", REPLAYS)
+def test_series_are_changed_by_their_own_graph(replay: str) -> None:
+    images, series = program(replay), program(replay, augment="jitter_shift_scale")
+    told = [text(made.blocks["step"]) for made in (images, series)]
+    assert told[0].count("crop_flip(") == 1 + len(REPLAYS[replay])
+    assert told[0].replace("crop_flip(", "jitter_shift_scale(") == told[1]

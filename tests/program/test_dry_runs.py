@@ -13,6 +13,7 @@ from sparcl_compile.interface.manifest import Manifest
 from sparcl_compile.interface.onnx_runtime import ort
 from sparcl_compile.interface.program import Block, Event, Operation
 from sparcl_compile.interface.specs import GraphSpec
+from sparcl_compile.interface.values import check_values
 from sparcl_compile.runtime.data.tables import Table, Tables
 from sparcl_compile.runtime.data.tasks import Task
 from sparcl_compile.runtime.driver.interpreter import Interpreter
@@ -191,6 +192,7 @@ def of_task(events: tuple[Event, ...], number: int) -> list[Event]:
 def test_every_value_that_is_read_was_given_before(manifest: Manifest) -> None:
     ran = {graph for augment in (0, 1) for graph in dry_run(manifest, augment).ran}
     assert ran == manifest.graphs.keys()
+    check_values(manifest)
 
 
 @pytest.mark.parametrize("missing", GIVEN)

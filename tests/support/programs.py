@@ -34,6 +34,7 @@ def settings(**changes: object) -> Settings:
         "samples": ("sample_keep",),
         "measured": (),
         "learned": ("w",),
+        "augment": "crop_flip",
     }
     return Settings(**{**plain, **changes})  # type: ignore[arg-type]
 

@@ -7,7 +7,7 @@ import onnx_ir as ir
 from sparcl_compile.interface.names import gradient_name
 from sparcl_compile.passes.analysis.liveness.order import AT_ONCE
 from sparcl_compile.passes.analysis.liveness.sizes import bytes_of
-from sparcl_compile.passes.core.edit import int_attribute
+from sparcl_compile.passes.core.edit import float_attribute, int_attribute
 from sparcl_compile.passes.core.values import value_named
 
 MAX_ADDS = 4
@@ -88,8 +88,13 @@ def is_cheap(node: ir.Node) -> bool:
     if node.op_type == "BatchNormInternal":
         return len(node.outputs) == 5 and all(out.name for out in node.outputs[3:])
     if node.op_type == "BatchNormalization":
-        return not int_attribute(node, "training_mode", 0)
+        return not int_attribute(node, "training_mode", 0) or gives_batch_statistics(node)
     return node.op_type in CHEAP
+
+
+def gives_batch_statistics(node: ir.Node) -> bool:
+    """Whether a BatchNormalization in training form returns the batch's own mean and variance."""
+    return len(node.outputs) == 3 and float_attribute(node, "momentum", 0.9) == 0.0
 
 
 def activations(node: ir.Node) -> list[ir.Value]:

@@ -151,7 +151,7 @@ def build_training_model(
     try:
         with silent_stderr():
             training = onnx.load_model_from_string(_gradient_model(forward, trained, outputs[0], library))
-    except RuntimeError as error:
+    except (RuntimeError, onnx.shape_inference.InferenceError) as error:
         first = str(error).strip().splitlines()[0]
         raise ModelError(f"ONNX Runtime's gradient builder refuses this graph: {first}") from error
     _accumulate(training.graph, outputs, trained)

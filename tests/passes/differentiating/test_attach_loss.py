@@ -4,6 +4,7 @@ import onnxruntime as ort
 import pytest
 import torch
 
+from sparcl_compile.interface.errors import ModelError
 from sparcl_compile.passes.core.marks import PASS_KEY
 from sparcl_compile.passes.differentiating.attach_loss import AttachLoss
 from tests.support.small_model import changed_lines, forward_model, run_twice
@@ -52,5 +53,5 @@ def test_the_loss_equals_pytorch(distill: bool) -> None:
 
 def test_logits_of_another_shape_are_refused() -> None:
     model = ir.from_onnx_text(NOTHING.replace("[N,3]", "[N,3,1]"))
-    with pytest.raises(ValueError, match=r"must be \[N, classes\]"):
+    with pytest.raises(ModelError, match=r"must be \[N, classes\]; make the class scores the first output"):
         AttachLoss().call(model)

@@ -29,7 +29,7 @@ def w(*shape: int) -> Any:
     return RANDOM.normal(size=shape).astype(np.float32)
 
 
-def i(*values: int) -> Any:
+def i(*values: Any) -> Any:
     return np.asarray(values, np.int64)
 
 
@@ -86,6 +86,12 @@ CASES: dict[str, Case] = {
     "Slice": ((6,), "y = Slice(h, c, d, e, g)", {"c": i(0), "d": i(5), "e": i(1), "g": i(2)}),
     "Gather": ((6,), "y = Gather<axis = 1>(h, c)", {"c": i(0, -1, 2, 2)}),
     "Gather.table": ((4,), "a = Gather(w, c) y = Add(h, a)", {"w": w(5), "c": i(0, 2, 2, 4)}),
+    "GatherElements": (TOKENS, "y = GatherElements<axis = 1>(h, c)", {"c": np.zeros((3, 2, 6), np.int64)}),
+    "GatherND": (
+        TOKENS,
+        "y = GatherND<batch_dims = 1>(h, c)",
+        {"c": i([[1, 2], [1, 2]], [[0, 3], [3, 0]], [[2, 5]] * 2)},
+    ),
     "Pad": (IMAGE, "y = Pad(h, c, d)", {"c": i(0, 1, 1, 1, 0, 0, 2, 1), "d": f(2)}),
     "Tile": ((6,), "y = Tile(h, c)", {"c": i(1, 2)}),
     "TopK": ((6,), "y, k = TopK<axis = 1>(h, c)", {"c": i(2)}),
@@ -160,6 +166,24 @@ REWRITTEN: dict[str, tuple[int, str, dict[str, Any]]] = {
     "Where": (18, "a = Greater(h, c) y = Where(a, h, w)", {"c": f(0), "w": w(6)}),
     "MatMul": (18, "y = MatMul(h, w)", {"w": w(6)}),
     "Einsum": (13, 'y = Einsum<equation = "nchw,kc->nkhw">(h, w)', {"w": w(3, 2)}),
+    "Einsum.ellipsis": (13, 'y = Einsum<equation = "...w,wk->...k">(h, w)', {"w": w(6, 2)}),
+    "CumSum": (14, "y = CumSum(h, c)", {"c": i(2)}),
+    "CumSum.back": (14, "y = CumSum<exclusive = 1, reverse = 1>(h, c)", {"c": i(-1)}),
+    "GridSample": (16, "a = Transpose<perm = [0, 2, 3, 1]>(h) b = Tanh(a) y = GridSample(h, b)", {}),
+    "GridSample.border": (
+        16,
+        'a = Transpose<perm = [0, 3, 2, 1]>(h) y = GridSample<padding_mode = "border", align_corners = 1>(h, a)',
+        {},
+    ),
+    **{
+        f"AffineGrid.{corners}": (
+            20,
+            f"""a = Slice(h, c, d, k) b = ReduceMean<keepdims = 0>(a, e) s = Shape(h)
+            g = AffineGrid<align_corners = {corners}>(b, s) y = GridSample(h, g)""",
+            {"c": i(0), "d": i(3), "e": i(3), "k": i(2)},
+        )
+        for corners in (0, 1)
+    },
     "LRN": (13, "y = LRN<size = 3, alpha = 0.5, beta = 0.5>(h)", {}),
     "DepthToSpace": (13, 'a = Concat<axis = 1>(h, h) y = DepthToSpace<blocksize = 2, mode = "CRD">(a)', {}),
     "SpaceToDepth": (13, "y = SpaceToDepth<blocksize = 3>(h)", {}),
@@ -192,6 +216,7 @@ def rewritten_model(opset: int, body: str, arrays: dict[str, Any]) -> onnx.Model
 @pytest.mark.parametrize("name", REWRITTEN)
 def test_rewritten_operators_keep_their_values_and_get_their_gradients(name: str) -> None:
     model = imported(rewritten_model(*REWRITTEN[name]))
+    assert name.split(".")[0] in REWRITES
     worst, parameter = worst_gradient(model)
     assert worst < TOLERANCE, parameter
 

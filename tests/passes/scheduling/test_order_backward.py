@@ -1,6 +1,5 @@
 from pathlib import Path
 
-import numpy as np
 import onnx_ir as ir
 import pytest
 
@@ -12,6 +11,7 @@ from sparcl_compile.passes.scheduling.order_backward import OrderBackward
 from tests.passes.analysis.liveness.test_buffers import resnet18_training_model, training_model
 from tests.passes.differentiating.ort_training.test_differentiate_by_builder import gradients, training_feeds
 from tests.passes.differentiating.test_insert_gradient_masks import differentiated
+from tests.support.numbers import check_same
 from tests.support.small_model import forward_model, run_twice
 
 TEXT = """
@@ -107,7 +107,7 @@ def test_the_gradients_are_the_same() -> None:
     assert OrderBackward()(model).modified
     after = gradients(model, training_feeds(model, forward))
     for name, found in after.items():
-        np.testing.assert_array_equal(found, before[name])
+        check_same(found, before[name], name)
 
 
 def test_masks_of_bytes_are_made_in_the_forward_pass_where_weights_are_frozen(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from sparcl_compile.passes.scheduling.recompute_activations import RecomputeActi
 from sparcl_compile.runtime.session.engine import device_copy
 from sparcl_compile.runtime.session.sessions import session_options
 from tests.passes.analysis.liveness.test_buffers import random_feeds, resnet18_training_model, training_model
+from tests.support.numbers import check_same
 from tests.support.small_model import changed_lines, forward_model, run_twice
 
 RECOMPUTE = RecomputeActivations(enabled=True)
@@ -208,8 +209,7 @@ def test_gradients_are_those_of_the_graph_that_keeps_everything(
     kept, recomputed = (accumulated(one, feeds) for one in (model, again))
     assert kept.keys() == recomputed.keys()
     for key, value in kept.items():
-        # To the bit: the chain's kernel multiplies and adds the same numbers in the same order.
-        np.testing.assert_array_equal(recomputed[key], value, err_msg=key)
+        check_same(recomputed[key], value, key)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet"])

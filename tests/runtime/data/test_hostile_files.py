@@ -78,7 +78,7 @@ def test_an_encrypted_file(tmp_path: Path) -> None:
 # Paths
 
 
-@pytest.mark.parametrize("scheme", ["npz", "idx", "folder", "cifar10"])
+@pytest.mark.parametrize("scheme", ["npz", "idx", "folder", "cifar10", "csv"])
 def test_a_path_of_any_length(scheme: str) -> None:
     assert "cannot be read (File name too long); give a shorter path" in refusal(f"{scheme}:/{'a' * 5000}")
 
@@ -98,7 +98,7 @@ def test_a_pipe_among_images(tmp_path: Path) -> None:
 
 def test_a_link_to_itself(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
-    for scheme in ("npz", "idx", "folder", "cifar10"):
+    for scheme in ("npz", "idx", "folder", "cifar10", "csv"):
         refusal(f"{scheme}:{tmp_path / 'loop'}")
 
 

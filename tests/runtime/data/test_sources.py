@@ -36,13 +36,21 @@ def test_digits_without_scikit_learn_say_what_to_install(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("source", ["mnist", "", ":", "digits:8x8", "http://somewhere", "data.npz", "NPZ:data.npz"])
 def test_an_unknown_source_lists_the_known_ones(source: str) -> None:
-    with pytest.raises(DataError, match="digits, cifar10:PATH, idx:DIR, folder:DIR, npz:FILE"):
+    with pytest.raises(
+        DataError, match="digits, cifar10:PATH, idx:DIR, folder:DIR, npz:FILE, csv:TABLE, parquet:TABLE"
+    ):
         load(source)
 
 
 @pytest.mark.parametrize(
     ("source", "mend"),
-    [("cifar10", "cifar10:PATH"), ("idx:", "idx:DIR"), ("folder", "folder:DIR"), ("npz:", "npz:FILE")],
+    [
+        ("cifar10", "cifar10:PATH"),
+        ("idx:", "idx:DIR"),
+        ("folder", "folder:DIR"),
+        ("npz:", "npz:FILE"),
+        ("csv:", "csv:TABLE"),
+    ],
 )
 def test_a_source_without_its_path_is_refused(source: str, mend: str) -> None:
     with pytest.raises(DataError, match=f"needs a path; give {mend}"):
@@ -51,7 +59,13 @@ def test_a_source_without_its_path_is_refused(source: str, mend: str) -> None:
 
 @pytest.mark.parametrize(
     ("scheme", "kind"),
-    [("cifar10", "folder or archive"), ("idx", "folder"), ("folder", "folder"), ("npz", ".npz file")],
+    [
+        ("cifar10", "folder or archive"),
+        ("idx", "folder"),
+        ("folder", "folder"),
+        ("npz", ".npz file"),
+        ("csv", "table (or folder of tables)"),
+    ],
 )
 def test_a_missing_path_is_refused(scheme: str, kind: str, tmp_path: Path) -> None:
     path = tmp_path / "nowhere"
@@ -69,7 +83,7 @@ def test_the_outermost_missing_folder_is_named(tmp_path: Path, monkeypatch: pyte
     assert str(refused.value) == f"npz:no/where/x.npz: {problem}; give the .npz file that holds the data"
 
 
-@pytest.mark.parametrize("scheme", ["cifar10", "idx", "folder", "npz"])
+@pytest.mark.parametrize("scheme", ["cifar10", "idx", "folder", "npz", "csv"])
 def test_a_file_of_something_else_is_refused(scheme: str, tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("not data")
@@ -78,7 +92,7 @@ def test_a_file_of_something_else_is_refused(scheme: str, tmp_path: Path) -> Non
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("scheme", ["cifar10", "idx", "folder", "npz"])
+@pytest.mark.parametrize("scheme", ["cifar10", "idx", "folder", "npz", "csv"])
 def test_an_empty_folder_is_refused(scheme: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=str(tmp_path)) as caught:
         load(f"{scheme}:{tmp_path}")

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 
 from sparcl_compile.interface.errors import DataError, FieldError
+from sparcl_compile.interface.manifest import Layout, Model
 from sparcl_compile.runtime.data.dataset import Dataset, build
+from sparcl_compile.runtime.data.fitting import check_augment
 from sparcl_compile.runtime.data.tasks import check_fits, check_tasks, split_classes
 from tests.reference.hashing import class_order
 
@@ -122,3 +124,22 @@ def test_a_head_may_be_larger_than_the_data() -> None:
 def test_a_smaller_head_is_refused() -> None:
     with pytest.raises(DataError, match=r"has 3 classes, the model's head 2; .*sparcl-compile --classes 3"):
         check_fits(made(3), (1,), 2)
+
+
+@pytest.mark.parametrize(
+    ("layout", "own", "other"),
+    [
+        ("NCHW", "crop_flip", "jitter_shift_scale"),
+        ("flat", "crop_flip", "jitter_shift_scale"),
+        ("NCT", "jitter_shift_scale", "crop_flip"),
+        ("NTC", "jitter_shift_scale", "crop_flip"),
+    ],
+)
+def test_an_augmentation_suits_the_samples(layout: Layout, own: str, other: str) -> None:
+    model = Model("m", "m.onnx", "0" * 64, (3, 20), layout, 2, "logits", 10)
+    for wanted in ("auto", "none", own):
+        check_augment(wanted, model)
+    with pytest.raises(FieldError, match=f"`augment` {other}: does not suit .* {layout}; give auto, none or {own}"):
+        check_augment(other, model)
+    with pytest.raises(FieldError, match=f"`augment` blur: give auto, none or {own}"):
+        check_augment("blur", model)
