@@ -101,11 +101,11 @@ def path_to_loss(graph: ir.Graph) -> list[ir.Node]:
 
 
 def _depending(graph: ir.Graph) -> set[ir.Value]:
-    """The parameters, and the values that depend on them by more than a comparison."""
+    """The parameters, and the floats that depend on them by more than a comparison or a whole number."""
     found = {value for value in graph.initializers.values() if role_of(value) is Role.PARAMETER}
     for node in graph:
         if node.op_type not in STOPS and any(value in found for value in node.inputs):
-            found.update(node.outputs)
+            found.update(out for out in node.outputs if out.dtype is None or out.dtype.is_floating_point())
     return found
 
 

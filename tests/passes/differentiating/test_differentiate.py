@@ -191,6 +191,15 @@ def test_what_a_comparison_decides_has_no_gradient() -> None:
     assert [node.op_type for node in path_to_loss(model.graph)] == ["MatMul", "Where", "Add", "ReduceSum"]
 
 
+def test_a_whole_number_has_no_gradient() -> None:
+    """A Cast to an integer and back is a step, whatever the rule of Cast passes on."""
+    text = TEXT.replace("r = Relu (p)", "k = Cast <to = 7> (p) [back] r = Cast <to = 1> (k)").replace(
+        "bool[N,3] z", "int64[N,3] k"
+    )
+    model = small(text)
+    assert [node.op_type for node in path_to_loss(model.graph)] == ["MatMul", "Add", "ReduceSum"]
+
+
 def test_a_graph_without_a_loss_is_refused() -> None:
     with pytest.raises(PassOrderError, match="has no loss"):
         Differentiate()(forward_model())

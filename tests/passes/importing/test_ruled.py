@@ -69,7 +69,7 @@ def test_average_pools_that_versions_of_the_runtime_count_differently_are_writte
 
 
 def test_what_stays_has_a_rule_and_a_way_out_for_the_other_target() -> None:
-    assert {("", op_type) for op_type in RULED} <= RULES.keys()
+    assert RULES.keys() >= {("", op_type) for op_type in RULED}
     assert RULED <= REWRITES.keys()
     assert BY_TARGET["ort-training"] is REWRITES
     assert not RULED & BY_TARGET["ort"].keys()
@@ -84,8 +84,9 @@ def test_the_slope_of_a_prelu_is_a_parameter_for_both_targets() -> None:
 def test_both_targets_answer_alike() -> None:
     x = np.random.default_rng(0).normal(size=(3, 2, 6, 6)).astype(np.float32)
     for name in ("Mish", "ReduceMax", "DepthToSpace", "Celu"):
+        given = rewritten_model(*KEPT[name])
         answers = [
-            onnx.reference.ReferenceEvaluator(ir.to_proto(imported(rewritten_model(*KEPT[name]), target=target)))
+            onnx.reference.ReferenceEvaluator(ir.to_proto(imported(given, target=target)))
             for target in ("ort", "ort-training")
         ]
         first, second = (one.run(None, {"x": x})[0] for one in answers)
