@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
+from sparcl_compile.interface.errors import PassOrderError
 from sparcl_compile.passes.core.edit import float_attribute, int_attribute
 from sparcl_compile.passes.gradients.gradient import Gradient, Rule
 
@@ -25,7 +26,8 @@ def _batch(g: Gradient) -> Sequence[ir.Value | None]:
     dbias = sum(dy), dscale = s * sum(dy * d), dx = scale * s * (dy - dbias / n - d * s * dscale / n).
     """
     if len(g.node.outputs) < 3 or float_attribute(g.node, "momentum", 0.9) != 0.0:
-        raise g.refusal("does not give the statistics of its batch")
+        wanted = "save_batch_statistics" if int_attribute(g.node, "training_mode", 0) else "fold_fixed_norms"
+        raise PassOrderError(f"BatchNormalization ({g.node.name}) has no gradient as it stands: run {wanted} before")
     _, mean, variance = g.node.outputs[:3]
     scale, channels = g.input(1), g.static(g.input(1))
     rank = g.rank(g.x)

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparcl_compile.interface.errors import UnsupportedOpsError
+from sparcl_compile.interface.errors import PassOrderError, UnsupportedOpsError
 from tests.support.gradient_rules import FEW, LENGTHS, SEEDS, Operator, by_rule, check, normal, positive
 
 EPSILONS = st.sampled_from([1e-5, 1e-3, 0.1])
@@ -80,8 +80,9 @@ def test_a_layer_normalisation_without_its_statistics_is_refused() -> None:
 def test_a_batch_normalisation_of_other_statistics_is_refused() -> None:
     """In inference form, or with a momentum, the second and third output are not the batch's own statistics."""
     tried = batch_norm((3, 2, 4), 0, 1e-5)
-    for changed in ({"momentum": 0.9}, {"training_mode": 0}):
+    forms = {"save_batch_statistics": {"momentum": 0.9}, "fold_fixed_norms": {"training_mode": 0}}
+    for wanted, changed in forms.items():
         outputs = 1 if "training_mode" in changed else 3
         wrong = Operator(tried.op_type, tried.inputs, {**tried.attributes, **changed}, tried.fixed, outputs=outputs)
-        with pytest.raises(UnsupportedOpsError, match="does not give the statistics of its batch, and cannot"):
+        with pytest.raises(PassOrderError, match=rf"has no gradient as it stands: run {wanted} before$"):
             by_rule(wrong, {0: normal(3, 2, 4)})
