@@ -10,11 +10,14 @@ from onnx.reference import ReferenceEvaluator
 from sparcl_compile.interface.errors import ModelError
 from sparcl_compile.interface.onnx_runtime import failures, ort
 from sparcl_compile.passes.core import draws
-from sparcl_compile.passes.importing.outputs import BINARY_SIGMOID, SIGMOID
+from sparcl_compile.passes.core.model_input import ModelInput, input_of
+from sparcl_compile.passes.importing.outputs import BINARY_SIGMOID, SHARED_SIGMOID, SIGMOID
 
 RELATIVE, ABSOLUTE = 1e-3, 1e-4
 ROWS = 3
 RUNTIME_IR = 10
+BYTES, WHOLE_NUMBERS = 256, 5
+"""Ends of the random numbers for an input of bytes, and of whole numbers of which no more is known."""
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -34,6 +37,12 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
     return np.asarray(0.5 * (1.0 + np.tanh(0.5 * logits)))
 
 
+def shared_sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Sigmoid of every logit, as a share of their sum."""
+    chances = sigmoid(logits)
+    return np.asarray(chances / chances.sum(axis=1, keepdims=True))
+
+
 def second_class(logits: np.ndarray) -> np.ndarray:
     """The probability of the second of two classes."""
     return softmax(logits)[:, 1:]
@@ -49,6 +58,7 @@ ACTIVATIONS: dict[str | None, Callable[[np.ndarray], np.ndarray]] = {
     "LogSoftmax": log_softmax,
     SIGMOID: sigmoid,
     BINARY_SIGMOID: second_class,
+    SHARED_SIGMOID: shared_sigmoid,
     None: unchanged,
 }
 
@@ -56,6 +66,21 @@ ACTIVATIONS: dict[str | None, Callable[[np.ndarray], np.ndarray]] = {
 def random_input(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
     """Standard normal float32 of this shape."""
     return draws.generator(seed).normal(size=shape).astype(np.float32)
+
+
+def samples(shape: tuple[int, ...], kind: ModelInput, seed: int = 0) -> np.ndarray:
+    """Random float32 samples of the kind that a model takes: rows of its table, bytes, whole or normal numbers."""
+    if kind.type.startswith(("int", "uint")):
+        end = kind.rows or (BYTES if kind.type == "uint8" else WHOLE_NUMBERS)
+        return draws.generator(seed).integers(0, end, shape).astype(np.float32)
+    return random_input(shape, seed)
+
+
+def in_type_of(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
+    """Samples in the type of a model's input, the first one that is no initializer."""
+    stored = {tensor.name for tensor in model.graph.initializer}
+    kind = next(one.type.tensor_type.elem_type for one in model.graph.input if one.name not in stored)
+    return x.astype(ir.DataType(kind).numpy())
 
 
 def session(model: onnx.ModelProto) -> ort.InferenceSession:
@@ -110,12 +135,12 @@ def check_same(
     """
     (value,) = imported.graph.inputs
     rest = tuple(int(d) for d in list(value.shape or ())[1:])  # type: ignore[arg-type]
-    x = random_input((ROWS * batch, *rest))
+    x = samples((ROWS * batch, *rest), input_of(imported))
     got = ACTIVATIONS[activation](run(runnable(imported), x, "logits"))
     difference = 0.0
     for second_opinion in (run, run_by_definition):
         try:
-            wanted = second_opinion(original, x, output, batch)
+            wanted = second_opinion(original, in_type_of(original, x), output, batch)
         except ModelError:
             if second_opinion is run_by_definition:
                 raise

@@ -12,6 +12,7 @@ from sparcl_compile.compiling.carried import drop_foreign_metadata
 from sparcl_compile.interface.errors import ModelError
 from sparcl_compile.interface.files import check_plain, readable
 from sparcl_compile.passes.importing.checks import check_version
+from sparcl_compile.passes.importing.original import RUNTIME, UNNAMED
 
 DAMAGE = (
     *(ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RuntimeError, AssertionError),
@@ -47,6 +48,7 @@ def load_graph(path: Path) -> ir.Model:
     read_external_data(proto, path)
     without_maps(proto.graph)
     drop_untyped(proto.graph)
+    name_domains(proto)
     model = sorted_model(proto, path)
     check_data(model, path)
     drop_foreign_metadata(model)
@@ -139,6 +141,18 @@ def without_maps(graph: onnx.GraphProto) -> None:
         graph.node.remove(node)
     for info in [info for info in graph.value_info if info.name in zipped]:
         graph.value_info.remove(info)
+
+
+def name_domains(proto: onnx.ModelProto) -> None:
+    """Put the operators that ONNX Runtime's optimiser leaves in the standard domain, which lacks them, into its own."""
+    versions = {one.domain: one.version for one in proto.opset_import}
+    version = versions.get("", versions.get("ai.onnx", 1))
+    strays = [node for node in proto.graph.node if node.domain == "" and node.op_type in UNNAMED]
+    strays = [node for node in strays if not onnx.defs.has(node.op_type, max_inclusive_version=version)]
+    for node in strays:
+        node.domain = RUNTIME
+    if strays and RUNTIME not in versions:
+        proto.opset_import.add(domain=RUNTIME, version=1)
 
 
 def drop_untyped(graph: onnx.GraphProto) -> None:

@@ -16,6 +16,9 @@ VERSION: Version = get_args(Version)[0]
 Layout = Literal["NCHW", "NHWC", "flat", "NCT", "NTC", "NCDHW", "NDHWC"]
 """The axes of a model's input: images, vectors, sequences of T steps, volumes of D images."""
 
+InputType = Literal["float32", "float64", "float16", "bfloat16", "uint8", "int8", "uint16", "int16", "int32", "int64"]
+"""The types of elements that the input of a user's model may have."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Model:
@@ -27,6 +30,9 @@ class Model:
         source_sha256: the file's checksum.
         input_shape: of one sample, without the batch; None for a length that may vary.
         layout: how a sample lies in the input.
+        input_type: of the elements of the file's input, as NumPy calls it; the graphs take float32.
+        raw: whether samples are fed as they are, since the model was made for such values.
+        rows: how many rows the smallest table has that samples are places in (tokens); None where they are no places.
         classes: how many logits there are.
         output: the name in the file of the value that holds the class scores.
         parameters: elements of all parameters, frozen ones too.
@@ -37,6 +43,9 @@ class Model:
     source_sha256: str
     input_shape: tuple[int | None, ...]
     layout: Layout
+    input_type: InputType
+    raw: bool
+    rows: int | None
     classes: int
     output: str
     parameters: int

@@ -33,7 +33,8 @@ from tests.support.cli import (
 
 DIGITS = Path(__file__).resolve().parents[2] / "models" / "digits_cnn.onnx"
 PASSES = (
-    "import_forward", "mark_dense_weights", "freeze_parameters", "insert_weight_masks", "scale_by_density",
+    "expand_runtime_operators", "expand_ml_operators", "import_forward",
+    "mark_dense_weights", "freeze_parameters", "insert_weight_masks", "scale_by_density",
     "fold_fixed_norms", "attach_loss", "insert_sample_filter", "differentiate", "insert_gradient_masks",
     "attach_optimizer", "prune_backward", "transpose_frozen_convolutions", "keep_relu_masks", "replace_relu_gradients",
     "order_backward", "recompute_activations", "emit",

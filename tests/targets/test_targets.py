@@ -89,6 +89,8 @@ def test_every_pass_is_in_a_target_once() -> None:
 
 def test_the_list_of_a_plain_compilation() -> None:
     assert pass_names(ort_training.steps(CompileOptions())) == [
+        "expand_runtime_operators",
+        "expand_ml_operators",
         "import_forward",
         "mark_dense_weights",
         "freeze_parameters",
