@@ -40,7 +40,7 @@ FILES: Mapping[Phase, tuple[str, ...]] = {
     Phase.SCHEDULING: ("order_backward", "recompute_activations"),
     Phase.UPDATING: ("compute_gradient_rows", "update_in_backward"),
     Phase.EMITTING: ("emit",),
-    Phase.EXPORTING: ("freeze_state", "remove_idle_channels", "fuse_normalisation"),
+    Phase.EXPORTING: ("freeze_state", "restore_input", "remove_idle_channels", "fuse_normalisation"),
 }
 """By phase the files of its passes, in the order in which they run."""
 PHASES = {file.rpartition(".")[2]: phase for phase, files in FILES.items() for file in files}

@@ -78,6 +78,7 @@ class FixInput(Pass):
         if widths:
             remarks.note(model, f"the model computes in {' and '.join(widths)}: it became float32")
         if kind in floats.OTHERS:
+            _drop_casts(model.graph, value)
             note_input(model, type=floats.OTHERS[kind])
         elif kind in WHOLE and kind is not None:
             self._from_whole_numbers(model, value, kind)
@@ -85,13 +86,10 @@ class FixInput(Pass):
     def _from_whole_numbers(self, model: ir.Model, value: ir.Value, kind: ir.DataType) -> None:
         """Steps 3 and 4."""
         rows, name = rows_of(value), kind.name.lower()
-        casts = [usage.node for usage in value.uses()]
-        plain = bool(casts) and all(is_cast_to_float(node) for node in casts)
+        plain = all(is_cast_to_float(usage.node) for usage in value.uses())
         value.type = FLOAT
         if plain:
-            for node in casts:
-                replace_uses(model.graph, node.outputs[0], value)
-                model.graph.remove(node, safe=True)
+            _drop_casts(model.graph, value)
         else:
             self._cast_back(model.graph, value, kind)
         raw = not plain or kind is ir.DataType.UINT8
@@ -111,6 +109,13 @@ class FixInput(Pass):
             usage.node.replace_input_with(usage.idx, whole)
 
 
+def _drop_casts(graph: ir.Graph, value: ir.Value) -> None:
+    """Let what reads an input as float32 read the input itself, which is float32 now."""
+    for node in [usage.node for usage in value.uses() if is_cast_to_float(usage.node)]:
+        replace_uses(graph, node.outputs[0], value)
+        graph.remove(node, safe=True)
+
+
 def is_cast_to_float(node: ir.Node) -> bool:
     """Whether a node makes float32 of its input, which is no output of the graph."""
     to_float = node.op_type == "Cast" and int_attribute(node, "to", 0) == int(ir.DataType.FLOAT)
@@ -118,7 +123,7 @@ def is_cast_to_float(node: ir.Node) -> bool:
 
 
 def rows_of(value: ir.Value) -> int | None:
-    """The rows of the smallest table in which a value, or what is made of it by moving, is a place; None without one."""
+    """The rows of the smallest table in which a value, or the same moved, is a place; None without one."""
     found, waiting = [], [value]
     while waiting:
         for usage in waiting.pop().uses():

@@ -65,7 +65,7 @@ def test_a_list_becomes_passes() -> None:
     ("text", "message"),
     [
         ("atach_loss", r"^atach_loss: no such pass; did you mean attach_loss\? give one of import_forward, "),
-        ("zzz", r"^zzz: no such pass; give one of import_forward, .*, fuse_normalisation$"),
+        ("zzz", r"^zzz: no such pass; give one of fix_input, .*, fuse_normalisation$"),
         ("attach_loss,emit", r"^emit: runs inside of .* only, which gives it its forward; leave it out$"),
         ("freeze_state", r"^freeze_state: runs inside of .* only, which gives it its state; leave it out$"),
         ("compress_weights{places=1}", r"^compress_weights: places cannot be written"),
