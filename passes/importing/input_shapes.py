@@ -2,11 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-import numpy as np
 import onnx_ir as ir
 
 from sparcl_compile.interface.errors import FieldError, ModelError
-from sparcl_compile.interface.onnx_runtime import failures, ort
 from sparcl_compile.interface.ranges import input_lengths
 from sparcl_compile.passes.importing import verify
 
@@ -52,22 +50,11 @@ def _refuse_free(model: ir.Model, value: ir.Value) -> None:
 def _taken(model: ir.Model, value: ir.Value) -> str:
     """An input shape that the model takes: tried out, where ONNX Runtime can run the model."""
     shape = list(value.shape or ())
+    batch = shape[0] if shape and isinstance(shape[0], int) else 1
     examples = [_example(shape, [length] * (len(shape) - 1)) for length in TRIED]
-    try:
-        session = verify.session(verify.runnable(model))
-    except failures():
-        return examples[0]
-    return next((one for one in examples if _runs(session, value, input_lengths(one))), examples[0])
-
-
-def _runs(session: ort.InferenceSession, value: ir.Value, lengths: Sequence[int]) -> bool:
-    batch = value.shape[0] if value.shape is not None and isinstance(value.shape[0], int) else 1
-    kind = ir.DataType.FLOAT if value.dtype is None else value.dtype
-    try:
-        session.run(None, {str(value.name): np.zeros((batch, *lengths), kind.numpy())})
-    except failures():
-        return False
-    return True
+    tried = [(batch, *input_lengths(one)) for one in examples]
+    first = verify.first_taken(verify.runnable(model), tried, ir.DataType.FLOAT if value.dtype is None else value.dtype)
+    return examples[first or 0]
 
 
 def _fits(own: Sequence[int | ir.SymbolicDim], lengths: Sequence[int]) -> bool:

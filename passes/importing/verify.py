@@ -1,6 +1,6 @@
 """The numerical check: the imported model says what the original said."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import onnx
@@ -90,6 +90,24 @@ def session(model: onnx.ModelProto) -> ort.InferenceSession:
     options.intra_op_num_threads = 1
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def first_taken(model: onnx.ModelProto, shapes: Sequence[tuple[int, ...]], kind: ir.DataType) -> int | None:
+    """The place of the first of these input shapes with which a model of one input runs; None where none does."""
+    try:
+        running = session(model)
+    except failures():
+        return None
+    name = running.get_inputs()[0].name
+    return next((at for at, shape in enumerate(shapes) if _runs(running, {name: np.zeros(shape, kind.numpy())})), None)
+
+
+def _runs(running: ort.InferenceSession, feeds: dict[str, np.ndarray]) -> bool:
+    try:
+        running.run(None, feeds)
+    except failures():
+        return False
+    return True
 
 
 def run(model: onnx.ModelProto, x: np.ndarray, output: str, batch: int | None = None) -> np.ndarray:

@@ -93,12 +93,12 @@ def _model(source: Path, compiled: Compiled) -> Model:
         source_sha256=sha256(source),
         input_shape=compiled.input_shape,
         layout=compiled.layout,
-        input_type=kind.type,  # type: ignore[arg-type]
-        raw=kind.raw,
-        rows=kind.rows,
         classes=compiled.classes,
         output=compiled.output,
         parameters=sum(_size(v) for role in TRAINABLE for v in values_with_role(compiled.full, role)),
+        input_type=kind.type,  # type: ignore[arg-type]
+        raw=kind.raw,
+        rows=kind.rows,
     )
 
 

@@ -30,12 +30,12 @@ class Model:
         source_sha256: the file's checksum.
         input_shape: of one sample, without the batch; None for a length that may vary.
         layout: how a sample lies in the input.
-        input_type: of the elements of the file's input, as NumPy calls it; the graphs take float32.
-        raw: whether samples are fed as they are, since the model was made for such values.
-        rows: how many rows the smallest table has that samples are places in (tokens); None where they are no places.
         classes: how many logits there are.
         output: the name in the file of the value that holds the class scores.
         parameters: elements of all parameters, frozen ones too.
+        input_type: of the elements of the file's input, as NumPy calls it; the graphs take float32.
+        raw: whether samples are fed as they are, since the model was made for such values.
+        rows: how many rows the smallest table has that samples are places in (tokens); None where they are no places.
     """
 
     name: str
@@ -43,12 +43,12 @@ class Model:
     source_sha256: str
     input_shape: tuple[int | None, ...]
     layout: Layout
-    input_type: InputType
-    raw: bool
-    rows: int | None
     classes: int
     output: str
     parameters: int
+    input_type: InputType = "float32"
+    raw: bool = False
+    rows: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
