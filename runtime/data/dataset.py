@@ -94,9 +94,15 @@ class Dataset:
         return {"scale": scale, **numbers}
 
     def known_statistics(self, normalise: str) -> Statistics | None:
-        """Mean and deviation that need no samples: 0 and 1 under ``raw`` and ``unit``; None where they are computed."""
+        """Mean and deviation that need no samples: 0 and 1 under ``raw`` and ``unit``; None where they are computed.
+
+        Raises:
+            FieldError: bytes are to be scaled for a model that scales them itself.
+        """
         if normalise == "auto" and not self.raw:
             return self.statistics
+        if normalise == "unit" and self.raw and self.scale != 1.0:
+            raise FieldError("normalise", normalise, "the model was made for values as they are", "leave it out")
         channels = self.x_train.shape[1]
         return np.zeros(channels, np.float32), np.full(channels, self.divisor(normalise) / PIXEL_MAX, np.float32)
 

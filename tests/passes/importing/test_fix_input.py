@@ -289,6 +289,8 @@ def test_bytes_may_be_numbers_of_another_type_but_no_floats(tmp_path: Path) -> N
     done("compile", pictures(tmp_path / "m.onnx", moved=False), "--sparsity", "0.5")
     for dtype in (np.int64, np.uint16):
         done("run", tmp_path / "m.sparcl", "--data", images(tmp_path, dtype), *RUN[:2], "--epochs", "1")
+    refused = call("run", tmp_path / "m.sparcl", "--data", images(tmp_path), *RUN, "--normalise", "unit")
+    check_refused(refused, "--normalise unit: the model was made for values as they are; leave it out")
     refused = call("run", tmp_path / "m.sparcl", "--data", images(tmp_path, np.float32), *RUN)
     check_refused(refused, "gives float32, and the model takes bytes: save it as uint8 (0 to 255)")
     x, y = np.load(tmp_path / "data.npz").values()
