@@ -195,7 +195,7 @@ class Worlds:
         (value,) = graph.inputs
         rest = tuple(int(d) for d in list(value.shape or ())[1:])  # type: ignore[arg-type]
         for world in (worlds.small, worlds.large):
-            world.facts[value] = Fact((world.batch, *rest), int(ir.DataType.FLOAT))
+            world.facts[value] = Fact((world.batch, *rest), int(value.dtype or ir.DataType.FLOAT))
         return worlds
 
     def visit(self, node: ir.Node) -> None:

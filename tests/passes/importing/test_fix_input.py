@@ -9,6 +9,7 @@ import onnx
 import onnx_ir as ir
 import onnxruntime
 import pytest
+import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from sparcl_compile import load, predict
@@ -350,3 +351,33 @@ def test_samples_for_bytes_as_numbers_beyond_them() -> None:
 
 def _model(kind: str) -> Any:
     return types.SimpleNamespace(input_type=kind)
+
+
+class Transformer(torch.nn.Module):
+    """Embedding, positions and one encoder layer that does not look at the token 0."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.places = torch.nn.Embedding(WORDS, 8, padding_idx=0), torch.nn.Embedding(LENGTH, 8)
+        self.layer = torch.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.head = torch.nn.Linear(8, CLASSES)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        z = self.words(x) + self.places(torch.arange(x.shape[1]))
+        return self.head(self.layer(z, src_key_padding_mask=x == 0)[:, 0])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_transformer_over_tokens_learns_and_is_exported(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    how = {"input_names": ["x"], "dynamic_axes": {"x": {0: "N"}}, "opset_version": 17, "dynamo": False}
+    how |= {"training": torch.onnx.TrainingMode.PRESERVE, "do_constant_folding": False}
+    torch.onnx.export(
+        Transformer().eval(), (torch.ones(1, LENGTH, dtype=torch.int64),), str(tmp_path / "m.onnx"), **how
+    )
+    done("compile", tmp_path / "m.onnx", "--sparsity", "0.5")
+    source = sentences(tmp_path)
+    done("run", tmp_path / "m.sparcl", "--data", source, "--tasks", "2", "--epochs", "1", "--threads", "1")
+    x = np.load(tmp_path / "data.npz")["x"]
+    found = predict(load(tmp_path / "m.sparcl"), x[:, :, None, None])
+    np.testing.assert_allclose(exported(tmp_path, x), found, rtol=1e-4, atol=1e-4)
