@@ -109,7 +109,7 @@ def test_dumps_open_in_other_tools(tmp_path: Path) -> None:
         if index < PASSES.index("differentiate") + 1:
             onnx.checker.check_model(model)
         assert model.graph.node
-        assert model.ir_version == 10
+        assert model.ir_version == 10 or index < PASSES.index("import_forward") + 1
 
 
 def test_a_phase_prints_and_dumps_the_graph_after_its_last_pass(tmp_path: Path) -> None:
