@@ -15,7 +15,7 @@ from sparcl_compile.passes.core.phases import Phase
 
 GROUP = "sparcl_compile.passes"
 FILES: Mapping[Phase, tuple[str, ...]] = {
-    Phase.IMPORTING: ("import_forward",),
+    Phase.IMPORTING: ("fix_input", "expand_runtime_operators", "expand_ml_operators", "import_forward"),
     Phase.SPARSIFYING: ("mark_dense_weights", "freeze_parameters", "insert_weight_masks", "scale_by_density"),
     Phase.LOWERING: (
         "fold_channels",
@@ -43,7 +43,7 @@ FILES: Mapping[Phase, tuple[str, ...]] = {
     Phase.SCHEDULING: ("order_backward", "recompute_activations"),
     Phase.UPDATING: ("compute_gradient_rows", "update_in_backward"),
     Phase.EMITTING: ("emit",),
-    Phase.EXPORTING: ("freeze_state", "remove_idle_channels", "fuse_normalisation"),
+    Phase.EXPORTING: ("freeze_state", "restore_input", "remove_idle_channels", "fuse_normalisation"),
 }
 """By phase the files of its passes, in the order in which they run."""
 PHASES = {file.rpartition(".")[2]: phase for phase, files in FILES.items() for file in files}

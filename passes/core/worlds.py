@@ -59,7 +59,7 @@ class World:
         world = cls(batch)
         (value,) = graph.inputs
         rest = tuple(int(d) for d in list(value.shape or ())[1:])  # type: ignore[arg-type]
-        world.facts[value] = Fact((batch, *rest), int(ir.DataType.FLOAT))
+        world.facts[value] = Fact((batch, *rest), int(value.dtype or ir.DataType.FLOAT))
         return world
 
     def fact(self, value: ir.Value | None) -> Fact | None:

@@ -12,6 +12,21 @@ from sparcl_compile.passes.core.layers import RECURRENT
 OLDEST_OPSET, NEWEST_OPSET = 7, onnx.defs.onnx_opset_version()
 """The newest is the newest that the installed onnx package knows."""
 QUANTISED = ("QLinear", "Quantize", "DequantizeLinear", "DynamicQuantize", "ConvInteger", "MatMulInteger")
+QUANTISING = ("QLinear", "Quantize", "Integer", "QAttention", "QGemm", "QEmbed", "NBits", "Bnb4")
+"""Parts of the names of ONNX Runtime's own operators that compute with quantised weights."""
+MENDS = {
+    "com.microsoft": (
+        "take the model as it was before ONNX Runtime's optimiser wrote it (or let that stop at "
+        "GraphOptimizationLevel.ORT_ENABLE_BASIC, which writes standard operators)"
+    ),
+    "ai.onnx.ml": (
+        "of that domain only Scaler, Normalizer and LinearClassifier (with post_transform NONE, SOFTMAX or LOGISTIC) "
+        "stand for layers: train an MLPClassifier in its place, and export that"
+    ),
+}
+"""By the beginning of a domain the way to a model without it."""
+SHOWN = 5
+"""Names in a message."""
 RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
 CONTROL_FLOW = {"Loop", "Scan", "SequenceMap"}
 STANDARD = ("", "ai.onnx")
@@ -22,15 +37,24 @@ CHANNELS = {"Conv": (1, 0)}
 
 
 def check_opset(model: ir.Model) -> None:
-    """Refuse models of foreign operator sets and of opsets that are too old or unknown; raises ModelError."""
-    foreign = sorted({node.domain for node in model.graph if node.domain not in STANDARD})
+    """Refuse operators of foreign sets, by name, and opsets that are too old or unknown; raises ModelError."""
+    foreign = [node for node in model.graph if node.domain not in STANDARD]
     if foreign:
-        culprits = [f"{node.op_type} ({node.name})" for node in model.graph if node.domain not in STANDARD]
-        raise ModelError(
-            f"operators of the custom domain {', '.join(foreign)}: {', '.join(culprits)}; export with standard ONNX "
-            "operators only (and without a runtime's graph optimisation)"
-        )
+        domains = ", ".join(sorted({node.domain for node in foreign}))
+        culprits = ", ".join(f"{node.op_type} ({node.name})" for node in foreign[:SHOWN])
+        more = f" and {len(foreign) - SHOWN} more" if len(foreign) > SHOWN else ""
+        raise ModelError(f"operators of the custom domain {domains}: {culprits}{more}; {mend_of(foreign[0])}")
     check_version(model)
+
+
+def mend_of(node: ir.Node) -> str:
+    """The way to a model without this operator of a foreign set."""
+    if any(part in node.op_type for part in QUANTISING):
+        return "it computes with quantised weights: use the float32 model"
+    mends = [mend for domain, mend in MENDS.items() if node.domain.startswith(domain)]
+    return (
+        mends[0] if mends else "export with standard ONNX operators only (and without a runtime's graph optimisation)"
+    )
 
 
 def check_version(model: ir.Model) -> None:

@@ -16,6 +16,8 @@ from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.core.roles import role_of
 from sparcl_compile.passes.gradients.table import rule_for
 
+BUILDER = "ort-training"
+"""The target whose gradients ONNX Runtime's builder makes."""
 DIFFERENTIABLE = frozenset(
     """
     Abs Add BatchNormalization Cast Clip Concat Conv Cos Div Erf Exp Expand Flatten Gather GatherElements GatherND Gemm
@@ -49,7 +51,7 @@ def training_path(graph: ir.Graph) -> list[ir.Node]:
     return path[::-1]
 
 
-def check_differentiable(graph: ir.Graph, target: str) -> None:
+def check_differentiable(graph: ir.Graph, target: str = BUILDER) -> None:
     """Raise UnsupportedOpsError naming every node on the training path that has no gradient in a target."""
     is_differentiable = GRADIENTS[target]
     problems = [node for node in training_path(graph) if not is_differentiable(node)]
@@ -81,5 +83,5 @@ def is_ruled(node: ir.Node) -> bool:
     return rule_for(node) is not None
 
 
-GRADIENTS: Mapping[str, Callable[[ir.Node], bool]] = {"ort": is_ruled, "ort-training": is_built}
+GRADIENTS: Mapping[str, Callable[[ir.Node], bool]] = {"ort": is_ruled, BUILDER: is_built}
 """By target whether a node has a gradient."""

@@ -26,6 +26,7 @@ from sparcl_compile.passes.importing import (
     folded,
     heads,
     opset,
+    original,
     outputs,
     remarks,
     rewrites,
@@ -50,8 +51,8 @@ class ImportForward(Pass):
     4. Keep the one [N, C] output, without its Softmax, LogSoftmax or Sigmoid, as ``logits``; call the input ``x``.
        The one logit z of a Sigmoid becomes the two logits 0 and z.
     5. Give initializers their roles, and rewrite operators on the training path that have no gradient.
-    6. Compare with the original on random inputs, the rewritten operators included: a model that answers differently is
-       refused.
+    6. Compare on random inputs with the model as it was given, before any pass, the rewritten operators included: a
+       model that answers differently is refused.
     7. Replace the head (``classes``) and start afresh (``init="fresh"``) if asked.
     8. BatchNormalization goes into training form; its next running statistics become outputs.
 
@@ -91,7 +92,7 @@ class ImportForward(Pass):
         training.to_inference_form(model)
         outputs.cut(model, self.logits)
         given = [str(value.name) for value in model.graph.outputs]
-        original = verify.runnable(model)
+        given_model = original.take(model, model.graph.outputs)
         self._prepare(model)
         batch, advice = batch_of(checks.single_input(model), model.graph), mend(model.graph)
         worlds = BatchTracer(model.graph, batch).trace()
@@ -101,7 +102,7 @@ class ImportForward(Pass):
         self._tidy(model, worlds)
         lost = folded.remarks(model.graph)
         self._make_trainable(model)
-        verify.check_same(original, model, batch=batch, output=head.output, activation=head.activation, mend=advice)
+        verify.check_same(given_model, model, batch=batch, output=head.output, activation=head.activation, mend=advice)
         model.metadata_props[OUTPUT_KEY] = head.output
         remarks.note(model, *remarks.of_head(head, given, self.classes), *lost)
         self._personalise(model, head)

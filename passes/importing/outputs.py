@@ -13,9 +13,11 @@ from sparcl_compile.passes.core.edit import array_of, int_attribute
 from sparcl_compile.passes.core.worlds import Worlds
 from sparcl_compile.passes.importing.batch import mend as mend_batch
 
-SIGMOID, BINARY_SIGMOID = "Sigmoid", "BinarySigmoid"
+SIGMOID, BINARY_SIGMOID, SHARED_SIGMOID = "Sigmoid", "BinarySigmoid", "SharedSigmoid"
 PASSING = {"Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast"}
 OVER_CLASSES = ("Softmax", "LogSoftmax")
+
+LENGTH_ONE = "LpNormalization"
 
 NO_SCORES = {
     "TopK": "keeps the largest scores only, in their order",
@@ -23,10 +25,10 @@ NO_SCORES = {
     "ArgMin": "gives the number of a class",
     "Hardmax": "gives one class alone",
     "OneHot": "gives one class alone",
-    "LpNormalization": "normalises them to length 1",
+    LENGTH_ONE: "normalises them to length 1",
 }
 """Operators behind the last layer whose results are no scores to train by, and the reason."""
-LENGTHS = {"ReduceL1", "ReduceL2", "ReduceSum", "ReduceSumSquare", "ReduceMax", "LpNormalization"}
+LENGTHS = {"ReduceL1", "ReduceL2", "ReduceSum", "ReduceSumSquare", "ReduceMax", LENGTH_ONE}
 LENGTH_STEPS = {"Clip", "Max", "Add", "Sqrt", "Pow", "Expand", "Unsqueeze", "Cast", "Identity", "Reshape"}
 """Operators that may stand between a length over the classes and the division by it."""
 
@@ -152,9 +154,11 @@ def strip(output: ir.Value, worlds: Worlds) -> tuple[ir.Value, str | None, bool]
     """Walk up from an output over a final activation: the logits, the activation, and whether one logit means two."""
     node = maker(output, worlds)
     found = None if node is None else node.op_type
-    if node is None or found not in (*OVER_CLASSES, "Log", SIGMOID, "Concat"):
+    if node is None or found not in (*OVER_CLASSES, "Log", SIGMOID, "Concat", LENGTH_ONE):
         return output, None, False
     source = node.inputs[0]
+    if found == LENGTH_ONE:
+        return shared(node, output, worlds)
     if found == SIGMOID and source is not None and is_scores(source, worlds):
         single = width_of(source, worlds) == 1
         return source, BINARY_SIGMOID if single else SIGMOID, single
@@ -166,6 +170,19 @@ def strip(output: ir.Value, worlds: Worlds) -> tuple[ir.Value, str | None, bool]
     if found in OVER_CLASSES and over_classes(node, worlds) and node.inputs[0] is not None:
         return node.inputs[0], found, False
     return output, None, False
+
+
+def shared(node: ir.Node, output: ir.Value, worlds: Worlds) -> tuple[ir.Value, str | None, bool]:
+    """As ``strip``, over a division by the sum, by which scikit-learn's converter lets probabilities add up to 1.
+
+    Those of a softmax, or of one sigmoid and its rest, do so already.
+    """
+    if int_attribute(node, "p", 2) != 1 or node.inputs[0] is None:
+        return output, None, False
+    logits, activation, binary = strip(node.inputs[0], worlds)
+    if activation == SIGMOID:
+        return logits, SHARED_SIGMOID, False
+    return (logits, activation, binary) if activation == "Softmax" else (output, None, False)
 
 
 def maker(value: ir.Value | None, worlds: Worlds) -> ir.Node | None:
@@ -223,7 +240,7 @@ def normalises(node: ir.Node, worlds: Worlds) -> str | None:
         return None
     for length in above(node.inputs[1], lambda one: one.op_type not in LENGTH_STEPS):
         if length.op_type in LENGTHS and width_of(length.outputs[0], worlds) == 1:
-            return NO_SCORES["LpNormalization"]
+            return NO_SCORES[LENGTH_ONE]
     return None
 
 

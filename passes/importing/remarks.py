@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import onnx_ir as ir
 
 from sparcl_compile.passes.core.marks import REMARKS_KEY
-from sparcl_compile.passes.importing.outputs import SIGMOID, Head
+from sparcl_compile.passes.importing.outputs import SHARED_SIGMOID, SIGMOID, Head
 
 
 def note(model: ir.Model, *lines: str) -> None:
@@ -25,7 +25,7 @@ def of_head(head: Head, outputs: Sequence[str], classes: int | None) -> Iterator
     others = [name for name in outputs if name != head.output]
     if others:
         yield f"the classes are those of output {head.output}; --logits chooses another ({', '.join(others)})"
-    if head.activation == SIGMOID:
+    if head.activation in (SIGMOID, SHARED_SIGMOID):
         yield (
             f"output {head.output} ends in {head.width} sigmoids: it learns one class a sample (softmax); scores of "
             "several labels at once are not learned"

@@ -1,6 +1,6 @@
 """The numerical check: the imported model says what the original said."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import onnx
@@ -10,11 +10,14 @@ from onnx.reference import ReferenceEvaluator
 from sparcl_compile.interface.errors import ModelError
 from sparcl_compile.interface.onnx_runtime import failures, ort
 from sparcl_compile.passes.core import draws
-from sparcl_compile.passes.importing.outputs import BINARY_SIGMOID, SIGMOID
+from sparcl_compile.passes.core.model_input import ModelInput, input_of
+from sparcl_compile.passes.importing.outputs import BINARY_SIGMOID, SHARED_SIGMOID, SIGMOID
 
 RELATIVE, ABSOLUTE = 1e-3, 1e-4
 ROWS = 3
 RUNTIME_IR = 10
+BYTES, WHOLE_NUMBERS = 256, 5
+"""Ends of the random numbers for an input of bytes, and of whole numbers of which no more is known."""
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -34,6 +37,12 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
     return np.asarray(0.5 * (1.0 + np.tanh(0.5 * logits)))
 
 
+def shared_sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Sigmoid of every logit, as a share of their sum."""
+    chances = sigmoid(logits)
+    return np.asarray(chances / chances.sum(axis=1, keepdims=True))
+
+
 def second_class(logits: np.ndarray) -> np.ndarray:
     """The probability of the second of two classes."""
     return softmax(logits)[:, 1:]
@@ -49,6 +58,7 @@ ACTIVATIONS: dict[str | None, Callable[[np.ndarray], np.ndarray]] = {
     "LogSoftmax": log_softmax,
     SIGMOID: sigmoid,
     BINARY_SIGMOID: second_class,
+    SHARED_SIGMOID: shared_sigmoid,
     None: unchanged,
 }
 
@@ -58,6 +68,21 @@ def random_input(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
     return draws.generator(seed).normal(size=shape).astype(np.float32)
 
 
+def samples(shape: tuple[int, ...], kind: ModelInput, seed: int = 0) -> np.ndarray:
+    """Random float32 samples of the kind that a model takes: rows of its table, bytes, whole or normal numbers."""
+    if kind.type.startswith(("int", "uint")):
+        end = kind.rows or (BYTES if kind.type == "uint8" else WHOLE_NUMBERS)
+        return draws.generator(seed).integers(0, end, shape).astype(np.float32)
+    return random_input(shape, seed)
+
+
+def in_type_of(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
+    """Samples in the type of a model's input, the first one that is no initializer."""
+    stored = {tensor.name for tensor in model.graph.initializer}
+    kind = next(one.type.tensor_type.elem_type for one in model.graph.input if one.name not in stored)
+    return x.astype(ir.DataType(kind).numpy())
+
+
 def session(model: onnx.ModelProto) -> ort.InferenceSession:
     """A quiet session without graph optimisation, so that every operator is really run."""
     options = ort.SessionOptions()
@@ -65,6 +90,24 @@ def session(model: onnx.ModelProto) -> ort.InferenceSession:
     options.intra_op_num_threads = 1
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def first_taken(model: onnx.ModelProto, shapes: Sequence[tuple[int, ...]], kind: ir.DataType) -> int | None:
+    """The place of the first of these input shapes with which a model of one input runs; None where none does."""
+    try:
+        running = session(model)
+    except failures():
+        return None
+    name = running.get_inputs()[0].name
+    return next((at for at, shape in enumerate(shapes) if _runs(running, {name: np.zeros(shape, kind.numpy())})), None)
+
+
+def _runs(running: ort.InferenceSession, feeds: dict[str, np.ndarray]) -> bool:
+    try:
+        running.run(None, feeds)
+    except failures():
+        return False
+    return True
 
 
 def run(model: onnx.ModelProto, x: np.ndarray, output: str, batch: int | None = None) -> np.ndarray:
@@ -111,12 +154,12 @@ def check_same(
     """
     (value,) = imported.graph.inputs
     rest = tuple(int(d) for d in list(value.shape or ())[1:])  # type: ignore[arg-type]
-    x = random_input((ROWS * batch, *rest))
+    x = samples((ROWS * batch, *rest), input_of(imported))
     got = ACTIVATIONS[activation](run(runnable(imported), x, "logits"))
     difference = 0.0
     for second_opinion in (run, run_by_definition):
         try:
-            wanted = second_opinion(original, x, output, batch)
+            wanted = second_opinion(original, in_type_of(original, x), output, batch)
         except ModelError:
             if second_opinion is run_by_definition:
                 raise

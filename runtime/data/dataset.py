@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.runtime.data import checks
 
 Augment = Literal["crop_flip", "none"]
@@ -31,6 +32,8 @@ class Dataset:
         classes: the classes' names.
         statistics: known mean and standard deviation of the training images; None where they are to be computed.
         augment: default augmentation of training batches.
+        raw: whether samples are fed as they are unless the user says otherwise.
+        tokens: whether they are places in a table, which can be neither scaled nor cropped.
         notes: what was changed or guessed in reading, one line each, for the user.
     """
 
@@ -42,6 +45,8 @@ class Dataset:
     classes: tuple[str, ...]
     statistics: Statistics | None = None
     augment: Augment = "none"
+    raw: bool = False
+    tokens: bool = False
     notes: tuple[str, ...] = ()
 
     @property
@@ -57,11 +62,16 @@ class Dataset:
 
     def augments(self, wanted: str) -> bool:
         """Whether training batches are changed at random; ``auto`` leaves it to the data."""
+        if wanted == "crop_flip" and self.tokens:
+            raise FieldError("augment", wanted, "is for images, and the model takes tokens", "leave it out")
         return (self.augment if wanted == "auto" else wanted) != "none"
 
     def divisor(self, normalise: str) -> float:
         """The divisor of raw values, before mean and deviation apply: 1 under ``raw``."""
-        return 1.0 if normalise == "raw" else self.scale
+        return 1.0 if self._is_raw(normalise) else self.scale
+
+    def _is_raw(self, normalise: str) -> bool:
+        return normalise == "raw" or (normalise == "auto" and self.raw)
 
     def fingerprint(self) -> str:
         """Return a checksum of all samples and labels."""
@@ -84,9 +94,15 @@ class Dataset:
         return {"scale": scale, **numbers}
 
     def known_statistics(self, normalise: str) -> Statistics | None:
-        """Mean and deviation that need no samples: 0 and 1 under ``raw`` and ``unit``; None where they are computed."""
-        if normalise == "auto":
+        """Mean and deviation that need no samples: 0 and 1 under ``raw`` and ``unit``; None where they are computed.
+
+        Raises:
+            FieldError: bytes are to be scaled for a model that scales them itself.
+        """
+        if normalise == "auto" and not self.raw:
             return self.statistics
+        if normalise == "unit" and self.raw and self.scale != 1.0:
+            raise FieldError("normalise", normalise, "the model was made for values as they are", "leave it out")
         channels = self.x_train.shape[1]
         return np.zeros(channels, np.float32), np.full(channels, self.divisor(normalise) / PIXEL_MAX, np.float32)
 

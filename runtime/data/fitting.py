@@ -5,6 +5,7 @@ from sparcl_compile.interface.manifest import SERIES, Model
 from sparcl_compile.interface.names import AUGMENTS
 from sparcl_compile.runtime.data.arrange import arranged
 from sparcl_compile.runtime.data.dataset import Dataset
+from sparcl_compile.runtime.data.kinds import checked
 from sparcl_compile.runtime.data.sources import load
 from sparcl_compile.runtime.data.tasks import check_fits, check_layout
 
@@ -28,4 +29,4 @@ def load_for(source: str, model: Model) -> Dataset:
     dataset = arranged(load(source, model), model)
     layout = check_fits(dataset, model.input_shape, model.classes, model.layout)
     check_layout(dataset, layout, model.layout)
-    return dataset
+    return checked(dataset, model)

@@ -4,7 +4,7 @@ Keys, upper or lower case: ``x_train``, ``y_train``, ``x_test``, ``y_test`` or a
 ``y`` or another row of ``WHOLE_KEYS``, then every fifth sample of a class is for testing.
 
 ``y`` holds integers from 0 or from 1, [N] or [N, 1], texts, or one-hot rows [N, K]. ``x`` is uint8 (0 to 255) or
-floating (taken as it is, in float32) and
+floating (taken as it is, in float32), or whole numbers of any type for a model that takes such (tokens), and
 
 - in the model's own axes where that takes sequences or volumes; else
 - [N, D]: vectors, kept as [N, D, 1, 1];
@@ -27,6 +27,7 @@ from sparcl_compile.interface.manifest import Model
 from sparcl_compile.runtime.data import checks, split
 from sparcl_compile.runtime.data.arrange import FORMS, in_model_axes
 from sparcl_compile.runtime.data.dataset import Dataset, build
+from sparcl_compile.runtime.data.kinds import as_samples
 from sparcl_compile.runtime.data.labels import numbered
 
 SPLIT_KEYS = (
@@ -103,6 +104,7 @@ def _read(source: str, path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
 
 
 def _images(source: str, what: str, x: np.ndarray, model: Model | None) -> np.ndarray:
+    x = as_samples(source, what, x, model)
     if model is not None and in_model_axes(x, model):
         return FORMS[model.layout](x)
     if x.ndim == 2:

@@ -16,6 +16,7 @@ from sparcl_compile.runtime import checkpoint as checkpoints
 from sparcl_compile.runtime.config import RunConfig
 from sparcl_compile.runtime.data.arrange import FORMS, in_model_axes
 from sparcl_compile.runtime.data.fitting import check_augment
+from sparcl_compile.runtime.data.kinds import as_samples
 from sparcl_compile.runtime.driver.loop import Run
 from sparcl_compile.runtime.reporting.progress import Reporter
 from sparcl_compile.runtime.reporting.report import console
@@ -77,7 +78,8 @@ def predict(
     Args:
         artifact: as ``load`` or ``compile_model`` gives it.
         x: raw samples as the run has learned them, uint8 or float32 [N, C, H, W]; vectors of D features are
-            [N, D, 1, 1], sequences and volumes lie in the model's own axes. They are normalised as the run's were.
+            [N, D, 1, 1], sequences and volumes lie in the model's own axes, and whole numbers (tokens) may have any
+            type. They are normalised as the run's were.
         checkpoint: folder of the run; ``ARTIFACT.run`` without it.
         threads: of ONNX Runtime; all cores without it.
 
@@ -88,6 +90,7 @@ def predict(
     folder = run_of(artifact.folder) if checkpoint is None else Path(checkpoint)
     found = checkpoints.read_run(folder, artifact)
     model = artifact.manifest.model
+    x = as_samples("x", "the samples", x, model)
     x = np.ascontiguousarray(FORMS[model.layout](x)) if in_model_axes(x, model) else x
     _check_samples(x, len(found.arrays["data.mean"]))
     with in_use(artifact), _running(artifact):

@@ -141,6 +141,11 @@ third of a compilation would go into looking through them."""
 @click.option("--classes", type=int, help="Replace the model's head by one of so many classes.")
 @click.option("--logits", metavar="NAME", help="Value with the class scores.  [default: the output below most layers]")
 @click.option(
+    "--input-shape",
+    metavar="N,C,H,W",
+    help="Lengths of an input that the file leaves open, the batch first, for example N,3,224,224.",
+)
+@click.option(
     "--init", type=click.Choice(INITS), default=DEFAULTS.init, help="Start from the file's weights or from fresh ones."
 )
 @click.option("--seed", type=int, default=DEFAULTS.seed, help="Seed of fresh weights.")

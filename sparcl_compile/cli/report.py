@@ -26,6 +26,7 @@ UNSTRUCTURED = "unstructured"
 
 # A source whose samples have this many numbers; what the models of the papers' benchmarks take.
 SOURCES = {64: "digits", 784: "idx:DIR", 3072: "cifar10:PATH"}
+OWN_DATA = "npz:FILE"
 
 
 def console(file: IO[str] | None = None, *, stderr: bool = False) -> Console:
@@ -237,7 +238,7 @@ def artifact_size(folder: Path) -> int:
 def next_command(model: Model, folder: Path) -> str:
     """The command that trains the artifact, with a data source that fits the model's input."""
     elements, classes = math.prod(length for length in model.input_shape if length is not None), model.classes
-    source = SOURCES.get(elements, "npz:FILE")
+    source = SOURCES.get(elements, OWN_DATA) if model.rows is None else OWN_DATA
     tasks = next((count for count in (5, 4, 3, 2) if classes % count == 0 and classes > count), min(classes, 2))
     return f"sparcl-run {shlex.quote(str(folder))} --data {source} --tasks {tasks} --epochs 5"
 

@@ -20,6 +20,7 @@ from sparcl_compile.interface.version import __version__
 from sparcl_compile.passes.analysis.normalised import hidden_layers_are_normalised
 from sparcl_compile.passes.core.layers import layer_weights
 from sparcl_compile.passes.core.marks import DENSE_KEY
+from sparcl_compile.passes.core.model_input import input_of
 from sparcl_compile.passes.core.roles import TRAINABLE, values_with_role
 from sparcl_compile.passes.core.values import dims
 from sparcl_compile.passes.emitting.emit import STATE_FILE
@@ -84,6 +85,7 @@ def report(compiled: Compiled, options: CompileOptions, facts: Facts, traces: It
 
 
 def _model(source: Path, compiled: Compiled) -> Model:
+    kind = input_of(compiled.full)
     return Model(
         name=source.stem,
         source=source.name,
@@ -93,6 +95,9 @@ def _model(source: Path, compiled: Compiled) -> Model:
         classes=compiled.classes,
         output=compiled.output,
         parameters=sum(_size(v) for role in TRAINABLE for v in values_with_role(compiled.full, role)),
+        input_type=kind.type,  # type: ignore[arg-type]
+        raw=kind.raw,
+        rows=kind.rows,
     )
 
 

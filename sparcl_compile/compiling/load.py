@@ -13,6 +13,7 @@ from sparcl_compile.compiling.sparse import make_dense
 from sparcl_compile.interface.errors import ModelError
 from sparcl_compile.interface.files import check_plain, readable
 from sparcl_compile.passes.importing.checks import check_version
+from sparcl_compile.passes.importing.original import RUNTIME, UNNAMED
 
 DAMAGE = (
     *(ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RuntimeError, AssertionError),
@@ -49,6 +50,7 @@ def load_graph(path: Path) -> ir.Model:
     make_dense(proto.graph, path)
     without_maps(proto.graph)
     drop_untyped(proto.graph)
+    name_domains(proto)
     model = sorted_model(proto, path)
     check_data(model, path)
     check_texts(model, path)
@@ -143,6 +145,18 @@ def without_maps(graph: onnx.GraphProto) -> None:
         graph.node.remove(node)
     for info in [info for info in graph.value_info if info.name in zipped]:
         graph.value_info.remove(info)
+
+
+def name_domains(proto: onnx.ModelProto) -> None:
+    """Put the operators that ONNX Runtime's optimiser leaves in the standard domain, which lacks them, into its own."""
+    versions = {one.domain: one.version for one in proto.opset_import}
+    version = versions.get("", versions.get("ai.onnx", 1))
+    strays = [node for node in proto.graph.node if node.domain == "" and node.op_type in UNNAMED]
+    strays = [node for node in strays if not onnx.defs.has(node.op_type, max_inclusive_version=version)]
+    for node in strays:
+        node.domain = RUNTIME
+    if strays and RUNTIME not in versions:
+        proto.opset_import.add(domain=RUNTIME, version=1)
 
 
 def drop_untyped(graph: onnx.GraphProto) -> None:

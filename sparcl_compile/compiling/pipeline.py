@@ -96,10 +96,10 @@ class Runner:
         self._changed_by = None
 
 
-def export(model: ir.Model, state: Mapping[str, np.ndarray], after: AfterPass) -> None:
+def export(model: ir.Model, state: Mapping[str, np.ndarray], after: AfterPass, input_type: str = "float32") -> None:
     """Run the export pipeline on an evaluation graph in place; raises ModelError as ``run``."""
     runner = Runner(model, after)
     for step in in_order(inference.STEPS):
         if not isinstance(step, Product):
-            runner(inference.make(step, state))
+            runner(inference.make(step, state, input_type))
     runner.end_phase()

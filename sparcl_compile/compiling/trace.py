@@ -106,9 +106,10 @@ def graph_text(model: ir.Model) -> str:
     It stays text that ``onnx.parser`` reads.
     """
     lines = onnx.printer.to_text(without_data(model)).rstrip().splitlines()
-    head, body = lines.index(">") + 1, lines.index("{")
+    head = lines.index(">") + 1
+    body = next(index for index, line in enumerate(lines) if index >= head and line.endswith("{"))
     # The signature and the values' types are two lines of any length, in which a difference could not be shown.
-    lines[head:body] = [line.replace(", ", ",\n    ") for line in lines[head:body]]
+    lines[head : body + 1] = [line.replace(", ", ",\n    ") for line in lines[head : body + 1]]
     return "\n".join(lines) + "\n"
 
 

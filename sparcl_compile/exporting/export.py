@@ -30,6 +30,7 @@ from sparcl_compile.interface.onnx_runtime import failures
 from sparcl_compile.interface.report import PassTrace
 from sparcl_compile.interface.version import __version__
 from sparcl_compile.passes.core.contract import IR_VERSION, OPSET
+from sparcl_compile.passes.core.model_input import ModelInput
 from sparcl_compile.passes.core.values import dims
 from sparcl_compile.passes.exporting.freeze_state import state_inputs
 from sparcl_compile.passes.exporting.remove_idle_channels import removed_channels
@@ -89,7 +90,7 @@ def export_model(
     if not all(np.isfinite(one).all() for one in answers):
         raise CheckpointError("the state's logits are not finite; export an earlier checkpoint, or run again")
     recorder = Recorder(model)
-    pipeline.export(model, state, recorder)
+    pipeline.export(model, state, recorder, kind_of(artifact).type)
     removed = removed_channels(model)
     finish(model, artifact.manifest.model.name, notes, batch)
     proto = ir.to_proto(model)
@@ -146,10 +147,17 @@ def _check(model: ir.Model, name: str) -> None:
     check_graph(model, f"{name}: the exported graph is not valid")
 
 
+def kind_of(artifact: Artifact) -> ModelInput:
+    """The kind of the exported model's input: the file's whole numbers where they are fed as they are, else floats."""
+    given = artifact.manifest.model
+    whole = given.raw and given.input_type.startswith(("int", "uint"))
+    return ModelInput(given.input_type, True, given.rows) if whole else ModelInput()
+
+
 def samples(artifact: Artifact) -> list[np.ndarray]:
-    """Standard normal inputs of the model's shape, float32 [ROWS, ...] each; the same at every call."""
+    """Random inputs of the model's shape and kind, float32 [ROWS, ...] each; the same at every call."""
     shape = [FREE_DIMENSION if d is None else d for d in artifact.manifest.model.input_shape]
-    return [verify.random_input((ROWS, *shape), seed) for seed in range(BATCHES)]
+    return [verify.samples((ROWS, *shape), kind_of(artifact), seed) for seed in range(BATCHES)]
 
 
 def _answers(path: Path, inputs: list[np.ndarray], state: Mapping[str, np.ndarray]) -> list[np.ndarray]:
@@ -164,6 +172,7 @@ def _answers(path: Path, inputs: list[np.ndarray], state: Mapping[str, np.ndarra
 
 def _answer_in(proto: onnx.ModelProto, x: np.ndarray, batch: int | None) -> np.ndarray:
     """The logits of the exported model, whose batch may be fixed to another number of rows."""
+    x = verify.in_type_of(proto, x)
     if batch is None:
         return verify.run(proto, x, "logits")
     filled = np.resize(x, (-(-len(x) // batch) * batch, *x.shape[1:]))

@@ -46,6 +46,8 @@ def check(manifest: Manifest) -> None:
     _check_program(manifest)
     if manifest.model.classes < 1:
         raise ValueError("model.classes is below 1")
+    if manifest.model.rows is not None and manifest.model.rows < 1:
+        raise ValueError("model.rows is below 1")
 
 
 def check_path(path: str, where: str) -> None:

@@ -18,6 +18,9 @@ Layout = Literal["NCHW", "NHWC", "flat", "NCT", "NTC", "NCDHW", "NDHWC"]
 SERIES: tuple[Layout, ...] = ("NCT", "NTC")
 """The layouts of sequences."""
 
+InputType = Literal["float32", "float64", "float16", "bfloat16", "uint8", "int8", "uint16", "int16", "int32", "int64"]
+"""The types of elements that the input of a user's model may have."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Model:
@@ -32,6 +35,9 @@ class Model:
         classes: how many logits there are.
         output: the name in the file of the value that holds the class scores.
         parameters: elements of all parameters, frozen ones too.
+        input_type: of the elements of the file's input, as NumPy calls it; the graphs take float32.
+        raw: whether samples are fed as they are, since the model was made for such values.
+        rows: how many rows the smallest table has that samples are places in (tokens); None where they are no places.
     """
 
     name: str
@@ -42,6 +48,9 @@ class Model:
     classes: int
     output: str
     parameters: int
+    input_type: InputType = "float32"
+    raw: bool = False
+    rows: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -28,6 +28,7 @@ class Options:
     recipe: str = "paper"
     classes: int | None = None
     logits: str | None = None
+    input_shape: str | None = None
     init: str = "keep"
     dense: tuple[str, ...] = ()
     fold: bool = True

@@ -1,5 +1,6 @@
 """Checks of the ranges that options and fields of passes share."""
 
+import re
 from collections.abc import Collection
 
 from sparcl_compile.interface.errors import FieldError
@@ -29,6 +30,21 @@ def check_classes(value: int | None) -> None:
     """Raise FieldError for a head of one class or none."""
     if value is not None and value < 2:
         raise FieldError("classes", value, "a classifier needs at least 2 classes")
+
+
+INPUT_SHAPE = re.compile(r"\s*(?:[A-Za-z]\w*|[1-9]\d*)(?:\s*,\s*[1-9]\d*)+\s*")
+
+
+def input_lengths(text: str) -> tuple[int, ...]:
+    """The lengths of one sample in the shape of an input, as in ``N,3,224,224``; the batch is a name or a number.
+
+    Raises:
+        FieldError: the text is no such shape.
+    """
+    if not INPUT_SHAPE.fullmatch(text):
+        mend = "give the lengths separated by commas and the batch first, for example N,3,224,224"
+        raise FieldError("input_shape", text, mend=mend)
+    return tuple(int(length) for length in text.split(",")[1:])
 
 
 def check_seed(value: int, field: str = "seed") -> None:

@@ -5,7 +5,14 @@ import re
 
 from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.interface.options import BATCH_SIZE, Options
-from sparcl_compile.interface.ranges import check_choice, check_classes, check_not_negative, check_seed, check_share
+from sparcl_compile.interface.ranges import (
+    check_choice,
+    check_classes,
+    check_not_negative,
+    check_seed,
+    check_share,
+    input_lengths,
+)
 from sparcl_compile.passes.schemes.names import check_scheme, check_sparsity
 
 RECIPES = ("paper", "reference-code")
@@ -67,6 +74,8 @@ class CompileOptions(Options):
         if self.momentum and self.optimizer != "sgd":
             raise FieldError("momentum", self.momentum, f"is for sgd, {self.optimizer} has its own", "leave it out")
         check_classes(self.classes)
+        if self.input_shape is not None:
+            input_lengths(self.input_shape)
         if self.batch_size < 1:
             raise FieldError("batch_size", self.batch_size, mend=f"give a number from 1, for example {BATCH_SIZE}")
         check_seed(self.seed)

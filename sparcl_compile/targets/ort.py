@@ -11,6 +11,9 @@ from sparcl_compile.passes.differentiating.pack_relu_masks import PackReluMasks
 from sparcl_compile.passes.differentiating.prune_backward import PruneBackward
 from sparcl_compile.passes.differentiating.save_batch_statistics import SaveBatchStatistics
 from sparcl_compile.passes.emitting.emit import Emit
+from sparcl_compile.passes.importing.expand_ml_operators import ExpandMlOperators
+from sparcl_compile.passes.importing.expand_runtime_operators import ExpandRuntimeOperators
+from sparcl_compile.passes.importing.fix_input import FixInput
 from sparcl_compile.passes.importing.import_forward import ImportForward
 from sparcl_compile.passes.lowering.compress_weights import CompressWeights
 from sparcl_compile.passes.lowering.fold_channels import FoldChannels
@@ -36,7 +39,7 @@ def steps(options: CompileOptions) -> Steps:
     compress = options.compress
     by_rows, at_once = options.gradient_scheme == "channel", not options.accumulates
     return {
-        Phase.IMPORTING: (ImportForward,),
+        Phase.IMPORTING: (FixInput, ExpandRuntimeOperators, ExpandMlOperators, ImportForward),
         Phase.SPARSIFYING: (
             MarkDenseWeights,
             FreezeParameters,

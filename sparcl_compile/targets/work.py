@@ -13,6 +13,7 @@ from sparcl_compile.passes.differentiating.insert_gradient_masks import InsertGr
 from sparcl_compile.passes.differentiating.insert_sample_filter import InsertSampleFilter
 from sparcl_compile.passes.differentiating.ort_training.differentiate_by_builder import DifferentiateByBuilder
 from sparcl_compile.passes.emitting.emit import Emit
+from sparcl_compile.passes.importing.fix_input import FixInput
 from sparcl_compile.passes.importing.import_forward import ImportForward
 from sparcl_compile.passes.lowering.compress_weights import CompressWeights
 from sparcl_compile.passes.lowering.fold_channels import FoldChannels
@@ -59,6 +60,7 @@ def make(one: type[Pass], work: Work) -> Pass:
 
 
 MAKERS: Mapping[type[Pass], Callable[[Work, CompileOptions], Pass]] = {
+    FixInput: lambda _, o: FixInput(o.input_shape),
     ImportForward: lambda _, o: ImportForward(o.classes, o.init, o.seed, o.logits, o.target),
     MarkDenseWeights: lambda _, o: MarkDenseWeights(o.dense),
     FreezeParameters: lambda _, o: FreezeParameters(freeze=o.freeze, update=o.update),

@@ -204,6 +204,11 @@ def test_next_command_fits_the_model(shape: tuple[int | None, ...], classes: int
     assert expected in command
 
 
+def test_the_next_command_names_no_pictures_for_tokens() -> None:
+    model = dataclasses.replace(MODEL, input_shape=(64,), classes=10, input_type="int64", raw=True, rows=100)
+    assert "--data npz:FILE" in report.next_command(model, pathlib.Path("m.sparcl"))
+
+
 def test_report_ends_with_place_size_and_next_command(tmp_path: pathlib.Path) -> None:
     folder = tmp_path / ("a" * 120) / ("b" * 120)
     (folder / "sub").mkdir(parents=True)

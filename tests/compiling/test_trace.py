@@ -116,3 +116,12 @@ def test_dump_to_an_impossible_place(write: Callable[..., object], tmp_path: pat
     with pytest.raises(WriteError, match="01_emit"):
         write(small_model(), tmp_path / "file", 1, "emit")
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_the_text_of_a_graph_that_states_no_inner_types() -> None:
+    model = ir.from_onnx_text(
+        '<ir_version: 10, opset_import: ["" : 18]> g (float[N] x) => (float[N] y) { y = Relu (x) }'
+    )
+    text = trace.graph_text(model)
+    assert text.splitlines()[-3:] == ["g (float[N] x) => (float[N] y) {", "   y = Relu (x)", "}"]
+    onnx.parser.parse_model(text)

@@ -242,6 +242,7 @@ def test_json_facts(folder: Path, tmp_path: Path) -> None:
     assert facts["files"] == {str(tmp_path / "a.onnx"): (tmp_path / "a.onnx").stat().st_size}
     assert [trace["name"] for trace in facts["passes"]] == [
         "freeze_state",
+        "restore_input",
         "remove_idle_channels",
         "fuse_normalisation",
     ]

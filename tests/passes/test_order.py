@@ -136,6 +136,9 @@ def lowering(name: str) -> tuple[tuple[str, str], ...]:
 
 
 OUT_OF_ORDER = {
+    "fix_input": (after_loss("fix_input"),),
+    "expand_runtime_operators": (after_loss("expand_runtime_operators"),),
+    "expand_ml_operators": (after_loss("expand_ml_operators"),),
     "import_forward": (after_loss("import_forward"),),
     "mark_dense_weights": (
         NOT_HELD,
@@ -201,6 +204,10 @@ OUT_OF_ORDER = {
     ),
     "emit": (NOT_DIFFERENTIATED, ("differentiate", "the graph has no optimizer; run attach_optimizer before it")),
     "freeze_state": (NOT_MARKED, after_loss("freeze_state")),
+    "restore_input": (
+        ("eval", "the graph has weights that may change; run freeze_state before it"),
+        after_loss("restore_input"),
+    ),
     "remove_idle_channels": (
         NOT_HELD,
         STATE_IS_READ,

@@ -89,6 +89,9 @@ def test_every_pass_is_in_a_target_once() -> None:
 
 def test_the_list_of_a_plain_compilation() -> None:
     assert pass_names(ort_training.steps(CompileOptions())) == [
+        "fix_input",
+        "expand_runtime_operators",
+        "expand_ml_operators",
         "import_forward",
         "mark_dense_weights",
         "freeze_parameters",

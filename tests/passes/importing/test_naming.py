@@ -12,6 +12,7 @@ from sparcl_compile.compiling import pipeline
 from sparcl_compile.compiling.load import load_model
 from sparcl_compile.interface.artifact import Artifact
 from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.values import all_values
 from sparcl_compile.passes.importing.naming import is_reserved
 from sparcl_compile.settings.options import CompileOptions
@@ -53,6 +54,8 @@ def made_names(options: CompileOptions, source: Path, folder: Path) -> set[str]:
         if one.name == "import_forward":
             values.update(names_of(model.graph))
             nodes.update(str(node.name) for node in model.graph)
+        if one.phase is Phase.IMPORTING:
+            return
         for function in model.functions.values():
             inlined.update(str(value.name) for node in function for value in (*node.inputs, *node.outputs) if value)
         made.update(names_of(model.graph) - values)

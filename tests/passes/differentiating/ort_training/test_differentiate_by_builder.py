@@ -129,7 +129,7 @@ def test_an_operator_of_an_unknown_domain_is_refused() -> None:
     model = with_loss()
     next(node for node in model.graph if node.name == "relu").domain = "own"
     with pytest.raises(ModelError, match=r"gradient builder refuses this graph: .*domain own"):
-        Differentiate().call(model)
+        DifferentiateByBuilder().call(model)
 
 
 def test_a_pool_over_no_number_does_not_reach_beyond_its_plane(tmp_path: Path) -> None:
