@@ -70,7 +70,7 @@ def test_average_pools_that_versions_of_the_runtime_count_differently_are_writte
 
 def test_what_stays_has_a_rule_and_a_way_out_for_the_other_target() -> None:
     assert not {("", op_type) for op_type in RULED} - RULES.keys()
-    assert RULED <= REWRITES.keys()
+    assert not RULED - REWRITES.keys()
     assert BY_TARGET["ort-training"] is REWRITES
     assert not RULED & BY_TARGET["ort"].keys()
 
