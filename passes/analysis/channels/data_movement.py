@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from sparcl_compile.passes.analysis.channels.elementwise import meet
 from sparcl_compile.passes.analysis.channels.labels import QUIET, Axis, Cause, distinct, first_cause
-from sparcl_compile.passes.analysis.channels.walk import Axes, Rule, Split, Trace, unknown, whole
+from sparcl_compile.passes.analysis.channels.walk import Axes, Rule, Split, Trace, positions, unknown, whole
 from sparcl_compile.passes.core.edit import array_of, int_attribute, ints_attribute, string_attribute
 
 Blocks = list[tuple[range, range]]
@@ -211,6 +211,24 @@ def repeat(t: Trace, node: ir.Node, axis: Axis, times: int) -> Axis:
     return np.tile(axis, times)
 
 
+def depth_to_space(t: Trace, node: ir.Node) -> list[Axes]:
+    """The channels that become the pixels of a block go together, as one channel."""
+    batch, channels, *plane = t.axes(node, 0)
+    if isinstance(channels, np.ndarray):
+        pixels, crd = int_attribute(node, "blocksize", 1) ** 2, string_attribute(node, "mode", "DCR") == "CRD"
+        table = channels.reshape(-1, pixels) if crd else channels.reshape(pixels, -1).T
+        t.ties.tie_rows(table)
+        channels = table[:, 0]
+    return [[batch, channels, *positions(t, node, plane, 2)]]
+
+
+def space_to_depth(t: Trace, node: ir.Node) -> list[Axes]:
+    """All channels once for each pixel of a block."""
+    batch, channels, *plane = t.axes(node, 0)
+    again = repeat(t, node, channels, int_attribute(node, "blocksize", 1) ** 2)
+    return [[batch, again, *positions(t, node, plane, 2)]]
+
+
 def pad(t: Trace, node: ir.Node) -> list[Axes]:
     """Zeros or another constant before and after; new elements of a labelled axis are free of all others."""
     x, amounts = list(t.axes(node, 0)), t.world.data(node.inputs[1])
@@ -257,6 +275,8 @@ RULES: dict[str, Rule] = {
     "Concat": concat,
     "Expand": expand,
     "Tile": tile,
+    "DepthToSpace": depth_to_space,
+    "SpaceToDepth": space_to_depth,
     "Pad": pad,
     "Gather": gather,
     **dict.fromkeys(("Range", "ConstantOfShape"), made),

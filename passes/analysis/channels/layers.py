@@ -26,6 +26,19 @@ def conv(t: Trace, node: ir.Node) -> list[Axes]:
     return [[x[0], weight[0], *positions(t, node, x[2:], len(x) - 2)]]
 
 
+def conv_transpose(t: Trace, node: ir.Node) -> list[Axes]:
+    """Input channels are contracted with the weight's axis 0, output channels are the weight's axis 1."""
+    if int_attribute(node, "group", 1) > 1:
+        return unknown(t, node)
+    x, weight = t.axes(node, 0), t.axes(node, 1)
+    for axis in weight[2:]:
+        t.ties.block(axis, QUIET)
+    contract(t, node, (0, 1), (1, 0))
+    if len(node.inputs) > 2 and node.inputs[2] is not None:
+        t.ties.tie(weight[1], t.axes(node, 2)[0])
+    return [[x[0], weight[1], *positions(t, node, x[2:], len(x) - 2)]]
+
+
 def tie_groups(t: Trace, group: int, x: Axis, weight: Axis) -> None:
     """All that belongs to a group goes together: its inputs, its outputs and its rows of the weight."""
     if isinstance(x, Cause) or isinstance(weight, Cause):
@@ -150,6 +163,7 @@ def lengths(t: Trace, node: ir.Node) -> list[Axes]:
 
 RULES: dict[str, Rule] = {
     "Conv": conv,
+    "ConvTranspose": conv_transpose,
     "Gemm": gemm,
     "MatMul": matmul,
     "BatchNormalization": batch_norm,

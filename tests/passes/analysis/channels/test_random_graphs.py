@@ -79,6 +79,27 @@ class Drawn(Net):
         self.op("Reshape", self.ints(self.name("join"), 0, channels, side, side))
         self.became((channels, side))
 
+    def deepen(self) -> None:
+        """Blocks of pixels become channels."""
+        channels, side = self.here
+        if side % 2 == 0 and channels <= 4:
+            self.op("SpaceToDepth", blocksize=2)
+            self.became((channels * 4, side // 2))
+
+    def flatten_out(self) -> None:
+        """Channels become blocks of pixels."""
+        channels, side = self.here
+        if channels % 4 == 0 and side <= 8:
+            self.op("DepthToSpace", blocksize=2, mode=self.data.draw(st.sampled_from(["DCR", "CRD"])))
+            self.became((channels // 4, side * 2))
+
+    def transpose(self) -> None:
+        """A transposed convolution."""
+        (channels, side), width = self.here, self.data.draw(st.integers(1, 6))
+        weight = self.weight(self.name("up"), channels, width, 3, 3)
+        self.op("ConvTranspose", weight, self.weight(self.name("bias"), width), pads=[1, 1, 1, 1])
+        self.became((width, side))
+
     def normalise(self) -> None:
         shape = self.here
         self.bn(self.name("bn"), shape[0])
@@ -144,12 +165,22 @@ STEPS = [
 @hypothesis.settings(max_examples=60)
 @hypothesis.given(data=st.data())
 def test_random_residual_graphs_are_shrunk_exactly(data: st.DataObject) -> None:
+    check(data, STEPS, "ort-training")
+
+
+@hypothesis.settings(max_examples=30)
+@hypothesis.given(data=st.data())
+def test_random_graphs_that_the_target_ort_leaves_as_they_are_are_shrunk_exactly(data: st.DataObject) -> None:
+    check(data, [*STEPS, *2 * [Drawn.deepen, Drawn.flatten_out, Drawn.transpose]], "ort")
+
+
+def check(data: st.DataObject, steps: list[Callable[[Drawn], None]], target: str) -> None:
     net = Drawn(data)
     net.convolve()
-    for step in data.draw(st.lists(st.sampled_from(STEPS), min_size=2, max_size=9)):
+    for step in data.draw(st.lists(st.sampled_from(steps), min_size=2, max_size=9)):
         if net.here[0] <= 32:
             step(net)
-    model = imported(net.finish())
+    model = imported(net.finish(), target=target)
     channels = analyse(model)
     hypothesis.target(float(len(channels.spaces)))
     keep = random_keep(channels, np.random.default_rng(data.draw(st.integers(0, 99))))
