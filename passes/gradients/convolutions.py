@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from sparcl_compile.passes.core.edit import Attributes, int_attribute, ints_attribute
+from sparcl_compile.passes.core.edit import Attributes, int_attribute, ints_attribute, string_attribute
 from sparcl_compile.passes.gradients.gradient import Gradient, Rule, each
 
 MANY_POSITIONS = 200
@@ -82,6 +82,8 @@ class Window:
 
 def window_of(g: Gradient, inputs: ir.Value, outputs: ir.Value) -> Window:
     """The geometry of a Conv between two values; raises UnsupportedOpsError where a length is unknown."""
+    if string_attribute(g.node, "auto_pad", "NOTSET") not in ("NOTSET", "VALID") or "output_shape" in g.node.attributes:
+        raise g.refusal("leaves its padding open")
     kernel = tuple(g.static(g.input(1))[2:])
     axes = len(kernel)
     pads = ints_attribute(g.node, "pads", [0] * 2 * axes)
@@ -267,14 +269,9 @@ def _bias(g: Gradient) -> ir.Value:
     return g.summed(g.dy, [0, *range(2, g.rank(g.y))])
 
 
-def _turned(g: Gradient) -> Window:
-    """The geometry of the Conv from the output of a ConvTranspose to its input."""
-    return window_of(g, g.y, g.x)
-
-
 def _transposed_input(g: Gradient) -> ir.Value:
-    """The input's gradient of a ConvTranspose: the Conv of dy with the same weights."""
-    window = _turned(g)
+    """The input's gradient of a ConvTranspose: the Conv of dy with the same weights, from the output to the input."""
+    window = window_of(g, g.y, g.x)
     return g.op(
         "Conv",
         g.dy,
@@ -289,7 +286,7 @@ def _transposed_input(g: Gradient) -> ir.Value:
 
 def _transposed_weight(g: Gradient) -> ir.Value:
     """The weight's gradient of a ConvTranspose: a product for each group and tap."""
-    window = _turned(g)
+    window = window_of(g, g.y, g.x)
     padded = g.padded(g.dy, [0, 0, *window.before], [0, 0, *window.after])
     return _by_groups(g, window, g.x, padded)
 

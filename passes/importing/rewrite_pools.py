@@ -51,6 +51,29 @@ def conv(e: Inserter, node: ir.Node) -> ir.Value | None:
     return None
 
 
+def conv_transpose(e: Inserter, node: ir.Node) -> ir.Value | None:
+    """ConvTranspose whose padding is written out, where ``auto_pad`` or ``output_shape`` leaves it open."""
+    lengths, made = spatial(node.inputs[0]), spatial(node.outputs[0])
+    kernel, auto = spatial(node.inputs[1]), string_attribute(node, "auto_pad", "NOTSET")
+    if lengths is None or made is None or kernel is None or not {"auto_pad", "output_shape"} & set(node.attributes):
+        return None
+    count = len(lengths)
+    numbers = {
+        name: ints_attribute(node, name, [default] * count)
+        for name, default in (("strides", 1), ("dilations", 1), ("output_padding", 0))
+    }
+    totals = [
+        (n - 1) * stride + (size - 1) * dilation + 1 + more - out
+        for n, size, out, stride, dilation, more in zip(lengths, kernel, made, *numbers.values(), strict=True)
+    ]
+    smaller, larger = [n // 2 for n in totals], [n - n // 2 for n in totals]
+    for name in ("auto_pad", "output_shape"):
+        node.attributes.pop(name, None)
+    pads = smaller + larger if auto == "SAME_UPPER" else larger + smaller
+    node.attributes["pads"] = ir.AttrInt64s("pads", pads)
+    return None
+
+
 def average_pool(e: Inserter, node: ir.Node) -> ir.Value | None:
     """AveragePool as a global pool, or as a depthwise convolution with a constant kernel of ones.
 

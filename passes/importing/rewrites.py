@@ -161,6 +161,7 @@ BY_TARGET: Mapping[str, Mapping[str, Rewrite]] = {
     "ort": {
         **{op_type: one for op_type, one in REWRITES.items() if op_type not in RULED},
         "AveragePool": rewrite_pools.odd_average_pool,
+        "ConvTranspose": rewrite_pools.conv_transpose,
     },
     "ort-training": REWRITES,
 }

@@ -8,7 +8,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from tests.support.gradient_rules import FEW, SEEDS, Operator, check, normal
+from sparcl_compile.interface.errors import UnsupportedOpsError
+from tests.support.gradient_rules import FEW, SEEDS, Operator, by_rule, check, normal
 
 MORE = settings(FEW, max_examples=25)
 CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
@@ -98,6 +99,16 @@ def test_the_forms_of_the_weight_gradient(name: str) -> None:
 
 def test_attributes_that_are_left_out() -> None:
     check(Operator("Conv", [normal(3, 2, 5), normal(4, 2, 3, seed=1)]), F.conv1d)
+
+
+OPEN = {"Conv": {"auto_pad": "SAME_UPPER"}, "ConvTranspose": {"output_shape": [5]}}
+
+
+@pytest.mark.parametrize("op_type", OPEN)
+def test_an_open_padding_is_refused(op_type: str) -> None:
+    tried = Operator(op_type, [normal(3, 2, 5), normal(2, 2, 3, seed=1)], OPEN[op_type])
+    with pytest.raises(UnsupportedOpsError, match=rf"{op_type} \(tried\) leaves its padding open, and cannot"):
+        by_rule(tried, {0: normal(3, 2, 5)})
 
 
 @MORE

@@ -68,6 +68,23 @@ def test_average_pools_that_versions_of_the_runtime_count_differently_are_writte
     assert worst < TOLERANCE, parameter
 
 
+UPWARDS = {
+    "auto_pad": 'y = ConvTranspose<strides = [2, 3], auto_pad = "SAME_UPPER">(h, w)',
+    "lower": 'y = ConvTranspose<strides = [2, 2], auto_pad = "SAME_LOWER">(h, w)',
+    "output_shape": "y = ConvTranspose<strides = [2, 2], output_shape = [12, 11]>(h, w)",
+    "valid": 'y = ConvTranspose<strides = [2, 1], auto_pad = "VALID">(h, w)',
+}
+
+
+@pytest.mark.parametrize("name", UPWARDS)
+def test_transposed_convolutions_get_their_padding_written_out(name: str) -> None:
+    model = imported(rewritten_model(13, UPWARDS[name], {"w": w(2, 3, 4, 3)}), target="ort")
+    (node,) = (node for node in model.graph if node.op_type == "ConvTranspose")
+    assert not {"auto_pad", "output_shape"} & set(node.attributes)
+    worst, parameter = worst_gradient(model, by=by_rules)
+    assert worst < TOLERANCE, parameter
+
+
 def test_what_stays_has_a_rule_and_a_way_out_for_the_other_target() -> None:
     assert not {("", op_type) for op_type in RULED} - RULES.keys()
     assert not RULED - REWRITES.keys()
