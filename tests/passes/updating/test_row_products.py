@@ -31,7 +31,8 @@ def graph(body: str) -> ir.Model:
 g (float[{ROWS},{PLACES}] dy, float[{COLUMNS},{PLACES}] first, float[{PLACES},{COLUMNS}] second,
    int64[2] rows) => (dw)
 <int64[1] last = {{2}}, int64[2] shape = {{{ROWS}, -1}}, int64[3] apart_shape = {{{ROWS}, {COLUMNS}, 1}},
- int64[2] flat = {{1, -1}}, float[{ROWS},{COLUMNS}] left, float[{ROWS},{COLUMNS}] right, float[{ROWS},{COLUMNS}] product>
+ int64[2] flat = {{1, -1}}, float[{ROWS},{COLUMNS}] left, float[{ROWS},{COLUMNS}] right,
+ float[{ROWS},{COLUMNS}] product>
 {{ {body} }}"""
     model = ir.from_onnx_text(text)
     model.graph.outputs[0].type = FLOAT
