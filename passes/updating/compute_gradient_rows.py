@@ -16,7 +16,9 @@ from sparcl_compile.passes.core.insert import Inserter
 from sparcl_compile.passes.core.layers import masked_layers
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import set_role
+from sparcl_compile.passes.core.unused import remove_unused
 from sparcl_compile.passes.core.values import FLOAT, INT64, Feeds, constant, dims
+from sparcl_compile.passes.updating.row_products import FIRST, RowProducts, can_follow
 
 PRODUCTS = ("Gemm", "MatMul", "FusedMatMul")
 
@@ -30,7 +32,8 @@ class ComputeGradientRows(Pass):
        folding, which the graph's ``ChannelPlan`` holds. ``update_gradient_masks`` makes it together with the mask.
     2. ``ConvGrad(dY, X, W) -> dX, dW, dB`` keeps dX and dB; dW comes from a second ConvGrad on the chosen channels of
        dY and of W. ORT's kernel does the two matrix products one after the other anyway, so nothing is computed twice.
-    3. A dW that is a matrix product is the product of the chosen rows or columns of its operand on that side.
+    3. A dW that is a matrix product is the product of the chosen rows or columns of its operand on that side. So is one
+       that is put together from products by operators that leave the rows where they are (``row_products.py``).
     4. The rows go to their places in a tensor of W's shape by one Gather from the rows and a row of zeros: faster than
        a scatter into zeros, and no zeros of W's size are held. The gradient mask is multiplied on as before, since a
        chosen channel has pruned weights.
@@ -56,6 +59,8 @@ class ComputeGradientRows(Pass):
         done = [
             self._cut(model.graph, weight, feeds, axes.get(str(weight.name)), full) for weight in masked_layers(model)
         ]
+        if any(done):
+            remove_unused(model)
         return ir.passes.PassResult(model, any(done))
 
     def _cut(
@@ -75,12 +80,17 @@ class ComputeGradientRows(Pass):
         source = None if gradient is None else gradient.producer()
         channels = dims(weight)[axis]
         kept = kept_rows(full.get(name, dims(weight))[axis], self.gradient_sparsity)
-        if gradient is None or source is None or kept >= channels or not _can_cut(source, gradient, axis):
+        if gradient is None or source is None or kept >= channels:
+            return False
+        by_products = axis == FIRST and len(list(gradient.uses())) == 1 and can_follow(gradient, channels)
+        if not by_products and not _can_cut(source, gradient, axis):
             return False
         rows = set_role(feeds(gradient_rows_name(name), [kept], INT64), Role.GRADIENT_ROWS)
         chosen = _Rows(self.inserter(graph), source, weight, axis)
-        product.replace_input_with(0, chosen.spread(chosen.gradient(rows), rows))
-        chosen.drop(gradient)
+        part = chosen.of_products(rows, gradient) if by_products else chosen.gradient(rows)
+        product.replace_input_with(0, chosen.spread(part, rows))
+        if not by_products:
+            chosen.drop(gradient)
         return True
 
 
@@ -90,6 +100,10 @@ class _Rows:
     def __init__(self, insert: Inserter, source: ir.Node, weight: ir.Value, axis: int) -> None:
         self._insert, self._source = insert.behind(source), source
         self._name, self._shape, self._axis = str(weight.name), dims(weight), axis
+
+    def of_products(self, rows: ir.Value, gradient: ir.Value) -> ir.Value:
+        """The chosen rows of a gradient that products of matrices give."""
+        return RowProducts(self._insert, rows, self._shape[FIRST], dims(rows)[0]).of(gradient)
 
     def gradient(self, rows: ir.Value) -> ir.Value:
         """The gradient of the chosen rows."""
