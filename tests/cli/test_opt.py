@@ -15,7 +15,7 @@ from tests.support.cli import call, check_refused, contents, done, spawn, write_
 needs_kernels = pytest.mark.skipif(kernels.library() is None, reason=kernels.reason())
 MASKED = "import_forward,mark_dense_weights,freeze_parameters,insert_weight_masks{sparsity=0.5}"
 TRAINING = (
-    "fold_fixed_norms,attach_loss,insert_sample_filter,differentiate,insert_gradient_masks,attach_optimizer,"
+    "fold_fixed_norms,attach_loss,insert_sample_filter,differentiate_by_builder,insert_gradient_masks,attach_optimizer,"
     "prune_backward,transpose_frozen_convolutions,keep_relu_masks,replace_relu_gradients,order_backward"
 )
 CHAINS = {
@@ -28,7 +28,7 @@ CHAINS = {
     ),
     "compress": (
         f"{MASKED},select_kernels,compress_weights,run_dense_on_sparse_kernels,fold_fixed_norms,lay_out_batch_last,"
-        "attach_loss,differentiate,prune_backward,add_inside_input_gradients"
+        "attach_loss,differentiate_by_builder,prune_backward,add_inside_input_gradients"
     ),
     "fresh": (
         "import_forward{classes=7,init=fresh,seed=3},mark_dense_weights,freeze_parameters{freeze=stem*,update=norm},"
@@ -204,10 +204,10 @@ def test_the_graphs_of_an_artifact_say_what_they_lack(tmp_path: Path) -> None:
 
 def test_sparse_operators_need_their_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = write_model(tmp_path, "resnet")
-    passes = f"{MASKED},compress_weights,attach_loss,differentiate"
+    passes = f"{MASKED},compress_weights,attach_loss,differentiate_by_builder"
     monkeypatch.setattr(kernels, "library", lambda: None)
-    check_refused(call("opt", model, "-p", passes), "differentiate: library: is missing", "sparse operators")
-    done("opt", model, "-p", f"{MASKED},attach_loss,differentiate")
+    check_refused(call("opt", model, "-p", passes), "differentiate_by_builder: library: is missing", "sparse operators")
+    done("opt", model, "-p", f"{MASKED},attach_loss,differentiate_by_builder")
 
 
 def test_the_command_is_installed(tmp_path: Path) -> None:

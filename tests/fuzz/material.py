@@ -25,7 +25,7 @@ IMAGES = {"cnn_bn": (3, 8, 8), "mlp": (12,), "resnet": (3, 8, 8)}
 
 IMPORT = "import_forward"
 MASKED = "import_forward,insert_weight_masks{sparsity=0.5}"
-TRAINED = f"{MASKED},attach_loss,differentiate"
+TRAINED = f"{MASKED},attach_loss,save_batch_statistics,differentiate"
 OPTED = {"imported": IMPORT, "masked": MASKED, "trained": TRAINED}
 """Files that sparcl-opt has written, by name, and their passes."""
 

@@ -27,7 +27,13 @@ INSPECT_OPTIONS: tuple[tuple[str, ...], ...] = (
     *(("--diff", "import_forward", "attach_loss"), ("--diff", "importing", "emitting", "--json")),
 )
 PASSES = (
-    *(*OPTED.values(), "attach_loss", "attach_loss,differentiate", "insert_weight_masks", "fold_channels"),
+    *(
+        *OPTED.values(),
+        "attach_loss",
+        "attach_loss,save_batch_statistics,differentiate",
+        "insert_weight_masks",
+        "fold_channels",
+    ),
     *("import_forward,mark_dense_weights,freeze_parameters{update=last:1},insert_weight_masks", "emit"),
     *("attach_optimizer", "prune_backward,keep_relu_masks,order_backward", "recompute_activations", "compress_weights"),
     *("import_forward,insert_weight_masks{scheme=channel},fold_channels,attach_loss",),

@@ -189,6 +189,7 @@ OUT_OF_ORDER = {
         late("keep_relu_masks", "replace_relu_gradients", "has replaced ReLU gradients", "replace_relu_gradients"),
     ),
     "replace_relu_gradients": (NOT_DIFFERENTIATED,),
+    "pack_relu_masks": (NOT_DIFFERENTIATED, TWICE, after_moving("pack_relu_masks")),
     "add_inside_input_gradients": (NOT_DIFFERENTIATED, TWICE),
     "order_backward": (NOT_DIFFERENTIATED, after_moving("order_backward")),
     "recompute_activations": (NOT_DIFFERENTIATED,),
