@@ -135,7 +135,7 @@ def learn(key: Key, folder: Path) -> dict[str, Any]:
         threads=1,
     )
     run = Run(artifact, config, folder / "run")
-    with Reporter(console(), config.tasks, config.epochs, config.batch_size, quiet=True) as reporter:
+    with Reporter(console(), config.tasks, config.epochs, quiet=True) as reporter:
         result = run.train(reporter)
     kept = ("class_il", "task_il", "learning_accuracy", "samples_removed", "seed", "versions")
     return {**{name: result[name] for name in kept}, "options": result["options"]}
