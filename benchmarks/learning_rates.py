@@ -166,8 +166,8 @@ def table() -> Table:
 
 @click.command()
 @click.option("--most", type=int, help="Make at most so many runs now.  [default: all]")
-@click.option("--method", "methods", type=click.Choice(list(METHODS)), multiple=True, help="Only these.  [default: all]")
-@click.option("--epochs", type=int, help="Only so many epochs a task.  [default: all]")
+@click.option("--method", "methods", type=click.Choice(list(METHODS)), multiple=True, help="May be repeated.")
+@click.option("--epochs", type=int, help="Only so many epochs a task.")
 def main(most: int | None, methods: tuple[str, ...], epochs: int | None) -> None:
     """Make the missing runs, and print the table."""
     RESULTS.mkdir(parents=True, exist_ok=True)
