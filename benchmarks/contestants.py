@@ -218,7 +218,7 @@ def compiled(setting: Setting, batch: int, threads: int, folder: Path) -> Step:
     weights = engine.run("batch", {"labels": y, "classes": np.arange(CLASSES)})
     current = {"x": x, "labels": y, "sample_id": np.arange(batch), **weights}
     trainer.set({f"current.{name}": value for name, value in current.items()})
-    trainer.set({"learning_rate": LEARNING_RATE})
+    trainer.set({"learning_rate": LEARNING_RATE, "epochs": 1, "done": 0, "total": 1})
     if "choose_gradients" in artifact.manifest.program.blocks:
         trainer.call("choose_gradients")
     return lambda: trainer.call("move")

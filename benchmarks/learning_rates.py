@@ -87,8 +87,16 @@ SETTINGS: Mapping[str, Setting] = {
     ),
 }
 DENSE: Mapping[str, Any] = {"sparsity": 0.0, "gradient_sparsity": 0.0, "data_removal": 0.0}
-METHODS: Mapping[str, Mapping[str, Any]] = {"dense": DENSE, "sparse": {}, "sparse, unscaled": {"scaling": "none"}}
-"""The compile options; the sparse ones are the tool's defaults."""
+FALLING = ", falling"
+CONSTANT: Mapping[str, Any] = {"rate_decay": 0.0}
+METHODS: Mapping[str, Mapping[str, Any]] = {
+    "dense": {**DENSE, **CONSTANT},
+    "sparse": CONSTANT,
+    "sparse, unscaled": {"scaling": "none", **CONSTANT},
+    f"dense{FALLING}": DENSE,
+    f"sparse{FALLING}": {},
+}
+"""The compile options. Those at a constant rate train on batches of 32; the last ones are the tool's defaults."""
 EPOCHS = (3, 20)
 SEEDS = 3
 
@@ -129,13 +137,14 @@ def learn(key: Key, folder: Path) -> dict[str, Any]:
     config = RunConfig(
         data=f"npz:{folder / 'data.npz'}",
         learning_rate=key.rate,
+        batch_size=None if key.method.endswith(FALLING) else 32,
         tasks=setting.tasks,
         epochs=key.epochs,
         seed=key.seed,
         threads=1,
     )
     run = Run(artifact, config, folder / "run")
-    with Reporter(console(), config.tasks, config.epochs, config.batch_size, quiet=True) as reporter:
+    with Reporter(console(), config.tasks, config.epochs, quiet=True) as reporter:
         result = run.train(reporter)
     kept = ("class_il", "task_il", "learning_accuracy", "samples_removed", "seed", "versions")
     return {**{name: result[name] for name in kept}, "options": result["options"]}
@@ -157,10 +166,13 @@ def table() -> Table:
 
 @click.command()
 @click.option("--most", type=int, help="Make at most so many runs now.  [default: all]")
-def main(most: int | None) -> None:
+@click.option("--method", "methods", type=click.Choice(list(METHODS)), multiple=True, help="May be repeated.")
+@click.option("--epochs", type=int, help="Only so many epochs a task.")
+def main(most: int | None, methods: tuple[str, ...], epochs: int | None) -> None:
     """Make the missing runs, and print the table."""
     RESULTS.mkdir(parents=True, exist_ok=True)
-    for key in [key for key in keys() if not key.file.exists()][:most]:
+    wanted = [key for key in keys() if key.method in (methods or METHODS) and epochs in (None, key.epochs)]
+    for key in [key for key in wanted if not key.file.exists()][:most]:
         with tempfile.TemporaryDirectory() as folder:
             result = learn(key, Path(folder))
         key.file.write_text(json.dumps(result) + "\n", encoding="utf-8")

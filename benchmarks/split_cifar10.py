@@ -26,9 +26,9 @@ FOLDER = Path("build/split_cifar10")
 RESULTS = Path(__file__).parent / "results" / "split_cifar10"
 WIDTH = 20
 CLASSES = 10
-OFF = "--sparsity 0 --gradient-sparsity 0 --data-removal 0 --compress"
-MASKED = "--scaling none --sparsity 0.75 --gradient-sparsity 0 --data-removal 0 --recipe"
-FULL = "--scaling none --sparsity 0.75 --gradient-sparsity 0.8 --data-removal 0.3 --compress --recipe"
+OFF = "--rate-decay 0 --sparsity 0 --gradient-sparsity 0 --data-removal 0 --compress"
+MASKED = "--rate-decay 0 --scaling none --sparsity 0.75 --gradient-sparsity 0 --data-removal 0 --recipe"
+FULL = "--rate-decay 0 --scaling none --sparsity 0.75 --gradient-sparsity 0.8 --data-removal 0.3 --compress --recipe"
 SCHEMES = ("block4x1", "kernel", "pattern", "4:16")
 
 SETTINGS: Mapping[str, str] = {

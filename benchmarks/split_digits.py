@@ -51,7 +51,7 @@ def learn(options: CompileOptions, epochs: int, seed: int, folder: Path) -> dict
         threads=1,
     )
     run = Run(load(artifact.folder), config, folder / "run")
-    with Reporter(console(), config.tasks, epochs, config.batch_size, quiet=True) as reporter:
+    with Reporter(console(), config.tasks, epochs, quiet=True) as reporter:
         return run.train(reporter)
 
 

@@ -11,6 +11,11 @@ MOST_THREADS = max(64, os.cpu_count() or 1)
 """More than this machine has cores, every graph having threads of its own, take only time."""
 LARGEST = 2**62
 """Counts are integers of 64 bits."""
+BATCH_SIZES = (32, 16, 8)
+STEPS = 100
+"""A run that names no batch size takes the largest of these that gives a task so many steps, or the smallest: what a
+task learns depends on its steps more than on its samples (docs/results.md, Steps).
+"""
 AT_LEAST_ONE = ("tasks", "epochs", "batch_size", "buffer_size")
 
 
@@ -20,7 +25,8 @@ class RunConfig:
 
     A checkpoint resumes only under equal values, but for ``threads``, which changes no more than rounding, and
     ``learning_rate``: a run that diverged is worth continuing with a lower one. Without a learning rate the artifact's
-    own is taken. ``task_classes`` says how many classes each task has; then ``tasks`` is their number.
+    own is taken, without a batch size one that gives a task enough steps. ``task_classes`` says how many classes each
+    task has; then ``tasks`` is their number.
 
     Raises:
         FieldError: a value is out of its range.
@@ -30,7 +36,7 @@ class RunConfig:
     learning_rate: float | None = None
     tasks: int = 5
     epochs: int = 5
-    batch_size: int = 32
+    batch_size: int | None = None
     buffer_size: int = 200
     seed: int = 0
     class_order_seed: int | None = None
@@ -44,16 +50,19 @@ class RunConfig:
         if self.task_classes is not None:
             self._check_counts(self.task_classes)
         for name in AT_LEAST_ONE:
-            if getattr(self, name) < 1:
-                raise FieldError(name, getattr(self, name), mend="give at least 1")
-            if getattr(self, name) > LARGEST:
-                raise FieldError(name, getattr(self, name), mend=f"give a number from 1 to {LARGEST}")
+            self._check_count(name, getattr(self, name))
         if self.learning_rate is not None and not 0.0 < self.learning_rate < float("inf"):
             raise FieldError("learning_rate", self.learning_rate, mend="give a number above 0, for example 0.03")
         if self.threads is not None and not 1 <= self.threads <= MOST_THREADS:
             raise FieldError("threads", self.threads, mend=f"give a number from 1 to {MOST_THREADS}")
         check_seed(self.seed)
         check_seed(self.class_order_seed or 0, "class_order_seed")
+
+    def _check_count(self, name: str, value: int | None) -> None:
+        if value is not None and value < 1:
+            raise FieldError(name, value, mend="give at least 1")
+        if value is not None and value > LARGEST:
+            raise FieldError(name, value, mend=f"give a number from 1 to {LARGEST}")
 
     def _check_counts(self, counts: tuple[int, ...]) -> None:
         if not counts or min(counts) < 1:
@@ -66,13 +75,27 @@ class RunConfig:
         """The number of tasks, or that of the classes of each."""
         return self.tasks if self.task_classes is None else self.task_classes
 
-    def with_rate(self, default: float) -> tuple["RunConfig", float]:
-        """These options with a learning rate, the default where none was given, and that rate."""
-        rate = default if self.learning_rate is None else self.learning_rate
-        return dataclasses.replace(self, learning_rate=rate), rate
+    def completed(self, samples: int, rate: float) -> tuple["RunConfig", int, float]:
+        """Give what was left open its value.
+
+        Args:
+            samples: for training, of all tasks.
+            rate: the learning rate where none was given.
+
+        Returns:
+            The options without any gap, their batch size and their learning rate.
+        """
+        rate = rate if self.learning_rate is None else self.learning_rate
+        batch = self.batch_size or batch_size_for(samples * self.epochs / self.tasks)
+        return dataclasses.replace(self, batch_size=batch, learning_rate=rate), batch, rate
 
     def identity(self) -> dict[str, Any]:
         """The options that a resumed run must share."""
         values = dataclasses.asdict(self)
         del values["threads"], values["learning_rate"]
         return {**values, "task_classes": self.task_classes and list(self.task_classes)}
+
+
+def batch_size_for(presented: float) -> int:
+    """Return the batch size of a task that presents so many samples, where the user names none."""
+    return next((size for size in BATCH_SIZES if presented >= STEPS * size), BATCH_SIZES[-1])

@@ -34,15 +34,16 @@ class Run:
     """
 
     def __init__(self, artifact: Artifact, config: RunConfig, folder: Path) -> None:
-        config, rate = config.with_rate(artifact.manifest.optimizer.rate_for(config.epochs))
-        self._manifest, self._config, self._folder = artifact.manifest, config, folder
         self.dataset = load_for(config.data, artifact.manifest.model)
+        best = artifact.manifest.optimizer.rate_for(config.epochs)
+        config, batch, rate = config.completed(len(self.dataset.x_train), best)
+        self._manifest, self._config, self._folder = artifact.manifest, config, folder
         check_tasks(self.dataset, config.dealing)
         self._identity = {"artifact": artifact.identity, "samples": self.dataset.fingerprint(), **config.identity()}
         self._tables = Tables(Table.of(self.dataset))
         self.engine = Engine(artifact, config.threads, Sizes(str(self.dataset.x_train.dtype), self._dimensions()))
         self.engine.reset_all()
-        self.trainer = Trainer(self.engine, artifact.manifest.program, self._tables, self._options(rate))
+        self.trainer = Trainer(self.engine, artifact.manifest.program, self._tables, self._options(batch, rate))
         self.tasks: list[Task] = split_classes(self.dataset, config.dealing, self._class_order())
         self._tables.tasks = self.tasks
         self._normalise()
@@ -55,12 +56,12 @@ class Run:
         config = self._config
         return {"C": channels, "H": height, "W": width, "tasks": config.tasks, "buffer": config.buffer_size}
 
-    def _options(self, rate: float) -> dict[str, float]:
+    def _options(self, batch: int, rate: float) -> dict[str, float]:
         """The values that a program may name beside its own."""
         config = self._config
         return {
             "seed": config.seed,
-            "batch": config.batch_size,
+            "batch": batch,
             "epochs": config.epochs,
             "learning_rate": rate,
             "augment": int(self.dataset.augments(config.augment)),
@@ -140,7 +141,7 @@ class Run:
 
     def _train_epoch(self, reporter: Reporter) -> None:
         trainer, task, epoch = self.trainer, self.trainer["task"], self.trainer["epoch"]
-        reporter.begin_epoch()
+        reporter.begin_epoch(trainer["batch"])
         try:
             trainer.call("begin_epoch")
             while trainer.more:

@@ -11,10 +11,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 class Reporter:
     """Shows task, epoch, loss, accuracy so far, sparsity, samples a second and the time left."""
 
-    def __init__(self, console: Console, tasks: int, epochs: int, batch_size: int, quiet: bool = False) -> None:
+    def __init__(self, console: Console, tasks: int, epochs: int, quiet: bool = False) -> None:
         self._console = console
         self._total = tasks * epochs
-        self._epochs, self._tasks, self._batch = epochs, tasks, batch_size
+        self._epochs, self._tasks, self._batch = epochs, tasks, 0
         self._quiet = quiet
         self._live = console.is_terminal and not quiet
         self._accuracy = "-"
@@ -60,9 +60,9 @@ class Reporter:
         """Say what was made of the data."""
         self._line(f"note: {text}")
 
-    def begin_epoch(self) -> None:
-        """Start an epoch's clock."""
-        self._epoch_started = time.perf_counter()
+    def begin_epoch(self, batch_size: int) -> None:
+        """Start the clock of an epoch with so many samples a step."""
+        self._batch, self._epoch_started = batch_size, time.perf_counter()
 
     def step(self, task: int, epoch: int, loss: float, done: int, total: int, sparsity: float) -> None:
         """Report a finished step; ``task`` and ``epoch`` count from 0."""

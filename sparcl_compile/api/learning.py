@@ -58,7 +58,7 @@ def learn(
     folder = run_of(artifact.folder) if checkpoint is None else Path(checkpoint)
     check_outside(artifact.folder, folder, "checkpoint")
     check_augment(config.augment, artifact.manifest.model)
-    told = reporter or Reporter(console(), config.tasks, config.epochs, config.batch_size, quiet=True)
+    told = reporter or Reporter(console(), config.tasks, config.epochs, quiet=True)
     with in_use(artifact), _running(artifact):
         run = Run(artifact, config, folder)
         with checkpoints.held(folder), told as shown:

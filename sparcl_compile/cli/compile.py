@@ -104,6 +104,12 @@ third of a compilation would go into looking through them."""
 @click.option("--momentum", type=float, default=DEFAULTS.momentum, help="Momentum of sgd.")
 @click.option("--weight-decay", type=float, default=DEFAULTS.weight_decay, help="Weight decay (decoupled for adamw).")
 @click.option(
+    "--rate-decay",
+    type=float,
+    default=DEFAULTS.rate_decay,
+    help="Share of a task, from its end, over which the learning rate falls to nothing; 0 keeps it.",
+)
+@click.option(
     "--recipe",
     type=click.Choice(RECIPES),
     default=DEFAULTS.recipe,

@@ -36,7 +36,12 @@ def dealing(text: str) -> int | tuple[int, ...]:
     help="Number of tasks that the classes are split over, or the number of classes of each, for example 4,3,3.",
 )
 @click.option("--epochs", type=int, default=5, help="Epochs a task.")
-@click.option("--batch-size", type=int, default=32, help="Samples a step, and samples a replay batch.")
+@click.option(
+    "--batch-size",
+    type=int,
+    help="Samples a step, and samples a replay batch.  [default: 32, or 16 or 8 where a task would have fewer than 100 "
+    "steps]",
+)
 @click.option("--buffer", "buffer_size", type=int, default=200, help="Samples in the replay buffer.")
 @click.option(
     "--lr",
@@ -102,7 +107,7 @@ def run_command(
         check_outside(artifact, json_file, "json_file")
         check_writable(json_file)
     screen = console()
-    reporter = Reporter(screen, config.tasks, config.epochs, config.batch_size)
+    reporter = Reporter(screen, config.tasks, config.epochs)
     click.get_current_context().obj = f"interrupted; continue after the last whole epoch, in {folder}, with --resume"
     result = learn(loaded, config, folder, resume, reporter)
     screen.print(result_table(result))

@@ -39,6 +39,7 @@ def program_for(
             vectors={**(vectors if schedule.mask_updates else {}), **keep},
             refresh_steps=schedule.gradient_refresh_steps,
             optimizer="optimizer" in graphs,
+            decays=options.rate_decay > 0.0,
             samples=_names(state, Role.SAMPLE),
             measured=_names(state, Role.MEASURED),
             learned=tuple(spec.name for spec in learned(state)),

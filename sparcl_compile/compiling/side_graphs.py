@@ -13,6 +13,7 @@ from sparcl_compile.graphs import (
     class_order,
     count_correct,
     crop_flip,
+    decay,
     flops,
     jitter_shift_scale,
     merge,
@@ -74,7 +75,7 @@ def side_graphs(compiled: Compiled, options: CompileOptions, facts: Facts) -> di
 
     Those that read raw samples are there for both of their types. Mask graphs are there when the weights are sparse,
     gradient mask graphs when the gradients are, those of the buffer when samples are replayed, the one that removes
-    samples when samples are removed.
+    samples when samples are removed, that of the learning rate when it falls.
     """
     return {
         **_data_graphs(compiled),
@@ -105,12 +106,14 @@ def _data_graphs(compiled: Compiled) -> dict[str, Graph]:
 
 def _epoch_graphs(compiled: Compiled, options: CompileOptions, facts: Facts) -> dict[str, Graph]:
     remove: dict[str, Graph] = {"remove_samples": remove_samples.build(compiled.plan.recipe.score)}
+    falling: dict[str, Graph] = {"decay": decay.build(options.rate_decay)} if options.rate_decay > 0.0 else {}
     return {
         "order": order.build(),
         "batch": batch.build(compiled.classes, "task" if options.loss_classes == "task" else "all"),
         "check_loss": check_loss.build(),
         "check_state": check_state.build([_tensor(spec) for spec in learned(facts.state)]),
         **(remove if options.data_removal > 0.0 else {}),
+        **falling,
     }
 
 

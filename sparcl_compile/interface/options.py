@@ -25,6 +25,7 @@ class Options:
     optimizer: str = "sgd"
     momentum: float = 0.0
     weight_decay: float = 0.0
+    rate_decay: float = 0.25
     recipe: str = "paper"
     classes: int | None = None
     logits: str | None = None

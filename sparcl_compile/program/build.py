@@ -69,6 +69,7 @@ class Settings:
         vectors: the vectors that events and operations name; ``gradient_keep`` where gradients are masked.
         refresh_steps: steps between two choices of gradients.
         optimizer: whether a graph of its own moves the parameters.
+        decays: whether the learning rate falls at the end of a task.
         samples: state of the task's samples.
         measured: state that holds measured gradients.
         learned: state that training computes, as ``check_state`` numbers it.
@@ -84,6 +85,7 @@ class Settings:
     vectors: dict[str, tuple[int, ...]]
     refresh_steps: int
     optimizer: bool
+    decays: bool
     samples: tuple[str, ...]
     measured: tuple[str, ...]
     learned: tuple[str, ...]
@@ -179,16 +181,25 @@ def _choose_gradients(settings: Settings) -> Block:
 
 def _move(settings: Settings) -> Block:
     """Return the training of one step on its batches, and the move of the parameters."""
-    alone = _trained((CURRENT,))
-    full = _trained(trained_batches(settings.replay, settings.merged))
+    decay, rate = _decay(settings)
+    alone = _trained((CURRENT,), rate)
+    full = _trained(trained_batches(settings.replay, settings.merged), rate)
     train: Block = (When((REPLAYING,), full, alone),) if settings.replay else alone
     finite = When((Condition("finite"),), (), (Fail("the loss became {}", "loss"),))
-    optimizer = Run("optimizer", feeds={"learning_rate": "learning_rate", "count": "count"})
-    return (*train, finite, *((optimizer,) if settings.optimizer else ()))
+    optimizer = Run("optimizer", feeds={"learning_rate": rate, "count": "count"})
+    return (*decay, *train, finite, *((optimizer,) if settings.optimizer else ()))
 
 
-def _trained(batches: Sequence[str]) -> Block:
-    rates = {"learning_rate": "learning_rate", "count": "count"}
+def _decay(settings: Settings) -> tuple[Block, str]:
+    """Return what computes the learning rate of a step, and its name."""
+    if not settings.decays:
+        return (), "learning_rate"
+    names = ("learning_rate", "epoch", "epochs", "done", "total")
+    return (Run("decay", feeds={name: name for name in names}),), "rate"
+
+
+def _trained(batches: Sequence[str], rate: str) -> Block:
+    rates = {"learning_rate": rate, "count": "count"}
     runs = [
         Run("train", take=batch, feeds={"lazy_reset_grad": int(number == 0), **rates}, give=f"trained{number}")
         for number, batch in enumerate(batches)

@@ -71,6 +71,7 @@ class CompileOptions(Options):
     def _check_numbers(self) -> None:
         check_not_negative("weight_decay", self.weight_decay, example=0.0005)
         check_share("momentum", self.momentum, example=0.9)
+        check_share("rate_decay", self.rate_decay, example=0.25)
         if self.momentum and self.optimizer != "sgd":
             raise FieldError("momentum", self.momentum, f"is for sgd, {self.optimizer} has its own", "leave it out")
         check_classes(self.classes)

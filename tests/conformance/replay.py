@@ -53,7 +53,7 @@ def learn(run: Run, told: Mapping[str, Any]) -> dict[str, Any]:
         "classes_by_task": [list(task.classes) for task in run.tasks],
         **{name: trace.plain(run.engine.array(name)) for name in trace.OF_THE_DATA},
     }
-    with Reporter(console(), told["tasks"], told["epochs"], told["batch"], quiet=True) as reporter:
+    with Reporter(console(), told["tasks"], told["epochs"], quiet=True) as reporter:
         run.train(reporter)
     results = (*METRICS, *FLOPS, "overall", "gradient_overall", "all_parameters")
     end = {

@@ -88,7 +88,7 @@ def both(module: torch.nn.Module, model: Path, data: Path, folder: Path, **chang
         threads=1,
     )
     compiled = Run(artifact, config, folder / "run")
-    with Reporter(console(), 2, 2, BATCH, quiet=True) as reporter:
+    with Reporter(console(), 2, 2, quiet=True) as reporter:
         compiled.train(reporter)
     masked = tuple(layer.weight for layer in artifact.manifest.weights)
     assert set(masked) <= set(masked_weights(module))
@@ -111,6 +111,7 @@ def both(module: torch.nn.Module, model: Path, data: Path, folder: Path, **chang
         epochs=2,
         lr=RATE,
         scaling=options.scaling == "density",
+        rate_decay=options.rate_decay,
         seed=3,
     )
     tasks = [(task.x_train, task.y_train) for task in compiled.tasks]
@@ -148,7 +149,7 @@ def test_training_equals_pytorch(
     [
         {"replay_batches": "merged"},
         {"replay": "er", "loss_classes": "task"},
-        {"gradient_scheme": "channel"},
+        {"gradient_scheme": "channel", "rate_decay": 0.5},
         {"gradient_sparsity": 0.75},
         {"replay": "none", "data_removal": 0.0, "gradient_sparsity": 0.0},
     ],

@@ -183,6 +183,17 @@ def test_where_training_moves_the_parameters_no_optimizer_is_run() -> None:
     check(program(optimizer=False), "move", block_of(trained("current", indent=""), FINITE))
 
 
+def test_a_rate_that_falls_is_computed_before_a_step_and_used_in_all_of_it() -> None:
+    decay = "decay(learning_rate=learning_rate, epoch=epoch, epochs=epochs, done=done, total=total)"
+    moves = [
+        line.replace("learning_rate=learning_rate", "learning_rate=rate")
+        for line in (trained("current", indent=""), OPTIMIZER)
+    ]
+    check(program(decays=True), "move", block_of(decay, moves[0], FINITE, moves[1]))
+    alone = block_of(decay, moves[0], FINITE)
+    check(program(decays=True, optimizer=False), "move", alone)
+
+
 # Replay
 
 

@@ -53,6 +53,7 @@ class _Learner:
             if config.scaling:
                 self._scale(name, mask)
             network.set_mask(name, mask, ~mask, self.optimizer)
+        self.factors = [group["lr"] / config.lr for group in self.optimizer.param_groups]
 
     def _scale(self, name: str, mask: NDArray[np.bool_]) -> None:
         weight = self.network.weights[name]
@@ -127,6 +128,13 @@ class _Learner:
         single_head = dataclasses.replace(current, class_mask=mask)
         return self.network.measure([single_head]), self.network.measure(self.grouped(replay))
 
+    def decay(self, left: Fraction) -> None:
+        """Set the learning rates of a step, when this part of the task is left."""
+        part = min(1.0, float(left) / self.config.rate_decay) if self.config.rate_decay else 1.0
+        rate = float(np.float32(part * float(np.float32(self.config.lr))))
+        for group, factor in zip(self.optimizer.param_groups, self.factors, strict=True):
+            group["lr"] = rate * factor
+
     def step(self, ids: NDArray[np.int64]) -> list[Part]:
         """One optimizer step on the given samples; returns its parts, for the events that follow."""
         if self.config.record:
@@ -199,6 +207,7 @@ def _run_epoch(learner: _Learner, epoch: int) -> None:
     size, done = min(config.batch_size, len(waiting)), 0
     while len(waiting) >= size > 0 and not learner.done:
         ids, waiting = waiting[:size], waiting[size:]
+        learner.decay(1 - (epoch + Fraction(done, done + 1 + len(waiting) // size)) / config.epochs)
         parts = learner.step(ids)
         done += 1
         total = done + len(waiting) // size

@@ -6,7 +6,7 @@ import pytest
 from sparcl_compile.cli.command import in_options
 from sparcl_compile.cli.run import run_command
 from sparcl_compile.interface.errors import FieldError
-from sparcl_compile.runtime.config import RunConfig
+from sparcl_compile.runtime.config import RunConfig, batch_size_for
 
 SOUND = RunConfig(data="digits", learning_rate=0.03)
 
@@ -65,3 +65,16 @@ def test_numbers_of_classes_are_the_number_of_tasks() -> None:
     made = dataclasses.replace(SOUND, task_classes=(4, 3, 3))
     assert (made.tasks, made.dealing, made.identity()["task_classes"]) == (3, (4, 3, 3), [4, 3, 3])
     assert dataclasses.replace(SOUND, tasks=3).dealing == 3
+
+
+@pytest.mark.parametrize(("steps_of_32", "size"), [(1000, 32), (100, 32), (99, 16), (50, 16), (49, 8), (25, 8), (1, 8)])
+def test_a_batch_without_a_size_is_as_large_as_the_steps_of_a_task_allow(steps_of_32: int, size: int) -> None:
+    assert batch_size_for(32 * steps_of_32) == size
+    made, batch, _ = dataclasses.replace(SOUND, tasks=4, epochs=2).completed(64 * steps_of_32, 0.1)
+    assert batch == made.batch_size == size
+
+
+def test_a_size_that_is_given_stays() -> None:
+    made, batch, rate = dataclasses.replace(SOUND, batch_size=1).completed(10, 0.1)
+    assert (made.batch_size, batch, rate) == (1, 1, SOUND.learning_rate)
+    assert made.completed(10, 0.1) == (made, 1, rate)

@@ -102,7 +102,7 @@ class Form:
     def move(self, current: Batch, replay: Sequence[Batch], rate: float) -> np.ndarray:
         """Accumulate the micro-steps and move the weights; the logits of the current batch."""
         self._give(current, replay)
-        self.trainer.set({"learning_rate": rate})
+        self.trainer.set({"learning_rate": rate, "epochs": 1, "done": 0, "total": 1})
         self.trainer.call("move")
         self.trainer.set({"count": self.trainer["count"] + 1})
         return np.array(self.trainer.result("trained0.logits"))

@@ -31,6 +31,7 @@ def settings(**changes: object) -> Settings:
         "vectors": {},
         "refresh_steps": 0,
         "optimizer": True,
+        "decays": False,
         "samples": ("sample_keep",),
         "measured": (),
         "learned": ("w",),

@@ -70,7 +70,7 @@ def test_the_buffer_keeps_its_memory_through_a_run(
         return found
 
     monkeypatch.setattr(Engine, "run", watched)
-    with Reporter(console(), 2, 1, 8, quiet=True) as reporter:
+    with Reporter(console(), 2, 1, quiet=True) as reporter:
         run.train(reporter)
     assert len(places) > 100
     assert all(place == places[0] for place in places)

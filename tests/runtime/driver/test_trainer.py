@@ -88,7 +88,7 @@ def watch(folder: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> Watch
         return result
 
     monkeypatch.setattr(Engine, "run", watched)
-    with Reporter(console(), 2, EPOCHS, 8, quiet=True) as reporter:
+    with Reporter(console(), 2, EPOCHS, quiet=True) as reporter:
         run.train(reporter)
     return seen
 

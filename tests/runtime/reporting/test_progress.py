@@ -8,9 +8,9 @@ from sparcl_compile.runtime.reporting.report import console
 
 def report(quiet: bool = False) -> list[str]:
     out = io.StringIO()
-    with Reporter(console(out), tasks=2, epochs=3, batch_size=8, quiet=quiet) as reporter:
+    with Reporter(console(out), tasks=2, epochs=3, quiet=quiet) as reporter:
         reporter.resumed(2, 0.03)
-        reporter.begin_epoch()
+        reporter.begin_epoch(8)
         reporter.step(0, 2, 1.5, 1, 4, 0.75)
         reporter.end_epoch(0, 2, 1.25, 320.0, 0.75)
         reporter.end_task(0, 61.2345, 89.0)
@@ -33,7 +33,7 @@ def test_the_time_left_counts_this_sessions_epochs_only(monkeypatch: pytest.Monk
     clock = [100.0]
     monkeypatch.setattr("time.perf_counter", lambda: clock[0])
     out = io.StringIO()
-    with Reporter(console(out), tasks=2, epochs=3, batch_size=8) as reporter:
+    with Reporter(console(out), tasks=2, epochs=3) as reporter:
         reporter.resumed(2, 0.03)
         clock[0] += 10
         reporter.end_epoch(0, 2, 1.0, 1.0, 0.0)
@@ -42,7 +42,7 @@ def test_the_time_left_counts_this_sessions_epochs_only(monkeypatch: pytest.Monk
 
 def test_a_head_wider_than_the_data_is_said_in_one_line() -> None:
     out = io.StringIO()
-    reporter = Reporter(console(out), tasks=2, epochs=3, batch_size=8)
+    reporter = Reporter(console(out), tasks=2, epochs=3)
     reporter.classes(10, 1000)
     (line,) = out.getvalue().splitlines()
     assert "10 classes" in line
@@ -51,5 +51,5 @@ def test_a_head_wider_than_the_data_is_said_in_one_line() -> None:
 
 def test_a_head_that_fits_the_data_is_not_spoken_of() -> None:
     out = io.StringIO()
-    Reporter(console(out), tasks=2, epochs=3, batch_size=8).classes(10, 10)
+    Reporter(console(out), tasks=2, epochs=3).classes(10, 10)
     assert out.getvalue() == ""
