@@ -11,6 +11,7 @@ from sparcl_compile.passes.analysis.channels.labels import QUIET, Axis, Cause, d
 from sparcl_compile.passes.analysis.channels.walk import Axes, Rule, Split, Trace, positions, unknown, whole
 from sparcl_compile.passes.core.edit import array_of, int_attribute, ints_attribute, string_attribute
 
+PICKS = "its elements are picked by their places"
 Blocks = list[tuple[range, range]]
 """Runs of axes before and after a Reshape that hold the same elements."""
 
@@ -259,6 +260,12 @@ def gather(t: Trace, node: ir.Node) -> list[Axes]:
     return [[*data[:axis], *picked, *data[axis + 1 :]]]
 
 
+def picked(t: Trace, node: ir.Node) -> list[Axes]:
+    """GatherElements and GatherND: an index means a place, so that all places stay."""
+    t.block(node, [axis for slot in (0, 1) for axis in t.axes(node, slot)], PICKS)
+    return [whole(t, node, node.outputs[0], PICKS)]
+
+
 def made(t: Trace, node: ir.Node) -> list[Axes]:
     """Values made from numbers, not from elements."""
     return [whole(t, node, value, "made from its length") for value in node.outputs]
@@ -275,6 +282,7 @@ RULES: dict[str, Rule] = {
     "Concat": concat,
     "Expand": expand,
     "Tile": tile,
+    **dict.fromkeys(("GatherElements", "GatherND"), picked),
     "DepthToSpace": depth_to_space,
     "SpaceToDepth": space_to_depth,
     "Pad": pad,
