@@ -1,4 +1,4 @@
-"""The stand-ins, with a small library built as one for Android is: its libc has the name and the version of bionic's."""
+"""The stand-ins, with a small library built as for Android: its libc has the name and the version of bionic's."""
 
 import re
 import shutil

@@ -12,8 +12,8 @@ import click
 
 from tests.android import phone
 from tests.android.package import RUNTIME
-from tests.parity import node, rows, runs
-from tests.parity.environments import ENVIRONMENTS, Environment, installed, prepared
+from tests.parity import arm64, node, rows, runs
+from tests.parity.environments import ENVIRONMENTS, Environment, installed, missing, prepared
 from tests.parity.forms import FORMS, STEPS, artifact
 from tests.parity.replayers import Replayer
 from tests.parity.rows import Row
@@ -28,6 +28,7 @@ Prepare = Callable[[], Replayer]
 REPLAYERS: Mapping[str, tuple[str, Prepare, bool]] = {
     **{name: (node.VERSION, functools.partial(node.replayer, name, FOLDER / "node"), True) for name in node.PACKAGES},
     "Linux x86_64, C API": (RUNTIME, functools.partial(phone.linux, ANDROID), True),
+    arm64.NAME: (arm64.VERSION, arm64.replayer, False),
     "Android x86_64": (RUNTIME, functools.partial(phone.android, "x86_64", ANDROID), True),
     "Android arm64": (RUNTIME, functools.partial(phone.android, "arm64", ANDROID), False),
 }
@@ -48,8 +49,12 @@ def training_row(reference: runs.Reference) -> Row:
 def python_row(reference: runs.Reference, environment: Environment) -> Row:
     """The whole run in an environment of Python."""
     row = Row(reference.form, "onnxruntime", environment.onnxruntime)
-    ready = functools.partial(prepared, environment, FOLDER / "envs", ROOT / "constraints.txt")
-    return runs.tried(row, lambda: runs.in_python(reference, row.runtime, ready(), reference.artifact))
+
+    def made() -> Row:
+        python = prepared(environment, FOLDER / "envs", ROOT / "constraints.txt")
+        return runs.in_python(reference, row.runtime, python, reference.artifact, missing(environment))
+
+    return runs.tried(row, made)
 
 
 def replayed_row(reference: runs.Reference, name: str) -> Row:

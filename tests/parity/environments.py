@@ -53,6 +53,12 @@ def python_for(environment: Environment, is_usable: Callable[[str], bool] = usab
     raise Unready(f"no Python {' or '.join(environment.pythons)} with the venv module on the PATH")
 
 
+def missing(environment: Environment, is_usable: Callable[[str], bool] = usable) -> str:
+    """Which versions of Python were passed over; empty where the first was there."""
+    taken = environment.pythons.index(python_for(environment, is_usable))
+    return f"no Python {' or '.join(environment.pythons[:taken])}" if taken else ""
+
+
 def constraints(text: str, environment: Environment) -> str:
     """The lines of constraints.txt with this environment's own versions in their place."""
     own = (f"onnxruntime=={environment.onnxruntime}", *environment.instead)

@@ -1,6 +1,6 @@
-"""Replays a tape in the ONNX Runtime of this Python: ``python -m tests.parity.replay FOLDER RESULTS [KERNELS.so]``.
+"""Replays a tape in this Python's ONNX Runtime: ``python -m tests.parity.replay FOLDER RESULTS STEPS [KERNELS.so]``.
 
-It needs numpy and ONNX Runtime alone.
+It ends after so many steps, and with STEPS 0 only at the tape's end. It needs numpy and ONNX Runtime alone.
 """
 
 import sys
@@ -14,36 +14,60 @@ from tests.parity import tape
 FATAL_ONLY = 4
 
 
-def main(folder: Path, results: Path, kernels: str = "") -> None:
-    """Replay it from the beginning to the end."""
-    raw = (folder / f"{tape.TAPE}.bin").read_bytes()
-    sessions: dict[str, ort.InferenceSession] = {}
-    values: dict[str, tape.Array] = {}
-    inputs: dict[str, tape.Array] = {}
-    outputs: dict[str, str] = {}
-    graph = ""
+class Replay:
+    """The instructions of a tape, by their names."""
+
+    def __init__(self, folder: Path, writer: tape.Writer, kernels: str) -> None:
+        self._raw = (folder / f"{tape.TAPE}.bin").read_bytes()
+        self._writer, self._kernels = writer, kernels
+        self._sessions: dict[str, ort.InferenceSession] = {}
+        self._values: dict[str, tape.Array] = {}
+        self._inputs: dict[str, tape.Array] = {}
+        self._outputs: dict[str, str] = {}
+        self._graph = ""
+        self.done = 0
+
+    def graph(self, name: str, path: str, _: str) -> None:
+        self._sessions[name] = ort.InferenceSession(path, options(self._kernels), providers=["CPUExecutionProvider"])
+
+    def value(self, name: str, *parts: str) -> None:
+        self._values[name] = tape.array(list(parts), self._raw)
+
+    def join(self, name: str, *parts: str) -> None:
+        self._values[name] = np.array([self._values[one].item() for one in parts], self._values[parts[0]].dtype)
+
+    def run(self, graph: str) -> None:
+        self._graph, self._inputs, self._outputs = graph, {}, {}
+
+    def give(self, name: str, value: str) -> None:
+        self._inputs[name] = self._values[value]
+
+    def take(self, name: str, value: str) -> None:
+        self._outputs[name] = value
+
+    def end(self) -> None:
+        found = self._sessions[self._graph].run(list(self._outputs), self._inputs)
+        self._values |= dict(zip(self._outputs.values(), map(np.asarray, found), strict=True))
+
+    def write(self, name: str) -> None:
+        self._writer.value(name, self._values[name])
+
+    def mark(self) -> None:
+        self.done += 1
+
+
+WORDS = {"in": "give", "out": "take"}
+"""Methods of another name than their instruction, which is a word of Python's or says nothing here."""
+
+
+def main(folder: Path, results: Path, steps: int = 0, kernels: str = "") -> None:
+    """Replay a tape."""
     with tape.Writer(results, tape.RESULTS) as writer:
+        replay = Replay(folder, writer, kernels)
         for what, *parts in tape.instructions(folder):
-            match what:
-                case "graph":
-                    sessions[parts[0]] = ort.InferenceSession(
-                        parts[1], options(kernels), providers=["CPUExecutionProvider"]
-                    )
-                case "value":
-                    values[parts[0]] = tape.array(parts[1:], raw)
-                case "join":
-                    values[parts[0]] = np.array([values[name].item() for name in parts[1:]], values[parts[1]].dtype)
-                case "run":
-                    graph, inputs, outputs = parts[0], {}, {}
-                case "in":
-                    inputs[parts[0]] = values[parts[1]]
-                case "out":
-                    outputs[parts[0]] = parts[1]
-                case "end":
-                    found = sessions[graph].run(list(outputs), inputs)
-                    values |= dict(zip(outputs.values(), found, strict=True))
-                case "write":
-                    writer.value(parts[0], np.asarray(values[parts[0]]))
+            getattr(replay, WORDS.get(what, what))(*parts)
+            if what == "mark" and replay.done == steps:
+                break
 
 
 def options(kernels: str) -> ort.SessionOptions:
@@ -56,5 +80,5 @@ def options(kernels: str) -> ort.SessionOptions:
 
 
 if __name__ == "__main__":
-    folder, results, *kernels = sys.argv[1:]
-    main(Path(folder), Path(results), *kernels)
+    folder, results, steps, *kernels = sys.argv[1:]
+    main(Path(folder), Path(results), int(steps), *kernels)

@@ -55,7 +55,7 @@ def made(row: Row, difference: Difference, graphs: Sequence[GraphDifference], cl
         steps=difference.steps,
         graphs=len(graphs),
         bits=sum(one.bits for one in graphs),
-        note="; ".join(filter(None, (difference.unequal, *broken))),
+        note="; ".join(filter(None, (row.note, difference.unequal, *broken))),
     )
 
 

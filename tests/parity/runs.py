@@ -77,7 +77,7 @@ def trace(folder: Path) -> dict[str, Any]:
     return found
 
 
-def in_python(reference: Reference, runtime: str, python: Path, compiled: Path) -> rows.Row:
+def in_python(reference: Reference, runtime: str, python: Path, compiled: Path, note: str = "") -> rows.Row:
     """A whole run in an environment of Python, and for the target ``ort`` each graph by itself; raises Unready."""
     folder = reference.folder / python.parent.parent.name / compiled.stem
     learn(python, compiled, reference.form, folder)
@@ -85,7 +85,7 @@ def in_python(reference: Reference, runtime: str, python: Path, compiled: Path) 
     by_graph = alone(reference, python, folder / GRAPHS) if same else []
     found, wanted = trace(folder), trace(reference.recorded)
     about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-    row = rows.Row(reference.form, runtime, about["version"], about["python"])
+    row = rows.Row(reference.form, runtime, about["version"], about["python"], note=note)
     difference = compare(of_trace(found), of_trace(wanted), STEPS)
     return rows.made(row, difference, by_graph, found["end"][CLASS_IL])
 
@@ -94,7 +94,7 @@ def alone(reference: Reference, python: Path, folder: Path) -> list[GraphDiffere
     """Each graph by itself in an environment of Python; raises Unready."""
     library = kernel_library.library()
     kernels = [library] if library else []
-    run("tests.parity.replay", python, reference.recorded / GRAPHS, folder, *kernels)
+    run("tests.parity.replay", python, reference.recorded / GRAPHS, folder, "0", *kernels)
     return graphs(folder, reference.recorded / GRAPHS)
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from tests.parity import node
-from tests.parity.environments import ENVIRONMENTS, NEEDS, NEWEST, OLDEST, constraints, python_for
+from tests.parity.environments import ENVIRONMENTS, NEEDS, NEWEST, OLDEST, constraints, missing, python_for
 from tests.runtime.kernels.arm64.machine import Unready
 
 PINNED = (Path(__file__).resolve().parents[2] / "constraints.txt").read_text(encoding="utf-8")
@@ -13,6 +13,8 @@ PINNED = (Path(__file__).resolve().parents[2] / "constraints.txt").read_text(enc
 def test_the_first_python_that_is_there_is_taken() -> None:
     assert python_for(NEWEST, lambda _: True) == NEWEST.pythons[0]
     assert python_for(NEWEST, lambda name: name == "python3.12") == "3.12"
+    assert missing(NEWEST, lambda _: True) == ""
+    assert missing(NEWEST, lambda name: name == "python3.12") == "no Python 3.14 or 3.13"
 
 
 def test_the_pythons_that_are_missing_are_named() -> None:
