@@ -10,8 +10,10 @@ import numpy as np
 import onnx_ir as ir
 
 from sparcl_compile.passes.core.edit import array_of, int_attribute
+from sparcl_compile.passes.core.layers import RECURRENT
 from sparcl_compile.passes.core.worlds import RATIO
 from sparcl_compile.passes.importing.batch_place import ALONE, allows_zero, batch_place, resolved
+from sparcl_compile.passes.importing.batch_recurrent import repair_recurrent
 from sparcl_compile.passes.importing.batch_trace import Trace
 
 Repair = Callable[[Trace, ir.Node], None]
@@ -213,7 +215,8 @@ def _expanded(t: Trace, node: ir.Node, value: ir.Value, like: ir.Value | None, a
 
 
 def repair_expand(t: Trace, node: ir.Node) -> None:
-    """An Expand of a batched value has 1 in the place of the batch."""
+    """An Expand of a batched value has 1 in the place of the batch; one to the batch begins with one row."""
+    _from_one_row(t, node)
     axis, target = t.axis(node.inputs[0]), t.worlds.constant(node.inputs[1])
     if axis is None or target is None or target.ndim != 1:
         return
@@ -221,6 +224,17 @@ def repair_expand(t: Trace, node: ir.Node) -> None:
     if place >= 0 and target[place] != 1:
         lengths = [*target[:place], 1, *target[place + 1 :]]
         node.replace_input_with(1, t.at(node).ints("shape", lengths))
+
+
+def _from_one_row(t: Trace, node: ir.Node) -> None:
+    data = t.worlds.constant(node.inputs[0])
+    small, large = (world.data(node.inputs[1]) for world in (t.worlds.small, t.worlds.large))
+    if data is None or small is None or large is None or len(small) != data.ndim:
+        return
+    for axis in np.flatnonzero(small != large):
+        row = np.take(data, [0], axis=axis)
+        if data.shape[axis] > 1 and np.array_equal(np.broadcast_to(row, data.shape), data):
+            node.replace_input_with(0, t.at(node).const("row", row, data.dtype.type))
 
 
 def repair_resize(t: Trace, node: ir.Node) -> None:
@@ -262,5 +276,6 @@ REPAIRS: dict[str, Repair] = {
     "Concat": repair_concat,
     "Expand": repair_expand,
     "Resize": repair_resize,
+    **dict.fromkeys(RECURRENT, repair_recurrent),
     **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "Where", "PRelu", "MatMul"), repair_rows),
 }

@@ -68,17 +68,17 @@ ONLY_ORT: dict[str, tuple[tuple[int, ...], Callable[[], nn.Module]]] = {
 
 
 @functools.cache
-def only_ort(name: str, opset: int = 17) -> onnx.ModelProto:
-    """One of ONLY_ORT as ONNX with a symbolic batch."""
+def only_ort(name: str, batch: int | None = None) -> onnx.ModelProto:
+    """One of ONLY_ORT as ONNX, with a symbolic batch or one of a fixed size."""
     shape, make = ONLY_ORT[name]
-    file, options = io.BytesIO(), dict[str, Any](dynamic_axes={"input": {0: "batch"}}, dynamo=False, verbose=False)
+    file, options = io.BytesIO(), dict[str, Any](dynamo=False, verbose=False, opset_version=17)
+    if batch is None:
+        options["dynamic_axes"] = {"input": {0: "batch"}}
     previous = logging.root.manager.disable
     logging.disable(logging.WARNING)
     with torch.random.fork_rng(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.manual_seed(0)
-        torch.onnx.export(
-            make().eval(), (torch.zeros(1, *shape),), file, opset_version=opset, input_names=["input"], **options
-        )
+        torch.onnx.export(make().eval(), (torch.zeros(batch or 1, *shape),), file, input_names=["input"], **options)
     logging.disable(previous)
     return onnx.load_model_from_string(file.getvalue())

@@ -1,5 +1,7 @@
 """BatchNormalization in training form and LayerNormalization over any axes, against PyTorch and the builder."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -68,7 +70,8 @@ def test_layer_normalisation(where: tuple[tuple[int, ...], int], has_bias: bool,
         return torch.nn.functional.layer_norm(x, inner, scale, *bias, eps=epsilon)
 
     tried = Operator("LayerNormalization", arrays, {"axis": axis, "epsilon": epsilon}, outputs=3)
-    check(tried, function, builder=has_bias)
+    # The builder refuses rows of one element.
+    check(tried, function, builder=has_bias and math.prod(inner) > 1)
 
 
 def test_a_layer_normalisation_without_its_statistics_is_refused() -> None:
