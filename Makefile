@@ -18,7 +18,7 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12; do \
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: venv
 venv: $(STAMP) ## make .venv and install the pinned versions into it (the other targets do this themselves)
@@ -96,6 +96,15 @@ fuzz: $(STAMP) ## mutated files through every command, for a minute (ARGS="--see
 .PHONY: test-arm64
 test-arm64: $(STAMP) ## build the kernels for arm64 and hold them against this machine's, under qemu (docs/kernels.md)
 	$(BIN)/python -m tests.runtime.kernels.arm64
+
+# Not part of `test`: both download (150 MB for Android), make environments below build/ and take minutes (docs/portability.md).
+.PHONY: parity
+parity: $(STAMP) ## one artifact and one seed in every ONNX Runtime that this machine can have; build/parity.json has the rows
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.parity $(ARGS)
+
+.PHONY: test-android
+test-android: $(STAMP) ## the artifacts' graphs and learning in ONNX Runtime's Android library, x86-64 and arm64
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.android
 
 .PHONY: format
 format: $(STAMP) ## let ruff mend what it can

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 HEADER = 8
 """A safetensors file begins with the length of its JSON header, a little-endian integer of this many bytes."""
@@ -15,7 +16,7 @@ TYPES = {"F32": np.float32, "I32": np.int32, "I64": np.int64}
 """The types of state tensors, as safetensors names them."""
 
 
-def pages(shape: Sequence[int], dtype: np.typing.DTypeLike) -> np.ndarray:
+def pages(shape: Sequence[int], dtype: DTypeLike) -> np.ndarray:
     """Zeros of this shape in memory of their own.
 
     The system gives it page by page, when it is first written, and gets it back at once when the array goes: memory
@@ -47,7 +48,7 @@ def stored(path: Path) -> Iterator[tuple[str, np.ndarray]]:
             yield name, mapped(path, TYPES[entry["dtype"]], place, entry["shape"])
 
 
-def mapped(path: Path, dtype: np.typing.DTypeLike, place: int, shape: Sequence[int]) -> np.ndarray:
+def mapped(path: Path, dtype: DTypeLike, place: int, shape: Sequence[int]) -> np.ndarray:
     """An array over the bytes of a file from ``place``."""
     if 0 in shape:
         return np.zeros(shape, dtype)

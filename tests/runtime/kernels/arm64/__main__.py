@@ -6,26 +6,13 @@ Exit code 0 when all results agree, 1 when one does not, 2 when something is mis
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 from sparcl_compile.runtime.session import kernel_library as kernels
 from tests.runtime.kernels import elf
-from tests.runtime.kernels.arm64.machine import Machine, Unready, call, check_tools
+from tests.runtime.kernels.arm64.library import FOLDER, ROOT, build
+from tests.runtime.kernels.arm64.machine import Machine, Unready, check_tools
 from tests.runtime.kernels.arm64.recorded import save
 from tests.runtime.kernels.arm64.runs import runs
-
-ROOT = Path(__file__).resolve().parents[4]
-FOLDER = ROOT / "build/arm64"
-KERNELS = ROOT / "runtime/kernels"
-
-
-def build() -> Path:
-    """Cross-compile the library."""
-    folder = FOLDER / "kernels"
-    cmake = (sys.executable, "-m", "cmake")
-    call(*cmake, "-S", KERNELS, "-B", folder, f"-DCMAKE_TOOLCHAIN_FILE={KERNELS / 'aarch64-linux-gnu.cmake'}")
-    call(*cmake, "--build", folder)
-    return folder / "libsparcl_kernels.so"
 
 
 def main() -> int:
