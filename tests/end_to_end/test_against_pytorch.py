@@ -23,6 +23,10 @@ SAMPLES = 16
 BATCH = 8
 RATE = 0.001
 """So low that no rounding error reaches a kink of ReLU or MaxPool; what differs then differs in the method."""
+CONSTANT_RATE = {"rate_decay": 0.0}
+"""Where the default, a falling rate, brings the importances of two gradients to within rounding of each other (seen under
+2:4: 0.01074165 twice, of which either may be chosen): a tie tells no method from another.
+"""
 CLASSES = 4
 """Two tasks of two classes, ``SAMPLES`` a class. In smaller batches the last stage's BatchNorm is so badly
 conditioned that rounding grows tenfold a step, in PyTorch against itself as well."""
@@ -149,7 +153,7 @@ def test_training_equals_pytorch(
     [
         {"replay_batches": "merged"},
         {"replay": "er", "loss_classes": "task"},
-        {"gradient_scheme": "channel", "rate_decay": 0.5},
+        {"gradient_scheme": "channel", **CONSTANT_RATE},
         {"gradient_sparsity": 0.75},
         {"replay": "none", "data_removal": 0.0, "gradient_sparsity": 0.0},
     ],
@@ -171,7 +175,7 @@ def test_schemes_equal_pytorch(scheme: str, sparsity: float, recipe: str, tmp_pa
     torch.manual_seed(0)
     module = resnet18(width=8, classes=CLASSES, blocks=(1, 1))
     export(module, (3, 8, 8), tmp_path / "resnet.onnx")
-    settings = {"scheme": scheme, "sparsity": sparsity, "recipe": recipe}
+    settings = {"scheme": scheme, "sparsity": sparsity, "recipe": recipe, **CONSTANT_RATE}
     outcome = both(module, tmp_path / "resnet.onnx", write(tmp_path, 8), tmp_path, **settings)
     check_same(outcome)
     first, last = outcome.trace.mask_updates[0].masks, outcome.trace.mask_updates[-1].masks
