@@ -24,7 +24,7 @@ BATCH = 8
 RATE = 0.001
 """So low that no rounding error reaches a kink of ReLU or MaxPool; what differs then differs in the method."""
 CONSTANT_RATE = {"rate_decay": 0.0}
-"""Where the default, a falling rate, brings the importances of two gradients to within rounding of each other (seen under
+"""Where a falling rate, the default, brings the importances of two gradients within rounding of each other (seen under
 2:4: 0.01074165 twice, of which either may be chosen): a tie tells no method from another.
 """
 CLASSES = 4
