@@ -38,7 +38,7 @@ def draw(lines: Sequence[Line], folder: Path) -> list[Path]:
         figure = Figure(figsize=(8, 4.5), layout="constrained")
         axes = figure.add_subplot()
         draw_one(axes, shown)
-        if shown:
+        if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
         files.append(folder / f"{name}.png")
         write_atomically(files[-1], functools.partial(figure.savefig, dpi=120, format="png"))
@@ -88,7 +88,8 @@ def _layers(axes: Any, lines: Sequence[Line]) -> None:
     """The share of zeros of each masked layer at the end, from the first layer to the last; the mean over seeds."""
     for line in lines:
         each = [list(one.sparsity.per_layer.values()) for one in results(line)]
-        axes.plot(range(1, len(each[0]) + 1), np.mean(each, axis=0), marker="o", label=label(line))
+        if each[0]:
+            axes.plot(range(1, len(each[0]) + 1), np.mean(each, axis=0), marker="o", label=label(line))
     axes.set(xlabel="masked layer", ylabel="sparsity", ylim=(0, 1))
     axes.xaxis.get_major_locator().set_params(integer=True)
 
