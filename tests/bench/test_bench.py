@@ -194,6 +194,16 @@ def lives(process: int) -> bool:
     return state != "Z"
 
 
+def check_gone(workers: list[int]) -> None:
+    """Check that the workers end, within a minute, after their bench."""
+    assert workers
+    for _ in range(600):
+        if not any(map(lives, workers)):
+            return
+        time.sleep(0.1)
+    pytest.fail("a worker outlives its bench")
+
+
 def test_killed_and_resumed_it_ends_in_the_same_summary(whole: Whole, tmp_path: Path) -> None:
     folder = tmp_path / "results"
     with start(whole.grid, folder, 2) as bench:
@@ -205,12 +215,7 @@ def test_killed_and_resumed_it_ends_in_the_same_summary(whole: Whole, tmp_path: 
         bench.wait(timeout=60)
     assert 0 < len(runs(folder)) < TRIALS + FINALS
     assert not (folder / "summary.md").exists()
-    for _ in range(600):
-        if not any(map(lives, workers)):
-            break
-        time.sleep(0.1)
-    assert workers
-    assert not any(map(lives, workers)), "a worker outlives its bench"
+    check_gone(workers)
     done("bench", whole.grid, "-o", folder, "--cores", "2")
     check_same(folder, whole)
 
@@ -343,6 +348,33 @@ def test_refused_grids_leave_nothing_half_written(old: str, new: str, told: str,
     check_refused(call("bench", grid, "--cores", "1"), told)
     assert not list(tmp_path.glob("grid.bench/runs/*"))
     assert not (tmp_path / "grid.bench" / "summary.md").exists()
+
+
+def test_a_refusal_in_a_worker_s_process_is_one_line_too(tmp_path: Path) -> None:
+    grid = write_grid(tmp_path, GRID.replace('init = "fresh"', 'dense = ["nothing*"]'))
+    check_refused(call("bench", grid, "--cores", "2"), "dense nothing* matches")
+
+
+def test_ctrl_c_ends_it_in_one_line_and_leaves_no_worker(whole: Whole, tmp_path: Path) -> None:
+    with start(whole.grid, tmp_path / "results", 2) as bench:
+        assert bench.stderr is not None
+        assert bench.stderr.readline()
+        workers = children(bench.pid)
+        bench.send_signal(signal.SIGINT)
+        told = bench.stderr.read()
+        assert bench.wait(timeout=60) == 130
+    end = "error: interrupted; what is finished is kept, and the same command goes on from there\n"
+    assert told.endswith(end)
+    assert "Traceback" not in told
+    check_gone(workers)
+
+
+def test_names_of_rows_stay_in_the_folder(tmp_path: Path) -> None:
+    text = GRID.replace("[rows.dense]", '[rows."../../up / | ü"]').format(model=write_model(tmp_path), data="digits")
+    (tmp_path / "grid.toml").write_text(text, encoding="utf-8")
+    grid = read_grid(tmp_path / "grid.toml")
+    name = Jobs(grid).finals(grid.cells[0], None)[0].name
+    assert name.startswith("..-..-up_zoo_noise_seed0_")
 
 
 def test_a_damaged_result_is_refused_by_its_name(whole: Whole, tmp_path: Path) -> None:
