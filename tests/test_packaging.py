@@ -132,6 +132,7 @@ def test_console_scripts(wheel: zipfile.ZipFile) -> None:
         "sparcl-inspect",
         "sparcl-export",
         "sparcl-opt",
+        "sparcl-bench",
     }
 
 

@@ -15,7 +15,7 @@ BLOCK = re.compile(
 INTERPRETERS = {"bash": ("bash", "-euo", "pipefail", "-c"), "python": ("python", "-c")}
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 LINK = re.compile(r"\]\((?!https?://)([^)#]+)")
-COMMANDS = ("sparcl-compile", "sparcl-run", "sparcl-inspect", "sparcl-export", "sparcl-opt")
+COMMANDS = ("sparcl-compile", "sparcl-run", "sparcl-inspect", "sparcl-export", "sparcl-opt", "sparcl-bench")
 
 
 @dataclass(frozen=True)

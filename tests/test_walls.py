@@ -44,6 +44,7 @@ STAIRS = {
         "compiling",
         "exporting",
         "api",
+        "bench",
         "cli",
     ),
 }
@@ -87,7 +88,8 @@ WALLS = (
     Wall("runtime", ("sparcl_compile",), allowed=(INTERFACE, "sparcl_compile.runtime")),
     Wall("runtime", (*PROTO_LIBRARIES, *GRADIENT_BUILDER, "torch")),
     # sparcl-run is the runtime; sparcl-export reads the state that a run has left; the gradient builder loads the
-    # library of kernels that the runtime does; layers are timed in sessions as the runtime makes them.
+    # library of kernels that the runtime does; layers are timed in sessions as the runtime makes them; sparcl-bench
+    # makes whole runs.
     Wall(
         "sparcl_compile",
         ("sparcl_compile.runtime",),
@@ -96,6 +98,8 @@ WALLS = (
             "sparcl_compile/__init__.py",
             "sparcl_compile/api/exporting.py",
             "sparcl_compile/api/learning.py",
+            "sparcl_compile/bench/settings.py",
+            "sparcl_compile/bench/work.py",
             "sparcl_compile/compiling/kernel_library.py",
             "sparcl_compile/costs/kernel_times.py",
         ),
@@ -326,7 +330,7 @@ def test_the_check_of_light_imports_can_fail() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["compile_command", "run_command", "inspect_command", "export_command", "opt_command"]
+    "command", ["compile_command", "run_command", "inspect_command", "export_command", "opt_command", "bench_command"]
 )
 def test_help_does_not_wait_for_torch(command: str) -> None:
     code = f"from sparcl_compile.cli import {command} as command; command(['--help'], standalone_mode=False)"

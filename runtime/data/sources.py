@@ -9,6 +9,7 @@ from sparcl_compile.interface.files import unreadable
 from sparcl_compile.interface.manifest import Model
 from sparcl_compile.runtime.data import cifar10, csv_tables, digits, folder, idx, npz, parquet_tables
 from sparcl_compile.runtime.data.dataset import Dataset
+from sparcl_compile.runtime.data.held_out import held_out
 
 WITH_PATH: dict[str, tuple[str, Callable[[str, Path, Model | None], Dataset]]] = {
     "cifar10": ("PATH", cifar10.load),
@@ -19,6 +20,9 @@ WITH_PATH: dict[str, tuple[str, Callable[[str, Path, Model | None], Dataset]]] =
     "parquet": ("TABLE", parquet_tables.load),
 }
 """The name of the path and the loader, by scheme; a loader takes the source, the path and the model that will learn."""
+
+HELD_OUT = "held-out:"
+"""In front of a source: its training samples alone, of which every fifth of a class is the test set."""
 
 KINDS = {"PATH": "folder or archive", "DIR": "folder", "FILE": ".npz file", "TABLE": "table (or folder of tables)"}
 """The kind of a path, by its name."""
@@ -31,12 +35,14 @@ def load(source: str, model: Model | None = None) -> Dataset:
 
     Args:
         source: ``digits``, ``cifar10:PATH``, ``idx:DIR``, ``folder:DIR``, ``npz:FILE``, ``csv:TABLE`` or
-            ``parquet:TABLE``; ``~`` is the home folder.
+            ``parquet:TABLE``, or ``held-out:`` in front of one of them; ``~`` is the home folder.
         model: the model that will learn the data; it says what to make of arrays and images of several forms.
 
     Raises:
         DataError: the source is unknown, cannot be read or does not make a data set.
     """
+    if source.startswith(HELD_OUT):
+        return held_out(load(source.removeprefix(HELD_OUT), model))
     if source == "digits":
         return digits.load(source)
     scheme, colon, text = source.partition(":")

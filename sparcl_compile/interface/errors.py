@@ -68,6 +68,10 @@ class DataError(SparclError):
     """A data source cannot be read or does not fit the model."""
 
 
+class GridError(SparclError):
+    """A grid of runs cannot be read, or its runs cannot go on."""
+
+
 class CheckpointError(SparclError):
     """A run's checkpoint is damaged or belongs to another run."""
 

@@ -1,0 +1,79 @@
+"""Learns a grid: the trials first, then the runs of the table under the rates that they have chosen."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sparcl_compile.bench import pool
+from sparcl_compile.bench.grid import Cell, Grid
+from sparcl_compile.bench.jobs import Job, Jobs
+from sparcl_compile.bench.rates import Trials, best_rate
+from sparcl_compile.bench.results import Outcome, Results
+from sparcl_compile.interface import locks
+from sparcl_compile.interface.errors import GridError
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where runs are learned: cores of this machine, threads a run, or the address of a Dask scheduler."""
+
+    cores: int
+    threads: int
+    dask: str | None = None
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the table: its trials by rate, the rate that was taken, and the runs in the order of the seeds."""
+
+    cell: Cell
+    trials: Trials
+    rate: float | None
+    runs: tuple[Outcome, ...]
+
+
+def learn_grid(grid: Grid, folder: Path, place: Place, tell: Tell) -> tuple[Line, ...]:
+    """Learn what a folder of results lacks of a grid, and return all of it.
+
+    Args:
+        grid: the grid.
+        folder: the results; what an earlier call has finished is taken from there.
+        place: where runs are learned.
+        tell: is given a line when a run has ended.
+
+    Raises:
+        SparclError: a model cannot be compiled, the data do not fit, or another process learns in the folder; what
+            is finished is kept.
+    """
+    jobs, results = Jobs(grid), Results(folder)
+    with locks.writing(folder / locks.FILE, folder, lambda holders: _in_use(folder, holders)):
+        tried = [jobs.trials(cell) for cell in grid.cells]
+        _learn([job for one in tried for several in one.values() for job in several], results, place, tell)
+        trials = [{rate: results.read_all(several) for rate, several in one.items()} for one in tried]
+        rates = [best_rate(cell, one) for cell, one in zip(grid.cells, trials, strict=True)]
+        finals = [jobs.finals(cell, rate) for cell, rate in zip(grid.cells, rates, strict=True)]
+        _learn([job for several in finals for job in several], results, place, tell)
+        runs = [results.read_all(several) for several in finals]
+        results.tidy()
+    return tuple(Line(*parts) for parts in zip(grid.cells, trials, rates, runs, strict=True))
+
+
+def _in_use(folder: Path, holders: str) -> GridError:
+    return GridError(f"{folder}: is in use by {holders}; wait for its end, or name another folder")
+
+
+def _learn(jobs: Sequence[Job], results: Results, place: Place, tell: Tell) -> None:
+    """Learn the runs that have not ended yet; two cells may share one."""
+    missing = list({job.name: job for job in jobs if not results.has(job.name)}.values())
+    if not missing:
+        return
+    if len(missing) < len(jobs):
+        tell(f"{len(jobs) - len(missing)} of {len(jobs)} runs are there already")
+    learned = pool.outcomes(missing, place.cores, place.threads, place.dask, results.work)
+    for number, outcome in enumerate(learned, start=1):
+        results.write(outcome)
+        found = results.read(outcome["name"])
+        told = f"class-IL {found.result.class_il:.1f} %" if found.result else f"failed: {found.failure}"
+        tell(f"{number}/{len(missing)} {found.name}: {told}")

@@ -1,0 +1,82 @@
+"""The runs of a grid, each with a name that tells its settings."""
+
+import dataclasses
+import hashlib
+import json
+import re
+from pathlib import Path
+
+from sparcl_compile.bench.grid import Cell, Grid
+from sparcl_compile.interface.files import sha256
+
+NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9.+-]+")
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One run.
+
+    Attributes:
+        name: of its files: its settings in words, and eight digits of a checksum over all of them.
+        cell: the line of the table that it belongs to; a trial's may have other epochs.
+        seed: of weights, order and replay.
+        rate: the learning rate; None for the artifact's own.
+        trial: whether held-out training samples stand in the place of the test set.
+        model: the file.
+        source: the data, from wherever a worker stands.
+    """
+
+    name: str
+    cell: Cell
+    seed: int
+    rate: float | None
+    trial: bool
+    model: Path
+    source: str
+
+
+class Jobs:
+    """Makes the runs of a grid; the models' checksums are taken once."""
+
+    def __init__(self, grid: Grid) -> None:
+        self._grid = grid
+        self._models = {name: path.absolute() for name, path in grid.models.items()}
+        self._checksums = {name: sha256(path) for name, path in self._models.items()}
+
+    def trials(self, cell: Cell) -> dict[float, list[Job]]:
+        """The runs by which a cell's rate is chosen, by rate; none where it names fewer than two."""
+        epochs = self._grid.choose.epochs
+        running = cell.running if epochs is None else {**cell.running, "epochs": epochs}
+        tried = dataclasses.replace(cell, running=running)
+        rates = cell.rates if len(cell.rates) > 1 else ()
+        return {rate: [self._job(tried, rate, seed, True) for seed in self._grid.choose.seeds] for rate in rates}
+
+    def finals(self, cell: Cell, rate: float | None) -> list[Job]:
+        """The runs of a cell under its rate, in the order of the seeds."""
+        return [self._job(cell, rate, seed, False) for seed in self._grid.seeds]
+
+    def _job(self, cell: Cell, rate: float | None, seed: int, trial: bool) -> Job:
+        source = self._grid.data[cell.data]
+        settings = {
+            "model": self._checksums[cell.model],
+            "data": source,
+            "compile": cell.compiling,
+            "run": cell.running,
+            "rate": rate,
+            "seed": seed,
+            "trial": trial,
+        }
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
+        told = (cell.row, cell.model, cell.data, "trial" if trial else "", _rate_text(rate), f"seed{seed}", digest)
+        name = "_".join(NOT_IN_NAMES.sub("-", part).strip("-") for part in told if part)
+        return Job(name, cell, seed, rate, trial, self._models[cell.model], absolute(source))
+
+
+def _rate_text(rate: float | None) -> str:
+    return "" if rate is None else f"lr{rate:g}"
+
+
+def absolute(source: str) -> str:
+    """A data source whose path holds in every folder."""
+    scheme, colon, path = source.partition(":")
+    return f"{scheme}:{Path(path).expanduser().absolute()}" if colon else source

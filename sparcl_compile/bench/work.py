@@ -1,0 +1,96 @@
+"""One run of a grid, in whatever process it is: compile the model and let the artifact learn."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sparcl_compile.api.compiling import compile_model
+from sparcl_compile.api.learning import learn
+from sparcl_compile.bench.jobs import Job
+from sparcl_compile.bench.settings import compile_options, run_config
+from sparcl_compile.interface.artifact import Artifact, load
+from sparcl_compile.interface.errors import TrainingError
+from sparcl_compile.runtime import checkpoint as checkpoints
+from sparcl_compile.runtime.config import RunConfig
+from sparcl_compile.runtime.data.sources import HELD_OUT
+from sparcl_compile.runtime.reporting.progress import Reporter
+from sparcl_compile.runtime.reporting.report import console
+
+
+class Orphan(Reporter):
+    """A silent reporter that ends a worker whose bench was killed: nobody takes the result, and another may resume."""
+
+    def __init__(self, config: RunConfig, owner: int) -> None:
+        super().__init__(console(), config.tasks, config.epochs, config.batch_size, quiet=True)
+        self._owner = owner
+
+    def step(self, task: int, epoch: int, loss: float, done: int, total: int, sparsity: float) -> None:
+        """Look after every step."""
+        if self._owner not in (os.getpid(), os.getppid()):
+            os._exit(1)
+
+
+def perform(job: Job, threads: int, work: Path | None, owner: int) -> dict[str, Any]:
+    """Learn one run, or learn it to its end where an earlier process has begun it.
+
+    Args:
+        job: the run.
+        threads: of ONNX Runtime.
+        work: the folder in which the run's state is kept until it is finished; None for one that goes with this call,
+            on a machine that another bench does not come back to.
+        owner: the process of the bench.
+
+    Returns:
+        The outcome as JSON-ready data: the job's settings, the result of the run, or the line of its failure.
+
+    Raises:
+        SparclError: the model cannot be compiled, or the data do not fit; a loss that is no number is a failure of
+            this run alone.
+    """
+    with _folder(job, work) as folder:
+        artifact = _artifact(job, folder)
+        source = f"{HELD_OUT}{job.source}" if job.trial else job.source
+        config = run_config(job.cell.running, source, job.rate, job.seed, threads)
+        reporter = None if work is None else Orphan(config, owner)
+        run = folder / "run"
+        try:
+            result = learn(artifact, config, run, checkpoints.exists(run), reporter)
+        except TrainingError as error:
+            return {**_told(job), "failure": str(error).replace(f"{folder}/", ""), "result": None}
+    result["config"]["data"] = job.cell.data
+    return {**_told(job), "failure": None, "result": result}
+
+
+@contextlib.contextmanager
+def _folder(job: Job, work: Path | None) -> Iterator[Path]:
+    if work is not None:
+        yield work / job.name
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def _artifact(job: Job, folder: Path) -> Artifact:
+    """The compiled model; where it is there already, the run goes on with that."""
+    place = folder / "model.sparcl"
+    if not place.exists():
+        compile_model(job.model, compile_options(job.cell.compiling, job.seed), place)
+    return load(place)
+
+
+def _told(job: Job) -> dict[str, Any]:
+    cell = job.cell
+    return {
+        "name": job.name,
+        "row": cell.row,
+        "model": cell.model,
+        "data": cell.data,
+        "compile": dict(cell.compiling),
+        "run": dict(cell.running),
+        "learning_rate": job.rate,
+        "seed": job.seed,
+        "trial": job.trial,
+    }

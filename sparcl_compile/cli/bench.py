@@ -1,0 +1,49 @@
+"""sparcl-bench."""
+
+import os
+from pathlib import Path
+
+import click
+
+from sparcl_compile.cli.command import Command
+from sparcl_compile.cli.common import silence_libraries
+from sparcl_compile.interface.errors import FieldError
+from sparcl_compile.interface.version import __version__
+
+TABLE = "summary.md"
+
+
+@click.command(cls=Command, context_settings={"show_default": True})
+@click.argument("grid", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder of the results.  [default: GRID.bench]")
+@click.option("--cores", type=int, help="Cores that the runs take together.  [default: all]")
+@click.option("--threads", type=int, default=1, help="Threads of each run.")
+@click.option("--dask", metavar="ADDRESS", help="Learn on the workers of this Dask scheduler.")
+@click.option("--plots", is_flag=True, help="Draw accuracy against FLOPs, seconds and tasks, and sparsity by layer.")
+@click.version_option(__version__)
+def bench_command(
+    grid: Path, output: Path | None, cores: int | None, threads: int, dask: str | None, plots: bool
+) -> None:
+    """Learn a grid of runs from a TOML file, or what is left of it, and print its table."""
+    silence_libraries()
+    for name, number in (("cores", cores), ("threads", threads)):
+        if number is not None and number < 1:
+            raise FieldError(name, number, mend="give a number from 1")
+    from sparcl_compile.api.places import beside
+    from sparcl_compile.bench.bench import Place, learn_grid
+    from sparcl_compile.bench.plots import check_installed, draw
+    from sparcl_compile.bench.reading import read_grid
+    from sparcl_compile.bench.summary import summary
+    from sparcl_compile.interface.files import write_text
+
+    if plots:
+        check_installed()
+    wanted, folder = read_grid(grid), output or beside(grid, ".toml", ".bench")
+    click.get_current_context().obj = "interrupted; what is finished is kept, and the same command goes on from there"
+    place = Place(cores or os.cpu_count() or 1, threads, dask)
+    lines = learn_grid(wanted, folder, place, lambda line: click.echo(line, err=True))
+    text = summary(lines)
+    write_text(folder / TABLE, text)
+    if plots:
+        draw(lines, folder)
+    click.echo(text, nl=False)
