@@ -60,6 +60,7 @@ class Emit(Pass):
         whole: the training graph before ``compute_gradient_rows`` and ``update_in_backward``; None when no run measures
             gradients.
         masked: the forward graph before ``compress_weights``; None when no weights were compressed.
+        pruned_gradients: whether ``measure`` gives the gradients of pruned weights, too.
     """
 
     phase = Phase.EMITTING
@@ -69,6 +70,7 @@ class Emit(Pass):
     forward: ir.Model
     whole: ir.Model | None = None
     masked: ir.Model | None = None
+    pruned_gradients: bool = False
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Write everything. OSError from the file system is left to the caller, which owns the folder."""
@@ -80,7 +82,7 @@ class Emit(Pass):
         if accumulates:
             graphs["optimizer"] = optimizer_model(self, model)
         if self.whole is not None:
-            to_measuring(self.whole)
+            to_measuring(self.whole, self.pruned_gradients)
             graphs["measure"] = self.whole
         for name, graph in graphs.items():
             save(graph, self.folder / FILES[name])

@@ -15,13 +15,15 @@ MEASURED = ".measured"
 """Suffix of a running statistic as a result of ``measure``."""
 
 
-def to_measuring(model: ir.Model) -> None:
+def to_measuring(model: ir.Model, pruned: bool = False) -> None:
     """Turn a training graph that stores gradients into the measuring graph, in place.
 
     1. Gradients of weights without a mask go: no mask update reads them.
     2. Every kept weight is measured, whatever the gradient masks choose: they make way for the weight masks.
     3. The next running statistics stay, as results under names of their own: where they are not asked for, ONNX Runtime
        writes them over the current ones, which belong to the caller. All other next values go.
+    4. With ``pruned`` the gradients of pruned weights are measured, too: the weight masks go, of the layers and of the
+       gradients. Pruned weights are 0, so the layers compute what they computed with the masks.
     """
     model.functions.clear()
     graph = model.graph
@@ -29,6 +31,8 @@ def to_measuring(model: ir.Model) -> None:
     masked = dict.fromkeys(str(weight.name) for weight in masked_layers(model))
     for name in masked:
         _measure_whole(graph, inputs, name)
+        if pruned:
+            _measure_pruned(graph, inputs, name)
     measured = {inputs.get(accumulator_name(name)) for name in masked}
     _drop_accumulators(graph, [node for buffer, node in accumulations(graph).items() if buffer not in measured])
     _leave_state(model)
@@ -46,6 +50,13 @@ def _measure_whole(graph: ir.Graph, inputs: Mapping[str, ir.Value], weight: str)
         return
     for usage in list(chosen.uses()):
         _without_mask(graph, usage.node, chosen)
+
+
+def _measure_pruned(graph: ir.Graph, inputs: Mapping[str, ir.Value], weight: str) -> None:
+    """Let nothing be multiplied by the weight's mask."""
+    mask = inputs[mask_name(weight)]
+    for usage in list(mask.uses()):
+        _without_mask(graph, usage.node, mask)
 
 
 def _without_mask(graph: ir.Graph, reader: ir.Node, mask: ir.Value) -> None:

@@ -10,10 +10,11 @@ from sparcl_compile.interface.names import Role, mask_name
 from sparcl_compile.passes.analysis.channels.plan import set_plan
 from sparcl_compile.passes.analysis.rows import output_axes
 from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.core.draws import Generator, generator
 from sparcl_compile.passes.core.edit import lengths_from
 from sparcl_compile.passes.core.facts import HELD, LOSS, NUMBERED
 from sparcl_compile.passes.core.layers import layer_weights, masked_layers, weighted_layers
-from sparcl_compile.passes.core.marks import AXES_KEY, DENSE_KEY, LAYER_KEY, NORM_KEY
+from sparcl_compile.passes.core.marks import AXES_KEY, DENSE_KEY, DENSITY_KEY, LAYER_KEY, NORM_KEY
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import set_role
 from sparcl_compile.passes.core.values import constant, data_of, dims
@@ -21,6 +22,8 @@ from sparcl_compile.passes.schemes.axes import axes_of, by_output
 from sparcl_compile.passes.schemes.cuts import Cut, cut_for, unstructured
 from sparcl_compile.passes.schemes.density import check_kept, densities, least
 from sparcl_compile.passes.sparsifying.channel_masks import clear_pruned, flags_of, outer_mask, plan_channels
+
+RANDOM, ALL = "random", "all"
 
 
 def magnitude_mask(weight: np.ndarray, kept: int, cut: Cut | None = None) -> np.ndarray:
@@ -49,6 +52,8 @@ class InsertWeightMasks(Pass):
     4. The first mask keeps the groups of the largest magnitudes (docs/algorithm.md, Masks), and the pruned weights
        become 0, so that the stored weight always equals the masked one and a weight that grows back starts at 0. The
        norm that the channels had before is noted for ``scale_by_density``.
+       With ``first`` random, a random number a weight stands for its magnitude. With ``first`` all, the masks are
+       whole, the share that each weight will keep is only checked and noted, and a run prunes.
     5. With sparsity 0 no mask is inserted: a product with ones would cost a walk over the weights and mean nothing.
     6. Weights that have their layer index are left alone, which makes the pass idempotent.
     7. Scheme ``channel`` masks every weight that loses rows or columns with a channel, and those alone. A mask is the
@@ -59,6 +64,8 @@ class InsertWeightMasks(Pass):
         sparsity: share of the maskable weights that is zero, in [0, 1).
         distribution: ``uniform`` or ``erk``.
         scheme: what is removed and grown together.
+        first: weights of the first masks: the ``magnitude`` decides, a ``random`` number, or ``all``.
+        seed: of the random numbers.
     """
 
     phase = Phase.SPARSIFYING
@@ -69,6 +76,8 @@ class InsertWeightMasks(Pass):
     sparsity: float = 0.8
     distribution: str = "uniform"
     scheme: str = "unstructured"
+    first: str = "magnitude"
+    seed: int = 0
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Insert the masks.
@@ -89,8 +98,11 @@ class InsertWeightMasks(Pass):
             if self.scheme != "unstructured":
                 weight.metadata_props[AXES_KEY] = meaning[name]
         if self.sparsity > 0.0:
-            masks = {name: self._first_mask(weight, share[name]) for name, weight in weights.items()}
+            draws = generator(self.seed)
+            masks = {name: self._first_mask(weight, share[name], draws) for name, weight in weights.items()}
             self._check(model.graph, masks, meaning)
+            if self.first == ALL:
+                masks = {name: self._whole(weights[name], mask) for name, mask in masks.items()}
             axes, places = output_axes(model.graph), {node: place for place, node in enumerate(model.graph)}
             for name, weight in weights.items():
                 self._insert(model.graph, places, weight, masks[name], axes[name])
@@ -121,8 +133,15 @@ class InsertWeightMasks(Pass):
         set_plan(model, plan)
         return ir.passes.PassResult(model, True)
 
-    def _first_mask(self, weight: ir.Value, density: float) -> np.ndarray:
+    @staticmethod
+    def _whole(weight: ir.Value, later: np.ndarray) -> np.ndarray:
+        weight.metadata_props[DENSITY_KEY] = repr(float(later.mean()))
+        return np.ones_like(later)
+
+    def _first_mask(self, weight: ir.Value, density: float, draws: Generator) -> np.ndarray:
         data = data_of(weight)
+        # From above 0: a weight that is drawn is kept whatever its value.
+        data = 1.0 - draws.random(data.shape, dtype=np.float32) if self.first == RANDOM else data
         cut = cut_for(self.scheme, data.shape, weight.metadata_props.get(AXES_KEY, ""))
         return magnitude_mask(data, cut.levels(density, 0.0, 0.0).base, cut)
 

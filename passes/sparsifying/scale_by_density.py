@@ -10,7 +10,7 @@ from sparcl_compile.passes.analysis.rows import output_axes
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.facts import HELD, LOSS, NUMBERED
 from sparcl_compile.passes.core.layers import masked_layers
-from sparcl_compile.passes.core.marks import NORM_KEY, RATE_KEY
+from sparcl_compile.passes.core.marks import DENSITY_KEY, NORM_KEY, RATE_KEY
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import role_of
 from sparcl_compile.passes.core.values import data_of
@@ -32,15 +32,22 @@ class ScaleByDensity(Pass):
     4. Masks move, their counts hardly do: the factor is a constant, which the optimizer's graph multiplies the learning
        rate by.
     5. Layers without a mask, biases, scales and shifts keep weights and rate.
-    6. A weight that has its factor is left alone, which makes the pass idempotent.
+    6. Masks that a run chooses before its first step, from all weights, have their density already for rule 3 where
+       ``chosen_first`` says so; rule 2 is then that of the graph that chooses.
+    7. A weight that has its factor is left alone, which makes the pass idempotent.
 
     Source: SμPar's rule for a density multiplier (Dey, Bergsma and Hestness, "Sparse maximal update parameterization",
     NeurIPS 2024, table 1), which is stated there for Adam and random masks; rule 3 is the same sum for SGD.
+
+    Options:
+        chosen_first: whether masks that are whole are so until the first step only.
     """
 
     phase = Phase.SPARSIFYING
     needs = (HELD, NUMBERED)
     before = (LOSS,)
+
+    chosen_first: bool = False
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Scale the weights that have a mask."""
@@ -50,9 +57,12 @@ class ScaleByDensity(Pass):
         chosen = [weight for weight in weights if mask_name(str(weight.name)) in masks]
         for weight in chosen:
             mask = by_output(masks[mask_name(str(weight.name))], axes[str(weight.name)])
-            weight.metadata_props[RATE_KEY] = repr(1.0 / density(mask))
+            weight.metadata_props[RATE_KEY] = repr(1.0 / self._density(weight, mask))
             _restore_norm(weight)
         return ir.passes.PassResult(model, bool(chosen))
+
+    def _density(self, weight: ir.Value, mask: np.ndarray) -> float:
+        return float(weight.metadata_props[DENSITY_KEY]) if self.chosen_first else density(mask)
 
 
 def density(mask: np.ndarray) -> float:

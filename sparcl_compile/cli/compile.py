@@ -26,6 +26,7 @@ from sparcl_compile.settings.options import (
     TARGETS,
     CompileOptions,
 )
+from sparcl_compile.settings.policies import FIRST_MASKS, GROWTHS, POLICIES
 
 DEFAULTS = CompileOptions()
 ALL = "all"
@@ -79,6 +80,24 @@ third of a compilation would go into looking through them."""
     type=click.Choice(DISTRIBUTIONS),
     default=DEFAULTS.distribution,
     help="How the sparsity is spread over the layers.",
+)
+@click.option(
+    "--mask-policy",
+    type=click.Choice([*POLICIES]),
+    default=DEFAULTS.mask_policy,
+    help="How weight masks are chosen: SparCL's task-aware dynamic masks, masks that stay, SET, RigL, SNIP, gradual "
+    "pruning, or MEST with a hard or a soft bound.",
+)
+@click.option(
+    "--growth",
+    type=click.Choice(GROWTHS),
+    help="How weights that grow are chosen.  [default: gradient for rigl, else random]",
+)
+@click.option(
+    "--first-mask",
+    type=click.Choice(FIRST_MASKS),
+    default=DEFAULTS.first_mask,
+    help="The weights that the first masks keep: the largest, or some by --seed.",
 )
 @click.option(
     "--scaling",
@@ -154,7 +173,7 @@ third of a compilation would go into looking through them."""
 @click.option(
     "--init", type=click.Choice(INITS), default=DEFAULTS.init, help="Start from the file's weights or from fresh ones."
 )
-@click.option("--seed", type=int, default=DEFAULTS.seed, help="Seed of fresh weights.")
+@click.option("--seed", type=int, default=DEFAULTS.seed, help="Seed of fresh weights and random masks.")
 @click.option(
     "--dump-passes",
     type=click.Path(path_type=Path, file_okay=False),

@@ -8,8 +8,9 @@ from sparcl_compile.interface.names import AUGMENTS, Role
 from sparcl_compile.interface.program import Event, Program
 from sparcl_compile.interface.specs import StateSpec
 from sparcl_compile.plan.plan import SparsityPlan
-from sparcl_compile.plan.schedule import Schedule
+from sparcl_compile.plan.schedule import BASE, Schedule
 from sparcl_compile.program.build import KEEP, Settings, build
+from sparcl_compile.program.masks import LEVELS
 from sparcl_compile.program.replay import REPLAYS
 from sparcl_compile.settings.options import CompileOptions
 
@@ -26,6 +27,7 @@ def program_for(
         graphs: the names of the artifact's graphs.
     """
     recipe, schedule = plan.recipe, plan.schedule
+    scores = plan.masks and plan.policy.scores_first
     vectors = {level_name(level): counts for level, counts in schedule.levels.items()}
     keep = {KEEP: schedule.gradient_keep} if schedule.gradient_refresh_steps else {}
     return build(
@@ -36,7 +38,7 @@ def program_for(
             single_head=recipe.single_head,
             mask_updates=_mask_updates(schedule),
             removals=_removals(schedule),
-            vectors={**(vectors if schedule.mask_updates else {}), **keep},
+            vectors={**(vectors if schedule.mask_updates or scores else {}), **keep},
             refresh_steps=schedule.gradient_refresh_steps,
             optimizer="optimizer" in graphs,
             decays=options.rate_decay > 0.0,
@@ -44,6 +46,8 @@ def program_for(
             measured=_names(state, Role.MEASURED),
             learned=tuple(spec.name for spec in learned(state)),
             augment=AUGMENTS[AUGMENTS[True] in graphs],
+            updates_measure=plan.updates_measure,
+            first_masks={name: level_name(BASE) for name in LEVELS} if scores else {},
         )
     )
 

@@ -32,7 +32,7 @@ from sparcl_compile.graphs import (
     update_masks,
     write_buffer,
 )
-from sparcl_compile.graphs.masks import MaskedLayer
+from sparcl_compile.graphs.masks import MaskedLayer, Rule
 from sparcl_compile.graphs.tensors import Tensor
 from sparcl_compile.interface.manifest import SERIES, Flops
 from sparcl_compile.interface.names import AUGMENTS, Role, index_name
@@ -46,6 +46,7 @@ from sparcl_compile.plan.layers import Layer
 from sparcl_compile.plan.plan import SparsityPlan
 from sparcl_compile.plan.rows import Rows
 from sparcl_compile.settings.options import CompileOptions
+from sparcl_compile.settings.policies import GRADIENT, TDM
 
 Graph = ir.Model | dict[str, ir.Model]
 """A graph, or where it reads raw samples, one for each of their types."""
@@ -82,7 +83,7 @@ def side_graphs(compiled: Compiled, options: CompileOptions, facts: Facts) -> di
         **_epoch_graphs(compiled, options, facts),
         **(_replay_graphs(compiled, options) if options.replay != "none" else {}),
         **_result_graphs(compiled, facts),
-        **_mask_graphs(compiled, compiled.plan),
+        **_mask_graphs(compiled, compiled.plan, options),
     }
 
 
@@ -160,19 +161,30 @@ def _tensor(spec: StateSpec, sizes: Mapping[str, int] | None = None) -> Tensor:
     return Tensor(spec.name, shape, spec.role, full)
 
 
-def _mask_graphs(compiled: Compiled, plan: SparsityPlan) -> dict[str, Graph]:
+def _mask_graphs(compiled: Compiled, plan: SparsityPlan, options: CompileOptions) -> dict[str, Graph]:
     masked, alpha, beta = _masked(compiled, plan), plan.recipe.alpha, plan.recipe.beta
+    moves = bool(masked) and plan.masks and plan.policy.moves
     graphs: dict[str, Graph] = {}
-    if masked and plan.masks and plan.channels is not None:
+    if moves and plan.channels is not None:
         states, fans = compiled.optimizer_states, fan_in(plan.channels)
         graphs["update_masks"] = update_channels.build(
             plan.channels, plan.roles, states, fans, alpha, beta, plan.gradient_masks
         )
-    elif masked and plan.masks:
-        graphs["update_masks"] = update_masks.build(masked, compiled.optimizer_states, alpha, beta, plan.gradient_masks)
+    elif moves:
+        states, rule = compiled.optimizer_states, rule_of(plan, options)
+        graphs["update_masks"] = update_masks.build(masked, states, rule, plan.gradient_masks)
     if masked and plan.gradient_masks:
         graphs["update_gradient_masks"] = update_gradient_masks.build(masked, alpha, beta, bool(plan.rows))
     return graphs
+
+
+def rule_of(plan: SparsityPlan, options: CompileOptions) -> Rule:
+    """The scores of the mask policy."""
+    recipe, policy, by_gradient = plan.recipe, plan.policy, plan.growth == GRADIENT
+    if policy.name == TDM:
+        return Rule(recipe.alpha, recipe.beta, by_gradient)
+    scores = policy.scores_first
+    return Rule(policy.alpha, None, by_gradient, by_product=scores, same_norm=scores and options.scaling == "density")
 
 
 def _masked(compiled: Compiled, plan: SparsityPlan) -> list[MaskedLayer]:

@@ -9,6 +9,8 @@ from sparcl_compile.graphs.builder import FLOAT, Builder
 from sparcl_compile.interface.names import Role, measured_names
 from sparcl_compile.passes.schemes.cuts import Cut, unstructured
 
+Scores = tuple[ir.Value, ir.Value | None]
+"""The importance of every stored weight, and the size of its gradient where that decides what grows."""
 NOT_KEPT = -1.0
 """Below every importance, which is a sum of magnitudes."""
 
@@ -61,6 +63,26 @@ class MaskedLayer:
         return self.shape if self.places is None else (self.places,)
 
 
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """Scores of a mask update: the importance by which weights are removed, and what those that grow are chosen by.
+
+    Attributes:
+        alpha: factor of ``|g1|`` in the importance.
+        beta: factor of ``|g2|`` there; None where ``g1`` is the only gradient.
+        by_gradient: whether what grows has the largest gradient ``|g1 + g2|``, and is not drawn.
+        by_product: whether the importance is ``|w * g1|`` and nothing else: the gradient by the mask, where that is 1
+            (SNIP, Lee et al., ICLR 2019, equation 5).
+        same_norm: whether the weights that stay are scaled to the norm that all had before.
+    """
+
+    alpha: float
+    beta: float | None
+    by_gradient: bool = False
+    by_product: bool = False
+    same_norm: bool = False
+
+
 def gradients(b: Builder, layer: MaskedLayer) -> tuple[ir.Value, ir.Value]:
     """Add the state ``W.g1`` and ``W.g2``, the measured gradients of a layer."""
     first, second = (b.state(name, FLOAT, layer.stored, Role.MEASURED) for name in measured_names(layer.name))
@@ -74,9 +96,28 @@ def weighted(b: Builder, factor: float, gradient: ir.Value) -> ir.Value:
 
 def importance_of(b: Builder, layer: MaskedLayer, weight: ir.Value, alpha: float, beta: float) -> ir.Value:
     """CWI ``(|w| + alpha * |g1|) + beta * |g2|`` of every stored weight; adds the state ``W.g1`` and ``W.g2``."""
-    first, second = gradients(b, layer)
-    current = b.op.Add(b.op.Abs(weight), weighted(b, alpha, first))
-    return b.op.Add(current, weighted(b, beta, second))
+    return _cwi(b, weight, gradients(b, layer), alpha, beta)
+
+
+def _cwi(b: Builder, weight: ir.Value, measured: tuple[ir.Value, ir.Value], alpha: float, beta: float) -> ir.Value:
+    current = b.op.Add(b.op.Abs(weight), weighted(b, alpha, measured[0]))
+    return b.op.Add(current, weighted(b, beta, measured[1]))
+
+
+def scores_of(b: Builder, layer: MaskedLayer, weight: ir.Value, rule: Rule) -> Scores:
+    """The scores of every stored weight; adds the state ``W.g1`` and ``W.g2`` where the rule reads them."""
+    op = b.op
+    if rule.beta is not None:
+        first, second = gradients(b, layer)
+        importance = _cwi(b, weight, (first, second), rule.alpha, rule.beta)
+        return importance, op.Abs(op.Add(first, second)) if rule.by_gradient else None
+    if not (rule.alpha or rule.by_gradient or rule.by_product):
+        return op.Abs(weight), None
+    only = b.state(measured_names(layer.name)[0], FLOAT, layer.stored, Role.MEASURED)
+    if rule.by_product:
+        return op.Abs(op.Mul(weight, only)), None
+    importance = op.Add(op.Abs(weight), weighted(b, rule.alpha, only)) if rule.alpha else op.Abs(weight)
+    return importance, op.Abs(only) if rule.by_gradient else None
 
 
 def flat(b: Builder, value: ir.Value) -> ir.Value:

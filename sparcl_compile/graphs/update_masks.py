@@ -1,4 +1,4 @@
-"""Mask update (TDM): remove the least important weights, grow others at random."""
+"""Mask update: remove the least important weights, and grow others at random (TDM) or by their gradients."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +9,7 @@ from sparcl_compile.graphs.exchange import Update, exchange
 from sparcl_compile.graphs.hash import Stream, numbered, words
 from sparcl_compile.graphs.hash import key as chained
 from sparcl_compile.graphs.layer_body import LayerCalls
-from sparcl_compile.graphs.masks import MaskedLayer, importance_of
+from sparcl_compile.graphs.masks import MaskedLayer, Rule, scores_of
 from sparcl_compile.graphs.storage import Stored, storage
 from sparcl_compile.interface.names import Role, gradient_mask_name
 
@@ -19,8 +19,7 @@ REMOVE_TO, GROW_TO, LAYER_KEY = "remove_to", "grow_to", "layer_key"
 def build(
     layers: Sequence[MaskedLayer],
     optimizer_states: Mapping[str, Sequence[str]],
-    alpha: float,
-    beta: float,
+    rule: Rule,
     gradient_masks: bool,
 ) -> ir.Model:
     """Make the graph ``update_masks`` for L layers.
@@ -39,8 +38,7 @@ def build(
     Args:
         layers: the masked and the compressed weights, in the manifest's order.
         optimizer_states: names of the optimizer states of each weight, by its name; a weight may be missing.
-        alpha: factor of ``|g1|``.
-        beta: factor of ``|g2|``.
+        rule: the scores by which weights are removed and grown.
         gradient_masks: also set each gradient mask to the new mask.
     """
     b = Builder("update_masks", "Keep the remove_to most important weights of a layer, then grow to grow_to at random.")
@@ -54,10 +52,14 @@ def build(
         key = inner.feed(LAYER_KEY, UINT32, [1])
         weight = inner.state(layer.name, FLOAT, layer.stored, Role.PARAMETER)
         stored = storage(inner, layer)
-        importance = stored.full(importance_of(inner, layer, weight, alpha, beta))
-        update = Update(stored.kept, importance, remove_to, grow_to, key)
+        importance, gradient = scores_of(inner, layer, weight, rule)
+        importance, gradient = stored.full(importance), None if gradient is None else stored.full(gradient)
+        update = Update(stored.kept, importance, remove_to, grow_to, key, gradient)
         after = stored.after(*exchange(inner, layer.groups, update))
-        _results(inner, layer, weight, after, states, gradient_masks)
+        weight_after = after.carry(weight)
+        weight_after = scaled(inner, weight, weight_after) if rule.same_norm else weight_after
+        inner.result(f"{layer.name}.next", weight_after, FLOAT, layer.stored)
+        _results(inner, layer, after, states, gradient_masks)
 
     calls = LayerCalls(b, "update_layer", build_layer)
     for layer, remove_to, grow_to, key in zip(layers, *counts, keys, strict=True):
@@ -66,10 +68,17 @@ def build(
     return b.model()
 
 
-def _results(
-    b: Builder, layer: MaskedLayer, weight: ir.Value, after: Stored, states: Sequence[str], gradient_masks: bool
-) -> None:
-    b.result(f"{layer.name}.next", after.carry(weight), FLOAT, layer.stored)
+def scaled(b: Builder, before: ir.Value, after: ir.Value) -> ir.Value:
+    """The weights ``after`` with the norm of those ``before``: rule 2 of ``scale_by_density`` on a whole layer."""
+    op = b.op
+    with b.scope("norm"):
+        norms = [op.ReduceSum(op.Mul(w, w), keepdims=0) for w in (before, after)]
+        # All scores can be 0 with all kept weights at 0: nothing has a norm to give.
+        gain = op.Where(op.Greater(norms[1], 0.0), op.Sqrt(op.Div(norms[0], norms[1])), 1.0)
+        return op.Mul(after, gain)
+
+
+def _results(b: Builder, layer: MaskedLayer, after: Stored, states: Sequence[str], gradient_masks: bool) -> None:
     for new in after.state:
         b.result(f"{new.name}.next", new.value, new.dtype, new.shape)
     for name in states:

@@ -18,6 +18,9 @@ class Options:
     scheme: str = "unstructured"
     gradient_scheme: str = "unstructured"
     distribution: str = "uniform"
+    mask_policy: str = "tdm"
+    growth: str | None = None
+    first_mask: str = "magnitude"
     scaling: str = "density"
     replay: str = "der++"
     replay_batches: str = "separate"

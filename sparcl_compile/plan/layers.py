@@ -12,6 +12,7 @@ from sparcl_compile.passes.core.values import dims
 from sparcl_compile.passes.schemes.cuts import Cut, Levels, cut_for
 from sparcl_compile.passes.schemes.density import count, densities
 from sparcl_compile.settings.options import CompileOptions
+from sparcl_compile.settings.policies import POLICIES, TDM, Level
 from sparcl_compile.settings.recipes import Recipe, churn_and_expand
 
 
@@ -67,6 +68,17 @@ def group_levels(layers: Sequence[Layer]) -> dict[str, list[int]]:
     return {field.name: [level[field.name] for level in levels] for field in dataclasses.fields(Levels)}
 
 
+def kept_at(layers: Sequence[Layer], level: Level) -> list[int]:
+    """The kept groups of each layer at a level of a mask policy."""
+    return [_kept_at(layer, level.share(layer.density)) for layer in layers]
+
+
+def _kept_at(layer: Layer, share: float) -> int:
+    less, more = max(0.0, layer.density - share), max(0.0, share - layer.density)
+    levels = layer.cut.levels(layer.density, less, more)
+    return levels.shrunk if less else levels.grown
+
+
 def layers_for(
     shapes: Mapping[str, Sequence[int]], options: CompileOptions, recipe: Recipe, axes: Mapping[str, str] | None = None
 ) -> tuple[Layer, ...]:
@@ -81,7 +93,8 @@ def layers_for(
 def _layer(
     name: str, shape: tuple[int, ...], axes: str, density: float, recipe: Recipe, options: CompileOptions
 ) -> Layer:
-    churn, expand = churn_and_expand(density, recipe)
+    policy = POLICIES[options.mask_policy]
+    churn, expand = churn_and_expand(density, recipe) if policy.name == TDM else policy.swing(density)
     relative = density / options.density
     cut = cut_for(options.scheme, shape, axes)
     levels = cut.levels(density, churn, expand)

@@ -9,10 +9,18 @@ from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.analysis.channels.plan import ChannelPlan, plan_of
 from sparcl_compile.passes.core.roles import role_of
 from sparcl_compile.plan.channels import channel_layers, space_levels
-from sparcl_compile.plan.layers import Layer, group_levels, weight_layers
+from sparcl_compile.plan.layers import Layer, group_levels, kept_at, weight_layers
 from sparcl_compile.plan.rows import Rows, rows_of, updated_elements
-from sparcl_compile.plan.schedule import Schedule, channel_updates, group_updates, schedule_for
+from sparcl_compile.plan.schedule import (
+    Schedule,
+    channel_updates,
+    group_updates,
+    policy_levels,
+    policy_updates,
+    schedule_for,
+)
 from sparcl_compile.settings.options import CompileOptions
+from sparcl_compile.settings.policies import POLICIES, RANDOM, TDM, Policy, growth_of, updates_measure
 from sparcl_compile.settings.recipes import RECIPES, Recipe
 
 
@@ -29,6 +37,9 @@ class SparsityPlan:
         roles: by tensor on an axis of channels its role, where it is state.
         rows: by weight the output channels that are updated; none where gradient masks choose single weights.
         schedule: the counts and events of a task.
+        policy: the way to choose masks.
+        growth: how weights that grow are chosen.
+        updates_measure: whether mask updates read gradients.
     """
 
     recipe: Recipe
@@ -39,6 +50,9 @@ class SparsityPlan:
     roles: Mapping[str, Role]
     rows: Mapping[str, Rows]
     schedule: Schedule
+    policy: Policy = POLICIES[TDM]
+    growth: str = RANDOM
+    updates_measure: bool = True
 
     @property
     def places(self) -> dict[str, int]:
@@ -61,15 +75,19 @@ class SparsityPlan:
 
 def plan_sparsity(masked: ir.Model, options: CompileOptions) -> SparsityPlan:
     """Plan a forward graph that has its masks, and its weights in their full shapes."""
-    recipe, channels = RECIPES[options.recipe], plan_of(masked)
+    recipe, channels, policy = recipe_of(options), plan_of(masked), POLICIES[options.mask_policy]
     if channels is None:
         layers = weight_layers(masked, options, recipe) if options.is_sparse else ()
         levels, updates = group_levels(layers), group_updates(recipe)
+        if policy.name != TDM:
+            levels = {name: kept_at(layers, level) for level, name in policy_levels(policy).items()}
+            updates = policy_updates(policy)
     else:
         channels = channels.with_places(channels.counts) if options.fold else channels
         spaces = space_levels(channels, options, recipe)
         layers = channel_layers(channels, spaces, options)
-        levels, updates = {level: [*kept.values()] for level, kept in spaces.items()}, channel_updates(recipe)
+        levels = {level: [*kept.values()] for level, kept in spaces.items()}
+        updates = channel_updates(recipe) if policy.moves else ()
     rows = rows_of(masked, layers, channels, options)
     layers = updated_elements(layers, rows) if rows else layers
     keep = [one.kept for one in rows.values()] or [layer.gradient_keep for layer in layers]
@@ -82,7 +100,18 @@ def plan_sparsity(masked: ir.Model, options: CompileOptions) -> SparsityPlan:
         roles=_roles(masked, channels),
         rows=rows,
         schedule=schedule_for(levels, updates, keep, options),
+        policy=policy,
+        growth=growth_of(options),
+        updates_measure=updates_measure(options),
     )
+
+
+def recipe_of(options: CompileOptions) -> Recipe:
+    """The recipe; policies other than TDM measure one gradient, that of the loss that is trained."""
+    recipe = RECIPES[options.recipe]
+    if options.mask_policy == TDM:
+        return recipe
+    return dataclasses.replace(recipe, merge_gradients=True, single_head=False)
 
 
 def _roles(masked: ir.Model, channels: ChannelPlan | None) -> dict[str, Role]:

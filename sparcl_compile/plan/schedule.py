@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from sparcl_compile.settings.options import CompileOptions
+from sparcl_compile.settings.policies import BASE as USUAL
+from sparcl_compile.settings.policies import Level, Policy
 from sparcl_compile.settings.recipes import Recipe
 
 Tasks = Literal["first", "later", "all"]
@@ -84,6 +86,19 @@ def channel_updates(recipe: Recipe) -> tuple[MaskUpdate, ...]:
 def _tasks(number: int, recipe: Recipe) -> Tasks:
     """The tasks of an update: the paper's first one only ends the expansion of a later task, and here there is none."""
     return "all" if number > 1 or recipe.shrink_by_churn else "first"
+
+
+def policy_levels(policy: Policy) -> dict[Level, str]:
+    """The names of the levels of a mask policy's updates."""
+    levels = dict.fromkeys(level for one in policy.exchanges for level in (one.remove_to, one.grow_to))
+    others = [level for level in levels if level != USUAL]
+    return {USUAL: BASE, **{level: exchange(number) for number, level in enumerate(others, 1)}}
+
+
+def policy_updates(policy: Policy) -> tuple[MaskUpdate, ...]:
+    """The mask updates of a task under a mask policy that has its own."""
+    names = policy_levels(policy)
+    return tuple(MaskUpdate(one.at, one.tasks, names[one.remove_to], names[one.grow_to]) for one in policy.exchanges)
 
 
 def schedule_for(

@@ -1,7 +1,7 @@
 """The program of an artifact: the blocks that a driver calls, made from what the user asked for."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sparcl_compile.interface.program import (
     Block,
@@ -19,7 +19,6 @@ from sparcl_compile.interface.program import (
     Rows,
     Run,
     Set,
-    Source,
     When,
 )
 from sparcl_compile.program.batches import (
@@ -32,6 +31,7 @@ from sparcl_compile.program.batches import (
     standardised,
     trained_batches,
 )
+from sparcl_compile.program.masks import LEVELS, first_masks, update_masks
 from sparcl_compile.program.replay import ReplayBatch
 
 COUNTERS = {
@@ -74,6 +74,9 @@ class Settings:
         measured: state that holds measured gradients.
         learned: state that training computes, as ``check_state`` numbers it.
         augment: the graph that changes training samples at random.
+        updates_measure: whether mask updates read gradients.
+        first_masks: the vectors ``remove_to`` and ``grow_to`` of the update that chooses the first masks by scores of
+            the first batches; empty where they are known from the start.
     """
 
     replay: tuple[ReplayBatch, ...]
@@ -90,6 +93,8 @@ class Settings:
     measured: tuple[str, ...]
     learned: tuple[str, ...]
     augment: str
+    updates_measure: bool = True
+    first_masks: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def build(settings: Settings) -> Program:
@@ -98,17 +103,19 @@ def build(settings: Settings) -> Program:
         "class_order": (_class_order(),),
         "statistics": _statistics(),
         "begin_task": _begin_task(settings),
-        "begin_epoch": _begin_epoch(),
+        "begin_epoch": _begin_epoch(settings),
         "step": _step(settings),
         "move": _move(settings),
         "end_epoch": _end_epoch(settings),
         "end_task": (_evaluate(), Count("task"), Set("epoch", 0)),
         "end_run": _end_run(),
     }
-    if settings.measured:
+    if settings.measured and (settings.mask_updates or KEEP in settings.vectors):
         blocks["measure"] = _measure(settings)
     if settings.mask_updates:
-        blocks["update_masks"] = _update_masks(settings)
+        blocks["update_masks"] = update_masks(settings.measured, {name: f"event.{name}" for name in LEVELS})
+    if settings.first_masks:
+        blocks["first_masks"] = first_masks(settings.measured, dict(settings.first_masks), settings.augment)
     if KEEP in settings.vectors:
         blocks["choose_gradients"] = (
             Call("measure"),
@@ -142,7 +149,8 @@ def _begin_task(settings: Settings) -> Block:
     return (Reset(settings.samples), *start, Set("total", 1), *updates)
 
 
-def _begin_epoch() -> Block:
+def _begin_epoch(settings: Settings) -> Block:
+    first = (When((Condition("step"),), (), (Call("first_masks"),)),) if settings.first_masks else ()
     return (
         Reset(("epoch.loss", "epoch.steps")),
         Run("sparsity", give="now"),
@@ -150,6 +158,7 @@ def _begin_epoch() -> Block:
         Set("total", "steps"),
         Set("position", 0),
         Set("done", 0),
+        *first,
     )
 
 
@@ -234,12 +243,6 @@ def _gradients(into: Column, batches: Sequence[str], feeds: dict[str, str] | Non
     )
 
 
-def _update_masks(settings: Settings) -> Block:
-    counts: dict[str, Source] = {name: f"event.{name}" for name in ("remove_to", "grow_to")}
-    run = Run("update_masks", feeds={"key": ("seed", "mask_updates", 0), **counts})
-    return (run, Reset(settings.measured), Count("mask_updates"), Set("masks_stale", 1))
-
-
 def _counted(settings: Settings) -> Block:
     """Return the counting of a step."""
     steps = tuple(Count(name) for name in ("step", "count", "task_step", "done"))
@@ -252,7 +255,8 @@ def _replayed(settings: Settings, counter: str) -> Block:
 
 
 def _due_updates(settings: Settings) -> Block:
-    return (Due("mask_updates", (Call("measure"), Call("update_masks"))),) if settings.mask_updates else ()
+    measure = (Call("measure"),) if settings.updates_measure else ()
+    return (Due("mask_updates", (*measure, Call("update_masks"))),) if settings.mask_updates else ()
 
 
 def _due_removals(settings: Settings) -> Block:

@@ -14,6 +14,7 @@ from sparcl_compile.interface.ranges import (
     input_lengths,
 )
 from sparcl_compile.passes.schemes.names import check_scheme, check_sparsity
+from sparcl_compile.settings.policies import check_policy
 
 RECIPES = ("paper", "reference-code")
 DISTRIBUTIONS = ("uniform", "erk")
@@ -65,6 +66,7 @@ class CompileOptions(Options):
         for name, known in _CHOICES.items():
             check_choice(name, getattr(self, name), known)
         check_sparsity(self.scheme, self.sparsity, self.distribution)
+        check_policy(self)
         self._check_patterns()
         self._check_numbers()
 

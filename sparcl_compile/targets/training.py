@@ -23,6 +23,7 @@ from sparcl_compile.passes.sparsifying.scale_by_density import ScaleByDensity
 from sparcl_compile.passes.updating.compute_gradient_rows import ComputeGradientRows
 from sparcl_compile.passes.updating.update_in_backward import UpdateInBackward
 from sparcl_compile.settings.options import CompileOptions
+from sparcl_compile.settings.policies import measures
 from sparcl_compile.targets.steps import Product, Step, Steps, only
 
 
@@ -52,7 +53,7 @@ def around(options: CompileOptions, differentiating: Sequence[Step]) -> Steps:
         Phase.SCHEDULING: (
             OrderBackward,
             RecomputeActivations,
-            *only(options.is_sparse, Product.WHOLE),
+            *only(measures(options), Product.WHOLE),
         ),
         Phase.UPDATING: (
             *only(by_rows, ComputeGradientRows),

@@ -23,9 +23,11 @@ from sparcl_compile.passes.scheduling.recompute_activations import RecomputeActi
 from sparcl_compile.passes.sparsifying.freeze_parameters import FreezeParameters
 from sparcl_compile.passes.sparsifying.insert_weight_masks import InsertWeightMasks
 from sparcl_compile.passes.sparsifying.mark_dense_weights import MarkDenseWeights
+from sparcl_compile.passes.sparsifying.scale_by_density import ScaleByDensity
 from sparcl_compile.passes.updating.compute_gradient_rows import ComputeGradientRows
 from sparcl_compile.plan.plan import SparsityPlan, plan_sparsity
 from sparcl_compile.settings.options import CompileOptions
+from sparcl_compile.settings.policies import GRADIENT, POLICIES, first_of, growth_of
 from sparcl_compile.targets.steps import Product
 
 
@@ -64,7 +66,8 @@ MAKERS: Mapping[type[Pass], Callable[[Work, CompileOptions], Pass]] = {
     ImportForward: lambda _, o: ImportForward(o.classes, o.init, o.seed, o.logits, o.target),
     MarkDenseWeights: lambda _, o: MarkDenseWeights(o.dense),
     FreezeParameters: lambda _, o: FreezeParameters(freeze=o.freeze, update=o.update),
-    InsertWeightMasks: lambda _, o: InsertWeightMasks(o.sparsity, o.distribution, o.scheme),
+    InsertWeightMasks: lambda _, o: InsertWeightMasks(o.sparsity, o.distribution, o.scheme, first_of(o), o.seed),
+    ScaleByDensity: lambda _, o: ScaleByDensity(o.sparsity > 0.0 and POLICIES[o.mask_policy].scores_first),
     FoldChannels: lambda work, _: FoldChannels(work.plan.capacity),
     SelectKernels: lambda work, o: SelectKernels(
         work.plan.places, work.plan.updated_places, o.batch_size, work.measure
@@ -82,6 +85,7 @@ MAKERS: Mapping[type[Pass], Callable[[Work, CompileOptions], Pass]] = {
         forward=work.products[Product.FORWARD],
         whole=work.products.get(Product.WHOLE),
         masked=work.products[Product.MASKED] if o.compress else None,
+        pruned_gradients=growth_of(o) == GRADIENT,
     ),
 }
 """Functions that make a pass, by pass; a pass that is missing has no options."""

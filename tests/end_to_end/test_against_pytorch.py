@@ -1,6 +1,7 @@
 """The compiled artifact against the independent PyTorch implementation in tests/reference, step by step."""
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,9 @@ from sparcl_compile.runtime.reporting.progress import Reporter
 from sparcl_compile.runtime.reporting.report import console
 from sparcl_compile.settings.options import CompileOptions
 from tests.reference.config import Config
-from tests.reference.train import Trace, run
+from tests.reference.train import Task, Trace, run
+
+ReferenceRun = Callable[[torch.nn.Module, Sequence[Task], Config, int], Trace]
 
 SAMPLES = 16
 BATCH = 8
@@ -73,7 +76,9 @@ class Outcome:
     replays: bool
 
 
-def both(module: torch.nn.Module, model: Path, data: Path, folder: Path, **changed: object) -> Outcome:
+def both(
+    module: torch.nn.Module, model: Path, data: Path, folder: Path, reference_run: ReferenceRun = run, **changed: object
+) -> Outcome:
     """The same run twice: compiled on ONNX Runtime, and in PyTorch."""
     options = CompileOptions(
         **{"sparsity": 0.75, "gradient_sparsity": 0.8, "data_removal": 0.3, "dense": ("conv1*",), **changed}
@@ -120,7 +125,7 @@ def both(module: torch.nn.Module, model: Path, data: Path, folder: Path, **chang
     )
     tasks = [(task.x_train, task.y_train) for task in compiled.tasks]
     torch.set_num_threads(1)
-    return Outcome(compiled, run(module, tasks, reference, classes=CLASSES), options.replay != "none")
+    return Outcome(compiled, reference_run(module, tasks, reference, CLASSES), options.replay != "none")
 
 
 def check_same(outcome: Outcome) -> None:

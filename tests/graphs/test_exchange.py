@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparcl_compile.graphs import update_masks
-from sparcl_compile.graphs.masks import MaskedLayer
+from sparcl_compile.graphs.masks import MaskedLayer, Rule
 from sparcl_compile.passes.schemes.cuts import Cut, cut_for
 from sparcl_compile.passes.sparsifying.insert_weight_masks import magnitude_mask
 from tests.reference import schemes as reference
@@ -32,7 +32,7 @@ def cuts(scheme: str) -> list[Cut]:
 def graph(scheme: str) -> harness.Graph:
     layers = [MaskedLayer(f"w{i}", SHAPES[i][0], cut) for i, cut in enumerate(cuts(scheme))]
     states = {layer.name: (f"{layer.name}.momentum",) for layer in layers}
-    return harness.Graph(update_masks.build(layers, states, ALPHA, BETA, gradient_masks=True))
+    return harness.Graph(update_masks.build(layers, states, Rule(ALPHA, BETA), gradient_masks=True))
 
 
 def tensors(seed: int, ties: bool) -> dict[str, harness.Array]:

@@ -6,7 +6,7 @@ import pytest
 
 from sparcl_compile.graphs import update_gradient_masks, update_masks
 from sparcl_compile.graphs.builder import FLOAT, FUNCTIONS, Builder
-from sparcl_compile.graphs.masks import MaskedLayer
+from sparcl_compile.graphs.masks import MaskedLayer, Rule
 from sparcl_compile.passes.schemes.cuts import cut_for
 from tests.support import harness
 
@@ -15,7 +15,7 @@ WIDE, DEEP = (6, 4, 3, 3), (9, 4)
 
 def updates(layers: list[MaskedLayer]) -> ir.Model:
     states = {layer.name: (f"{layer.name}.momentum",) for layer in layers}
-    return update_masks.build(layers, states, 0.5, 1.0, gradient_masks=True)
+    return update_masks.build(layers, states, Rule(0.5, 1.0), gradient_masks=True)
 
 
 def choices(layers: list[MaskedLayer]) -> ir.Model:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from onnx.reference import ReferenceEvaluator
 
 from sparcl_compile.graphs import update_masks
-from sparcl_compile.graphs.masks import MaskedLayer
+from sparcl_compile.graphs.masks import MaskedLayer, Rule
 from sparcl_compile.passes.schemes.compressed import compress, decompress
 from sparcl_compile.passes.schemes.cuts import Levels, NOfM, cut_for
 from sparcl_compile.passes.sparsifying.insert_weight_masks import magnitude_mask
@@ -53,7 +53,7 @@ def stored(scheme: str) -> list[MaskedLayer]:
 
 def build(forms: list[MaskedLayer]) -> harness.Graph:
     states = {layer.name: [f"{layer.name}.{s}" for s in STATES[int(layer.name[1:])]] for layer in forms}
-    return harness.Graph(update_masks.build(forms, states, ALPHA, BETA, gradient_masks=True))
+    return harness.Graph(update_masks.build(forms, states, Rule(ALPHA, BETA), gradient_masks=True))
 
 
 @cache
@@ -169,7 +169,7 @@ def test_grown_to_the_last_place_and_shrunk_again(scheme: str, seed: int) -> Non
 
 
 def single(places: int, shape: tuple[int, ...] = (4, 6)) -> harness.Graph:
-    return harness.Graph(update_masks.build([MaskedLayer("w", shape, places=places)], {}, ALPHA, BETA, True))
+    return harness.Graph(update_masks.build([MaskedLayer("w", shape, places=places)], {}, Rule(ALPHA, BETA), True))
 
 
 def feeds_of(weight: harness.Array, mask: harness.Array, places: int, remove_to: int, grow_to: int) -> Feeds:
@@ -255,7 +255,7 @@ def test_a_session_holds_no_full_tensor(scheme: str, tmp_path: Path) -> None:
     """Whatever ONNX Runtime can compute when it loads the graph, it keeps as long as the session lives."""
     shape, places = (40, 30, 3, 3), 2160
     layer = MaskedLayer("w", shape, cut_for(scheme, shape, "oikk"), places=places)
-    graph = harness.Graph(update_masks.build([layer], {"w": ["w.momentum"]}, ALPHA, BETA, True))
+    graph = harness.Graph(update_masks.build([layer], {"w": ["w.momentum"]}, Rule(ALPHA, BETA), True))
     options = ort.SessionOptions()
     options.optimized_model_filepath, options.log_severity_level = str(tmp_path / "optimized.onnx"), 3
     ort.InferenceSession(graph.proto.SerializeToString(), options, providers=["CPUExecutionProvider"])

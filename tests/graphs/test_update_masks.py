@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparcl_compile.graphs import update_masks
-from sparcl_compile.graphs.masks import MaskedLayer
+from sparcl_compile.graphs.masks import MaskedLayer, Rule
 from tests.support import harness
 
 LAYERS = (MaskedLayer("conv.weight", (3, 2, 2, 2)), MaskedLayer("fc.weight", (4, 5)))
@@ -19,7 +19,7 @@ SIZES = st.integers(-1, 26)
 
 @pytest.fixture(scope="module")
 def graph() -> harness.Graph:
-    return harness.Graph(update_masks.build(LAYERS, STATES, ALPHA, BETA, gradient_masks=True))
+    return harness.Graph(update_masks.build(LAYERS, STATES, Rule(ALPHA, BETA), gradient_masks=True))
 
 
 def tensors(seed: int, ties: bool, density: float) -> Feeds:
@@ -69,7 +69,7 @@ def test_form(graph: harness.Graph) -> None:
 
 
 def test_without_gradient_masks_and_optimizer_states_nothing_reads_them() -> None:
-    graph = harness.Graph(update_masks.build(LAYERS[:1], {}, 0.5, 0.0, gradient_masks=False))
+    graph = harness.Graph(update_masks.build(LAYERS[:1], {}, Rule(0.5, 0.0), gradient_masks=False))
     assert graph.outputs == ["conv.weight.next", "conv.weight.mask.next"]
     assert not any("momentum" in name or "gradient_mask" in name for name in graph.inputs)
 
@@ -156,7 +156,7 @@ def test_without_gradients_the_magnitude_decides(graph: harness.Graph) -> None:
 
 def test_each_update_and_layer_grows_elsewhere() -> None:
     layers = (MaskedLayer("a", (200,)), MaskedLayer("b", (200,)))
-    graph = harness.Graph(update_masks.build(layers, {}, 0.5, 1.0, gradient_masks=False))
+    graph = harness.Graph(update_masks.build(layers, {}, Rule(0.5, 1.0), gradient_masks=False))
     zeros = {name: np.zeros(200, np.float32) for name in graph.inputs if name[0] in "ab"}
     masks = set()
     for key in (harness.key(0, 0), harness.key(0, 1), harness.key(1, 0)):
@@ -166,7 +166,7 @@ def test_each_update_and_layer_grows_elsewhere() -> None:
 
 
 def test_one_weight() -> None:
-    graph = harness.Graph(update_masks.build([MaskedLayer("w", (1, 1))], {}, 0.5, 1.0, gradient_masks=True))
+    graph = harness.Graph(update_masks.build([MaskedLayer("w", (1, 1))], {}, Rule(0.5, 1.0), gradient_masks=True))
     one = {name: np.ones((1, 1), np.float32) for name in graph.inputs if name[0] == "w"}
     assert call(graph, one, [1], [1])["w.next"].tolist() == [[1.0]]
     assert call(graph, one, [0], [0])["w.mask.next"].tolist() == [[0.0]]

@@ -432,3 +432,51 @@ def test_series_are_changed_by_their_own_graph(replay: str) -> None:
     told = [text(made.blocks["step"]) for made in (images, series)]
     assert told[0].count("crop_flip(") == 1 + len(REPLAYS[replay])
     assert told[0].replace("crop_flip(", "jitter_shift_scale(") == told[1]
+
+
+def test_snip_scores_the_first_batches_and_goes_back_to_the_first() -> None:
+    levels = {"remove_to": "level.base", "grow_to": "level.base"}
+    made = program(first_masks=levels, measured=("w.g1",), vectors={"level.base": (3,)}, updates_measure=True)
+    assert text(made.blocks["begin_epoch"]).splitlines()[-3:] == ["when step:", "else:", "  call first_masks"]
+    check(
+        made,
+        "first_masks",
+        """
+        reset w.g1
+        last = total
+        last += -1
+        each scored to last:
+          when scored >= 10:
+          else:
+            slice order at position, batch until length, as current.sample_id
+            gather current.sample_id as current
+            when augment:
+              crop_flip(x=current.raw, key=[seed, step, 0]) -> x_ready as current.x
+            else:
+              standardise(x=current.raw) -> x_ready as current.x
+            batch(current.*) -> current.*
+            measure(current.*, lazy_reset_grad=0) into g1 -> measured.*
+            samples_measured += rows of current.labels
+        update_masks(key=[seed, mask_updates, 0], remove_to=level.base, grow_to=level.base)
+        reset w.g1
+        mask_updates += 1
+        masks_stale = 1
+        position = 0
+        """,
+    )
+
+
+def test_updates_that_read_no_gradient_are_not_measured_for() -> None:
+    made = program(**{**SPARSE, "measured": (), "refresh_steps": 0, "updates_measure": False,
+                      "vectors": {"level.base": (3,), "level.shrunk": (2,)}})  # fmt: skip
+    assert "measure" not in made.blocks
+    assert "call measure" not in text(made.blocks["step"])
+    check(
+        made,
+        "update_masks",
+        """
+        update_masks(key=[seed, mask_updates, 0], remove_to=event.remove_to, grow_to=event.grow_to)
+        mask_updates += 1
+        masks_stale = 1
+        """,
+    )

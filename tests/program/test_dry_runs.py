@@ -31,6 +31,14 @@ FORMS: Mapping[str, dict[str, Any]] = {
     "gradients alone": {"sparsity": 0.0, "data_removal": 0.0},
     "weights alone, own classes": {"sparsity": 0.75, "gradient_sparsity": 0.0, "loss_classes": "task"},
     "channels": {"scheme": "channel", "sparsity": 0.5},
+    "static": {"mask_policy": "static", "gradient_sparsity": 0.0, "sparsity": 0.75},
+    "static, gradients": {"mask_policy": "static", "sparsity": 0.75},
+    "set": {"mask_policy": "set", "gradient_sparsity": 0.0, "sparsity": 0.75},
+    "rigl": {"mask_policy": "rigl", "replay_batches": "merged", "sparsity": 0.75},
+    "snip": {"mask_policy": "snip", "gradient_sparsity": 0.0, "sparsity": 0.75},
+    "snip, gradients": {"mask_policy": "snip", "sparsity": 0.75},
+    "gradual": {"mask_policy": "gradual", "sparsity": 0.75},
+    "mest": {"mask_policy": "mest-em-s", "gradient_sparsity": 0.0, "sparsity": 0.75},
     "rows": {"gradient_scheme": "channel", "sparsity": 0.75},
 }
 GIVEN: Mapping[str, int | float] = {

@@ -159,3 +159,26 @@ def test_a_second_batch_is_added_where_the_first_one_stays(tmp_path: Path) -> No
         form.engine.run("measure", current.feeds(first=first), into)
         for weight in form.manifest.weights:
             np.testing.assert_allclose(form.engine.array(weight.g1), times * once[weight.accumulator], rtol=1e-6)
+
+
+@pytest.mark.parametrize("gradient_sparsity", [0.0, 0.9])
+@pytest.mark.parametrize("options", [{}, {"replay_batches": "merged"}, {"target": "ort"}], ids=str)
+def test_where_weights_grow_by_gradient_those_of_pruned_weights_are_measured(
+    options: dict[str, Any], gradient_sparsity: float, tmp_path: Path
+) -> None:
+    """They are what training gives where nothing is masked and the pruned weights are 0."""
+    write_small("pooled", tmp_path / "model.onnx", seed=1)
+    wanted = {"mask_policy": "rigl", "sparsity": 0.75, "gradient_sparsity": gradient_sparsity, "replay": "der++"}
+    form = Form(tmp_path / "model.onnx", tmp_path / "a.sparcl", CompileOptions(**{**wanted, **options}))
+    found = gradients_of(form, "measure")
+    plain = CompileOptions(sparsity=0.0, gradient_sparsity=0.0, target=options.get("target", "ort-training"))
+    dense = Form(tmp_path / "model.onnx", tmp_path / "dense.sparcl", plain)
+    for weight in form.manifest.weights:
+        dense.engine.set_array(weight.weight, form.engine.array(weight.weight))
+    current, _ = batches(3, tuple(dense.manifest.model.input_shape))
+    inputs = {one.name for one in dense.engine.spec("train").inputs}
+    dense.engine.run("train", {k: v for k, v in current.feeds(first=True).items() if k in inputs})
+    for weight in form.manifest.weights:
+        mask = form.engine.array(str(weight.mask))
+        assert found[weight.accumulator][mask == 0].any()
+        check_same(found[weight.accumulator], dense.engine.array(weight.accumulator), weight.weight)

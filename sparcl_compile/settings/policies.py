@@ -1,0 +1,230 @@
+"""The mask policies: what a mask update drops and grows, and when in a task (docs/algorithm.md, Mask policies)."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from sparcl_compile.interface.errors import FieldError
+from sparcl_compile.interface.options import Options
+from sparcl_compile.interface.ranges import check_choice
+from sparcl_compile.passes.schemes.names import n_of_m
+
+TDM, STATIC, SET, RIGL, SNIP, GRADUAL, MEST_EM, MEST_EM_S = (
+    "tdm",
+    "static",
+    "set",
+    "rigl",
+    "snip",
+    "gradual",
+    "mest-em",
+    "mest-em-s",
+)
+RANDOM, GRADIENT, NONE = "random", "gradient", "none"
+MAGNITUDE, ALL = "magnitude", "all"
+GROWTHS = (RANDOM, GRADIENT)
+FIRST_MASKS = (MAGNITUDE, RANDOM)
+
+TENTHS = tuple(i / 10 for i in range(1, 10))
+"""Fractions of a task at which policies exchange weights, as TDM does."""
+SET_SHARE = 0.3
+"""The share of a layer's weights that SET exchanges: zeta of Mocanu et al., 2018."""
+RIGL_SHARE, RIGL_END = 0.3, 0.75
+"""The first share that RigL exchanges and the fraction of the training at which it ends (Evci et al., 2020)."""
+GRADUAL_END = 0.8
+"""The fraction of the first task at which gradual pruning has reached the sparsity."""
+MEST_ALPHA = 0.5
+"""The factor of the gradient in MEST's importance: SparCL's alpha, whose authors are MEST's."""
+MEST_STAGES = ((0.5625, 2.0), (0.75, 1.0), (1.0, 0.0))
+"""Ends of the stages of MEST's decay, epochs 90 and 120 of 160, and multiples of the last share that they exchange."""
+MEST_DROP, MEST_ADD = 0.1, 0.25
+"""The last shares of the kept weights that MEST+EM drops and MEST+EM&S adds (the authors' scripts for 90 %)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Level:
+    """A number of kept weights: shares of a layer's weights that are usually kept, and of its others."""
+
+    of_kept: float = 1.0
+    of_others: float = 0.0
+
+    def share(self, density: float) -> float:
+        """The share of all weights of a layer of this density, at most 1."""
+        return min(1.0, self.of_kept * density + self.of_others * (1.0 - density))
+
+
+BASE = Level()
+"""The weights that are usually kept."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Exchange:
+    """A mask update.
+
+    Attributes:
+        at: the fraction of a task's steps at which it is due.
+        tasks: the tasks that have it.
+        remove_to: the level that is left after the removal.
+        grow_to: the level that is reached by the growth.
+    """
+
+    at: float
+    tasks: Literal["first", "all"]
+    remove_to: Level
+    grow_to: Level
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+    """A way to choose masks.
+
+    Attributes:
+        name: the name that ``--mask-policy`` gives it.
+        exchanges: its mask updates by rising fraction; TDM's are those of the recipe.
+        growth: how it chooses what grows, unless the user says otherwise; ``none`` where nothing grows.
+        alpha: the factor of the gradient in the importance of a weight; TDM's is that of the recipe.
+        starts_dense: whether all weights are kept at first.
+        scores_first: whether the first masks are chosen by scores of the first batches.
+    """
+
+    name: str
+    exchanges: tuple[Exchange, ...] = ()
+    growth: str = NONE
+    alpha: float = 0.0
+    starts_dense: bool = False
+    scores_first: bool = False
+
+    @property
+    def moves(self) -> bool:
+        """Whether masks change in a run."""
+        return self.name == TDM or bool(self.exchanges) or self.scores_first
+
+    def swing(self, density: float) -> tuple[float, float]:
+        """The largest shares of all weights that are missing after a removal, and that are kept beyond the density."""
+        shares = [level.share(density) for one in self.exchanges for level in (one.remove_to, one.grow_to)]
+        return max(0.0, density - min(shares, default=density)), max(0.0, max(shares, default=density) - density)
+
+
+def set_exchanges() -> tuple[Exchange, ...]:
+    """Drop a fixed share by magnitude, grow as many (SET, Mocanu et al., Nature Communications 2018)."""
+    return tuple(Exchange(at, "all", Level(1.0 - SET_SHARE), BASE) for at in TENTHS)
+
+
+def rigl_exchanges() -> tuple[Exchange, ...]:
+    """Drop a share that falls with a cosine, grow as many (RigL, Evci et al., ICML 2020, section 3)."""
+    return tuple(Exchange(at, "all", Level(1.0 - rigl_share(at)), BASE) for at in TENTHS if at < RIGL_END)
+
+
+def rigl_share(at: float) -> float:
+    """The share that RigL exchanges at a fraction of the training: ``alpha / 2 * (1 + cos(pi t / T_end))``."""
+    return RIGL_SHARE / 2.0 * (1.0 + math.cos(math.pi * at / RIGL_END))
+
+
+def gradual_exchanges() -> tuple[Exchange, ...]:
+    """Prune a dense network by magnitude, fast at first (Zhu and Gupta, 2017, arXiv 1710.01878, equation 1)."""
+    levels = [(at, Level(1.0, (1.0 - at / GRADUAL_END) ** 3)) for at in TENTHS if at < GRADUAL_END]
+    return tuple(Exchange(at, "first", level, level) for at, level in (*levels, (GRADUAL_END, BASE)))
+
+
+def mest_em_exchanges() -> tuple[Exchange, ...]:
+    """Drop a share that falls in stages, grow as many (MEST+EM, Yuan et al., NeurIPS 2021, section 3.2)."""
+    shares = [(at, MEST_DROP * _stage(at)) for at in TENTHS]
+    return tuple(Exchange(at, "all", Level(1.0 - share), BASE) for at, share in shares if share)
+
+
+def mest_em_s_exchanges() -> tuple[Exchange, ...]:
+    """Drop what was added before, add a share that falls in stages (MEST+EM&S, Yuan et al., NeurIPS 2021).
+
+    The soft memory bound: new weights are trained beside all others before any of them is dropped.
+    """
+    shares = [(at, MEST_ADD * _stage(at)) for at in TENTHS]
+    last = sum(1 for _, share in shares if share)
+    return tuple(Exchange(at, "all", BASE, Level(1.0 + share)) for at, share in shares[: last + 1])
+
+
+def _stage(at: float) -> float:
+    return next(share for end, share in MEST_STAGES if at < end)
+
+
+_ALL = (
+    Policy(TDM, growth=RANDOM),
+    Policy(STATIC),
+    Policy(SET, set_exchanges(), RANDOM),
+    Policy(RIGL, rigl_exchanges(), GRADIENT),
+    Policy(SNIP, starts_dense=True, scores_first=True),
+    Policy(GRADUAL, gradual_exchanges(), starts_dense=True),
+    Policy(MEST_EM, mest_em_exchanges(), RANDOM, MEST_ALPHA),
+    Policy(MEST_EM_S, mest_em_s_exchanges(), RANDOM, MEST_ALPHA),
+)
+POLICIES: Mapping[str, Policy] = {policy.name: policy for policy in _ALL}
+"""The mask policies by name."""
+
+
+def growth_of(options: Options) -> str:
+    """How weights are chosen that grow: as the user says, or as the policy does it."""
+    return options.growth or POLICIES[options.mask_policy].growth
+
+
+def first_of(options: Options) -> str:
+    """The weights that the first masks keep: all, or some by magnitude or at random."""
+    return ALL if POLICIES[options.mask_policy].starts_dense else options.first_mask
+
+
+def updates_measure(options: Options) -> bool:
+    """Whether mask updates read gradients."""
+    policy = POLICIES[options.mask_policy]
+    by_gradient = growth_of(options) == GRADIENT or policy.name == TDM or policy.alpha > 0.0 or policy.scores_first
+    return options.sparsity > 0.0 and by_gradient
+
+
+def measures(options: Options) -> bool:
+    """Whether a run measures gradients, for mask updates or for gradient masks."""
+    return updates_measure(options) or options.masks_gradients
+
+
+def check_policy(options: Options) -> None:
+    """Raise FieldError for a policy, a growth or a first mask that does not fit the other options."""
+    check_choice("mask_policy", options.mask_policy, POLICIES)
+    check_choice("first_mask", options.first_mask, FIRST_MASKS)
+    if options.growth is not None:
+        check_choice("growth", options.growth, GROWTHS)
+    for field, value, applies, problem, mend in _refused(options):
+        if applies:
+            raise FieldError(field, value, problem, mend)
+
+
+def _refused(options: Options) -> Sequence[tuple[str, str, bool, str, str]]:
+    """Combinations that mean nothing: field, value, whether it is here, the problem and the mend."""
+    name, scheme, policy = options.mask_policy, options.scheme, POLICIES[options.mask_policy]
+    channel, dense, ratio = scheme == "channel", policy.starts_dense, n_of_m(scheme) is not None
+    gradient, random = growth_of(options) == GRADIENT, options.first_mask == RANDOM
+    grows_more = any(one.grow_to.of_kept > 1.0 for one in policy.exchanges)
+    growth = "growth" if options.growth else "mask_policy"
+    grown_by = options.growth or name
+    return (
+        ("mask_policy", name, name != TDM and options.sparsity == 0.0, "needs masks", "give a `sparsity` above 0"),
+        ("growth", str(options.growth), options.growth is not None and options.sparsity == 0.0, "needs masks",
+         "give a `sparsity` above 0"),
+        ("first_mask", RANDOM, random and options.sparsity == 0.0, "needs masks", "give a `sparsity` above 0"),
+        ("growth", str(options.growth), options.growth is not None and policy.growth == NONE,
+         f"`mask_policy` {name} grows nothing", "leave it out"),
+        ("first_mask", RANDOM, random and dense, f"`mask_policy` {name} begins with all weights", "leave it out"),
+        ("mask_policy", name, channel and name not in (TDM, STATIC), "is for weights, `scheme` channel moves channels",
+         f"give {TDM} or {STATIC}, or another `scheme`"),
+        ("growth", GRADIENT, channel and gradient, "is for weights, a channel that grows starts with random ones",
+         "leave it out"),
+        ("first_mask", RANDOM, channel and random, "is for weights, `scheme` channel keeps the largest channels",
+         "leave it out"),
+        ("mask_policy", name, dense and options.compress,
+         "begins with all weights, and `compress` would keep room for them", "leave one of the two out"),
+        (growth, grown_by, gradient and options.compress,
+         "needs the gradients of pruned weights, which `compress` does not compute",
+         f"give `growth` {RANDOM} or leave `compress` out"),
+        ("mask_policy", name, dense and (ratio or scheme == "pattern"),
+         f"prunes single weights or whole groups, not to `scheme` {scheme}",
+         "give unstructured, block4x1 or kernel as the `scheme`"),
+        ("mask_policy", name, grows_more and ratio, f"adds weights, and `scheme` {scheme} has no room for more",
+         f"give {MEST_EM}"),
+        (growth, grown_by, gradient and scheme == "pattern",
+         "chooses single weights or whole groups, not one of eight patterns", f"give `growth` {RANDOM}"),
+    )  # fmt: skip

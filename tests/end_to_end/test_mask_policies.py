@@ -1,0 +1,166 @@
+"""Every mask policy through the commands: the density that was asked for, runs that resume, compressed weights."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from sparcl_compile.interface.artifact import read_manifest
+from sparcl_compile.interface.specs import WeightSpec
+from sparcl_compile.runtime.reporting.progress import Reporter
+from sparcl_compile.runtime.session import kernel_library as kernels
+from sparcl_compile.settings.policies import POLICIES
+from tests.end_to_end.test_kill_resume import CLOCK, Killed, check_same_state
+from tests.support.cli import SMALL_RUN, call, check_refused, contents, done, read_json, write_data, write_model
+
+SHORT = (*SMALL_RUN, "--seed", "4")
+FORMS: tuple[tuple[str, ...], ...] = (
+    *((policy,) for policy in POLICIES if policy != "tdm"),
+    ("tdm", "--growth", "gradient"),
+    ("set", "--growth", "gradient"),
+    ("rigl", "--growth", "random"),
+    ("static", "--first-mask", "random"),
+    ("rigl", "--distribution", "erk"),
+    ("gradual", "--distribution", "erk"),
+    ("snip", "--scheme", "kernel"),
+    ("mest-em-s", "--scheme", "block4x1"),
+    ("set", "--scheme", "pattern"),
+    ("rigl", "--scheme", "1:4"),
+    ("static", "--scheme", "channel", "--sparsity", "0.5"),
+)
+
+
+STEPS = 9
+"""Steps of an epoch of the first task: 72 samples of three classes, 8 a step."""
+
+
+def dies_at(step: int, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> bool:
+    """Whether a command came to this step of the optimizer, where it is ended as a process that is killed."""
+    shown: list[None] = []
+
+    def count(*_: object) -> None:
+        shown.append(None)
+        if len(shown) == step:
+            raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Reporter, "step", count)
+        try:
+            call(*arguments)
+        except Killed:
+            return True
+    return False
+
+
+def compiled(folder: Path, *form: str) -> Path:
+    sparsity = () if "--sparsity" in form else ("--sparsity", "0.75")
+    done("compile", write_model(folder, "resnet"), "--mask-policy", *form, *sparsity, "-o", folder / "a.sparcl")
+    return folder / "a.sparcl"
+
+
+@pytest.mark.parametrize("form", FORMS, ids=" ".join)
+def test_a_policy_ends_at_the_density_and_a_resumed_run_as_one_that_was_not(
+    form: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifact, data = compiled(tmp_path, *form), write_data(tmp_path)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    one = ("run", artifact, "--data", data, *SHORT)
+    done(*one, "--checkpoint", whole, "--json", tmp_path / "whole.json")
+    state = load_file(whole / "state.safetensors")
+    manifest = read_manifest(artifact)
+    assert manifest.weights
+    for layer in manifest.weights:
+        mask = state[str(layer.mask)]
+        if layer.scheme != "channel":
+            assert np.count_nonzero(mask) == layer.base
+        assert not state[layer.weight][mask == 0].any()
+    overall = read_json(tmp_path / "whole.json")["sparsity"]["overall"]
+    kept, size = (sum(getattr(layer, name) for layer in manifest.weights) for name in ("base", "size"))
+    assert overall == pytest.approx(1 - kept / size, abs=1e-9)
+    # Whole channels and blocks round the share of small layers.
+    assert overall == pytest.approx(manifest.options.sparsity, abs=0.05)
+    # The second run dies in the second epoch of the first task, and again in the second task.
+    for step, resume in ((STEPS + 2, ()), (STEPS + 3, ("--resume",))):
+        assert dies_at(step, monkeypatch, *one, "--checkpoint", parts, *resume)
+    done(*one, "--checkpoint", parts, "--resume", "--json", tmp_path / "parts.json")
+    check_same_state(parts, whole)
+    first, second = (
+        {key: value for key, value in read_json(tmp_path / name).items() if key not in CLOCK}
+        for name in ("whole.json", "parts.json")
+    )
+    assert first == second
+
+
+@pytest.mark.parametrize("policy", ["static", "set", "mest-em", "mest-em-s"])
+def test_compressed_weights_follow_a_policy_as_masked_ones_do(policy: str, tmp_path: Path) -> None:
+    if kernels.library() is None:
+        pytest.skip(kernels.reason())
+    model, data = write_model(tmp_path, "resnet"), write_data(tmp_path)
+    form = ("--mask-policy", policy, "--sparsity", "0.75", "--data-removal", "0")
+    kept = {}
+    for name, more in (("masked", ()), ("compressed", ("--compress", "--no-select-kernels"))):
+        artifact, run = tmp_path / f"{name}.sparcl", tmp_path / name
+        done("compile", model, *form, *more, "-o", artifact)
+        # A rate so low that rounding does not change the order of two weights.
+        done("run", artifact, "--data", data, *SHORT, "--lr", "1e-5", "--checkpoint", run)
+        state, manifest = load_file(run / "state.safetensors"), read_manifest(artifact)
+        assert {layer.stored != "masked" for layer in manifest.weights} == {name == "compressed"}
+        kept[name] = {layer.weight: flags(layer, state) for layer in manifest.weights}
+    for weight, masked in kept["masked"].items():
+        np.testing.assert_array_equal(kept["compressed"][weight], masked, err_msg=weight)
+
+
+def flags(layer: WeightSpec, state: dict[str, np.ndarray]) -> np.ndarray:
+    """The kept weights of a layer, flat, in the order of the full weight."""
+    if layer.mask:
+        return state[layer.mask].reshape(-1) > 0
+    live = int(state[str(layer.rows)][-1])
+    found = np.zeros(layer.size, bool)
+    found[state[str(layer.index)][:live]] = True
+    return found.reshape(layer.shape[::-1]).T.reshape(-1) if layer.stored == "transposed" else found
+
+
+def test_static_masks_need_no_graph(tmp_path: Path) -> None:
+    manifest = read_manifest(compiled(tmp_path, "static", "--gradient-sparsity", "0"))
+    assert not {"update_masks", "measure"} & manifest.graphs.keys()
+    assert "mask_updates" not in manifest.program.events
+
+
+def test_masks_by_magnitude_are_moved_without_measuring(tmp_path: Path) -> None:
+    manifest = read_manifest(compiled(tmp_path, "set", "--gradient-sparsity", "0"))
+    assert "update_masks" in manifest.graphs
+    assert "measure" not in manifest.graphs
+
+
+def test_another_seed_gives_other_random_masks(tmp_path: Path) -> None:
+    masks = []
+    for seed in ("0", "1", "0"):
+        artifact = compiled(tmp_path, "static", "--first-mask", "random", "--seed", seed)
+        state = load_file(artifact / "state.safetensors")
+        masks.append(np.concatenate([state[str(one.mask)].reshape(-1) for one in read_manifest(artifact).weights]))
+    assert (masks[0] == masks[2]).all()
+    assert (masks[0] != masks[1]).any()
+
+
+@pytest.mark.parametrize(
+    ("options", "parts"),
+    [
+        (("--mask-policy", "lottery"), ("--mask-policy", "lottery", "rigl")),
+        (("--mask-policy", "rigl", "--growth", "momentum"), ("--growth", "momentum", "gradient")),
+        (("--mask-policy", "rigl", "--compress"), ("--mask-policy rigl", "--compress", "--growth random")),
+        (("--mask-policy", "snip", "--compress"), ("--mask-policy snip", "--compress", "leave one")),
+        (("--mask-policy", "gradual", "--scheme", "2:4"), ("--mask-policy gradual", "--scheme 2:4", "kernel")),
+        (("--mask-policy", "set", "--scheme", "channel"), ("--mask-policy set", "--scheme channel", "static")),
+        (("--mask-policy", "static", "--growth", "random"), ("--growth random", "grows nothing", "leave it out")),
+        (("--mask-policy", "snip", "--first-mask", "random"), ("--first-mask random", "all weights")),
+        (("--mask-policy", "set", "--sparsity", "0"), ("--mask-policy set", "--sparsity above 0")),
+        (("--mask-policy", "mest-em-s", "--scheme", "2:4"), ("--mask-policy mest-em-s", "no room", "mest-em")),
+    ],
+    ids=str,
+)
+def test_what_means_nothing_is_refused(options: tuple[str, ...], parts: tuple[str, ...], tmp_path: Path) -> None:
+    model = write_model(tmp_path, "resnet")
+    before = contents(tmp_path)
+    check_refused(call("compile", model, *options, "-o", tmp_path / "a.sparcl"), *parts)
+    assert contents(tmp_path) == before

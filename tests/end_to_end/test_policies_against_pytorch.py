@@ -1,0 +1,47 @@
+"""Every mask policy against the second implementation in PyTorch: masks exactly, weights but for rounding."""
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from models.export import export
+from models.resnet import resnet18
+from tests.end_to_end.test_against_pytorch import CLASSES, both, check_same, write
+from tests.reference import policies
+
+POLICIES = ("static", "set", "rigl", "snip", "gradual", "mest-em", "mest-em-s")
+
+
+@pytest.fixture(scope="module")
+def module() -> torch.nn.Module:
+    """Few weights: in a large layer rounding alone decides between two that are next to each other in importance."""
+    torch.manual_seed(0)
+    return resnet18(width=2, classes=CLASSES, blocks=(1, 1, 1, 1))
+
+
+@pytest.fixture(scope="module")
+def model_file(module: torch.nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "resnet.onnx"
+    export(module, (3, 16, 16), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def data_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("data"), 16)
+
+
+@pytest.mark.parametrize("batches", ["separate", "merged"])
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_run_equals_pytorch(
+    policy: str, batches: str, module: torch.nn.Module, model_file: Path, data_file: Path, tmp_path: Path
+) -> None:
+    reference = functools.partial(policies.run, policy=policy)
+    options = {"mask_policy": policy, "replay_batches": batches, "gradient_sparsity": 0.0}
+    outcome = both(module, model_file, data_file, tmp_path, reference, **options)
+    check_same(outcome)
+    for layer in outcome.run.engine.manifest.weights:
+        assert np.count_nonzero(outcome.run.engine.array(str(layer.mask))) == layer.base

@@ -1,0 +1,154 @@
+"""The mask policies of docs/algorithm.md, Mask policies, around the learner of this package; single weights only."""
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .config import Config
+from .hashing import stream
+from .masks import Floats, Mask, importance, top
+from .network import Gradients
+from .schedule import MaskEvent, rounded
+from .steps import Part, loss
+from .train import Task, Trace, _Learner, _run_epoch
+
+SCORED = 10
+TENTHS = tuple(Fraction(i, 10) for i in range(1, 10))
+Shares = tuple[float, float]
+
+
+def rigl_share(t: float) -> float:
+    """f_decay(t; alpha = 0.3, T_end = 0.75) of RigL."""
+    return 0.3 / 2 * (1 + math.cos(t * math.pi / 0.75))
+
+
+def gradual_density(t: float, sparsity: float) -> float:
+    """1 - s_t of Zhu and Gupta with s_i = 0, t_0 = 0 and n * dt = 0.8 of the first task."""
+    return 1 - (sparsity + (0 - sparsity) * (1 - t / 0.8) ** 3)
+
+
+def mest_factor(t: float) -> float:
+    """1, 1/2 and 0 before epochs 90, 120 and 160 of 160."""
+    return 1.0 if t < 90 / 160 else 0.5 if t < 120 / 160 else 0.0
+
+
+def events(policy: str, task: int, density: float) -> list[tuple[Fraction, float, float]]:
+    """Fractions of a task, and the shares of all weights that are left and then reached."""
+    found: list[tuple[Fraction, float, float]] = []
+    for at in TENTHS:
+        t = float(at)
+        if policy == "set":
+            found.append((at, density * 0.7, density))
+        if policy == "rigl" and t < 0.75:
+            found.append((at, density * (1 - rigl_share(t)), density))
+        if policy == "gradual" and task == 0 and t <= 0.8:
+            found.append((at, gradual_density(t, 1 - density), gradual_density(t, 1 - density)))
+        if policy == "mest-em" and t < 0.75:
+            found.append((at, density * (1 - 0.2 * mest_factor(t)), density))
+        if policy == "mest-em-s" and t <= 0.8:
+            found.append((at, density, density * (1 + 0.5 * mest_factor(t))))
+    return found
+
+
+def grow(policy: str, kept: Mask, missing: int, gradient: Floats, key: tuple[int, int, int]) -> Mask:
+    """The weights that come: RigL's of the largest gradient, at random for the others."""
+    if missing <= 0:
+        return np.zeros_like(kept)
+    seed, update, layer = key
+    drawn = stream(seed, "grow", update, layer, np.arange(kept.size))
+    return top(np.abs(gradient) if policy == "rigl" else drawn, ~kept, missing)
+
+
+class PolicyLearner(_Learner):
+    """A learner whose masks follow a policy."""
+
+    def __init__(self, module: torch.nn.Module, config: Config, classes: int, policy: str) -> None:
+        self.policy = policy
+        super().__init__(module, config, classes)
+        if policy in ("snip", "gradual"):
+            self._start_dense(module)
+
+    def _start_dense(self, module: torch.nn.Module) -> None:
+        for name, weight in self.network.weights.items():
+            with torch.no_grad():
+                weight.copy_(module.get_parameter(name))
+            all_of_them = np.ones(weight.numel(), dtype=bool)
+            self.network.set_mask(name, all_of_them, ~all_of_them, self.optimizer)
+            group = next(group for group in self.optimizer.param_groups if group["params"][0] is weight)
+            base = rounded((1 - self.config.sparsity) * weight.numel())
+            group["lr"] = self.config.lr * (weight.numel() / base if self.policy == "snip" else 1)
+
+    def begin_task(self, task: int, data: Task) -> None:
+        super().begin_task(task, data)
+        sizes = [weight.numel() for weight in self.network.weights.values()]
+        self.mask_events = [
+            MaskEvent(at, tuple(rounded(left * n) for n in sizes), tuple(rounded(reached * n) for n in sizes))
+            for at, left, reached in events(self.policy, task, 1 - self.config.sparsity)
+        ]
+
+    def run_events(self, progress: Fraction, parts: Sequence[Part]) -> None:
+        if not parts:  # no policy but TDM has an event before a task's first step
+            self.mask_events = []
+        super().run_events(progress, parts)
+
+    def measure(self, parts: Sequence[Part]) -> tuple[Gradients, Gradients]:
+        """One gradient of the loss that is trained, of pruned weights, too: they are 0."""
+        held = dict(self.network.masks)
+        self.network.masks = {name: np.ones_like(mask) for name, mask in held.items()}
+        found = self.network.measure(self.grouped(parts))
+        self.network.masks = held
+        return found, {name: np.zeros_like(g) for name, g in found.items()}
+
+    def update_masks(self, event: MaskEvent, parts: Sequence[Part]) -> None:
+        gradients, _ = self.measure(parts)
+        alpha = 0.5 if self.policy.startswith("mest") else 0.0
+        for layer, name in enumerate(self.config.masked):
+            w, mask, g = self.network.weight(name), self.network.masks[name], gradients[name]
+            scores = importance(w, g, np.zeros_like(g), alpha, 0.0)
+            kept = top(scores, mask, event.remove_to[layer])
+            missing = event.grow_to[layer] - int(kept.sum())
+            new = kept | grow(self.policy, kept, missing, g, (self.config.seed, self.updates, layer))
+            self.network.set_mask(name, new, (mask & ~kept) | (new & ~kept), self.optimizer)
+        self.updates += 1
+        self.stale = True
+
+    def choose_first(self) -> None:
+        """SNIP: the gradient by a mask of ones, of the sum of the losses of the first batches."""
+        waiting, size = self.order(0), self.config.batch_size
+        ones = {name: torch.ones_like(w, requires_grad=True) for name, w in self.network.weights.items()}
+        buffers = {name: b.clone() for name, b in self.network.module.named_buffers()}
+        self.network.module.train()
+        for start in range(0, min(SCORED, len(waiting) // size) * size, size):
+            part = self.current(waiting[start : start + size])
+            sparse = {name: w.detach() * ones[name] for name, w in self.network.weights.items()}
+            loss(torch.func.functional_call(self.network.module, sparse, (part.x,)), part).backward()
+        for name, b in self.network.module.named_buffers():
+            b.copy_(buffers[name])
+        for name, c in ones.items():
+            assert c.grad is not None
+            self._keep_first(name, c.grad.abs().numpy().reshape(-1))
+        self.updates += 1
+
+    def _keep_first(self, name: str, scores: NDArray[np.float32]) -> None:
+        weight = self.network.weights[name]
+        kept = top(scores, np.ones_like(scores, dtype=bool), rounded((1 - self.config.sparsity) * scores.size))
+        norm = float(torch.linalg.vector_norm(weight.detach()))
+        self.network.set_mask(name, kept, ~kept, self.optimizer)
+        with torch.no_grad():
+            weight *= norm / float(torch.linalg.vector_norm(weight.detach()))
+
+
+def run(model: torch.nn.Module, tasks: Sequence[Task], config: Config, classes: int, policy: str) -> Trace:
+    """Train a copy of the model on the tasks in turn under a mask policy."""
+    learner = PolicyLearner(model, config, classes, policy)
+    for task, data in enumerate(tasks):
+        learner.begin_task(task, data)
+        if policy == "snip" and task == 0:
+            learner.choose_first()
+        for epoch in range(config.epochs):
+            _run_epoch(learner, epoch)
+    return learner.trace
