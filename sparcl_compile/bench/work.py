@@ -24,7 +24,7 @@ class Orphan(Reporter):
     """A silent reporter that ends a worker whose bench was killed: nobody takes the result, and another may resume."""
 
     def __init__(self, config: RunConfig, owner: int) -> None:
-        super().__init__(console(), config.tasks, config.epochs, config.batch_size, quiet=True)
+        super().__init__(console(), config.tasks, config.epochs, quiet=True)
         self._owner = owner
 
     def step(self, task: int, epoch: int, loss: float, done: int, total: int, sparsity: float) -> None:

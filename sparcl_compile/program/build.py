@@ -10,13 +10,10 @@ from sparcl_compile.interface.program import (
     Condition,
     Count,
     Due,
-    Each,
     Event,
     Fail,
-    Operation,
     Program,
     Reset,
-    Rows,
     Run,
     Set,
     When,
@@ -28,9 +25,9 @@ from sparcl_compile.program.batches import (
     measured_replay,
     name_of,
     replay_batches,
-    standardised,
     trained_batches,
 )
+from sparcl_compile.program.fixed import class_order, end_run, evaluate, statistics
 from sparcl_compile.program.masks import LEVELS, first_masks, update_masks
 from sparcl_compile.program.replay import ReplayBatch
 
@@ -51,8 +48,6 @@ COUNTERS = {
 """The integers of a run: where it stands, steps of the optimizer (``count`` is the next one's, from 1), totals."""
 KEEP = "gradient_keep"
 """Name of the vector with the kept gradients of each layer."""
-CHUNK = 256
-"""Samples at a time where all of them are walked through: in sums and in evaluations."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,15 +95,15 @@ class Settings:
 def build(settings: Settings) -> Program:
     """Make the program."""
     blocks = {
-        "class_order": (_class_order(),),
-        "statistics": _statistics(),
+        "class_order": (class_order(),),
+        "statistics": statistics(),
         "begin_task": _begin_task(settings),
         "begin_epoch": _begin_epoch(settings),
         "step": _step(settings),
         "move": _move(settings),
         "end_epoch": _end_epoch(settings),
-        "end_task": (_evaluate(), Count("task"), Set("epoch", 0)),
-        "end_run": _end_run(),
+        "end_task": (evaluate(), Count("task"), Set("epoch", 0)),
+        "end_run": end_run(),
     }
     if settings.measured and (settings.mask_updates or KEEP in settings.vectors):
         blocks["measure"] = _measure(settings)
@@ -126,21 +121,6 @@ def build(settings: Settings) -> Program:
     events = {"mask_updates": settings.mask_updates, "removals": settings.removals}
     found = {kind: each for kind, each in events.items() if each}
     return Program(dict(COUNTERS), settings.vectors, blocks, found)
-
-
-def _class_order() -> Operation:
-    return Run("class_order", feeds={"key": ("class_order_seed", 0, 0), "classes": "classes_in_data"})
-
-
-def _statistics() -> Block:
-    sums = ("data.sum", "data.squares", "data.count")
-    return (
-        Reset(sums),
-        Rows("data", CHUNK, "seen", (Run("sum_pixels", feeds={"x": "seen.raw"}),)),
-        Rows("data", CHUNK, "seen", (Run("sum_squares", feeds={"x": "seen.raw"}),)),
-        Run("statistics"),
-        Reset(sums),
-    )
 
 
 def _begin_task(settings: Settings) -> Block:
@@ -275,27 +255,4 @@ def _end_epoch(settings: Settings) -> Block:
         When((Condition("broken", at_least=0),), (broken,)),
         Run("sparsity", give="now"),
         Count("epoch"),
-    )
-
-
-def _evaluate() -> Operation:
-    tested: Block = (
-        standardised("tested"),
-        Run("eval", take="tested", give="tested"),
-        Run("count_correct", take="tested"),
-    )
-    of = (
-        Reset(("score.correct", "score.seen")),
-        Rows("test", CHUNK, "tested", tested),
-        Run("record", feeds={"task": "task", "of": "of"}),
-    )
-    return Each("of", "task", of)
-
-
-def _end_run() -> Block:
-    totals = ("samples_seen", "samples_replayed", "samples_measured")
-    return (
-        Run("summary", give="result"),
-        Run("sparsity", give="result"),
-        Run("flops", feeds={name: name for name in totals}, give="result"),
     )

@@ -1,0 +1,49 @@
+"""The blocks of a program that no option of the compiler changes."""
+
+from sparcl_compile.interface.program import Block, Each, Operation, Reset, Rows, Run
+from sparcl_compile.program.batches import standardised
+
+CHUNK = 256
+"""Samples at a time where all of them are walked through: in sums and in evaluations."""
+
+
+def class_order() -> Operation:
+    """Return the order in which the classes come."""
+    return Run("class_order", feeds={"key": ("class_order_seed", 0, 0), "classes": "classes_in_data"})
+
+
+def statistics() -> Block:
+    """Return the mean and the deviation of the data, over chunks of samples."""
+    sums = ("data.sum", "data.squares", "data.count")
+    return (
+        Reset(sums),
+        Rows("data", CHUNK, "seen", (Run("sum_pixels", feeds={"x": "seen.raw"}),)),
+        Rows("data", CHUNK, "seen", (Run("sum_squares", feeds={"x": "seen.raw"}),)),
+        Run("statistics"),
+        Reset(sums),
+    )
+
+
+def evaluate() -> Operation:
+    """Return the evaluation of all tasks so far."""
+    tested: Block = (
+        standardised("tested"),
+        Run("eval", take="tested", give="tested"),
+        Run("count_correct", take="tested"),
+    )
+    of = (
+        Reset(("score.correct", "score.seen")),
+        Rows("test", CHUNK, "tested", tested),
+        Run("record", feeds={"task": "task", "of": "of"}),
+    )
+    return Each("of", "task", of)
+
+
+def end_run() -> Block:
+    """Return what a run ends with: accuracies, sparsity and FLOPs."""
+    totals = ("samples_seen", "samples_replayed", "samples_measured")
+    return (
+        Run("summary", give="result"),
+        Run("sparsity", give="result"),
+        Run("flops", feeds={name: name for name in totals}, give="result"),
+    )
