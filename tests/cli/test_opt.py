@@ -105,7 +105,7 @@ def test_the_list_has_every_pass_below_its_phase() -> None:
     }
     assert listed == {name: str(phase) for name, phase in PHASES.items()}
     assert (
-        "  insert_weight_masks{sparsity=0.8,distribution=uniform,scheme=unstructured}\n"
+        "  insert_weight_masks{sparsity=0.8,distribution=uniform,scheme=unstructured,first=magnitude,seed=0}\n"
         "      Multiply every maskable weight by its mask.\n"
         "      needs: import_forward\n"
         "      before: attach_loss\n"
