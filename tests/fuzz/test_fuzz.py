@@ -44,8 +44,12 @@ def test_no_case_is_a_fault(runner: worker.Worker) -> None:
     assert {verdict.code for verdict in found} == {0, 2}
 
 
+LEARNS_AS_LONG_AS_IT_SAYS = "bench"
+"""No target: a changed digit of a grid is another number of epochs. ``tests/bench`` has the grids that are refused."""
+
+
 def test_every_command_is_a_target() -> None:
-    assert {target.command for target in TARGETS.values()} == set(COMMANDS)
+    assert {target.command for target in TARGETS.values()} == set(COMMANDS) - {LEARNS_AS_LONG_AS_IT_SAYS}
 
 
 @pytest.mark.parametrize("number", range(len(TARGETS)), ids=list(TARGETS))
