@@ -9,7 +9,7 @@ import torch
 
 from models.export import export
 from models.resnet import resnet18
-from tests.end_to_end.test_against_pytorch import CLASSES, CONSTANT_RATE, both, check_same, write
+from tests.end_to_end.test_against_pytorch import CLASSES, both, check_same, write
 from tests.reference import policies
 
 POLICIES = ("static", "set", "rigl", "snip", "gradual", "mest-em", "mest-em-s")
@@ -40,7 +40,7 @@ def test_a_run_equals_pytorch(
     policy: str, batches: str, module: torch.nn.Module, model_file: Path, data_file: Path, tmp_path: Path
 ) -> None:
     reference = functools.partial(policies.run, policy=policy)
-    options = {"mask_policy": policy, "replay_batches": batches, "gradient_sparsity": 0.0, **CONSTANT_RATE}
+    options = {"mask_policy": policy, "replay_batches": batches, "gradient_sparsity": 0.0}
     outcome = both(module, model_file, data_file, tmp_path, reference, **options)
     check_same(outcome)
     for layer in outcome.run.engine.manifest.weights:

@@ -81,6 +81,7 @@ class PolicyLearner(_Learner):
             group = next(group for group in self.optimizer.param_groups if group["params"][0] is weight)
             base = rounded((1 - self.config.sparsity) * weight.numel())
             group["lr"] = self.config.lr * (weight.numel() / base if self.policy == "snip" else 1)
+        self.factors = [group["lr"] / self.config.lr for group in self.optimizer.param_groups]
 
     def begin_task(self, task: int, data: Task) -> None:
         super().begin_task(task, data)
