@@ -55,12 +55,20 @@ class World:
 
     @classmethod
     def of(cls, graph: ir.Graph, batch: int) -> "World":
-        """The world of a graph with its one input in place."""
+        """The world of a graph with its one input in place; raises ModelError as ``enter``."""
         world = cls(batch)
         (value,) = graph.inputs
-        rest = tuple(int(d) for d in list(value.shape or ())[1:])  # type: ignore[arg-type]
-        world.facts[value] = Fact((batch, *rest), int(value.dtype or ir.DataType.FLOAT))
+        world.enter(value)
         return world
+
+    def enter(self, value: ir.Value) -> None:
+        """Put an input in place; raises ModelError where it has a length but the batch that is no number."""
+        lengths = list(value.shape or ())[1:]
+        rest = [length for length in lengths if isinstance(length, int)]
+        if len(rest) < len(lengths):
+            mend = "give it fixed lengths but for the batch, and export the model again"
+            raise ModelError(f"input {value.name} is {value.shape}, with a length that is no number; {mend}")
+        self.facts[value] = Fact((self.batch, *rest), int(value.dtype or ir.DataType.FLOAT))
 
     def fact(self, value: ir.Value | None) -> Fact | None:
         """Facts about a value; those of initializers are there from the start."""

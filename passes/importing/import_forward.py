@@ -123,7 +123,7 @@ class ImportForward(Pass):
 
     def _prepare(self, model: ir.Model) -> None:
         """Step 1 and 2."""
-        InlinePass()(model)
+        _inline(model)
         sort(model.graph)
         checks.check_opset(model)
         checks.check_nodes(model.graph, self.target)
@@ -169,6 +169,14 @@ class ImportForward(Pass):
             write_shapes(graph, BatchTracer(graph, 1).trace())
         if self.init == "fresh":
             training.initialise(model, self.seed)
+
+
+def _inline(model: ir.Model) -> None:
+    """Put the model's own functions in the place of their calls; raises ModelError where they call each other."""
+    try:
+        InlinePass()(model)
+    except ir.passes.PreconditionError as error:
+        raise ModelError(f"functions of the model call each other ({error}): export the model again") from error
 
 
 def sort(graph: ir.Graph) -> None:

@@ -10,7 +10,7 @@ from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.analysis.channels.labels import QUIET, Axis, Cause, Ties
 from sparcl_compile.passes.core.edit import is_read
 from sparcl_compile.passes.core.roles import TRAINABLE, role_of
-from sparcl_compile.passes.core.worlds import Fact, World
+from sparcl_compile.passes.core.worlds import World
 
 BATCH = 7
 """The batch size at which lengths are followed: a prime, so that a product that holds it is seldom another's."""
@@ -49,11 +49,10 @@ class Split:
 
 
 def shapes_of(graph: ir.Graph) -> World:
-    """All shapes at batch size BATCH."""
+    """All shapes at batch size BATCH; raises ModelError where an input has another open length."""
     world = World(BATCH)
     for value in graph.inputs:
-        rest = tuple(int(d) for d in list(value.shape or ())[1:])  # type: ignore[arg-type]
-        world.facts[value] = Fact((BATCH, *rest), int(value.dtype or ir.DataType.FLOAT))
+        world.enter(value)
     for node in graph:
         world.visit(node)
     return world

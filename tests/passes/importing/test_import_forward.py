@@ -301,3 +301,12 @@ def test_a_target_of_two_axes_is_refused() -> None:
     net.op("Gemm", net.weight("w", 6, CLASSES))
     with pytest.raises(ModelError, match="no output holds class scores"):
         imported(net.model())
+
+
+def test_functions_that_call_themselves_are_refused() -> None:
+    proto = mlp()
+    proto.functions.add(name="Reshape", domain="own").node.append(helper.make_node("Reshape", [], [], domain="own"))
+    proto.functions[0].opset_import.add(domain="own", version=1)
+    proto.opset_import.add(domain="own", version=1)
+    with pytest.raises(ModelError, match=r"functions of the model call each other .*: export the model again"):
+        imported(proto)
