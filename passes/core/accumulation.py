@@ -10,6 +10,8 @@ from sparcl_compile.passes.core.roles import role_of
 GRADIENT = 1
 """The input of such a node that is the gradient."""
 BUFFER = ".buffer"
+RESET = "lazy_reset_grad"
+"""The input that says whether the stored gradient is left out of the sum."""
 
 
 def accumulations(graph: ir.Graph) -> Mapping[ir.Value, ir.Node]:

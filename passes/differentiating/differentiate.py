@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from sparcl_compile.interface.errors import UnsupportedOpsError
 from sparcl_compile.interface.names import NEXT, Role, accumulator_name, gradient_name
+from sparcl_compile.passes.core.accumulation import RESET
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.edit import Names
 from sparcl_compile.passes.core.facts import ACCUMULATING, DIFFERENTIATED, LOSS, MARKED
@@ -19,7 +20,6 @@ from sparcl_compile.passes.core.values import BOOL, FLOAT, Feeds, constant, dims
 from sparcl_compile.passes.gradients.gradient import FLOAT_TYPE, PART, Gradient
 from sparcl_compile.passes.gradients.table import STOPS, rule_for
 
-RESET = "lazy_reset_grad"
 FED = (Role.PARAMETER, Role.MASK, Role.INDEX, Role.RUNNING_STAT)
 """Roles of the state that the training graph is fed."""
 

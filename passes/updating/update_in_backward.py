@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from sparcl_compile.interface.names import NEXT, Role, accumulator_name, gradient_name
 from sparcl_compile.passes.analysis.liveness.in_place import places_of, unordered_readers
-from sparcl_compile.passes.core.accumulation import GRADIENT, accumulations
+from sparcl_compile.passes.core.accumulation import GRADIENT, RESET, accumulations
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.facts import DIFFERENTIATED, MOVING, OPTIMIZER
 from sparcl_compile.passes.core.inlining import inline_calls
@@ -19,7 +19,6 @@ from sparcl_compile.passes.core.roles import values_with_role
 from sparcl_compile.passes.core.values import BOOL, FLOAT, INT64, constant, dims, feed, value_named
 from sparcl_compile.passes.updating.optimizer_steps import Stepper
 
-RESET = "lazy_reset_grad"
 LINEAR = "sgd"
 """The optimizer whose step is a multiple of the gradient."""
 

@@ -17,6 +17,7 @@ from onnx_ir.passes.common import RemoveUnusedOpsetsPass
 from sparcl_compile.interface.errors import FieldError, ModelError
 from sparcl_compile.interface.names import Role, accumulator_name, gradient_name
 from sparcl_compile.interface.onnx_runtime import FRONT_END, bindings, ort
+from sparcl_compile.passes.core.accumulation import RESET
 from sparcl_compile.passes.core.contract import IR_VERSION, Pass
 from sparcl_compile.passes.core.facts import ACCUMULATING, DIFFERENTIATED, LOSS, MARKED
 from sparcl_compile.passes.core.marks import PASS_KEY
@@ -26,7 +27,6 @@ from sparcl_compile.passes.core.roles import role_of, set_role, values_with_role
 from sparcl_compile.passes.core.values import BOOL, INT64, constant
 from sparcl_compile.passes.differentiating.ort_training.sparse_gradients import GRADIENTS, complete
 
-RESET = "lazy_reset_grad"
 STATE_ROLES = (Role.PARAMETER, Role.FROZEN, Role.MASK, Role.INDEX, Role.RUNNING_STAT)
 
 

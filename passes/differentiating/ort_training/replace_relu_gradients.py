@@ -7,9 +7,7 @@ import onnx_ir as ir
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.facts import DIFFERENTIATED
 from sparcl_compile.passes.core.phases import Phase
-
-STEEP = 3.4028234663852886e38
-"""The largest float32: it lifts every normal number above 1, where HardSigmoid is cut off."""
+from sparcl_compile.passes.gradients.arithmetic import STEEP
 
 
 @dataclasses.dataclass(frozen=True)
