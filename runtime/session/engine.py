@@ -13,7 +13,13 @@ from sparcl_compile.interface.names import Role
 from sparcl_compile.interface.onnx_runtime import ort
 from sparcl_compile.interface.specs import GraphSpec, StateSpec
 from sparcl_compile.interface.values import UnknownValue, Values
-from sparcl_compile.runtime.session.sessions import LARGEST_REST, check_build, check_kernels, open_session
+from sparcl_compile.runtime.session.sessions import (
+    LARGEST_REST,
+    check_build,
+    check_kernels,
+    check_samples,
+    open_session,
+)
 from sparcl_compile.runtime.session.tensors import own_copy, pages, stored
 
 READ_ONLY = (Role.FROZEN,)
@@ -166,6 +172,7 @@ class Engine:
         session, spec = self._session(graph), self._graphs[graph]
         binding = session.io_binding()
         given = {name: v if isinstance(v, ort.OrtValue) else device_copy(np.asarray(v)) for name, v in feeds.items()}
+        check_samples(self._artifact, graph, given)
         for one in spec.inputs:
             binding.bind_ortvalue_input(one.name, self._input(one.name, given, instead or {}))
         held = {output: (instead or {}).get(name, name) for output, name in spec.updates.items()}

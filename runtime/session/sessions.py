@@ -4,6 +4,7 @@ import contextlib
 import functools
 import importlib.util
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from sparcl_compile.interface.artifact import Artifact
@@ -20,6 +21,8 @@ FATAL_ONLY = 4
 FIRST_BLOCK = 1 << 25
 """Bytes of the pool's first block. A tensor lies in one block, and the small ones that a pool begins with by itself
 leave holes that the gradient of a large weight does not fit into. Pages that nothing was written to take no memory."""
+BATCH = "N"
+"""The first dimension of inputs that have a row for each sample of a batch."""
 LARGEST_REST = 1 << 20
 """Bytes by which a block may exceed its tensor; a larger one is divided."""
 
@@ -94,6 +97,18 @@ def open_session(path: Path, threads: int | None, spec: GraphSpec) -> ort.Infere
     _check_signature(path, session, spec)
     give_back_freed()
     return session
+
+
+def check_samples(artifact: Artifact, graph: str, given: Mapping[str, ort.OrtValue]) -> None:
+    """Raise ArtifactError where a graph is given a batch of no samples, which no program of the compiler does.
+
+    ONNX Runtime's kernels divide by a batch's size, and a division of integers by 0 ends the process.
+    """
+    rows = [one.name for one in artifact.manifest.graphs[graph].inputs if one.shape[:1] == (BATCH,)]
+    empty = next((name for name in rows if name in given and 0 in given[name].shape()[:1]), None)
+    if empty:
+        where = f"{artifact.folder}: its program"
+        raise ArtifactError(f"{where} gives the graph {graph} no samples (input {empty}); compile the model again")
 
 
 def _check_signature(path: Path, session: ort.InferenceSession, spec: GraphSpec) -> None:

@@ -25,6 +25,7 @@ from sparcl_compile.cli.report import (
     sparsity_table,
     table,
 )
+from sparcl_compile.compiling.carried import check_roles, drop_foreign_metadata
 from sparcl_compile.compiling.load import check_connected, constants_of, read, sorted_model, without_maps
 from sparcl_compile.compiling.sparse import make_dense
 from sparcl_compile.costs.flops import layer_costs, total_macs
@@ -211,6 +212,8 @@ def _load(path: Path) -> ir.Model:
     make_dense(proto.graph, path)
     without_maps(proto.graph)
     model = sorted_model(proto, path)
+    drop_foreign_metadata(model)
+    check_roles(model, path)
     if not len(model.graph):
         raise ModelError(f"{path}: not an ONNX file, or a model without nodes; export the model again")
     check_connected(model, path)

@@ -34,6 +34,9 @@ __all__ = ["FRONT_END", "bindings", "failures", "hidden", "ort"]
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """Exceptions of the runtime: RuntimeError, and classes of its own that share no base."""
+    """Exceptions of the runtime: RuntimeError, and classes of its own that share no base.
+
+    UnicodeDecodeError is what its binding raises where a message quotes a name that is not UTF-8.
+    """
     own = [value for value in vars(bindings).values() if isinstance(value, type) and issubclass(value, Exception)]
-    return (RuntimeError, *own)
+    return (RuntimeError, UnicodeDecodeError, *own)

@@ -104,6 +104,8 @@ def check_values(manifest: Manifest) -> None:
     for name in COUNTERS:
         if name not in counters:
             raise ValueError(f"program.counters has no {name!r}")
+        if counters[name]:
+            raise ValueError(f"program.counters begins {name!r} at {counters[name]}; a run begins at 0")
     start = Known(frozenset((*OPTIONS, *counters, *manifest.program.vectors)), {})
     trace = _Trace(manifest)
     for name in APART:

@@ -14,6 +14,7 @@ from sparcl_compile.interface.codec import plain
 from sparcl_compile.interface.errors import ArtifactError, ModelError, OptionError
 from sparcl_compile.interface.report import CompileReport, PassTrace
 from sparcl_compile.interface.specs import GraphSpec, InputSpec
+from sparcl_compile.passes.core.marks import GRAPH_KEY, ROLE_KEY
 from tests.support import described
 
 NAMES = ("import_forward", "insert_weight_masks", "attach_loss")
@@ -215,6 +216,19 @@ def test_truncated_missing_and_unreadable_model(model_file: pathlib.Path, tmp_pa
         inspect.model_facts(tmp_path / "absent.onnx")
     with pytest.raises(ModelError, match="is a directory"):
         inspect.model_facts(tmp_path)
+
+
+def test_roles_of_a_foreign_model_mean_nothing_and_damaged_ones_of_our_own_are_named(model_file: pathlib.Path) -> None:
+    plain = inspect.model_facts(model_file)
+    proto = onnx.load(model_file)
+    proto.graph.initializer[0].metadata_props.add(key=ROLE_KEY, value="weight")
+    proto.graph.input[0].metadata_props.add(key=ROLE_KEY, value="weight")
+    onnx.save(proto, model_file)
+    assert inspect.model_facts(model_file) == plain
+    proto.metadata_props.add(key=GRAPH_KEY, value="1")
+    onnx.save(proto, model_file)
+    with pytest.raises(ModelError, match=f"the metadata {ROLE_KEY} of .* are damaged; make the file again"):
+        inspect.model_facts(model_file)
 
 
 def test_model_whose_external_weights_are_gone_is_still_shown(model_file: pathlib.Path) -> None:

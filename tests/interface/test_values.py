@@ -198,6 +198,14 @@ def test_a_counter_that_a_driver_reads() -> None:
         check_values(dataclasses.replace(manifest, program=program))
 
 
+def test_a_run_that_would_begin_behind_its_first_epoch() -> None:
+    manifest = stepping()
+    counters = {**manifest.program.counters, "epoch": 12}
+    program = Program(counters, manifest.program.vectors, manifest.program.blocks, manifest.program.events)
+    with pytest.raises(ValueError, match="begins 'epoch' at 12; a run begins at 0"):
+        check_values(dataclasses.replace(manifest, program=program))
+
+
 def test_blocks_that_call_without_end() -> None:
     doubled = {f"b{number}": (Call(f"b{number + 1}"), Call(f"b{number + 1}")) for number in range(40)}
     with pytest.raises(ValueError, match=f"come to more than {MOST} operations"):

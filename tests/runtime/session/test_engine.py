@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from sparcl_compile.interface.artifact import Artifact
-from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.errors import ArtifactError, OptionError
 from sparcl_compile.interface.onnx_runtime import ort
 from sparcl_compile.interface.specs import GraphSpec, InputSpec
 from sparcl_compile.runtime.session.engine import Engine, Sizes, device_copy
@@ -287,3 +287,20 @@ print(status("VmHWM") - before)
 def test_a_large_tensor_takes_the_place_of_smaller_ones(root: Path) -> None:
     # Three of 8 MiB, and when they are gone one of 9.
     assert 24 << 20 <= measured(POOL, root) < 30 << 20
+
+
+def test_a_batch_without_samples_is_refused(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    graphs = engine.manifest.graphs
+    rows = (InputSpec("x", "float32", ("N", 2)), *(one for one in graphs["g"].inputs if one.name != "x"))
+    monkeypatch.setitem(graphs, "g", dataclasses.replace(graphs["g"], inputs=rows))
+    with pytest.raises(ArtifactError, match=r"gives the graph g no samples \(input x\); compile the model again"):
+        engine.run("g", {"x": np.zeros((0, 2), np.float32), "s": FEEDS["s"]})
+
+
+def test_a_message_of_onnx_runtime_that_is_not_utf8(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        b"\xd7x".decode()
+
+    monkeypatch.setattr(ort, "InferenceSession", fail)
+    with pytest.raises(ArtifactError, match="ONNX Runtime cannot load it"):
+        engine.run("g", FEEDS)
