@@ -131,7 +131,9 @@ def _gather(g: Gradient) -> ir.Value:
     dy = g.transposed(g.dy, [*range(axis, axis + chosen), *rest])
     order = [axis, *(each_axis for each_axis in range(g.rank(g.x)) if each_axis != axis)]
     zeros = g.transposed(g.zeros_like(g.x), order)
-    found = g.op("ScatterND", zeros, g.op("Unsqueeze", rows, g.ints([-1])), dy, reduction="add")
+    # Gather takes int32 as well, as Keras' tokens are; ScatterND does not.
+    wide = rows if rows.dtype == ir.DataType.INT64 else g.op("Cast", rows, to=int(ir.DataType.INT64))
+    found = g.op("ScatterND", zeros, g.op("Unsqueeze", wide, g.ints([-1])), dy, reduction="add")
     return g.transposed(found, [int(place) for place in np.argsort(order)])
 
 

@@ -88,7 +88,7 @@ def refusal(node: ir.Node) -> str | None:
     if node.domain not in STANDARD:
         return f"an operator of the custom domain {node.domain}; export with standard ONNX operators only"
     if node.op_type in CONTROL_FLOW:
-        return "control flow; export with fixed control flow (tracing)"
+        return "control flow; export with fixed control flow (PyTorch: by tracing; Keras: layers with unroll=True)"
     if node.op_type.startswith(QUANTISED):
         return "quantised arithmetic; use the float32 model"
     if node.op_type in RANDOM:

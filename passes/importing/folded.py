@@ -26,7 +26,7 @@ MADE_NAMES = re.compile(
 """Names of biases that exporters give when they fold: PyTorch's two, tf2onnx's and those of a normalisation itself."""
 EXPORT = (
     "to keep it, export from PyTorch with torch.onnx.export(..., training=TrainingMode.PRESERVE, "
-    "do_constant_folding=False, dynamo=False)"
+    "do_constant_folding=False, dynamo=False); TensorFlow folds it in every export, but leaves LayerNormalization alone"
 )
 
 

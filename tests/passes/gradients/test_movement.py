@@ -174,6 +174,11 @@ def test_gather_from_a_table_by_rows_that_are_fed() -> None:
     check(tried, lambda table, rows: table[rows])
 
 
+def test_gather_by_rows_of_32_bits() -> None:
+    rows = np.array([[0, 3], [3, 4], [0, -1]], np.int32)
+    check(Operator("Gather", [normal(5, 4), rows], batch={1: 0}), lambda table, rows: table[rows.long()])
+
+
 def test_gather_elements() -> None:
     rows = ints(0, 1, 1, 3, 2, 2).reshape(3, 2)
     tried = Operator("GatherElements", [normal(3, 4), rows], {"axis": 1}, batch={0: 0, 1: 0})
