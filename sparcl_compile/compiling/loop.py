@@ -11,7 +11,7 @@ from sparcl_compile.plan.plan import SparsityPlan
 from sparcl_compile.plan.schedule import BASE, Schedule
 from sparcl_compile.program.build import KEEP, Settings, build
 from sparcl_compile.program.masks import LEVELS
-from sparcl_compile.program.replay import REPLAYS
+from sparcl_compile.settings.methods import method_of
 from sparcl_compile.settings.options import CompileOptions
 
 
@@ -32,7 +32,7 @@ def program_for(
     keep = {KEEP: schedule.gradient_keep} if schedule.gradient_refresh_steps else {}
     return build(
         Settings(
-            replay=REPLAYS[options.replay],
+            replay=method_of(options).replay,
             merged=options.replay_batches == "merged",
             one_gradient=recipe.merge_gradients,
             single_head=recipe.single_head,

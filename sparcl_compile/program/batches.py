@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from sparcl_compile.interface.program import Block, Condition, Gather, Operation, Run, Slice, Source, When
-from sparcl_compile.program.replay import FIRST_TASK, ReplayBatch
+from sparcl_compile.settings.methods import ReplayBatch
 
 CURRENT = "current"
 REPLAYED = "replayed"
@@ -13,6 +13,8 @@ WHOLE = "whole"
 FIELDS = ("x", "labels", "class_mask", "ce_weight", "distill_target", "distill_weight", "sample_id")
 """Feeds of a training graph that make up a batch."""
 
+FIRST_TASK = 1
+"""The task, from 0, with which replay begins."""
 REPLAYING = Condition("task", at_least=FIRST_TASK)
 
 
@@ -41,6 +43,7 @@ def _drawn(number: int, one: ReplayBatch, augment: str) -> Block:
     name = name_of(number)
     weights: dict[str, Source] = {"ce": one.ce, "distill": one.distill}
     feeds: dict[str, Source] = {"key": ("seed", "step", one.draw), "batch": "batch", **weights}
+    feeds |= {"classes": f"{CURRENT}.classes"} if one.seen else {}
     draw = Run("replay_batch", feeds=feeds, give=name, results={"x": f"{name}.raw"})
     return (draw, prepared(name, one.draw + 1, augment))
 

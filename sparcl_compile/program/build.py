@@ -29,7 +29,7 @@ from sparcl_compile.program.batches import (
 )
 from sparcl_compile.program.fixed import class_order, end_run, evaluate, statistics
 from sparcl_compile.program.masks import LEVELS, first_masks, update_masks
-from sparcl_compile.program.replay import ReplayBatch
+from sparcl_compile.settings.methods import ReplayBatch
 
 COUNTERS = {
     "task": 0,

@@ -14,12 +14,12 @@ from sparcl_compile.interface.ranges import (
     input_lengths,
 )
 from sparcl_compile.passes.schemes.names import check_scheme, check_sparsity
+from sparcl_compile.settings.methods import METHODS
 from sparcl_compile.settings.policies import check_policy
 
 RECIPES = ("paper", "reference-code")
 DISTRIBUTIONS = ("uniform", "erk")
 SCALINGS = ("density", "none")
-REPLAYS = ("none", "er", "der++")
 OPTIMIZERS = ("sgd", "adamw")
 REPLAY_BATCHES = ("separate", "merged")
 LOSS_CLASSES = ("all", "task")
@@ -103,7 +103,7 @@ _CHOICES = {
     "gradient_scheme": GRADIENT_SCHEMES,
     "distribution": DISTRIBUTIONS,
     "scaling": SCALINGS,
-    "replay": REPLAYS,
+    "method": METHODS,
     "replay_batches": REPLAY_BATCHES,
     "loss_classes": LOSS_CLASSES,
     "optimizer": OPTIMIZERS,

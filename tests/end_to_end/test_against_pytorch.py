@@ -111,7 +111,7 @@ def both(
         gradient_sparsity=options.gradient_sparsity,
         gradient_scheme=options.gradient_scheme,
         data_removal=options.data_removal,
-        replay="der" if options.replay == "der++" else options.replay,
+        replay=options.method,
         replay_batches=options.replay_batches,
         loss_classes=options.loss_classes,
         augment=True,
@@ -125,7 +125,7 @@ def both(
     )
     tasks = [(task.x_train, task.y_train) for task in compiled.tasks]
     torch.set_num_threads(1)
-    return Outcome(compiled, reference_run(module, tasks, reference, CLASSES), options.replay != "none")
+    return Outcome(compiled, reference_run(module, tasks, reference, CLASSES), options.method != "finetune")
 
 
 def check_same(outcome: Outcome) -> None:
@@ -157,10 +157,12 @@ def test_training_equals_pytorch(
     "changed",
     [
         {"replay_batches": "merged"},
-        {"replay": "er", "loss_classes": "task"},
+        {"method": "er", "loss_classes": "task"},
+        {"method": "er-ace"},
+        {"method": "der"},
         {"gradient_scheme": "channel", **CONSTANT_RATE},
         {"gradient_sparsity": 0.75},
-        {"replay": "none", "data_removal": 0.0, "gradient_sparsity": 0.0},
+        {"method": "finetune", "data_removal": 0.0, "gradient_sparsity": 0.0},
     ],
     ids=lambda changed: "-".join(map(str, changed.values())),
 )

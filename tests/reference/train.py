@@ -27,7 +27,13 @@ Task = tuple[NDArray[np.generic], NDArray[np.int64]]
 COEFFICIENTS = {"paper": (0.5, 1.0), "reference-code": (0.5, 0.0)}
 """alpha and beta of CWI and CGI."""
 
-REPLAY = {"none": (), "er": ((1, 1.0, 0.0),), "der": ((0, 0.0, 0.1), (1, 0.5, 0.0))}
+REPLAY = {
+    "finetune": (),
+    "er": ((1, 1.0, 0.0),),
+    "der": ((0, 0.0, 0.3),),
+    "der++": ((0, 0.0, 0.1), (1, 0.5, 0.0)),
+    "er-ace": ((1, 1.0, 0.0),),
+}
 """The replay batches of a step: number in the random streams, weight of the cross-entropy, weight of the logits."""
 
 
@@ -94,7 +100,10 @@ class _Learner:
         return normalise(raw, c.mean, c.std)
 
     def current(self, ids: NDArray[np.int64]) -> Part:
-        mask = class_mask(self.classes, self.own_classes if self.config.loss_classes == "task" else None)
+        c = self.config
+        present = sorted({int(label) for label in self.labels[ids]})
+        mask = class_mask(self.classes, self.own_classes if c.loss_classes == "task" else None)
+        mask = class_mask(self.classes, present) if c.replay == "er-ace" else mask
         return part(self.prepare(self.x[ids], 0), self.labels[ids], class_mask=mask, ce=1.0)
 
     def replayed(self) -> Iterator[Part]:
@@ -108,11 +117,16 @@ class _Learner:
             yield part(
                 self.prepare(self.buffer.x[slots], which + 1),
                 self.buffer.labels[slots],
-                class_mask=class_mask(self.classes, None),
+                class_mask=class_mask(self.classes, self.seen() if self.config.replay == "er-ace" else None),
                 ce=ce,
                 distill=distill,
                 target=self.buffer.logits[slots],
             )
+
+    def seen(self) -> list[int]:
+        """The classes in the buffer and in the task."""
+        stored = self.buffer.labels[: self.buffer.filled]
+        return sorted({int(label) for label in stored} | set(self.own_classes))
 
     def grouped(self, parts: Sequence[Part]) -> list[Part]:
         """The parts as micro-steps."""

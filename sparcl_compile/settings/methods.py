@@ -1,0 +1,82 @@
+"""The methods of continual learning as data: what a step trains on beside the task's own samples, and what it keeps."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Literal
+
+from sparcl_compile.interface.options import Options
+
+Classes = Literal["", "all", "task", "batch"]
+"""The classes that take part in a loss: all, the task's, the batch's, or for nothing those of ``--loss-classes``."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ReplayBatch:
+    """One batch of a step that is drawn from the buffer.
+
+    Attributes:
+        draw: number of the draw: batches of one step with different numbers hold different samples.
+        ce: weight of the mean cross-entropy.
+        distill: weight of the mean distance to the stored logits.
+        seen: whether only classes that have been seen take part in its cross-entropy.
+    """
+
+    draw: int
+    ce: float
+    distill: float
+    seen: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """A method of continual learning (docs/methods.md).
+
+    Attributes:
+        name: the name that ``--method`` gives it.
+        source: where it was published.
+        replay: the batches of a step that come from the buffer.
+        current: the classes in the loss of the current batch.
+    """
+
+    name: str
+    source: str
+    replay: tuple[ReplayBatch, ...] = ()
+    current: Classes = ""
+
+
+LABELS = ReplayBatch(draw=1, ce=1.0, distill=0.0)
+"""Experience replay's batch: the mean cross-entropy of its labels."""
+
+_ALL = (
+    Method("finetune", "the step of the current batch and nothing else"),
+    Method("er", "Chaudhry et al., On Tiny Episodic Memories in Continual Learning, 2019", (LABELS,)),
+    Method(
+        "er-ace",
+        "Caccia et al., New Insights on Reducing Abrupt Representation Change, ICLR 2022, section 4",
+        (ReplayBatch(draw=1, ce=1.0, distill=0.0, seen=True),),
+        current="batch",
+    ),
+    Method("der", "Buzzega et al., NeurIPS 2020, equation 5", (ReplayBatch(draw=0, ce=0.0, distill=0.3),)),
+    Method(
+        "der++",
+        "Buzzega et al., NeurIPS 2020, equation 6",
+        (ReplayBatch(draw=0, ce=0.0, distill=0.1), ReplayBatch(draw=1, ce=0.5, distill=0.0)),
+    ),
+)
+METHODS: Mapping[str, Method] = {method.name: method for method in _ALL}
+"""The methods by name."""
+
+
+def method_of(options: Options) -> Method:
+    """The method that the options name."""
+    return METHODS[options.method]
+
+
+def loss_classes_of(options: Options) -> Classes:
+    """The classes in the loss of the current batch: the method's, or those of the options."""
+    return method_of(options).current or ("task" if options.loss_classes == "task" else "all")
+
+
+def accumulates(options: Options) -> bool:
+    """Whether gradients are stored before the parameters move: where those of several batches make one step."""
+    return bool(method_of(options).replay) and options.replay_batches == "separate"
