@@ -36,12 +36,14 @@ class Method:
         source: where it was published.
         replay: the batches of a step that come from the buffer.
         current: the classes in the loss of the current batch.
+        distance: of logits from a target, a name of ``passes/differentiating/distances.py``.
     """
 
     name: str
     source: str
     replay: tuple[ReplayBatch, ...] = ()
     current: Classes = ""
+    distance: str = "logits"
 
 
 LABELS = ReplayBatch(draw=1, ce=1.0, distill=0.0)
