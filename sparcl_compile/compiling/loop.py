@@ -11,6 +11,7 @@ from sparcl_compile.plan.plan import SparsityPlan
 from sparcl_compile.plan.schedule import BASE, Schedule
 from sparcl_compile.program.build import KEEP, Settings, build
 from sparcl_compile.program.masks import LEVELS
+from sparcl_compile.program.methods import parts_of
 from sparcl_compile.settings.methods import method_of
 from sparcl_compile.settings.options import CompileOptions
 
@@ -47,6 +48,8 @@ def program_for(
             learned=tuple(spec.name for spec in learned(state)),
             augment=AUGMENTS[AUGMENTS[True] in graphs],
             updates_measure=plan.updates_measure,
+            parts=parts_of(method_of(options)),
+            fills=method_of(options).fills == "steps",
             first_masks={name: level_name(BASE) for name in LEVELS} if scores else {},
         )
     )

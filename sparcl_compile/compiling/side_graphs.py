@@ -6,6 +6,7 @@ from collections.abc import Callable, Container, Mapping, Sequence
 
 import onnx_ir as ir
 
+from sparcl_compile.compiling.method_graphs import method_graphs
 from sparcl_compile.graphs import (
     batch,
     check_loss,
@@ -83,6 +84,7 @@ def side_graphs(compiled: Compiled, options: CompileOptions, facts: Facts) -> di
         **_data_graphs(compiled),
         **_epoch_graphs(compiled, options, facts),
         **(_replay_graphs(compiled, options) if method_of(options).replay else {}),
+        **method_graphs(compiled, method_of(options)),
         **_result_graphs(compiled, facts),
         **_mask_graphs(compiled, compiled.plan, options),
     }

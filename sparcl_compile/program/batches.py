@@ -1,6 +1,6 @@
 """Operations that make the batches of a step: rows of the task, draws from the buffer, and their weights."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sparcl_compile.interface.program import Block, Condition, Gather, Operation, Run, Slice, Source, When
 from sparcl_compile.settings.methods import ReplayBatch
@@ -33,9 +33,19 @@ def current_batch(augment: str) -> Block:
     )
 
 
-def replay_batches(replay: Sequence[ReplayBatch], merged: bool, augment: str) -> Block:
-    """Return the operations that make the replay batches, and with ``merged`` the batches joined from them."""
-    drawn = [operation for number, one in enumerate(replay) for operation in _drawn(number, one, augment)]
+def replay_batches(
+    replay: Sequence[ReplayBatch], merged: bool, augment: str, behind: Callable[[str], Block] = lambda _: ()
+) -> Block:
+    """Return the operations that make the replay batches, and with ``merged`` the batches joined from them.
+
+    Args:
+        replay: the batches.
+        merged: whether they are joined with the current one.
+        augment: the graph that changes training samples at random.
+        behind: what follows the making of a batch, by its name.
+    """
+    made = [(*_drawn(number, one, augment), *behind(name_of(number))) for number, one in enumerate(replay)]
+    drawn = [operation for each in made for operation in each]
     return (*drawn, *(_joined(len(replay)) if merged else ()))
 
 

@@ -29,6 +29,8 @@ from sparcl_compile.program.batches import (
 )
 from sparcl_compile.program.fixed import class_order, end_run, evaluate, statistics
 from sparcl_compile.program.masks import LEVELS, first_masks, update_masks
+from sparcl_compile.program.parts import Parts
+from sparcl_compile.program.remembering import written
 from sparcl_compile.settings.methods import ReplayBatch
 
 COUNTERS = {
@@ -72,6 +74,8 @@ class Settings:
         updates_measure: whether mask updates read gradients.
         first_masks: the vectors ``remove_to`` and ``grow_to`` of the update that chooses the first masks by scores of
             the first batches; empty where they are known from the start.
+        parts: what the method adds.
+        fills: whether every step presents its batch to the buffer.
     """
 
     replay: tuple[ReplayBatch, ...]
@@ -89,6 +93,8 @@ class Settings:
     learned: tuple[str, ...]
     augment: str
     updates_measure: bool = True
+    parts: Parts = dataclasses.field(default_factory=Parts)
+    fills: bool = True
     first_masks: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
@@ -102,7 +108,7 @@ def build(settings: Settings) -> Program:
         "step": _step(settings),
         "move": _move(settings),
         "end_epoch": _end_epoch(settings),
-        "end_task": (evaluate(), Count("task"), Set("epoch", 0)),
+        "end_task": (*settings.parts.end_task, evaluate(settings.parts.evaluation), Count("task"), Set("epoch", 0)),
         "end_run": end_run(),
     }
     if settings.measured and (settings.mask_updates or KEEP in settings.vectors):
@@ -126,7 +132,7 @@ def build(settings: Settings) -> Program:
 def _begin_task(settings: Settings) -> Block:
     updates = (Due("mask_updates", (Call("update_masks"),)),) if settings.mask_updates else ()
     start = tuple(Set(name, 0) for name in ("task_step", "removed", "done"))
-    return (Reset(settings.samples), *start, Set("total", 1), *updates)
+    return (Reset(settings.samples), *start, Set("total", 1), *settings.parts.begin_task, *updates)
 
 
 def _begin_epoch(settings: Settings) -> Block:
@@ -143,19 +149,19 @@ def _begin_epoch(settings: Settings) -> Block:
 
 
 def _step(settings: Settings) -> Block:
+    parts = settings.parts
     replay = (
-        (When((REPLAYING,), replay_batches(settings.replay, settings.merged, settings.augment)),)
+        (When((REPLAYING,), replay_batches(settings.replay, settings.merged, settings.augment, parts.replayed)),)
         if settings.replay
         else ()
     )
-    presented = {"x": f"{CURRENT}.raw", "labels": f"{CURRENT}.labels", "logits": "trained0.logits"}
-    store = Run("write_buffer", feeds={"key": ("seed", 0, 0), **presented}, give="stored")
     return (
         *current_batch(settings.augment),
+        *parts.current,
         *replay,
         *_choose_gradients(settings),
         Call("move"),
-        *((store,) if settings.replay else ()),
+        *((written(CURRENT, "trained0.logits"),) if settings.replay and settings.fills else ()),
         *_counted(settings),
         *_due_updates(settings),
         *_due_removals(settings),
@@ -176,7 +182,7 @@ def _move(settings: Settings) -> Block:
     train: Block = (When((REPLAYING,), full, alone),) if settings.replay else alone
     finite = When((Condition("finite"),), (), (Fail("the loss became {}", "loss"),))
     optimizer = Run("optimizer", feeds={"learning_rate": rate, "count": "count"})
-    return (*decay, *train, finite, *((optimizer,) if settings.optimizer else ()))
+    return (*decay, *train, finite, *settings.parts.gradients, *((optimizer,) if settings.optimizer else ()))
 
 
 def _decay(settings: Settings) -> tuple[Block, str]:

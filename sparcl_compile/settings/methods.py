@@ -37,6 +37,8 @@ class Method:
         replay: the batches of a step that come from the buffer.
         current: the classes in the loss of the current batch.
         distance: of logits from a target, a name of ``passes/differentiating/distances.py``.
+        recalls: weight of the mean distance, for the current batch, to what the network gave before the task.
+        fills: when samples are presented to the buffer: in every step, or all of a task at its end.
     """
 
     name: str
@@ -44,6 +46,8 @@ class Method:
     replay: tuple[ReplayBatch, ...] = ()
     current: Classes = ""
     distance: str = "logits"
+    recalls: float = 0.0
+    fills: Literal["steps", "end"] = "steps"
 
 
 LABELS = ReplayBatch(draw=1, ce=1.0, distill=0.0)
@@ -57,6 +61,20 @@ _ALL = (
         "Caccia et al., New Insights on Reducing Abrupt Representation Change, ICLR 2022, section 4",
         (ReplayBatch(draw=1, ce=1.0, distill=0.0, seen=True),),
         current="batch",
+    ),
+    Method(
+        "lwf",
+        "Li and Hoiem, Learning without Forgetting, ECCV 2016, equations 2 and 3",
+        current="task",
+        distance="softened",
+        recalls=1.0,
+    ),
+    Method(
+        "fdr",
+        "Benjamin et al., Measuring and Regularizing Networks in Function Space, ICLR 2019, section 2",
+        (ReplayBatch(draw=0, ce=0.0, distill=0.3),),
+        distance="outputs",
+        fills="end",
     ),
     Method("der", "Buzzega et al., NeurIPS 2020, equation 5", (ReplayBatch(draw=0, ce=0.0, distill=0.3),)),
     Method(
