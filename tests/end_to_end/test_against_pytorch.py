@@ -16,6 +16,7 @@ from sparcl_compile.runtime.config import RunConfig
 from sparcl_compile.runtime.driver.loop import Run
 from sparcl_compile.runtime.reporting.progress import Reporter
 from sparcl_compile.runtime.reporting.report import console
+from sparcl_compile.settings.methods import method_of
 from sparcl_compile.settings.options import CompileOptions
 from tests.reference.config import Config
 from tests.reference.train import Task, Trace, run
@@ -100,7 +101,7 @@ def both(
     with Reporter(console(), 2, 2, quiet=True) as reporter:
         compiled.train(reporter)
     masked = tuple(layer.weight for layer in artifact.manifest.weights)
-    assert set(masked) <= set(masked_weights(module))
+    assert set(masked) <= set(masked_weights(module) or module.state_dict())
     reference = Config(
         masked=masked,
         mean=tuple(compiled.engine.array("data.mean")),
@@ -125,7 +126,7 @@ def both(
     )
     tasks = [(task.x_train, task.y_train) for task in compiled.tasks]
     torch.set_num_threads(1)
-    return Outcome(compiled, reference_run(module, tasks, reference, CLASSES), options.method != "finetune")
+    return Outcome(compiled, reference_run(module, tasks, reference, CLASSES), bool(method_of(options).replay))
 
 
 def check_same(outcome: Outcome) -> None:
