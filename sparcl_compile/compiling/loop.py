@@ -17,7 +17,7 @@ from sparcl_compile.settings.options import CompileOptions
 
 
 def program_for(
-    options: CompileOptions, plan: SparsityPlan, state: Sequence[StateSpec], graphs: Collection[str]
+    options: CompileOptions, plan: SparsityPlan, state: Sequence[StateSpec], graphs: Collection[str], classes: int
 ) -> Program:
     """Make the program.
 
@@ -26,6 +26,7 @@ def program_for(
         plan: what is kept, and the counts and events of a task.
         state: every state tensor.
         graphs: the names of the artifact's graphs.
+        classes: the size of the model's head.
     """
     recipe, schedule = plan.recipe, plan.schedule
     scores = plan.masks and plan.policy.scores_first
@@ -50,6 +51,7 @@ def program_for(
             updates_measure=plan.updates_measure,
             parts=parts_of(method_of(options)),
             fills=method_of(options).fills == "steps",
+            least_buffer=classes if method_of(options).fills == "exemplars" else 1,
             first_masks={name: level_name(BASE) for name in LEVELS} if scores else {},
         )
     )

@@ -84,7 +84,7 @@ def side_graphs(compiled: Compiled, options: CompileOptions, facts: Facts) -> di
         **_data_graphs(compiled),
         **_epoch_graphs(compiled, options, facts),
         **(_replay_graphs(compiled, options) if method_of(options).replay else {}),
-        **method_graphs(compiled, method_of(options)),
+        **method_graphs(compiled, method_of(options), _by_dtype),
         **_result_graphs(compiled, facts),
         **_mask_graphs(compiled, compiled.plan, options),
     }
@@ -124,10 +124,11 @@ def _epoch_graphs(compiled: Compiled, options: CompileOptions, facts: Facts) -> 
 def _replay_graphs(compiled: Compiled, options: CompileOptions) -> dict[str, Graph]:
     sample = [f"D{axis}" if length is None else length for axis, length in enumerate(compiled.input_shape)]
     seen = any(one.seen for one in method_of(options).replay)
+    written: dict[str, Graph] = {"write_buffer": _by_dtype(lambda dtype: write_buffer.build(compiled.classes, dtype))}
     merged: dict[str, Graph] = {"merge": merge.build(compiled.classes, sample)}
     return {
         "replay_batch": _by_dtype(lambda dtype: replay_batch.build(compiled.classes, dtype, seen)),
-        "write_buffer": _by_dtype(lambda dtype: write_buffer.build(compiled.classes, dtype)),
+        **({} if method_of(options).fills == "exemplars" else written),
         **(merged if options.replay_batches == "merged" else {}),
     }
 

@@ -76,6 +76,7 @@ class Settings:
             the first batches; empty where they are known from the start.
         parts: what the method adds.
         fills: whether every step presents its batch to the buffer.
+        least_buffer: the fewest rows of the buffer that make sense.
     """
 
     replay: tuple[ReplayBatch, ...]
@@ -95,6 +96,7 @@ class Settings:
     updates_measure: bool = True
     parts: Parts = dataclasses.field(default_factory=Parts)
     fills: bool = True
+    least_buffer: int = 1
     first_masks: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
@@ -126,7 +128,7 @@ def build(settings: Settings) -> Program:
         )
     events = {"mask_updates": settings.mask_updates, "removals": settings.removals}
     found = {kind: each for kind, each in events.items() if each}
-    return Program(dict(COUNTERS), settings.vectors, blocks, found)
+    return Program(dict(COUNTERS), settings.vectors, blocks, found, settings.least_buffer)
 
 
 def _begin_task(settings: Settings) -> Block:

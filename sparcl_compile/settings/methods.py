@@ -38,7 +38,8 @@ class Method:
         current: the classes in the loss of the current batch.
         distance: of logits from a target, a name of ``passes/differentiating/distances.py``.
         recalls: weight of the mean distance, for the current batch, to what the network gave before the task.
-        fills: when samples are presented to the buffer: in every step, or all of a task at its end.
+        fills: when the buffer is filled: with the presentations of every step, or when a task is over with all of its
+            samples or with exemplars of each class, by whose means the run then answers.
     """
 
     name: str
@@ -47,7 +48,7 @@ class Method:
     current: Classes = ""
     distance: str = "logits"
     recalls: float = 0.0
-    fills: Literal["steps", "end"] = "steps"
+    fills: Literal["steps", "end", "exemplars"] = "steps"
 
 
 LABELS = ReplayBatch(draw=1, ce=1.0, distill=0.0)
@@ -75,6 +76,13 @@ _ALL = (
         (ReplayBatch(draw=0, ce=0.0, distill=0.3),),
         distance="outputs",
         fills="end",
+    ),
+    Method(
+        "icarl",
+        "Rebuffi et al., iCaRL, CVPR 2017, algorithms 1 to 5",
+        (ReplayBatch(draw=1, ce=0.0, distill=1.0),),
+        distance="sigmoid",
+        fills="exemplars",
     ),
     Method("der", "Buzzega et al., NeurIPS 2020, equation 5", (ReplayBatch(draw=0, ce=0.0, distill=0.3),)),
     Method(

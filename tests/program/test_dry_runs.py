@@ -27,6 +27,8 @@ FORMS: Mapping[str, dict[str, Any]] = {
     "er-ace": {"method": "er-ace", "sparsity": 0.75},
     "er-ace merged": {"method": "er-ace", "replay_batches": "merged", "sparsity": 0.75},
     "lwf": {"method": "lwf", "sparsity": 0.75},
+    "icarl": {"method": "icarl", "sparsity": 0.75},
+    "icarl, channels": {"method": "icarl", "scheme": "channel", "sparsity": 0.5, "target": "ort"},
     "fdr": {"method": "fdr", "sparsity": 0.75},
     "fdr merged": {"method": "fdr", "replay_batches": "merged", "sparsity": 0.75},
     "der": {"method": "der", "sparsity": 0.75},
@@ -68,6 +70,12 @@ RESULTS: Mapping[str, Any] = {
     "new_position": np.array(2),
     "removed_total": np.array(0),
     "removed_now": np.array(0),
+    "last_member": np.array(0),
+    "last_pick": np.array(1),
+    "row": np.array([0]),
+    "slots": np.arange(2),
+    "filled": np.array(2),
+    "last_chunk": np.array(0),
 }
 """Results that the program reads itself; all others are 0."""
 
