@@ -45,6 +45,9 @@ def data_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ("lwf", DENSE),
         ("lwf", {"target": "ort-training", **CONSTANT_RATE}),
+        ("icarl", DENSE),
+        ("icarl", {"replay_batches": "merged", "gradient_sparsity": 0.0}),
+        ("icarl", {"target": "ort-training", **DENSE}),
         ("fdr", DENSE),
         ("fdr", {"target": "ort-training", "replay_batches": "merged"}),
     ],
