@@ -22,6 +22,7 @@ from sparcl_compile.passes.core.roles import role_of, values_with_role
 from sparcl_compile.passes.core.unused import remove_unused
 from sparcl_compile.passes.core.values import constant, dims
 from sparcl_compile.passes.emitting.measure import to_measuring
+from sparcl_compile.passes.emitting.score import scoring
 from sparcl_compile.passes.lowering.sparse.expand import expanded
 from sparcl_compile.passes.updating.optimizer_steps import FEEDS, Stepper
 
@@ -30,6 +31,7 @@ FILES = {
     "eval": "eval/eval_model.onnx",
     "optimizer": "optimizer/optimizer_model.onnx",
     "measure": "measure/measure_model.onnx",
+    "score": "score/score_model.onnx",
     "features": "features/features_model.onnx",
 }
 STATE_FILE = "state.safetensors"
@@ -56,7 +58,8 @@ class Emit(Pass):
        runs where no sparse kernels are, and an export is plain ONNX.
     8. ``features``: where they are asked for, ``eval`` with what the last layer reads, as vectors [N, D], beside the
        logits.
-    9. The model itself is not changed; ``whole`` is, into ``measure``.
+    9. ``score``: where it is asked for, what ``scoring`` makes of the forward graph.
+    10. The model itself is not changed; ``whole`` is, into ``measure``.
 
     Options:
         folder: where to write; must exist.
@@ -66,6 +69,7 @@ class Emit(Pass):
         masked: the forward graph before ``compress_weights``; None when no weights were compressed.
         pruned_gradients: whether ``measure`` gives the gradients of pruned weights, too.
         features: whether there is a graph ``features``.
+        score: whether there is a graph ``score``.
     """
 
     phase = Phase.EMITTING
@@ -77,6 +81,7 @@ class Emit(Pass):
     masked: ir.Model | None = None
     pruned_gradients: bool = False
     features: bool = False
+    score: bool = False
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Write everything. OSError from the file system is left to the caller, which owns the folder."""
@@ -84,6 +89,8 @@ class Emit(Pass):
         graphs = {"train": train_model(model), "eval": plain}
         if self.features:
             graphs["features"] = self._with_features(plain)
+        if self.score:
+            graphs["score"] = scoring(self, plain)
         to_evaluation(plain)
         rows = first_rows(model)
         accumulates = any(values_with_role(model, Role.GRADIENT))

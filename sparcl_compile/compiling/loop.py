@@ -17,7 +17,7 @@ from sparcl_compile.settings.options import CompileOptions
 
 
 def program_for(
-    options: CompileOptions, plan: SparsityPlan, state: Sequence[StateSpec], graphs: Collection[str], classes: int
+    options: CompileOptions, plan: SparsityPlan, state: Sequence[StateSpec], graphs: Collection[str], classes: int = 1
 ) -> Program:
     """Make the program.
 
@@ -49,7 +49,7 @@ def program_for(
             learned=tuple(spec.name for spec in learned(state)),
             augment=AUGMENTS[AUGMENTS[True] in graphs],
             updates_measure=plan.updates_measure,
-            parts=parts_of(method_of(options)),
+            parts=parts_of(method_of(options), _names(state, Role.PARAMETER)),
             fills=method_of(options).fills == "steps",
             least_buffer=classes if method_of(options).fills == "exemplars" else 1,
             first_masks={name: level_name(BASE) for name in LEVELS} if scores else {},

@@ -180,7 +180,8 @@ def _move(settings: Settings) -> Block:
     """Return the training of one step on its batches, and the move of the parameters."""
     decay, rate = _decay(settings)
     alone = _trained((CURRENT,), rate)
-    full = _trained(trained_batches(settings.replay, settings.merged), rate)
+    every = _trained(trained_batches(settings.replay, settings.merged), rate)
+    full = (*settings.parts.reference, *alone) if settings.parts.reference else every
     train: Block = (When((REPLAYING,), full, alone),) if settings.replay else alone
     finite = When((Condition("finite"),), (), (Fail("the loss became {}", "loss"),))
     optimizer = Run("optimizer", feeds={"learning_rate": rate, "count": "count"})

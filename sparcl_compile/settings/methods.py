@@ -1,10 +1,12 @@
 """The methods of continual learning as data: what a step trains on beside the task's own samples, and what it keeps."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.interface.options import Options
+from sparcl_compile.interface.ranges import check_choice
 
 Classes = Literal["", "all", "task", "batch"]
 """The classes that take part in a loss: all, the task's, the batch's, or for nothing those of ``--loss-classes``."""
@@ -38,6 +40,9 @@ class Method:
         current: the classes in the loss of the current batch.
         distance: of logits from a target, a name of ``passes/differentiating/distances.py``.
         recalls: weight of the mean distance, for the current batch, to what the network gave before the task.
+        penalty: strength of the pull back to where earlier tasks left the parameters, by what they matter; 0 for none.
+        forgets: what is left, when a task ends, of how much parameters mattered for those before it.
+        projects: whether a step's gradient is turned so that the loss of the replayed batch does not rise.
         fills: when the buffer is filled: with the presentations of every step, or when a task is over with all of its
             samples or with exemplars of each class, by whose means the run then answers.
     """
@@ -48,7 +53,15 @@ class Method:
     current: Classes = ""
     distance: str = "logits"
     recalls: float = 0.0
+    penalty: float = 0.0
+    forgets: float = 1.0
+    projects: bool = False
     fills: Literal["steps", "end", "exemplars"] = "steps"
+
+    @property
+    def changes_gradients(self) -> bool:
+        """Whether something happens to the gradients of a step before the parameters move."""
+        return self.projects or self.penalty > 0.0
 
 
 LABELS = ReplayBatch(draw=1, ce=1.0, distill=0.0)
@@ -69,6 +82,18 @@ _ALL = (
         current="task",
         distance="softened",
         recalls=1.0,
+    ),
+    Method(
+        "ewc",
+        "Kirkpatrick et al., PNAS 2017, equation 3, in the online form of Schwarz et al., ICML 2018, section 3.2",
+        penalty=100.0,
+        forgets=1.0,
+    ),
+    Method(
+        "a-gem",
+        "Chaudhry et al., Efficient Lifelong Learning with A-GEM, ICLR 2019, equation 11",
+        (LABELS,),
+        projects=True,
     ),
     Method(
         "fdr",
@@ -100,6 +125,27 @@ def method_of(options: Options) -> Method:
     return METHODS[options.method]
 
 
+def check_method(options: Options) -> None:
+    """Raise FieldError for a method that does not fit the other options."""
+    check_choice("method", options.method, METHODS)
+    for applies, problem, mend in _refused(options, method_of(options)):
+        if applies:
+            raise FieldError("method", options.method, problem, mend)
+
+
+def _refused(options: Options, method: Method) -> Sequence[tuple[bool, str, str]]:
+    """Combinations that mean nothing: whether it is here, the problem and the mend."""
+    merged = options.replay_batches == "merged"
+    return (
+        (method.projects and merged, "compares the gradients of two batches, which `replay_batches` merged adds up",
+         "give `replay_batches` separate"),
+        (method.penalty > 0.0 and options.compress, "holds weights in their places, and `compress` moves them",
+         "leave `compress` out"),
+        (method.penalty > 0.0 and options.scheme == "channel" and options.sparsity > 0.0,
+         "holds weights in their places, and `scheme` channel moves them", "give another `scheme`"),
+    )  # fmt: skip
+
+
 def loss_classes_of(options: Options) -> Classes:
     """The classes in the loss of the current batch: the method's, or those of the options."""
     return method_of(options).current or ("task" if options.loss_classes == "task" else "all")
@@ -107,4 +153,6 @@ def loss_classes_of(options: Options) -> Classes:
 
 def accumulates(options: Options) -> bool:
     """Whether gradients are stored before the parameters move: where those of several batches make one step."""
-    return bool(method_of(options).replay) and options.replay_batches == "separate"
+    method = method_of(options)
+    several = bool(method.replay) and options.replay_batches == "separate"
+    return several or method.changes_gradients

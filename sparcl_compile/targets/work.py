@@ -89,6 +89,7 @@ MAKERS: Mapping[type[Pass], Callable[[Work, CompileOptions], Pass]] = {
         whole=work.products.get(Product.WHOLE),
         masked=work.products[Product.MASKED] if o.compress else None,
         pruned_gradients=growth_of(o) == GRADIENT,
+        score=method_of(o).penalty > 0.0,
         features=method_of(o).fills == "exemplars",
     ),
 }
