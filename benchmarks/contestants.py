@@ -60,7 +60,7 @@ class Setting:
         gradient_scheme: the units that gradient masks choose.
         recompute: whether the compiled step recomputes cheap activations.
         compress: whether the kept weights alone are stored, and sparse kernels compute with them.
-        replay: of the compiled step; with separate batches of replay the gradients are stored between them.
+        method: of the compiled step; with separate batches of replay the gradients are stored between them.
         target: the runtime that the compiled step is for.
     """
 
@@ -76,7 +76,7 @@ class Setting:
     gradient_scheme: str = "unstructured"
     recompute: bool = False
     compress: bool = False
-    replay: str = "none"
+    method: str = "finetune"
     target: str = "ort-training"
 
     @property
@@ -243,7 +243,7 @@ def _compile(setting: Setting, path: Path, target: Path) -> None:
         update=setting.update,
         recompute=setting.recompute,
         compress=setting.compress,
-        replay=setting.replay,
+        method=setting.method,
         target=setting.target,
     )
     compile_model(path, target, options)
@@ -276,7 +276,7 @@ CONTESTANTS = (
     Setting("pytorch-dense", pytorch),
     Setting("ort-dense", ort_dense),
     Setting("compiled-dense", compiled),
-    Setting("stored-gradients", compiled, replay="der++"),
+    Setting("stored-gradients", compiled, method="der++"),
     Setting("recompute", compiled, recompute=True),
     Setting("masked-0.75", compiled, "unstructured", 0.75),
     Setting("masked-0.75-dgm", compiled, "unstructured", 0.75, 0.8),

@@ -45,7 +45,7 @@ def contestants() -> dict[str, Setting]:
         if scheme != "channel":
             made[f"{scheme}, {FORMS[1]}"] = Setting(f"{name}_c", compiled, scheme, SPARSITY, compress=True)
     # The accuracies were measured with separate batches of replay, between which gradients are stored.
-    return {name: dataclasses.replace(setting, width=WIDTH, replay="der++") for name, setting in made.items()}
+    return {name: dataclasses.replace(setting, width=WIDTH, method="der++") for name, setting in made.items()}
 
 
 def speeds(repeats: int, threads: int) -> dict[str, float]:

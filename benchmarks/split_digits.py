@@ -23,12 +23,12 @@ from sparcl_compile.runtime.config import RunConfig
 from sparcl_compile.runtime.driver.loop import Run
 from sparcl_compile.runtime.reporting.progress import Reporter
 from sparcl_compile.runtime.reporting.report import console
-from sparcl_compile.settings.options import REPLAYS, CompileOptions
+from sparcl_compile.settings.options import CompileOptions
 
 MODEL = Path("models/digits_cnn.onnx")
 METHODS: Mapping[str, Mapping[str, Any]] = {
-    **{replay: {"replay": replay} for replay in REPLAYS},
-    "der++ merged": {"replay": "der++", "replay_batches": "merged"},
+    **{method: {"method": method} for method in ("finetune", "er", "der++")},
+    "der++ merged": {"method": "der++", "replay_batches": "merged"},
 }
 COLOURS = ("tab:gray", "tab:blue", "tab:red", "tab:orange")
 DENSE = {"sparsity": 0.0, "gradient_sparsity": 0.0, "data_removal": 0.0}

@@ -25,7 +25,7 @@ MODELS = (("resnet18", 64), ("resnet18", 20), ("depthwise", 128), ("mlp", 1024),
 FORMS = (
     ("dense", {"sparsity": 0.0}),
     ("masked", {"scheme": "unstructured", "sparsity": 0.75}),
-    ("stored", {"sparsity": 0.0, "replay": "der++"}),
+    ("stored", {"sparsity": 0.0, "method": "der++"}),
     ("compressed", {"scheme": "unstructured", "sparsity": 0.9, "compress": True}),
 )
 """What is compared of each model; ``stored`` keeps gradients between the batches of a step."""

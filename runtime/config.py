@@ -75,6 +75,12 @@ class RunConfig:
         """The number of tasks, or that of the classes of each."""
         return self.tasks if self.task_classes is None else self.task_classes
 
+    def check_buffer(self, least: int) -> None:
+        """Raise FieldError where the replay buffer has fewer rows than the artifact's program needs."""
+        if self.buffer_size < least:
+            problem = f"the artifact's method keeps samples of each class of the model, which are {least}"
+            raise FieldError("buffer_size", self.buffer_size, problem, f"give at least {least}")
+
     def completed(self, samples: int, rate: float) -> tuple["RunConfig", int, float]:
         """Give what was left open its value.
 

@@ -6,10 +6,12 @@ import numpy as np
 import onnx_ir as ir
 
 from sparcl_compile.interface.errors import ModelError
+from sparcl_compile.interface.ranges import check_choice
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.facts import DIFFERENTIATED, HELD, LOSS
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.values import INT64, constant, feed
+from sparcl_compile.passes.differentiating.distances import DISTANCES, Pair
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +20,8 @@ class AttachLoss(Pass):
 
     ``L = sum_i ce_weight_i * CE(logits_i + class_mask_i, labels_i)
     + sum_i distill_weight_i * mean_c (logits_ic - distill_target_ic)^2`` (docs/algorithm.md; DER++,
-    Buzzega et al., NeurIPS 2020, eq. 6). Fine-tuning, ER and DER++ are settings of the weights.
+    Buzzega et al., NeurIPS 2020, eq. 6). Fine-tuning, ER and DER++ are settings of the weights, other methods have
+    another distance to the target in place of the squared one.
 
     1. The cross-entropy is LogSoftmax and a one-hot product in standard ops, not SoftmaxCrossEntropyLoss: it must
        be per sample and weighted, and every target must differentiate it.
@@ -26,6 +29,9 @@ class AttachLoss(Pass):
        the one-hot zero stays 0.
     3. The outputs become ``loss``, ``logits`` and whatever followed the logits (running statistics).
     4. A graph that already has the output ``loss`` is left alone.
+
+    Options:
+        distance: of the logits from their target: a name in ``passes/differentiating/distances.py``.
     """
 
     phase = Phase.DIFFERENTIATING
@@ -33,8 +39,11 @@ class AttachLoss(Pass):
     before = (DIFFERENTIATED,)
     gives = (LOSS,)
 
+    distance: str = "logits"
+
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        """Attach the loss."""
+        """Attach the loss. Raises FieldError for an unknown distance."""
+        check_choice("distance", self.distance, DISTANCES)
         graph = model.graph
         if graph.outputs[0].name == "loss":
             return ir.passes.PassResult(model, False)
@@ -67,11 +76,8 @@ class AttachLoss(Pass):
         classes = class_count(logits)
         target = feed(graph, "distill_target", ["N", classes])
         weight = feed(graph, "distill_weight", ["N"])
-        axis = graph.initializers["loss.class_axis"]
         add = self.inserter(graph).op
-        error = add("Sub", logits, target, name="loss.logit_error", shape=["N", classes])
-        squared = add("Mul", error, error, name="loss.squared_error", shape=["N", classes])
-        each = add("ReduceMean", squared, axis, name="loss.distillation", shape=["N"], keepdims=0)
+        each = DISTANCES[self.distance](Pair(self.inserter(graph), logits, target, classes))
         weighted = add("Mul", each, weight, name="loss.weighted_distillation", shape=["N"])
         return add("ReduceSum", weighted, name="loss.distillation_sum", shape=[], keepdims=0)
 

@@ -11,6 +11,7 @@ from safetensors.numpy import save as to_bytes
 from sparcl_compile.interface.names import Role
 from sparcl_compile.interface.version import __version__
 from sparcl_compile.passes.analysis.channels.plan import plan_of
+from sparcl_compile.passes.analysis.features import feature_count, features_of
 from sparcl_compile.passes.core.contract import IR_VERSION, OPSET, Pass
 from sparcl_compile.passes.core.facts import DIFFERENTIATED, OPTIMIZER
 from sparcl_compile.passes.core.inlining import inline_calls
@@ -19,8 +20,9 @@ from sparcl_compile.passes.core.operators import OPTIMIZER_DOMAIN
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import role_of, values_with_role
 from sparcl_compile.passes.core.unused import remove_unused
-from sparcl_compile.passes.core.values import dims
+from sparcl_compile.passes.core.values import constant, dims
 from sparcl_compile.passes.emitting.measure import to_measuring
+from sparcl_compile.passes.emitting.score import scoring
 from sparcl_compile.passes.lowering.sparse.expand import expanded
 from sparcl_compile.passes.updating.optimizer_steps import FEEDS, Stepper
 
@@ -29,6 +31,8 @@ FILES = {
     "eval": "eval/eval_model.onnx",
     "optimizer": "optimizer/optimizer_model.onnx",
     "measure": "measure/measure_model.onnx",
+    "score": "score/score_model.onnx",
+    "features": "features/features_model.onnx",
 }
 STATE_FILE = "state.safetensors"
 NOTES = "pkg.onnxscript."
@@ -52,7 +56,10 @@ class Emit(Pass):
        file are the first channels; a run chooses its own before it trains.
     7. Where weights are compressed, ``eval`` scatters them into their full shapes and has standard operators only: it
        runs where no sparse kernels are, and an export is plain ONNX.
-    8. The model itself is not changed; ``whole`` is, into ``measure``.
+    8. ``features``: where they are asked for, ``eval`` with what the last layer reads, as vectors [N, D], beside the
+       logits.
+    9. ``score``: where it is asked for, what ``scoring`` makes of the forward graph.
+    10. The model itself is not changed; ``whole`` is, into ``measure``.
 
     Options:
         folder: where to write; must exist.
@@ -61,6 +68,8 @@ class Emit(Pass):
             gradients.
         masked: the forward graph before ``compress_weights``; None when no weights were compressed.
         pruned_gradients: whether ``measure`` gives the gradients of pruned weights, too.
+        features: whether there is a graph ``features``.
+        score: whether there is a graph ``score``.
     """
 
     phase = Phase.EMITTING
@@ -71,12 +80,18 @@ class Emit(Pass):
     whole: ir.Model | None = None
     masked: ir.Model | None = None
     pruned_gradients: bool = False
+    features: bool = False
+    score: bool = False
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Write everything. OSError from the file system is left to the caller, which owns the folder."""
         plain = expanded(self, self.masked, self.forward) if self.masked else self.forward.clone()
-        to_evaluation(plain)
         graphs = {"train": train_model(model), "eval": plain}
+        if self.features:
+            graphs["features"] = self._with_features(plain)
+        if self.score:
+            graphs["score"] = scoring(self, plain)
+        to_evaluation(plain)
         rows = first_rows(model)
         accumulates = any(values_with_role(model, Role.GRADIENT))
         if accumulates:
@@ -89,6 +104,14 @@ class Emit(Pass):
         # Not safetensors' own save_file: it reports a full disk as an error of its own, without the errno.
         (self.folder / STATE_FILE).write_bytes(to_bytes({**initial_state(self.forward), **rows}))
         return ir.passes.PassResult(model, False)
+
+    def _with_features(self, forward: ir.Model) -> ir.Model:
+        copy = forward.clone()
+        graph, features, count = copy.graph, features_of(copy.graph), feature_count(copy.graph)
+        shape = constant(graph, "features.shape", np.array([-1, count], np.int64))
+        vector = self.inserter(graph).op("Reshape", features, shape, name="features", shape=["N", count])
+        to_evaluation(copy, vector)
+        return copy
 
 
 def save(model: ir.Model, path: Path) -> None:
@@ -122,10 +145,15 @@ def eval_model(forward: ir.Model) -> ir.Model:
     return copy
 
 
-def to_evaluation(model: ir.Model) -> None:
-    """Turn a forward graph in place: x to logits, the state as inputs, BatchNormalization in inference form."""
+def to_evaluation(model: ir.Model, *others: ir.Value) -> None:
+    """Turn a forward graph in place: x to logits, the state as inputs, BatchNormalization in inference form.
+
+    Args:
+        model: the graph.
+        others: more values that it is to give.
+    """
     graph = model.graph
-    del graph.outputs[1:]
+    graph.outputs[1:] = others
     for node in graph:
         if node.op_type == "BatchNormalization":
             node.attributes.pop("training_mode", None)

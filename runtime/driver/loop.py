@@ -39,6 +39,7 @@ class Run:
         config, batch, rate = config.completed(len(self.dataset.x_train), best)
         self._manifest, self._config, self._folder = artifact.manifest, config, folder
         check_tasks(self.dataset, config.dealing)
+        config.check_buffer(artifact.manifest.program.least_buffer)
         self._identity = {"artifact": artifact.identity, "samples": self.dataset.fingerprint(), **config.identity()}
         self._tables = Tables(Table.of(self.dataset))
         self.engine = Engine(artifact, config.threads, Sizes(str(self.dataset.x_train.dtype), self._dimensions()))

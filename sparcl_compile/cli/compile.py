@@ -13,6 +13,7 @@ from sparcl_compile.cli.common import silence_libraries
 from sparcl_compile.interface.errors import OptionError
 from sparcl_compile.interface.version import __version__
 from sparcl_compile.passes.schemes.names import SCHEMES, sparsity_for
+from sparcl_compile.settings.methods import METHODS
 from sparcl_compile.settings.options import (
     DISTRIBUTIONS,
     GRADIENT_SCHEMES,
@@ -21,7 +22,6 @@ from sparcl_compile.settings.options import (
     OPTIMIZERS,
     RECIPES,
     REPLAY_BATCHES,
-    REPLAYS,
     SCALINGS,
     TARGETS,
     CompileOptions,
@@ -34,6 +34,14 @@ ALL = "all"
 NEW_OBJECTS = 50_000
 """After so many new objects Python looks for cycles. A graph has millions that stay, and by Python's own number (700) a
 third of a compilation would go into looking through them."""
+
+
+class MethodName(click.Choice[str]):
+    """The name of a method; ``none`` is what fine-tuning was called as a value of ``--replay``."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name; raises BadParameter for one that there is not."""
+        return super().convert("finetune" if value == "none" else value, param, ctx)
 
 
 @click.command(cls=Command, context_settings={"show_default": True})
@@ -106,7 +114,13 @@ third of a compilation would go into looking through them."""
     help="Scale weights and learning rates of masked layers by their density, so that a dense network's learning rate "
     "suits them.",
 )
-@click.option("--replay", type=click.Choice(REPLAYS), default=DEFAULTS.replay, help="Replay method.")
+@click.option(
+    "--method",
+    "--replay",
+    type=MethodName([*METHODS]),
+    default=DEFAULTS.method,
+    help="Method of continual learning (docs/methods.md).",
+)
 @click.option(
     "--replay-batches",
     type=click.Choice(REPLAY_BATCHES),

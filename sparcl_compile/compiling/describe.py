@@ -59,7 +59,7 @@ def build(source: Path, compiled: Compiled, options: CompileOptions, facts: Fact
         made_by={"sparcl-compile": __version__, **{name: version(name) for name in LIBRARIES}},
         model=_model(source, compiled),
         options=options,
-        program=program_for(options, plan, state, graphs),
+        program=program_for(options, plan, state, graphs, compiled.classes),
         optimizer=_optimizer(compiled, options),
         weights=facts.weights,
         dense=tuple(_dense(compiled)),

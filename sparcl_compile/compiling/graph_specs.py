@@ -27,12 +27,12 @@ BY_SAMPLE: Mapping[frozenset[DType], DType] = {
     frozenset({"int64", "float64"}): "sum",
 }
 """The type of an input by its types in the two files of a graph that reads raw samples."""
-LOOP = (Role.BUFFER, Role.DATA, Role.MEASURED, Role.RESULT)
+LOOP = (Role.BUFFER, Role.METHOD, Role.DATA, Role.MEASURED, Role.RESULT)
 """Roles of the state that no compiled graph has: it is read off the graphs beside them."""
 FIRST: Mapping[str, str] = {"accuracy.class": "nan", "accuracy.task": "nan"}
 """First values that are not zeros."""
 SAVED = ("data.mean", "data.std", *FIRST)
-"""The state of the loop that a checkpoint holds beside the buffer; the rest is made anew when it is needed."""
+"""The state of the loop that a checkpoint holds beside what the buffer and the method keep; the rest is made anew."""
 
 
 def graph_specs(folder: Path) -> tuple[dict[str, GraphSpec], list[StateSpec]]:
@@ -97,7 +97,7 @@ def _state(variants: Sequence[ir.Value]) -> StateSpec:
     name, role = str(variants[0].name), role_of(variants[0])
     if role is None:
         raise ValueError(f"{name} is no state")
-    saved = role is Role.BUFFER or name in SAVED
+    saved = role in (Role.BUFFER, Role.METHOD) or name in SAVED
     return StateSpec(name, role, _dtype(variants), _shape(variants[0]), FIRST.get(name, "zeros"), saved, None)
 
 

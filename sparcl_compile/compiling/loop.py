@@ -11,12 +11,13 @@ from sparcl_compile.plan.plan import SparsityPlan
 from sparcl_compile.plan.schedule import BASE, Schedule
 from sparcl_compile.program.build import KEEP, Settings, build
 from sparcl_compile.program.masks import LEVELS
-from sparcl_compile.program.replay import REPLAYS
+from sparcl_compile.program.methods import parts_of
+from sparcl_compile.settings.methods import method_of
 from sparcl_compile.settings.options import CompileOptions
 
 
 def program_for(
-    options: CompileOptions, plan: SparsityPlan, state: Sequence[StateSpec], graphs: Collection[str]
+    options: CompileOptions, plan: SparsityPlan, state: Sequence[StateSpec], graphs: Collection[str], classes: int = 1
 ) -> Program:
     """Make the program.
 
@@ -25,6 +26,7 @@ def program_for(
         plan: what is kept, and the counts and events of a task.
         state: every state tensor.
         graphs: the names of the artifact's graphs.
+        classes: the size of the model's head.
     """
     recipe, schedule = plan.recipe, plan.schedule
     scores = plan.masks and plan.policy.scores_first
@@ -32,7 +34,7 @@ def program_for(
     keep = {KEEP: schedule.gradient_keep} if schedule.gradient_refresh_steps else {}
     return build(
         Settings(
-            replay=REPLAYS[options.replay],
+            replay=method_of(options).replay,
             merged=options.replay_batches == "merged",
             one_gradient=recipe.merge_gradients,
             single_head=recipe.single_head,
@@ -47,6 +49,9 @@ def program_for(
             learned=tuple(spec.name for spec in learned(state)),
             augment=AUGMENTS[AUGMENTS[True] in graphs],
             updates_measure=plan.updates_measure,
+            parts=parts_of(method_of(options), _names(state, Role.PARAMETER)),
+            fills=method_of(options).fills == "steps",
+            least_buffer=classes if method_of(options).fills == "exemplars" else 1,
             first_masks={name: level_name(BASE) for name in LEVELS} if scores else {},
         )
     )

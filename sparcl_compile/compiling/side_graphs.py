@@ -6,6 +6,7 @@ from collections.abc import Callable, Container, Mapping, Sequence
 
 import onnx_ir as ir
 
+from sparcl_compile.compiling.method_graphs import method_graphs
 from sparcl_compile.graphs import (
     batch,
     check_loss,
@@ -45,6 +46,7 @@ from sparcl_compile.plan.compiled import Compiled
 from sparcl_compile.plan.layers import Layer
 from sparcl_compile.plan.plan import SparsityPlan
 from sparcl_compile.plan.rows import Rows
+from sparcl_compile.settings.methods import loss_classes_of, method_of
 from sparcl_compile.settings.options import CompileOptions
 from sparcl_compile.settings.policies import GRADIENT, TDM
 
@@ -81,7 +83,8 @@ def side_graphs(compiled: Compiled, options: CompileOptions, facts: Facts) -> di
     return {
         **_data_graphs(compiled),
         **_epoch_graphs(compiled, options, facts),
-        **(_replay_graphs(compiled, options) if options.replay != "none" else {}),
+        **(_replay_graphs(compiled, options) if method_of(options).replay else {}),
+        **method_graphs(compiled, method_of(options), _by_dtype),
         **_result_graphs(compiled, facts),
         **_mask_graphs(compiled, compiled.plan, options),
     }
@@ -110,7 +113,7 @@ def _epoch_graphs(compiled: Compiled, options: CompileOptions, facts: Facts) -> 
     falling: dict[str, Graph] = {"decay": decay.build(options.rate_decay)} if options.rate_decay > 0.0 else {}
     return {
         "order": order.build(),
-        "batch": batch.build(compiled.classes, "task" if options.loss_classes == "task" else "all"),
+        "batch": batch.build(compiled.classes, loss_classes_of(options)),
         "check_loss": check_loss.build(),
         "check_state": check_state.build([_tensor(spec) for spec in learned(facts.state)]),
         **(remove if options.data_removal > 0.0 else {}),
@@ -120,10 +123,12 @@ def _epoch_graphs(compiled: Compiled, options: CompileOptions, facts: Facts) -> 
 
 def _replay_graphs(compiled: Compiled, options: CompileOptions) -> dict[str, Graph]:
     sample = [f"D{axis}" if length is None else length for axis, length in enumerate(compiled.input_shape)]
+    seen = any(one.seen for one in method_of(options).replay)
+    written: dict[str, Graph] = {"write_buffer": _by_dtype(lambda dtype: write_buffer.build(compiled.classes, dtype))}
     merged: dict[str, Graph] = {"merge": merge.build(compiled.classes, sample)}
     return {
-        "replay_batch": _by_dtype(lambda dtype: replay_batch.build(compiled.classes, dtype)),
-        "write_buffer": _by_dtype(lambda dtype: write_buffer.build(compiled.classes, dtype)),
+        "replay_batch": _by_dtype(lambda dtype: replay_batch.build(compiled.classes, dtype, seen)),
+        **({} if method_of(options).fills == "exemplars" else written),
         **(merged if options.replay_batches == "merged" else {}),
     }
 

@@ -8,21 +8,23 @@ from sparcl_compile.graphs.builder import DOUBLE, FLOAT, INT64, Builder
 from sparcl_compile.graphs.class_masks import own_classes
 from sparcl_compile.interface.errors import OptionError
 
-LossClasses = Literal["all", "task"]
-LOSS_CLASSES = ("all", "task")
+LossClasses = Literal["", "all", "task", "batch"]
+LOSS_CLASSES = ("all", "task", "batch")
 
 
 def build(classes: int, loss_classes: LossClasses = "all") -> ir.Model:
     """Make the graph ``batch``: the mean cross-entropy over N samples of the current task.
 
-    Inputs: ``labels`` int64 [N], of which only the length counts; ``classes`` int64 [K], the labels of the task.
+    Inputs: ``labels`` int64 [N], of which only the length counts but for classes of the batch; ``classes`` int64 [K],
+    the labels of the task.
     Results: ``class_mask`` float32 [N, C], 0 for a class that takes part in the loss and -1e9 for another; ``own_mask``
     [N, C], the mask that lets only the task's classes take part; ``ce_weight`` [N], each 1 / N rounded from float64;
     ``distill_target`` [N, C] and ``distill_weight`` [N], zeros.
 
     Args:
         classes: the size C of the model's head.
-        loss_classes: ``all`` lets every class of the head take part, ``task`` those of the task.
+        loss_classes: ``all`` lets every class of the head take part, ``task`` those of the task, ``batch`` those of the
+            batch (ER-ACE, Caccia et al., ICLR 2022).
 
     Raises:
         OptionError: the classes of the loss have no such name.
@@ -36,9 +38,12 @@ def build(classes: int, loss_classes: LossClasses = "all") -> ir.Model:
     every = op.Concat(each, [classes], axis=0)
     zeros = op.Expand(0.0, every)
     own = op.Expand(own_classes(b, allowed, classes), every)
+    taking_part = own if loss_classes == "task" else zeros
+    if loss_classes == "batch":
+        taking_part = op.Expand(own_classes(b, labels, classes), every)
     # A number for each sample, so that no samples need no division.
     weights = op.Div(b.cast(op.Expand(1.0, each), DOUBLE), b.cast(each, DOUBLE))
-    b.result("class_mask", own if loss_classes == "task" else zeros, FLOAT, ["N", classes])
+    b.result("class_mask", taking_part, FLOAT, ["N", classes])
     b.result("own_mask", own, FLOAT, ["N", classes])
     b.result("ce_weight", b.cast(weights, FLOAT), FLOAT, ["N"])
     b.result("distill_target", zeros, FLOAT, ["N", classes])

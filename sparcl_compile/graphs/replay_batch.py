@@ -3,6 +3,7 @@
 import onnx_ir as ir
 
 from sparcl_compile.graphs.builder import DOUBLE, FLOAT, INT64, Builder
+from sparcl_compile.graphs.class_masks import own_classes
 from sparcl_compile.graphs.hash import Stream, stream
 from sparcl_compile.graphs.replay_buffer import ReplayBuffer, replay_buffer
 
@@ -10,21 +11,24 @@ NO_SAMPLE = -1
 """The ``sample_id`` of a sample that is not of the current task."""
 
 
-def build(classes: int, dtype: ir.DataType = FLOAT) -> ir.Model:
+def build(classes: int, dtype: ir.DataType = FLOAT, seen: bool = False) -> ir.Model:
     """Make the graph ``replay_batch``: distinct filled slots in random order, and what they hold.
 
     Inputs: ``key`` int64 [3] (seed, optimizer steps, 0 logits batch, 1 label batch); ``batch`` int64 [], samples
     wanted; ``ce`` and ``distill`` float64 [], the weights of the mean cross-entropy and of the mean distance to the
-    stored logits; state ``buffer.x``, ``buffer.labels``, ``buffer.logits`` and ``buffer.seen``.
+    stored logits; with ``seen`` ``classes`` int64 [T], the labels of the task; state ``buffer.x``, ``buffer.labels``,
+    ``buffer.logits`` and ``buffer.seen``.
 
     Results, with K = min(batch, filled slots): ``slot`` int64 [K], those with the smallest hashes, ascending; ``x`` raw
     [K, C, H, W], ``labels`` int64 [K] and ``distill_target`` float32 [K, classes] out of these slots; ``class_mask``
-    float32 [K, classes], zeros; ``ce_weight`` and ``distill_weight`` float32 [K], each ce / K and distill / K rounded
-    from float64; ``sample_id`` int64 [K], -1.
+    float32 [K, classes], zeros, or with ``seen`` -1e9 for a class that is neither in the buffer nor the task's;
+    ``ce_weight`` and ``distill_weight`` float32 [K], each ce / K and distill / K rounded from float64; ``sample_id``
+    int64 [K], -1.
 
     Args:
         classes: the size of the model's head.
         dtype: type of the raw samples, float32 or uint8.
+        seen: whether only classes that have been seen take part in the loss (ER-ACE, Caccia et al., ICLR 2022).
     """
     b = Builder("replay_batch", "What random filled slots of the replay buffer hold, and its weights in the loss.")
     op = b.op
@@ -35,7 +39,8 @@ def build(classes: int, dtype: ir.DataType = FLOAT) -> ir.Model:
     target = op.Gather(buffer.logits, slot)
     b.result("x", op.Gather(buffer.x, slot), dtype, ["K", "C", "H", "W"])
     b.result("labels", op.Gather(buffer.labels, slot), INT64, ["K"])
-    b.result("class_mask", op.Expand(0.0, op.Shape(target)), FLOAT, ["K", classes])
+    taking_part = _seen(b, classes, buffer) if seen else 0.0
+    b.result("class_mask", op.Expand(taking_part, op.Shape(target)), FLOAT, ["K", classes])
     b.result("distill_target", target, FLOAT, ["K", classes])
     each = op.Shape(slot)
     for name, factor in factors.items():
@@ -45,6 +50,15 @@ def build(classes: int, dtype: ir.DataType = FLOAT) -> ir.Model:
     b.result("sample_id", op.Expand(NO_SAMPLE, each), INT64, ["K"])
     b.result("slot", slot, INT64, ["K"])
     return b.model()
+
+
+def _seen(b: Builder, classes: int, buffer: ReplayBuffer) -> ir.Value:
+    """A mask of the classes in the buffer and in the task: float32 [classes]."""
+    op = b.op
+    filled = op.Min(buffer.seen, b.size(buffer.labels))
+    stored = op.Slice(buffer.labels, [0], op.Reshape(filled, [1]))
+    task = b.feed("classes", INT64, ["T"])
+    return own_classes(b, op.Concat(stored, task, axis=0), classes)
 
 
 def _drawn(b: Builder, key: ir.Value, batch: ir.Value, buffer: ReplayBuffer) -> ir.Value:

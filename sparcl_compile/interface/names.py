@@ -27,6 +27,7 @@ class Role(enum.StrEnum):
     CHANNEL = "channel"
     INDEX = "index"
     BUFFER = "buffer"
+    METHOD = "method"
     DATA = "data"
     MEASURED = "measured"
     RESULT = "result"

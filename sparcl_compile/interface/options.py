@@ -22,7 +22,7 @@ class Options:
     growth: str | None = None
     first_mask: str = "magnitude"
     scaling: str = "density"
-    replay: str = "der++"
+    method: str = "der++"
     replay_batches: str = "separate"
     loss_classes: str = "all"
     optimizer: str = "sgd"
@@ -76,8 +76,3 @@ class Options:
     def is_sparse(self) -> bool:
         """Whether weights or gradients are sparse."""
         return self.sparsity > 0.0 or self.masks_gradients
-
-    @property
-    def accumulates(self) -> bool:
-        """Whether the gradients of several batches make one step of the optimizer."""
-        return self.replay != "none" and self.replay_batches == "separate"

@@ -179,7 +179,7 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     feeds: dict[str, str | tuple[int, ...]]
 
 
-class Program(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Program(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """The loop of an artifact.
 
     A driver calls these blocks: ``class_order`` where the classes come in the order of a seed; ``statistics`` where the
@@ -192,9 +192,11 @@ class Program(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         vectors: integers that are values from the start: the kept counts of each level, for example.
         blocks: the operations by name.
         events: the events by kind, in the order of their times.
+        least_buffer: the fewest rows of the replay buffer that the program can do with.
     """
 
     counters: dict[str, int]
     vectors: dict[str, tuple[int, ...]]
     blocks: dict[str, "Block"]
     events: dict[str, tuple[Event, ...]]
+    least_buffer: int = 1

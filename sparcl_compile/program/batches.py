@@ -1,9 +1,9 @@
 """Operations that make the batches of a step: rows of the task, draws from the buffer, and their weights."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sparcl_compile.interface.program import Block, Condition, Gather, Operation, Run, Slice, Source, When
-from sparcl_compile.program.replay import FIRST_TASK, ReplayBatch
+from sparcl_compile.settings.methods import ReplayBatch
 
 CURRENT = "current"
 REPLAYED = "replayed"
@@ -13,6 +13,8 @@ WHOLE = "whole"
 FIELDS = ("x", "labels", "class_mask", "ce_weight", "distill_target", "distill_weight", "sample_id")
 """Feeds of a training graph that make up a batch."""
 
+FIRST_TASK = 1
+"""The task, from 0, with which replay begins."""
 REPLAYING = Condition("task", at_least=FIRST_TASK)
 
 
@@ -31,9 +33,19 @@ def current_batch(augment: str) -> Block:
     )
 
 
-def replay_batches(replay: Sequence[ReplayBatch], merged: bool, augment: str) -> Block:
-    """Return the operations that make the replay batches, and with ``merged`` the batches joined from them."""
-    drawn = [operation for number, one in enumerate(replay) for operation in _drawn(number, one, augment)]
+def replay_batches(
+    replay: Sequence[ReplayBatch], merged: bool, augment: str, behind: Callable[[str], Block] = lambda _: ()
+) -> Block:
+    """Return the operations that make the replay batches, and with ``merged`` the batches joined from them.
+
+    Args:
+        replay: the batches.
+        merged: whether they are joined with the current one.
+        augment: the graph that changes training samples at random.
+        behind: what follows the making of a batch, by its name.
+    """
+    made = [(*_drawn(number, one, augment), *behind(name_of(number))) for number, one in enumerate(replay)]
+    drawn = [operation for each in made for operation in each]
     return (*drawn, *(_joined(len(replay)) if merged else ()))
 
 
@@ -41,6 +53,7 @@ def _drawn(number: int, one: ReplayBatch, augment: str) -> Block:
     name = name_of(number)
     weights: dict[str, Source] = {"ce": one.ce, "distill": one.distill}
     feeds: dict[str, Source] = {"key": ("seed", "step", one.draw), "batch": "batch", **weights}
+    feeds |= {"classes": f"{CURRENT}.classes"} if one.seen else {}
     draw = Run("replay_batch", feeds=feeds, give=name, results={"x": f"{name}.raw"})
     return (draw, prepared(name, one.draw + 1, augment))
 

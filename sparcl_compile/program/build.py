@@ -29,7 +29,9 @@ from sparcl_compile.program.batches import (
 )
 from sparcl_compile.program.fixed import class_order, end_run, evaluate, statistics
 from sparcl_compile.program.masks import LEVELS, first_masks, update_masks
-from sparcl_compile.program.replay import ReplayBatch
+from sparcl_compile.program.parts import Parts
+from sparcl_compile.program.remembering import written
+from sparcl_compile.settings.methods import ReplayBatch
 
 COUNTERS = {
     "task": 0,
@@ -72,6 +74,9 @@ class Settings:
         updates_measure: whether mask updates read gradients.
         first_masks: the vectors ``remove_to`` and ``grow_to`` of the update that chooses the first masks by scores of
             the first batches; empty where they are known from the start.
+        parts: what the method adds.
+        fills: whether every step presents its batch to the buffer.
+        least_buffer: the fewest rows of the buffer that make sense.
     """
 
     replay: tuple[ReplayBatch, ...]
@@ -89,6 +94,9 @@ class Settings:
     learned: tuple[str, ...]
     augment: str
     updates_measure: bool = True
+    parts: Parts = dataclasses.field(default_factory=Parts)
+    fills: bool = True
+    least_buffer: int = 1
     first_masks: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
@@ -102,7 +110,7 @@ def build(settings: Settings) -> Program:
         "step": _step(settings),
         "move": _move(settings),
         "end_epoch": _end_epoch(settings),
-        "end_task": (evaluate(), Count("task"), Set("epoch", 0)),
+        "end_task": (*settings.parts.end_task, evaluate(settings.parts.evaluation), Count("task"), Set("epoch", 0)),
         "end_run": end_run(),
     }
     if settings.measured and (settings.mask_updates or KEEP in settings.vectors):
@@ -120,13 +128,13 @@ def build(settings: Settings) -> Program:
         )
     events = {"mask_updates": settings.mask_updates, "removals": settings.removals}
     found = {kind: each for kind, each in events.items() if each}
-    return Program(dict(COUNTERS), settings.vectors, blocks, found)
+    return Program(dict(COUNTERS), settings.vectors, blocks, found, settings.least_buffer)
 
 
 def _begin_task(settings: Settings) -> Block:
     updates = (Due("mask_updates", (Call("update_masks"),)),) if settings.mask_updates else ()
     start = tuple(Set(name, 0) for name in ("task_step", "removed", "done"))
-    return (Reset(settings.samples), *start, Set("total", 1), *updates)
+    return (Reset(settings.samples), *start, Set("total", 1), *settings.parts.begin_task, *updates)
 
 
 def _begin_epoch(settings: Settings) -> Block:
@@ -143,19 +151,19 @@ def _begin_epoch(settings: Settings) -> Block:
 
 
 def _step(settings: Settings) -> Block:
+    parts = settings.parts
     replay = (
-        (When((REPLAYING,), replay_batches(settings.replay, settings.merged, settings.augment)),)
+        (When((REPLAYING,), replay_batches(settings.replay, settings.merged, settings.augment, parts.replayed)),)
         if settings.replay
         else ()
     )
-    presented = {"x": f"{CURRENT}.raw", "labels": f"{CURRENT}.labels", "logits": "trained0.logits"}
-    store = Run("write_buffer", feeds={"key": ("seed", 0, 0), **presented}, give="stored")
     return (
         *current_batch(settings.augment),
+        *parts.current,
         *replay,
         *_choose_gradients(settings),
         Call("move"),
-        *((store,) if settings.replay else ()),
+        *((written(CURRENT, "trained0.logits"),) if settings.replay and settings.fills else ()),
         *_counted(settings),
         *_due_updates(settings),
         *_due_removals(settings),
@@ -172,11 +180,12 @@ def _move(settings: Settings) -> Block:
     """Return the training of one step on its batches, and the move of the parameters."""
     decay, rate = _decay(settings)
     alone = _trained((CURRENT,), rate)
-    full = _trained(trained_batches(settings.replay, settings.merged), rate)
+    every = _trained(trained_batches(settings.replay, settings.merged), rate)
+    full = (*settings.parts.reference, *alone) if settings.parts.reference else every
     train: Block = (When((REPLAYING,), full, alone),) if settings.replay else alone
     finite = When((Condition("finite"),), (), (Fail("the loss became {}", "loss"),))
     optimizer = Run("optimizer", feeds={"learning_rate": rate, "count": "count"})
-    return (*decay, *train, finite, *((optimizer,) if settings.optimizer else ()))
+    return (*decay, *train, finite, *settings.parts.gradients, *((optimizer,) if settings.optimizer else ()))
 
 
 def _decay(settings: Settings) -> tuple[Block, str]:

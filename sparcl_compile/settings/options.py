@@ -14,12 +14,12 @@ from sparcl_compile.interface.ranges import (
     input_lengths,
 )
 from sparcl_compile.passes.schemes.names import check_scheme, check_sparsity
+from sparcl_compile.settings.methods import check_method
 from sparcl_compile.settings.policies import check_policy
 
 RECIPES = ("paper", "reference-code")
 DISTRIBUTIONS = ("uniform", "erk")
 SCALINGS = ("density", "none")
-REPLAYS = ("none", "er", "der++")
 OPTIMIZERS = ("sgd", "adamw")
 REPLAY_BATCHES = ("separate", "merged")
 LOSS_CLASSES = ("all", "task")
@@ -67,6 +67,7 @@ class CompileOptions(Options):
             check_choice(name, getattr(self, name), known)
         check_sparsity(self.scheme, self.sparsity, self.distribution)
         check_policy(self)
+        check_method(self)
         self._check_patterns()
         self._check_numbers()
 
@@ -103,7 +104,6 @@ _CHOICES = {
     "gradient_scheme": GRADIENT_SCHEMES,
     "distribution": DISTRIBUTIONS,
     "scaling": SCALINGS,
-    "replay": REPLAYS,
     "replay_batches": REPLAY_BATCHES,
     "loss_classes": LOSS_CLASSES,
     "optimizer": OPTIMIZERS,

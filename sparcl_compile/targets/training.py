@@ -22,6 +22,7 @@ from sparcl_compile.passes.sparsifying.mark_dense_weights import MarkDenseWeight
 from sparcl_compile.passes.sparsifying.scale_by_density import ScaleByDensity
 from sparcl_compile.passes.updating.compute_gradient_rows import ComputeGradientRows
 from sparcl_compile.passes.updating.update_in_backward import UpdateInBackward
+from sparcl_compile.settings.methods import accumulates
 from sparcl_compile.settings.options import CompileOptions
 from sparcl_compile.settings.policies import measures
 from sparcl_compile.targets.steps import Product, Step, Steps, only
@@ -31,7 +32,7 @@ def around(options: CompileOptions, differentiating: Sequence[Step]) -> Steps:
     """The passes and products of a training target, by phase, around the ones that differentiate."""
     folds = options.scheme == "channel" and options.fold and options.sparsity > 0.0
     compress = options.compress
-    by_rows, at_once = options.gradient_scheme == "channel", not options.accumulates
+    by_rows, at_once = options.gradient_scheme == "channel", not accumulates(options)
     return {
         Phase.IMPORTING: (FixInput, ExpandRuntimeOperators, ExpandMlOperators, ImportForward),
         Phase.SPARSIFYING: (

@@ -8,6 +8,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.differentiating.attach_loss import AttachLoss
 from sparcl_compile.passes.differentiating.attach_optimizer import AttachOptimizer
 from sparcl_compile.passes.differentiating.insert_gradient_masks import InsertGradientMasks
 from sparcl_compile.passes.differentiating.insert_sample_filter import InsertSampleFilter
@@ -26,6 +27,7 @@ from sparcl_compile.passes.sparsifying.mark_dense_weights import MarkDenseWeight
 from sparcl_compile.passes.sparsifying.scale_by_density import ScaleByDensity
 from sparcl_compile.passes.updating.compute_gradient_rows import ComputeGradientRows
 from sparcl_compile.plan.plan import SparsityPlan, plan_sparsity
+from sparcl_compile.settings.methods import method_of
 from sparcl_compile.settings.options import CompileOptions
 from sparcl_compile.settings.policies import GRADIENT, POLICIES, first_of, growth_of
 from sparcl_compile.targets.steps import Product
@@ -73,6 +75,7 @@ MAKERS: Mapping[type[Pass], Callable[[Work, CompileOptions], Pass]] = {
         work.plan.places, work.plan.updated_places, o.batch_size, work.measure
     ),
     CompressWeights: lambda work, _: CompressWeights(work.plan.places),
+    AttachLoss: lambda _, o: AttachLoss(method_of(o).distance),
     InsertSampleFilter: lambda work, _: InsertSampleFilter(score=work.plan.recipe.score),
     DifferentiateByBuilder: lambda work, _: DifferentiateByBuilder(work.library),
     InsertGradientMasks: lambda _, o: InsertGradientMasks(gradient_sparsity=o.effective_gradient_sparsity),
@@ -86,6 +89,8 @@ MAKERS: Mapping[type[Pass], Callable[[Work, CompileOptions], Pass]] = {
         whole=work.products.get(Product.WHOLE),
         masked=work.products[Product.MASKED] if o.compress else None,
         pruned_gradients=growth_of(o) == GRADIENT,
+        score=method_of(o).penalty > 0.0,
+        features=method_of(o).fills == "exemplars",
     ),
 }
 """Functions that make a pass, by pass; a pass that is missing has no options."""

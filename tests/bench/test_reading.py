@@ -22,7 +22,7 @@ digits = "digits"
 
 [compile]
 init = "fresh"
-replay = ["er", "der++"]
+method = ["er", "der++"]
 
 [run]
 tasks = [6, 4]
@@ -34,7 +34,7 @@ epochs = 1
 
 [rows.dense]
 models = ["wide"]
-compile = {sparsity = 0, dense = ["stem*"], replay = "er"}
+compile = {sparsity = 0, dense = ["stem*"], method = "er"}
 
 [rows."fewer epochs"]
 models = ["narrow"]
@@ -63,10 +63,10 @@ def test_rows_lists_and_what_stands_before_what(tmp_path: Path) -> None:
     assert grid.models == {"wide": Path("wide.onnx"), "narrow": Path("narrow.onnx")}
     dense, er, der = grid.cells
     assert (dense.row, dense.model, dense.data, dense.rates) == ("dense", "wide", "digits", (0.1, 0.3))
-    assert dense.compiling == {"init": "fresh", "replay": "er", "sparsity": 0.0, "dense": ("stem*",)}
+    assert dense.compiling == {"init": "fresh", "method": "er", "sparsity": 0.0, "dense": ("stem*",)}
     assert dense.running == {"tasks": (6, 4), "epochs": 3}
-    assert [cell.row for cell in (er, der)] == ["fewer epochs, replay er", "fewer epochs, replay der++"]
-    assert der.compiling == {"init": "fresh", "replay": "der++"}
+    assert [cell.row for cell in (er, der)] == ["fewer epochs, method er", "fewer epochs, method der++"]
+    assert der.compiling == {"init": "fresh", "method": "der++"}
     assert (der.running, der.rates, der.model) == ({"tasks": (6, 4), "epochs": 1}, (0.2,), "narrow")
 
 
@@ -79,7 +79,7 @@ def test_the_least_grid_has_one_row_and_one_seed(tmp_path: Path) -> None:
 
 def test_every_option_of_a_compilation_has_its_name() -> None:
     """But for the seed, and for those of the command that say where to write and what to print."""
-    apart = {"output", "dump-passes", "dump-after", "print-after", "check-passes", "json", "seed", "version"}
+    apart = {"output", "dump-passes", "dump-after", "print-after", "check-passes", "json", "seed", "version", "replay"}
     names = {opt for param in compile_command.params for opt in param.opts if opt.startswith("--")}
     assert {name.removeprefix("--") for name in names} - apart == set(COMPILE)
 
@@ -95,9 +95,9 @@ REFUSED = [
     ('init = "fresh"', "fold = 1", 11, "compile.fold is 1; give true or false"),
     ('init = "fresh"', "gradient_sparsity = 0.5", 11, "compile.gradient_sparsity is unknown"),
     ('init = "fresh"', "seed = 1", 11, "compile.seed is unknown"),
-    ('["er", "der++"]', '["er", "er"]', 12, "compile.replay is ['er', 'er']; give at least one value, and each once"),
-    ('["er", "der++"]', "[]", 12, "compile.replay is []; give at least one value"),
-    ('["er", "der++"]', '["er", 3]', 12, "compile.replay is 3; give a text, or a list of such"),
+    ('["er", "der++"]', '["er", "er"]', 12, "compile.method is ['er', 'er']; give at least one value, and each once"),
+    ('["er", "der++"]', "[]", 12, "compile.method is []; give at least one value"),
+    ('["er", "der++"]', '["er", 3]', 12, "compile.method is 3; give a text, or a list of such"),
     ("tasks = [6, 4]", 'tasks = "6,4"', 15, "run.tasks is '6,4'; give a number of tasks, or a list with the classes"),
     ("tasks = [6, 4]", "tasks = [6, 0]", 15, "tasks 6,0: give at least 1 class for each task"),
     ("epochs = 3", "epoch = 3", 16, "run.epoch is unknown; allowed here: augment, batch-size, buffer"),

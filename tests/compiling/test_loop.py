@@ -125,4 +125,4 @@ def test_the_recipe_says_what_is_measured(recipe: str, own: bool) -> None:
 
 def test_an_unknown_method_is_refused() -> None:
     with pytest.raises(OptionError, match="gem"):
-        program(replay="gem")
+        program(method="gem")

@@ -34,7 +34,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "defaults": {},
     "channel": {"scheme": "channel", "gradient_sparsity": 0.9},
     "compress": {"compress": True, "select_kernels": False, "gradient_sparsity": 0.9},
-    "fewer": {"update": "last:1", "gradient_scheme": "channel", "replay": "none"},
+    "fewer": {"update": "last:1", "gradient_scheme": "channel", "method": "finetune"},
     "fresh": {
         "classes": 5,
         "init": "fresh",

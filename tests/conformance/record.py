@@ -48,7 +48,7 @@ class Case:
 CASES: Mapping[str, Case] = {
     "der": Case(
         (6, 12, 12),
-        CompileOptions(sparsity=0.75, gradient_sparsity=0.8, data_removal=0.3, replay="der++", momentum=0.9),
+        CompileOptions(sparsity=0.75, gradient_sparsity=0.8, data_removal=0.3, method="der++", momentum=0.9),
         "uint8",
         {
             "seed": 3,
@@ -68,7 +68,7 @@ CASES: Mapping[str, Case] = {
             sparsity=0.5,
             gradient_sparsity=0.8,
             data_removal=0.0,
-            replay="er",
+            method="er",
             replay_batches="merged",
             optimizer="adamw",
             recipe="reference-code",

@@ -16,6 +16,7 @@ from sparcl_compile.runtime.config import RunConfig
 from sparcl_compile.runtime.driver.loop import Run
 from sparcl_compile.runtime.reporting.progress import Reporter
 from sparcl_compile.runtime.reporting.report import console
+from sparcl_compile.settings.methods import method_of
 from sparcl_compile.settings.options import CompileOptions
 from tests.reference.config import Config
 from tests.reference.train import Task, Trace, run
@@ -100,7 +101,7 @@ def both(
     with Reporter(console(), 2, 2, quiet=True) as reporter:
         compiled.train(reporter)
     masked = tuple(layer.weight for layer in artifact.manifest.weights)
-    assert set(masked) <= set(masked_weights(module))
+    assert set(masked) <= set(masked_weights(module) or module.state_dict())
     reference = Config(
         masked=masked,
         mean=tuple(compiled.engine.array("data.mean")),
@@ -111,7 +112,7 @@ def both(
         gradient_sparsity=options.gradient_sparsity,
         gradient_scheme=options.gradient_scheme,
         data_removal=options.data_removal,
-        replay="der" if options.replay == "der++" else options.replay,
+        replay=options.method,
         replay_batches=options.replay_batches,
         loss_classes=options.loss_classes,
         augment=True,
@@ -125,7 +126,7 @@ def both(
     )
     tasks = [(task.x_train, task.y_train) for task in compiled.tasks]
     torch.set_num_threads(1)
-    return Outcome(compiled, reference_run(module, tasks, reference, CLASSES), options.replay != "none")
+    return Outcome(compiled, reference_run(module, tasks, reference, CLASSES), bool(method_of(options).replay))
 
 
 def check_same(outcome: Outcome) -> None:
@@ -157,10 +158,12 @@ def test_training_equals_pytorch(
     "changed",
     [
         {"replay_batches": "merged"},
-        {"replay": "er", "loss_classes": "task"},
+        {"method": "er", "loss_classes": "task"},
+        {"method": "er-ace"},
+        {"method": "der"},
         {"gradient_scheme": "channel", **CONSTANT_RATE},
         {"gradient_sparsity": 0.75},
-        {"replay": "none", "data_removal": 0.0, "gradient_sparsity": 0.0},
+        {"method": "finetune", "data_removal": 0.0, "gradient_sparsity": 0.0},
     ],
     ids=lambda changed: "-".join(map(str, changed.values())),
 )

@@ -174,7 +174,7 @@ COMPILE_OPTIONS = (
     ("--gradient-sparsity", "1"), ("--gradient-sparsity", "nan"), ("--data-removal", "1"), ("--data-removal", "-1"),
     ("--momentum", "1"), ("--momentum", "nan"), ("--weight-decay", "-1"), ("--weight-decay", "inf"),
     ("--classes", "1"), ("--classes", "-3"), ("--seed", "-1"), ("--seed", "4294967296"), ("--dense", "nothing*"),
-    ("--recipe", "own"), ("--replay", "der"), ("--optimizer", "rmsprop"), ("--init", "zero"), ("--bogus", "1"),
+    ("--recipe", "own"), ("--method", "gem"), ("--optimizer", "rmsprop"), ("--init", "zero"), ("--bogus", "1"),
     ("--distribution", "even"), ("--print-after", "attach_los"), ("--replay-batches", "both"),
 )  # fmt: skip
 RUN_OPTIONS = (

@@ -138,8 +138,8 @@ def kill_at_step(whole: Whole, arguments: list[object], monkeypatch: pytest.Monk
 OPTIONS = {
     "paper": (),
     "reference-code": ("--recipe", "reference-code"),
-    "merged er adamw": ("--replay", "er", "--replay-batches", "merged", "--optimizer", "adamw"),
-    "momentum without replay": ("--replay", "none", "--momentum", "0.9", "--loss-classes", "task"),
+    "merged er adamw": ("--method", "er", "--replay-batches", "merged", "--optimizer", "adamw"),
+    "momentum without replay": ("--method", "finetune", "--momentum", "0.9", "--loss-classes", "task"),
 }
 
 

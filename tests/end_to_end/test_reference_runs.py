@@ -178,7 +178,7 @@ def test_replay_begins_with_the_second_task_and_fills_from_the_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("replay", "batches", "count"), [("er", "separate", 2), ("er", "merged", 1), ("none", "merged", 1)]
+    ("replay", "batches", "count"), [("er", "separate", 2), ("er", "merged", 1), ("finetune", "merged", 1)]
 )
 def test_micro_steps_of_the_replay_settings(replay: str, batches: str, count: int) -> None:
     config = replace(CONFIG, epochs=1, max_steps=8, replay=replay, replay_batches=batches)  # type: ignore[arg-type]
@@ -189,7 +189,7 @@ def test_micro_steps_of_the_replay_settings(replay: str, batches: str, count: in
 
 def test_dense_run_equals_plain_pytorch() -> None:
     """Without masks, removal and replay the loop is SGD with momentum and weight decay over the order."""
-    dense = replace(CONFIG, sparsity=0, gradient_sparsity=0, data_removal=0, replay="none")
+    dense = replace(CONFIG, sparsity=0, gradient_sparsity=0, data_removal=0, replay="finetune")
     config = replace(dense, epochs=2, momentum=0.9, weight_decay=1e-3)
     trace = toy_run(config)
     torch.manual_seed(0)

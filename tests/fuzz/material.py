@@ -16,7 +16,7 @@ from tests.support.zoo import HAND_MADE
 ARTIFACTS = {
     "mlp": ("--sparsity", "0.75"),
     "cnn_bn": ("--sparsity", "0.75"),
-    "resnet": ("--scheme", "channel", "--sparsity", "0.5", "--optimizer", "adamw", "--replay", "er"),
+    "resnet": ("--scheme", "channel", "--sparsity", "0.5", "--optimizer", "adamw", "--method", "er"),
 }
 """The models that are compiled and run, and their options."""
 

@@ -20,7 +20,7 @@ from tests.support.cli import SMALL_RUN
 
 COMPILE_OPTIONS: tuple[tuple[str, ...], ...] = (
     *((), (), ("--scheme", "channel", "--sparsity", "0.5"), ("--update", "last:1"), ("--check-passes",)),
-    *(("--optimizer", "adamw", "--replay", "er"), ("--compress",), ("--replay", "none", "--no-fold")),
+    *(("--optimizer", "adamw", "--method", "er"), ("--compress",), ("--method", "finetune", "--no-fold")),
 )
 INSPECT_OPTIONS: tuple[tuple[str, ...], ...] = (
     *((), ("--json",), ("--after", "insert_weight_masks"), ("--after", "emitting")),

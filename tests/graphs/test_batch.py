@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparcl_compile.graphs import batch
@@ -57,3 +57,14 @@ def test_a_class_that_the_head_does_not_have_is_refused(graphs: dict[str, harnes
 def test_unknown_classes_of_the_loss_are_refused() -> None:
     with pytest.raises(OptionError, match=r"unknown classes 'own' of the loss; choose one of all, task"):
         batch.build(CLASSES, "own")  # type: ignore[arg-type]
+
+
+@settings(max_examples=20, deadline=None)
+@given(labels=st.lists(st.integers(0, CLASSES - 1), min_size=1, max_size=9))
+def test_the_loss_is_over_the_classes_of_the_batch(labels: list[int]) -> None:
+    """ER-ACE: the classes that the incoming batch holds, not all of its task's."""
+    graph = harness.Graph(batch.build(CLASSES, "batch"))
+    found = graph({"labels": np.array(labels, np.int64), "classes": np.arange(CLASSES)})
+    takes_part = np.isin(np.arange(CLASSES), labels)
+    np.testing.assert_array_equal(found["class_mask"], np.tile(np.where(takes_part, 0.0, -1e9), (len(labels), 1)))
+    np.testing.assert_array_equal(found["own_mask"], np.zeros((len(labels), CLASSES)))

@@ -126,3 +126,13 @@ def test_a_buffer_of_another_type_is_refused(graphs: dict[str, harness.Graph]) -
     held = state(graphs["float"], 4, 4)
     with pytest.raises(Exception, match=r"data type for input (\S+ )*buffer\.x|Unexpected input data type"):
         graphs["uint8"]({**feeds(harness.key(0), 2), **held})
+
+
+@pytest.mark.parametrize("seen", [0, 1, 3, 9])
+def test_only_seen_classes_take_part_in_er_ace(seen: int) -> None:
+    graph = harness.Graph(replay_batch.build(6, seen=True))
+    held = {**state(graph, 4, seen), "buffer.logits": np.zeros((4, 6), np.float32)}
+    found = graph({**feeds(harness.key(0), 2), "classes": np.array([4, 5]), **held})
+    known = {4, 5, *held["buffer.labels"][: min(seen, 4)].tolist()}
+    wanted = np.where(np.isin(np.arange(6), list(known)), 0.0, -1e9).astype(np.float32)
+    np.testing.assert_array_equal(found["class_mask"], np.tile(wanted, (min(seen, 2), 1)))

@@ -189,7 +189,7 @@ def test_identity_is_that_of_the_content(sound: Path, artifact: Path, tmp_path: 
     done("compile", write_model(tmp_path), "--sparsity", "0.75", "-o", artifact)
     assert artifacts.load(artifact).identity == identity
     assert len(identity) == 64
-    for changed in (["--replay", "er"], ["--recipe", "reference-code"]):
+    for changed in (["--method", "er"], ["--recipe", "reference-code"]):
         done("compile", tmp_path / "cnn_bn.onnx", *changed, "-o", artifact)
         assert artifacts.load(artifact).identity != identity
 

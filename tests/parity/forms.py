@@ -43,17 +43,17 @@ class Form:
 # yet are 0, and 1e-39 with ONNX Runtime's own builder: if some of them have to be chosen, the two targets choose other
 # ones, each rightly.
 FORMS: Mapping[str, Form] = {
-    "masked": Form(CompileOptions(sparsity=0.8, replay="der++"), {"learning_rate": 0.02}),
+    "masked": Form(CompileOptions(sparsity=0.8, method="der++"), {"learning_rate": 0.02}),
     "masked-er": Form(
-        CompileOptions(sparsity=0.8, gradient_sparsity=0.97, replay="er", momentum=0.9),
+        CompileOptions(sparsity=0.8, gradient_sparsity=0.97, method="er", momentum=0.9),
         {"learning_rate": 0.004, "augment": "crop_flip"},
     ),
     "folded": Form(
-        CompileOptions(scheme="channel", sparsity=0.5, gradient_sparsity=0.0, replay="er", replay_batches="merged"),
+        CompileOptions(scheme="channel", sparsity=0.5, gradient_sparsity=0.0, method="er", replay_batches="merged"),
         {"learning_rate": 0.02},
     ),
     "compressed": Form(
-        CompileOptions(sparsity=0.9, compress=True, select_kernels=False, replay="der++", replay_batches="merged"),
+        CompileOptions(sparsity=0.9, compress=True, select_kernels=False, method="der++", replay_batches="merged"),
         {"learning_rate": 0.01},
     ),
 }

@@ -23,8 +23,8 @@ needs_kernels = pytest.mark.skipif(kernels.library() is None, reason=kernels.rea
 OPTIONS = {
     "defaults": {},
     "plain": {"gradient_sparsity": 0.9},
-    "none": {"replay": "none", "momentum": 0.9, "gradient_sparsity": 0.9},
-    "rows": {"gradient_scheme": "channel", "replay": "none", "recompute": True},
+    "none": {"method": "finetune", "momentum": 0.9, "gradient_sparsity": 0.9},
+    "rows": {"gradient_scheme": "channel", "method": "finetune", "recompute": True},
     "channel": {"scheme": "channel", "sparsity": 0.5, "gradient_scheme": "channel"},
     "dense": {"sparsity": 0.0, "gradient_sparsity": 0.0},
     "bias": {"update": "bias", "gradient_sparsity": 0.9},
@@ -92,7 +92,7 @@ def test_every_fact_is_used() -> None:
 def states() -> dict[str, ir.Model]:
     """Graphs on the way through a compilation, by the pass that they come from; ``raw`` is the file's."""
     found = {"raw": ir.from_proto(ZOO["resnet"]())}
-    model, options = found["raw"].clone(), CompileOptions(replay="none", gradient_sparsity=0.9)
+    model, options = found["raw"].clone(), CompileOptions(method="finetune", gradient_sparsity=0.9)
     origin = work.Work(options, Path())
     for step in in_order(choice.steps(options)):
         if isinstance(step, Product):

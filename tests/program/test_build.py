@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import pytest
 
+from sparcl_compile.cli.compile import compile_command
 from sparcl_compile.interface.program import Event, Program
-from sparcl_compile.program.batches import FIELDS
+from sparcl_compile.program.batches import FIELDS, FIRST_TASK
 from sparcl_compile.program.build import COUNTERS, build
-from sparcl_compile.program.replay import FIRST_TASK, REPLAYS, ReplayBatch
-from sparcl_compile.settings import options
+from sparcl_compile.settings.methods import METHODS, ReplayBatch
 from tests.support.program_text import text
 from tests.support.programs import settings
 
@@ -25,8 +25,8 @@ SPARSE = {
 }
 
 
-def program(replay: str = "none", **changes: object) -> Program:
-    return build(settings(replay=REPLAYS[replay], **changes))
+def program(replay: str = "finetune", **changes: object) -> Program:
+    return build(settings(replay=METHODS[replay].replay, **changes))
 
 
 def check(made: Program, block: str, wanted: str) -> None:
@@ -347,7 +347,7 @@ def test_two_gradients_are_measured_the_current_one_by_the_tasks_own_classes(
     lines = text(made.blocks["measure"]).splitlines()
     own = "measure(current.*, lazy_reset_grad=1, class_mask=current.own_mask) into g1 -> measured.*"
     assert lines[: 2 + len(wanted)] == [own, "when task >= 1:", *(f"  {line}" for line in wanted)]
-    batches = len(REPLAYS[replay])
+    batches = len(METHODS[replay].replay)
     counted = [f"  samples_measured += rows of replay{number}.labels" for number in range(batches)]
     assert lines[2 + len(wanted) :] == ["samples_measured += rows of current.labels", "when task >= 1:", *counted]
 
@@ -405,19 +405,29 @@ def test_gradients_alone_are_sparse() -> None:
 
 
 def test_replay_settings() -> None:
-    assert REPLAYS["none"] == ()
-    assert REPLAYS["er"] == (ReplayBatch(draw=1, ce=1.0, distill=0.0),)
-    assert [(batch.ce, batch.distill) for batch in REPLAYS["der++"]] == [(0.0, 0.1), (0.5, 0.0)]
+    assert METHODS["finetune"].replay == ()
+    assert METHODS["er"].replay == (ReplayBatch(draw=1, ce=1.0, distill=0.0),)
+    assert [(batch.ce, batch.distill) for batch in METHODS["der"].replay] == [(0.0, 0.3)]
+    assert [(batch.ce, batch.distill) for batch in METHODS["der++"].replay] == [(0.0, 0.1), (0.5, 0.0)]
     assert FIRST_TASK == 1
 
 
 def test_every_method_of_the_command_is_in_the_table() -> None:
-    assert tuple(REPLAYS) == options.REPLAYS
+    (option,) = (param for param in compile_command.params if param.name == "method")
+    assert tuple(option.type.choices) == tuple(METHODS)  # type: ignore[attr-defined]
+    assert all(method.source for method in METHODS.values())
+
+
+def test_a_replayed_batch_over_the_seen_classes_is_told_those_of_the_task() -> None:
+    made = program("er-ace")
+    assert "replay_batch(key=[seed, step, 1], batch=batch, ce=1.0, distill=0.0, classes=current.classes)" in text(
+        made.blocks["step"]
+    )
 
 
 def test_draws_of_one_step_have_numbers_of_their_own() -> None:
-    for batches in REPLAYS.values():
-        draws = [batch.draw for batch in batches]
+    for method in METHODS.values():
+        draws = [batch.draw for batch in method.replay]
         assert len(set(draws)) == len(draws)
 
 
@@ -426,11 +436,11 @@ def test_settings_are_frozen() -> None:
         settings().merged = True  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("replay", REPLAYS)
+@pytest.mark.parametrize("replay", METHODS)
 def test_series_are_changed_by_their_own_graph(replay: str) -> None:
     images, series = program(replay), program(replay, augment="jitter_shift_scale")
     told = [text(made.blocks["step"]) for made in (images, series)]
-    assert told[0].count("crop_flip(") == 1 + len(REPLAYS[replay])
+    assert told[0].count("crop_flip(") == 1 + len(METHODS[replay].replay)
     assert told[0].replace("crop_flip(", "jitter_shift_scale(") == told[1]
 
 

@@ -22,12 +22,23 @@ from sparcl_compile.settings.options import CompileOptions
 from tests.support.cli import write_model
 
 FORMS: Mapping[str, dict[str, Any]] = {
-    "fine-tuning": {"replay": "none", "sparsity": 0.0, "gradient_sparsity": 0.0, "data_removal": 0.0},
-    "er": {"replay": "er", "sparsity": 0.0, "gradient_sparsity": 0.0, "data_removal": 0.0},
-    "er merged, masks, adamw": {"replay": "er", "replay_batches": "merged", "sparsity": 0.75, "optimizer": "adamw"},
+    "fine-tuning": {"method": "finetune", "sparsity": 0.0, "gradient_sparsity": 0.0, "data_removal": 0.0},
+    "er": {"method": "er", "sparsity": 0.0, "gradient_sparsity": 0.0, "data_removal": 0.0},
+    "er-ace": {"method": "er-ace", "sparsity": 0.75},
+    "er-ace merged": {"method": "er-ace", "replay_batches": "merged", "sparsity": 0.75},
+    "lwf": {"method": "lwf", "sparsity": 0.75},
+    "icarl": {"method": "icarl", "sparsity": 0.75},
+    "icarl, channels": {"method": "icarl", "scheme": "channel", "sparsity": 0.5, "target": "ort"},
+    "a-gem": {"method": "a-gem", "sparsity": 0.75},
+    "ewc": {"method": "ewc", "sparsity": 0.75},
+    "ewc, gradients": {"method": "ewc", "sparsity": 0.75, "gradient_sparsity": 0.9},
+    "fdr": {"method": "fdr", "sparsity": 0.75},
+    "fdr merged": {"method": "fdr", "replay_batches": "merged", "sparsity": 0.75},
+    "der": {"method": "der", "sparsity": 0.75},
+    "er merged, masks, adamw": {"method": "er", "replay_batches": "merged", "sparsity": 0.75, "optimizer": "adamw"},
     "der++, masks": {"sparsity": 0.75},
     "der++ merged, reference code": {"replay_batches": "merged", "sparsity": 0.75, "recipe": "reference-code"},
-    "reference code without replay": {"replay": "none", "sparsity": 0.75, "recipe": "reference-code"},
+    "reference code without replay": {"method": "finetune", "sparsity": 0.75, "recipe": "reference-code"},
     "gradients alone": {"sparsity": 0.0, "data_removal": 0.0},
     "weights alone, own classes": {"sparsity": 0.75, "gradient_sparsity": 0.0, "loss_classes": "task"},
     "channels": {"scheme": "channel", "sparsity": 0.5},
@@ -62,6 +73,12 @@ RESULTS: Mapping[str, Any] = {
     "new_position": np.array(2),
     "removed_total": np.array(0),
     "removed_now": np.array(0),
+    "last_member": np.array(0),
+    "last_pick": np.array(1),
+    "row": np.array([0]),
+    "slots": np.arange(2),
+    "filled": np.array(2),
+    "last_chunk": np.array(0),
 }
 """Results that the program reads itself; all others are 0."""
 

@@ -42,7 +42,7 @@ class Config:
     gradient_sparsity: float = 0.8
     gradient_scheme: str = "unstructured"
     data_removal: float = 0.3
-    replay: Literal["none", "er", "der"] = "der"
+    replay: str = "der++"
     replay_batches: Literal["separate", "merged"] = "separate"
     loss_classes: Literal["all", "task"] = "all"
     augment: bool = False

@@ -21,6 +21,7 @@ class MaskedNetwork:
     def __init__(self, module: torch.nn.Module, masked: Sequence[str]) -> None:
         """Keep all weights."""
         self.module = copy.deepcopy(module)
+        self.loss = loss
         self.weights = {name: self.module.get_parameter(name) for name in masked}
         self.masks: Layers = {name: np.ones(w.numel(), dtype=bool) for name, w in self.weights.items()}
         self.gradient_masks: Layers = {name: m.copy() for name, m in self.masks.items()}
@@ -46,7 +47,7 @@ class MaskedNetwork:
         losses, all_logits = [], []
         for p in parts:
             logits = self.forward(p.x)
-            value = loss(logits, p)
+            value = self.loss(logits, p)
             value.backward()  # type: ignore[no-untyped-call]
             losses.append(value.item())
             all_logits.append(logits.detach())

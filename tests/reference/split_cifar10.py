@@ -42,7 +42,7 @@ def split(data: Task, classes_per_task: int, classes: int = 10) -> list[Task]:
 @click.option("--sparsity", type=click.FloatRange(0, 1, max_open=True), default=0.75, show_default=True)
 @click.option("--gradient-sparsity", type=click.FloatRange(0, 1, max_open=True), default=0.8, show_default=True)
 @click.option("--data-removal", type=click.FloatRange(0, 1, max_open=True), default=0.3, show_default=True)
-@click.option("--replay", type=click.Choice(["none", "er", "der"]), default="der", show_default=True)
+@click.option("--replay", type=click.Choice(["finetune", "er", "der", "der++"]), default="der++", show_default=True)
 @click.option("--replay-batches", type=click.Choice(["separate", "merged"]), default="separate", show_default=True)
 @click.option("--loss-classes", type=click.Choice(["all", "task"]), default="all", show_default=True)
 @click.option("--width", type=click.IntRange(1), default=20, show_default=True)

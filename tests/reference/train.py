@@ -27,7 +27,15 @@ Task = tuple[NDArray[np.generic], NDArray[np.int64]]
 COEFFICIENTS = {"paper": (0.5, 1.0), "reference-code": (0.5, 0.0)}
 """alpha and beta of CWI and CGI."""
 
-REPLAY = {"none": (), "er": ((1, 1.0, 0.0),), "der": ((0, 0.0, 0.1), (1, 0.5, 0.0))}
+REPLAY = {
+    "finetune": (),
+    "er": ((1, 1.0, 0.0),),
+    "der": ((0, 0.0, 0.3),),
+    "der++": ((0, 0.0, 0.1), (1, 0.5, 0.0)),
+    "er-ace": ((1, 1.0, 0.0),),
+    "lwf": (),
+    "fdr": ((0, 0.0, 0.3),),
+}
 """The replay batches of a step: number in the random streams, weight of the cross-entropy, weight of the logits."""
 
 
@@ -94,7 +102,10 @@ class _Learner:
         return normalise(raw, c.mean, c.std)
 
     def current(self, ids: NDArray[np.int64]) -> Part:
-        mask = class_mask(self.classes, self.own_classes if self.config.loss_classes == "task" else None)
+        c = self.config
+        present = sorted({int(label) for label in self.labels[ids]})
+        mask = class_mask(self.classes, self.own_classes if c.loss_classes == "task" else None)
+        mask = class_mask(self.classes, present) if c.replay == "er-ace" else mask
         return part(self.prepare(self.x[ids], 0), self.labels[ids], class_mask=mask, ce=1.0)
 
     def replayed(self) -> Iterator[Part]:
@@ -108,11 +119,16 @@ class _Learner:
             yield part(
                 self.prepare(self.buffer.x[slots], which + 1),
                 self.buffer.labels[slots],
-                class_mask=class_mask(self.classes, None),
+                class_mask=class_mask(self.classes, self.seen() if self.config.replay == "er-ace" else None),
                 ce=ce,
                 distill=distill,
                 target=self.buffer.logits[slots],
             )
+
+    def seen(self) -> list[int]:
+        """The classes in the buffer and in the task."""
+        stored = self.buffer.labels[: self.buffer.filled]
+        return sorted({int(label) for label in stored} | set(self.own_classes))
 
     def grouped(self, parts: Sequence[Part]) -> list[Part]:
         """The parts as micro-steps."""
@@ -145,16 +161,27 @@ class _Learner:
             self.refresh(parts)
         losses, logits = self.network.accumulate(self.grouped(parts))
         self.network.mask_gradients()
+        self.change_gradients()
         self.optimizer.step()
         own = logits[0][: len(ids)]
         guess = (own + parts[0].class_mask).argmax(dim=1)
         self.samples.observe(ids, (guess == parts[0].labels).numpy())
-        self.buffer.add(self.x[ids], self.labels[ids], own.numpy())
+        self.remember(ids, own.numpy())
         self.trace.losses.append(sum(losses))
         self.trace.micro_losses.append(losses)
         self.trace.samples_seen += len(ids)
         self.task_step += 1
         return parts
+
+    def change_gradients(self) -> None:
+        """Change the gradients of the step before the parameters move."""
+
+    def remember(self, ids: NDArray[np.int64], logits: NDArray[np.float32]) -> None:
+        """Present the samples of the step to the buffer."""
+        self.buffer.add(self.x[ids], self.labels[ids], logits)
+
+    def end_task(self) -> None:
+        """Keep what later tasks need."""
 
     def refresh(self, parts: Sequence[Part]) -> None:
         """Choose the gradients that are applied until the next refresh."""
@@ -221,18 +248,20 @@ def run(
     config: Config,
     classes: int | None = None,
     after_task: Callable[[int, Trace], None] | None = None,
+    learner_type: type[_Learner] = _Learner,
 ) -> Trace:
     """Train a copy of the model on the tasks in turn.
 
     ``classes`` is the width of the logits; by default the largest label + 1. ``after_task`` is called with the
-    task's number and the trace so far.
+    task's number and the trace so far. ``learner_type`` is the learner of another method.
     """
     width = classes or 1 + max(int(labels.max()) for _, labels in tasks)
-    learner = _Learner(model, config, width)
+    learner = learner_type(model, config, width)
     for task, data in enumerate(tasks):
         learner.begin_task(task, data)
         for epoch in range(config.epochs):
             _run_epoch(learner, epoch)
+        learner.end_task()
         if after_task is not None:
             after_task(task, learner.trace)
         if learner.done:

@@ -21,7 +21,7 @@ CHOICES = {
     "fold": (False, True),
     "select_kernels": (False, True),
     "sparsity": (0.0, 0.5),
-    "replay": ("none", "der++"),
+    "method": ("finetune", "der++"),
 }
 
 
@@ -117,10 +117,10 @@ def test_the_list_of_a_plain_compilation() -> None:
     ("options", "kept"),
     [
         ({}, True),
-        ({"replay": "none"}, True),
+        ({"method": "finetune"}, True),
         ({"replay_batches": "merged"}, True),
         ({"gradient_scheme": "channel"}, True),
-        ({"replay": "none", "sparsity": 0.0, "gradient_sparsity": 0.0}, False),
+        ({"method": "finetune", "sparsity": 0.0, "gradient_sparsity": 0.0}, False),
     ],
 )
 def test_the_whole_training_graph_is_kept_where_a_run_measures(options: dict[str, object], kept: bool) -> None:

@@ -131,7 +131,7 @@ def test_measured_gradients_are_those_of_training_with_whole_masks(name: str, tm
 
 
 @pytest.mark.parametrize(
-    "options", [{"gradient_scheme": "channel"}, {"replay": "none"}, {"replay_batches": "merged", "momentum": 0.9}]
+    "options", [{"gradient_scheme": "channel"}, {"method": "finetune"}, {"replay_batches": "merged", "momentum": 0.9}]
 )
 def test_where_training_computes_less_or_stores_nothing_the_same_is_measured(
     options: dict[str, Any], tmp_path: Path
@@ -168,7 +168,7 @@ def test_where_weights_grow_by_gradient_those_of_pruned_weights_are_measured(
 ) -> None:
     """They are what training gives where nothing is masked and the pruned weights are 0."""
     write_small("pooled", tmp_path / "model.onnx", seed=1)
-    wanted = {"mask_policy": "rigl", "sparsity": 0.75, "gradient_sparsity": gradient_sparsity, "replay": "der++"}
+    wanted = {"mask_policy": "rigl", "sparsity": 0.75, "gradient_sparsity": gradient_sparsity, "method": "der++"}
     form = Form(tmp_path / "model.onnx", tmp_path / "a.sparcl", CompileOptions(**{**wanted, **options}))
     found = gradients_of(form, "measure")
     plain = CompileOptions(sparsity=0.0, gradient_sparsity=0.0, target=options.get("target", "ort-training"))

@@ -21,8 +21,8 @@ from tests.support.zoo import cnn_bn, mlp
 
 VARIANTS: list[dict[str, object]] = [
     {},
-    {"replay": "er", "loss_classes": "task"},
-    {"replay": "none", "data_removal": 0.0},
+    {"method": "er", "loss_classes": "task"},
+    {"method": "finetune", "data_removal": 0.0},
     {"optimizer": "adamw", "recipe": "reference-code"},
     {"replay_batches": "merged", "momentum": 0.9, "recompute": True},
     {"scheme": "channel"},

@@ -101,10 +101,10 @@ def test_a_graph_without_accumulators_is_left_alone() -> None:
     assert not UpdateInBackward().call(forward).modified
 
 
-def trained(folder: Path, replay: str, steps: int = STEPS, **options: Any) -> Form:
+def trained(folder: Path, method: str, steps: int = STEPS, **options: Any) -> Form:
     """A model after a few steps of one batch each, with gradients chosen before every step and stored or not."""
-    chosen = CompileOptions(replay=replay, **{"gradient_sparsity": 0.9, **options})
-    made = Form(folder / "model.onnx", folder / f"{replay}.sparcl", chosen)
+    chosen = CompileOptions(method=method, **{"gradient_sparsity": 0.9, **options})
+    made = Form(folder / "model.onnx", folder / f"{method}.sparcl", chosen)
     shape = tuple(made.manifest.model.input_shape)
     for seed in range(steps):
         current, _ = batches(seed, shape)
@@ -113,10 +113,10 @@ def trained(folder: Path, replay: str, steps: int = STEPS, **options: Any) -> Fo
 
 
 @pytest.mark.parametrize("gradient_scheme", ["unstructured", "channel"])
-@pytest.mark.parametrize("replay", ["none", "der++"])
-def test_measuring_changes_no_state(replay: str, gradient_scheme: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["finetune", "der++"])
+def test_measuring_changes_no_state(method: str, gradient_scheme: str, tmp_path: Path) -> None:
     write_small("resnet", tmp_path / "model.onnx", seed=0)
-    form = trained(tmp_path, replay, steps=1, gradient_scheme=gradient_scheme)
+    form = trained(tmp_path, method, steps=1, gradient_scheme=gradient_scheme)
     assert not form.manifest.graphs["measure"].updates
     measured = form.engine.names("measured")
     assert len(measured) == 2 * len(form.manifest.weights)
@@ -127,7 +127,7 @@ def test_measuring_changes_no_state(replay: str, gradient_scheme: str, tmp_path:
         np.testing.assert_array_equal(form.engine.array(name), before, err_msg=name)
     for weight in form.manifest.weights:
         assert form.engine.array(weight.g1).any()
-        assert form.engine.array(weight.g2).any() == (replay == "der++")
+        assert form.engine.array(weight.g2).any() == (method == "der++")
 
 
 CASES = [
@@ -159,7 +159,7 @@ def test_compressed_weights_too(model: str, tmp_path: Path) -> None:
 
 
 def check_equal(folder: Path, options: dict[str, Any]) -> None:
-    stored, direct = (trained(folder, replay, **options) for replay in ("der++", "none"))
+    stored, direct = (trained(folder, method, **options) for method in ("der++", "finetune"))
     assert "optimizer" in stored.manifest.graphs
     assert "optimizer" not in direct.manifest.graphs
     assert not direct.engine.names("gradient")

@@ -1,0 +1,24 @@
+"""Reads some slots of the replay buffer."""
+
+import onnx_ir as ir
+
+from sparcl_compile.graphs.builder import FLOAT, INT64, Builder
+from sparcl_compile.interface.names import Role
+
+
+def build(dtype: ir.DataType = FLOAT) -> ir.Model:
+    """Make the graph ``buffer_rows``.
+
+    Inputs: ``slot`` int64 [N]; state ``buffer.x`` and ``buffer.labels``. Results: ``x`` raw [N, C, H, W] and ``labels``
+    int64 [N] out of these slots.
+
+    Args:
+        dtype: type of the raw samples, float32 or uint8.
+    """
+    b = Builder("buffer_rows", "Read the samples and the labels in some slots of the replay buffer.")
+    slot = b.feed("slot", INT64, ["N"])
+    x = b.state("buffer.x", dtype, ["buffer", "C", "H", "W"], Role.BUFFER)
+    labels = b.state("buffer.labels", INT64, ["buffer"], Role.BUFFER)
+    b.result("x", b.op.Gather(x, slot), dtype, ["N", "C", "H", "W"])
+    b.result("labels", b.op.Gather(labels, slot), INT64, ["N"])
+    return b.model()

@@ -1,0 +1,33 @@
+"""Puts an exemplar into the buffer (iCaRL)."""
+
+import onnx_ir as ir
+
+from sparcl_compile.graphs.builder import FLOAT, INT64, Builder
+from sparcl_compile.graphs.exemplars import RANK
+from sparcl_compile.interface.names import Role
+
+
+def build(dtype: ir.DataType = FLOAT) -> ir.Model:
+    """Make the graph ``place_exemplar``.
+
+    Inputs: ``x`` raw [1, C, H, W] and ``labels`` int64 [1], the sample; ``pick`` int64 [], its place in the order of
+    choice, from 0; state ``buffer.x``, ``buffer.labels``, ``buffer.seen``, ``buffer.rank``.
+    Results: ``.next`` of all four, with the sample in the first free slot. There must be one.
+
+    Args:
+        dtype: type of the raw samples, float32 or uint8.
+    """
+    b = Builder("place_exemplar", "Put a sample into the first free slot.")
+    op = b.op
+    x, labels = b.feed("x", dtype, [1, "C", "H", "W"]), b.feed("labels", INT64, [1])
+    pick = op.Reshape(b.feed("pick", INT64, []), [1])
+    held = b.state("buffer.x", dtype, ["buffer", "C", "H", "W"], Role.BUFFER)
+    names = b.state("buffer.labels", INT64, ["buffer"], Role.BUFFER)
+    seen = b.state("buffer.seen", INT64, [], Role.BUFFER)
+    rank = b.state(RANK, INT64, ["buffer"], Role.METHOD)
+    slot = op.Reshape(seen, [1, 1])
+    b.result("buffer.x.next", op.ScatterND(held, slot, x), dtype, ["buffer", "C", "H", "W"])
+    b.result("buffer.labels.next", op.ScatterND(names, slot, labels), INT64, ["buffer"])
+    b.result(f"{RANK}.next", op.ScatterND(rank, slot, pick), INT64, ["buffer"])
+    b.result("buffer.seen.next", op.Add(seen, 1), INT64, [])
+    return b.model()

@@ -1,0 +1,34 @@
+"""What a method adds to the blocks of a program."""
+
+import dataclasses
+from collections.abc import Callable
+
+from sparcl_compile.interface.program import Block
+
+
+def _nothing(_: str) -> Block:
+    return ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """Operations of a method, by the place where they stand.
+
+    Attributes:
+        begin_task: before the task's first mask update.
+        current: behind the making of the current batch.
+        replayed: behind the making of a replay batch, by its name.
+        reference: in the place of the training on the replayed batches, before that on the current one; nothing where
+            their gradients are added up.
+        gradients: between the gradients of a step and the move of the parameters.
+        end_task: before the evaluation.
+        evaluation: the graphs in the place of ``eval`` that give ``tested.logits``; none for that graph itself.
+    """
+
+    begin_task: Block = ()
+    current: Block = ()
+    replayed: Callable[[str], Block] = _nothing
+    reference: Block = ()
+    gradients: Block = ()
+    end_task: Block = ()
+    evaluation: Block = ()

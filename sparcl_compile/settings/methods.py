@@ -1,0 +1,158 @@
+"""The methods of continual learning as data: what a step trains on beside the task's own samples, and what it keeps."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from sparcl_compile.interface.errors import FieldError
+from sparcl_compile.interface.options import Options
+from sparcl_compile.interface.ranges import check_choice
+
+Classes = Literal["", "all", "task", "batch"]
+"""The classes that take part in a loss: all, the task's, the batch's, or for nothing those of ``--loss-classes``."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ReplayBatch:
+    """One batch of a step that is drawn from the buffer.
+
+    Attributes:
+        draw: number of the draw: batches of one step with different numbers hold different samples.
+        ce: weight of the mean cross-entropy.
+        distill: weight of the mean distance to the stored logits.
+        seen: whether only classes that have been seen take part in its cross-entropy.
+    """
+
+    draw: int
+    ce: float
+    distill: float
+    seen: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """A method of continual learning (docs/methods.md).
+
+    Attributes:
+        name: the name that ``--method`` gives it.
+        source: where it was published.
+        replay: the batches of a step that come from the buffer.
+        current: the classes in the loss of the current batch.
+        distance: of logits from a target, a name of ``passes/differentiating/distances.py``.
+        recalls: weight of the mean distance, for the current batch, to what the network gave before the task.
+        penalty: strength of the pull back to where earlier tasks left the parameters, by what they matter; 0 for none.
+        forgets: what is left, when a task ends, of how much parameters mattered for those before it.
+        projects: whether a step's gradient is turned so that the loss of the replayed batch does not rise.
+        fills: when the buffer is filled: with the presentations of every step, or when a task is over with all of its
+            samples or with exemplars of each class, by whose means the run then answers.
+    """
+
+    name: str
+    source: str
+    replay: tuple[ReplayBatch, ...] = ()
+    current: Classes = ""
+    distance: str = "logits"
+    recalls: float = 0.0
+    penalty: float = 0.0
+    forgets: float = 1.0
+    projects: bool = False
+    fills: Literal["steps", "end", "exemplars"] = "steps"
+
+    @property
+    def changes_gradients(self) -> bool:
+        """Whether something happens to the gradients of a step before the parameters move."""
+        return self.projects or self.penalty > 0.0
+
+
+LABELS = ReplayBatch(draw=1, ce=1.0, distill=0.0)
+"""Experience replay's batch: the mean cross-entropy of its labels."""
+
+_ALL = (
+    Method("finetune", "the step of the current batch and nothing else"),
+    Method("er", "Chaudhry et al., On Tiny Episodic Memories in Continual Learning, 2019", (LABELS,)),
+    Method(
+        "er-ace",
+        "Caccia et al., New Insights on Reducing Abrupt Representation Change, ICLR 2022, section 4",
+        (ReplayBatch(draw=1, ce=1.0, distill=0.0, seen=True),),
+        current="batch",
+    ),
+    Method(
+        "lwf",
+        "Li and Hoiem, Learning without Forgetting, ECCV 2016, equations 2 and 3",
+        current="task",
+        distance="softened",
+        recalls=1.0,
+    ),
+    Method(
+        "ewc",
+        "Kirkpatrick et al., PNAS 2017, equation 3, in the online form of Schwarz et al., ICML 2018, section 3.2",
+        penalty=100.0,
+        forgets=1.0,
+    ),
+    Method(
+        "a-gem",
+        "Chaudhry et al., Efficient Lifelong Learning with A-GEM, ICLR 2019, equation 11",
+        (LABELS,),
+        projects=True,
+    ),
+    Method(
+        "fdr",
+        "Benjamin et al., Measuring and Regularizing Networks in Function Space, ICLR 2019, section 2",
+        (ReplayBatch(draw=0, ce=0.0, distill=0.3),),
+        distance="outputs",
+        fills="end",
+    ),
+    Method(
+        "icarl",
+        "Rebuffi et al., iCaRL, CVPR 2017, algorithms 1 to 5",
+        (ReplayBatch(draw=1, ce=0.0, distill=1.0),),
+        distance="sigmoid",
+        fills="exemplars",
+    ),
+    Method("der", "Buzzega et al., NeurIPS 2020, equation 5", (ReplayBatch(draw=0, ce=0.0, distill=0.3),)),
+    Method(
+        "der++",
+        "Buzzega et al., NeurIPS 2020, equation 6",
+        (ReplayBatch(draw=0, ce=0.0, distill=0.1), ReplayBatch(draw=1, ce=0.5, distill=0.0)),
+    ),
+)
+METHODS: Mapping[str, Method] = {method.name: method for method in _ALL}
+"""The methods by name."""
+
+
+def method_of(options: Options) -> Method:
+    """The method that the options name."""
+    return METHODS[options.method]
+
+
+def check_method(options: Options) -> None:
+    """Raise FieldError for a method that does not fit the other options."""
+    check_choice("method", options.method, METHODS)
+    for applies, problem, mend in _refused(options, method_of(options)):
+        if applies:
+            raise FieldError("method", options.method, problem, mend)
+
+
+def _refused(options: Options, method: Method) -> Sequence[tuple[bool, str, str]]:
+    """Combinations that mean nothing: whether it is here, the problem and the mend."""
+    merged = options.replay_batches == "merged"
+    return (
+        (method.projects and merged, "compares the gradients of two batches, which `replay_batches` merged adds up",
+         "give `replay_batches` separate"),
+        (method.penalty > 0.0 and options.compress, "holds weights in their places, and `compress` moves them",
+         "leave `compress` out"),
+        (method.penalty > 0.0 and options.scheme == "channel" and options.sparsity > 0.0,
+         "holds weights in their places, and `scheme` channel moves them", "give another `scheme`"),
+    )  # fmt: skip
+
+
+def loss_classes_of(options: Options) -> Classes:
+    """The classes in the loss of the current batch: the method's, or those of the options."""
+    return method_of(options).current or ("task" if options.loss_classes == "task" else "all")
+
+
+def accumulates(options: Options) -> bool:
+    """Whether gradients are stored before the parameters move: where those of several batches make one step."""
+    method = method_of(options)
+    several = bool(method.replay) and options.replay_batches == "separate"
+    return several or method.changes_gradients

@@ -1,0 +1,171 @@
+"""The methods of docs/methods.md that are more than batches from a buffer, around the learner of this package."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .augment import normalise
+from .config import Config
+from .steps import LEFT_OUT, Part, part
+from .train import Task, Trace, _Learner
+from .train import run as run_learner
+
+Ids = NDArray[np.int64]
+TEMPERATURE = 2.0
+
+
+class MethodLearner(_Learner):
+    """A learner that can ask its network."""
+
+    def outputs(self, x: NDArray[np.generic]) -> NDArray[np.float32]:
+        """Logits [N, C] of raw samples, with running statistics."""
+        self.network.module.eval()
+        with torch.no_grad():
+            logits = self.network.forward(torch.from_numpy(normalise(x, self.config.mean, self.config.std)))
+        found: NDArray[np.float32] = logits.numpy()
+        return found
+
+
+class Lwf(MethodLearner):
+    """Learning without Forgetting: the loss of the task's own classes, and the old outputs softened by T = 2."""
+
+    def __init__(self, module: torch.nn.Module, config: Config, classes: int) -> None:
+        super().__init__(module, config, classes)
+        self.network.loss = self.loss
+        self.old: list[int] = []
+
+    def begin_task(self, task: int, data: Task) -> None:
+        self.recorded = self.outputs(data[0])
+        super().begin_task(task, data)
+
+    def end_task(self) -> None:
+        self.old += self.own_classes
+
+    def current(self, ids: Ids) -> Part:
+        mask = np.full(self.classes, LEFT_OUT, np.float32)
+        mask[self.own_classes] = 0
+        target, x = self.recorded[ids], self.prepare(self.x[ids], 0)
+        return part(x, self.labels[ids], class_mask=mask, ce=1.0, distill=float(bool(self.old)), target=target)
+
+    def loss(self, logits: torch.Tensor, p: Part) -> torch.Tensor:
+        ce = torch.nn.functional.cross_entropy(logits + p.class_mask, p.labels, reduction="none")
+        total = (p.ce_weight * ce).sum()
+        if not self.old:
+            return total
+        then = (p.target[:, self.old] / TEMPERATURE).softmax(1)
+        now = (logits[:, self.old] / TEMPERATURE).log_softmax(1)
+        return total - (p.distill_weight * (then * now).sum(1)).sum()
+
+
+class Fdr(MethodLearner):
+    """Function distance: the buffer is filled at the end of a task, and softmax outputs are to stay as they were."""
+
+    def __init__(self, module: torch.nn.Module, config: Config, classes: int) -> None:
+        super().__init__(module, config, classes)
+        self.network.loss = self.loss
+
+    def remember(self, ids: Ids, logits: NDArray[np.float32]) -> None:
+        """Nothing before the end."""
+
+    def end_task(self) -> None:
+        self.buffer.add(self.x, self.labels, self.outputs(self.x))
+
+    @staticmethod
+    def loss(logits: torch.Tensor, p: Part) -> torch.Tensor:
+        ce = torch.nn.functional.cross_entropy(logits + p.class_mask, p.labels, reduction="none")
+        error = logits.softmax(1) - p.target.softmax(1)
+        return (p.ce_weight * ce).sum() + (p.distill_weight * torch.linalg.vector_norm(error, dim=1)).sum()
+
+
+def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Vectors of length 1 along the last axis."""
+    found: NDArray[np.float32] = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+    return found
+
+
+def herding(features: NDArray[np.float32], count: int) -> list[int]:
+    """Algorithm 4 of iCaRL on unit features [N, D]: the numbers of the exemplars in the order of their choice."""
+    mean, chosen = unit(features.mean(axis=0)), list[int]()
+    for k in range(1, count + 1):
+        taken = features[chosen].sum(axis=0)
+        distances = np.linalg.norm(mean - unit((features + taken) / k), axis=1)
+        distances[chosen] = np.inf
+        chosen.append(int(distances.argmin()))
+    return chosen
+
+
+class Icarl(MethodLearner):
+    """iCaRL for a module that is a sequence whose last part is the classifier."""
+
+    def __init__(self, module: torch.nn.Module, config: Config, classes: int) -> None:
+        super().__init__(module, config, classes)
+        self.network.loss = self.loss
+        self.old: list[int] = []
+        self.exemplars: dict[int, NDArray[np.generic]] = {}
+
+    def features(self, x: NDArray[np.generic]) -> NDArray[np.float32]:
+        """Unit vectors [N, D]."""
+        body = list(self.network.module.eval().children())[:-1]
+        with torch.no_grad():
+            values = torch.nn.Sequential(*body)(torch.from_numpy(normalise(x, self.config.mean, self.config.std)))
+        return unit(values.numpy())
+
+    def begin_task(self, task: int, data: Task) -> None:
+        self.recorded = self.outputs(data[0])
+        super().begin_task(task, data)
+
+    def targets(self, labels: Ids, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        target = np.full((len(labels), self.classes), np.nan, np.float32)
+        target[:, self.own_classes] = labels[:, None] == np.array(self.own_classes)
+        target[:, self.old] = 1 / (1 + np.exp(-logits[:, self.old]))
+        return target
+
+    def current(self, ids: Ids) -> Part:
+        labels, mask = self.labels[ids], np.zeros(self.classes, np.float32)
+        target = self.targets(labels, self.recorded[ids])
+        return part(self.prepare(self.x[ids], 0), labels, class_mask=mask, distill=1.0, target=target)
+
+    def replayed(self) -> Iterator[Part]:
+        if not self.old:
+            return
+        slots = self.buffer.draw(self.trace.steps, 1, self.config.batch_size)
+        labels, mask = self.buffer.labels[slots], np.zeros(self.classes, np.float32)
+        target = self.targets(labels, self.buffer.logits[slots])
+        yield part(self.prepare(self.buffer.x[slots], 2), labels, class_mask=mask, distill=1.0, target=target)
+
+    def remember(self, ids: Ids, logits: NDArray[np.float32]) -> None:
+        """Nothing before the end."""
+
+    def end_task(self) -> None:
+        self.old += self.own_classes
+        each, buffer = self.config.buffer_size // len(self.old), self.buffer
+        self.exemplars = {label: x[:each] for label, x in self.exemplars.items()}
+        for label in self.own_classes:
+            x = self.x[self.labels == label]
+            self.exemplars[label] = x[herding(self.features(x), min(each, len(x)))]
+        stored = np.concatenate(list(self.exemplars.values()))
+        buffer.x = np.zeros((buffer.size, *stored.shape[1:]), stored.dtype)
+        buffer.x[: len(stored)], buffer.seen = stored, len(stored)
+        buffer.labels[: len(stored)] = np.concatenate([[label] * len(x) for label, x in self.exemplars.items()])
+        buffer.logits = np.zeros((buffer.size, self.classes), np.float32)
+        buffer.logits[: len(stored)] = self.outputs(stored)
+
+    def means(self) -> dict[int, NDArray[np.float32]]:
+        """The unit mean of each class's exemplars."""
+        return {label: unit(self.features(x).mean(axis=0)) for label, x in self.exemplars.items()}
+
+    @staticmethod
+    def loss(logits: torch.Tensor, p: Part) -> torch.Tensor:
+        outside = p.target.isnan()
+        each = torch.nn.functional.binary_cross_entropy_with_logits(logits, p.target.nan_to_num(), reduction="none")
+        return (p.distill_weight * torch.where(outside, 0, each).sum(1)).sum()
+
+
+LEARNERS: dict[str, type[_Learner]] = {"lwf": Lwf, "fdr": Fdr, "icarl": Icarl}
+
+
+def run(module: torch.nn.Module, tasks: Sequence[Task], config: Config, classes: int) -> Trace:
+    """Train a copy of the model by the method that ``config.replay`` names."""
+    return run_learner(module, tasks, config, classes, learner_type=LEARNERS.get(config.replay, _Learner))
