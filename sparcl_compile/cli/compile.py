@@ -86,7 +86,7 @@ third of a compilation would go into looking through them."""
     type=click.Choice([*POLICIES]),
     default=DEFAULTS.mask_policy,
     help="How weight masks are chosen: SparCL's task-aware dynamic masks, masks that stay, SET, RigL, SNIP, gradual "
-    "pruning, or MEST with a hard or a soft bound.",
+    "pruning, MEST with a hard or a soft bound, or AC/DC.",
 )
 @click.option(
     "--growth",

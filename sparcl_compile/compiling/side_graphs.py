@@ -6,6 +6,7 @@ from collections.abc import Callable, Container, Mapping, Sequence
 
 import onnx_ir as ir
 
+from sparcl_compile.compiling.work_counts import moving_flops
 from sparcl_compile.graphs import (
     batch,
     check_loss,
@@ -46,7 +47,7 @@ from sparcl_compile.plan.layers import Layer
 from sparcl_compile.plan.plan import SparsityPlan
 from sparcl_compile.plan.rows import Rows
 from sparcl_compile.settings.options import CompileOptions
-from sparcl_compile.settings.policies import GRADIENT, TDM
+from sparcl_compile.settings.policies import GRADIENT, TDM, work_moves
 
 Graph = ir.Model | dict[str, ir.Model]
 """A graph, or where it reads raw samples, one for each of their types."""
@@ -82,7 +83,7 @@ def side_graphs(compiled: Compiled, options: CompileOptions, facts: Facts) -> di
         **_data_graphs(compiled),
         **_epoch_graphs(compiled, options, facts),
         **(_replay_graphs(compiled, options) if options.replay != "none" else {}),
-        **_result_graphs(compiled, facts),
+        **_result_graphs(compiled, options, facts),
         **_mask_graphs(compiled, compiled.plan, options),
     }
 
@@ -128,7 +129,7 @@ def _replay_graphs(compiled: Compiled, options: CompileOptions) -> dict[str, Gra
     }
 
 
-def _result_graphs(compiled: Compiled, facts: Facts) -> dict[str, Graph]:
+def _result_graphs(compiled: Compiled, options: CompileOptions, facts: Facts) -> dict[str, Graph]:
     state = {spec.name: spec for spec in facts.state}
     kept = [state[str(weight.mask or weight.rows)] for weight in facts.weights]
     # Without gradient masks every kept weight is updated, and no other.
@@ -141,12 +142,14 @@ def _result_graphs(compiled: Compiled, facts: Facts) -> dict[str, Graph]:
         facts.flops.training_dense,
         facts.flops.training_sparse,
     )
+    marks = {weight.weight: _tensor(one, sizes) for weight, one in zip(facts.weights, kept, strict=True)}
+    moving = moving_flops(compiled, marks, options) if work_moves(options) else None
     return {
         "count_correct": count_correct.build(compiled.classes),
         "record": record.build(),
         "summary": summary.build(),
         "sparsity": sparsity.build(*([_tensor(spec, sizes) for spec in part] for part in (kept, updated, parameters))),
-        "flops": flops.build(flops_of_sample),
+        "flops": flops.build(flops_of_sample, moving),
     }
 
 

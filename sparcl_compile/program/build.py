@@ -46,6 +46,7 @@ COUNTERS = {
     "samples_removed": 0,
 }
 """The integers of a run: where it stands, steps of the optimizer (``count`` is the next one's, from 1), totals."""
+_EVENT = {name: f"event.{name}" for name in LEVELS}
 KEEP = "gradient_keep"
 """Name of the vector with the kept gradients of each layer."""
 
@@ -72,6 +73,7 @@ class Settings:
         updates_measure: whether mask updates read gradients.
         first_masks: the vectors ``remove_to`` and ``grow_to`` of the update that chooses the first masks by scores of
             the first batches; empty where they are known from the start.
+        work_moves: whether the FLOPs of a sample change with the masks.
     """
 
     replay: tuple[ReplayBatch, ...]
@@ -90,6 +92,7 @@ class Settings:
     augment: str
     updates_measure: bool = True
     first_masks: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    work_moves: bool = False
 
 
 def build(settings: Settings) -> Program:
@@ -108,9 +111,11 @@ def build(settings: Settings) -> Program:
     if settings.measured and (settings.mask_updates or KEEP in settings.vectors):
         blocks["measure"] = _measure(settings)
     if settings.mask_updates:
-        blocks["update_masks"] = update_masks(settings.measured, {name: f"event.{name}" for name in LEVELS})
+        blocks["update_masks"] = update_masks(settings.measured, _EVENT, settings.work_moves)
     if settings.first_masks:
-        blocks["first_masks"] = first_masks(settings.measured, dict(settings.first_masks), settings.augment)
+        blocks["first_masks"] = first_masks(
+            settings.measured, dict(settings.first_masks), settings.augment, settings.work_moves
+        )
     if KEEP in settings.vectors:
         blocks["choose_gradients"] = (
             Call("measure"),

@@ -10,7 +10,7 @@ from sparcl_compile.interface.options import Options
 from sparcl_compile.interface.ranges import check_choice
 from sparcl_compile.passes.schemes.names import n_of_m
 
-TDM, STATIC, SET, RIGL, SNIP, GRADUAL, MEST_EM, MEST_EM_S = (
+TDM, STATIC, SET, RIGL, SNIP, GRADUAL, MEST_EM, MEST_EM_S, AC_DC = (
     "tdm",
     "static",
     "set",
@@ -19,6 +19,7 @@ TDM, STATIC, SET, RIGL, SNIP, GRADUAL, MEST_EM, MEST_EM_S = (
     "gradual",
     "mest-em",
     "mest-em-s",
+    "ac-dc",
 )
 RANDOM, GRADIENT, NONE = "random", "gradient", "none"
 MAGNITUDE, ALL = "magnitude", "all"
@@ -39,6 +40,10 @@ MEST_STAGES = ((0.5625, 2.0), (0.75, 1.0), (1.0, 0.0))
 """Ends of the stages of MEST's decay, epochs 90 and 120 of 160, and multiples of the last share that they exchange."""
 MEST_DROP, MEST_ADD = 0.1, 0.25
 """The last shares of the kept weights that MEST+EM drops and MEST+EM&S adds (the authors' scripts for 90 %)."""
+AC_DC_PRUNED = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.85)
+"""The fractions at which AC/DC prunes: epochs 10, 20, ... 70 and 85 of the paper's 100 for ImageNet."""
+AC_DC_WHOLE = (0.0, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75)
+"""The fractions at which AC/DC lets all weights train: at first, and five epochs behind each pruning but the last."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +60,8 @@ class Level:
 
 BASE = Level()
 """The weights that are usually kept."""
+WHOLE = Level(1.0, 1.0)
+"""All weights."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +76,7 @@ class Exchange:
     """
 
     at: float
-    tasks: Literal["first", "all"]
+    tasks: Literal["first", "later", "all"]
     remove_to: Level
     grow_to: Level
 
@@ -98,6 +105,11 @@ class Policy:
     def moves(self) -> bool:
         """Whether masks change in a run."""
         return self.name == TDM or bool(self.exchanges) or self.scores_first
+
+    @property
+    def changes_density(self) -> bool:
+        """Whether more weights are kept in a part of a run than at its end."""
+        return self.starts_dense or any(one.grow_to != BASE for one in self.exchanges)
 
     def swing(self, density: float) -> tuple[float, float]:
         """The largest shares of all weights that are missing after a removal, and that are kept beyond the density."""
@@ -142,6 +154,12 @@ def mest_em_s_exchanges() -> tuple[Exchange, ...]:
     return tuple(Exchange(at, "all", BASE, Level(1.0 + share)) for at, share in shares[: last + 1])
 
 
+def ac_dc_exchanges() -> tuple[Exchange, ...]:
+    """Alternate between all weights and the largest, and end with those (AC/DC, Peste et al., NeurIPS 2021)."""
+    whole = [Exchange(at, "all" if at else "later", WHOLE, WHOLE) for at in AC_DC_WHOLE]
+    return tuple(sorted([*whole, *(Exchange(at, "all", BASE, BASE) for at in AC_DC_PRUNED)], key=lambda one: one.at))
+
+
 def _stage(at: float) -> float:
     return next(share for end, share in MEST_STAGES if at < end)
 
@@ -155,6 +173,7 @@ _ALL = (
     Policy(GRADUAL, gradual_exchanges(), starts_dense=True),
     Policy(MEST_EM, mest_em_exchanges(), RANDOM, MEST_ALPHA),
     Policy(MEST_EM_S, mest_em_s_exchanges(), RANDOM, MEST_ALPHA),
+    Policy(AC_DC, ac_dc_exchanges(), starts_dense=True),
 )
 POLICIES: Mapping[str, Policy] = {policy.name: policy for policy in _ALL}
 """The mask policies by name."""
@@ -175,6 +194,12 @@ def updates_measure(options: Options) -> bool:
     policy = POLICIES[options.mask_policy]
     by_gradient = growth_of(options) == GRADIENT or policy.name == TDM or policy.alpha > 0.0 or policy.scores_first
     return options.sparsity > 0.0 and by_gradient
+
+
+def work_moves(options: Options) -> bool:
+    """Whether the FLOPs of a sample change in a run, or gradients of pruned weights are measured."""
+    whole = options.sparsity > 0.0 and growth_of(options) == GRADIENT
+    return whole or POLICIES[options.mask_policy].changes_density
 
 
 def measures(options: Options) -> bool:

@@ -1,7 +1,7 @@
 """Every mask policy against the second implementation in PyTorch: masks exactly, weights but for rounding."""
 
-import functools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,10 +9,11 @@ import torch
 
 from models.export import export
 from models.resnet import resnet18
-from tests.end_to_end.test_against_pytorch import CLASSES, both, check_same, write
+from tests.end_to_end.test_against_pytorch import CLASSES, Outcome, both, check_same, write
 from tests.reference import policies
+from tests.reference.train import Trace
 
-POLICIES = ("static", "set", "rigl", "snip", "gradual", "mest-em", "mest-em-s")
+POLICIES = ("static", "set", "rigl", "snip", "gradual", "mest-em", "mest-em-s", "ac-dc")
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +40,25 @@ def data_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_equals_pytorch(
     policy: str, batches: str, module: torch.nn.Module, model_file: Path, data_file: Path, tmp_path: Path
 ) -> None:
-    reference = functools.partial(policies.run, policy=policy)
+    learners: list[policies.PolicyLearner] = []
+
+    def reference(*given: Any) -> Trace:
+        learners.append(policies.learned(*given, policy=policy))
+        return learners[0].trace
+
     options = {"mask_policy": policy, "replay_batches": batches, "gradient_sparsity": 0.0}
     outcome = both(module, model_file, data_file, tmp_path, reference, **options)
     check_same(outcome)
+    check_work(outcome, learners[0], policies.macs(module, (3, 16, 16)))
     for layer in outcome.run.engine.manifest.weights:
         assert np.count_nonzero(outcome.run.engine.array(str(layer.mask))) == layer.base
+
+
+def check_work(outcome: Outcome, learner: policies.PolicyLearner, macs: dict[str, int]) -> None:
+    """The run's FLOPs are those of the weights that each presentation met."""
+    found = float(outcome.run.trainer.result("result.true_sparse"))
+    if learner.policy in ("static", "set", "gradual", "ac-dc"):
+        learner.measured.clear()  # the reference looks at gradients that these do not need
+    assert found == pytest.approx(policies.flops(learner, macs, learner.policy in ("rigl", "snip")), rel=1e-9)
+    usual = outcome.run.engine.manifest.flops.training_sparse * sum(rows for rows, _ in learner.trained)
+    assert found > 1.01 * usual or learner.policy in ("static", "set")
