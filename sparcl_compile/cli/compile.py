@@ -86,7 +86,8 @@ third of a compilation would go into looking through them."""
     type=click.Choice([*POLICIES]),
     default=DEFAULTS.mask_policy,
     help="How weight masks are chosen: SparCL's task-aware dynamic masks, masks that stay, SET, RigL, SNIP, gradual "
-    "pruning, MEST with a hard or a soft bound, or AC/DC.",
+    "pruning, MEST with a hard or a soft bound, AC/DC, or SR-STE for "
+    "N:M.",
 )
 @click.option(
     "--growth",

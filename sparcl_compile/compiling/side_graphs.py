@@ -47,7 +47,7 @@ from sparcl_compile.plan.layers import Layer
 from sparcl_compile.plan.plan import SparsityPlan
 from sparcl_compile.plan.rows import Rows
 from sparcl_compile.settings.options import CompileOptions
-from sparcl_compile.settings.policies import GRADIENT, TDM, work_moves
+from sparcl_compile.settings.policies import GRADIENT, SR_STE_DECAY, TDM, work_moves
 
 Graph = ir.Model | dict[str, ir.Model]
 """A graph, or where it reads raw samples, one for each of their types."""
@@ -187,6 +187,8 @@ def rule_of(plan: SparsityPlan, options: CompileOptions) -> Rule:
     if policy.name == TDM:
         return Rule(recipe.alpha, recipe.beta, by_gradient)
     scores = policy.scores_first
+    if policy.straight_through:
+        return Rule(0.0, None, decay=SR_STE_DECAY)
     return Rule(policy.alpha, None, by_gradient, by_product=scores, same_norm=scores and options.scaling == "density")
 
 

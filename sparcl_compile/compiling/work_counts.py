@@ -15,6 +15,8 @@ from sparcl_compile.settings.policies import GRADIENT, growth_of
 def gradient_densities(compiled: Compiled) -> dict[str, float]:
     """The share of each masked weight whose gradient is used, by weight."""
     plan = compiled.plan
+    if plan.policy.straight_through:
+        return dict.fromkeys((layer.weight for layer in plan.layers), 1.0)
     used = {layer.weight: (layer.updated if plan.gradient_masks else layer.base) / layer.size for layer in plan.layers}
     return {**used, **_row_shares(compiled)}
 

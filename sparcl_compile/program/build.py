@@ -74,6 +74,7 @@ class Settings:
         first_masks: the vectors ``remove_to`` and ``grow_to`` of the update that chooses the first masks by scores of
             the first batches; empty where they are known from the start.
         work_moves: whether the FLOPs of a sample change with the masks.
+        masks_each_step: whether each step chooses its masks, from weights that are all trained.
     """
 
     replay: tuple[ReplayBatch, ...]
@@ -93,6 +94,7 @@ class Settings:
     updates_measure: bool = True
     first_masks: Mapping[str, str] = dataclasses.field(default_factory=dict)
     work_moves: bool = False
+    masks_each_step: bool = False
 
 
 def build(settings: Settings) -> Program:
@@ -181,7 +183,8 @@ def _move(settings: Settings) -> Block:
     train: Block = (When((REPLAYING,), full, alone),) if settings.replay else alone
     finite = When((Condition("finite"),), (), (Fail("the loss became {}", "loss"),))
     optimizer = Run("optimizer", feeds={"learning_rate": rate, "count": "count"})
-    return (*decay, *train, finite, *((optimizer,) if settings.optimizer else ()))
+    masks = (Run("update_masks", feeds={"learning_rate": rate}),) if settings.masks_each_step else ()
+    return (*decay, *masks, *train, finite, *((optimizer,) if settings.optimizer else ()))
 
 
 def _decay(settings: Settings) -> tuple[Block, str]:
@@ -255,7 +258,10 @@ def _due_removals(settings: Settings) -> Block:
 
 def _end_epoch(settings: Settings) -> Block:
     broken = Fail("{} is no longer finite", "broken", settings.learned)
+    # The last step moved weights past its masks.
+    masks = (Run("update_masks", feeds={"learning_rate": 0}),) if settings.masks_each_step else ()
     return (
+        *masks,
         Run("check_state"),
         When((Condition("broken", at_least=0),), (broken,)),
         Run("sparsity", give="now"),

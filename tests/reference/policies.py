@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from . import schemes
 from .config import Config
 from .hashing import stream
 from .masks import Floats, Mask, importance, top
@@ -85,7 +86,8 @@ class PolicyLearner(_Learner):
         self.trained: list[tuple[int, dict[str, int]]] = []
         self.measured: list[tuple[int, dict[str, int]]] = []
         super().__init__(module, config, classes)
-        if policy in ("snip", "gradual", "ac-dc"):
+        self.network.straight = policy == "sr-ste"
+        if policy in ("snip", "gradual", "ac-dc", "sr-ste"):
             self._start_dense(module)
 
     def _start_dense(self, module: torch.nn.Module) -> None:
@@ -128,6 +130,9 @@ class PolicyLearner(_Learner):
 
     def step(self, ids: NDArray[np.int64]) -> list[Part]:
         """Also note the presentations, and how many weights they met."""
+        if self.policy == "sr-ste":
+            self.choose_n_of_m()
+            self._decay_pruned()
         parts = super().step(ids)
         self.trained.append((sum(len(one.x) for one in parts), self.kept()))
         return parts
@@ -145,6 +150,28 @@ class PolicyLearner(_Learner):
             self.network.set_mask(name, new, (mask & ~kept) | (new & ~kept), self.optimizer)
         self.updates += 1
         self.stale = True
+
+    def choose_n_of_m(self) -> None:
+        """SR-STE: the N largest of each group of M are kept; nothing is set to 0."""
+        for groups, (name, mask) in zip(self.groups, list(self.network.masks.items()), strict=True):
+            size, chosen = np.abs(self.network.weight(name)), np.zeros_like(mask)
+            for members, many in zip(groups.members, schemes.room(groups), strict=True):
+                inside = members[members >= 0]
+                chosen[inside] = top(size[inside], np.ones(len(inside), dtype=bool), many)
+            self.network.masks[name] = chosen
+
+    def _decay_pruned(self) -> None:
+        """Let the gradient of a step begin with the regulariser's: its norm is 2e-4 / 2 of the pruned weights'."""
+        held = self.network.mask_gradients
+
+        def with_decay() -> None:
+            self.network.mask_gradients = held  # type: ignore[method-assign]
+            for name, weight in self.network.weights.items():
+                assert weight.grad is not None
+                pruned = ~self.network.masks[name].reshape(weight.shape)
+                weight.grad += torch.from_numpy((2e-4 * weight.detach().numpy() * pruned).astype(np.float32))
+
+        self.network.mask_gradients = with_decay  # type: ignore[method-assign]
 
     def choose_first(self) -> None:
         """SNIP: the gradient by a mask of ones, of the sum of the losses of the first batches."""
@@ -187,6 +214,8 @@ def learned(model: torch.nn.Module, tasks: Sequence[Task], config: Config, class
             learner.choose_first()
         for epoch in range(config.epochs):
             _run_epoch(learner, epoch)
+            if policy == "sr-ste":
+                learner.choose_n_of_m()
     return learner
 
 
