@@ -37,7 +37,7 @@ def build(layers: Sequence[MaskedLayer], decay: float) -> ir.Model:
         size, none = flat(inner, op.Abs(weight)), op.Constant(value_int=0)
         kept = op.GreaterOrEqual(flat(inner, before), 0.0)
         key = op.Constant(value=ir.tensor(np.zeros(1, np.uint32)))
-        _, largest = exchange(inner, layer.groups, Update(kept, size, none, none, key, size))
+        _stays, largest = exchange(inner, layer.groups, Update(kept, size, none, none, key, size))
         mask = op.Reshape(inner.cast(largest, FLOAT), list(layer.shape))
         factor = op.Sub(1.0, op.Mul(op.Mul(given, decay), op.Sub(1.0, mask)))
         inner.result(f"{layer.name}.next", op.Mul(weight, factor), FLOAT, layer.shape)
