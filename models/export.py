@@ -13,18 +13,19 @@ if __package__ in (None, ""):  # run as a script: the import path begins in this
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from models.resnet import resnet18
-from models.small import cnn, depthwise_cnn, digits_cnn, mlp
+from models.small import cnn, depthwise_cnn, digits_cnn, mlp, sensor_cnn
 from models.transformer import transformer
 
-DIGIT, COLOUR = (1, 8, 8), (3, 32, 32)
+DIGIT, COLOUR, MOTION = (1, 8, 8), (3, 32, 32), (3, 64)
 
-MODELS: dict[str, tuple[Callable[..., torch.nn.Module], tuple[int, int, int]]] = {
+MODELS: dict[str, tuple[Callable[..., torch.nn.Module], tuple[int, ...]]] = {
     "resnet18": (resnet18, COLOUR),
     "mlp": (mlp, DIGIT),
     "cnn": (cnn, COLOUR),
     "depthwise_cnn": (depthwise_cnn, COLOUR),
     "transformer": (transformer, COLOUR),
     "digits_cnn": (digits_cnn, DIGIT),
+    "sensor_cnn": (sensor_cnn, MOTION),
 }
 """Name to the function that makes the model and the shape of one sample."""
 

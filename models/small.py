@@ -33,6 +33,15 @@ def digits_cnn(width: int = 16, classes: int = 10) -> nn.Module:
     return nn.Sequential(*layers, *_head(4 * width, classes))
 
 
+def sensor_cnn(width: int = 16, classes: int = 10) -> nn.Module:
+    """Three convolutions along the time, with batch normalisation, for three axes of a motion sensor: [N, 3, 64]."""
+    layers: list[nn.Module] = []
+    for channels, out, stride in ((3, width, 1), (width, 2 * width, 2), (2 * width, 4 * width, 2)):
+        conv = nn.Conv1d(channels, out, 5, stride, padding=2, bias=False)
+        layers += [conv, nn.BatchNorm1d(out), nn.ReLU()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(4 * width, classes))
+
+
 class _Separable(nn.Module):
     """A depthwise 3x3 and a pointwise convolution, added to their input."""
 

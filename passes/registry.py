@@ -31,6 +31,7 @@ FILES: Mapping[Phase, tuple[str, ...]] = {
         "save_batch_statistics",
         "differentiate",
         "ort_training.differentiate_by_builder",
+        "pass_gradients_through",
         "insert_gradient_masks",
         "attach_optimizer",
         "prune_backward",

@@ -7,8 +7,8 @@ import onnx_ir as ir
 from sparcl_compile.interface.names import NEXT, Role, accumulator_name, gradient_mask_name, mask_name
 from sparcl_compile.passes.core.accumulation import accumulations
 from sparcl_compile.passes.core.layers import masked_layers
-from sparcl_compile.passes.core.operators import SPARSE_WEIGHT_GRADIENT
 from sparcl_compile.passes.core.roles import values_with_role
+from sparcl_compile.passes.core.unmask import without_mask
 from sparcl_compile.passes.core.unused import remove_unused
 
 MEASURED = ".measured"
@@ -49,24 +49,14 @@ def _measure_whole(graph: ir.Graph, inputs: Mapping[str, ir.Value], weight: str)
         chosen.replace_all_uses_with(mask)
         return
     for usage in list(chosen.uses()):
-        _without_mask(graph, usage.node, chosen)
+        without_mask(graph, usage.node, chosen)
 
 
 def _measure_pruned(graph: ir.Graph, inputs: Mapping[str, ir.Value], weight: str) -> None:
     """Let nothing be multiplied by the weight's mask."""
     mask = inputs[mask_name(weight)]
     for usage in list(mask.uses()):
-        _without_mask(graph, usage.node, mask)
-
-
-def _without_mask(graph: ir.Graph, reader: ir.Node, mask: ir.Value) -> None:
-    if reader.op_type == SPARSE_WEIGHT_GRADIENT:
-        reader.resize_inputs(len(reader.inputs) - 1)
-        return
-    product = reader.outputs[0]
-    whole = next(value for value in reader.inputs if value is not None and value is not mask)
-    product.replace_all_uses_with(whole)
-    graph.remove(reader, safe=True)
+        without_mask(graph, usage.node, mask)
 
 
 def _drop_accumulators(graph: ir.Graph, adders: Sequence[ir.Node]) -> None:

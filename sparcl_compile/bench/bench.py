@@ -1,6 +1,7 @@
 """Learns a grid: the trials first, then the runs of the table under the rates that they have chosen."""
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,14 +51,19 @@ def learn_grid(grid: Grid, folder: Path, place: Place, tell: Tell) -> tuple[Line
     jobs, results = Jobs(grid), Results(folder)
     with locks.writing(folder / locks.FILE, folder, lambda holders: _in_use(folder, holders)):
         tried = [jobs.trials(cell) for cell in grid.cells]
-        _learn([job for one in tried for several in one.values() for job in several], results, place, tell)
+        _learn(_in_turns([job for several in one.values() for job in several] for one in tried), results, place, tell)
         trials = [{rate: results.read_all(several) for rate, several in one.items()} for one in tried]
         rates = [best_rate(cell, one) for cell, one in zip(grid.cells, trials, strict=True)]
         finals = [jobs.finals(cell, rate) for cell, rate in zip(grid.cells, rates, strict=True)]
-        _learn([job for several in finals for job in several], results, place, tell)
+        _learn(_in_turns(finals), results, place, tell)
         runs = [results.read_all(several) for several in finals]
         results.tidy()
     return tuple(Line(*parts) for parts in zip(grid.cells, trials, rates, runs, strict=True))
+
+
+def _in_turns(lines: Iterable[Sequence[Job]]) -> list[Job]:
+    """One run of each line after the other: a grid that is not finished compares its lines already."""
+    return [job for turn in itertools.zip_longest(*lines) for job in turn if job is not None]
 
 
 def _in_use(folder: Path, holders: str) -> GridError:

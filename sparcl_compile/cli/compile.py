@@ -94,7 +94,8 @@ class MethodName(click.Choice[str]):
     type=click.Choice([*POLICIES]),
     default=DEFAULTS.mask_policy,
     help="How weight masks are chosen: SparCL's task-aware dynamic masks, masks that stay, SET, RigL, SNIP, gradual "
-    "pruning, or MEST with a hard or a soft bound.",
+    "pruning, MEST with a hard or a soft bound, AC/DC, or SR-STE for "
+    "N:M.",
 )
 @click.option(
     "--growth",

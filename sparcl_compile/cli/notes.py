@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from sparcl_compile.interface.channels import ChannelSpec
 from sparcl_compile.interface.options import Options
 from sparcl_compile.interface.specs import MASKED, WeightSpec
-from sparcl_compile.settings.policies import GRADIENT, GRADUAL, MEST_EM_S, POLICIES, growth_of
 
 CHANNEL = "channel"
 SHOWN = 3
@@ -34,20 +33,6 @@ def units_line(channels: ChannelSpec | None) -> str:
         return ""
     each = ", ".join(f"{space.size} of {space.name}" for space in narrow[:SHOWN]) + ", ..." * (len(narrow) > SHOWN)
     return f"note: a single channel is left of {each}, which lets hardly anything through; give a lower --sparsity"
-
-
-MORE_WORK = {
-    GRADUAL: "the first task begins with all weights",
-    MEST_EM_S: "up to 0.8 of a task more weights are kept",
-}
-"""The reason why a mask policy computes more than its sparsity says, by policy."""
-
-
-def flops_line(options: Options) -> str:
-    """The note that a mask policy computes more than the FLOPs that are counted; empty where it does not."""
-    by_gradient = growth_of(options) == GRADIENT or POLICIES[options.mask_policy].scores_first
-    reason = MORE_WORK.get(options.mask_policy) or ("gradients of pruned weights are measured" if by_gradient else "")
-    return f"note: FLOPs are counted at the sparsity; {reason}, which costs more" if reason else ""
 
 
 def gradients_line(options: Options) -> str:

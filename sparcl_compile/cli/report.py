@@ -15,7 +15,7 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from sparcl_compile.cli.notes import MASKS_ONLY, flops_line, gradients_line, masks_only, units_line
+from sparcl_compile.cli.notes import MASKS_ONLY, gradients_line, masks_only, units_line
 from sparcl_compile.interface.channels import ChannelSpec, Stop
 from sparcl_compile.interface.manifest import Flops, Manifest, Model, Update
 from sparcl_compile.interface.report import Choice, CompileReport, KernelChoices, Memory, PassTrace, Recomputation
@@ -252,7 +252,6 @@ def compile_report(manifest: Manifest, log: CompileReport) -> RenderableType:
         "",
         *((channels_table(manifest.channels), "") if manifest.channels else ()),
         flops_table(manifest.flops),
-        *((Text(note),) if (note := flops_line(manifest.options)) else ()),
         "",
         *((line, "") if (line := _form(manifest.weights, log.kernels)) else ()),
         Text(classes_line(manifest.model)),

@@ -10,6 +10,7 @@ from sparcl_compile.compiling.graph_specs import graph_specs
 from sparcl_compile.compiling.loop import program_for
 from sparcl_compile.compiling.side_graphs import Facts
 from sparcl_compile.compiling.state_specs import state_specs, weight_specs
+from sparcl_compile.compiling.work_counts import gradient_densities
 from sparcl_compile.costs import memory
 from sparcl_compile.costs.flops import computed_gradients, layer_costs, remarks, to_manifest, training_flops
 from sparcl_compile.interface.files import sha256
@@ -118,11 +119,5 @@ def _dense(compiled: Compiled) -> Iterable[DenseSpec]:
 def _flops(compiled: Compiled) -> Flops:
     plan = compiled.plan
     density = {layer.weight: layer.base / layer.size for layer in plan.layers}
-    moved = {layer.weight: layer.updated / layer.size for layer in plan.layers}
-    cut = {
-        weight: rows.share if weight in compiled.cut_gradients else rows.whole_share
-        for weight, rows in plan.rows.items()
-    }
-    gradients = {**(moved if plan.gradient_masks else density), **cut}
     costs, computed = layer_costs(compiled.full), computed_gradients(compiled.full)
-    return to_manifest(training_flops(costs, density, gradients, computed))
+    return to_manifest(training_flops(costs, density, gradient_densities(compiled), computed))

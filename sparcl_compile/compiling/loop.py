@@ -14,6 +14,7 @@ from sparcl_compile.program.masks import LEVELS
 from sparcl_compile.program.methods import parts_of
 from sparcl_compile.settings.methods import method_of
 from sparcl_compile.settings.options import CompileOptions
+from sparcl_compile.settings.policies import work_moves
 
 
 def program_for(
@@ -53,6 +54,8 @@ def program_for(
             fills=method_of(options).fills == "steps",
             least_buffer=classes if method_of(options).fills == "exemplars" else 1,
             first_masks={name: level_name(BASE) for name in LEVELS} if scores else {},
+            work_moves=work_moves(options),
+            masks_each_step=plan.masks and plan.policy.straight_through,
         )
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Container, Mapping, Sequence
 import onnx_ir as ir
 
 from sparcl_compile.compiling.method_graphs import method_graphs
+from sparcl_compile.compiling.work_counts import moving_flops
 from sparcl_compile.graphs import (
     batch,
     check_loss,
@@ -48,7 +49,7 @@ from sparcl_compile.plan.plan import SparsityPlan
 from sparcl_compile.plan.rows import Rows
 from sparcl_compile.settings.methods import loss_classes_of, method_of
 from sparcl_compile.settings.options import CompileOptions
-from sparcl_compile.settings.policies import GRADIENT, TDM
+from sparcl_compile.settings.policies import GRADIENT, SR_STE_DECAY, TDM, work_moves
 
 Graph = ir.Model | dict[str, ir.Model]
 """A graph, or where it reads raw samples, one for each of their types."""
@@ -85,7 +86,7 @@ def side_graphs(compiled: Compiled, options: CompileOptions, facts: Facts) -> di
         **_epoch_graphs(compiled, options, facts),
         **(_replay_graphs(compiled, options) if method_of(options).replay else {}),
         **method_graphs(compiled, method_of(options), _by_dtype),
-        **_result_graphs(compiled, facts),
+        **_result_graphs(compiled, options, facts),
         **_mask_graphs(compiled, compiled.plan, options),
     }
 
@@ -133,7 +134,7 @@ def _replay_graphs(compiled: Compiled, options: CompileOptions) -> dict[str, Gra
     }
 
 
-def _result_graphs(compiled: Compiled, facts: Facts) -> dict[str, Graph]:
+def _result_graphs(compiled: Compiled, options: CompileOptions, facts: Facts) -> dict[str, Graph]:
     state = {spec.name: spec for spec in facts.state}
     kept = [state[str(weight.mask or weight.rows)] for weight in facts.weights]
     # Without gradient masks every kept weight is updated, and no other.
@@ -146,12 +147,14 @@ def _result_graphs(compiled: Compiled, facts: Facts) -> dict[str, Graph]:
         facts.flops.training_dense,
         facts.flops.training_sparse,
     )
+    marks = {weight.weight: _tensor(one, sizes) for weight, one in zip(facts.weights, kept, strict=True)}
+    moving = moving_flops(compiled, marks, options) if work_moves(options) else None
     return {
         "count_correct": count_correct.build(compiled.classes),
         "record": record.build(),
         "summary": summary.build(),
         "sparsity": sparsity.build(*([_tensor(spec, sizes) for spec in part] for part in (kept, updated, parameters))),
-        "flops": flops.build(flops_of_sample),
+        "flops": flops.build(flops_of_sample, moving),
     }
 
 
@@ -189,6 +192,8 @@ def rule_of(plan: SparsityPlan, options: CompileOptions) -> Rule:
     if policy.name == TDM:
         return Rule(recipe.alpha, recipe.beta, by_gradient)
     scores = policy.scores_first
+    if policy.straight_through:
+        return Rule(0.0, None, decay=SR_STE_DECAY)
     return Rule(policy.alpha, None, by_gradient, by_product=scores, same_norm=scores and options.scaling == "density")
 
 

@@ -1,10 +1,17 @@
 """The FLOPs of a run, from those of one sample."""
 
 import dataclasses
+from collections.abc import Sequence
 
+import numpy as np
 import onnx_ir as ir
 
 from sparcl_compile.graphs.builder import DOUBLE, INT64, Builder
+from sparcl_compile.graphs.tensors import Tensor, kept_elements
+from sparcl_compile.interface.names import Role
+
+COUNTED, SPENT = "flops.counted", "flops.spent"
+"""State: the presentations that are in the sparse totals already, and these totals."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +24,43 @@ class SampleFlops:
     training_sparse: float
 
 
-def build(sample: SampleFlops) -> ir.Model:
+@dataclasses.dataclass(frozen=True)
+class LayerFlops:
+    """FLOPs of one sample that a masked layer adds, at a density of 1.
+
+    Attributes:
+        kept: what marks its kept weights, its mask or the rows of a compressed weight.
+        updated: the most weights whose gradient is used.
+        forward: of the forward pass.
+        input_gradient: of the gradient of its input.
+        weight_gradient: of the gradient of its weight.
+    """
+
+    kept: Tensor
+    updated: int
+    forward: float
+    input_gradient: float
+    weight_gradient: float
+
+
+@dataclasses.dataclass(frozen=True)
+class MovingFlops:
+    """FLOPs of one sample under masks whose density changes in a run.
+
+    Attributes:
+        forward: of the forward pass without the masked layers.
+        training: of forward and backward pass without them.
+        layers: the masked layers.
+        measures_whole: whether the passes that measure gradients leave out the masks.
+    """
+
+    forward: float
+    training: float
+    layers: tuple[LayerFlops, ...]
+    measures_whole: bool
+
+
+def build(sample: SampleFlops, moving: MovingFlops | None = None) -> ir.Model:
     """Make the graph ``flops``.
 
     Inputs: ``samples_seen``, ``samples_replayed`` and ``samples_measured`` int64 [], presentations of current samples,
@@ -27,23 +70,75 @@ def build(sample: SampleFlops) -> ir.Model:
     ``N * E * f * (1 + 2 + r)``; ``true_dense`` and ``true_sparse``, where a replayed sample costs its backward pass
     too, and the sparse count includes the passes that measure gradients.
 
+    With ``moving`` the graph also has the masks as inputs, and the state ``flops.counted`` int64 [3] and
+    ``flops.spent`` float64 [2] with ``.next`` of both: the presentations since the last call cost what the masks say
+    now. A run calls it before each mask update, and at the end.
+
     The samples are those really computed, so data removal counts through ``samples_seen``; for the dense baseline's
     total give the counts of a run without removal.
 
     Args:
         sample: the FLOPs of one sample.
+        moving: those under masks whose density changes; None where ``sample`` holds throughout.
     """
     b = Builder("flops", "The FLOPs of so many presentations.")
     op = b.op
     names = ("samples_seen", "samples_replayed", "samples_measured")
-    seen, replayed, measured = (b.cast(b.feed(name, INT64, []), DOUBLE) for name in names)
-    trained = op.Add(seen, replayed)
-
-    def paper(training: float, forward: float) -> ir.Value:
-        return op.Add(op.Mul(seen, training), op.Mul(replayed, forward))
-
-    b.result("paper_dense", paper(sample.training_dense, sample.forward_dense), DOUBLE, [])
-    b.result("paper_sparse", paper(sample.training_sparse, sample.forward_sparse), DOUBLE, [])
-    b.result("true_dense", op.Mul(trained, sample.training_dense), DOUBLE, [])
-    b.result("true_sparse", op.Mul(op.Add(trained, measured), sample.training_sparse), DOUBLE, [])
+    totals = [b.feed(name, INT64, []) for name in names]
+    seen, replayed, measured = (b.cast(total, DOUBLE) for total in totals)
+    b.result("paper_dense", _paper(b, seen, replayed, sample.training_dense, sample.forward_dense), DOUBLE, [])
+    b.result("true_dense", op.Mul(op.Add(seen, replayed), sample.training_dense), DOUBLE, [])
+    if moving is None:
+        b.result("paper_sparse", _paper(b, seen, replayed, sample.training_sparse, sample.forward_sparse), DOUBLE, [])
+        trained = op.Add(op.Add(seen, replayed), measured)
+        b.result("true_sparse", op.Mul(trained, sample.training_sparse), DOUBLE, [])
+    else:
+        _add_spent(b, totals, sample, moving)
     return b.model()
+
+
+Number = ir.Value | float
+
+
+def _paper(b: Builder, seen: ir.Value, replayed: ir.Value, training: Number, forward: Number) -> ir.Value:
+    return b.op.Add(b.op.Mul(seen, training), b.op.Mul(replayed, forward))
+
+
+def _add_spent(b: Builder, totals: Sequence[ir.Value], sample: SampleFlops, moving: MovingFlops) -> None:
+    """Add the presentations since the last call at the density of now."""
+    op = b.op
+    counted = b.state(COUNTED, INT64, [3], Role.RESULT)
+    spent = b.state(SPENT, DOUBLE, [2], Role.RESULT)
+    now = op.Concat(*(op.Reshape(total, [1]) for total in totals), axis=0)
+    seen, replayed, measured = (op.Squeeze(one) for one in b.parts(b.cast(op.Sub(now, counted), DOUBLE), 3))
+    forward, training = _at_the_density(b, moving)
+    measuring: Number = sample.training_dense if moving.measures_whole else training
+    paper = _paper(b, seen, replayed, training, forward)
+    true = op.Add(op.Mul(op.Add(seen, replayed), training), op.Mul(measured, measuring))
+    after = op.Add(spent, op.Concat(*(op.Reshape(one, [1]) for one in (paper, true)), axis=0))
+    b.result(f"{COUNTED}.next", now, INT64, [3])
+    b.result(f"{SPENT}.next", after, DOUBLE, [2])
+    for name, one in zip(("paper_sparse", "true_sparse"), b.parts(after, 2), strict=True):
+        b.result(name, op.Squeeze(one), DOUBLE, [])
+
+
+def _at_the_density(b: Builder, moving: MovingFlops) -> tuple[ir.Value, ir.Value]:
+    """The FLOPs of one sample's forward pass, and of its forward and backward pass: float64 [] each."""
+    op, layers = b.op, moving.layers
+    sizes = _constant(b, [layer.kept.size for layer in layers])
+    kept = b.cast(op.Concat(*(kept_elements(b, layer.kept) for layer in layers), axis=0), DOUBLE)
+    updated = op.Min(kept, _constant(b, [layer.updated for layer in layers]))
+    density, moved = op.Div(kept, sizes), op.Div(updated, sizes)
+
+    def total(share: ir.Value, flops: Sequence[float]) -> ir.Value:
+        return op.ReduceSum(op.Mul(share, _constant(b, flops)), keepdims=0)
+
+    forward = total(density, [layer.forward for layer in layers])
+    data = total(density, [layer.input_gradient for layer in layers])
+    weights = total(moved, [layer.weight_gradient for layer in layers])
+    training = op.Add(op.Add(forward, data), weights)
+    return op.Add(forward, moving.forward), op.Add(training, moving.training)
+
+
+def _constant(b: Builder, numbers: Sequence[float]) -> ir.Value:
+    return b.op.Constant(value=ir.tensor(np.array(numbers, np.float64)))

@@ -74,6 +74,8 @@ class Rule:
         by_product: whether the importance is ``|w * g1|`` and nothing else: the gradient by the mask, where that is 1
             (SNIP, Lee et al., ICLR 2019, equation 5).
         same_norm: whether the weights that stay are scaled to the norm that all had before.
+        decay: of the weights that are pruned but stay as they are, until a step keeps them again (SR-STE, Zhou et al.,
+            ICLR 2021, equation 9); None where pruned weights are 0.
     """
 
     alpha: float
@@ -81,6 +83,7 @@ class Rule:
     by_gradient: bool = False
     by_product: bool = False
     same_norm: bool = False
+    decay: float | None = None
 
 
 def gradients(b: Builder, layer: MaskedLayer) -> tuple[ir.Value, ir.Value]:

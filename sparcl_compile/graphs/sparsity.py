@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from sparcl_compile.graphs.builder import BOOL, DOUBLE, FLOAT, INT32, INT64, Builder
-from sparcl_compile.graphs.tensors import Tensor
-from sparcl_compile.interface.names import Role
+from sparcl_compile.graphs.builder import DOUBLE, Builder
+from sparcl_compile.graphs.tensors import Tensor, kept_elements
 
 
 def build(kept: Sequence[Tensor], updated: Sequence[Tensor], weights: Sequence[Tensor]) -> ir.Model:
@@ -29,25 +28,13 @@ def build(kept: Sequence[Tensor], updated: Sequence[Tensor], weights: Sequence[T
     if not weights:
         raise ValueError("no parameters to count")
     b = Builder("sparsity", "Count the zeros of masks, gradient masks and parameters.")
-    found = {tensor.name: _kept(b, tensor) for tensor in dict.fromkeys((*kept, *updated))}
+    found = {tensor.name: kept_elements(b, tensor) for tensor in dict.fromkeys((*kept, *updated))}
     for prefix, tensors in (("", kept), ("gradient_", updated)):
         counts = [found[tensor.name] for tensor in tensors]
         b.result(f"{prefix}overall", _overall(b, counts, tensors), DOUBLE, [])
         b.result(f"{prefix}per_layer", _per_layer(b, counts, tensors), DOUBLE, [len(tensors)])
-    b.result("all_parameters", _overall(b, [_kept(b, tensor) for tensor in weights], weights), DOUBLE, [])
+    b.result("all_parameters", _overall(b, [kept_elements(b, tensor) for tensor in weights], weights), DOUBLE, [])
     return b.model()
-
-
-def _kept(b: Builder, tensor: Tensor) -> ir.Value:
-    """The number of elements that are not zero: int64 [1]."""
-    op = b.op
-    with b.scope(tensor.name):
-        if tensor.role is Role.INDEX:
-            rows = b.state(tensor.name, INT32, tensor.shape, tensor.role)
-            return b.cast(op.Gather(rows, [tensor.shape[0] - 1]), INT64)
-        value = op.Reshape(b.state(tensor.name, FLOAT, tensor.shape, tensor.role), [-1])
-        # By way of bool: a cast to an integer would cut small numbers off. In int32 they take half of the memory.
-        return b.cast(op.ReduceSum(b.cast(b.cast(value, BOOL), INT32), keepdims=1), INT64)
 
 
 def _overall(b: Builder, counts: Sequence[ir.Value], tensors: Sequence[Tensor]) -> ir.Value:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
+from sparcl_compile.graphs import choose_masks
 from sparcl_compile.graphs.builder import FLOAT, INT64, UINT32, Builder
 from sparcl_compile.graphs.exchange import Update, exchange
 from sparcl_compile.graphs.hash import Stream, numbered, words
@@ -33,6 +34,8 @@ def build(
     Counts are of the layer's groups and hold exactly: ``min(kept, remove_to)`` stay, then ``grow_to`` are kept if there
     were fewer. Under N:M they are of weights, and each group grows what it lacks, whatever ``grow_to`` says.
 
+    Under a rule with ``decay`` it is what ``choose_masks`` makes, with another feed.
+
     Each layer is one call of a function, which the layers that are computed alike share.
 
     Args:
@@ -41,6 +44,8 @@ def build(
         rule: the scores by which weights are removed and grown.
         gradient_masks: also set each gradient mask to the new mask.
     """
+    if rule.decay is not None:
+        return choose_masks.build(layers, rule.decay)
     b = Builder("update_masks", "Keep the remove_to most important weights of a layer, then grow to grow_to at random.")
     seed, updates = words(b, b.feed("key", INT64, [3]), 2)
     number = len(layers)

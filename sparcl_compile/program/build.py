@@ -48,6 +48,7 @@ COUNTERS = {
     "samples_removed": 0,
 }
 """The integers of a run: where it stands, steps of the optimizer (``count`` is the next one's, from 1), totals."""
+_EVENT = {name: f"event.{name}" for name in LEVELS}
 KEEP = "gradient_keep"
 """Name of the vector with the kept gradients of each layer."""
 
@@ -77,6 +78,8 @@ class Settings:
         parts: what the method adds.
         fills: whether every step presents its batch to the buffer.
         least_buffer: the fewest rows of the buffer that make sense.
+        work_moves: whether the FLOPs of a sample change with the masks.
+        masks_each_step: whether each step chooses its masks, from weights that are all trained.
     """
 
     replay: tuple[ReplayBatch, ...]
@@ -98,6 +101,8 @@ class Settings:
     fills: bool = True
     least_buffer: int = 1
     first_masks: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    work_moves: bool = False
+    masks_each_step: bool = False
 
 
 def build(settings: Settings) -> Program:
@@ -116,9 +121,11 @@ def build(settings: Settings) -> Program:
     if settings.measured and (settings.mask_updates or KEEP in settings.vectors):
         blocks["measure"] = _measure(settings)
     if settings.mask_updates:
-        blocks["update_masks"] = update_masks(settings.measured, {name: f"event.{name}" for name in LEVELS})
+        blocks["update_masks"] = update_masks(settings.measured, _EVENT, settings.work_moves)
     if settings.first_masks:
-        blocks["first_masks"] = first_masks(settings.measured, dict(settings.first_masks), settings.augment)
+        blocks["first_masks"] = first_masks(
+            settings.measured, dict(settings.first_masks), settings.augment, settings.work_moves
+        )
     if KEEP in settings.vectors:
         blocks["choose_gradients"] = (
             Call("measure"),
@@ -185,7 +192,8 @@ def _move(settings: Settings) -> Block:
     train: Block = (When((REPLAYING,), full, alone),) if settings.replay else alone
     finite = When((Condition("finite"),), (), (Fail("the loss became {}", "loss"),))
     optimizer = Run("optimizer", feeds={"learning_rate": rate, "count": "count"})
-    return (*decay, *train, finite, *settings.parts.gradients, *((optimizer,) if settings.optimizer else ()))
+    masks = (Run("update_masks", feeds={"learning_rate": rate}),) if settings.masks_each_step else ()
+    return (*decay, *masks, *train, finite, *settings.parts.gradients, *((optimizer,) if settings.optimizer else ()))
 
 
 def _decay(settings: Settings) -> tuple[Block, str]:
@@ -259,7 +267,10 @@ def _due_removals(settings: Settings) -> Block:
 
 def _end_epoch(settings: Settings) -> Block:
     broken = Fail("{} is no longer finite", "broken", settings.learned)
+    # The last step moved weights past its masks.
+    masks = (Run("update_masks", feeds={"learning_rate": 0}),) if settings.masks_each_step else ()
     return (
+        *masks,
         Run("check_state"),
         When((Condition("broken", at_least=0),), (broken,)),
         Run("sparsity", give="now"),

@@ -10,7 +10,7 @@ from sparcl_compile.interface.options import Options
 from sparcl_compile.interface.ranges import check_choice
 from sparcl_compile.passes.schemes.names import n_of_m
 
-TDM, STATIC, SET, RIGL, SNIP, GRADUAL, MEST_EM, MEST_EM_S = (
+TDM, STATIC, SET, RIGL, SNIP, GRADUAL, MEST_EM, MEST_EM_S, AC_DC, SR_STE = (
     "tdm",
     "static",
     "set",
@@ -19,6 +19,8 @@ TDM, STATIC, SET, RIGL, SNIP, GRADUAL, MEST_EM, MEST_EM_S = (
     "gradual",
     "mest-em",
     "mest-em-s",
+    "ac-dc",
+    "sr-ste",
 )
 RANDOM, GRADIENT, NONE = "random", "gradient", "none"
 MAGNITUDE, ALL = "magnitude", "all"
@@ -39,6 +41,12 @@ MEST_STAGES = ((0.5625, 2.0), (0.75, 1.0), (1.0, 0.0))
 """Ends of the stages of MEST's decay, epochs 90 and 120 of 160, and multiples of the last share that they exchange."""
 MEST_DROP, MEST_ADD = 0.1, 0.25
 """The last shares of the kept weights that MEST+EM drops and MEST+EM&S adds (the authors' scripts for 90 %)."""
+SR_STE_DECAY = 2e-4
+"""The decay of pruned weights under SR-STE: lambda_W of Zhou et al., 2021."""
+AC_DC_PRUNED = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.85)
+"""The fractions at which AC/DC prunes: epochs 10, 20, ... 70 and 85 of the paper's 100 for ImageNet."""
+AC_DC_WHOLE = (0.0, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75)
+"""The fractions at which AC/DC lets all weights train: at first, and five epochs behind each pruning but the last."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +63,8 @@ class Level:
 
 BASE = Level()
 """The weights that are usually kept."""
+WHOLE = Level(1.0, 1.0)
+"""All weights."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +79,7 @@ class Exchange:
     """
 
     at: float
-    tasks: Literal["first", "all"]
+    tasks: Literal["first", "later", "all"]
     remove_to: Level
     grow_to: Level
 
@@ -85,6 +95,7 @@ class Policy:
         alpha: the factor of the gradient in the importance of a weight; TDM's is that of the recipe.
         starts_dense: whether all weights are kept at first.
         scores_first: whether the first masks are chosen by scores of the first batches.
+        straight_through: whether pruned weights are trained as well, and every step chooses the masks anew.
     """
 
     name: str
@@ -93,11 +104,17 @@ class Policy:
     alpha: float = 0.0
     starts_dense: bool = False
     scores_first: bool = False
+    straight_through: bool = False
 
     @property
     def moves(self) -> bool:
         """Whether masks change in a run."""
-        return self.name == TDM or bool(self.exchanges) or self.scores_first
+        return self.name == TDM or bool(self.exchanges) or self.scores_first or self.straight_through
+
+    @property
+    def changes_density(self) -> bool:
+        """Whether more weights are kept in a part of a run than at its end."""
+        return (self.starts_dense and not self.straight_through) or any(one.grow_to != BASE for one in self.exchanges)
 
     def swing(self, density: float) -> tuple[float, float]:
         """The largest shares of all weights that are missing after a removal, and that are kept beyond the density."""
@@ -142,6 +159,12 @@ def mest_em_s_exchanges() -> tuple[Exchange, ...]:
     return tuple(Exchange(at, "all", BASE, Level(1.0 + share)) for at, share in shares[: last + 1])
 
 
+def ac_dc_exchanges() -> tuple[Exchange, ...]:
+    """Alternate between all weights and the largest, and end with those (AC/DC, Peste et al., NeurIPS 2021)."""
+    whole = [Exchange(at, "all" if at else "later", WHOLE, WHOLE) for at in AC_DC_WHOLE]
+    return tuple(sorted([*whole, *(Exchange(at, "all", BASE, BASE) for at in AC_DC_PRUNED)], key=lambda one: one.at))
+
+
 def _stage(at: float) -> float:
     return next(share for end, share in MEST_STAGES if at < end)
 
@@ -155,6 +178,8 @@ _ALL = (
     Policy(GRADUAL, gradual_exchanges(), starts_dense=True),
     Policy(MEST_EM, mest_em_exchanges(), RANDOM, MEST_ALPHA),
     Policy(MEST_EM_S, mest_em_s_exchanges(), RANDOM, MEST_ALPHA),
+    Policy(AC_DC, ac_dc_exchanges(), starts_dense=True),
+    Policy(SR_STE, starts_dense=True, straight_through=True),
 )
 POLICIES: Mapping[str, Policy] = {policy.name: policy for policy in _ALL}
 """The mask policies by name."""
@@ -170,11 +195,22 @@ def first_of(options: Options) -> str:
     return ALL if POLICIES[options.mask_policy].starts_dense else options.first_mask
 
 
+def passes_through(options: Options) -> bool:
+    """Whether pruned weights are trained by the gradients that they would have if they were kept."""
+    return options.sparsity > 0.0 and POLICIES[options.mask_policy].straight_through
+
+
 def updates_measure(options: Options) -> bool:
     """Whether mask updates read gradients."""
     policy = POLICIES[options.mask_policy]
     by_gradient = growth_of(options) == GRADIENT or policy.name == TDM or policy.alpha > 0.0 or policy.scores_first
     return options.sparsity > 0.0 and by_gradient
+
+
+def work_moves(options: Options) -> bool:
+    """Whether the FLOPs of a sample change in a run, or gradients of pruned weights are measured."""
+    whole = options.sparsity > 0.0 and growth_of(options) == GRADIENT
+    return whole or POLICIES[options.mask_policy].changes_density
 
 
 def measures(options: Options) -> bool:
@@ -197,6 +233,7 @@ def _refused(options: Options) -> Sequence[tuple[str, str, bool, str, str]]:
     """Combinations that mean nothing: field, value, whether it is here, the problem and the mend."""
     name, scheme, policy = options.mask_policy, options.scheme, POLICIES[options.mask_policy]
     channel, dense, ratio = scheme == "channel", policy.starts_dense, n_of_m(scheme) is not None
+    through = policy.straight_through
     gradient, random = growth_of(options) == GRADIENT, options.first_mask == RANDOM
     grows_more = any(one.grow_to.of_kept > 1.0 for one in policy.exchanges)
     growth = "growth" if options.growth else "mask_policy"
@@ -220,7 +257,12 @@ def _refused(options: Options) -> Sequence[tuple[str, str, bool, str, str]]:
         (growth, grown_by, gradient and options.compress,
          "needs the gradients of pruned weights, which `compress` does not compute",
          f"give `growth` {RANDOM} or leave `compress` out"),
-        ("mask_policy", name, dense and (ratio or scheme == "pattern"),
+        ("mask_policy", name, through and not ratio, "is for schemes N:M", "give a `scheme` such as 2:4"),
+        ("mask_policy", name, through and (options.optimizer != "sgd" or options.momentum > 0.0),
+         "is for plain sgd, as its decay of pruned weights is", "leave `momentum` and `optimizer` out"),
+        ("mask_policy", name, through and options.masks_gradients,
+         "trains all weights", "give `gradient_sparsity` 0"),
+        ("mask_policy", name, dense and not through and (ratio or scheme == "pattern"),
          f"prunes single weights or whole groups, not to `scheme` {scheme}",
          "give unstructured, block4x1 or kernel as the `scheme`"),
         ("mask_policy", name, grows_more and ratio, f"adds weights, and `scheme` {scheme} has no room for more",

@@ -7,9 +7,11 @@ from sparcl_compile.passes.differentiating.differentiate import Differentiate
 from sparcl_compile.passes.differentiating.insert_gradient_masks import InsertGradientMasks
 from sparcl_compile.passes.differentiating.insert_sample_filter import InsertSampleFilter
 from sparcl_compile.passes.differentiating.pack_relu_masks import PackReluMasks
+from sparcl_compile.passes.differentiating.pass_gradients_through import PassGradientsThrough
 from sparcl_compile.passes.differentiating.prune_backward import PruneBackward
 from sparcl_compile.passes.differentiating.save_batch_statistics import SaveBatchStatistics
 from sparcl_compile.settings.options import CompileOptions
+from sparcl_compile.settings.policies import passes_through
 from sparcl_compile.targets.steps import Steps, only
 from sparcl_compile.targets.training import around
 
@@ -21,6 +23,7 @@ def steps(options: CompileOptions) -> Steps:
         InsertSampleFilter,
         SaveBatchStatistics,
         Differentiate,
+        *only(passes_through(options), PassGradientsThrough),
         InsertGradientMasks,
         AttachOptimizer,
         PruneBackward,

@@ -9,8 +9,10 @@ from sparcl_compile.passes.differentiating.ort_training.differentiate_by_builder
 from sparcl_compile.passes.differentiating.ort_training.keep_relu_masks import KeepReluMasks
 from sparcl_compile.passes.differentiating.ort_training.replace_relu_gradients import ReplaceReluGradients
 from sparcl_compile.passes.differentiating.ort_training.transpose_frozen_convolutions import TransposeFrozenConvolutions
+from sparcl_compile.passes.differentiating.pass_gradients_through import PassGradientsThrough
 from sparcl_compile.passes.differentiating.prune_backward import PruneBackward
 from sparcl_compile.settings.options import CompileOptions
+from sparcl_compile.settings.policies import passes_through
 from sparcl_compile.targets.steps import Steps, only
 from sparcl_compile.targets.training import around
 
@@ -21,6 +23,7 @@ def steps(options: CompileOptions) -> Steps:
         AttachLoss,
         InsertSampleFilter,
         DifferentiateByBuilder,
+        *only(passes_through(options), PassGradientsThrough),
         InsertGradientMasks,
         AttachOptimizer,
         PruneBackward,

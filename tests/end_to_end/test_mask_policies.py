@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 from safetensors.numpy import load_file
 
@@ -16,7 +17,8 @@ from tests.support.cli import SMALL_RUN, call, check_refused, contents, done, re
 
 SHORT = (*SMALL_RUN, "--seed", "4")
 FORMS: tuple[tuple[str, ...], ...] = (
-    *((policy,) for policy in POLICIES if policy != "tdm"),
+    *((policy,) for policy in POLICIES if policy not in ("tdm", "sr-ste")),
+    ("sr-ste", "--scheme", "2:4", "--sparsity", "0.5", "--gradient-sparsity", "0"),
     ("tdm", "--growth", "gradient"),
     ("set", "--growth", "gradient"),
     ("rigl", "--growth", "random"),
@@ -74,7 +76,8 @@ def test_a_policy_ends_at_the_density_and_a_resumed_run_as_one_that_was_not(
         mask = state[str(layer.mask)]
         if layer.scheme != "channel":
             assert np.count_nonzero(mask) == layer.base
-        assert not state[layer.weight][mask == 0].any()
+        # SR-STE trains what it prunes; all others leave nothing there.
+        assert state[layer.weight][mask == 0].any() == (form[0] == "sr-ste")
     overall = read_json(tmp_path / "whole.json")["sparsity"]["overall"]
     kept, size = (sum(getattr(layer, name) for layer in manifest.weights) for name in ("base", "size"))
     assert overall == pytest.approx(1 - kept / size, abs=1e-9)
@@ -156,6 +159,18 @@ def test_another_seed_gives_other_random_masks(tmp_path: Path) -> None:
         (("--mask-policy", "snip", "--first-mask", "random"), ("--first-mask random", "all weights")),
         (("--mask-policy", "set", "--sparsity", "0"), ("--mask-policy set", "--sparsity above 0")),
         (("--mask-policy", "mest-em-s", "--scheme", "2:4"), ("--mask-policy mest-em-s", "no room", "mest-em")),
+        (("--mask-policy", "sr-ste"), ("--mask-policy sr-ste", "schemes N:M", "--scheme such as 2:4")),
+        (("--mask-policy", "sr-ste", "--scheme", "2:4"), ("trains all weights", "give --gradient-sparsity 0")),
+        (
+            ("--mask-policy", "sr-ste", "--scheme", "2:4", "--gradient-sparsity", "0", "--momentum", "0.9"),
+            ("--mask-policy sr-ste", "plain sgd", "leave --momentum and --optimizer out"),
+        ),
+        (
+            ("--mask-policy", "sr-ste", "--scheme", "2:4", "--gradient-sparsity", "0", "--compress"),
+            ("--mask-policy sr-ste", "--compress", "leave one of the two out"),
+        ),
+        (("--mask-policy", "ac-dc", "--scheme", "2:4"), ("--mask-policy ac-dc", "--scheme 2:4", "kernel")),
+        (("--mask-policy", "ac-dc", "--compress"), ("--mask-policy ac-dc", "--compress", "leave one")),
     ],
     ids=str,
 )
@@ -164,3 +179,18 @@ def test_what_means_nothing_is_refused(options: tuple[str, ...], parts: tuple[st
     before = contents(tmp_path)
     check_refused(call("compile", model, *options, "-o", tmp_path / "a.sparcl"), *parts)
     assert contents(tmp_path) == before
+
+
+def test_what_sr_ste_prunes_is_zero_in_an_export(tmp_path: Path) -> None:
+    form = ("sr-ste", "--scheme", "2:4", "--sparsity", "0.5", "--gradient-sparsity", "0")
+    artifact, data, run = compiled(tmp_path, *form), write_data(tmp_path), tmp_path / "run"
+    done("run", artifact, "--data", data, *SHORT, "--checkpoint", run)
+    done("export", artifact, "--checkpoint", run, "-o", tmp_path / "a.onnx")
+    initializers = ir.load(tmp_path / "a.onnx").graph.initializers
+    state = load_file(run / "state.safetensors")
+    arrays = [value.const_value.numpy() for value in initializers.values() if value.const_value is not None]
+    masked = [layer for layer in read_manifest(artifact).weights if len(layer.shape) == 4]
+    pruned = [int((array == 0).sum()) for array in arrays if array.ndim == 4]
+    zeros = sorted(number for number in pruned if number)
+    assert zeros == sorted(int((state[str(layer.mask)] == 0).sum()) for layer in masked)
+    assert zeros

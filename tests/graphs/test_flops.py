@@ -1,9 +1,13 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sparcl_compile.graphs import flops
+from sparcl_compile.graphs.tensors import Tensor
+from sparcl_compile.interface.names import Role
 from tests.support import harness
 
 SAMPLE = flops.SampleFlops(
@@ -54,3 +58,48 @@ def test_no_sample_costs_nothing(graph: harness.Graph) -> None:
 def test_counts_in_float_are_refused(graph: harness.Graph) -> None:
     with pytest.raises(Exception, match="Unexpected input data type"):
         graph({name: np.array(1.0) for name in graph.inputs})
+
+
+MASK, ROWS = Tensor("a.mask", (4, 5), Role.MASK), Tensor("b.rows", (4,), Role.INDEX, full_size=60)
+MOVING = flops.MovingFlops(
+    forward=100.0,
+    training=250.0,
+    layers=(
+        flops.LayerFlops(MASK, 6, 1000.0, 900.0, 800.0),
+        flops.LayerFlops(ROWS, 60, 5000.0, 4000.0, 3000.0),
+    ),
+    measures_whole=False,
+)
+
+
+def moving(kept: tuple[int, int]) -> dict[str, float]:
+    """FLOPs of one sample's forward pass, and of its training, at these numbers of kept weights."""
+    a, b = kept[0] / 20, kept[1] / 60
+    forward = 100.0 + 1000.0 * a + 5000.0 * b
+    gradients = 900.0 * a + 4000.0 * b + 800.0 * min(kept[0], 6) / 20 + 3000.0 * b
+    return {"forward": forward, "training": 250.0 + 1000.0 * a + 5000.0 * b + gradients}
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_presentations_cost_what_the_masks_said_then(whole: bool) -> None:
+    graph = harness.Graph(flops.build(SAMPLE, dataclasses.replace(MOVING, measures_whole=whole)))
+    graph.check_form()
+    state = {"flops.counted": np.zeros(3, np.int64), "flops.spent": np.zeros(2)}
+    paper = true = 0.0
+    before = (0, 0, 0)
+    for totals, kept in (((10, 0, 4), (20, 60)), ((25, 30, 9), (5, 12)), ((25, 30, 9), (5, 12)), ((40, 70, 9), (7, 0))):
+        mask = np.zeros(20, np.float32)
+        mask[: kept[0]] = 0.5
+        masks = {"a.mask": mask.reshape(4, 5), "b.rows": np.array([0, 0, kept[1] // 2, kept[1]], np.int32)}
+        counts = dict(zip(("samples_seen", "samples_replayed", "samples_measured"), map(np.array, totals), strict=True))
+        found = graph({**counts, **masks, **state})
+        state = {name: found[f"{name}.next"] for name in state}
+        cost = moving(kept)
+        seen, replayed, measured = (now - then for now, then in zip(totals, before, strict=True))
+        paper += seen * cost["training"] + replayed * cost["forward"]
+        measuring = SAMPLE.training_dense if whole else cost["training"]
+        true += (seen + replayed) * cost["training"] + measured * measuring
+        assert float(found["paper_sparse"]) == pytest.approx(paper, rel=1e-12)
+        assert float(found["true_sparse"]) == pytest.approx(true, rel=1e-12)
+        assert float(found["true_dense"]) == SAMPLE.training_dense * (totals[0] + totals[1])
+        before = totals

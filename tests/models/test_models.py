@@ -17,7 +17,15 @@ from models.export import MODELS, build, export, main
 from models.resnet import resnet110
 
 READY = Path(__file__).parents[2] / "models" / "digits_cnn.onnx"
-NORMALISED = {"resnet18": 20, "mlp": 0, "cnn": 2, "depthwise_cnn": 5, "transformer": 0, "digits_cnn": 3}
+NORMALISED = {
+    "resnet18": 20,
+    "mlp": 0,
+    "cnn": 2,
+    "depthwise_cnn": 5,
+    "transformer": 0,
+    "digits_cnn": 3,
+    "sensor_cnn": 3,
+}
 """Number of BatchNormalization nodes of each model."""
 
 

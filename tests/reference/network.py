@@ -20,6 +20,7 @@ class MaskedNetwork:
 
     def __init__(self, module: torch.nn.Module, masked: Sequence[str]) -> None:
         """Keep all weights."""
+        self.straight = False
         self.module = copy.deepcopy(module)
         self.loss = loss
         self.weights = {name: self.module.get_parameter(name) for name in masked}
@@ -37,6 +38,8 @@ class MaskedNetwork:
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits [N, C] of normalised samples, in the module's current mode."""
         sparse = {name: w * self._mask(name, self.masks[name]) for name, w in self.weights.items()}
+        if self.straight:  # the value of w * mask, and the gradient of w
+            sparse = {name: w + (sparse[name] - w).detach() for name, w in self.weights.items()}
         logits: torch.Tensor = torch.func.functional_call(self.module, sparse, (x,))
         return logits
 

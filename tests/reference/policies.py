@@ -1,13 +1,14 @@
 """The mask policies of docs/algorithm.md, Mask policies, around the learner of this package; single weights only."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from . import schemes
 from .config import Config
 from .hashing import stream
 from .masks import Floats, Mask, importance, top
@@ -38,6 +39,8 @@ def mest_factor(t: float) -> float:
 
 def events(policy: str, task: int, density: float) -> list[tuple[Fraction, float, float]]:
     """Fractions of a task, and the shares of all weights that are left and then reached."""
+    if policy == "ac-dc":
+        return ac_dc(task, density)
     found: list[tuple[Fraction, float, float]] = []
     for at in TENTHS:
         t = float(at)
@@ -51,6 +54,18 @@ def events(policy: str, task: int, density: float) -> list[tuple[Fraction, float
             found.append((at, density * (1 - 0.2 * mest_factor(t)), density))
         if policy == "mest-em-s" and t <= 0.8:
             found.append((at, density, density * (1 + 0.5 * mest_factor(t))))
+    return found
+
+
+def ac_dc(task: int, density: float) -> list[tuple[Fraction, float, float]]:
+    """Of 100 epochs 10 with all weights, then 5 pruned and 5 whole in turn, whole from 75 and pruned from 85 on."""
+    pruned, found = task > 0, []
+    for epoch in range(0, 100, 5):
+        wanted = epoch >= 85 or (10 <= epoch < 75 and epoch % 10 == 0)
+        if wanted != pruned:
+            share = density if wanted else 1.0
+            found.append((Fraction(epoch, 100), share, share))
+        pruned = wanted
     return found
 
 
@@ -68,8 +83,11 @@ class PolicyLearner(_Learner):
 
     def __init__(self, module: torch.nn.Module, config: Config, classes: int, policy: str) -> None:
         self.policy = policy
+        self.trained: list[tuple[int, dict[str, int]]] = []
+        self.measured: list[tuple[int, dict[str, int]]] = []
         super().__init__(module, config, classes)
-        if policy in ("snip", "gradual"):
+        self.network.straight = policy == "sr-ste"
+        if policy in ("snip", "gradual", "ac-dc", "sr-ste"):
             self._start_dense(module)
 
     def _start_dense(self, module: torch.nn.Module) -> None:
@@ -90,22 +108,38 @@ class PolicyLearner(_Learner):
             MaskEvent(at, tuple(rounded(left * n) for n in sizes), tuple(rounded(reached * n) for n in sizes))
             for at, left, reached in events(self.policy, task, 1 - self.config.sparsity)
         ]
+        super().run_events(Fraction(0), [])
 
     def run_events(self, progress: Fraction, parts: Sequence[Part]) -> None:
-        if not parts:  # no policy but TDM has an event before a task's first step
+        if not parts:  # TDM's own, that the task would begin with
             self.mask_events = []
         super().run_events(progress, parts)
 
     def measure(self, parts: Sequence[Part]) -> tuple[Gradients, Gradients]:
         """One gradient of the loss that is trained, of pruned weights, too: they are 0."""
+        self.measured.append((sum(len(one.x) for one in parts), self.kept()))
         held = dict(self.network.masks)
         self.network.masks = {name: np.ones_like(mask) for name, mask in held.items()}
         found = self.network.measure(self.grouped(parts))
         self.network.masks = held
         return found, {name: np.zeros_like(g) for name, g in found.items()}
 
+    def kept(self) -> dict[str, int]:
+        """The number of kept weights of each layer now."""
+        return {name: int(mask.sum()) for name, mask in self.network.masks.items()}
+
+    def step(self, ids: NDArray[np.int64]) -> list[Part]:
+        """Also note the presentations, and how many weights they met."""
+        if self.policy == "sr-ste":
+            self.choose_n_of_m()
+            self._decay_pruned()
+        parts = super().step(ids)
+        self.trained.append((sum(len(one.x) for one in parts), self.kept()))
+        return parts
+
     def update_masks(self, event: MaskEvent, parts: Sequence[Part]) -> None:
-        gradients, _ = self.measure(parts)
+        none = {name: np.zeros_like(self.network.weight(name)) for name in self.config.masked}
+        gradients = self.measure(parts)[0] if parts else none
         alpha = 0.5 if self.policy.startswith("mest") else 0.0
         for layer, name in enumerate(self.config.masked):
             w, mask, g = self.network.weight(name), self.network.masks[name], gradients[name]
@@ -117,6 +151,28 @@ class PolicyLearner(_Learner):
         self.updates += 1
         self.stale = True
 
+    def choose_n_of_m(self) -> None:
+        """SR-STE: the N largest of each group of M are kept; nothing is set to 0."""
+        for groups, (name, mask) in zip(self.groups, list(self.network.masks.items()), strict=True):
+            size, chosen = np.abs(self.network.weight(name)), np.zeros_like(mask)
+            for members, many in zip(groups.members, schemes.room(groups), strict=True):
+                inside = members[members >= 0]
+                chosen[inside] = top(size[inside], np.ones(len(inside), dtype=bool), many)
+            self.network.masks[name] = chosen
+
+    def _decay_pruned(self) -> None:
+        """Let the gradient of a step begin with the regulariser's: its norm is 2e-4 / 2 of the pruned weights'."""
+        held = self.network.mask_gradients
+
+        def with_decay() -> None:
+            self.network.mask_gradients = held  # type: ignore[method-assign]
+            for name, weight in self.network.weights.items():
+                assert weight.grad is not None
+                pruned = ~self.network.masks[name].reshape(weight.shape)
+                weight.grad += torch.from_numpy((2e-4 * weight.detach().numpy() * pruned).astype(np.float32))
+
+        self.network.mask_gradients = with_decay  # type: ignore[method-assign]
+
     def choose_first(self) -> None:
         """SNIP: the gradient by a mask of ones, of the sum of the losses of the first batches."""
         waiting, size = self.order(0), self.config.batch_size
@@ -125,6 +181,7 @@ class PolicyLearner(_Learner):
         self.network.module.train()
         for start in range(0, min(SCORED, len(waiting) // size) * size, size):
             part = self.current(waiting[start : start + size])
+            self.measured.append((size, self.kept()))
             sparse = {name: w.detach() * ones[name] for name, w in self.network.weights.items()}
             loss(torch.func.functional_call(self.network.module, sparse, (part.x,)), part).backward()
         for name, b in self.network.module.named_buffers():
@@ -145,6 +202,11 @@ class PolicyLearner(_Learner):
 
 def run(model: torch.nn.Module, tasks: Sequence[Task], config: Config, classes: int, policy: str) -> Trace:
     """Train a copy of the model on the tasks in turn under a mask policy."""
+    return learned(model, tasks, config, classes, policy).trace
+
+
+def learned(model: torch.nn.Module, tasks: Sequence[Task], config: Config, classes: int, policy: str) -> PolicyLearner:
+    """The learner after all tasks."""
     learner = PolicyLearner(model, config, classes, policy)
     for task, data in enumerate(tasks):
         learner.begin_task(task, data)
@@ -152,4 +214,40 @@ def run(model: torch.nn.Module, tasks: Sequence[Task], config: Config, classes: 
             learner.choose_first()
         for epoch in range(config.epochs):
             _run_epoch(learner, epoch)
-    return learner.trace
+            if policy == "sr-ste":
+                learner.choose_n_of_m()
+    return learner
+
+
+def macs(module: torch.nn.Module, sample: tuple[int, ...]) -> dict[str, int]:
+    """The multiply-accumulates of one sample by the name of the weight."""
+    found: dict[str, int] = {}
+
+    def note(name: str) -> Callable[[torch.nn.Module, tuple[torch.Tensor, ...], torch.Tensor], None]:
+        def hook(layer: torch.nn.Module, _: tuple[torch.Tensor, ...], out: torch.Tensor) -> None:
+            per_output = layer.get_parameter("weight")[0].numel()
+            found[f"{name}.weight"] = per_output * out[0].numel()
+
+        return hook
+
+    kinds = (torch.nn.Conv2d, torch.nn.Linear)
+    hooks = [m.register_forward_hook(note(name)) for name, m in module.named_modules() if isinstance(m, kinds)]
+    module.eval()(torch.zeros(1, *sample))
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+def flops(learner: PolicyLearner, each: dict[str, int], whole: bool) -> float:
+    """All that was computed: three times two FLOPs a multiply-accumulate, of kept weights.
+
+    ``whole`` says whether measured gradients are those of all weights, so that nothing is spared there.
+    """
+    sizes = {name: mask.size for name, mask in learner.network.masks.items()}
+
+    def cost(kept: dict[str, int]) -> float:
+        shares = {name: kept[name] / sizes[name] for name in kept}
+        return sum(6.0 * n * shares.get(name, 1.0) for name, n in each.items())
+
+    trained = sum(rows * cost(kept) for rows, kept in learner.trained)
+    return trained + sum(rows * cost({} if whole else kept) for rows, kept in learner.measured)
