@@ -12,7 +12,7 @@ def build(classes: int) -> ir.Model:
     """Make the graph ``class_accuracy``.
 
     Inputs: state ``score.class_correct`` and ``score.class_seen`` int64 [C].
-    Results: ``accuracy`` float64 [] in percent, over all samples that were counted; ``by_class`` float64 [C] in percent;
+    Results: ``accuracy`` float64 [] in percent, of all samples that were counted; ``by_class`` float64 [C], of each class;
     NaN where nothing was counted.
 
     Args:

@@ -9,8 +9,8 @@ def build(classes: int) -> ir.Model:
     """Make the graph ``probabilities``.
 
     Inputs: ``logits`` float32 [N, C]; ``classes`` int64 [M], the classes to choose among, ascending.
-    Results: ``probability`` float32 [N, M], the softmax over the logits of these classes, in their order; ``best`` int64
-    [N], the class with the largest logit (ties: lower class).
+    Results: ``probability`` float32 [N, M], the softmax over the logits of these classes, in their order; ``best``
+    int64 [N], the class with the largest logit (ties: lower class).
 
     Args:
         classes: the size C of the model's head.

@@ -9,8 +9,8 @@ def build(height: int, width: int, dtype: ir.DataType) -> ir.Model:
     """Make the graph ``resize``.
 
     Input: ``x`` [N, C, h, w], raw values. Result: ``resized`` [N, C, H, W] of the same type, bilinear; where an image
-    gets smaller, over a window as wide as its step, so that no pixel is passed over. As Pillow's ``resize`` does it with
-    ``BILINEAR``: for uint8 no value differs from that by more than 1.
+    gets smaller, over a window as wide as its step, so that no pixel is passed over. As Pillow's ``resize`` does it
+    with ``BILINEAR``: for uint8 no value differs from that by more than 1.
 
     Args:
         height: H, of the model's input.

@@ -53,7 +53,7 @@ def _measured() -> Block:
 def apart() -> dict[str, Block]:
     """Return the blocks of a learner in an app, by name: the end of a task, answers, and what is known of it.
 
-    The driver gives the samples as ``asked.raw``, their ``asked.labels``, and as ``asked.classes`` those to choose from.
+    The driver gives the samples as ``asked.raw``, their ``asked.labels``, and ``asked.classes`` to choose from.
     """
     answered = (
         standardised("asked"),

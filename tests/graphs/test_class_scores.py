@@ -56,7 +56,7 @@ def test_every_answer_counts_for_its_label(
 
 
 def test_a_label_that_the_head_does_not_have_is_refused(counting: harness.Graph) -> None:
-    with pytest.raises(Exception, match="out of data bounds|out of bounds"):
+    with pytest.raises(Exception, match=r"out of data bounds|out of bounds"):
         counted(counting, [0], [CLASSES], ([0] * CLASSES, [0] * CLASSES))
 
 

@@ -235,7 +235,7 @@ def test_what_is_kept_in_the_middle_of_an_epoch_is_enough_to_go_on() -> None:
     check_values(kept((*names, "a"), Set("a", 1), where="begin_epoch"))
     with pytest.raises(ValueError, match="reads 'order', which nothing gives"):
         check_values(kept(tuple(name for name in names if name != "order")))
-    with pytest.raises(ValueError, match="program.kept names 'a', which the beginning of an epoch does not give"):
+    with pytest.raises(ValueError, match=r"program\.kept names 'a', which the beginning of an epoch does not give"):
         check_values(kept((*names, "a"), Set("a", 1)))
 
 
