@@ -2,27 +2,26 @@
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save as to_bytes
 
 from sparcl_compile.interface import locks, temporary
 from sparcl_compile.interface.artifact import Artifact
 from sparcl_compile.interface.errors import CheckpointError
-from sparcl_compile.interface.files import check_writable, readable, write_atomically
+from sparcl_compile.interface.files import check_writable, readable
 from sparcl_compile.interface.manifest import Manifest
+from sparcl_compile.runtime import tensor_files
 from sparcl_compile.runtime.progress import check_arrays, check_progress
 
 FILE = "state.safetensors"
 PREVIOUS = "state.previous.safetensors"
-VERSION = "2"
-TEXTS = ("version", "progress", "identity")
+VERSION = tensor_files.VERSION
+TEXTS = ("progress", "identity")
+AGAIN = "start the run again, without `resume`"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -34,38 +33,30 @@ class Checkpoint:
     identity: dict[str, Any]
 
 
-def save(folder: Path, arrays: dict[str, np.ndarray], progress: dict[str, Any], identity: dict[str, Any]) -> None:
+def save(
+    folder: Path,
+    arrays: Mapping[str, np.ndarray],
+    progress: Mapping[str, Any],
+    identity: Mapping[str, Any],
+    again: bool = True,
+) -> None:
     """Write a checkpoint.
-
-    One without a finished epoch begins a run. It sets the checkpoint of an earlier run aside under another name, so
-    that starting over loses nothing.
 
     Args:
         folder: the checkpoint folder; made when missing.
         arrays: every tensor of the run.
         progress: JSON-ready counters and results so far.
         identity: JSON-ready description of the run, compared on resume.
+        again: whether one without a finished epoch begins a run, and sets the checkpoint of an earlier run aside under
+            another name, so that starting over loses nothing.
 
     Raises:
         WriteError: the file cannot be written; the one before it stays.
     """
-    metadata = {"version": VERSION, "progress": json.dumps(progress), "identity": json.dumps(identity)}
-    whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}  # a scalar stays one
-    metadata["sha256"] = _checksum(whole, metadata)
-    # Not safetensors' own save_file: it reports a full disk as an error of its own, without the errno.
-    content = to_bytes(whole, metadata)
+    texts = {"version": VERSION, "progress": json.dumps(progress), "identity": json.dumps(identity)}
     path = folder / FILE
-    aside = folder / PREVIOUS if _begins(progress) and exists(folder) and not _is_beginning(path) else None
-    write_atomically(path, lambda temporary: temporary.write_bytes(content), aside)
-
-
-def _checksum(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> str:
-    """The checksum of all tensors and of the metadata but itself; safetensors has none."""
-    digest = hashlib.sha256(json.dumps([metadata[key] for key in TEXTS]).encode())
-    for name in sorted(arrays):
-        digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
-        digest.update(arrays[name].tobytes())
-    return digest.hexdigest()
+    begins = again and _begins(progress) and exists(folder) and not _is_beginning(path)
+    tensor_files.write(path, arrays, texts, folder / PREVIOUS if begins else None)
 
 
 def exists(folder: Path) -> bool:
@@ -187,39 +178,18 @@ def _check(
         check_arrays(found.arrays, manifest.state, lengths)
         check_progress(found.progress, found.identity, manifest.program, resumed)
     except ValueError as error:
-        raise CheckpointError(f"{path}: is damaged ({error}); start the run again, without `resume`") from error
+        raise CheckpointError(f"{path}: is damaged ({error}); {AGAIN}") from error
 
 
 def _parsed(path: Path) -> Checkpoint:
-    arrays, texts = _read(path)
+    arrays, texts = tensor_files.read(path, AGAIN, TEXTS)
     try:
         progress, identity = json.loads(texts["progress"]), json.loads(texts["identity"])
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: is damaged ({error}); start the run again, without `resume`") from error
+        raise CheckpointError(f"{path}: is damaged ({error}); {AGAIN}") from error
     if not isinstance(progress, dict) or not isinstance(identity, dict):
-        raise CheckpointError(f"{path}: is damaged (it holds no run); start the run again, without `resume`")
+        raise CheckpointError(f"{path}: is damaged (it holds no run); {AGAIN}")
     return Checkpoint(arrays, progress, identity)
-
-
-def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The arrays and the metadata, whole; raises CheckpointError when damaged or of another version."""
-    with readable(path, CheckpointError, plain=True):
-        pass
-    try:
-        with safe_open(path, framework="numpy") as file:
-            texts = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        version, sound = texts["version"], texts["sha256"] == _checksum(arrays, texts)
-    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError, OSError, MemoryError) as error:
-        raise CheckpointError(f"{path}: is damaged ({error}); start the run again, without `resume`") from error
-    if version != VERSION:
-        raise CheckpointError(
-            f"{path}: has checkpoint version {version}, this program reads version {VERSION}; "
-            "use it with the program that wrote it, or start the run again, without `resume`"
-        )
-    if not sound:
-        raise CheckpointError(f"{path}: is damaged (its checksum differs); start the run again, without `resume`")
-    return arrays, texts
 
 
 def _compare(path: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
