@@ -1,5 +1,6 @@
 """Files of tensors and texts with a checksum: safetensors, as docs/learner.md says (The state)."""
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,36 +37,37 @@ Arrays = dict[str, np.ndarray]
 Texts = dict[str, str]
 
 
-def write(path: Path, arrays: Mapping[str, np.ndarray], texts: Mapping[str, str], aside: Path | None = None) -> str:
-    """Write a file, which appears whole or not at all, without a copy of the tensors in memory.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sealed:
+    """A file before it is written: its header, the tensors without a copy of them, and the checksum."""
 
-    Args:
-        path: the file.
-        arrays: the tensors by name; a scalar stays one.
-        texts: beside them.
-        aside: the name that the file which stands there gets.
+    head: bytes
+    parts: Sequence[np.ndarray]
+    checksum: str
 
-    Returns:
-        The file's checksum.
+    def write(self, path: Path, aside: Path | None = None) -> None:
+        """Write the file, which appears whole or not at all; one that stands there gets the name ``aside``.
 
-    Raises:
-        WriteError: the file system refuses; the file before stays.
-    """
+        Raises:
+            WriteError: the file system refuses; the file before stays.
+        """
+        write_atomically(path, self._fill, aside)
+
+    def _fill(self, temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            file.write(self.head)
+            for part in self.parts:
+                file.write(_bytes(part))
+
+
+def sealed(arrays: Mapping[str, np.ndarray], texts: Mapping[str, str]) -> Sealed:
+    """Make a file of tensors by their names, a scalar staying one, and of texts."""
     parts = [np.asarray(array, order="C") for array in arrays.values()]
-    head = _head(dict(zip(arrays, parts, strict=True)), {**texts, SUM: NO_SUM})
+    head = _head(dict(zip(arrays, parts, strict=True)), {**texts, "version": VERSION, SUM: NO_SUM})
     digest = hashlib.sha256(head)
     for part in parts:
         digest.update(_bytes(part))
-    sealed = _with_sum(head, digest.hexdigest())
-
-    def fill(temporary: Path) -> None:
-        with temporary.open("wb") as file:
-            file.write(sealed)
-            for part in parts:
-                file.write(_bytes(part))
-
-    write_atomically(path, fill, aside)
-    return digest.hexdigest()
+    return Sealed(_with_sum(head, digest.hexdigest()), parts, digest.hexdigest())
 
 
 def _head(arrays: Mapping[str, np.ndarray], texts: Mapping[str, str]) -> bytes:

@@ -30,7 +30,7 @@ PHASES = ("importing", "sparsifying", "lowering", "differentiating", "scheduling
 """The folders of ``passes`` that hold passes, in the order in which they run."""
 STAIRS = {
     "sparcl_compile.passes": ("core", "schemes", "analysis", "gradients", *PHASES),
-    "sparcl_compile.runtime": ("data", "session", "reporting", "driver"),
+    "sparcl_compile.runtime": ("data", "session", "reporting", "driver", "learner", "runs"),
     "sparcl_compile": (
         "interface",
         "passes",

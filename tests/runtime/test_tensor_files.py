@@ -27,7 +27,7 @@ TEXTS = {"version": tensor_files.VERSION, "progress": '{"sha256":"' + "1" * 64 +
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    tensor_files.write(tmp_path / "a.safetensors", ARRAYS, TEXTS)
+    tensor_files.sealed(ARRAYS, TEXTS).write(tmp_path / "a.safetensors")
     return tmp_path / "a.safetensors"
 
 
@@ -66,7 +66,7 @@ def test_the_checksum_is_that_of_the_page(file: Path) -> None:
 def test_every_changed_byte_is_noticed(share: float, flip: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.safetensors"
-        tensor_files.write(path, ARRAYS, TEXTS)
+        tensor_files.sealed(ARRAYS, TEXTS).write(path)
         content = bytearray(path.read_bytes())
         content[int(share * len(content))] ^= flip
         path.write_bytes(content)
@@ -82,13 +82,15 @@ def test_a_file_that_is_cut_short(size: int, file: Path) -> None:
 
 
 def test_a_text_that_is_missing(tmp_path: Path) -> None:
-    tensor_files.write(tmp_path / "a", {}, {"version": tensor_files.VERSION})
+    tensor_files.sealed({}, {}).write(tmp_path / "a")
     with pytest.raises(CheckpointError, match="is damaged"):
         read(tmp_path / "a")
 
 
-def test_another_version(tmp_path: Path) -> None:
-    tensor_files.write(tmp_path / "a", {}, {**TEXTS, "version": "7"})
+def test_another_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(tensor_files, "VERSION", "7")
+        tensor_files.sealed({}, TEXTS).write(tmp_path / "a")
     with pytest.raises(CheckpointError, match="has checkpoint version 7, this program reads version 3; use it with"):
         read(tmp_path / "a")
 
