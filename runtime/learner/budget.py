@@ -33,8 +33,8 @@ class Budget:
             raise FieldError("seconds", seconds, mend="give a number above 0")
         self._steps, self._seconds, self._progress = steps, seconds, progress
         self._clock, self._began = clock, clock()
-        self._made, self._loss, self._cancelled = 0, None, False
-        self._loss: float | None
+        self._made, self._cancelled = 0, False
+        self._loss: float | None = None
 
     def go_on(self) -> bool:
         """Whether another step may be made."""
