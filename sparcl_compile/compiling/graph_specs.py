@@ -31,7 +31,10 @@ LOOP = (Role.BUFFER, Role.METHOD, Role.DATA, Role.MEASURED, Role.RESULT)
 """Roles of the state that no compiled graph has: it is read off the graphs beside them."""
 FIRST: Mapping[str, str] = {"accuracy.class": "nan", "accuracy.task": "nan"}
 """First values that are not zeros."""
-SAVED = ("data.mean", "data.std", "flops.counted", "flops.spent", *FIRST)
+SAVED = (
+    *("data.mean", "data.std", "flops.counted", "flops.spent", *FIRST),
+    *("epoch.loss", "epoch.steps", "score.class_correct", "score.class_seen"),
+)
 """The state of the loop that a checkpoint holds beside what the buffer and the method keep; the rest is made anew."""
 
 

@@ -56,6 +56,7 @@ def program_for(
             first_masks={name: level_name(BASE) for name in LEVELS} if scores else {},
             work_moves=work_moves(options),
             masks_each_step=plan.masks and plan.policy.straight_through,
+            resizes="resize" in graphs,
         )
     )
 

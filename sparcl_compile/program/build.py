@@ -27,7 +27,7 @@ from sparcl_compile.program.batches import (
     replay_batches,
     trained_batches,
 )
-from sparcl_compile.program.fixed import class_order, end_run, evaluate, statistics
+from sparcl_compile.program.fixed import apart, class_order, closed, end_run, evaluate, resize, statistics
 from sparcl_compile.program.masks import LEVELS, first_masks, update_masks
 from sparcl_compile.program.parts import Parts
 from sparcl_compile.program.remembering import written
@@ -49,6 +49,8 @@ COUNTERS = {
 }
 """The integers of a run: where it stands, steps of the optimizer (``count`` is the next one's, from 1), totals."""
 _EVENT = {name: f"event.{name}" for name in LEVELS}
+KEPT = ("order", "position", "length", "done", "total", "now.overall")
+"""What an epoch's beginning gives its steps, and these hand on."""
 KEEP = "gradient_keep"
 """Name of the vector with the kept gradients of each layer."""
 
@@ -80,6 +82,7 @@ class Settings:
         least_buffer: the fewest rows of the buffer that make sense.
         work_moves: whether the FLOPs of a sample change with the masks.
         masks_each_step: whether each step chooses its masks, from weights that are all trained.
+        resizes: whether a graph resizes images.
     """
 
     replay: tuple[ReplayBatch, ...]
@@ -103,6 +106,7 @@ class Settings:
     first_masks: Mapping[str, str] = dataclasses.field(default_factory=dict)
     work_moves: bool = False
     masks_each_step: bool = False
+    resizes: bool = False
 
 
 def build(settings: Settings) -> Program:
@@ -115,9 +119,13 @@ def build(settings: Settings) -> Program:
         "step": _step(settings),
         "move": _move(settings),
         "end_epoch": _end_epoch(settings),
-        "end_task": (*settings.parts.end_task, evaluate(settings.parts.evaluation), Count("task"), Set("epoch", 0)),
+        **apart(settings.parts.answered),
+        "end_task": (*settings.parts.end_task, evaluate(settings.parts.answered), *closed()),
+        "close_task": (*settings.parts.end_task, *closed()),
         "end_run": end_run(),
     }
+    if settings.resizes:
+        blocks["resize"] = (resize(),)
     if settings.measured and (settings.mask_updates or KEEP in settings.vectors):
         blocks["measure"] = _measure(settings)
     if settings.mask_updates:
@@ -135,7 +143,7 @@ def build(settings: Settings) -> Program:
         )
     events = {"mask_updates": settings.mask_updates, "removals": settings.removals}
     found = {kind: each for kind, each in events.items() if each}
-    return Program(dict(COUNTERS), settings.vectors, blocks, found, settings.least_buffer)
+    return Program(dict(COUNTERS), settings.vectors, blocks, found, settings.least_buffer, KEPT)
 
 
 def _begin_task(settings: Settings) -> Block:

@@ -22,7 +22,7 @@ def exemplar_parts() -> Parts:
         current=(recall, _targets(CURRENT, f"{CURRENT}.outputs")),
         replayed=lambda name: (_targets(name, f"{name}.distill_target"),),
         end_task=chosen,
-        evaluation=(Run("features", take="tested", give="tested"), Run("nearest_mean", take="tested", give="tested")),
+        answered=lambda name: (Run("features", take=name, give=name), Run("nearest_mean", take=name, give=name)),
     )
 
 

@@ -1,8 +1,13 @@
 """The blocks of a program that no option of the compiler changes."""
 
-from sparcl_compile.interface.program import Block, Each, Operation, Reset, Rows, Run
+from collections.abc import Callable
+from typing import TypeAlias
+
+from sparcl_compile.interface.program import Block, Count, Each, Operation, Reset, Rows, Run, Set
 from sparcl_compile.program.batches import standardised
 
+Answered: TypeAlias = Callable[[str], Block]
+"""Gives the operations that answer a batch of this name: ``NAME.logits`` from ``NAME.x``."""
 CHUNK = 256
 """Samples at a time where all of them are walked through: in sums and in evaluations."""
 
@@ -24,13 +29,9 @@ def statistics() -> Block:
     )
 
 
-def evaluate(by: Block = ()) -> Operation:
-    """Return the evaluation of all tasks so far, by ``eval`` or by what gives ``tested.logits`` in its place."""
-    tested: Block = (
-        standardised("tested"),
-        *(by or (Run("eval", take="tested", give="tested"),)),
-        Run("count_correct", take="tested"),
-    )
+def evaluate(answered: Answered) -> Operation:
+    """Return the evaluation of all tasks so far."""
+    tested: Block = (standardised("tested"), *answered("tested"), Run("count_correct", take="tested"))
     of = (
         Reset(("score.correct", "score.seen")),
         Rows("test", CHUNK, "tested", tested),
@@ -41,10 +42,39 @@ def evaluate(by: Block = ()) -> Operation:
 
 def end_run() -> Block:
     """Return what a run ends with: accuracies, sparsity and FLOPs."""
-    return (Run("summary", give="result"), Run("sparsity", give="result"), spent_flops())
+    return (Run("summary", give="result"), *_measured())
+
+
+def _measured() -> Block:
+    """Return the sparsity and the FLOPs so far."""
+    return (Run("sparsity", give="result"), spent_flops())
 
 
 def spent_flops() -> Operation:
     """Return the count of the FLOPs so far."""
     totals = ("samples_seen", "samples_replayed", "samples_measured")
     return Run("flops", feeds={name: name for name in totals}, give="result")
+
+
+def closed() -> Block:
+    """Return the step to the next task."""
+    return (Count("task"), Set("epoch", 0))
+
+
+def apart(answered: Answered) -> dict[str, Block]:
+    """Return the blocks of a learner in an app, by name: answers, and what is known of them.
+
+    The driver gives the samples as ``asked.raw``, their ``asked.labels``, and ``asked.classes`` to choose from.
+    """
+    probable = (standardised("asked"), *answered("asked"), Run("probabilities", take="asked"))
+    return {
+        "predict": probable,
+        "begin_score": (Reset(("score.class_correct", "score.class_seen")),),
+        "score": (*probable, Run("count_by_class", take="asked", feeds={"best": "best"})),
+        "report": (Run("class_accuracy", give="result"), *_measured()),
+    }
+
+
+def resize() -> Operation:
+    """Return the resizing of images ``given.x`` to those that the model takes."""
+    return Run("resize", take="given")

@@ -3,11 +3,15 @@
 import dataclasses
 from collections.abc import Callable
 
-from sparcl_compile.interface.program import Block
+from sparcl_compile.interface.program import Block, Run
 
 
 def _nothing(_: str) -> Block:
     return ()
+
+
+def _by_eval(name: str) -> Block:
+    return (Run("eval", take=name, give=name),)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +26,7 @@ class Parts:
             their gradients are added up.
         gradients: between the gradients of a step and the move of the parameters.
         end_task: before the evaluation.
-        evaluation: the graphs in the place of ``eval`` that give ``tested.logits``; none for that graph itself.
+        answered: what answers a batch, by its name: ``NAME.logits`` from ``NAME.x``.
     """
 
     begin_task: Block = ()
@@ -31,4 +35,4 @@ class Parts:
     reference: Block = ()
     gradients: Block = ()
     end_task: Block = ()
-    evaluation: Block = ()
+    answered: Callable[[str], Block] = _by_eval
