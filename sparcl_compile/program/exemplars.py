@@ -10,7 +10,8 @@ from sparcl_compile.program.remembering import LEARNED, recorded, seen_classes
 
 OLD = "old"
 """Prefix of the values of samples in the buffer."""
-OF_TASK: dict[str, Source] = {"classes": f"{CURRENT}.classes"}
+OF_BATCH: dict[str, Source] = {"classes": f"{CURRENT}.classes"}
+OF_TASK: dict[str, Source] = {"classes": f"{LEARNED}.classes"}
 
 
 def exemplar_parts() -> Parts:
@@ -27,7 +28,7 @@ def exemplar_parts() -> Parts:
 
 
 def _targets(batch: str, outputs: str) -> Run:
-    return Run("sigmoid_targets", take=batch, feeds={"outputs": outputs, "distill": 1.0, **OF_TASK}, give=batch)
+    return Run("sigmoid_targets", take=batch, feeds={"outputs": outputs, "distill": 1.0, **OF_BATCH}, give=batch)
 
 
 def _described() -> Block:

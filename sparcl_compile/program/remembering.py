@@ -32,8 +32,11 @@ def old_targets(weight: float) -> Block:
 
 
 def seen_classes() -> Block:
-    """Return the remembering of the task's classes."""
-    return (Run("see_classes", feeds={"classes": f"{CURRENT}.classes"}),)
+    """Return the remembering of the task's classes, which any of its samples name.
+
+    A learner that was opened in the middle of a task may end it without a step, so there may be no current batch.
+    """
+    return (Rows("train", CHUNK, LEARNED, (Run("see_classes", feeds={"classes": f"{LEARNED}.classes"}),)),)
 
 
 def written_at_the_end() -> Block:

@@ -56,7 +56,7 @@ def test_both_kits_together_have_every_form(root: Path) -> None:
     assert all(f'"do": "{verb}"' in text for verb in verbs)
     options = [found["options"] for found in manifests]
     assert {one["replay_batches"] for one in options} == {"separate", "merged"}
-    assert {one["replay"] for one in options} == {"der++", "er"}
+    assert {one["method"] for one in options} == {"der++", "er"}
     assert {one["scheme"] for one in options} == {"unstructured", "channel"}
     assert {one["recipe"] for one in options} == {"paper", "reference-code"}
     assert {str(kit.samples["x_train"].dtype) for kit in KITS.values()} == {"uint8", "float32"}

@@ -97,7 +97,8 @@ def test_the_blocks_around_a_step() -> None:
             eval(tested.*) -> tested.*
             count_correct(tested.*)
           record(task=task, of=of)
-        call close_task
+        task += 1
+        epoch = 0
         """,
     )
     check(

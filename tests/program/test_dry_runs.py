@@ -144,7 +144,7 @@ def test_blocks_and_graphs_that_are_named_are_there(manifest: Manifest) -> None:
 def test_no_block_waits_in_vain_for_a_call(manifest: Manifest) -> None:
     """Every block is called by a driver or by another block."""
     by_drivers = {"class_order", "statistics", "begin_task", "begin_epoch", "step", "end_epoch", "end_task", "end_run"}
-    by_drivers |= {"predict", "begin_score", "score", "report", "resize"}
+    by_drivers |= {"predict", "begin_score", "score", "report", "resize", "close_task"}
     called = {op.block for op in every(manifest) if isinstance(op, ops.Call)}
     assert manifest.program.blocks.keys() == by_drivers | called
 
