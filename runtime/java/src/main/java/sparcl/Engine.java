@@ -24,6 +24,9 @@ import java.util.Set;
  * caller owns, and closes, what it feeds and what it gets.
  */
 final class Engine implements AutoCloseable {
+    /** The role of state that no graph changes: the artifact's file serves as its memory. */
+    static final String FROZEN = "frozen";
+
     /** The state, by name. */
     final Map<String, OnnxTensor> state = new LinkedHashMap<>();
     /** Lengths by the names that the manifest gives them; {@code samples} changes from task to task. */
@@ -67,13 +70,9 @@ final class Engine implements AutoCloseable {
     /** Puts every state tensor whose lengths are known to its first value. */
     void resetAll() {
         Map<String, Safetensors.Entry> stored = stored();
-        for (String name : specs.keySet()) {
-            Json spec = specs.get(name);
-            boolean file = stored.containsKey(name);
-            if (file) {
-                boolean fixed = spec.get("role").text().equals("frozen");
-                set(name, fixed ? stored.get(name).readOnly() : stored.get(name).tensor());
-            }
+        for (Map.Entry<String, Safetensors.Entry> one : stored.entrySet()) {
+            boolean fixed = specs.get(one.getKey()).get("role").text().equals(FROZEN);
+            set(one.getKey(), fixed ? one.getValue().readOnly() : one.getValue().tensor());
         }
         for (String name : specs.keySet()) {
             if (!stored.containsKey(name) && isKnown(specs.get(name))) {
@@ -144,16 +143,10 @@ final class Engine implements AutoCloseable {
             OnnxTensor given = feeds.get(name);
             inputs.put(name, given != null ? given : held(name, instead));
         }
-        Set<String> inPlace = new HashSet<>();
-        for (Json name : spec.get("in_place")) {
-            inPlace.add(name.text());
-        }
-        Map<String, String> next = new LinkedHashMap<>();
+        List<String> inPlace = spec.get("in_place").texts();
+        Set<String> wanted = new HashSet<>(spec.get("results").texts());
         Map<String, OnnxTensor> places = new HashMap<>();
-        Set<String> wanted = new HashSet<>();
-        for (Json result : spec.get("results")) {
-            wanted.add(result.text());
-        }
+        Map<String, String> next = new LinkedHashMap<>();
         for (String output : spec.get("updates").names()) {
             String name = spec.get("updates").get(output).text();
             if (inPlace.contains(name)) {

@@ -1,12 +1,15 @@
 package sparcl;
 
 import ai.onnxruntime.OnnxTensor;
+import java.nio.ByteBuffer;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Consumer;
 
 /**
  * Interprets a program: operations over named values (docs/interfaces.md). It knows no method and computes nothing.
@@ -17,7 +20,7 @@ class Interpreter implements AutoCloseable {
     /** Where the samples come from. */
     interface Tables {
         /** The table of this name; {@code number} is the value {@code task}, or {@code of} for the table test. */
-        Samples.Table table(String name, int number);
+        Rows.Table table(String name, int number);
     }
 
     /** Sees every graph that has run, with its results. */
@@ -31,6 +34,7 @@ class Interpreter implements AutoCloseable {
     /** Sees every graph that has run; null for nobody. */
     Watch watch;
 
+    private final Map<String, Consumer<Json>> verbs = new HashMap<>();
     private final Map<String, Object> values = new HashMap<>();
     private final Engine engine;
     private final Json program;
@@ -47,6 +51,18 @@ class Interpreter implements AutoCloseable {
         for (String name : program.get("vectors").names()) {
             put(name, program.get("vectors").get(name).integers());
         }
+        verbs.put("run", this::graph);
+        verbs.put("when", this::when);
+        verbs.put("each", this::each);
+        verbs.put("rows", this::rows);
+        verbs.put("slice", this::slice);
+        verbs.put("gather", this::gather);
+        verbs.put("reset", this::reset);
+        verbs.put("set", this::set);
+        verbs.put("count", this::count);
+        verbs.put("due", this::due);
+        verbs.put("fail", this::fail);
+        verbs.put("call", this::call);
         for (String column : new String[] {"g1", "g2"}) {
             Map<String, String> names = new HashMap<>();
             for (Json weight : manifest.get("weights")) {
@@ -96,6 +112,27 @@ class Interpreter implements AutoCloseable {
         return found instanceof OnnxTensor ? Tensors.integers((OnnxTensor) found) : (long[]) found;
     }
 
+    /** The elements of the tensor of this name. */
+    final Number[] numbers(String name) {
+        return Tensors.numbers((OnnxTensor) value(name));
+    }
+
+    /** The bytes of the tensor of this name. */
+    final ByteBuffer content(String name) {
+        return Tensors.content((OnnxTensor) value(name));
+    }
+
+    /** A copy of a value as a tensor; an integer has no axes. */
+    final OnnxTensor copy(String name) {
+        Object found = value(name);
+        if (found instanceof OnnxTensor) {
+            return Tensors.copy((OnnxTensor) found);
+        }
+        return found instanceof long[]
+                ? Tensors.of((long[]) found)
+                : Tensors.of("int64", new Number[] {(Number) found}, new long[0]);
+    }
+
     /** Runs a block by its name; throws SparclException where the program fails. */
     void call(String block) {
         run(program.get("blocks").get(block));
@@ -109,47 +146,31 @@ class Interpreter implements AutoCloseable {
 
     /** Runs one operation of this verb. */
     void run(String verb, Json op) {
-        switch (verb) {
-            case "run":
-                graph(op);
-                return;
-            case "when":
-                run(holdsOne(op.get("any")) ? op.get("then") : op.get("otherwise"));
-                return;
-            case "each":
-                each(op);
-                return;
-            case "rows":
-                rows(op);
-                return;
-            case "slice":
-                slice(op);
-                return;
-            case "gather":
-                give(op.get("give").text(), table("train"), integers(op.get("rows").text()));
-                return;
-            case "reset":
-                for (Json name : op.get("state")) {
-                    engine.reset(name.text());
-                }
-                return;
-            case "set":
-                put(op.get("name").text(), longOf(op.get("to")));
-                return;
-            case "count":
-                count(op);
-                return;
-            case "due":
-                due(op);
-                return;
-            case "fail":
-                throw new SparclException(failure(op));
-            case "call":
-                call(op.get("block").text());
-                return;
-            default:
-                throw new IllegalStateException("a verb that this driver does not know: " + verb);
+        Consumer<Json> found = verbs.get(verb);
+        if (found == null) {
+            throw new SparclException("the program has the verb " + verb + "; use a newer driver");
         }
+        found.accept(op);
+    }
+
+    private void when(Json op) {
+        run(holdsOne(op.get("any")) ? op.get("then") : op.get("otherwise"));
+    }
+
+    private void gather(Json op) {
+        give(op.get("give").text(), table("train"), integers(op.get("rows").text()));
+    }
+
+    private void reset(Json op) {
+        op.get("state").texts().forEach(engine::reset);
+    }
+
+    private void set(Json op) {
+        put(op.get("name").text(), longOf(op.get("to")));
+    }
+
+    private void call(Json op) {
+        call(op.get("block").text());
     }
 
     private long longOf(Json source) {
@@ -207,7 +228,7 @@ class Interpreter implements AutoCloseable {
             shape = length.isText() ? shape : input.get("shape").integers();
         }
         Number[] numbers = new Number[Math.toIntExact(Tensors.count(shape))];
-        java.util.Arrays.fill(numbers, value);
+        Arrays.fill(numbers, value);
         return Tensors.of(dtype, numbers, shape);
     }
 
@@ -248,25 +269,22 @@ class Interpreter implements AutoCloseable {
         }
     }
 
-    private Samples.Table table(String name) {
+    private Rows.Table table(String name) {
         String number = name.equals("test") ? "of" : "task";
         return tables.table(name, Math.toIntExact(integer(number)));
     }
 
     private void rows(Json op) {
-        Samples.Table table = table(op.get("table").text());
+        Rows.Table table = table(op.get("table").text());
         int most = Math.toIntExact(op.get("at_most").integer());
         for (int from = 0; from < table.count(); from += most) {
-            long[] numbers = new long[Math.min(most, table.count() - from)];
-            for (int place = 0; place < numbers.length; place++) {
-                numbers[place] = from + place;
-            }
-            give(op.get("give").text(), table, numbers);
+            give(op.get("give").text(), table, table.numbers(from, Math.min(most, table.count() - from)));
             run(op.get("block"));
         }
     }
 
-    private void give(String prefix, Samples.Table table, long[] numbers) {
+    /** Gives rows of a table as values. */
+    final void give(String prefix, Rows.Table table, long[] numbers) {
         put(prefix + ".raw", table.raw(numbers));
         put(prefix + ".labels", table.labels(numbers));
         put(prefix + ".classes", table.classes);
@@ -277,7 +295,7 @@ class Interpreter implements AutoCloseable {
         long from = integer(position);
         long to = Math.min(from + integer(op.get("count").text()), integer(op.get("end").text()));
         long[] vector = integers(op.get("vector").text());
-        put(op.get("give").text(), java.util.Arrays.copyOfRange(vector, (int) from, (int) Math.max(from, to)));
+        put(op.get("give").text(), Arrays.copyOfRange(vector, (int) from, (int) Math.max(from, to)));
         put(position, to);
     }
 
@@ -320,18 +338,21 @@ class Interpreter implements AutoCloseable {
         return (made[0] * made[3] + made[2]) * share[1] >= share[0] * made[3] * made[1];
     }
 
-    private String failure(Json op) {
+    private void fail(Json op) {
         Json names = op.get("names");
         String name = op.get("of").text();
         Object shown = names.isNull() ? number(name) : ((List<?>) names.plain).get((int) integer(name));
-        return op.get("message").text().replace("{}", String.valueOf(shown));
+        throw new SparclException(op.get("message").text().replace("{}", String.valueOf(shown)));
     }
 
     /** Gives the values' memory back. */
     @Override
     public void close() {
-        for (String name : values.keySet()) {
-            put(name, 0L);
+        for (Object one : values.values()) {
+            if (one instanceof OnnxTensor) {
+                ((OnnxTensor) one).close();
+            }
         }
+        values.clear();
     }
 }

@@ -93,6 +93,15 @@ final class Json implements Iterable<Json> {
         return entries.iterator();
     }
 
+    /** The texts of a list; none for null. */
+    List<String> texts() {
+        List<String> made = new ArrayList<>();
+        for (Json one : this) {
+            made.add(one.text());
+        }
+        return made;
+    }
+
     /** The numbers of a list of integers. */
     long[] integers() {
         List<?> found = as(List.class);

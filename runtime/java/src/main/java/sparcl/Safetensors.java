@@ -9,6 +9,7 @@ import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.security.MessageDigest;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
@@ -23,6 +24,8 @@ import java.util.Map;
 final class Safetensors {
     private static final int LENGTH = 8;
     private static final String METADATA = "__metadata__";
+    private static final String SUM = "\"sha256\":\"";
+    private static final String NO_SUM = new String(new char[64]).replace('\0', '0');
     private static final String[][] NAMES = {
         {"F32", "float32"}, {"F64", "float64"}, {"I32", "int32"}, {"I64", "int64"}, {"U8", "uint8"}, {"BOOL", "bool"},
     };
@@ -66,26 +69,30 @@ final class Safetensors {
         }
     }
 
+    private final ByteBuffer whole;
+    private final int begin;
+
     private Safetensors(ByteBuffer whole) {
+        this.whole = whole;
         whole.order(ByteOrder.LITTLE_ENDIAN);
         long length = whole.limit() < LENGTH ? -1 : whole.getLong(0);
         if (length < 0 || length > whole.limit() - LENGTH) {
             throw new IllegalArgumentException("its header is cut off");
         }
-        byte[] header = new byte[(int) length];
-        part(whole, LENGTH, LENGTH + length).get(header);
+        begin = LENGTH + (int) length;
+        byte[] header = bytes(LENGTH, begin);
         Json found = Json.parse(new String(header, StandardCharsets.UTF_8));
         for (String name : found.get(METADATA).names()) {
             metadata.put(name, found.get(METADATA).get(name).text());
         }
         for (String name : found.names()) {
             if (!name.equals(METADATA)) {
-                entries.put(name, entry(whole, LENGTH + length, found.get(name)));
+                entries.put(name, entry(found.get(name)));
             }
         }
     }
 
-    private static Entry entry(ByteBuffer whole, long begin, Json about) {
+    private Entry entry(Json about) {
         String dtype = renamed(about.get("dtype").text(), 0, 1);
         long[] shape = about.get("shape").integers();
         long[] offsets = about.get("data_offsets").integers();
@@ -113,31 +120,62 @@ final class Safetensors {
         throw new IllegalArgumentException("a type of elements that no artifact has: " + name);
     }
 
-    /** Writes a file. */
-    static void write(FileChannel file, Map<String, OnnxTensor> tensors, Map<String, String> metadata)
+    /**
+     * Writes a file whose metadata have its checksum: of the whole file in which the checksum's digits are 0.
+     *
+     * @return the checksum
+     */
+    static String write(FileChannel file, Map<String, OnnxTensor> tensors, Map<String, String> metadata)
             throws IOException {
-        Map<String, Object> header = new LinkedHashMap<>();
-        header.put(METADATA, metadata);
-        List<ByteBuffer> parts = new ArrayList<>();
-        long end = 0;
-        for (Map.Entry<String, OnnxTensor> one : aligned(tensors)) {
-            ByteBuffer content = Tensors.content(one.getValue());
-            long from = end;
-            end += content.remaining();
-            header.put(one.getKey(), about(one.getValue(), from, end));
-            parts.add(content);
+        List<Map.Entry<String, OnnxTensor>> ordered = aligned(tensors);
+        StringBuilder text = new StringBuilder("{" + Json.of(METADATA) + ": {");
+        for (Map.Entry<String, String> one : metadata.entrySet()) {
+            text.append(Json.of(one.getKey())).append(": ").append(Json.of(one.getValue())).append(", ");
         }
-        StringBuilder text = new StringBuilder(Json.of(header).toString());
+        int digits = LENGTH + text.append(SUM).length();
+        text.append(NO_SUM).append("\"}");
+        long end = 0;
+        for (Map.Entry<String, OnnxTensor> one : ordered) {
+            long from = end;
+            end += Tensors.size(one.getValue());
+            text.append(", ").append(Json.of(one.getKey())).append(": ");
+            text.append(Json.of(about(one.getValue(), from, end)));
+        }
+        text.append('}');
         while (text.length() % LENGTH != 0) {
             text.append(' ');
         }
+        MessageDigest digest = Artifact.sha256();
         ByteBuffer length = ByteBuffer.allocate(LENGTH).order(ByteOrder.LITTLE_ENDIAN);
         length.putLong(0, text.length());
-        put(file, length);
-        put(file, ByteBuffer.wrap(text.toString().getBytes(StandardCharsets.US_ASCII)));
-        for (ByteBuffer part : parts) {
-            put(file, part);
+        put(file, length, digest);
+        put(file, ByteBuffer.wrap(text.toString().getBytes(StandardCharsets.US_ASCII)), digest);
+        for (Map.Entry<String, OnnxTensor> one : ordered) {
+            put(file, Tensors.content(one.getValue()), digest);
         }
+        String sum = Artifact.hex(digest.digest());
+        file.write(ByteBuffer.wrap(sum.getBytes(StandardCharsets.US_ASCII)), digits);
+        return sum;
+    }
+
+    /** Whether the file has the checksum that it names. */
+    boolean isSound() {
+        String header = new String(bytes(0, begin), StandardCharsets.ISO_8859_1);
+        int digits = header.indexOf(SUM) + SUM.length();
+        if (!header.contains(SUM) || digits + NO_SUM.length() > header.length()) {
+            return false;
+        }
+        MessageDigest digest = Artifact.sha256();
+        digest.update(bytes(0, digits));
+        digest.update(NO_SUM.getBytes(StandardCharsets.US_ASCII));
+        digest.update(part(whole, digits + NO_SUM.length(), whole.limit()));
+        return Artifact.hex(digest.digest()).equals(header.substring(digits, digits + NO_SUM.length()));
+    }
+
+    private byte[] bytes(int from, int to) {
+        byte[] made = new byte[to - from];
+        part(whole, from, to).get(made);
+        return made;
     }
 
     /** The tensors, those with the largest elements first: each lies at a multiple of its elements' size. */
@@ -155,7 +193,8 @@ final class Safetensors {
         return made;
     }
 
-    private static void put(FileChannel file, ByteBuffer content) throws IOException {
+    private static void put(FileChannel file, ByteBuffer content, MessageDigest digest) throws IOException {
+        digest.update(content.duplicate());
         while (content.hasRemaining()) {
             file.write(content);
         }

@@ -55,6 +55,11 @@ final class Tensors {
         return ByteBuffer.allocateDirect(Math.toIntExact(count)).order(ByteOrder.nativeOrder());
     }
 
+    /** How many bytes a tensor has. */
+    static long size(OnnxTensor tensor) {
+        return count(tensor.getInfo().getShape()) * tensor.getInfo().type.size;
+    }
+
     /** A tensor whose memory is this direct buffer, from its position to its limit. */
     static OnnxTensor over(ByteBuffer bytes, String dtype, long[] shape) {
         try {

@@ -50,8 +50,8 @@ final class Conformance {
     private final Json told;
     private final Artifact artifact;
     private final Engine engine;
-    private final Samples train;
-    private final Samples test;
+    private final Rows train;
+    private final Rows test;
     private final List<long[]> tasks = new ArrayList<>();
     private final Interpreter values;
     private final List<Object> calls = new ArrayList<>();
@@ -73,13 +73,13 @@ final class Conformance {
         values = Faults.interpreter(fault, engine, artifact.manifest, this::table);
     }
 
-    private static Samples samples(Map<String, Safetensors.Entry> data, String part) {
+    private static Rows samples(Map<String, Safetensors.Entry> data, String part) {
         Safetensors.Entry x = data.get("x_" + part);
         long[] labels = Tensors.integers(data.get("y_" + part).tensor());
-        return new Samples(x.bytes(), x.dtype, Arrays.copyOfRange(x.shape, 1, 4), labels);
+        return new Rows(x.bytes(), x.dtype, Arrays.copyOfRange(x.shape, 1, 4), labels);
     }
 
-    private Samples.Table table(String name, int number) {
+    private Rows.Table table(String name, int number) {
         if (name.equals("data")) {
             return train.all(new long[] {0, 1, 2, 3});
         }

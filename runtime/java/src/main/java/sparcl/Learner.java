@@ -1,0 +1,442 @@
+package sparcl;
+
+import java.nio.ByteBuffer;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeSet;
+
+/**
+ * An artifact that goes on learning inside an app (docs/learner.md).
+ *
+ * <pre>{@code
+ * try (Learner learner = Learner.open(artifact, state)) {  // takes up where it was, or starts
+ *     learner.learn(samples, labels);                      // one task; a new name takes a free place of the head
+ *     Answers answers = learner.predict(samples);
+ * }
+ * }</pre>
+ *
+ * <p>Every call throws {@link SparclException} with one line where it cannot be done. A learner is used by one thread at a
+ * time; calls of others wait.
+ */
+public final class Learner implements AutoCloseable {
+    private static final int CHUNK = 256;
+    private static final long FEW_STEPS = 100;
+    private static final long[] BATCHES = {32, 16, 8};
+    private static final long SMALLEST = 8;
+
+    private final Artifact artifact;
+    private final Options options;
+    private final Folder folder;
+    private final Engine engine;
+    private final Interpreter values;
+    private final Loop loop;
+    private final State state;
+    private final Form form;
+
+    private Learner(Path artifact, Path state, Options options) {
+        this.artifact = new Artifact(artifact);
+        this.options = options;
+        folder = new Folder(state);
+        engine = new Engine(this.artifact, options.threads, options.kernels);
+        values = new Interpreter(engine, this.artifact.manifest, this::table);
+        loop = new Loop(engine, values);
+        this.state = new State(this.artifact, folder, engine, values, loop);
+        form = new Form(this.artifact.manifest.get("model"), this::resized);
+    }
+
+    /** Opens an artifact with the state of a folder, which is made if needed. */
+    public static Learner open(Path artifact, Path state) {
+        return open(artifact, state, new Options());
+    }
+
+    /** Opens an artifact with the state of a folder. */
+    public static Learner open(Path artifact, Path state, Options options) {
+        Learner made = new Learner(artifact, state, options);
+        try {
+            made.load();
+        } catch (RuntimeException error) {
+            made.release();
+            throw error;
+        }
+        return made;
+    }
+
+    private void load() {
+        state.load();
+        Json model = artifact.manifest.get("model");
+        own("artifact", null, artifact.identity);
+        own("seed", options.seed, 0L);
+        own("buffer_size", options.buffer, 200L);
+        own("augment", options.augment, "auto");
+        own("normalise", options.normalise, "auto");
+        values.put("seed", state.identity.get("seed"));
+        values.put("class_order_seed", 0L);
+        values.put("classes_in_data", model.get("classes").integer());
+        if (state.task != null) {
+            give(state.task);
+        }
+    }
+
+    /** An option of the state: the state's own, which must be the given one, or for a new state that or the default. */
+    private void own(String name, Object given, Object otherwise) {
+        Object found = state.identity.get(name);
+        if (found != null && given != null && !found.equals(given)) {
+            String line = "%s: has `%s` %s, this call %s; leave it out, or give another folder as state";
+            throw new SparclException(String.format(line, folder.path, name, found, given));
+        }
+        state.identity.put(name, found != null ? found : given != null ? given : otherwise);
+    }
+
+    private Rows.Table table(String name, int number) {
+        return state.task.rows.all(state.task.rows.classes());
+    }
+
+    private ByteBuffer resized(ByteBuffer images, String dtype, long[] shape) {
+        checkType(dtype);
+        engine.samples = dtype;
+        values.put("given.x", Tensors.over(images, dtype, shape));
+        values.call("resize");
+        ByteBuffer found = values.content("resized");
+        ByteBuffer made = Tensors.bytes(found.remaining());
+        made.put(found);
+        values.put("given.x", 0L);
+        return Tensors.rewound(made);
+    }
+
+    private void checkType(String dtype) {
+        if (state.dtype != null && !state.dtype.equals(dtype)) {
+            String line = "`samples`: are %s, and this learner's are %s; give those";
+            throw new SparclException(String.format(line, dtype, state.dtype));
+        }
+    }
+
+    /** Samples in the form of this learner's. */
+    private Rows rows(Samples samples) {
+        checkType(samples.dtype);
+        if (samples.count() == 0) {
+            throw new SparclException("`samples`: are none; give at least one");
+        }
+        Rows found = form.rows(samples);
+        if (state.shape != null && !Arrays.equals(state.shape, found.shape)) {
+            String line = "`samples`: have the form %s, and this learner's are %s; give those";
+            String own = Arrays.toString(state.shape);
+            throw new SparclException(String.format(line, Arrays.toString(found.shape), own));
+        }
+        return found;
+    }
+
+    /** Learns one task. */
+    public Effort.Outcome learn(Samples samples, List<String> labels) {
+        return learn(samples, labels, new Effort());
+    }
+
+    /** Learns one task, as far as the effort allows; what is not finished stays under way. */
+    public synchronized Effort.Outcome learn(Samples samples, List<String> labels, Effort effort) {
+        if (state.task != null) {
+            throw new SparclException(
+                    "a task is under way; go on with it by learn() without samples, or end it with endTask()");
+        }
+        checkSteps(effort);
+        begin(labelled(samples, labels), effort, 0);
+        return study(effort, true);
+    }
+
+    /** Goes on with the task under way, then with all observed samples that wait. */
+    public Effort.Outcome learn() {
+        return learn(new Effort());
+    }
+
+    /** Goes on with the task under way, then with all observed samples that wait, as far as the effort allows. */
+    public synchronized Effort.Outcome learn(Effort effort) {
+        checkSteps(effort);
+        return study(effort, true);
+    }
+
+    private static void checkSteps(Effort effort) {
+        if (effort.steps == 0) {
+            throw new SparclException("`steps` 0: give at least 1");
+        }
+    }
+
+    /** Keeps one sample, then learns as far as the effort allows; its shape begins with 1. */
+    public synchronized Effort.Outcome observe(Samples sample, String label, Effort effort) {
+        if (sample.count() != 1) {
+            throw new SparclException("`sample`: are " + sample.count() + " samples; give one, with the shape [1, ...]");
+        }
+        Rows one = rows(sample);
+        state.place(label);
+        state.formOf(one.dtype, one.shape);
+        state.pending.add(one, label);
+        return effort.steps == 0 ? new Effort.Outcome("steps", 0, Double.NaN) : study(effort, false);
+    }
+
+    private Rows labelled(Samples samples, List<String> labels) {
+        Rows found = rows(samples);
+        if (labels.size() != found.count()) {
+            String line = "`labels`: are %d, for %d samples; give one for each";
+            throw new SparclException(String.format(line, labels.size(), found.count()));
+        }
+        int known = state.names.size();
+        try {
+            for (int row = 0; row < found.count(); row++) {
+                found.labels[row] = state.place(labels.get(row));
+            }
+        } catch (SparclException error) {
+            state.names.subList(known, state.names.size()).clear();
+            throw error;
+        }
+        return found;
+    }
+
+    /** Begins a task, so many of whose samples are observed ones. */
+    private void begin(Rows rows, Effort effort, int observed) {
+        if (!state.isBegun()) {
+            state.form(rows, ((Number) state.identity.get("buffer_size")).longValue());
+            normalise(rows);
+        }
+        Json optimizer = artifact.manifest.get("optimizer");
+        boolean few = effort.epochs <= optimizer.get("few_epochs").integer();
+        double rate = optimizer.get(few ? "few_epochs_rate" : "learning_rate").number().doubleValue();
+        state.taken += observed;
+        state.begin(rows, effort.epochs, batch(rows.count() * effort.epochs), rate(rate));
+        if (observed > 0) {
+            state.pending.drop(observed);
+        }
+        give(state.task);
+    }
+
+    private double rate(double otherwise) {
+        return options.learningRate == null ? otherwise : options.learningRate;
+    }
+
+    private long batch(long presented) {
+        if (options.batch != null) {
+            return options.batch;
+        }
+        for (long size : BATCHES) {
+            if (presented >= FEW_STEPS * size) {
+                return size;
+            }
+        }
+        return SMALLEST;
+    }
+
+    private void normalise(Rows rows) {
+        String how = (String) state.identity.get("normalise");
+        boolean raw = how.equals("raw") || artifact.manifest.get("model").get("raw").flag();
+        if (how.equals("auto") && !raw) {
+            state.task = new State.Task(rows, 1, 1, 1, "");
+            values.call("statistics");
+            state.task = null;
+            return;
+        }
+        float std = !raw && state.dtype.equals("uint8") ? 1 : 1f / 255f;
+        long[] channels = {state.shape[0]};
+        engine.set("data.mean", Tensors.filled("float32", channels, 0));
+        engine.set("data.std", Tensors.filled("float32", channels, std));
+    }
+
+    private void give(State.Task task) {
+        values.put("epochs", task.epochs);
+        values.put("batch", options.batch == null ? task.batch : options.batch);
+        values.put("learning_rate", rate(task.rate));
+        values.put("augment", augments() ? 1L : 0L);
+    }
+
+    private boolean augments() {
+        String how = (String) state.identity.get("augment");
+        boolean coloured = state.dtype.equals("uint8") && state.shape[0] == 3 && form.isImages();
+        return how.equals("auto") ? coloured : !how.equals("none");
+    }
+
+    private Effort.Outcome study(Effort effort, boolean all) {
+        Course course = new Course(effort, state, values);
+        try {
+            while (course.goesOn()) {
+                if (state.task == null && !next(effort, all)) {
+                    return course.outcome("done");
+                }
+                if (loop.study(state.task.rows.count(), "close_task", course)) {
+                    state.end();
+                }
+            }
+        } catch (SparclException error) {
+            load();
+            throw error;
+        }
+        if (state.task != null) {
+            state.save();
+        }
+        return course.outcome(state.task == null && state.pending.isEmpty() ? "done" : course.reason());
+    }
+
+    /** Begins a task of the observed samples: all of them, or where there are as many as a batch has. */
+    private boolean next(Effort effort, boolean all) {
+        long enough = all ? 1 : options.batch == null ? SMALLEST : options.batch;
+        int count = state.pending.count();
+        if (count < enough) {
+            return false;
+        }
+        begin(state.pending.joined(state), effort, count);
+        return true;
+    }
+
+    /** Ends the task under way as it stands; its other samples are dropped. */
+    public synchronized void endTask() {
+        if (state.task == null) {
+            throw new SparclException("no task is under way; begin one with learn(samples, labels)");
+        }
+        values.call("close_task");
+        state.end();
+    }
+
+    /** The classes of samples, out of all that have a name. */
+    public Answers predict(Samples samples) {
+        return predict(samples, state.names);
+    }
+
+    /** The classes of samples, out of those of a task, counted from 0. */
+    public Answers predictTask(Samples samples, int task) {
+        return predict(samples, classesOf(task));
+    }
+
+    /** The names of the classes of a task, counted from 0. */
+    public synchronized List<String> classesOf(int task) {
+        List<String> made = new ArrayList<>();
+        for (long place : state.tasks.get(task)) {
+            made.add(state.names.get((int) place));
+        }
+        return made;
+    }
+
+    /** The names of all classes, by place of the head. */
+    public synchronized List<String> classes() {
+        return new ArrayList<>(state.names);
+    }
+
+    /** The classes of samples, out of some. */
+    public synchronized Answers predict(Samples samples, List<String> classes) {
+        Rows asked = rows(samples);
+        long[] places = places(classes);
+        List<String> best = new ArrayList<>();
+        float[][] probabilities = new float[asked.count()][places.length];
+        ask(asked, places, "predict", (from, count) -> {
+            for (long place : values.integers("best")) {
+                best.add(state.names.get((int) place));
+            }
+            ByteBuffer found = values.content("probability");
+            for (int row = 0; row < count; row++) {
+                for (int column = 0; column < places.length; column++) {
+                    probabilities[from + row][column] = found.getFloat();
+                }
+            }
+        });
+        List<String> columns = new ArrayList<>();
+        for (long place : places) {
+            columns.add(state.names.get((int) place));
+        }
+        return new Answers(best, columns, probabilities);
+    }
+
+    /** The places of classes, ascending. */
+    private long[] places(List<String> classes) {
+        TreeSet<Integer> made = new TreeSet<>();
+        for (String name : classes) {
+            int place = state.names.indexOf(name);
+            if (place < 0) {
+                throw new SparclException("`" + name + "`: is no class of this learner; give one of " + state.names);
+            }
+            made.add(place);
+        }
+        if (made.isEmpty() || !state.isBegun()) {
+            throw new SparclException("nothing was learnt yet; begin with learn(samples, labels)");
+        }
+        return Numbers.array(new ArrayList<>(made));
+    }
+
+    /** Hears of rows that a block has seen. */
+    private interface Chunk {
+        void ran(int from, int count);
+    }
+
+    private void ask(Rows asked, long[] places, String block, Chunk chunk) {
+        Rows.Table table = asked.all(places);
+        for (int from = 0; from < asked.count(); from += CHUNK) {
+            int count = Math.min(CHUNK, asked.count() - from);
+            values.give("asked", table, table.numbers(from, count));
+            values.call(block);
+            chunk.ran(from, count);
+        }
+    }
+
+    /** The accuracy over samples, with all classes to choose among. */
+    public Report evaluate(Samples samples, List<String> labels) {
+        return evaluate(samples, labels, classes());
+    }
+
+    /** The accuracy over samples, with some classes to choose among. */
+    public synchronized Report evaluate(Samples samples, List<String> labels, List<String> classes) {
+        Rows asked = rows(samples);
+        long[] places = places(classes);
+        for (int row = 0; row < asked.count(); row++) {
+            asked.labels[row] = places(Collections.singletonList(labels.get(row)))[0];
+        }
+        values.call("begin_score");
+        ask(asked, places, "score", (from, count) -> { });
+        state.changed = true;
+        return report();
+    }
+
+    /** What is known of this learner. */
+    public synchronized Report report() {
+        Map<String, Double> results = new LinkedHashMap<>();
+        Map<String, Double> byClass = new LinkedHashMap<>();
+        Map<String, Long> counters = new LinkedHashMap<>();
+        if (state.isBegun()) {
+            values.call("report");
+            for (String name : Report.RESULTS) {
+                results.put(name, values.number("result." + name).doubleValue());
+            }
+            Number[] found = values.numbers("result.by_class");
+            for (int place = 0; place < state.names.size(); place++) {
+                if (!Double.isNaN(found[place].doubleValue())) {
+                    byClass.put(state.names.get(place), found[place].doubleValue());
+                }
+            }
+        }
+        for (String name : state.counters()) {
+            counters.put(name, values.integer(name));
+        }
+        return new Report(byClass, results, counters, folder.size());
+    }
+
+    /** Writes the state as it is, also in the middle of an epoch. */
+    public synchronized void save() {
+        if (state.isBegun()) {
+            state.save();
+        }
+    }
+
+    /** Saves what is not saved, and gives the state and all memory back. */
+    @Override
+    public synchronized void close() {
+        try {
+            if (state.isBegun() && state.changed) {
+                state.save();
+            }
+        } finally {
+            release();
+        }
+    }
+
+    private void release() {
+        values.close();
+        engine.close();
+        folder.close();
+    }
+}

@@ -1,0 +1,338 @@
+package sparcl;
+
+import ai.onnxruntime.OnnxTensor;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+
+/** Everything that a learner keeps, in memory and in its folder (docs/learner.md). */
+final class State {
+    private static final String VALUE = "value.";
+    private static final String SAMPLES = "samples-*.safetensors";
+
+    /** A task under way. */
+    static final class Task {
+        final Rows rows;
+        final long epochs;
+        final long batch;
+        final double rate;
+        final String file;
+
+        Task(Rows rows, long epochs, long batch, double rate, String file) {
+            this.rows = rows;
+            this.epochs = epochs;
+            this.batch = batch;
+            this.rate = rate;
+            this.file = file;
+        }
+    }
+
+    /** The names of the classes by place of the head, as many as are taken. */
+    final List<String> names = new ArrayList<>();
+    /** The classes of each task that is over. */
+    final List<List<Long>> tasks = new ArrayList<>();
+    /** The options of the state by name. */
+    final Map<String, Object> identity = new LinkedHashMap<>();
+    /** The observed samples that wait, and the names of their classes. */
+    final Pending pending;
+    /** The task under way or null. */
+    Task task;
+    /** The form of all samples: their type, null where there were none, and their lengths C, H and W. */
+    String dtype;
+    long[] shape;
+    /** How many observed samples have been taken into tasks. */
+    long taken;
+    /** The time spent in steps. */
+    double seconds;
+    /** Whether something has changed since the last save. */
+    boolean changed;
+
+    private final Artifact artifact;
+    private final Folder folder;
+    private final Engine engine;
+    private final Interpreter values;
+    private final Loop loop;
+    private double rate;
+
+    State(Artifact artifact, Folder folder, Engine engine, Interpreter values, Loop loop) {
+        this.artifact = artifact;
+        this.folder = folder;
+        this.engine = engine;
+        this.values = values;
+        this.loop = loop;
+        pending = new Pending(folder);
+    }
+
+    /** Whether there is a state, or will be one with the next save: a task has begun. */
+    boolean isBegun() {
+        return !engine.state.isEmpty();
+    }
+
+    /** Makes the first values of all state whose lengths are known, for samples of this form. */
+    void form(Rows rows, long buffer) {
+        formOf(rows.dtype, rows.shape);
+        engine.lengths.put("buffer", buffer);
+        engine.lengths.put("tasks", 1L);
+        engine.resetAll();
+    }
+
+    /** Gives samples their form; a learner takes no others from then on. */
+    void formOf(String type, long[] lengths) {
+        dtype = type;
+        shape = lengths;
+        engine.samples = type;
+        for (int axis = 0; axis < lengths.length; axis++) {
+            engine.lengths.put(new String[] {"C", "H", "W"}[axis], lengths[axis]);
+        }
+    }
+
+    /** The place of a class; a new name takes the next one that is free. */
+    long place(String name) {
+        int found = names.indexOf(name);
+        if (found >= 0) {
+            return found;
+        }
+        long classes = artifact.manifest.get("model").get("classes").integer();
+        if (names.size() >= classes) {
+            String line = "the head of %s has %d classes, and all are taken; compile the model again with sparcl-compile --classes %d";
+            String model = artifact.manifest.get("model").get("name").text();
+            throw new SparclException(String.format(line, model, classes, classes + 1));
+        }
+        names.add(name);
+        return names.size() - 1L;
+    }
+
+    /** Begins a task: its samples are written first, then the state that names them. */
+    void begin(Rows rows, long epochs, long batch, double learningRate) {
+        rate = learningRate;
+        Map<String, OnnxTensor> tensors = new LinkedHashMap<>();
+        tensors.put("x", rows.tensor());
+        tensors.put("labels", Tensors.of(rows.labels));
+        Map<String, String> texts = new LinkedHashMap<>();
+        texts.put("names", Json.of(names).toString());
+        texts.put("first", "0");
+        String file = folder.write(SAMPLES, tensors, texts);
+        tensors.values().forEach(OnnxTensor::close);
+        task = new Task(rows, epochs, batch, learningRate, file);
+        save();
+    }
+
+    /** Ends the task under way, whose classes count from now on. */
+    void end() {
+        String file = task.file;
+        tasks.add(Numbers.list(task.rows.classes()));
+        task = null;
+        loop.midEpoch = false;
+        save();
+        folder.remove(file);
+    }
+
+    /** Writes the state as it is. */
+    void save() {
+        Map<String, OnnxTensor> tensors = new LinkedHashMap<>();
+        for (Json spec : engine.specs().values()) {
+            String name = spec.get("name").text();
+            if (spec.get("saved").flag() && engine.state.containsKey(name)) {
+                tensors.put(name, engine.state.get(name));
+            }
+        }
+        List<OnnxTensor> made = new ArrayList<>();
+        for (String name : loop.midEpoch ? kept() : Collections.<String>emptyList()) {
+            OnnxTensor value = values.copy(name);
+            made.add(value);
+            tensors.put(VALUE + name, value);
+        }
+        Map<String, String> texts = new LinkedHashMap<>();
+        texts.put("progress", Json.of(progress()).toString());
+        texts.put("identity", Json.of(identity).toString());
+        folder.write(Folder.STATE, tensors, texts);
+        made.forEach(OnnxTensor::close);
+        changed = false;
+    }
+
+    private List<String> kept() {
+        return artifact.manifest.get("program").get("kept").texts();
+    }
+
+    private Map<String, Object> progress() {
+        Map<String, Object> made = new LinkedHashMap<>();
+        Map<String, Object> counters = new LinkedHashMap<>();
+        for (String name : counters()) {
+            counters.put(name, values.integer(name));
+        }
+        made.put("counters", counters);
+        made.put("fired", values.fired);
+        made.put("seconds", seconds);
+        made.put("learning_rates", Collections.singletonList(pairs("after_epochs", 0L, "learning_rate", rate)));
+        made.put("samples", samples());
+        made.put("learning", task == null ? null : learning());
+        made.put("taken", taken);
+        return made;
+    }
+
+    Iterable<String> counters() {
+        return artifact.manifest.get("program").get("counters").names();
+    }
+
+    private Map<String, Object> samples() {
+        boolean raw = artifact.manifest.get("model").get("raw").flag() || "raw".equals(identity.get("normalise"));
+        double scale = dtype.equals("uint8") && !raw ? 255 : 1;
+        Map<String, Object> formula = pairs("scale", scale, "mean", scaled("data.mean", scale));
+        formula.put("std", scaled("data.std", scale));
+        Map<String, Object> made = pairs("type", dtype, "shape", Numbers.list(shape));
+        made.put("normalise", formula);
+        made.put("classes", names);
+        made.put("classes_by_task", tasks);
+        return made;
+    }
+
+    private List<Double> scaled(String name, double scale) {
+        List<Double> made = new ArrayList<>();
+        for (Number one : Tensors.numbers(engine.state.get(name))) {
+            made.add(one.doubleValue() * 255 / scale);
+        }
+        return made;
+    }
+
+    private Map<String, Object> learning() {
+        Map<String, Object> made = pairs("epochs", task.epochs, "batch", task.batch);
+        made.putAll(pairs("learning_rate", task.rate, "file", task.file));
+        return made;
+    }
+
+    private static Map<String, Object> pairs(String name, Object value, String other, Object more) {
+        Map<String, Object> made = new LinkedHashMap<>();
+        made.put(name, value);
+        made.put(other, more);
+        return made;
+    }
+
+    /** Reads the folder; leaves all as it is where there is no state. */
+    void load() {
+        Safetensors file = folder.read(Folder.STATE);
+        try {
+            if (file != null) {
+                load(file);
+            }
+            pending.load(taken);
+        } catch (IllegalArgumentException | NullPointerException | ClassCastException error) {
+            throw folder.damaged(Folder.STATE, String.valueOf(error.getMessage()));
+        }
+        folder.clear(task == null ? "" : task.file);
+        if (!pending.isEmpty() && dtype == null) {
+            formOf(pending.first().dtype, pending.first().shape);
+        }
+        pending.names().forEach(this::place);
+        changed = false;
+    }
+
+    private void load(Safetensors file) {
+        Json own = Json.parse(file.metadata.get("identity"));
+        if (!artifact.identity.equals(own.get("artifact").plain)) {
+            String line = "%s: is a state of another artifact than %s; give another folder as state";
+            throw new SparclException(String.format(line, folder.path, artifact.folder));
+        }
+        for (String name : own.names()) {
+            identity.put(name, own.get(name).plain);
+        }
+        Json progress = Json.parse(file.metadata.get("progress"));
+        Json about = progress.get("samples");
+        formOf(about.get("type").text(), about.get("shape").integers());
+        names.clear();
+        names.addAll(about.get("classes").texts());
+        tasks.clear();
+        for (Json one : about.get("classes_by_task")) {
+            tasks.add(Numbers.list(one.integers()));
+        }
+        taken = progress.get("taken").integer();
+        seconds = progress.get("seconds").number().doubleValue();
+        for (Json one : progress.get("learning_rates")) {
+            rate = one.get("learning_rate").number().doubleValue();
+        }
+        restore(file.entries);
+        counters(progress);
+        task = progress.get("learning").isNull() ? null : task(progress.get("learning"));
+        if (task == null && values.integer("epoch") > 0) {
+            throw new SparclException(folder.path + ": is a run under way; end it with sparcl-run --resume");
+        }
+    }
+
+    private void counters(Json progress) {
+        for (String name : counters()) {
+            values.put(name, progress.get("counters").get(name).integer());
+        }
+        for (String kind : progress.get("fired").names()) {
+            values.fired.put(kind, progress.get("fired").get(kind).integer());
+        }
+    }
+
+    private Task task(Json learning) {
+        String name = learning.get("file").text();
+        Safetensors file = folder.read(name);
+        if (file == null) {
+            throw folder.damaged(name, "it is missing");
+        }
+        Rows rows = Pending.rows(file);
+        double learningRate = learning.get("learning_rate").number().doubleValue();
+        long batch = learning.get("batch").integer();
+        return new Task(rows, learning.get("epochs").integer(), batch, learningRate, name);
+    }
+
+    /** Puts the tensors of a file in their places; the lengths that the artifact leaves open are theirs. */
+    private void restore(Map<String, Safetensors.Entry> entries) {
+        Map<String, Safetensors.Entry> found = new HashMap<>(entries);
+        for (Json spec : engine.specs().values()) {
+            Safetensors.Entry entry = found.get(spec.get("name").text());
+            if (spec.get("saved").flag() && entry != null) {
+                lengths(spec, entry);
+            }
+        }
+        engine.resetAll();
+        for (Json spec : engine.specs().values()) {
+            String name = spec.get("name").text();
+            Safetensors.Entry entry = spec.get("saved").flag() ? found.remove(name) : null;
+            boolean fixed = spec.get("role").text().equals(Engine.FROZEN);
+            if (entry != null && !fixed) {
+                engine.set(name, entry.tensor());
+            }
+            if (entry == null && spec.get("saved").flag() && !spec.get("shape").toString().contains("\"samples\"")) {
+                throw new IllegalArgumentException(name + " is missing");
+            }
+        }
+        loop.midEpoch = false;
+        for (String name : kept()) {
+            Safetensors.Entry entry = found.remove(VALUE + name);
+            loop.midEpoch = loop.midEpoch || entry != null;
+            if (entry != null) {
+                OnnxTensor tensor = entry.tensor();
+                boolean integer = entry.shape.length == 0 && entry.dtype.equals("int64");
+                values.put(name, integer ? (Object) Tensors.integers(tensor)[0] : tensor);
+            }
+        }
+        if (!found.isEmpty()) {
+            throw new IllegalArgumentException(found.keySet().iterator().next() + " is no state of the artifact");
+        }
+    }
+
+    private void lengths(Json spec, Safetensors.Entry entry) {
+        int axis = 0;
+        if (!entry.dtype.equals(engine.dtype(spec.get("dtype").text()))) {
+            throw new IllegalArgumentException(spec.get("name").text() + " is " + entry.dtype);
+        }
+        for (Json length : spec.get("shape")) {
+            long own = axis < entry.shape.length ? entry.shape[axis++] : -1;
+            Long due = length.isText() ? engine.lengths.get(length.text()) : (Long) length.integer();
+            if (due == null || "samples".equals(length.plain)) {
+                engine.lengths.put(length.text(), own);
+            } else if (!Objects.equals(due, own)) {
+                String found = Arrays.toString(entry.shape);
+                throw new IllegalArgumentException(spec.get("name").text() + " has the shape " + found);
+            }
+        }
+    }
+}
