@@ -49,7 +49,7 @@ final class Artifact {
             throw new SparclException(folder + ": is no artifact; make one with sparcl-compile MODEL.onnx");
         }
         if (found.get("version").integer() != VERSION) {
-            String line = "%s: has artifact version %s, this program reads version %d; %s with the program's own version";
+            String line = "%s: has artifact version %s, this program reads version %d; %s";
             throw new SparclException(String.format(line, folder, found.get("version"), VERSION, AGAIN));
         }
         return found;

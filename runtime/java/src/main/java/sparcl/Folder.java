@@ -67,8 +67,9 @@ final class Folder implements AutoCloseable {
         }
         String version = found.metadata.getOrDefault("version", "none");
         if (!version.equals(VERSION)) {
-            String line = "%s: has version %s of the state, this program reads version %s; use it with the program that wrote it";
-            throw new SparclException(String.format(line, file, version, VERSION));
+            String line = "%s: has version %s of the state, this program reads version %s; %s";
+            String mend = "use it with the program that wrote it";
+            throw new SparclException(String.format(line, file, version, VERSION, mend));
         }
         if (!found.isSound()) {
             throw damaged(name, "its checksum differs");
@@ -77,7 +78,8 @@ final class Folder implements AutoCloseable {
     }
 
     SparclException damaged(String name, String reason) {
-        return new SparclException(path.resolve(name) + ": is damaged (" + reason + "); start with another folder as state");
+        String line = "%s: is damaged (%s); start with another folder as state";
+        return new SparclException(String.format(line, path.resolve(name), reason));
     }
 
     /** Puts a file in its place at once; in its name, {@code *} stands for the first digits of the checksum. */

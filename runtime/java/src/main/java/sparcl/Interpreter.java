@@ -1,7 +1,6 @@
 package sparcl;
 
 import ai.onnxruntime.OnnxTensor;
-import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
@@ -13,10 +12,8 @@ import java.util.function.Consumer;
 
 /**
  * Interprets a program: operations over named values (docs/interfaces.md). It knows no method and computes nothing.
- *
- * <p>A value is a number ({@code Long} or {@code Double}), a vector ({@code long[]}) or a tensor, which it owns.
  */
-class Interpreter implements AutoCloseable {
+class Interpreter extends Values {
     /** Where the samples come from. */
     interface Tables {
         /** The table of this name; {@code number} is the value {@code task}, or {@code of} for the table test. */
@@ -35,7 +32,6 @@ class Interpreter implements AutoCloseable {
     Watch watch;
 
     private final Map<String, Consumer<Json>> verbs = new HashMap<>();
-    private final Map<String, Object> values = new HashMap<>();
     private final Engine engine;
     private final Json program;
     private final Tables tables;
@@ -78,59 +74,6 @@ class Interpreter implements AutoCloseable {
         for (String kind : program.get("events").names()) {
             fired.put(kind, 0L);
         }
-    }
-
-    /** Gives a value; a tensor that had the name goes. */
-    final void put(String name, Object value) {
-        Object old = values.put(name, value);
-        if (old instanceof OnnxTensor && old != value) {
-            ((OnnxTensor) old).close();
-        }
-    }
-
-    private Object value(String name) {
-        Object found = values.get(name);
-        if (found == null) {
-            throw new IllegalStateException("the program reads " + name + ", which nothing has given");
-        }
-        return found;
-    }
-
-    /** The number, or the one element, of this name. */
-    final Number number(String name) {
-        Object found = value(name);
-        return found instanceof OnnxTensor ? Tensors.numbers((OnnxTensor) found)[0] : (Number) found;
-    }
-
-    final long integer(String name) {
-        return number(name).longValue();
-    }
-
-    /** The vector of integers of this name. */
-    final long[] integers(String name) {
-        Object found = value(name);
-        return found instanceof OnnxTensor ? Tensors.integers((OnnxTensor) found) : (long[]) found;
-    }
-
-    /** The elements of the tensor of this name. */
-    final Number[] numbers(String name) {
-        return Tensors.numbers((OnnxTensor) value(name));
-    }
-
-    /** The bytes of the tensor of this name. */
-    final ByteBuffer content(String name) {
-        return Tensors.content((OnnxTensor) value(name));
-    }
-
-    /** A copy of a value as a tensor; an integer has no axes. */
-    final OnnxTensor copy(String name) {
-        Object found = value(name);
-        if (found instanceof OnnxTensor) {
-            return Tensors.copy((OnnxTensor) found);
-        }
-        return found instanceof long[]
-                ? Tensors.of((long[]) found)
-                : Tensors.of("int64", new Number[] {(Number) found}, new long[0]);
     }
 
     /** Runs a block by its name; throws SparclException where the program fails. */
@@ -207,7 +150,7 @@ class Interpreter implements AutoCloseable {
         String name = input.get("name").text();
         String taken = op.text("take", "") + "." + name;
         Json own = op.get("feeds").isNull() ? op.get("feeds") : op.get("feeds").get(name);
-        if (own.isNull() && !values.containsKey(taken)) {
+        if (own.isNull() && !has(taken)) {
             return null;
         }
         Json source = own.isNull() ? Json.of(taken) : own;
@@ -283,13 +226,6 @@ class Interpreter implements AutoCloseable {
         }
     }
 
-    /** Gives rows of a table as values. */
-    final void give(String prefix, Rows.Table table, long[] numbers) {
-        put(prefix + ".raw", table.raw(numbers));
-        put(prefix + ".labels", table.labels(numbers));
-        put(prefix + ".classes", table.classes);
-    }
-
     private void slice(Json op) {
         String position = op.get("position").text();
         long from = integer(position);
@@ -303,11 +239,7 @@ class Interpreter implements AutoCloseable {
         String rows = op.text("rows", "");
         long more = op.get("add").isNull() ? 1 : longOf(op.get("add"));
         String name = op.get("name").text();
-        put(name, integer(name) + (rows.isEmpty() ? more : length(value(rows))));
-    }
-
-    private static long length(Object value) {
-        return value instanceof OnnxTensor ? ((OnnxTensor) value).getInfo().getShape()[0] : ((long[]) value).length;
+        put(name, integer(name) + (rows.isEmpty() ? more : length(rows)));
     }
 
     private void due(Json op) {
@@ -343,16 +275,5 @@ class Interpreter implements AutoCloseable {
         String name = op.get("of").text();
         Object shown = names.isNull() ? number(name) : ((List<?>) names.plain).get((int) integer(name));
         throw new SparclException(op.get("message").text().replace("{}", String.valueOf(shown)));
-    }
-
-    /** Gives the values' memory back. */
-    @Override
-    public void close() {
-        for (Object one : values.values()) {
-            if (one instanceof OnnxTensor) {
-                ((OnnxTensor) one).close();
-            }
-        }
-        values.clear();
     }
 }

@@ -3,18 +3,15 @@ package sparcl;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.Iterator;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 
 /**
  * A JSON value, read-only: an object, a list, a text, a number, true, false or null.
  *
- * <p>Integers are {@code Long}, other numbers {@code Double}. A name that an object lacks is null, as one that has null.
+ * <p>Integers are {@code Long}, other numbers {@code Double}. A name that an object lacks is null.
  */
 final class Json implements Iterable<Json> {
-    private static final int DEEPEST = 200;
-
     /** The value as Java has it: Map, List, String, Long, Double, Boolean or null. */
     final Object plain;
 
@@ -28,9 +25,9 @@ final class Json implements Iterable<Json> {
 
     /** Reads a text; throws IllegalArgumentException where it is no JSON. */
     static Json parse(String text) {
-        Reader reader = new Reader(text);
+        JsonReader reader = new JsonReader(text);
         Object found = reader.value(0);
-        if (reader.next() != Reader.END) {
+        if (reader.next() != JsonReader.END) {
             throw reader.wrong();
         }
         return new Json(found);
@@ -165,9 +162,9 @@ final class Json implements Iterable<Json> {
     private static void writeText(String text, StringBuilder into) {
         into.append('"');
         for (char letter : text.toCharArray()) {
-            int known = Reader.ESCAPED.indexOf(letter);
+            int known = JsonReader.ESCAPED.indexOf(letter);
             if (known >= 0) {
-                into.append('\\').append(Reader.ESCAPES.charAt(known));
+                into.append('\\').append(JsonReader.ESCAPES.charAt(known));
             } else if (letter < ' ' || letter > '~') {
                 into.append(String.format("\\u%04x", (int) letter));
             } else {
@@ -175,150 +172,5 @@ final class Json implements Iterable<Json> {
             }
         }
         into.append('"');
-    }
-
-    private static final class Reader {
-        static final char END = '\0';
-        static final String ESCAPES = "\"\\bfnrt";
-        static final String ESCAPED = "\"\\\b\f\n\r\t";
-        private static final String NUMBER = "+-.eE0123456789";
-
-        private final String text;
-        private int at;
-
-        Reader(String text) {
-            this.text = text;
-        }
-
-        IllegalArgumentException wrong() {
-            return new IllegalArgumentException("no JSON from letter " + at + " on");
-        }
-
-        /** The next letter that is no space, or END; it stays the next one. */
-        char next() {
-            while (at < text.length() && " \t\r\n".indexOf(text.charAt(at)) >= 0) {
-                at++;
-            }
-            return at < text.length() ? text.charAt(at) : END;
-        }
-
-        private boolean taken(char wanted) {
-            boolean found = next() == wanted;
-            at += found ? 1 : 0;
-            return found;
-        }
-
-        private void take(char wanted) {
-            if (!taken(wanted)) {
-                throw wrong();
-            }
-        }
-
-        Object value(int depth) {
-            if (depth > DEEPEST) {
-                throw wrong();
-            }
-            switch (next()) {
-                case '{':
-                    return object(depth);
-                case '[':
-                    return list(depth);
-                case '"':
-                    return string();
-                default:
-                    return word();
-            }
-        }
-
-        private Map<String, Object> object(int depth) {
-            Map<String, Object> made = new LinkedHashMap<>();
-            take('{');
-            if (taken('}')) {
-                return made;
-            }
-            do {
-                next();
-                String name = string();
-                take(':');
-                made.put(name, value(depth + 1));
-            } while (taken(','));
-            take('}');
-            return made;
-        }
-
-        private List<Object> list(int depth) {
-            List<Object> made = new ArrayList<>();
-            take('[');
-            if (taken(']')) {
-                return made;
-            }
-            do {
-                made.add(value(depth + 1));
-            } while (taken(','));
-            take(']');
-            return made;
-        }
-
-        private String string() {
-            take('"');
-            StringBuilder made = new StringBuilder();
-            for (char letter = letter(); letter != '"'; letter = letter()) {
-                made.append(letter == '\\' ? escape(letter()) : letter);
-            }
-            return made.toString();
-        }
-
-        private char letter() {
-            if (at >= text.length()) {
-                throw wrong();
-            }
-            return text.charAt(at++);
-        }
-
-        private char escape(char sign) {
-            int known = ESCAPES.indexOf(sign);
-            if (known >= 0) {
-                return ESCAPED.charAt(known);
-            }
-            if (sign == '/') {
-                return sign;
-            }
-            if (sign != 'u' || at + 4 > text.length()) {
-                throw wrong();
-            }
-            at += 4;
-            return (char) Integer.parseInt(text.substring(at - 4, at), 16);
-        }
-
-        private Object word() {
-            int from = at;
-            while (at < text.length() && (NUMBER.indexOf(text.charAt(at)) >= 0 || Character.isLetter(text.charAt(at)))) {
-                at++;
-            }
-            String word = text.substring(from, at);
-            switch (word) {
-                case "true":
-                    return true;
-                case "false":
-                    return false;
-                case "null":
-                    return null;
-                default:
-                    return number(word);
-            }
-        }
-
-        private Number number(String word) {
-            if (word.matches("-?\\d+")) {
-                return Long.valueOf(word);
-            }
-            if (word.equals("NaN")) { // Python writes it
-                return Double.NaN;
-            }
-            if (!word.matches("-?\\d+(\\.\\d+)?([eE][+-]?\\d+)?")) {
-                throw wrong();
-            }
-            return Double.valueOf(word);
-        }
     }
 }

@@ -4,11 +4,7 @@ import java.nio.ByteBuffer;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.Collections;
-import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Map;
-import java.util.TreeSet;
 
 /**
  * An artifact that goes on learning inside an app (docs/learner.md).
@@ -20,11 +16,10 @@ import java.util.TreeSet;
  * }
  * }</pre>
  *
- * <p>Every call throws {@link SparclException} with one line where it cannot be done. A learner is used by one thread at a
+ * <p>Every call throws {@link SparclException} with one line where it cannot be done. One thread uses a learner at a
  * time; calls of others wait.
  */
 public final class Learner implements AutoCloseable {
-    private static final int CHUNK = 256;
     private static final long FEW_STEPS = 100;
     private static final long[] BATCHES = {32, 16, 8};
     private static final long SMALLEST = 8;
@@ -37,6 +32,7 @@ public final class Learner implements AutoCloseable {
     private final Loop loop;
     private final State state;
     private final Form form;
+    private final Questions questions;
 
     private Learner(Path artifact, Path state, Options options) {
         this.artifact = new Artifact(artifact);
@@ -46,6 +42,7 @@ public final class Learner implements AutoCloseable {
         values = new Interpreter(engine, this.artifact.manifest, this::table);
         loop = new Loop(engine, values);
         this.state = new State(this.artifact, folder, engine, values, loop);
+        questions = new Questions(this.state, values, folder);
         form = new Form(this.artifact.manifest.get("model"), this::resized);
     }
 
@@ -166,7 +163,7 @@ public final class Learner implements AutoCloseable {
     /** Keeps one sample, then learns as far as the effort allows; its shape begins with 1. */
     public synchronized Effort.Outcome observe(Samples sample, String label, Effort effort) {
         if (sample.count() != 1) {
-            throw new SparclException("`sample`: are " + sample.count() + " samples; give one, with the shape [1, ...]");
+            throw new SparclException("`sample`: are " + sample.count() + " samples; give one, of the shape [1, ...]");
         }
         Rows one = rows(sample);
         state.place(label);
@@ -321,57 +318,7 @@ public final class Learner implements AutoCloseable {
 
     /** The classes of samples, out of some. */
     public synchronized Answers predict(Samples samples, List<String> classes) {
-        Rows asked = rows(samples);
-        long[] places = places(classes);
-        List<String> best = new ArrayList<>();
-        float[][] probabilities = new float[asked.count()][places.length];
-        ask(asked, places, "predict", (from, count) -> {
-            for (long place : values.integers("best")) {
-                best.add(state.names.get((int) place));
-            }
-            ByteBuffer found = values.content("probability");
-            for (int row = 0; row < count; row++) {
-                for (int column = 0; column < places.length; column++) {
-                    probabilities[from + row][column] = found.getFloat();
-                }
-            }
-        });
-        List<String> columns = new ArrayList<>();
-        for (long place : places) {
-            columns.add(state.names.get((int) place));
-        }
-        return new Answers(best, columns, probabilities);
-    }
-
-    /** The places of classes, ascending. */
-    private long[] places(List<String> classes) {
-        TreeSet<Integer> made = new TreeSet<>();
-        for (String name : classes) {
-            int place = state.names.indexOf(name);
-            if (place < 0) {
-                throw new SparclException("`" + name + "`: is no class of this learner; give one of " + state.names);
-            }
-            made.add(place);
-        }
-        if (made.isEmpty() || !state.isBegun()) {
-            throw new SparclException("nothing was learnt yet; begin with learn(samples, labels)");
-        }
-        return Numbers.array(new ArrayList<>(made));
-    }
-
-    /** Hears of rows that a block has seen. */
-    private interface Chunk {
-        void ran(int from, int count);
-    }
-
-    private void ask(Rows asked, long[] places, String block, Chunk chunk) {
-        Rows.Table table = asked.all(places);
-        for (int from = 0; from < asked.count(); from += CHUNK) {
-            int count = Math.min(CHUNK, asked.count() - from);
-            values.give("asked", table, table.numbers(from, count));
-            values.call(block);
-            chunk.ran(from, count);
-        }
+        return questions.predict(rows(samples), classes);
     }
 
     /** The accuracy over samples, with all classes to choose among. */
@@ -381,38 +328,12 @@ public final class Learner implements AutoCloseable {
 
     /** The accuracy over samples, with some classes to choose among. */
     public synchronized Report evaluate(Samples samples, List<String> labels, List<String> classes) {
-        Rows asked = rows(samples);
-        long[] places = places(classes);
-        for (int row = 0; row < asked.count(); row++) {
-            asked.labels[row] = places(Collections.singletonList(labels.get(row)))[0];
-        }
-        values.call("begin_score");
-        ask(asked, places, "score", (from, count) -> { });
-        state.changed = true;
-        return report();
+        return questions.evaluate(rows(samples), labels, classes);
     }
 
     /** What is known of this learner. */
     public synchronized Report report() {
-        Map<String, Double> results = new LinkedHashMap<>();
-        Map<String, Double> byClass = new LinkedHashMap<>();
-        Map<String, Long> counters = new LinkedHashMap<>();
-        if (state.isBegun()) {
-            values.call("report");
-            for (String name : Report.RESULTS) {
-                results.put(name, values.number("result." + name).doubleValue());
-            }
-            Number[] found = values.numbers("result.by_class");
-            for (int place = 0; place < state.names.size(); place++) {
-                if (!Double.isNaN(found[place].doubleValue())) {
-                    byClass.put(state.names.get(place), found[place].doubleValue());
-                }
-            }
-        }
-        for (String name : state.counters()) {
-            counters.put(name, values.integer(name));
-        }
-        return new Report(byClass, results, counters, folder.size());
+        return questions.report();
     }
 
     /** Writes the state as it is, also in the middle of an epoch. */

@@ -40,8 +40,9 @@ final class Lock implements AutoCloseable {
             }
             Files.deleteIfExists(path);
         }
-        String line = "%s: is in use by %s; wait for its end, or give another folder as state, or remove %s where that is no learner";
-        throw new SparclException(String.format(line, folder, holder, path));
+        String line = "%s: is in use by %s; wait for its end, or give another folder as state, %s";
+        String mend = "or remove " + path + " where that is no learner";
+        throw new SparclException(String.format(line, folder, holder, mend));
     }
 
     private boolean taken() throws IOException {

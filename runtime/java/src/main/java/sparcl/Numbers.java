@@ -14,12 +14,4 @@ final class Numbers {
         }
         return made;
     }
-
-    static long[] array(List<Integer> numbers) {
-        long[] made = new long[numbers.size()];
-        for (int place = 0; place < made.length; place++) {
-            made[place] = numbers.get(place);
-        }
-        return made;
-    }
 }

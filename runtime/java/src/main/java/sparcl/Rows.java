@@ -95,7 +95,8 @@ final class Rows {
                 one.limit(at + size).position(at);
                 made.put((ByteBuffer) one);
             }
-            return Tensors.over(Tensors.rewound(made), dtype, new long[] {numbers.length, shape[0], shape[1], shape[2]});
+            long[] lengths = {numbers.length, shape[0], shape[1], shape[2]};
+            return Tensors.over(Tensors.rewound(made), dtype, lengths);
         }
 
         /** Their labels. */

@@ -7,8 +7,8 @@ import java.util.Collections;
 import java.util.List;
 
 /**
- * Raw samples as an app has them: images {@code [N, C, H, W]} or {@code [N, H, W, C]}, grey ones also {@code [N, H, W]};
- * vectors {@code [N, D]}; sequences and volumes in the model's own axes.
+ * Raw samples as an app has them: images {@code [N, C, H, W]} or {@code [N, H, W, C]}, grey ones also
+ * {@code [N, H, W]}; vectors {@code [N, D]}; sequences and volumes in the model's own axes.
  */
 public final class Samples {
     final String dtype;
@@ -50,7 +50,7 @@ public final class Samples {
 
     private static Samples made(String dtype, ByteBuffer content, int count, long[] shape) {
         if (shape.length < 2 || Tensors.count(shape) != count) {
-            String line = "`samples`: %d numbers do not make the shape %s; give the lengths of all axes, the number first";
+            String line = "`samples`: %d numbers do not make the shape %s; give the lengths of all axes";
             throw new SparclException(String.format(line, count, Arrays.toString(shape)));
         }
         return new Samples(dtype, shape.clone(), content, Collections.<Samples>emptyList());

@@ -1,6 +1,6 @@
 package sparcl;
 
-/** A user's mistake, a damaged file or a training that cannot go on. The message is one line: the fault and its mend. */
+/** A user's mistake, a damaged file or a training that cannot go on. The message is one line: the fault, the mend. */
 public class SparclException extends RuntimeException {
     private static final long serialVersionUID = 1L;
 

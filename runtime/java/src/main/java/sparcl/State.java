@@ -2,17 +2,14 @@ package sparcl;
 
 import ai.onnxruntime.OnnxTensor;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.Collections;
-import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Objects;
 
 /** Everything that a learner keeps, in memory and in its folder (docs/learner.md). */
 final class State {
-    private static final String VALUE = "value.";
+    static final String VALUE = "value.";
     private static final String SAMPLES = "samples-*.safetensors";
 
     /** A task under way. */
@@ -57,7 +54,8 @@ final class State {
     private final Engine engine;
     private final Interpreter values;
     private final Loop loop;
-    private double rate;
+    /** The learning rate of the last task. */
+    double rate;
 
     State(Artifact artifact, Folder folder, Engine engine, Interpreter values, Loop loop) {
         this.artifact = artifact;
@@ -99,9 +97,10 @@ final class State {
         }
         long classes = artifact.manifest.get("model").get("classes").integer();
         if (names.size() >= classes) {
-            String line = "the head of %s has %d classes, and all are taken; compile the model again with sparcl-compile --classes %d";
+            String line = "the head of %s has %d classes, and all are taken; %s --classes %d";
             String model = artifact.manifest.get("model").get("name").text();
-            throw new SparclException(String.format(line, model, classes, classes + 1));
+            String mend = "compile the model again with sparcl-compile";
+            throw new SparclException(String.format(line, model, classes, mend, classes + 1));
         }
         names.add(name);
         return names.size() - 1L;
@@ -155,7 +154,8 @@ final class State {
         changed = false;
     }
 
-    private List<String> kept() {
+    /** The names of the values that the steps of an epoch hand on. */
+    List<String> kept() {
         return artifact.manifest.get("program").get("kept").texts();
     }
 
@@ -175,6 +175,7 @@ final class State {
         return made;
     }
 
+    /** The names of the counters. */
     Iterable<String> counters() {
         return artifact.manifest.get("program").get("counters").names();
     }
@@ -217,7 +218,7 @@ final class State {
         Safetensors file = folder.read(Folder.STATE);
         try {
             if (file != null) {
-                load(file);
+                new StateReader(this, artifact, folder, engine, values, loop).read(file);
             }
             pending.load(taken);
         } catch (IllegalArgumentException | NullPointerException | ClassCastException error) {
@@ -229,110 +230,5 @@ final class State {
         }
         pending.names().forEach(this::place);
         changed = false;
-    }
-
-    private void load(Safetensors file) {
-        Json own = Json.parse(file.metadata.get("identity"));
-        if (!artifact.identity.equals(own.get("artifact").plain)) {
-            String line = "%s: is a state of another artifact than %s; give another folder as state";
-            throw new SparclException(String.format(line, folder.path, artifact.folder));
-        }
-        for (String name : own.names()) {
-            identity.put(name, own.get(name).plain);
-        }
-        Json progress = Json.parse(file.metadata.get("progress"));
-        Json about = progress.get("samples");
-        formOf(about.get("type").text(), about.get("shape").integers());
-        names.clear();
-        names.addAll(about.get("classes").texts());
-        tasks.clear();
-        for (Json one : about.get("classes_by_task")) {
-            tasks.add(Numbers.list(one.integers()));
-        }
-        taken = progress.get("taken").integer();
-        seconds = progress.get("seconds").number().doubleValue();
-        for (Json one : progress.get("learning_rates")) {
-            rate = one.get("learning_rate").number().doubleValue();
-        }
-        restore(file.entries);
-        counters(progress);
-        task = progress.get("learning").isNull() ? null : task(progress.get("learning"));
-        if (task == null && values.integer("epoch") > 0) {
-            throw new SparclException(folder.path + ": is a run under way; end it with sparcl-run --resume");
-        }
-    }
-
-    private void counters(Json progress) {
-        for (String name : counters()) {
-            values.put(name, progress.get("counters").get(name).integer());
-        }
-        for (String kind : progress.get("fired").names()) {
-            values.fired.put(kind, progress.get("fired").get(kind).integer());
-        }
-    }
-
-    private Task task(Json learning) {
-        String name = learning.get("file").text();
-        Safetensors file = folder.read(name);
-        if (file == null) {
-            throw folder.damaged(name, "it is missing");
-        }
-        Rows rows = Pending.rows(file);
-        double learningRate = learning.get("learning_rate").number().doubleValue();
-        long batch = learning.get("batch").integer();
-        return new Task(rows, learning.get("epochs").integer(), batch, learningRate, name);
-    }
-
-    /** Puts the tensors of a file in their places; the lengths that the artifact leaves open are theirs. */
-    private void restore(Map<String, Safetensors.Entry> entries) {
-        Map<String, Safetensors.Entry> found = new HashMap<>(entries);
-        for (Json spec : engine.specs().values()) {
-            Safetensors.Entry entry = found.get(spec.get("name").text());
-            if (spec.get("saved").flag() && entry != null) {
-                lengths(spec, entry);
-            }
-        }
-        engine.resetAll();
-        for (Json spec : engine.specs().values()) {
-            String name = spec.get("name").text();
-            Safetensors.Entry entry = spec.get("saved").flag() ? found.remove(name) : null;
-            boolean fixed = spec.get("role").text().equals(Engine.FROZEN);
-            if (entry != null && !fixed) {
-                engine.set(name, entry.tensor());
-            }
-            if (entry == null && spec.get("saved").flag() && !spec.get("shape").toString().contains("\"samples\"")) {
-                throw new IllegalArgumentException(name + " is missing");
-            }
-        }
-        loop.midEpoch = false;
-        for (String name : kept()) {
-            Safetensors.Entry entry = found.remove(VALUE + name);
-            loop.midEpoch = loop.midEpoch || entry != null;
-            if (entry != null) {
-                OnnxTensor tensor = entry.tensor();
-                boolean integer = entry.shape.length == 0 && entry.dtype.equals("int64");
-                values.put(name, integer ? (Object) Tensors.integers(tensor)[0] : tensor);
-            }
-        }
-        if (!found.isEmpty()) {
-            throw new IllegalArgumentException(found.keySet().iterator().next() + " is no state of the artifact");
-        }
-    }
-
-    private void lengths(Json spec, Safetensors.Entry entry) {
-        int axis = 0;
-        if (!entry.dtype.equals(engine.dtype(spec.get("dtype").text()))) {
-            throw new IllegalArgumentException(spec.get("name").text() + " is " + entry.dtype);
-        }
-        for (Json length : spec.get("shape")) {
-            long own = axis < entry.shape.length ? entry.shape[axis++] : -1;
-            Long due = length.isText() ? engine.lengths.get(length.text()) : (Long) length.integer();
-            if (due == null || "samples".equals(length.plain)) {
-                engine.lengths.put(length.text(), own);
-            } else if (!Objects.equals(due, own)) {
-                String found = Arrays.toString(entry.shape);
-                throw new IllegalArgumentException(spec.get("name").text() + " has the shape " + found);
-            }
-        }
     }
 }

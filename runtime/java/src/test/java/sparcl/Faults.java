@@ -45,12 +45,7 @@ final class Faults {
                     super.run(verb, op.text("take", "").isEmpty() ? op : without(op, "feeds"));
                     return;
                 case "uncounted-rows": // rows are counted as one
-                    super.run(verb, without(op, "rows"));
-                    return;
-                case "unreset": // nothing is put to its first value again
-                    if (!verb.equals("reset")) {
-                        super.run(verb, op);
-                    }
+                    super.run(verb, verb.equals("count") ? without(op, "rows") : op);
                     return;
                 default:
                     throw new IllegalArgumentException("no fault of this name: " + fault);
