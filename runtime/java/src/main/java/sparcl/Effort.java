@@ -82,8 +82,8 @@ public final class Effort {
 
     /** The seconds behind which the call begins no step. */
     public Effort seconds(double value) {
-        if (!(value >= 0)) {
-            throw new SparclException("`seconds` " + value + ": give at least 0");
+        if (!(value > 0)) {
+            throw new SparclException("`seconds` " + value + ": give a number above 0");
         }
         seconds = value;
         return this;

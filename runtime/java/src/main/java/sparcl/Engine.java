@@ -38,6 +38,7 @@ final class Engine implements AutoCloseable {
     private final Json graphs;
     private final Map<String, Json> specs = new LinkedHashMap<>();
     private final Map<String, OrtSession> sessions = new HashMap<>();
+    private final List<OrtSession.SessionOptions> opened = new ArrayList<>();
     private final int threads;
     private final Path kernels;
 
@@ -198,7 +199,10 @@ final class Engine implements AutoCloseable {
 
     private OrtSession open(String graph) {
         String path = artifact.path(graph, samples).toString();
-        try (OrtSession.SessionOptions options = new OrtSession.SessionOptions()) {
+        OrtSession.SessionOptions options = new OrtSession.SessionOptions();
+        // Not closed before the session is: that unloads the kernels.
+        opened.add(options);
+        try {
             options.setIntraOpNumThreads(threads);
             options.setSessionLogLevel(OrtLoggingLevel.ORT_LOGGING_LEVEL_FATAL);
             options.setMemoryPatternOptimization(false);
@@ -236,5 +240,7 @@ final class Engine implements AutoCloseable {
             }
         }
         sessions.clear();
+        opened.forEach(OrtSession.SessionOptions::close);
+        opened.clear();
     }
 }

@@ -136,19 +136,6 @@ final class Folder implements AutoCloseable {
         }
     }
 
-    /** How many bytes the files have. */
-    long size() {
-        long made = 0;
-        try (DirectoryStream<Path> found = Files.newDirectoryStream(path)) {
-            for (Path one : found) {
-                made += Files.size(one);
-            }
-        } catch (IOException error) {
-            throw unwritable(path, error);
-        }
-        return made;
-    }
-
     /** Gives the lock back. */
     @Override
     public void close() {

@@ -1,6 +1,7 @@
 package sparcl;
 
 import java.nio.ByteBuffer;
+import java.nio.FloatBuffer;
 import java.util.Arrays;
 
 /** The form of a learner's raw samples, [C, H, W] and a type, and how samples get it (docs/learner.md). */
@@ -62,6 +63,7 @@ final class Form {
             raw = new long[] {raw[0], length("H"), length("W")};
         }
         check(given.shape, raw);
+        checkValues(given);
         return new Rows(content, given.dtype, raw, new long[given.count()]);
     }
 
@@ -121,6 +123,35 @@ final class Form {
         boolean fits = open ? elements % taken == 0 : elements == taken;
         if (!fits || (isImages() && raw[0] != length("C"))) {
             throw misfit(given);
+        }
+    }
+
+    /** Refuses what a model cannot take that was made for values as they are: bytes, or places in a table. */
+    private void checkValues(Samples given) {
+        boolean raw = model.get("raw").flag();
+        boolean bytes = "uint8".equals(model.get("input_type").plain);
+        boolean given8 = given.dtype.equals("uint8");
+        if (raw && bytes != given8 && (bytes || !model.get("input_type").text().startsWith("float"))) {
+            String taken = bytes ? "bytes" : "floats";
+            String line = "`samples`: are %s, and the model takes %s; give those";
+            throw new SparclException(String.format(line, given.dtype, taken));
+        }
+        if (!given8) {
+            checkFloats(given.content.duplicate().order(given.content.order()).asFloatBuffer());
+        }
+    }
+
+    private void checkFloats(FloatBuffer numbers) {
+        long rows = model.get("rows").isNull() ? Long.MAX_VALUE : model.get("rows").integer();
+        while (numbers.hasRemaining()) {
+            float number = numbers.get();
+            if (Float.isNaN(number) || Float.isInfinite(number)) {
+                throw new SparclException("`samples`: hold " + number + "; give finite numbers");
+            }
+            if (rows != Long.MAX_VALUE && (number != Math.rint(number) || number < 0 || number >= rows)) {
+                String line = "`samples`: hold %s, and the model's table has %d rows; give whole numbers from 0";
+                throw new SparclException(String.format(line, number, rows));
+            }
         }
     }
 

@@ -20,10 +20,6 @@ import java.util.List;
  * time; calls of others wait.
  */
 public final class Learner implements AutoCloseable {
-    private static final long FEW_STEPS = 100;
-    private static final long[] BATCHES = {32, 16, 8};
-    private static final long SMALLEST = 8;
-
     private final Artifact artifact;
     private final Options options;
     private final Folder folder;
@@ -32,6 +28,7 @@ public final class Learner implements AutoCloseable {
     private final Loop loop;
     private final State state;
     private final Form form;
+    private final Beginning beginning;
     private final Questions questions;
 
     private Learner(Path artifact, Path state, Options options) {
@@ -42,7 +39,8 @@ public final class Learner implements AutoCloseable {
         values = new Interpreter(engine, this.artifact.manifest, this::table);
         loop = new Loop(engine, values);
         this.state = new State(this.artifact, folder, engine, values, loop);
-        questions = new Questions(this.state, values, folder);
+        beginning = new Beginning(this.artifact, options, this.state, engine, values);
+        questions = new Questions(this.state, values, this.artifact.manifest.get("model").get("classes").integer());
         form = new Form(this.artifact.manifest.get("model"), this::resized);
     }
 
@@ -75,7 +73,7 @@ public final class Learner implements AutoCloseable {
         values.put("class_order_seed", 0L);
         values.put("classes_in_data", model.get("classes").integer());
         if (state.task != null) {
-            give(state.task);
+            beginning.give(state.task);
         }
     }
 
@@ -90,7 +88,7 @@ public final class Learner implements AutoCloseable {
     }
 
     private Rows.Table table(String name, int number) {
-        return state.task.rows.all(state.task.rows.classes());
+        return state.task.table;
     }
 
     private ByteBuffer resized(ByteBuffer images, String dtype, long[] shape) {
@@ -139,7 +137,7 @@ public final class Learner implements AutoCloseable {
                     "a task is under way; go on with it by learn() without samples, or end it with endTask()");
         }
         checkSteps(effort);
-        begin(labelled(samples, labels), effort, 0);
+        beginning.begin(labelled(samples, labels), effort, 0);
         return study(effort, true);
     }
 
@@ -169,7 +167,7 @@ public final class Learner implements AutoCloseable {
         state.place(label);
         state.formOf(one.dtype, one.shape);
         state.pending.add(one, label);
-        return effort.steps == 0 ? new Effort.Outcome("steps", 0, Double.NaN) : study(effort, false);
+        return effort.steps == 0 ? new Effort.Outcome("done", 0, Double.NaN) : study(effort, false);
     }
 
     private Rows labelled(Samples samples, List<String> labels) {
@@ -178,77 +176,11 @@ public final class Learner implements AutoCloseable {
             String line = "`labels`: are %d, for %d samples; give one for each";
             throw new SparclException(String.format(line, labels.size(), found.count()));
         }
-        int known = state.names.size();
-        try {
-            for (int row = 0; row < found.count(); row++) {
-                found.labels[row] = state.place(labels.get(row));
-            }
-        } catch (SparclException error) {
-            state.names.subList(known, state.names.size()).clear();
-            throw error;
+        state.take(labels);
+        for (int row = 0; row < found.count(); row++) {
+            found.labels[row] = state.place(labels.get(row));
         }
         return found;
-    }
-
-    /** Begins a task, so many of whose samples are observed ones. */
-    private void begin(Rows rows, Effort effort, int observed) {
-        if (!state.isBegun()) {
-            state.form(rows, ((Number) state.identity.get("buffer_size")).longValue());
-            normalise(rows);
-        }
-        Json optimizer = artifact.manifest.get("optimizer");
-        boolean few = effort.epochs <= optimizer.get("few_epochs").integer();
-        double rate = optimizer.get(few ? "few_epochs_rate" : "learning_rate").number().doubleValue();
-        state.taken += observed;
-        state.begin(rows, effort.epochs, batch(rows.count() * effort.epochs), rate(rate));
-        if (observed > 0) {
-            state.pending.drop(observed);
-        }
-        give(state.task);
-    }
-
-    private double rate(double otherwise) {
-        return options.learningRate == null ? otherwise : options.learningRate;
-    }
-
-    private long batch(long presented) {
-        if (options.batch != null) {
-            return options.batch;
-        }
-        for (long size : BATCHES) {
-            if (presented >= FEW_STEPS * size) {
-                return size;
-            }
-        }
-        return SMALLEST;
-    }
-
-    private void normalise(Rows rows) {
-        String how = (String) state.identity.get("normalise");
-        boolean raw = how.equals("raw") || artifact.manifest.get("model").get("raw").flag();
-        if (how.equals("auto") && !raw) {
-            state.task = new State.Task(rows, 1, 1, 1, "");
-            values.call("statistics");
-            state.task = null;
-            return;
-        }
-        float std = !raw && state.dtype.equals("uint8") ? 1 : 1f / 255f;
-        long[] channels = {state.shape[0]};
-        engine.set("data.mean", Tensors.filled("float32", channels, 0));
-        engine.set("data.std", Tensors.filled("float32", channels, std));
-    }
-
-    private void give(State.Task task) {
-        values.put("epochs", task.epochs);
-        values.put("batch", options.batch == null ? task.batch : options.batch);
-        values.put("learning_rate", rate(task.rate));
-        values.put("augment", augments() ? 1L : 0L);
-    }
-
-    private boolean augments() {
-        String how = (String) state.identity.get("augment");
-        boolean coloured = state.dtype.equals("uint8") && state.shape[0] == 3 && form.isImages();
-        return how.equals("auto") ? coloured : !how.equals("none");
     }
 
     private Effort.Outcome study(Effort effort, boolean all) {
@@ -274,12 +206,12 @@ public final class Learner implements AutoCloseable {
 
     /** Begins a task of the observed samples: all of them, or where there are as many as a batch has. */
     private boolean next(Effort effort, boolean all) {
-        long enough = all ? 1 : options.batch == null ? SMALLEST : options.batch;
+        long enough = all ? 1 : options.batch == null ? Beginning.SMALLEST : options.batch;
         int count = state.pending.count();
         if (count < enough) {
             return false;
         }
-        begin(state.pending.joined(state), effort, count);
+        beginning.begin(state.pending.joined(state), effort, count);
         return true;
     }
 
@@ -322,12 +254,12 @@ public final class Learner implements AutoCloseable {
     }
 
     /** The accuracy over samples, with all classes to choose among. */
-    public Report evaluate(Samples samples, List<String> labels) {
+    public Evaluation evaluate(Samples samples, List<String> labels) {
         return evaluate(samples, labels, classes());
     }
 
     /** The accuracy over samples, with some classes to choose among. */
-    public synchronized Report evaluate(Samples samples, List<String> labels, List<String> classes) {
+    public synchronized Evaluation evaluate(Samples samples, List<String> labels, List<String> classes) {
         return questions.evaluate(rows(samples), labels, classes);
     }
 

@@ -33,13 +33,9 @@ final class Loop {
      * @return whether the task is over; else the pace has stopped it
      */
     boolean study(int samples, String closing, Pace pace) {
-        if (values.integer("epoch") == 0 && !midEpoch) {
-            engine.lengths.put("samples", (long) samples);
-            values.beginEvents();
-            values.call("begin_task");
-        }
+        engine.lengths.put("samples", (long) samples);
         while (values.integer("epoch") < values.integer("epochs")) {
-            if (!epoch(pace)) {
+            if (!pace.more() || !epoch(pace)) {
                 return false;
             }
             if (values.integer("epoch") < values.integer("epochs")) {
@@ -50,10 +46,19 @@ final class Loop {
         return true;
     }
 
+    /** Begins an epoch, the first one with the task. */
+    private void begin() {
+        if (values.integer("epoch") == 0) {
+            values.beginEvents();
+            values.call("begin_task");
+        }
+        values.call("begin_epoch");
+        midEpoch = true;
+    }
+
     private boolean epoch(Pace pace) {
         if (!midEpoch) {
-            values.call("begin_epoch");
-            midEpoch = true;
+            begin();
         }
         while (values.integer("done") < values.integer("total")) {
             if (!pace.more()) {

@@ -2,9 +2,7 @@ package sparcl;
 
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
-import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Map;
 import java.util.TreeSet;
 
 /** What a learner can be asked: classes of samples, accuracies, and what is known of it. */
@@ -18,60 +16,49 @@ final class Questions {
 
     private final State state;
     private final Interpreter values;
-    private final Folder folder;
+    private final long places;
 
-    Questions(State state, Interpreter values, Folder folder) {
+    /** Asks a learner whose head has so many places. */
+    Questions(State state, Interpreter values, long places) {
         this.state = state;
         this.values = values;
-        this.folder = folder;
+        this.places = places;
     }
 
     Answers predict(Rows asked, List<String> classes) {
-        long[] places = places(classes);
+        long[] asking = places(classes);
         List<String> best = new ArrayList<>();
-        float[][] probabilities = new float[asked.count()][places.length];
-        ask(asked, places, "predict", (from, count) -> {
+        float[][] probabilities = new float[asked.count()][asking.length];
+        ask(asked, asking, "predict", (from, count) -> {
             best.addAll(names(values.integers("best")));
             ByteBuffer found = values.content("probability");
             for (int row = from; row < from + count; row++) {
-                for (int column = 0; column < places.length; column++) {
+                for (int column = 0; column < asking.length; column++) {
                     probabilities[row][column] = found.getFloat();
                 }
             }
         });
-        return new Answers(best, names(places), probabilities);
+        return new Answers(best, names(asking), probabilities);
     }
 
-    Report evaluate(Rows asked, List<String> labels, List<String> classes) {
-        long[] places = places(classes);
+    Evaluation evaluate(Rows asked, List<String> labels, List<String> classes) {
+        long[] asking = places(classes);
+        if (labels.size() != asked.count()) {
+            String line = "`labels`: are %d, for %d samples; give one for each";
+            throw new SparclException(String.format(line, labels.size(), asked.count()));
+        }
         for (int row = 0; row < asked.count(); row++) {
             asked.labels[row] = place(labels.get(row));
         }
         values.call("begin_score");
-        ask(asked, places, "score", (from, count) -> { });
+        ask(asked, asking, "score", (from, count) -> { });
         state.changed = true;
-        return report();
+        Report found = report();
+        return new Evaluation(found.accuracy, found.accuracyByClass, asked.count());
     }
 
     Report report() {
-        Map<String, Double> results = new LinkedHashMap<>();
-        Map<String, Double> byClass = new LinkedHashMap<>();
-        Map<String, Long> counters = new LinkedHashMap<>();
-        if (state.isBegun()) {
-            values.call("report");
-            for (String name : Report.RESULTS) {
-                results.put(name, values.number("result." + name).doubleValue());
-            }
-            Number[] found = values.numbers("result.by_class");
-            for (int place = 0; place < state.names.size(); place++) {
-                byClass.put(state.names.get(place), found[place].doubleValue());
-            }
-            byClass.values().removeIf(accuracy -> Double.isNaN(accuracy));
-        }
-        for (String name : state.counters()) {
-            counters.put(name, values.integer(name));
-        }
-        return new Report(byClass, results, counters, folder.size());
+        return new Report(state, values, places);
     }
 
     private void ask(Rows asked, long[] places, String block, Chunk chunk) {

@@ -2,10 +2,13 @@ package sparcl;
 
 import ai.onnxruntime.OnnxTensor;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.Collections;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 
 /** Everything that a learner keeps, in memory and in its folder (docs/learner.md). */
 final class State {
@@ -19,9 +22,12 @@ final class State {
         final long batch;
         final double rate;
         final String file;
+        /** All of its samples. */
+        final Rows.Table table;
 
         Task(Rows rows, long epochs, long batch, double rate, String file) {
             this.rows = rows;
+            table = rows.all(rows.classes());
             this.epochs = epochs;
             this.batch = batch;
             this.rate = rate;
@@ -91,19 +97,25 @@ final class State {
 
     /** The place of a class; a new name takes the next one that is free. */
     long place(String name) {
-        int found = names.indexOf(name);
-        if (found >= 0) {
-            return found;
+        take(Collections.singleton(name));
+        return names.indexOf(name);
+    }
+
+    /** Gives places to the names that have none: to all of them or, where the head has not as many, to none. */
+    void take(Collection<String> given) {
+        Set<String> needed = new LinkedHashSet<>(names);
+        needed.addAll(given);
+        if (given.contains("")) {
+            throw new SparclException("`labels`: one is empty; give each sample a name");
         }
         long classes = artifact.manifest.get("model").get("classes").integer();
-        if (names.size() >= classes) {
+        if (needed.size() > classes) {
             String line = "the head of %s has %d classes, and all are taken; %s --classes %d";
-            String model = artifact.manifest.get("model").get("name").text();
             String mend = "compile the model again with sparcl-compile";
-            throw new SparclException(String.format(line, model, classes, mend, classes + 1));
+            throw new SparclException(String.format(line, artifact.folder, classes, mend, needed.size()));
         }
-        names.add(name);
-        return names.size() - 1L;
+        names.clear();
+        names.addAll(needed);
     }
 
     /** Begins a task: its samples are written first, then the state that names them. */
@@ -124,22 +136,32 @@ final class State {
     /** Ends the task under way, whose classes count from now on. */
     void end() {
         String file = task.file;
-        tasks.add(Numbers.list(task.rows.classes()));
+        tasks.add(Numbers.list(task.table.classes));
         task = null;
         loop.midEpoch = false;
         save();
         folder.remove(file);
     }
 
-    /** Writes the state as it is. */
-    void save() {
-        Map<String, OnnxTensor> tensors = new LinkedHashMap<>();
+    private Map<String, OnnxTensor> saved() {
+        Map<String, OnnxTensor> made = new LinkedHashMap<>();
         for (Json spec : engine.specs().values()) {
             String name = spec.get("name").text();
             if (spec.get("saved").flag() && engine.state.containsKey(name)) {
-                tensors.put(name, engine.state.get(name));
+                made.put(name, engine.state.get(name));
             }
         }
+        return made;
+    }
+
+    /** How many bytes the tensors have that a save writes. */
+    long size() {
+        return saved().values().stream().mapToLong(Tensors::size).sum();
+    }
+
+    /** Writes the state as it is. */
+    void save() {
+        Map<String, OnnxTensor> tensors = saved();
         List<OnnxTensor> made = new ArrayList<>();
         for (String name : loop.midEpoch ? kept() : Collections.<String>emptyList()) {
             OnnxTensor value = values.copy(name);
@@ -228,7 +250,7 @@ final class State {
         if (!pending.isEmpty() && dtype == null) {
             formOf(pending.first().dtype, pending.first().shape);
         }
-        pending.names().forEach(this::place);
+        take(pending.names());
         changed = false;
     }
 }

@@ -93,14 +93,13 @@ final class Replay implements AutoCloseable {
     }
 
     private OrtSession open(String path, boolean withKernels) throws OrtException {
-        try (OrtSession.SessionOptions options = new OrtSession.SessionOptions()) {
-            options.setIntraOpNumThreads(1);
-            options.setSessionLogLevel(OrtLoggingLevel.ORT_LOGGING_LEVEL_FATAL);
-            if (withKernels) {
-                options.registerCustomOpLibrary(kernels);
-            }
-            return OrtEnvironment.getEnvironment().createSession(path, options);
+        OrtSession.SessionOptions options = new OrtSession.SessionOptions(); // closing them unloads the kernels
+        options.setIntraOpNumThreads(1);
+        options.setSessionLogLevel(OrtLoggingLevel.ORT_LOGGING_LEVEL_FATAL);
+        if (withKernels) {
+            options.registerCustomOpLibrary(kernels);
         }
+        return OrtEnvironment.getEnvironment().createSession(path, options);
     }
 
     private OnnxTensor value(String[] parts) {

@@ -79,7 +79,7 @@ final class Teach {
 
     private boolean shown(Effort.Step step) {
         if (told.containsKey("losses")) {
-            System.out.println(step.loss);
+            System.out.println("step " + step.epoch + " " + step.loss);
         }
         return true;
     }
@@ -114,7 +114,11 @@ final class Teach {
                 made.put("probabilities", rows);
                 return made;
             case "evaluate":
-                return report(learner.evaluate(samples, labels));
+                Evaluation found = learner.evaluate(samples, labels);
+                made.put("accuracy", found.accuracy);
+                made.put("by_class", found.byClass);
+                made.put("samples", found.samples);
+                return made;
             case "report":
                 return report(learner.report());
             case "hold":
@@ -158,10 +162,12 @@ final class Teach {
     private static Map<String, Object> report(Report report) {
         Map<String, Object> made = new LinkedHashMap<>();
         made.put("accuracy", Double.isNaN(report.accuracy) ? null : report.accuracy);
-        made.put("by_class", report.byClass);
-        made.put("counters", report.counters);
-        made.put("bytes", report.bytes);
-        made.put("overall", report.results.get("overall"));
+        made.put("by_class", report.accuracyByClass);
+        made.put("tasks", report.tasks);
+        made.put("steps", report.steps);
+        made.put("sparsity", report.sparsity);
+        made.put("flops", report.trainingFlops);
+        made.put("bytes", report.stateBytes);
         return made;
     }
 

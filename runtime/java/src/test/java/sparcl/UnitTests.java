@@ -17,6 +17,8 @@ final class UnitTests {
         void run() throws Exception;
     }
 
+    private static final String MORE = ", \"raw\": false, \"input_type\": \"float32\", \"rows\": null}";
+
     private final Path folder;
     private int failed;
     private int done;
@@ -189,6 +191,8 @@ final class UnitTests {
             equal(Arrays.toString(made), "[1.0, 3.0, 2.0, 4.0]");
         });
         test("images of another size are resized", () -> equal(form("NCHW", "[1, 4, 4]", Samples.of(six, 1, 2, 3)), "[1, 4, 4] resized [1, 1, 2, 3]"));
+        test("no number", () -> refused("hold NaN; give finite", () -> form(
+                "flat", "[2]", Samples.of(new float[] {1, Float.NaN}, 1, 2))));
         test("a list of images", () -> {
             Samples list = Samples.of(Arrays.asList(Samples.of(six, 1, 2, 3), Samples.of(six, 1, 2, 3)));
             equal(form("NCHW", "[1, 2, 3]", list), "[1, 2, 3] [1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 6]");
@@ -201,7 +205,7 @@ final class UnitTests {
 
     private static String form(String layout, String shape, Samples given) {
         String[] resized = {""};
-        Json model = Json.parse("{\"layout\": \"" + layout + "\", \"input_shape\": " + shape + "}");
+        Json model = Json.parse("{\"layout\": \"" + layout + "\", \"input_shape\": " + shape + MORE);
         Form form = new Form(model, (images, dtype, from) -> {
             resized[0] = " resized " + Arrays.toString(from);
             return Tensors.bytes(16);
