@@ -36,7 +36,8 @@ final class Engine implements AutoCloseable {
 
     private final Artifact artifact;
     private final Json graphs;
-    private final Map<String, Json> specs = new LinkedHashMap<>();
+    /** The manifest's entries of the state, by name. */
+    final Map<String, Json> specs = new LinkedHashMap<>();
     private final Map<String, OrtSession> sessions = new HashMap<>();
     private final List<OrtSession.SessionOptions> opened = new ArrayList<>();
     private final int threads;
@@ -48,6 +49,12 @@ final class Engine implements AutoCloseable {
         this.threads = threads;
         this.kernels = kernels;
         graphs = artifact.manifest.get("graphs");
+        for (String graph : graphs.names()) {
+            if (kernels == null && spec(graph).get("kernels").flag()) {
+                String mend = "name their library with Options.kernels, or compile the model without --compress";
+                throw new SparclException(artifact.folder + ": needs sparse kernels; " + mend);
+            }
+        }
         for (Json spec : artifact.manifest.get("state")) {
             specs.put(spec.get("name").text(), spec);
         }
@@ -55,11 +62,6 @@ final class Engine implements AutoCloseable {
 
     Json spec(String graph) {
         return graphs.get(graph);
-    }
-
-    /** The manifest's entries of the state, by name. */
-    Map<String, Json> specs() {
-        return specs;
     }
 
     /** The type that a name of the manifest stands for. */
@@ -76,7 +78,7 @@ final class Engine implements AutoCloseable {
             set(one.getKey(), fixed ? one.getValue().readOnly() : one.getValue().tensor());
         }
         for (String name : specs.keySet()) {
-            if (!stored.containsKey(name) && isKnown(specs.get(name))) {
+            if (!stored.containsKey(name) && shape(specs.get(name)) != null) {
                 reset(name);
             }
         }
@@ -88,15 +90,6 @@ final class Engine implements AutoCloseable {
         } catch (IOException | IllegalArgumentException error) {
             throw new SparclException(artifact.state() + ": cannot be read (" + error.getMessage() + ")", error);
         }
-    }
-
-    private boolean isKnown(Json spec) {
-        for (Json length : spec.get("shape")) {
-            if (length.isText() && !lengths.containsKey(length.text())) {
-                return false;
-            }
-        }
-        return true;
     }
 
     /** Puts a state tensor to its first value, in the lengths that hold now. */
@@ -111,13 +104,13 @@ final class Engine implements AutoCloseable {
         set(name, Tensors.filled(dtype(spec.get("dtype").text()), shape(spec), value));
     }
 
-    /** The lengths of a state tensor that hold now. */
-    long[] shape(Json spec) {
+    /** The lengths of a state tensor that hold now; null where one is not known yet. */
+    private long[] shape(Json spec) {
         List<Long> made = new ArrayList<>();
         for (Json length : spec.get("shape")) {
-            made.add(length.isText() ? lengths.get(length.text()) : length.integer());
+            made.add(length.isText() ? lengths.get(length.text()) : (Long) length.integer());
         }
-        return made.stream().mapToLong(Long::longValue).toArray();
+        return made.contains(null) ? null : made.stream().mapToLong(Long::longValue).toArray();
     }
 
     /** Replaces a state tensor. */
@@ -209,20 +202,12 @@ final class Engine implements AutoCloseable {
             // Else the threads of one session go on spinning for milliseconds, on the cores of the next one.
             options.addConfigEntry("session.force_spinning_stop", "1");
             if (spec(graph).get("kernels").flag()) {
-                options.registerCustomOpLibrary(kernels().toString());
+                options.registerCustomOpLibrary(kernels.toString());
             }
             return OrtEnvironment.getEnvironment().createSession(path, options);
         } catch (OrtException error) {
             throw new SparclException(path + ": ONNX Runtime cannot load it (" + error.getMessage() + ")", error);
         }
-    }
-
-    private Path kernels() {
-        if (kernels == null) {
-            String mend = "name their library with Options.kernels, or compile the model without --compress";
-            throw new SparclException(artifact.folder + ": needs sparse kernels; " + mend);
-        }
-        return kernels;
     }
 
     /** Gives all memory back. */

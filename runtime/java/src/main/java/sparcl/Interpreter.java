@@ -166,13 +166,10 @@ class Interpreter extends Values {
 
     /** A number in the shape of the input where that has fixed lengths. */
     private static OnnxTensor scalar(String dtype, Number value, Json input) {
-        long[] shape = new long[0];
-        for (Json length : input.get("shape")) {
-            shape = length.isText() ? shape : input.get("shape").integers();
-        }
-        Number[] numbers = new Number[Math.toIntExact(Tensors.count(shape))];
-        Arrays.fill(numbers, value);
-        return Tensors.of(dtype, numbers, shape);
+        boolean open = input.get("shape").toString().contains("\"");
+        long[] shape = open ? new long[0] : input.get("shape").integers();
+        int count = Math.toIntExact(Tensors.count(shape));
+        return Tensors.of(dtype, Collections.nCopies(count, value).toArray(new Number[0]), shape);
     }
 
     private OnnxTensor vector(String dtype, Object value) {

@@ -34,8 +34,8 @@ public final class Learner implements AutoCloseable {
     private Learner(Path artifact, Path state, Options options) {
         this.artifact = new Artifact(artifact);
         this.options = options;
-        folder = new Folder(state);
         engine = new Engine(this.artifact, options.threads, options.kernels);
+        folder = new Folder(state);
         values = new Interpreter(engine, this.artifact.manifest, this::table);
         loop = new Loop(engine, values);
         this.state = new State(this.artifact, folder, engine, values, loop);

@@ -145,7 +145,7 @@ final class State {
 
     private Map<String, OnnxTensor> saved() {
         Map<String, OnnxTensor> made = new LinkedHashMap<>();
-        for (Json spec : engine.specs().values()) {
+        for (Json spec : engine.specs.values()) {
             String name = spec.get("name").text();
             if (spec.get("saved").flag() && engine.state.containsKey(name)) {
                 made.put(name, engine.state.get(name));

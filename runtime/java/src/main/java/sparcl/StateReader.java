@@ -81,13 +81,13 @@ final class StateReader {
     /** Puts the tensors of a file in their places; the lengths that the artifact leaves open are theirs. */
     private void restore(Map<String, Safetensors.Entry> entries) {
         Map<String, Safetensors.Entry> found = new HashMap<>(entries);
-        for (Json spec : engine.specs().values()) {
+        for (Json spec : engine.specs.values()) {
             if (isSaved(spec) && found.containsKey(name(spec))) {
                 lengths(spec, found.get(name(spec)));
             }
         }
         engine.resetAll();
-        for (Json spec : engine.specs().values()) {
+        for (Json spec : engine.specs.values()) {
             if (isSaved(spec)) {
                 tensor(spec, found.remove(name(spec)));
             }

@@ -167,7 +167,7 @@ final class Conformance {
     private void digests(String[] names, Map<String, Object> into) {
         for (String name : names) {
             List<OnnxTensor> tensors = new ArrayList<>();
-            for (Map.Entry<String, Json> spec : engine.specs().entrySet()) {
+            for (Map.Entry<String, Json> spec : engine.specs.entrySet()) {
                 if (spec.getKey().equals(name) || spec.getValue().get("role").text().equals(name)) {
                     tensors.add(engine.state.get(spec.getKey()));
                 }

@@ -9,9 +9,12 @@ final class Faults {
 
     /** The interpreter with a fault of this name, or the right one for none. */
     static Interpreter interpreter(String fault, Engine engine, Json manifest, Interpreter.Tables tables) {
-        return fault.isEmpty() ? new Interpreter(engine, manifest, tables) : new Faulty(fault, engine, manifest, tables);
+        return fault.isEmpty()
+                ? new Interpreter(engine, manifest, tables)
+                : new Faulty(fault, engine, manifest, tables);
     }
 
+    /** An interpreter with a fault. */
     private static final class Faulty extends Interpreter {
         private final String fault;
         private boolean skipped;

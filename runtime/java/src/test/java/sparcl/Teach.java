@@ -85,54 +85,74 @@ final class Teach {
     }
 
     private Map<String, Object> call(Learner learner, String name) {
-        Map<String, Object> made = new LinkedHashMap<>();
         switch (name) {
             case "learn":
                 return outcome(learner.learn(samples, labels, effort()));
             case "continue":
                 return outcome(learner.learn(effort()));
             case "observe":
-                for (int row = 0; row < samples.count(); row++) {
-                    made = outcome(learner.observe(row(row), labels.get(row), effort()));
-                }
-                return made;
+                return observed(learner);
             case "end":
                 learner.endTask();
-                return made;
+                return new LinkedHashMap<>();
             case "predict":
-                Answers answers = learner.predict(samples);
-                made.put("names", answers.names);
-                made.put("classes", answers.classes);
-                List<Object> rows = new ArrayList<>();
-                for (float[] row : answers.probabilities) {
-                    List<Double> one = new ArrayList<>();
-                    for (float number : row) {
-                        one.add((double) number);
-                    }
-                    rows.add(one);
-                }
-                made.put("probabilities", rows);
-                return made;
+                return answers(learner.predict(samples));
             case "evaluate":
-                Evaluation found = learner.evaluate(samples, labels);
-                made.put("accuracy", found.accuracy);
-                made.put("by_class", found.byClass);
-                made.put("samples", found.samples);
-                return made;
+                return evaluation(learner.evaluate(samples, labels));
             case "report":
                 return report(learner.report());
             case "hold":
-                System.out.println("held");
-                System.out.flush();
-                try {
-                    Thread.sleep(60_000);
-                } catch (InterruptedException error) {
-                    throw new IllegalStateException(error);
-                }
-                return made;
+                return held();
             default:
                 throw new IllegalArgumentException("no call of this name: " + name);
         }
+    }
+
+    private Map<String, Object> observed(Learner learner) {
+        Effort.Outcome last = null;
+        for (int row = 0; row < samples.count(); row++) {
+            last = learner.observe(row(row), labels.get(row), effort());
+            if (told.containsKey("told")) {
+                System.out.println("kept " + (row + 1));
+            }
+        }
+        return outcome(last);
+    }
+
+    private static Map<String, Object> answers(Answers answers) {
+        Map<String, Object> made = new LinkedHashMap<>();
+        made.put("names", answers.names);
+        made.put("classes", answers.classes);
+        List<Object> rows = new ArrayList<>();
+        for (float[] row : answers.probabilities) {
+            List<Double> one = new ArrayList<>();
+            for (float number : row) {
+                one.add((double) number);
+            }
+            rows.add(one);
+        }
+        made.put("probabilities", rows);
+        return made;
+    }
+
+    private static Map<String, Object> evaluation(Evaluation found) {
+        Map<String, Object> made = new LinkedHashMap<>();
+        made.put("accuracy", found.accuracy);
+        made.put("by_class", found.byClass);
+        made.put("samples", found.samples);
+        return made;
+    }
+
+    /** Keeps the state locked until somebody ends this process. */
+    private static Map<String, Object> held() {
+        System.out.println("held");
+        System.out.flush();
+        try {
+            Thread.sleep(60_000);
+        } catch (InterruptedException error) {
+            throw new IllegalStateException(error);
+        }
+        return new LinkedHashMap<>();
     }
 
     private Samples row(int row) {
