@@ -106,6 +106,11 @@ parity: $(STAMP) ## one artifact and one seed in every ONNX Runtime that this ma
 test-android: $(STAMP) ## the artifacts' graphs and learning in ONNX Runtime's Android library, x86-64 and arm64
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.android
 
+# `test` runs the same where the tools and ONNX Runtime for Java (150 MB) are at hand; here nothing is skipped in silence.
+.PHONY: test-java
+test-java: $(STAMP) ## the driver and the learner of runtime/java: linters, tests, conformance (docs/learner-java.md)
+	OMP_NUM_THREADS=1 SPARCL_JAVA_FETCH=1 $(BIN)/python -m pytest tests/java $(ARGS)
+
 .PHONY: format
 format: $(STAMP) ## let ruff mend what it can
 	$(BIN)/ruff check --fix .

@@ -12,6 +12,7 @@ import click
 
 from tests.android import phone
 from tests.android.package import RUNTIME
+from tests.java import replayer
 from tests.parity import arm64, node, rows, runs
 from tests.parity.environments import ENVIRONMENTS, Environment, installed, missing, prepared
 from tests.parity.forms import FORMS, STEPS, artifact
@@ -30,6 +31,9 @@ REPLAYERS: Mapping[str, tuple[str, Prepare, bool]] = {
     "Linux x86_64, C API": (RUNTIME, functools.partial(phone.linux, ANDROID), True),
     arm64.NAME: (arm64.VERSION, arm64.replayer, False),
     "Android x86_64": (RUNTIME, functools.partial(phone.android, "x86_64", ANDROID), True),
+    **{
+        name: (RUNTIME, functools.partial(replayer.replayer, library), True) for library, name in replayer.NAMES.items()
+    },
     "Android arm64": (RUNTIME, functools.partial(phone.android, "arm64", ANDROID), False),
 }
 """By name the version, what prepares it, and whether it makes the whole run; an emulated one ends with ``STEPS``."""

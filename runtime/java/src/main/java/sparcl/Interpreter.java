@@ -1,0 +1,276 @@
+package sparcl;
+
+import ai.onnxruntime.OnnxTensor;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.function.Consumer;
+
+/**
+ * Interprets a program: operations over named values (docs/interfaces.md). It knows no method and computes nothing.
+ */
+class Interpreter extends Values {
+    /** Where the samples come from. */
+    interface Tables {
+        /** The table of this name; {@code number} is the value {@code task}, or {@code of} for the table test. */
+        Rows.Table table(String name, int number);
+    }
+
+    /** Sees every graph that has run, with its results. */
+    interface Watch {
+        void ran(String graph, Map<String, OnnxTensor> results);
+    }
+
+    /** How many events of each kind have run in this task. */
+    final Map<String, Long> fired = new LinkedHashMap<>();
+
+    /** Sees every graph that has run; null for nobody. */
+    Watch watch;
+
+    private final Map<String, Consumer<Json>> verbs = new HashMap<>();
+    private final Engine engine;
+    private final Json program;
+    private final Tables tables;
+    private final Map<String, Map<String, String>> columns = new HashMap<>();
+
+    Interpreter(Engine engine, Json manifest, Tables tables) {
+        this.engine = engine;
+        this.program = manifest.get("program");
+        this.tables = tables;
+        for (String name : program.get("counters").names()) {
+            put(name, program.get("counters").get(name).integer());
+        }
+        for (String name : program.get("vectors").names()) {
+            put(name, program.get("vectors").get(name).integers());
+        }
+        verbs.put("run", this::graph);
+        verbs.put("when", this::when);
+        verbs.put("each", this::each);
+        verbs.put("rows", this::rows);
+        verbs.put("slice", this::slice);
+        verbs.put("gather", this::gather);
+        verbs.put("reset", this::reset);
+        verbs.put("set", this::set);
+        verbs.put("count", this::count);
+        verbs.put("due", this::due);
+        verbs.put("fail", this::fail);
+        verbs.put("call", this::call);
+        for (String column : new String[] {"g1", "g2"}) {
+            Map<String, String> names = new HashMap<>();
+            for (Json weight : manifest.get("weights")) {
+                names.put(weight.get("accumulator").text(), weight.get(column).text());
+            }
+            columns.put(column, names);
+        }
+        beginEvents();
+    }
+
+    /** No event has run: a task begins. */
+    void beginEvents() {
+        for (String kind : program.get("events").names()) {
+            fired.put(kind, 0L);
+        }
+    }
+
+    /** Runs a block by its name; throws SparclException where the program fails. */
+    void call(String block) {
+        run(program.get("blocks").get(block));
+    }
+
+    private void run(Json block) {
+        for (Json operation : block) {
+            run(operation.get("do").text(), operation);
+        }
+    }
+
+    /** Runs one operation of this verb. */
+    void run(String verb, Json op) {
+        Consumer<Json> found = verbs.get(verb);
+        if (found == null) {
+            throw new SparclException("the program has the verb " + verb + "; use a newer driver");
+        }
+        found.accept(op);
+    }
+
+    private void when(Json op) {
+        run(holdsOne(op.get("any")) ? op.get("then") : op.get("otherwise"));
+    }
+
+    private void gather(Json op) {
+        give(op.get("give").text(), table("train"), integers(op.get("rows").text()));
+    }
+
+    private void reset(Json op) {
+        op.get("state").texts().forEach(engine::reset);
+    }
+
+    private void set(Json op) {
+        put(op.get("name").text(), longOf(op.get("to")));
+    }
+
+    private void call(Json op) {
+        call(op.get("block").text());
+    }
+
+    private long longOf(Json source) {
+        return source.isText() ? integer(source.text()) : source.integer();
+    }
+
+    private void graph(Json op) {
+        String graph = op.get("graph").text();
+        String give = op.text("give", "");
+        Map<String, OnnxTensor> feeds = new HashMap<>();
+        List<OnnxTensor> made = new ArrayList<>();
+        for (Json input : engine.spec(graph).get("inputs")) {
+            OnnxTensor fed = feed(op, input, made);
+            if (fed != null) {
+                feeds.put(input.get("name").text(), fed);
+            }
+        }
+        Map<String, String> instead = columns.getOrDefault(op.text("into", ""), Collections.<String, String>emptyMap());
+        Map<String, OnnxTensor> results = engine.run(graph, feeds, instead);
+        for (OnnxTensor one : made) {
+            one.close();
+        }
+        for (Map.Entry<String, OnnxTensor> one : results.entrySet()) {
+            String name = give.isEmpty() ? one.getKey() : give + "." + one.getKey();
+            put(op.get("results").isNull() ? name : op.get("results").text(one.getKey(), name), one.getValue());
+        }
+        if (watch != null) {
+            watch.ran(graph, results);
+        }
+    }
+
+    /** What feeds an input, null for the state; {@code made} gets what is to be closed afterwards. */
+    private OnnxTensor feed(Json op, Json input, List<OnnxTensor> made) {
+        String name = input.get("name").text();
+        String taken = op.text("take", "") + "." + name;
+        Json own = op.get("feeds").isNull() ? op.get("feeds") : op.get("feeds").get(name);
+        if (own.isNull() && !has(taken)) {
+            return null;
+        }
+        Json source = own.isNull() ? Json.of(taken) : own;
+        Object value = source.isText() ? value(source.text()) : source.plain;
+        if (value instanceof OnnxTensor) {
+            return (OnnxTensor) value;
+        }
+        String dtype = engine.dtype(input.get("dtype").text());
+        OnnxTensor tensor = value instanceof Number ? scalar(dtype, (Number) value, input) : vector(dtype, value);
+        made.add(tensor);
+        return tensor;
+    }
+
+    /** A number in the shape of the input where that has fixed lengths. */
+    private static OnnxTensor scalar(String dtype, Number value, Json input) {
+        boolean open = input.get("shape").toString().contains("\"");
+        long[] shape = open ? new long[0] : input.get("shape").integers();
+        int count = Math.toIntExact(Tensors.count(shape));
+        return Tensors.of(dtype, Collections.nCopies(count, value).toArray(new Number[0]), shape);
+    }
+
+    private OnnxTensor vector(String dtype, Object value) {
+        List<Number> numbers = new ArrayList<>();
+        if (value instanceof long[]) {
+            numbers.addAll(Numbers.list((long[]) value));
+        } else {
+            for (Json part : Json.of(value)) {
+                numbers.add(part.isText() ? number(part.text()) : part.number());
+            }
+        }
+        return Tensors.of(dtype, numbers.toArray(new Number[0]), new long[] {numbers.size()});
+    }
+
+    private boolean holdsOne(Json conditions) {
+        for (Json one : conditions) {
+            if (holds(integer(one.get("value").text()), one)) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    private static boolean holds(long value, Json condition) {
+        if (!condition.get("at_least").isNull()) {
+            return value >= condition.get("at_least").integer();
+        }
+        Json every = condition.get("every");
+        return every.isNull() ? value != 0 : value % every.integer() == 0;
+    }
+
+    private void each(Json op) {
+        long last = integer(op.get("last").text());
+        for (long number = 0; number <= last; number++) {
+            put(op.get("name").text(), number);
+            run(op.get("block"));
+        }
+    }
+
+    private Rows.Table table(String name) {
+        String number = name.equals("test") ? "of" : "task";
+        return tables.table(name, Math.toIntExact(integer(number)));
+    }
+
+    private void rows(Json op) {
+        Rows.Table table = table(op.get("table").text());
+        int most = Math.toIntExact(op.get("at_most").integer());
+        for (int from = 0; from < table.count(); from += most) {
+            give(op.get("give").text(), table, table.numbers(from, Math.min(most, table.count() - from)));
+            run(op.get("block"));
+        }
+    }
+
+    private void slice(Json op) {
+        String position = op.get("position").text();
+        long from = integer(position);
+        long to = Math.min(from + integer(op.get("count").text()), integer(op.get("end").text()));
+        long[] vector = integers(op.get("vector").text());
+        put(op.get("give").text(), Arrays.copyOfRange(vector, (int) from, (int) Math.max(from, to)));
+        put(position, to);
+    }
+
+    private void count(Json op) {
+        String rows = op.text("rows", "");
+        long more = op.get("add").isNull() ? 1 : longOf(op.get("add"));
+        String name = op.get("name").text();
+        put(name, integer(name) + (rows.isEmpty() ? more : length(rows)));
+    }
+
+    private void due(Json op) {
+        String kind = op.get("events").text();
+        String task = integer("task") == 0 ? "first" : "later";
+        List<Json> events = new ArrayList<>();
+        for (Json event : program.get("events").get(kind)) {
+            String tasks = event.get("tasks").text();
+            if (tasks.equals(task) || tasks.equals("all")) {
+                events.add(event);
+            }
+        }
+        long[] made = {integer("epoch"), integer("epochs"), integer("done"), integer("total")};
+        while (fired.get(kind) < events.size() && reached(events.get(fired.get(kind).intValue()).get("at"), made)) {
+            Json event = events.get(fired.get(kind).intValue());
+            fired.put(kind, fired.get(kind) + 1);
+            for (String name : event.get("feeds").names()) {
+                Json feed = event.get("feeds").get(name);
+                put("event." + name, feed.isText() ? integers(feed.text()) : feed.integers());
+            }
+            run(op.get("block"));
+        }
+    }
+
+    /** Whether a share of the task is reached, compared in integers. */
+    private static boolean reached(Json at, long[] made) {
+        long[] share = at.integers();
+        return (made[0] * made[3] + made[2]) * share[1] >= share[0] * made[3] * made[1];
+    }
+
+    private void fail(Json op) {
+        Json names = op.get("names");
+        String name = op.get("of").text();
+        Object shown = names.isNull() ? number(name) : ((List<?>) names.plain).get((int) integer(name));
+        throw new SparclException(op.get("message").text().replace("{}", String.valueOf(shown)));
+    }
+}

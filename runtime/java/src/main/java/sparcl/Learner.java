@@ -1,0 +1,295 @@
+package sparcl;
+
+import java.nio.ByteBuffer;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+
+/**
+ * An artifact that goes on learning inside an app (docs/learner.md).
+ *
+ * <pre>{@code
+ * try (Learner learner = Learner.open(artifact, state)) {  // takes up where it was, or starts
+ *     learner.learn(samples, labels);                      // one task; a new name takes a free place of the head
+ *     Answers answers = learner.predict(samples);
+ * }
+ * }</pre>
+ *
+ * <p>Every call throws {@link SparclException} with one line where it cannot be done. One thread uses a learner at a
+ * time; calls of others wait.
+ */
+public final class Learner implements AutoCloseable {
+    private final Artifact artifact;
+    private final Options options;
+    private final Folder folder;
+    private final Engine engine;
+    private final Interpreter values;
+    private final Loop loop;
+    private final State state;
+    private final Form form;
+    private final Beginning beginning;
+    private final Questions questions;
+
+    private Learner(Path artifact, Path state, Options options) {
+        this.artifact = new Artifact(artifact);
+        this.options = options;
+        engine = new Engine(this.artifact, options.threads, options.kernels);
+        folder = new Folder(state);
+        values = new Interpreter(engine, this.artifact.manifest, this::table);
+        loop = new Loop(engine, values);
+        this.state = new State(this.artifact, folder, engine, values, loop);
+        beginning = new Beginning(this.artifact, options, this.state, engine, values);
+        questions = new Questions(this.state, values, this.artifact.manifest.get("model").get("classes").integer());
+        form = new Form(this.artifact.manifest.get("model"), this::resized);
+    }
+
+    /** Opens an artifact with the state of a folder, which is made if needed. */
+    public static Learner open(Path artifact, Path state) {
+        return open(artifact, state, new Options());
+    }
+
+    /** Opens an artifact with the state of a folder. */
+    public static Learner open(Path artifact, Path state, Options options) {
+        Learner made = new Learner(artifact, state, options);
+        try {
+            made.load();
+        } catch (RuntimeException error) {
+            made.release();
+            throw error;
+        }
+        return made;
+    }
+
+    private void load() {
+        state.load();
+        Json model = artifact.manifest.get("model");
+        own("artifact", null, artifact.identity);
+        own("seed", options.seed, 0L);
+        own("buffer_size", options.buffer, 200L);
+        own("augment", options.augment, "auto");
+        own("normalise", options.normalise, "auto");
+        values.put("seed", state.identity.get("seed"));
+        values.put("class_order_seed", 0L);
+        values.put("classes_in_data", model.get("classes").integer());
+        if (state.task != null) {
+            beginning.give(state.task);
+        }
+    }
+
+    /** An option of the state: the state's own, which must be the given one, or for a new state that or the default. */
+    private void own(String name, Object given, Object otherwise) {
+        Object found = state.identity.get(name);
+        if (found != null && given != null && !found.equals(given)) {
+            String line = "%s: has `%s` %s, this call %s; leave it out, or give another folder as state";
+            throw new SparclException(String.format(line, folder.path, name, found, given));
+        }
+        state.identity.put(name, found != null ? found : given != null ? given : otherwise);
+    }
+
+    private Rows.Table table(String name, int number) {
+        return state.task.table;
+    }
+
+    private ByteBuffer resized(ByteBuffer images, String dtype, long[] shape) {
+        checkType(dtype);
+        engine.samples = dtype;
+        values.put("given.x", Tensors.over(images, dtype, shape));
+        values.call("resize");
+        ByteBuffer found = values.content("resized");
+        ByteBuffer made = Tensors.bytes(found.remaining());
+        made.put(found);
+        values.put("given.x", 0L);
+        return Tensors.rewound(made);
+    }
+
+    private void checkType(String dtype) {
+        if (state.dtype != null && !state.dtype.equals(dtype)) {
+            String line = "`samples`: are %s, and this learner's are %s; give those";
+            throw new SparclException(String.format(line, dtype, state.dtype));
+        }
+    }
+
+    /** Samples in the form of this learner's. */
+    private Rows rows(Samples samples) {
+        checkType(samples.dtype);
+        if (samples.count() == 0) {
+            throw new SparclException("`samples`: are none; give at least one");
+        }
+        Rows found = form.rows(samples);
+        if (state.shape != null && !Arrays.equals(state.shape, found.shape)) {
+            String line = "`samples`: have the form %s, and this learner's are %s; give those";
+            String own = Arrays.toString(state.shape);
+            throw new SparclException(String.format(line, Arrays.toString(found.shape), own));
+        }
+        return found;
+    }
+
+    /** Learns one task. */
+    public Effort.Outcome learn(Samples samples, List<String> labels) {
+        return learn(samples, labels, new Effort());
+    }
+
+    /** Learns one task, as far as the effort allows; what is not finished stays under way. */
+    public synchronized Effort.Outcome learn(Samples samples, List<String> labels, Effort effort) {
+        if (state.task != null) {
+            throw new SparclException(
+                    "a task is under way; go on with it by learn() without samples, or end it with endTask()");
+        }
+        checkSteps(effort);
+        beginning.begin(labelled(samples, labels), effort, 0);
+        return study(effort, true);
+    }
+
+    /** Goes on with the task under way, then with all observed samples that wait. */
+    public Effort.Outcome learn() {
+        return learn(new Effort());
+    }
+
+    /** Goes on with the task under way, then with all observed samples that wait, as far as the effort allows. */
+    public synchronized Effort.Outcome learn(Effort effort) {
+        checkSteps(effort);
+        return study(effort, true);
+    }
+
+    private static void checkSteps(Effort effort) {
+        if (effort.steps == 0) {
+            throw new SparclException("`steps` 0: give at least 1");
+        }
+    }
+
+    /** Keeps one sample, then learns as far as the effort allows; its shape begins with 1. */
+    public synchronized Effort.Outcome observe(Samples sample, String label, Effort effort) {
+        if (sample.count() != 1) {
+            throw new SparclException("`sample`: are " + sample.count() + " samples; give one, of the shape [1, ...]");
+        }
+        Rows one = rows(sample);
+        state.place(label);
+        state.formOf(one.dtype, one.shape);
+        state.pending.add(one, label);
+        return effort.steps == 0 ? new Effort.Outcome("done", 0, Double.NaN) : study(effort, false);
+    }
+
+    private Rows labelled(Samples samples, List<String> labels) {
+        Rows found = rows(samples);
+        if (labels.size() != found.count()) {
+            String line = "`labels`: are %d, for %d samples; give one for each";
+            throw new SparclException(String.format(line, labels.size(), found.count()));
+        }
+        state.take(labels);
+        for (int row = 0; row < found.count(); row++) {
+            found.labels[row] = state.place(labels.get(row));
+        }
+        return found;
+    }
+
+    private Effort.Outcome study(Effort effort, boolean all) {
+        Course course = new Course(effort, state, values);
+        try {
+            while (course.goesOn()) {
+                if (state.task == null && !next(effort, all)) {
+                    return course.outcome("done");
+                }
+                if (loop.study(state.task.rows.count(), "close_task", course)) {
+                    state.end();
+                }
+            }
+        } catch (SparclException error) {
+            load();
+            throw error;
+        }
+        if (state.task != null) {
+            state.save();
+        }
+        return course.outcome(state.task == null && state.pending.isEmpty() ? "done" : course.reason());
+    }
+
+    /** Begins a task of the observed samples: all of them, or where there are as many as a batch has. */
+    private boolean next(Effort effort, boolean all) {
+        long enough = all ? 1 : options.batch == null ? Beginning.SMALLEST : options.batch;
+        int count = state.pending.count();
+        if (count < enough) {
+            return false;
+        }
+        beginning.begin(state.pending.joined(state), effort, count);
+        return true;
+    }
+
+    /** Ends the task under way as it stands; its other samples are dropped. */
+    public synchronized void endTask() {
+        if (state.task == null) {
+            throw new SparclException("no task is under way; begin one with learn(samples, labels)");
+        }
+        values.call("close_task");
+        state.end();
+    }
+
+    /** The classes of samples, out of all that have a name. */
+    public Answers predict(Samples samples) {
+        return predict(samples, state.names);
+    }
+
+    /** The classes of samples, out of those of a task, counted from 0. */
+    public Answers predictTask(Samples samples, int task) {
+        return predict(samples, classesOf(task));
+    }
+
+    /** The names of the classes of a task, counted from 0. */
+    public synchronized List<String> classesOf(int task) {
+        List<String> made = new ArrayList<>();
+        for (long place : state.tasks.get(task)) {
+            made.add(state.names.get((int) place));
+        }
+        return made;
+    }
+
+    /** The names of all classes, by place of the head. */
+    public synchronized List<String> classes() {
+        return new ArrayList<>(state.names);
+    }
+
+    /** The classes of samples, out of some. */
+    public synchronized Answers predict(Samples samples, List<String> classes) {
+        return questions.predict(rows(samples), classes);
+    }
+
+    /** The accuracy over samples, with all classes to choose among. */
+    public Evaluation evaluate(Samples samples, List<String> labels) {
+        return evaluate(samples, labels, classes());
+    }
+
+    /** The accuracy over samples, with some classes to choose among. */
+    public synchronized Evaluation evaluate(Samples samples, List<String> labels, List<String> classes) {
+        return questions.evaluate(rows(samples), labels, classes);
+    }
+
+    /** What is known of this learner. */
+    public synchronized Report report() {
+        return questions.report();
+    }
+
+    /** Writes the state as it is, also in the middle of an epoch. */
+    public synchronized void save() {
+        if (state.isBegun()) {
+            state.save();
+        }
+    }
+
+    /** Saves what is not saved, and gives the state and all memory back. */
+    @Override
+    public synchronized void close() {
+        try {
+            if (state.isBegun() && state.changed) {
+                state.save();
+            }
+        } finally {
+            release();
+        }
+    }
+
+    private void release() {
+        values.close();
+        engine.close();
+        folder.close();
+    }
+}

@@ -1,0 +1,111 @@
+package sparcl;
+
+import ai.onnxruntime.OnnxTensor;
+import java.nio.Buffer;
+import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+
+/** Raw samples [N, C, H, W] with the places of their classes. */
+final class Rows {
+    final String dtype;
+    /** The lengths C, H and W. */
+    final long[] shape;
+
+    final long[] labels;
+    final ByteBuffer raw;
+
+    private final int size;
+
+    /** Samples over their bytes, which stay the caller's to keep unchanged. */
+    Rows(ByteBuffer raw, String dtype, long[] shape, long[] labels) {
+        this.raw = raw;
+        this.dtype = dtype;
+        this.shape = shape;
+        this.labels = labels;
+        size = Math.toIntExact(Tensors.count(shape) * Tensors.type(dtype).size);
+    }
+
+    int count() {
+        return labels.length;
+    }
+
+    /** The labels that occur, ascending. */
+    long[] classes() {
+        return Arrays.stream(labels).distinct().sorted().toArray();
+    }
+
+    /** All of them as one tensor, over their own memory. */
+    OnnxTensor tensor() {
+        return Tensors.over(raw, dtype, new long[] {labels.length, shape[0], shape[1], shape[2]});
+    }
+
+    /** The table of all samples. */
+    Table all(long[] classes) {
+        int[] rows = new int[labels.length];
+        for (int row = 0; row < rows.length; row++) {
+            rows[row] = row;
+        }
+        return new Table(rows, classes);
+    }
+
+    /** The table of the samples of some classes, in order. */
+    Table of(long[] classes) {
+        List<Integer> rows = new ArrayList<>();
+        for (int row = 0; row < labels.length; row++) {
+            for (long one : classes) {
+                if (labels[row] == one) {
+                    rows.add(row);
+                }
+            }
+        }
+        return new Table(rows.stream().mapToInt(Integer::intValue).toArray(), classes);
+    }
+
+    /** Some of the samples, with the classes that count there. */
+    final class Table {
+        final long[] classes;
+        private final int[] rows;
+
+        private Table(int[] rows, long[] classes) {
+            this.rows = rows;
+            this.classes = classes;
+        }
+
+        int count() {
+            return rows.length;
+        }
+
+        /** The numbers of so many rows in order. */
+        long[] numbers(int from, int count) {
+            long[] made = new long[count];
+            for (int place = 0; place < count; place++) {
+                made[place] = from + place;
+            }
+            return made;
+        }
+
+        /** The raw samples of these rows of the table. */
+        OnnxTensor raw(long[] numbers) {
+            ByteBuffer made = Tensors.bytes((long) numbers.length * size);
+            for (long number : numbers) {
+                Buffer one = raw.duplicate();
+                int at = rows[(int) number] * size;
+                one.limit(at + size).position(at);
+                made.put((ByteBuffer) one);
+            }
+            long[] lengths = {numbers.length, shape[0], shape[1], shape[2]};
+            return Tensors.over(Tensors.rewound(made), dtype, lengths);
+        }
+
+        /** Their labels. */
+        OnnxTensor labels(long[] numbers) {
+            long[] made = new long[numbers.length];
+            for (int place = 0; place < made.length; place++) {
+                made[place] = labels[rows[(int) numbers[place]]];
+            }
+            return Tensors.of(made);
+        }
+    }
+}
