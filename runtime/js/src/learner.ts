@@ -1,0 +1,312 @@
+/** An artifact that goes on learning where it is used (docs/learner.md). */
+import type { InferenceSession, Tensor } from "onnxruntime-common";
+import { Artifact, type Files } from "./artifact.js";
+import type { Accuracy, Answers, Budget, Choice, Ended, Label, LearnerOptions, Report } from "./calls.js";
+import { Engine } from "./engine.js";
+import { InputError, StateError } from "./errors.js";
+import { type Input, imageSize, type Part, parts } from "./samples.js";
+import { type Identity, StateFiles } from "./state.js";
+import { Study } from "./study.js";
+import { rowsOf, type Samples, Table, together, typeOf } from "./tables.js";
+import type { Numbers, Ort } from "./tensors.js";
+
+const EPOCHS = 5;
+const ROWS = 256;
+/** Observed samples that make a task where the batch is not given. */
+const ROUND = 8;
+const COUNTS = [
+  "task",
+  "step",
+  "mask_updates",
+  "samples_seen",
+  "samples_replayed",
+  "samples_measured",
+  "samples_removed",
+];
+const SPARSITIES = ["overall", "gradient_overall", "all_parameters"];
+const FLOPS = ["paper_dense", "paper_sparse", "true_dense", "true_sparse"];
+const LOGS_FATAL = 4;
+
+export class Learner {
+  private last: Promise<unknown> = Promise.resolve();
+  private studying = false;
+
+  private constructor(
+    private readonly ort: Ort,
+    private readonly engine: Engine,
+    private readonly study: Study,
+    private readonly options: LearnerOptions,
+    private readonly release: () => Promise<void>,
+  ) {}
+
+  /**
+   * Take up a state where it is, or start one.
+   *
+   * @param ort the module of ONNX Runtime: onnxruntime-node, -web or -react-native
+   * @param model where the artifact's files are
+   */
+  static async open(ort: Ort, model: Files, options: LearnerOptions): Promise<Learner> {
+    const artifact = await Artifact.open(model);
+    const release = await options.state.hold();
+    try {
+      const files = new StateFiles(options.state);
+      const found = (await files.load())?.identity;
+      if (found && found.artifact !== artifact.identity)
+        throw new StateError(
+          `${options.state.name}: is a state of another artifact than ${model.name}; give its own, or another folder as state`,
+        );
+      const engine = new Engine(ort, artifact, { sample: "float32", dimensions: {} }, sessions(ort, options));
+      const study = new Study(ort, engine, files, agreed(options, artifact.identity, found), options);
+      await study.load();
+      return new Learner(ort, engine, study, options, release);
+    } catch (error) {
+      await release();
+      throw error;
+    }
+  }
+
+  /** Learn one task; without samples go on with what is under way, then with what waits. */
+  async learn(samples?: Input, labels: readonly Label[] = [], budget: Budget = {}): Promise<Ended> {
+    if (samples === undefined) return this.go(budget, 1);
+    await this.exclusive(async () => {
+      if (this.study.learning)
+        throw new InputError("a task is under way; finish it with learn(), or end it as it stands with endTask()");
+      const found = await this.read(samples, labels.length);
+      await this.study.begin(found, this.study.places(labels.map(String)), budget.epochs ?? EPOCHS);
+    });
+    return this.go(budget, Number.POSITIVE_INFINITY);
+  }
+
+  /** Keep one sample, which is safe then, and go on learning within the budget. */
+  async observe(sample: Exclude<Input, readonly unknown[]>, label: Label, budget: Budget = {}): Promise<Ended> {
+    await this.exclusive(async () => this.study.keep(await this.read([sample], 1), String(label)));
+    if (budget.steps === 0) return { why: "steps", steps: 0, loss: null };
+    return this.go(budget, this.options.batch ?? ROUND);
+  }
+
+  /** End the task under way as it stands; its other samples are dropped. */
+  endTask(): Promise<void> {
+    return this.exclusive(() => this.study.endTask());
+  }
+
+  /** The likeliest class of each sample, and the probabilities. */
+  predict(samples: Input, choice: Choice = {}): Promise<Answers> {
+    return this.exclusive(async () => {
+      const places = this.chosen(choice);
+      const classes = places.map((place) => this.study.names[place] as string);
+      const [names, probabilities]: [string[], Float32Array[]] = [[], []];
+      for await (const values of this.ask(await this.read(samples), places, "predict")) {
+        const flat = (values.value("probability") as Tensor).data as Float32Array;
+        for (const [row, best] of values.vector("best").entries()) {
+          names.push(this.study.names[best] as string);
+          probabilities.push(flat.slice(row * places.length, (row + 1) * places.length));
+        }
+      }
+      return { names, probabilities, classes };
+    });
+  }
+
+  /** The accuracy over these samples, and by class. */
+  evaluate(samples: Input, labels: readonly Label[], choice: Choice = {}): Promise<Accuracy> {
+    return this.exclusive(async () => {
+      const found = await this.read(samples, labels.length);
+      const asked = labels.map((label) => this.place(String(label)));
+      await this.study.trainer.call("begin_score");
+      for await (const _ of this.ask(found, this.chosen(choice), "score", asked));
+      await this.study.trainer.call("report");
+      return this.accuracy();
+    });
+  }
+
+  /** What is known of the learner: accuracy of the last evaluation, sparsities, FLOPs, counts. */
+  report(): Promise<Report> {
+    return this.exclusive(async () => {
+      this.known();
+      await this.study.trainer.call("report");
+      const { names, tasks, waiting, seconds, trainer } = this.study;
+      const numbers = (all: readonly string[], prefix = "") =>
+        Object.fromEntries(all.map((name) => [name, trainer.integer(prefix + name)]));
+      return {
+        ...this.accuracy(),
+        classes: [...names],
+        classesByTask: tasks.map((task) => task.map((place) => names[place] as string)),
+        sparsity: numbers(SPARSITIES, "result."),
+        flops: numbers(FLOPS, "result."),
+        counts: numbers(COUNTS),
+        waiting: waiting?.labels.length ?? 0,
+        seconds,
+        bytes: [...this.engine.state.values()].reduce((bytes, { data }) => bytes + (data as Numbers).byteLength, 0),
+      };
+    });
+  }
+
+  /** A state tensor as it is now, such as a layer's mask, by the name that the manifest has for it. */
+  tensor(name: string): Tensor {
+    return this.engine.held(name);
+  }
+
+  /** Write the state as it is, also in the middle of an epoch. */
+  save(): Promise<void> {
+    return this.exclusive(() => this.study.save());
+  }
+
+  /** Save what is not saved, and give the lock back. */
+  async close(): Promise<void> {
+    try {
+      await this.exclusive(async () => {
+        if (this.study.unsaved) await this.study.save();
+        await this.engine.release();
+      });
+    } finally {
+      await this.release();
+    }
+  }
+
+  /** Run calls one after the other; while a task is learnt they come between two steps. */
+  private exclusive<Kind>(call: () => Promise<Kind>): Promise<Kind> {
+    const made = this.last.then(call);
+    this.last = made.catch(() => {});
+    return made;
+  }
+
+  /** Learn within a budget; samples that wait become a task where there are `least` of them. */
+  private async go(
+    { epochs = EPOCHS, steps = Number.POSITIVE_INFINITY, seconds, progress }: Budget,
+    least: number,
+  ): Promise<Ended> {
+    if (this.studying) throw new InputError("the learner is learning; await the call before, or observe with steps: 0");
+    this.studying = true;
+    const until = performance.now() + (seconds ?? Number.POSITIVE_INFINITY) * 1000;
+    let [made, loss, why]: [number, number | null, Ended["why"]] = [0, null, "done"];
+    try {
+      while (why === "done" && (await this.exclusive(() => this.step(epochs, least)))) {
+        const step = this.study.told;
+        loss = step.loss;
+        if (++made >= steps) why = "steps";
+        else if (performance.now() >= until) why = "seconds";
+        if ((await progress?.(step)) === false) why = "cancelled";
+      }
+      if (this.study.unsaved) await this.save();
+    } finally {
+      this.studying = false;
+    }
+    return { why: this.study.learning ? why : "done", steps: made, loss };
+  }
+
+  /** Make a step; where it fails the learner stands where its last save was. */
+  private async step(epochs: number, least: number): Promise<boolean> {
+    try {
+      return await this.study.step(epochs, least);
+    } catch (error) {
+      await this.study.load();
+      throw error;
+    }
+  }
+
+  /** Samples as the graphs take them: images resized where they have another size. */
+  private async read(input: Input, labels?: number): Promise<Samples> {
+    const { model } = this.engine.manifest;
+    const size = imageSize(model);
+    const found: Samples[] = [];
+    for (const part of parts(model, input))
+      found.push(size && part.shape.slice(1).join() !== size.join() ? await this.resized(part) : part);
+    const whole = together(found);
+    const rows = rowsOf(whole);
+    if (rows === 0) throw new InputError("there are no samples; give at least one");
+    if (labels !== undefined && rows !== labels)
+      throw new InputError(`there are ${rows} samples and ${labels} labels; give a label for each`);
+    const { form } = this.study;
+    if (form && (form.type !== typeOf(whole) || form.shape.join() !== whole.shape.join()))
+      throw new InputError(
+        `the learner takes ${form.type} samples of ${form.shape.join("x")}, these are ${typeOf(whole)} of ${whole.shape.join("x")}; give them as the first ones were`,
+      );
+    return whole;
+  }
+
+  private async resized(part: Part): Promise<Samples> {
+    const { trainer, form } = this.study;
+    if (!form) this.engine.sizes.sample = typeOf(part);
+    trainer.interpreter.set({
+      "given.x": new this.ort.Tensor(typeOf(part), part.data as never, [part.count, ...part.shape]),
+    });
+    await trainer.call("resize");
+    const { data, dims } = trainer.interpreter.tensor("resized");
+    return { data: data as Samples["data"], shape: dims.slice(1) };
+  }
+
+  /** Give samples to a block, some at a time. */
+  private async *ask(samples: Samples, places: readonly number[], block: string, labels?: readonly number[]) {
+    const { trainer } = this.study;
+    const table = new Table(this.ort, samples, labels ?? new Array<number>(rowsOf(samples)).fill(0), places);
+    for (const { raw, labels: asked, classes } of table.chunks(ROWS)) {
+      trainer.interpreter.set({ "asked.raw": raw, "asked.labels": asked, "asked.classes": classes });
+      await trainer.call(block);
+      yield trainer.interpreter;
+    }
+  }
+
+  private chosen({ classes, task }: Choice): number[] {
+    this.known();
+    if (task === undefined)
+      return [...new Set((classes ?? this.study.names).map((name) => this.place(name)))].sort(
+        (one, other) => one - other,
+      );
+    const found = this.study.tasks[task];
+    if (!found) throw new InputError(`there is no task ${task}; give a number below ${this.study.tasks.length}`);
+    return found;
+  }
+
+  private place(name: string): number {
+    const found = this.study.names.indexOf(name);
+    if (found < 0)
+      throw new InputError(
+        `${name} is no class that was learnt; give one of ${this.study.names.join(", ") || "those that will be"}`,
+      );
+    return found;
+  }
+
+  private known(): void {
+    if (!this.study.form) throw new InputError("the learner has learnt nothing yet; call learn(samples, labels) first");
+  }
+
+  private accuracy(): Accuracy {
+    const { names, trainer } = this.study;
+    const by = trainer.interpreter.vector("result.by_class");
+    return {
+      accuracy: trainer.integer("result.accuracy"),
+      byClass: Object.fromEntries(names.map((name, place) => [name, by[place] as number])),
+    };
+  }
+}
+
+function sessions(ort: Ort, { threads }: LearnerOptions): InferenceSession.SessionOptions {
+  if (threads !== undefined) ort.env.wasm.numThreads = threads;
+  return { logSeverityLevel: LOGS_FATAL, ...(threads === undefined ? {} : { intraOpNumThreads: threads }) };
+}
+
+/** The identity of a state: what it says, or what the options say of a new one; refused where they differ. */
+function agreed(
+  { seed, buffer, augment, normalise, state }: LearnerOptions,
+  artifact: string,
+  found?: Identity,
+): Identity {
+  const given = Object.entries({ seed, buffer_size: buffer, augment, normalise }).filter(
+    ([, value]) => value !== undefined,
+  );
+  const kept: Identity = found ?? {
+    artifact,
+    seed: 0,
+    buffer_size: 200,
+    augment: "auto",
+    normalise: "auto",
+    ...Object.fromEntries(given),
+  };
+  for (const [name, value] of given) {
+    const own = kept[name as keyof Identity];
+    if (own !== value)
+      throw new StateError(
+        `${state.name}: belongs to a learner with ${name} ${own}, this one has ${value}; give the same, or another folder as state`,
+      );
+  }
+  return kept;
+}
