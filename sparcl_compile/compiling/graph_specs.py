@@ -31,7 +31,10 @@ LOOP = (Role.BUFFER, Role.DATA, Role.MEASURED, Role.RESULT)
 """Roles of the state that no compiled graph has: it is read off the graphs beside them."""
 FIRST: Mapping[str, str] = {"accuracy.class": "nan", "accuracy.task": "nan"}
 """First values that are not zeros."""
-SAVED = ("data.mean", "data.std", *FIRST)
+SAVED = (
+    *("data.mean", "data.std", *FIRST),
+    *("epoch.loss", "epoch.steps", "score.class_correct", "score.class_seen"),
+)
 """The state of the loop that a checkpoint holds beside the buffer; the rest is made anew when it is needed."""
 
 

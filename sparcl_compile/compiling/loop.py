@@ -48,6 +48,7 @@ def program_for(
             augment=AUGMENTS[AUGMENTS[True] in graphs],
             updates_measure=plan.updates_measure,
             first_masks={name: level_name(BASE) for name in LEVELS} if scores else {},
+            resizes="resize" in graphs,
         )
     )
 

@@ -10,7 +10,9 @@ from sparcl_compile.graphs import (
     batch,
     check_loss,
     check_state,
+    class_accuracy,
     class_order,
+    count_by_class,
     count_correct,
     crop_flip,
     decay,
@@ -18,9 +20,11 @@ from sparcl_compile.graphs import (
     jitter_shift_scale,
     merge,
     order,
+    probabilities,
     record,
     remove_samples,
     replay_batch,
+    resize,
     sparsity,
     standardise,
     statistics,
@@ -34,7 +38,7 @@ from sparcl_compile.graphs import (
 )
 from sparcl_compile.graphs.masks import MaskedLayer, Rule
 from sparcl_compile.graphs.tensors import Tensor
-from sparcl_compile.interface.manifest import SERIES, Flops
+from sparcl_compile.interface.manifest import SERIES, Flops, image_size
 from sparcl_compile.interface.names import AUGMENTS, Role, index_name
 from sparcl_compile.interface.specs import StateSpec, WeightSpec
 from sparcl_compile.passes.core.marks import COMPRESSED_KEY
@@ -93,7 +97,7 @@ def _by_dtype(build: Callable[[ir.DataType], ir.Model]) -> dict[str, ir.Model]:
 
 def _data_graphs(compiled: Compiled) -> dict[str, Graph]:
     layout, sample = compiled.layout, compiled.input_shape
-    series = layout in SERIES
+    series, size = layout in SERIES, image_size(layout, sample)
     augment = jitter_shift_scale if series else crop_flip
     return {
         "class_order": class_order.build(),
@@ -102,6 +106,7 @@ def _data_graphs(compiled: Compiled) -> dict[str, Graph]:
         "statistics": _by_dtype(statistics.build),
         AUGMENTS[series]: _by_dtype(lambda dtype: augment.build(layout, dtype, sample)),
         "standardise": _by_dtype(lambda dtype: standardise.build(layout, dtype, sample)),
+        **({"resize": _by_dtype(lambda dtype: resize.build(*size, dtype))} if size else {}),
     }
 
 
@@ -143,6 +148,9 @@ def _result_graphs(compiled: Compiled, facts: Facts) -> dict[str, Graph]:
     )
     return {
         "count_correct": count_correct.build(compiled.classes),
+        "probabilities": probabilities.build(compiled.classes),
+        "count_by_class": count_by_class.build(compiled.classes),
+        "class_accuracy": class_accuracy.build(compiled.classes),
         "record": record.build(),
         "summary": summary.build(),
         "sparsity": sparsity.build(*([_tensor(spec, sizes) for spec in part] for part in (kept, updated, parameters))),

@@ -11,8 +11,11 @@ from sparcl_compile.interface.program import Block, Program
 from sparcl_compile.interface.specs import GraphSpec, StateSpec
 from sparcl_compile.interface.values import check_values
 
-CALLED = ("class_order", "statistics", "begin_task", "begin_epoch", "step", "end_epoch", "end_task", "end_run")
-"""The blocks that every driver calls."""
+CALLED = (
+    *("class_order", "statistics", "begin_task", "begin_epoch", "step", "end_epoch", "end_task", "end_run"),
+    *("close_task", "predict", "begin_score", "score", "report"),
+)
+"""The blocks that a driver calls."""
 SAMPLES = ("uint8", "float32")
 """The types of raw samples; an artifact may have its graphs for one of them alone."""
 COPY = "copy:"

@@ -1,7 +1,7 @@
 """The manifest: everything that a driver has to know of an artifact (docs/interfaces.md)."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
 from sparcl_compile.interface.channels import ChannelSpec
@@ -18,8 +18,25 @@ Layout = Literal["NCHW", "NHWC", "flat", "NCT", "NTC", "NCDHW", "NDHWC"]
 SERIES: tuple[Layout, ...] = ("NCT", "NTC")
 """The layouts of sequences."""
 
+IMAGES: Mapping[Layout, tuple[int, int]] = {"NCHW": (1, 2), "NHWC": (0, 1)}
+"""The layouts of images, and the axes of a sample that are its height and its width."""
+
 InputType = Literal["float32", "float64", "float16", "bfloat16", "uint8", "int8", "uint16", "int16", "int32", "int64"]
 """The types of elements that the input of a user's model may have."""
+
+
+def image_size(layout: Layout, sample: Sequence[int | None]) -> tuple[int, int] | None:
+    """The height and the width of the images that a model takes; None where its input does not say them, or has none.
+
+    Args:
+        layout: of the input.
+        sample: the shape of one sample in it.
+    """
+    axes = IMAGES.get(layout)
+    if axes is None:
+        return None
+    height, width = (sample[axis] for axis in axes)
+    return (height, width) if height and width else None
 
 
 @dataclasses.dataclass(frozen=True)

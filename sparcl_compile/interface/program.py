@@ -184,17 +184,20 @@ class Program(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     A driver calls these blocks: ``class_order`` where the classes come in the order of a seed; ``statistics`` where the
     data's mean and deviation are not known; for every task ``begin_task``, for every epoch ``begin_epoch``, ``step``
-    while ``done`` is below ``total``, and ``end_epoch``; behind every task ``end_task``; at last ``end_run``. The other
-    blocks are called by these.
+    while ``done`` is below ``total``, and ``end_epoch``; behind every task ``end_task``; at last ``end_run``. One that
+    learns in an app calls ``close_task`` behind a task, ``predict``, ``begin_score``, ``score`` and ``report``, and
+    where there is one ``resize`` (docs/learner.md). The other blocks are called by these.
 
     Attributes:
         counters: integers of a run with their first values; a checkpoint holds them.
         vectors: integers that are values from the start: the kept counts of each level, for example.
         blocks: the operations by name.
         events: the events by kind, in the order of their times.
+        kept: the values that the steps of an epoch hand on; a checkpoint in the middle of an epoch holds them.
     """
 
     counters: dict[str, int]
     vectors: dict[str, tuple[int, ...]]
     blocks: dict[str, "Block"]
     events: dict[str, tuple[Event, ...]]
+    kept: tuple[str, ...] = ()

@@ -21,6 +21,10 @@ RESULT = (
     *("task_backward_transfer", "task_learning_accuracy", "paper_dense", "paper_sparse", "true_dense", "true_sparse"),
     *("overall", "per_layer", "gradient_overall", "gradient_per_layer", "all_parameters"),
 )
+REPORTED = (
+    *("accuracy", "by_class", "overall", "gradient_overall", "all_parameters"),
+    *("paper_dense", "paper_sparse", "true_dense", "true_sparse"),
+)
 READ: Mapping[str, tuple[str, ...]] = {
     "class_order": ("order",),
     "begin_epoch": ("done", "total"),
@@ -28,12 +32,20 @@ READ: Mapping[str, tuple[str, ...]] = {
     "end_epoch": ("mean", "now.overall"),
     "end_task": ("class_mean", "task_mean"),
     "end_run": tuple(f"result.{name}" for name in RESULT),
+    "predict": ("probability", "best"),
+    "report": tuple(f"result.{name}" for name in REPORTED),
+    "resize": ("resized",),
 }
 """What a driver reads behind a block, beside counters."""
 EPOCH = ("begin_epoch", "step", "step", "end_epoch", "end_task")
 """An epoch and what may come behind it. A resumed run begins here, and a second step finds what the first has left."""
-APART = ("class_order", "statistics", "begin_task", "end_run")
-"""Blocks that may be the first of all, or are not called in every run: nothing is given before them."""
+APART: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("class_order", "statistics", "begin_task", "end_run", "close_task", "begin_score", "report"), ()),
+    "predict": ("asked.raw", "asked.classes"),
+    "score": ("asked.raw", "asked.labels", "asked.classes"),
+    "resize": ("given.x",),
+}
+"""Blocks that may be the first of all, or are not called in every run: nothing is there but what the driver gives."""
 ROWS = ("raw", "labels", "classes")
 """What a table gives."""
 TABLES = {"data": (), "train": ("task",), "test": ("of",)}
@@ -106,10 +118,24 @@ def check_values(manifest: Manifest) -> None:
             raise ValueError(f"program.counters has no {name!r}")
     start = Known(frozenset((*OPTIONS, *counters, *manifest.program.vectors)), {})
     trace = _Trace(manifest)
-    for name in APART:
-        trace.called(name, start)
+    for name, given in APART.items():
+        if name in manifest.program.blocks:
+            trace.called(name, start.give(given))
     known = start
     for name in EPOCH:
+        known = trace.called(name, known)
+    if manifest.program.kept:
+        _check_kept(manifest.program, trace, start)
+
+
+def _check_kept(program: ops.Program, trace: "_Trace", start: Known) -> None:
+    """Check that an epoch can go on with what is kept of it: that is there, and enough for the steps behind it."""
+    begun = trace.called("begin_epoch", start).given
+    for name in program.kept:
+        if name not in begun:
+            raise ValueError(f"program.kept names {name!r}, which the beginning of an epoch does not give")
+    known = start.give(program.kept)
+    for name in ("step", "step", "end_epoch", "close_task"):
         known = trace.called(name, known)
 
 

@@ -27,7 +27,7 @@ from sparcl_compile.program.batches import (
     replay_batches,
     trained_batches,
 )
-from sparcl_compile.program.fixed import class_order, end_run, evaluate, statistics
+from sparcl_compile.program.fixed import apart, class_order, end_run, resize, statistics
 from sparcl_compile.program.masks import LEVELS, first_masks, update_masks
 from sparcl_compile.program.replay import ReplayBatch
 
@@ -46,6 +46,8 @@ COUNTERS = {
     "samples_removed": 0,
 }
 """The integers of a run: where it stands, steps of the optimizer (``count`` is the next one's, from 1), totals."""
+KEPT = ("order", "position", "length", "done", "total", "now.overall")
+"""What an epoch's beginning gives its steps, and these hand on."""
 KEEP = "gradient_keep"
 """Name of the vector with the kept gradients of each layer."""
 
@@ -72,6 +74,7 @@ class Settings:
         updates_measure: whether mask updates read gradients.
         first_masks: the vectors ``remove_to`` and ``grow_to`` of the update that chooses the first masks by scores of
             the first batches; empty where they are known from the start.
+        resizes: whether a graph resizes images.
     """
 
     replay: tuple[ReplayBatch, ...]
@@ -90,6 +93,7 @@ class Settings:
     augment: str
     updates_measure: bool = True
     first_masks: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    resizes: bool = False
 
 
 def build(settings: Settings) -> Program:
@@ -102,9 +106,11 @@ def build(settings: Settings) -> Program:
         "step": _step(settings),
         "move": _move(settings),
         "end_epoch": _end_epoch(settings),
-        "end_task": (evaluate(), Count("task"), Set("epoch", 0)),
+        **apart(),
         "end_run": end_run(),
     }
+    if settings.resizes:
+        blocks["resize"] = (resize(),)
     if settings.measured and (settings.mask_updates or KEEP in settings.vectors):
         blocks["measure"] = _measure(settings)
     if settings.mask_updates:
@@ -120,7 +126,7 @@ def build(settings: Settings) -> Program:
         )
     events = {"mask_updates": settings.mask_updates, "removals": settings.removals}
     found = {kind: each for kind, each in events.items() if each}
-    return Program(dict(COUNTERS), settings.vectors, blocks, found)
+    return Program(dict(COUNTERS), settings.vectors, blocks, found, KEPT)
 
 
 def _begin_task(settings: Settings) -> Block:

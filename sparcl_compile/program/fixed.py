@@ -1,6 +1,6 @@
 """The blocks of a program that no option of the compiler changes."""
 
-from sparcl_compile.interface.program import Block, Each, Operation, Reset, Rows, Run
+from sparcl_compile.interface.program import Block, Call, Count, Each, Operation, Reset, Rows, Run, Set
 from sparcl_compile.program.batches import standardised
 
 CHUNK = 256
@@ -41,9 +41,35 @@ def evaluate() -> Operation:
 
 def end_run() -> Block:
     """Return what a run ends with: accuracies, sparsity and FLOPs."""
+    return (Run("summary", give="result"), *_measured())
+
+
+def _measured() -> Block:
+    """Return the sparsity and the FLOPs so far."""
     totals = ("samples_seen", "samples_replayed", "samples_measured")
-    return (
-        Run("summary", give="result"),
-        Run("sparsity", give="result"),
-        Run("flops", feeds={name: name for name in totals}, give="result"),
+    return (Run("sparsity", give="result"), Run("flops", feeds={name: name for name in totals}, give="result"))
+
+
+def apart() -> dict[str, Block]:
+    """Return the blocks of a learner in an app, by name: the end of a task, answers, and what is known of it.
+
+    The driver gives the samples as ``asked.raw``, their ``asked.labels``, and ``asked.classes`` to choose from.
+    """
+    answered = (
+        standardised("asked"),
+        Run("eval", take="asked", give="asked"),
+        Run("probabilities", take="asked"),
     )
+    return {
+        "end_task": (evaluate(), Call("close_task")),
+        "close_task": (Count("task"), Set("epoch", 0)),
+        "predict": answered,
+        "begin_score": (Reset(("score.class_correct", "score.class_seen")),),
+        "score": (*answered, Run("count_by_class", take="asked", feeds={"best": "best"})),
+        "report": (Run("class_accuracy", give="result"), *_measured()),
+    }
+
+
+def resize() -> Operation:
+    """Return the resizing of images ``given.x`` to those that the model takes."""
+    return Run("resize", take="given")

@@ -51,7 +51,7 @@ def test_a_sound_artifact(sound: Path) -> None:
         "train", "measure", "eval", "optimizer", "update_masks", "update_gradient_masks", "order", "batch",
         "remove_samples", "crop_flip", "standardise", "replay_batch", "write_buffer", "class_order", "sum_pixels",
         "sum_squares", "statistics", "check_loss", "check_state", "count_correct", "record", "summary", "sparsity",
-        "flops", "decay",
+        "flops", "decay", "probabilities", "count_by_class", "class_accuracy", "resize",
     }  # fmt: skip
 
 

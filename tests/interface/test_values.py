@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from sparcl_compile.interface.artifact import read_manifest
@@ -222,6 +223,20 @@ def test_events_without_any() -> None:
     )
     with pytest.raises(ValueError, match="reads 'nowhere'"):
         check_values(dataclasses.replace(manifest, program=program))
+
+
+def kept(names: tuple[str, ...], *operations: Any, where: str = "step") -> Manifest:
+    manifest = stepping(*operations, where=where)
+    return dataclasses.replace(manifest, program=msgspec.structs.replace(manifest.program, kept=names))
+
+
+def test_what_is_kept_in_the_middle_of_an_epoch_is_enough_to_go_on() -> None:
+    names = SOUND.program.kept
+    check_values(kept((*names, "a"), Set("a", 1), where="begin_epoch"))
+    with pytest.raises(ValueError, match="reads 'order', which nothing gives"):
+        check_values(kept(tuple(name for name in names if name != "order")))
+    with pytest.raises(ValueError, match=r"program\.kept names 'a', which the beginning of an epoch does not give"):
+        check_values(kept((*names, "a"), Set("a", 1)))
 
 
 def test_a_value_without_a_name() -> None:

@@ -97,6 +97,13 @@ def test_the_blocks_around_a_step() -> None:
             eval(tested.*) -> tested.*
             count_correct(tested.*)
           record(task=task, of=of)
+        call close_task
+        """,
+    )
+    check(
+        made,
+        "close_task",
+        """
         task += 1
         epoch = 0
         """,
@@ -111,6 +118,34 @@ def test_the_blocks_around_a_step() -> None:
 result.*
         """,
     )
+
+
+def test_the_blocks_of_a_learner() -> None:
+    made = program()
+    answered = """
+        standardise(x=asked.raw) -> x_ready as asked.x
+        eval(asked.*) -> asked.*
+        probabilities(asked.*)
+        """
+    check(made, "predict", answered)
+    check(made, "begin_score", "reset score.class_correct, score.class_seen")
+    check(made, "score", f"{answered.rstrip()}\n        count_by_class(asked.*, best=best)")
+    check(
+        made,
+        "report",
+        """
+        class_accuracy() -> result.*
+        sparsity() -> result.*
+        flops(samples_seen=samples_seen, samples_replayed=samples_replayed, samples_measured=samples_measured) -> \
+result.*
+        """,
+    )
+    assert made.kept == ("order", "position", "length", "done", "total", "now.overall")
+
+
+def test_images_are_resized_where_the_model_takes_one_size() -> None:
+    assert "resize" not in program().blocks
+    check(program(resizes=True), "resize", "resize(given.*)")
 
 
 CURRENT = """
@@ -174,6 +209,7 @@ def test_fine_tuning() -> None:
     check(made, "move", block_of(trained("current", indent=""), FINITE, OPTIMIZER))
     assert made.blocks.keys() == {
         "class_order", "statistics", "begin_task", "begin_epoch", "step", "move", "end_epoch", "end_task", "end_run",
+        "close_task", "predict", "begin_score", "score", "report",
     }  # fmt: skip
     assert (made.events, made.vectors) == ({}, {})
     assert made.counters == COUNTERS

@@ -127,6 +127,7 @@ def test_blocks_and_graphs_that_are_named_are_there(manifest: Manifest) -> None:
 def test_no_block_waits_in_vain_for_a_call(manifest: Manifest) -> None:
     """Every block is called by a driver or by another block."""
     by_drivers = {"class_order", "statistics", "begin_task", "begin_epoch", "step", "end_epoch", "end_task", "end_run"}
+    by_drivers |= {"predict", "begin_score", "score", "report", "resize"}
     called = {op.block for op in every(manifest) if isinstance(op, ops.Call)}
     assert manifest.program.blocks.keys() == by_drivers | called
 
@@ -189,6 +190,10 @@ def dry_run(manifest: Manifest, augment: int) -> DryEngine:
         made.call("end_task")
         assert all(made.fired[kind] == len(of_task(events, number)) for kind, events in manifest.program.events.items())
     made.call("end_run")
+    raw, labels = np.zeros((SAMPLES, 3, 8, 8), np.uint8), np.zeros(SAMPLES, np.int64)
+    made.values |= {"asked.raw": raw, "asked.labels": labels, "asked.classes": labels[:1], "given.x": raw}
+    for block in ("begin_score", "score", "report", "predict", "resize"):
+        made.call(block)
     assert (made.integer("step"), made.integer("count"), made.integer("samples_seen")) == (6, 7, 12)
     return engine
 
