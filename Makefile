@@ -106,6 +106,26 @@ parity: $(STAMP) ## one artifact and one seed in every ONNX Runtime that this ma
 test-android: $(STAMP) ## the artifacts' graphs and learning in ONNX Runtime's Android library, x86-64 and arm64
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.android
 
+# Node 20 and npm; Chromium where it is at hand. What is missing is said, and no failure. `test` runs the part that needs no
+# download: the packages come with `make test-js` (580 MB, pinned by runtime/js/package-lock.json).
+JS := runtime/js
+JS_KITS := build/js/kits
+
+.PHONY: js
+js: $(STAMP) ## the JavaScript driver's linter, types and unit tests, where its packages are installed
+	@if ! command -v node >/dev/null; then echo "js: skipped, node is missing (on Debian, apt install nodejs npm)"; \
+	elif ! test -d $(JS)/node_modules/typescript; then echo "js: skipped, its packages are missing (make test-js installs them)"; \
+	else $(BIN)/python -m tests.js.kits $(JS_KITS) && cd $(JS) && npm run --silent lint && npm run --silent build && npm test --silent; fi
+
+.PHONY: test-js
+test-js: $(STAMP) ## the JavaScript driver: linter, types, tests, and the conformance kits in Node and in Chromium
+	@if ! command -v npm >/dev/null; then echo "test-js: skipped, npm is missing (on Debian, apt install nodejs npm)"; exit 0; fi; \
+	cmp -s $(JS)/package-lock.json $(JS)/node_modules/.installed || { ONNXRUNTIME_NODE_INSTALL=skip npm ci --silent --prefix $(JS) && \
+	cp $(JS)/package-lock.json $(JS)/node_modules/.installed; } || { echo "test-js: npm cannot install the packages" >&2; exit 1; }; \
+	$(MAKE) --no-print-directory js && SPARCL_JS_ALL=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/js $(ARGS)
+
+test: js
+
 .PHONY: format
 format: $(STAMP) ## let ruff mend what it can
 	$(BIN)/ruff check --fix .

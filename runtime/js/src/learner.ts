@@ -111,6 +111,7 @@ export class Learner {
     return this.exclusive(async () => {
       const found = await this.read(samples, labels.length);
       const asked = labels.map((label) => this.place(String(label)));
+      this.study.unsaved = true;
       await this.study.trainer.call("begin_score");
       for await (const _ of this.ask(found, this.chosen(choice), "score", asked));
       await this.study.trainer.call("report");

@@ -91,10 +91,9 @@ export class Study {
 
   /** The first samples decide the form of all. */
   private async start(samples: Samples, labels: readonly number[]): Promise<void> {
-    const { normalise, buffer_size } = this.identity;
+    const { normalise } = this.identity;
     this.shaped({ type: typeOf(samples), shape: samples.shape });
     const [C = 1] = samples.shape;
-    Object.assign(this.engine.sizes.dimensions, { buffer: buffer_size, tasks: 1 });
     await this.engine.resetAll();
     if (normalise === "auto" && !this.engine.manifest.model.raw) {
       const data = new Table(this.ort, samples, labels, []);
@@ -112,7 +111,7 @@ export class Study {
   private shaped(form: { type: SampleType; shape: readonly number[] }): void {
     this.form = form;
     const [C = 1, H = 1, W = 1] = form.shape;
-    Object.assign(this.engine.sizes.dimensions, { C, H, W });
+    Object.assign(this.engine.sizes.dimensions, { C, H, W, buffer: this.identity.buffer_size, tasks: 1 });
     this.engine.sizes.sample = form.type;
   }
 
@@ -257,7 +256,8 @@ export class Study {
     if (!learning) return;
     const task = await this.files.batch(learning.file);
     if (!task) throw new StateError(`${learning.file}: is missing from the state; give another folder as state`);
-    this.take(learning, plain(task.x), task.labels);
+    const learning_rate = this.chosen.learningRate ?? learning.learning_rate;
+    this.take({ ...learning, learning_rate }, plain(task.x), task.labels);
   }
 }
 
