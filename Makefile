@@ -110,19 +110,34 @@ test-android: $(STAMP) ## the artifacts' graphs and learning in ONNX Runtime's A
 # download: the packages come with `make test-js` (580 MB, pinned by runtime/js/package-lock.json).
 JS := runtime/js
 JS_KITS := build/js/kits
+SITE := build/web
 
 .PHONY: js
-js: $(STAMP) ## the JavaScript driver's linter, types and unit tests, where its packages are installed
+js: $(STAMP) ## the JavaScript driver's linter, types and tests, where its packages are installed
 	@if ! command -v node >/dev/null; then echo "js: skipped, node is missing (on Debian, apt install nodejs npm)"; \
 	elif ! test -d $(JS)/node_modules/typescript; then echo "js: skipped, its packages are missing (make test-js installs them)"; \
 	else $(BIN)/python -m tests.js.kits $(JS_KITS) && cd $(JS) && npm run --silent lint && npm run --silent build && npm test --silent; fi
 
+.PHONY: js-packages
+js-packages:
+	@command -v npm >/dev/null || { echo "npm is missing (on Debian, apt install nodejs npm)" >&2; exit 2; }
+	@cmp -s $(JS)/package-lock.json $(JS)/node_modules/.installed || { ONNXRUNTIME_NODE_INSTALL=skip npm ci --silent --prefix $(JS) && \
+	cp $(JS)/package-lock.json $(JS)/node_modules/.installed; }
+
 .PHONY: test-js
 test-js: $(STAMP) ## the JavaScript driver: linter, types, tests, and the conformance kits in Node and in Chromium
-	@if ! command -v npm >/dev/null; then echo "test-js: skipped, npm is missing (on Debian, apt install nodejs npm)"; exit 0; fi; \
-	cmp -s $(JS)/package-lock.json $(JS)/node_modules/.installed || { ONNXRUNTIME_NODE_INSTALL=skip npm ci --silent --prefix $(JS) && \
-	cp $(JS)/package-lock.json $(JS)/node_modules/.installed; } || { echo "test-js: npm cannot install the packages" >&2; exit 1; }; \
-	$(MAKE) --no-print-directory js && SPARCL_JS_ALL=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/js $(ARGS)
+	@if ! command -v npm >/dev/null; then echo "test-js: skipped, npm is missing (on Debian, apt install nodejs npm)"; \
+	else $(MAKE) --no-print-directory js-packages web js && \
+	SPARCL_JS_ALL=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/js $(ARGS); fi
+
+.PHONY: web
+web: $(STAMP) js-packages
+	@sh examples/web/build.sh $(SITE) $(BIN)/sparcl-compile
+
+.PHONY: teach
+teach: web ## the page of examples/web, on http://localhost:8000
+	@echo "Open http://localhost:8000 in a browser; Ctrl-C ends it."
+	@$(BIN)/python -m http.server 8000 --bind 127.0.0.1 --directory $(SITE)
 
 test: js
 

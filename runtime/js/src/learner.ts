@@ -141,9 +141,9 @@ export class Learner {
     });
   }
 
-  /** A state tensor as it is now, such as a layer's mask, by the name that the manifest has for it. */
-  tensor(name: string): Tensor {
-    return this.engine.held(name);
+  /** A state tensor as it is now, such as a layer's mask, by the manifest's name; null where there is none yet. */
+  tensor(name: string): Tensor | null {
+    return this.engine.state.get(name) ?? null;
   }
 
   /** Write the state as it is, also in the middle of an epoch. */
