@@ -25,9 +25,9 @@ from models.small import digits_cnn, mlp
 from sparcl_compile.compiling.compiler import compile_model
 from sparcl_compile.runtime.config import RunConfig
 from sparcl_compile.runtime.data import digits, split
-from sparcl_compile.runtime.driver.loop import Run
 from sparcl_compile.runtime.reporting.progress import Reporter
 from sparcl_compile.runtime.reporting.report import console
+from sparcl_compile.runtime.runs.run import Run
 from sparcl_compile.settings.options import CompileOptions
 
 RESULTS = Path(__file__).parent / "results" / "learning_rates"

@@ -2,70 +2,69 @@
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save as to_bytes
 
 from sparcl_compile.interface import locks, temporary
 from sparcl_compile.interface.artifact import Artifact
 from sparcl_compile.interface.errors import CheckpointError
-from sparcl_compile.interface.files import check_writable, readable, write_atomically
+from sparcl_compile.interface.files import check_writable, readable
 from sparcl_compile.interface.manifest import Manifest
-from sparcl_compile.runtime.progress import check_arrays, check_progress
+from sparcl_compile.runtime import tensor_files
+from sparcl_compile.runtime.progress import check_arrays, check_progress, split_kept
 
 FILE = "state.safetensors"
 PREVIOUS = "state.previous.safetensors"
-VERSION = "2"
-TEXTS = ("version", "progress", "identity")
+TEXTS = ("progress", "identity")
+AGAIN = "start the run again, without `resume`"
+ANOTHER = "restore it from a copy, or name another folder as `state`"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """The content of a checkpoint: every tensor of the run, counters and results so far, and the run's identity."""
+    """The content of a checkpoint.
+
+    Attributes:
+        arrays: every tensor of the run.
+        progress: counters and results so far.
+        identity: of the run.
+        kept: the values of an epoch under way, which a learner may have.
+    """
 
     arrays: dict[str, np.ndarray]
     progress: dict[str, Any]
     identity: dict[str, Any]
+    kept: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
-def save(folder: Path, arrays: dict[str, np.ndarray], progress: dict[str, Any], identity: dict[str, Any]) -> None:
+def save(
+    folder: Path,
+    arrays: Mapping[str, np.ndarray],
+    progress: Mapping[str, Any],
+    identity: Mapping[str, Any],
+    again: bool = True,
+) -> None:
     """Write a checkpoint.
-
-    One without a finished epoch begins a run. It sets the checkpoint of an earlier run aside under another name, so
-    that starting over loses nothing.
 
     Args:
         folder: the checkpoint folder; made when missing.
         arrays: every tensor of the run.
         progress: JSON-ready counters and results so far.
         identity: JSON-ready description of the run, compared on resume.
+        again: whether one without a finished epoch begins a run, and sets the checkpoint of an earlier run aside under
+            another name, so that starting over loses nothing.
 
     Raises:
         WriteError: the file cannot be written; the one before it stays.
     """
-    metadata = {"version": VERSION, "progress": json.dumps(progress), "identity": json.dumps(identity)}
-    whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}  # a scalar stays one
-    metadata["sha256"] = _checksum(whole, metadata)
-    # Not safetensors' own save_file: it reports a full disk as an error of its own, without the errno.
-    content = to_bytes(whole, metadata)
+    sealed = tensor_files.sealed(arrays, {"progress": json.dumps(progress), "identity": json.dumps(identity)})
     path = folder / FILE
-    aside = folder / PREVIOUS if _begins(progress) and exists(folder) and not _is_beginning(path) else None
-    write_atomically(path, lambda temporary: temporary.write_bytes(content), aside)
-
-
-def _checksum(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> str:
-    """The checksum of all tensors and of the metadata but itself; safetensors has none."""
-    digest = hashlib.sha256(json.dumps([metadata[key] for key in TEXTS]).encode())
-    for name in sorted(arrays):
-        digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
-        digest.update(arrays[name].tobytes())
-    return digest.hexdigest()
+    begins = again and _begins(progress) and exists(folder) and not _is_beginning(path)
+    sealed.write(path, folder / PREVIOUS if begins else None)
 
 
 def exists(folder: Path) -> bool:
@@ -79,24 +78,26 @@ def _is_there(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def held(folder: Path) -> Iterator[None]:
+def held(folder: Path, field: str = "checkpoint") -> Iterator[None]:
     """Keep other processes from running in the folder, and remove what a killed one may have left half-written.
+
+    Args:
+        folder: the checkpoint folder.
+        field: its name in messages.
 
     Raises:
         CheckpointError: another process runs in it.
         WriteError: checkpoints cannot be written.
     """
-    with locks.writing(folder / locks.FILE, folder, lambda holders: _in_use(folder, holders)):
+    with locks.writing(folder / locks.FILE, folder, lambda holders: _in_use(folder, holders, field)):
         check_writable(folder / FILE)
         for name in (FILE, PREVIOUS):
             temporary.clear(folder / name)
         yield
 
 
-def _in_use(folder: Path, holders: str) -> CheckpointError:
-    return CheckpointError(
-        f"{folder}: is in use by {holders}; wait for its end, or name another folder as `checkpoint`"
-    )
+def _in_use(folder: Path, holders: str, field: str) -> CheckpointError:
+    return CheckpointError(f"{folder}: is in use by {holders}; wait for its end, or name another folder as `{field}`")
 
 
 def _begins(progress: Mapping[str, Any]) -> bool:
@@ -156,8 +157,22 @@ def read_run(folder: Path, artifact: Artifact) -> Checkpoint:
             f"{folder}: is a run of another artifact than {artifact.folder}; "
             "give the artifact that was run, or its run as `checkpoint`"
         )
-    _check(folder / FILE, found, artifact.manifest, {})
-    return found
+    return _checked(folder / FILE, found, artifact.manifest, {}, AGAIN)
+
+
+def read_learner(folder: Path, artifact: Artifact) -> Checkpoint:
+    """Read the state of a learner of this artifact, or of a run of it.
+
+    Raises:
+        CheckpointError: it is damaged, or it is of another artifact.
+    """
+    found = _parsed(folder / FILE, ANOTHER)
+    if found.identity.get("artifact") != artifact.identity:
+        raise CheckpointError(
+            f"{folder}: is a state of another artifact than {artifact.folder}; give that artifact, or another folder "
+            "as `state`"
+        )
+    return _checked(folder / FILE, found, artifact.manifest, {}, ANOTHER)
 
 
 def load_run(
@@ -175,51 +190,32 @@ def load_run(
         CheckpointError: as ``load``, or its content is not what the manifest says.
     """
     arrays, progress = load(folder, identity)
-    _check(folder / FILE, Checkpoint(arrays, progress, identity), manifest, lengths, resumed=True)
+    _checked(folder / FILE, Checkpoint(arrays, progress, identity), manifest, lengths, AGAIN, resumed=True)
     return arrays, progress
 
 
-def _check(
-    path: Path, found: Checkpoint, manifest: Manifest, lengths: Mapping[str, int], resumed: bool = False
-) -> None:
+def _checked(
+    path: Path, found: Checkpoint, manifest: Manifest, lengths: Mapping[str, int], mend: str, resumed: bool = False
+) -> Checkpoint:
     """A right checksum says that nothing changed since it was written, and nothing of who wrote it."""
     try:
-        check_arrays(found.arrays, manifest.state, lengths)
+        arrays, kept = split_kept(found.arrays, manifest.program)
+        check_arrays(arrays, manifest.state, lengths)
         check_progress(found.progress, found.identity, manifest.program, resumed)
     except ValueError as error:
-        raise CheckpointError(f"{path}: is damaged ({error}); start the run again, without `resume`") from error
+        raise CheckpointError(f"{path}: is damaged ({error}); {mend}") from error
+    return dataclasses.replace(found, arrays=arrays, kept=kept)
 
 
-def _parsed(path: Path) -> Checkpoint:
-    arrays, texts = _read(path)
+def _parsed(path: Path, mend: str = AGAIN) -> Checkpoint:
+    arrays, texts = tensor_files.read(path, mend, TEXTS)
     try:
         progress, identity = json.loads(texts["progress"]), json.loads(texts["identity"])
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: is damaged ({error}); start the run again, without `resume`") from error
+        raise CheckpointError(f"{path}: is damaged ({error}); {mend}") from error
     if not isinstance(progress, dict) or not isinstance(identity, dict):
-        raise CheckpointError(f"{path}: is damaged (it holds no run); start the run again, without `resume`")
+        raise CheckpointError(f"{path}: is damaged (it holds no run); {mend}")
     return Checkpoint(arrays, progress, identity)
-
-
-def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The arrays and the metadata, whole; raises CheckpointError when damaged or of another version."""
-    with readable(path, CheckpointError, plain=True):
-        pass
-    try:
-        with safe_open(path, framework="numpy") as file:
-            texts = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        version, sound = texts["version"], texts["sha256"] == _checksum(arrays, texts)
-    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError, OSError, MemoryError) as error:
-        raise CheckpointError(f"{path}: is damaged ({error}); start the run again, without `resume`") from error
-    if version != VERSION:
-        raise CheckpointError(
-            f"{path}: has checkpoint version {version}, this program reads version {VERSION}; "
-            "use it with the program that wrote it, or start the run again, without `resume`"
-        )
-    if not sound:
-        raise CheckpointError(f"{path}: is damaged (its checksum differs); start the run again, without `resume`")
-    return arrays, texts
 
 
 def _compare(path: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:

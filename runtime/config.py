@@ -89,6 +89,29 @@ class RunConfig:
         batch = self.batch_size or batch_size_for(samples * self.epochs / self.tasks)
         return dataclasses.replace(self, batch_size=batch, learning_rate=rate), batch, rate
 
+    def dimensions(self, sample: tuple[int, int, int]) -> dict[str, int]:
+        """Return the lengths of the state that a run knows, for samples of these channels, height and width."""
+        return {**dict(zip("CHW", sample, strict=True)), "tasks": self.tasks, "buffer": self.buffer_size}
+
+    def values(self, batch: int, rate: float, augments: bool, classes: int) -> dict[str, float]:
+        """Return the values that a program may name beside its own.
+
+        Args:
+            batch: samples a step.
+            rate: the learning rate.
+            augments: whether training batches are changed at random.
+            classes: how many the data have.
+        """
+        return {
+            "seed": self.seed,
+            "batch": batch,
+            "epochs": self.epochs,
+            "learning_rate": rate,
+            "augment": int(augments),
+            "class_order_seed": self.class_order_seed or 0,
+            "classes_in_data": classes,
+        }
+
     def identity(self) -> dict[str, Any]:
         """The options that a resumed run must share."""
         values = dataclasses.asdict(self)

@@ -10,6 +10,7 @@ import numpy as np
 from sparcl_compile.interface.codec import from_plain
 from sparcl_compile.interface.program import Program
 from sparcl_compile.interface.specs import StateSpec
+from sparcl_compile.runtime.data.dataset import Dataset
 
 DTYPES: Mapping[str, tuple[str, ...]] = {"sample": ("uint8", "float32"), "sum": ("int64", "float64")}
 """The types of elements that the manifest leaves to the data."""
@@ -34,11 +35,23 @@ class Formula:
 
 @dataclasses.dataclass(frozen=True)
 class Samples:
-    """The form of a run's samples."""
+    """The form of a run's samples: their type and their axes C, H, W; and their classes."""
 
+    type: str
+    shape: tuple[int, int, int]
     normalise: Formula
     classes: tuple[str, ...]
     classes_by_task: tuple[tuple[int, ...], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Learning:
+    """The task that a learner has under way, and the file of its samples."""
+
+    epochs: int
+    batch: int
+    learning_rate: float
+    file: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +63,24 @@ class Progress:
     seconds: float
     learning_rates: tuple[Rate, ...]
     samples: Samples | None
+    learning: Learning | None
+    taken: int
+
+
+NOT_LEARNING: Mapping[str, Any] = {"learning": None, "taken": 0}
+"""What a run has of a learner's progress."""
+
+
+def samples_of(dataset: Dataset, formula: Mapping[str, Any], by_task: Sequence[Sequence[int]]) -> dict[str, Any]:
+    """Return the entry ``samples`` of a run's progress.
+
+    Args:
+        dataset: its data.
+        formula: how they are normalised.
+        by_task: the classes of each task.
+    """
+    form = {"type": str(dataset.x_train.dtype), "shape": list(dataset.sample_shape)}
+    return {**form, "normalise": formula, "classes": list(dataset.classes), "classes_by_task": by_task}
 
 
 def check_progress(progress: Mapping[str, Any], identity: Mapping[str, Any], program: Program, resumed: bool) -> None:
@@ -65,6 +96,8 @@ def check_progress(progress: Mapping[str, Any], identity: Mapping[str, Any], pro
         ValueError: it is not that of a run of this program; the message says why.
     """
     found = from_plain(Progress, {"samples": None, **progress})
+    if found.taken < 0 or (found.learning and min(found.learning.epochs, found.learning.batch) < 1):
+        raise ValueError("a number of its task is below 1")
     if found.counters.keys() != program.counters.keys() or found.fired.keys() != program.events.keys():
         raise ValueError("its counters are not those of the program")
     if min((*found.counters.values(), *found.fired.values()), default=0) < 0:
@@ -85,6 +118,31 @@ def _check_place(found: Progress, identity: Mapping[str, Any], program: Program)
     for kind, number in found.fired.items():
         if number > len(program.events[kind]):
             raise ValueError(f"{number} events of {len(program.events[kind])} have run")
+
+
+KEPT = "value."
+"""In front of the name of a value that is kept of an epoch under way."""
+Arrays = dict[str, np.ndarray]
+
+
+def named_kept(kept: Mapping[str, np.ndarray]) -> Arrays:
+    """Return the values of an epoch under way by the names that they have in a checkpoint."""
+    return {f"{KEPT}{name}": array for name, array in kept.items()}
+
+
+def split_kept(arrays: Mapping[str, np.ndarray], program: Program) -> tuple[Arrays, Arrays]:
+    """Return the tensors of a run, and by their own names the values that are kept of an epoch under way.
+
+    Raises:
+        ValueError: a value is missing, or is neither a number nor a row of numbers.
+    """
+    names = {f"{KEPT}{name}": name for name in program.kept}
+    kept = {names[name]: array for name, array in arrays.items() if name in names}
+    if kept and len(kept) < len(names):
+        raise ValueError("of an epoch under way a value is missing")
+    if any(array.ndim > 1 or str(array.dtype) not in ("int64", "float64") for array in kept.values()):
+        raise ValueError("of an epoch under way a value is no number")
+    return {name: array for name, array in arrays.items() if name not in names}, kept
 
 
 def check_arrays(arrays: Mapping[str, np.ndarray], specs: Sequence[StateSpec], lengths: Mapping[str, int]) -> None:

@@ -12,6 +12,7 @@ from sparcl_compile.interface.version import __version__
 if TYPE_CHECKING:
     from sparcl_compile.api.compiling import compile_model
     from sparcl_compile.api.exporting import export_model
+    from sparcl_compile.api.learner import Learner
     from sparcl_compile.api.learning import learn, predict
     from sparcl_compile.interface.artifact import load
     from sparcl_compile.runtime.config import RunConfig
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "CompileOptions": "settings.options",
+    "Learner": "api.learner",
     "RunConfig": "runtime.config",
     "compile_model": "api.compiling",
     "export_model": "api.exporting",
@@ -28,6 +30,7 @@ _MODULES = {
 }
 __all__ = [
     "CompileOptions",
+    "Learner",
     "RunConfig",
     "__version__",
     "compile_model",

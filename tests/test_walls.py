@@ -30,7 +30,7 @@ PHASES = ("importing", "sparsifying", "lowering", "differentiating", "scheduling
 """The folders of ``passes`` that hold passes, in the order in which they run."""
 STAIRS = {
     "sparcl_compile.passes": ("core", "schemes", "analysis", "gradients", *PHASES),
-    "sparcl_compile.runtime": ("data", "session", "reporting", "driver"),
+    "sparcl_compile.runtime": ("data", "session", "reporting", "driver", "learner", "runs"),
     "sparcl_compile": (
         "interface",
         "passes",
@@ -89,7 +89,7 @@ WALLS = (
     Wall("runtime", (*PROTO_LIBRARIES, *GRADIENT_BUILDER, "torch")),
     # sparcl-run is the runtime; sparcl-export reads the state that a run has left; the gradient builder loads the
     # library of kernels that the runtime does; layers are timed in sessions as the runtime makes them; sparcl-bench
-    # makes whole runs.
+    # makes whole runs; a learner is the runtime's but for its export.
     Wall(
         "sparcl_compile",
         ("sparcl_compile.runtime",),
@@ -97,6 +97,7 @@ WALLS = (
             "sparcl_compile/cli/run.py",
             "sparcl_compile/__init__.py",
             "sparcl_compile/api/exporting.py",
+            "sparcl_compile/api/learner.py",
             "sparcl_compile/api/learning.py",
             "sparcl_compile/bench/settings.py",
             "sparcl_compile/bench/work.py",

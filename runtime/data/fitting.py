@@ -27,6 +27,11 @@ def load_for(source: str, model: Model) -> Dataset:
         DataError: the source is unknown, cannot be read, does not make a data set or does not fit the model.
     """
     dataset = arranged(load(source, model), model)
+    check_form(dataset, model)
+    return checked(dataset, model)
+
+
+def check_form(dataset: Dataset, model: Model) -> None:
+    """Raise DataError where the samples have other axes than a model takes, or more classes than its head."""
     layout = check_fits(dataset, model.input_shape, model.classes, model.layout)
     check_layout(dataset, layout, model.layout)
-    return checked(dataset, model)

@@ -18,12 +18,15 @@ class Trainer:
 
     Attributes:
         seconds: time spent in steps.
+        in_epoch: whether an epoch has begun and not ended.
+        sound: whether no block was broken off in its middle.
     """
 
     def __init__(self, engine: Engine, program: Program, tables: Tables, options: Mapping[str, Value]) -> None:
         self._program = program
         self._interpreter = Interpreter(engine, program, tables, options)
         self.seconds = 0.0
+        self.in_epoch, self.sound = False, True
 
     def __getitem__(self, name: str) -> int:
         """An integer value by its name, a counter for example."""
@@ -55,15 +58,29 @@ class Trainer:
         Raises:
             TrainingError: the program fails; the message names the step and a fix.
         """
+        self.sound = False
         try:
             self._interpreter.call(block)
         except TrainingError as error:
             raise TrainingError(f"{error} in {self._where()}; lower `learning_rate` (now {self._rate():g})") from error
+        self.sound = True
 
     def begin_task(self) -> None:
         """Begin the current task."""
         self._interpreter.fired = dict.fromkeys(self._interpreter.fired, 0)
         self.call("begin_task")
+
+    def begin_epoch(self) -> None:
+        """Begin an epoch, the first one with the task."""
+        if self["epoch"] == 0:
+            self.begin_task()
+        self.call("begin_epoch")
+        self.in_epoch = True
+
+    def end_epoch(self) -> None:
+        """End the epoch."""
+        self.call("end_epoch")
+        self.in_epoch = False
 
     @property
     def more(self) -> bool:
@@ -81,9 +98,14 @@ class Trainer:
         counters = {name: self[name] for name in self._program.counters}
         return {"counters": counters, "fired": dict(self._interpreter.fired), "seconds": self.seconds}
 
-    def restore(self, progress: Mapping[str, Any]) -> None:
-        """Restore the result of ``progress``."""
-        self.set(progress["counters"])
+    def kept(self) -> dict[str, np.ndarray]:
+        """Return what the next steps of an epoch need beside the state; nothing between two epochs."""
+        return {name: self.result(name) for name in self._program.kept} if self.in_epoch else {}
+
+    def restore(self, progress: Mapping[str, Any], kept: Mapping[str, np.ndarray] | None = None) -> None:
+        """Restore the results of ``progress`` and ``kept``."""
+        self.set({**progress["counters"], **(kept or {})})
+        self.in_epoch, self.sound = bool(kept), True
         self._interpreter.fired, self.seconds = dict(progress["fired"]), progress["seconds"]
 
     def _where(self) -> str:

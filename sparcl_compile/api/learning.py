@@ -1,7 +1,5 @@
 """Training of an artifact, and predictions from the trained state."""
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +7,17 @@ import numpy as np
 
 from sparcl_compile.api.places import run_of
 from sparcl_compile.interface.artifact import Artifact, check_outside, in_use
-from sparcl_compile.interface.errors import ArtifactError, DataError, TrainingError
-from sparcl_compile.interface.onnx_runtime import failures
-from sparcl_compile.interface.values import UnknownValue
+from sparcl_compile.interface.errors import DataError
 from sparcl_compile.runtime import checkpoint as checkpoints
 from sparcl_compile.runtime.config import RunConfig
 from sparcl_compile.runtime.data.arrange import FORMS, in_model_axes
 from sparcl_compile.runtime.data.fitting import check_augment
 from sparcl_compile.runtime.data.kinds import as_samples
-from sparcl_compile.runtime.driver.loop import Run
 from sparcl_compile.runtime.reporting.progress import Reporter
 from sparcl_compile.runtime.reporting.report import console
+from sparcl_compile.runtime.runs.run import Run
 from sparcl_compile.runtime.session.engine import Engine, Sizes
+from sparcl_compile.runtime.session.running import running
 
 CHUNK = 256
 """Samples at a time."""
@@ -59,7 +56,7 @@ def learn(
     check_outside(artifact.folder, folder, "checkpoint")
     check_augment(config.augment, artifact.manifest.model)
     told = reporter or Reporter(console(), config.tasks, config.epochs, quiet=True)
-    with in_use(artifact), _running(artifact):
+    with in_use(artifact), running(artifact):
         run = Run(artifact, config, folder)
         with checkpoints.held(folder), told as shown:
             if resume:
@@ -93,37 +90,13 @@ def predict(
     x = as_samples("x", "the samples", x, model)
     x = np.ascontiguousarray(FORMS[model.layout](x)) if in_model_axes(x, model) else x
     _check_samples(x, len(found.arrays["data.mean"]))
-    with in_use(artifact), _running(artifact):
+    with in_use(artifact), running(artifact):
         engine = Engine(artifact, threads, Sizes(str(x.dtype)))
         engine.reset_all()
         read = {one.name for graph in ("standardise", "eval") for one in engine.spec(graph).inputs}
         engine.restore({name: array for name, array in found.arrays.items() if name in read})
         parts = [_logits(engine, x[start : start + CHUNK]) for start in range(0, len(x), CHUNK)]
     return np.concatenate([np.zeros((0, artifact.manifest.model.classes), np.float32), *parts])
-
-
-@contextlib.contextmanager
-def _running(artifact: Artifact) -> Iterator[None]:
-    """A block in which a graph may fail that ONNX Runtime has loaded, as only data or a damaged graph make it.
-
-    A program that reads what nothing gives is refused when it is loaded. What is left is a value that a run of these
-    options does not come to.
-    """
-    try:
-        yield
-    except UnknownValue as error:
-        raise ArtifactError(
-            f"{artifact.folder}: its program is damaged ({error.args[0]}); compile the model again, and where "
-            " that does not help, report this with the model"
-        ) from error
-    except failures() as error:
-        if isinstance(error, NotImplementedError | RecursionError):
-            raise
-        reason = " ".join(str(error).split())
-        raise TrainingError(
-            f"{artifact.folder}: ONNX Runtime cannot compute a graph of it ({reason}); compile the model again, and "
-            "where that does not help, report this with the model"
-        ) from error
 
 
 def _check_samples(x: np.ndarray, channels: int) -> None:

@@ -12,8 +12,8 @@ def build(classes: int) -> ir.Model:
     """Make the graph ``class_accuracy``.
 
     Inputs: state ``score.class_correct`` and ``score.class_seen`` int64 [C].
-    Results: ``accuracy`` float64 [] in percent, of all samples that were counted; ``by_class`` float64 [C], of each class;
-    NaN where nothing was counted.
+    Results, in percent and NaN where nothing was counted: ``accuracy`` float64 [], of all samples; ``by_class`` float64
+    [C], of those of each class.
 
     Args:
         classes: the size C of the model's head.

@@ -1,7 +1,8 @@
 """Locks of folders: two processes that would destroy each other's work are told so. A leaf module.
 
 The lock is the system's (``flock``): it goes with its process, however that ends. The file's text only names the
-processes that hold it, for the message to another one.
+processes that hold it, for the message to another one. Learners in Java and in Node know no such lock: there the text
+is the lock, as long as its process lives (docs/learner.md).
 """
 
 import contextlib
@@ -20,6 +21,9 @@ FILE = ".lock"
 """The lock of a folder that a program writes into, in that folder."""
 TRIES, PAUSE = 20, 0.01
 """A process that ends holds its lock for a moment more, while it removes the file."""
+
+WITHOUT_LOCKS = ("java", "node")
+"""Beginnings of the names of programs whose line in a lock's file is the lock."""
 
 Refusal = Callable[[str], SparclError]
 """The error for the processes that hold a lock."""
@@ -78,7 +82,7 @@ def _locked(path: Path, refusal: Refusal, shared: bool) -> int | None:
     for attempt in range(TRIES):
         time.sleep(PAUSE if attempt else 0)
         handle = _opened(path, shared)
-        if handle is None or (_taken(handle, shared) and flock.is_at(path, handle)):
+        if handle is None or (_taken(handle, shared) and flock.is_at(path, handle) and not _named(handle)):
             return handle
         holders = _holders(handle)
         os.close(handle)
@@ -116,10 +120,19 @@ def _sign(handle: int | None, shared: bool) -> None:
 
 def _holders(handle: int) -> str:
     """The processes that are named in a lock's file and that have not ended, as far as can be told from here."""
-    lines = os.pread(handle, 4096, 0).decode(errors="replace").splitlines()
-    found = [parts for line in lines if len(parts := line.split(maxsplit=3)) == 4 and _lives(*parts[:2])]
-    told = [f"{program} (process {pid} on {host}, since {since})" for pid, host, since, program in found]
+    told = [f"{program} (process {pid} on {host}, since {since})" for pid, host, since, program in _living(handle)]
     return " and ".join(told) or "another process"
+
+
+def _named(handle: int) -> bool:
+    """Whether a living process is named that has no other lock than its name."""
+    return any(program.startswith(WITHOUT_LOCKS) for _, _, _, program in _living(handle))
+
+
+def _living(handle: int) -> list[list[str]]:
+    """The number, the host, the time and the program of each process that is named and has not ended."""
+    lines = os.pread(handle, 4096, 0).decode(errors="replace").splitlines()
+    return [parts for line in lines if len(parts := line.split(maxsplit=3)) == 4 and _lives(*parts[:2])]
 
 
 def _lives(pid: str, host: str) -> bool:

@@ -11,10 +11,10 @@ import numpy as np
 
 from sparcl_compile.interface.artifact import load
 from sparcl_compile.runtime.config import RunConfig
-from sparcl_compile.runtime.driver.loop import Run
 from sparcl_compile.runtime.reporting.progress import Reporter
 from sparcl_compile.runtime.reporting.report import console
 from sparcl_compile.runtime.reporting.result import FLOPS, METRICS
+from sparcl_compile.runtime.runs.run import Run
 from tests.conformance import trace
 from tests.conformance.kit import Kit
 

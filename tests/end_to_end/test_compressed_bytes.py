@@ -43,7 +43,7 @@ def held(manifest: Manifest, weights: set[str]) -> int:
 
 
 def checkpoint_bytes(artifact: Artifact, weights: set[str], folder: Path) -> int:
-    """Bytes of a checkpoint's file that are these weights': what a run saves of an engine (runtime/driver/loop.py)."""
+    """Bytes of a checkpoint's file that are these weights': what a run saves of an engine (runtime/runs/run.py)."""
     engine = Engine(artifact, threads=1)
     engine.reset_all()
     saved = {name: array for name, array in engine.saved().items() if any(name.startswith(w) for w in weights)}

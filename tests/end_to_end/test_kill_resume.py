@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from sparcl_compile.interface.errors import CheckpointError
-from sparcl_compile.runtime import checkpoint
+from sparcl_compile.runtime import checkpoint, tensor_files
 from tests.support.cli import (
     ENVIRONMENT,
     Outcome,
@@ -246,11 +246,11 @@ def test_load_says_what_differs(tmp_path: Path) -> None:
         checkpoint.load(tmp_path, {"seed": 1, "lr": 1})
 
 
-@pytest.mark.parametrize("version", ["1", "3"])
+@pytest.mark.parametrize("version", ["1", "2", "4"])
 def test_another_version_of_the_checkpoint(version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint, "VERSION", version)
+    monkeypatch.setattr(tensor_files, "VERSION", version)
     checkpoint.save(tmp_path, {"w": np.zeros(2)}, {}, {})
     monkeypatch.undo()
     mend = "use it with the program that wrote it, or start the run again, without `resume`"
-    with pytest.raises(CheckpointError, match=f"version {version}, this program reads version 2; {mend}"):
+    with pytest.raises(CheckpointError, match=f"version {version}, this program reads version 3; {mend}"):
         checkpoint.load(tmp_path, {})

@@ -67,6 +67,31 @@ def test_a_lock_goes_with_a_killed_process(tmp_path: Path) -> None:
     assert list(contents(tmp_path)) == ["run"]
 
 
+@pytest.mark.parametrize("program", ["java learner", "node app.js"])
+def test_the_name_of_a_living_program_without_such_locks_is_a_lock(program: str, tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
+    with subprocess.Popen(["sleep", "60"]) as other:
+        line = f"{other.pid} {socket.gethostname()} 2026-11-29T04:30:00 {program}\n"
+        path.write_text(line)
+        with (
+            pytest.raises(CheckpointError, match=rf"{program} \(process {other.pid} on"),
+            locks.writing(path, tmp_path, CheckpointError),
+        ):
+            pass
+        assert path.read_text() == line
+        kill(other)
+    with locks.writing(path, tmp_path, CheckpointError):
+        assert path.read_text().startswith(f"{os.getpid()} ")
+    assert not path.exists()
+
+
+def test_the_name_of_a_living_program_with_such_locks_is_none(tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
+    path.write_text(f"{os.getppid()} {socket.gethostname()} 2026-11-29T04:30:00 python\n")
+    with locks.writing(path, tmp_path, CheckpointError):
+        assert path.read_text().startswith(f"{os.getpid()} ")
+
+
 def test_the_folder_of_a_lock_stays_where_something_came_into_it(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "run" / ".lock"
     with locks.writing(path, path.parent, CheckpointError):

@@ -14,7 +14,7 @@ import click
 from sparcl_compile.interface.artifact import load
 from sparcl_compile.interface.onnx_runtime import ort
 from sparcl_compile.runtime.config import RunConfig
-from sparcl_compile.runtime.driver.loop import Run
+from sparcl_compile.runtime.runs.run import Run
 from tests.conformance.replay import learn
 from tests.conformance.trace import to_text
 from tests.parity.recorder import Recorder

@@ -13,9 +13,9 @@ from models.small import cnn
 from sparcl_compile.compiling.compiler import compile_model
 from sparcl_compile.interface.artifact import Artifact
 from sparcl_compile.runtime.config import RunConfig
-from sparcl_compile.runtime.driver.loop import Run
 from sparcl_compile.runtime.reporting.progress import Reporter
 from sparcl_compile.runtime.reporting.report import console
+from sparcl_compile.runtime.runs.run import Run
 from sparcl_compile.runtime.session.engine import Engine
 from sparcl_compile.settings.options import CompileOptions
 from tests.support.cli import measured, write_data, write_model

@@ -15,10 +15,10 @@ from sparcl_compile.interface.onnx_runtime import ort
 from sparcl_compile.interface.program import Event, Program
 from sparcl_compile.runtime.config import RunConfig
 from sparcl_compile.runtime.data.tables import Tables
-from sparcl_compile.runtime.driver.loop import Run
 from sparcl_compile.runtime.driver.trainer import Trainer
 from sparcl_compile.runtime.reporting.progress import Reporter
 from sparcl_compile.runtime.reporting.report import console
+from sparcl_compile.runtime.runs.run import Run
 from sparcl_compile.runtime.session.engine import Engine
 from tests.runtime.driver import test_interpreter as made_up
 from tests.support.cli import write_artifact, write_data

@@ -1,0 +1,1 @@
+"""Learning inside an app: samples come with labels, answers are asked for in between (docs/learner.md)."""

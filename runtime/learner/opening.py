@@ -1,0 +1,76 @@
+"""The options that a learner is opened with, and those that its state has."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from sparcl_compile.interface.artifact import Artifact
+from sparcl_compile.interface.errors import CheckpointError, FieldError
+from sparcl_compile.interface.manifest import Model
+from sparcl_compile.runtime.checkpoint import Checkpoint
+from sparcl_compile.runtime.config import LARGEST, RunConfig
+from sparcl_compile.runtime.data.fitting import check_augment
+
+DEFAULTS: dict[str, Any] = {"seed": 0, "buffer_size": 200, "augment": "auto", "normalise": "auto"}
+"""What belongs to a state, where its first opening names nothing else."""
+NORMALISE = ("auto", "unit", "raw")
+
+
+@dataclasses.dataclass(frozen=True)
+class Opening:
+    """What ``Learner.open`` was given; None for what was left out."""
+
+    seed: int | None
+    buffer: int | None
+    batch: int | None
+    learning_rate: float | None
+    augment: str | None
+    normalise: str | None
+    threads: int | None
+
+    def check(self, model: Model) -> None:
+        """Raise FieldError for what is out of its range, or not for samples of this kind."""
+        self._config(self._given(), 1)
+        check_augment(self.augment or "auto", model)
+        if self.normalise not in (None, *NORMALISE):
+            raise FieldError("normalise", self.normalise, mend=f"give one of {', '.join(NORMALISE)}")
+
+    def _given(self) -> dict[str, Any]:
+        own = {"seed": self.seed, "buffer_size": self.buffer, "augment": self.augment, "normalise": self.normalise}
+        return {name: value for name, value in own.items() if value is not None}
+
+    def _config(self, own: dict[str, Any], tasks: int) -> RunConfig:
+        whole = {**DEFAULTS, **own}
+        return RunConfig(
+            data="",
+            tasks=tasks,
+            batch_size=self.batch,
+            learning_rate=self.learning_rate,
+            threads=self.threads,
+            **{name: whole[name] for name in DEFAULTS},
+        )
+
+    def joined(self, artifact: Artifact, folder: Path, found: Checkpoint | None) -> tuple[dict[str, Any], RunConfig]:
+        """Return the identity of the state and the options of the learner.
+
+        Raises:
+            CheckpointError: the state has another option than was given.
+        """
+        given = self._given()
+        if found is None:
+            identity = {"artifact": artifact.identity, **DEFAULTS, **given}
+            return identity, self._config(identity, 1)
+        for name, value in given.items():
+            if found.identity.get(name) != value:
+                raise CheckpointError(
+                    f"{folder}: has {name} {found.identity.get(name)!r}, this learner {value!r}; leave it out, or name "
+                    "another folder as `state`"
+                )
+        lengths = found.arrays["accuracy.class"].shape
+        return found.identity, self._config(found.identity, int(lengths[0]))
+
+
+def check_epochs(epochs: int) -> None:
+    """Raise FieldError for a number of epochs that no task can have."""
+    if not 1 <= epochs <= LARGEST:
+        raise FieldError("epochs", epochs, mend=f"give a number from 1 to {LARGEST}")

@@ -1,0 +1,167 @@
+"""The continual loop: tasks, epochs, checkpoints. It calls the blocks of the artifact's program."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sparcl_compile.interface.artifact import Artifact
+from sparcl_compile.interface.errors import TrainingError
+from sparcl_compile.runtime import checkpoint
+from sparcl_compile.runtime.config import RunConfig
+from sparcl_compile.runtime.data.fitting import load_for
+from sparcl_compile.runtime.data.tables import Table, Tables
+from sparcl_compile.runtime.data.tasks import Task, check_tasks, split_classes
+from sparcl_compile.runtime.driver.loop import learn_task
+from sparcl_compile.runtime.driver.trainer import Trainer
+from sparcl_compile.runtime.interrupt import Interrupt
+from sparcl_compile.runtime.progress import NOT_LEARNING, samples_of
+from sparcl_compile.runtime.reporting.progress import Reporter
+from sparcl_compile.runtime.reporting.result import build_result
+from sparcl_compile.runtime.session.engine import Engine, Sizes
+
+STATISTICS = ("data.mean", "data.std")
+"""State with the mean and the deviation of the samples."""
+
+
+class Run:
+    """One continual run of an artifact on a data source.
+
+    Args:
+        artifact: the compiled model.
+        config: the options.
+        folder: where checkpoints go.
+
+    Raises:
+        DataError: the data cannot be read or do not fit the model.
+    """
+
+    def __init__(self, artifact: Artifact, config: RunConfig, folder: Path) -> None:
+        self.dataset = load_for(config.data, artifact.manifest.model)
+        best = artifact.manifest.optimizer.rate_for(config.epochs)
+        config, batch, rate = config.completed(len(self.dataset.x_train), best)
+        self._manifest, self._config, self._folder = artifact.manifest, config, folder
+        check_tasks(self.dataset, config.dealing)
+        self._identity = {"artifact": artifact.identity, "samples": self.dataset.fingerprint(), **config.identity()}
+        self._tables = Tables(Table.of(self.dataset))
+        self._dimensions = config.dimensions(self.dataset.sample_shape)
+        self.engine = Engine(artifact, config.threads, Sizes(str(self.dataset.x_train.dtype), dict(self._dimensions)))
+        self.engine.reset_all()
+        given = config.values(batch, rate, self.dataset.augments(config.augment), len(self.dataset.classes))
+        self.trainer = Trainer(self.engine, artifact.manifest.program, self._tables, given)
+        self.tasks: list[Task] = split_classes(self.dataset, config.dealing, self._class_order())
+        self._tables.tasks = self.tasks
+        self._normalise()
+        self._resumed = False
+        self._interrupt = Interrupt()
+        self._rates = [{"after_epochs": 0, "learning_rate": rate}]
+
+    def _class_order(self) -> list[int] | None:
+        if self._config.class_order_seed is None:
+            return None
+        self.trainer.call("class_order")
+        return self.trainer.integers("order")
+
+    def _normalise(self) -> None:
+        """Set the samples' mean and deviation where the data or the options give them; else they are computed."""
+        known = self.dataset.known_statistics(self._config.normalise)
+        if known is None:
+            self.trainer.call("statistics")
+            return
+        for name, array in zip(STATISTICS, known, strict=True):
+            self.engine.set_array(name, array)
+
+    @property
+    def epochs_done(self) -> int:
+        """Finished epochs of all tasks."""
+        return self.trainer["task"] * self._config.epochs + self.trainer["epoch"]
+
+    def resume(self, learning_rate: float | None = None) -> int:
+        """Take up the last checkpoint and return how many epochs are done; raises CheckpointError.
+
+        Args:
+            learning_rate: another one for the epochs to come; None keeps the run's own.
+        """
+        arrays, progress = checkpoint.load_run(self._folder, self._identity, self._manifest, self._dimensions)
+        self.engine.restore(arrays)
+        self.trainer.restore(progress)
+        self._resumed = True
+        self._rates = progress["learning_rates"]
+        self._set_rate(self._rates[-1]["learning_rate"] if learning_rate is None else learning_rate)
+        return self.epochs_done
+
+    def _set_rate(self, rate: float) -> None:
+        if rate != self._rates[-1]["learning_rate"]:
+            self._rates.append({"after_epochs": self.epochs_done, "learning_rate": rate})
+        self._config = dataclasses.replace(self._config, learning_rate=rate)
+        self.trainer.set({"learning_rate": rate})
+
+    def train(self, reporter: Reporter) -> dict[str, Any]:
+        """Learn all tasks from wherever the run stands and return the result (docs: sparcl-run --json).
+
+        Raises:
+            TrainingError: the loss is not a number; the checkpoint of the last good epoch is kept.
+            WriteError: a checkpoint cannot be written.
+            KeyboardInterrupt: Ctrl-C; the checkpoint of the last epoch is kept.
+        """
+        if not self._resumed:
+            self._save()  # a run that is killed in its first epoch can be resumed as well
+        with self._interrupt:
+            while self.trainer["task"] < len(self.tasks):
+                self._train_task(reporter)
+        self.trainer.call("end_run")
+        result = build_result(self._manifest, self.engine.saved(), self.trainer, self._config, self.tasks)
+        return {**result, "learning_rates": self._rates}
+
+    def _train_task(self, reporter: Reporter) -> None:
+        trainer, task = self.trainer, self.trainer["task"]
+        self.engine.sizes.dimensions["samples"] = len(self.tasks[task].y_train)
+        reporter.begin_epoch(trainer["batch"])
+        try:
+            learn_task(trainer, self._config.epochs, _Shown(trainer, reporter, self._interrupt, self._end_epoch))
+        except TrainingError as error:
+            raise TrainingError(f"{error}; {self._kept()}") from error
+        trainer.call("end_task")
+        reporter.end_task(task, trainer.number("class_mean"), trainer.number("task_mean"))
+        self._save()
+
+    def _end_epoch(self) -> None:
+        if self.trainer["epoch"] < self._config.epochs:
+            self._save()
+
+    def _kept(self) -> str:
+        if not self.epochs_done:
+            return "no epoch was finished, so start again without `resume`"
+        return f"{self._folder} has the state after {self.epochs_done} good epochs; `resume` at a lower `learning_rate`"
+
+    def _save(self) -> None:
+        formula = self.dataset.formula(self._config.normalise, *map(self.engine.array, STATISTICS))
+        samples = samples_of(self.dataset, formula, [list(task.classes) for task in self.tasks])
+        progress = {**self.trainer.progress(), **NOT_LEARNING, "learning_rates": self._rates, "samples": samples}
+        checkpoint.save(self._folder, self.engine.saved(), progress, self._identity)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Shown:
+    """The watcher of a run: tells a reporter."""
+
+    trainer: Trainer
+    reporter: Reporter
+    interrupt: Interrupt
+    end_epoch: Callable[[], None]
+
+    def go_on(self) -> bool:
+        return True
+
+    def stepped(self) -> None:
+        self.interrupt.check()
+        one = self.trainer
+        loss, sparsity = one.number("loss"), one.number("now.overall")
+        self.reporter.step(one["task"], one["epoch"], loss, one["done"], one["total"], sparsity)
+
+    def ended(self) -> None:
+        one, epoch = self.trainer, self.trainer["epoch"] - 1
+        mean, sparsity = one.number("mean"), one.number("now.overall")
+        self.reporter.end_epoch(one["task"], epoch, mean, one["samples_seen"], sparsity)
+        self.end_epoch()
+        self.reporter.begin_epoch(one["batch"])

@@ -1,0 +1,33 @@
+"""Learning inside an app, on a machine that has the compiler."""
+
+from pathlib import Path
+from typing import Any
+
+from sparcl_compile.api.exporting import export_model
+from sparcl_compile.interface.errors import DataError
+from sparcl_compile.runtime.learner import learner
+
+
+class Learner(learner.Learner):
+    """An artifact that goes on learning inside of an app; ``Learner.open`` makes one (docs/learner.md)."""
+
+    def export(self, output: str | Path, *, batch: int | None = None, ort_format: bool = False) -> dict[str, Any]:
+        """Save, and write the learned model as plain ONNX for inference, as ``export_model`` does.
+
+        Args:
+            output: the .onnx file.
+            batch: a fixed batch size; any without it.
+            ort_format: also write it in ONNX Runtime's own format.
+
+        Returns:
+            The facts that ``sparcl-export --json`` prints.
+
+        Raises:
+            DataError: nothing is learned yet.
+            ModelError: the exported model would answer differently; nothing was written.
+            FieldError: the file cannot lie there.
+        """
+        self.save()
+        if not self.tasks and not self.under_way:
+            raise DataError(f"{self.state}: nothing is learned yet; call `learn` first")
+        return export_model(self.artifact, output, self.state, batch=batch, ort_format=ort_format)
