@@ -43,22 +43,13 @@ async function learner(): Promise<Learner> {
 async function study(): Promise<void> {
   stopped = false;
   const one = await learner();
-  const known = await learnt(one);
-  await course(one, known.at(-1) ?? "");
-  for (const { name, train } of album.pages.slice(known.length)) {
+  await course(one, one.classes.at(-1) ?? "");
+  for (const { name, train } of album.pages.slice(one.classes.length)) {
     if (stopped) break;
     await course(one, name, train);
   }
   await album.save();
   await status();
-}
-
-/** The classes of all tasks, the one under way included. */
-async function learnt(one: Learner): Promise<readonly string[]> {
-  return one.report().then(
-    ({ classes }) => classes,
-    () => [],
-  );
 }
 
 /** Learn a class, or go on with the one that is under way. */
@@ -85,8 +76,7 @@ async function course(one: Learner, name: string, train?: Pictures): Promise<voi
 }
 
 async function accuracies(one: Learner): Promise<Readonly<Record<string, number>>> {
-  const known = await learnt(one);
-  const pages = album.pages.filter(({ name }) => known.includes(name));
+  const pages = album.pages.filter(({ name }) => one.classes.includes(name));
   const count = pages.reduce((sum, { test }) => sum + test.count, 0);
   const data = new Uint8Array(pages.reduce((sum, { test }) => sum + test.data.length, 0));
   let place = 0;
@@ -107,9 +97,9 @@ async function status(): Promise<void> {
   });
   const known = { mode, points: album.points[mode], masks };
   const report = await one.report().catch(() => null);
-  const { true_sparse: sparse = 0, true_dense: dense = 0 } = report?.flops ?? {};
-  const sparsity = report?.sparsity.overall ?? 0;
-  say({ say: "status", ...known, classes: report?.classes ?? [], sparsity, flops: { sparse, dense } });
+  const { trueSparse: sparse = 0, trueDense: dense = 0 } = report?.trainingFlops ?? {};
+  const sparsity = report?.sparsity ?? 0;
+  say({ say: "status", ...known, classes: one.classes, sparsity, flops: { sparse, dense } });
 }
 
 async function taught({ name, train, test }: Page): Promise<void> {
@@ -133,7 +123,7 @@ async function forgotten(): Promise<void> {
 
 async function guess(picture: Pictures): Promise<void> {
   const one = await learner();
-  if ((await learnt(one)).length < 2) return;
+  if (one.classes.length < 2) return;
   const { names, probabilities } = await one.predict(samples(picture));
   say({ say: "guess", name: names[0] ?? "", probability: Math.max(...(probabilities[0] ?? [0])) });
 }

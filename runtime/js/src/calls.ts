@@ -35,9 +35,9 @@ export interface Budget {
   readonly progress?: (step: Step) => unknown;
 }
 
-/** Why a call ended, how many steps it made, and the last loss. */
-export interface Ended {
-  readonly why: "done" | "steps" | "seconds" | "cancelled";
+/** Why a call ended (anything but `done` leaves a task under way), how many steps it made, and the last loss. */
+export interface Learned {
+  readonly reason: "done" | "steps" | "seconds" | "cancelled";
   readonly steps: number;
   readonly loss: number | null;
 }
@@ -57,24 +57,42 @@ export interface Answers {
   readonly classes: readonly string[];
 }
 
-/** Accuracies in percent; NaN where nothing was counted. */
-export interface Accuracy {
+/** Accuracies in percent, by class where there were samples of it. */
+export interface Evaluation {
   readonly accuracy: number;
   readonly byClass: Readonly<Record<string, number>>;
+  readonly samples: number;
 }
 
-export interface Report extends Accuracy {
+export interface Report {
+  /** The names by place of the head, and how many places that has. */
   readonly classes: readonly string[];
-  readonly classesByTask: readonly (readonly string[])[];
+  readonly places: number;
+  readonly tasks: number;
+  /** Of the last evaluation; null before the first. */
+  readonly accuracy: number | null;
+  readonly accuracyByClass: Readonly<Record<string, number>>;
   /** Shares of zeros: among masked weights, their gradients, and all parameters. */
-  readonly sparsity: Readonly<Record<string, number>>;
-  readonly flops: Readonly<Record<string, number>>;
-  readonly counts: Readonly<Record<string, number>>;
-  /** Observed samples that are in no task yet. */
-  readonly waiting: number;
+  readonly sparsity: number;
+  readonly gradientSparsity: number;
+  readonly allParameters: number;
+  /** Of all training so far, by the paper's convention and true, dense and as it was (docs/flops.md). */
+  readonly trainingFlops: Flops;
+  readonly steps: number;
+  readonly samplesSeen: number;
+  readonly samplesReplayed: number;
+  readonly samplesRemoved: number;
+  /** Spent in steps. */
   readonly seconds: number;
-  /** Memory of the state. */
-  readonly bytes: number;
+  /** Of the tensors that a save writes. */
+  readonly stateBytes: number;
+}
+
+export interface Flops {
+  readonly paperDense: number;
+  readonly paperSparse: number;
+  readonly trueDense: number;
+  readonly trueSparse: number;
 }
 
 export type Label = string | number;

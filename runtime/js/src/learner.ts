@@ -1,31 +1,20 @@
 /** An artifact that goes on learning where it is used (docs/learner.md). */
-import type { InferenceSession, Tensor } from "onnxruntime-common";
+import type { Tensor } from "onnxruntime-common";
 import { Artifact, type Files } from "./artifact.js";
-import type { Accuracy, Answers, Budget, Choice, Ended, Label, LearnerOptions, Report } from "./calls.js";
+import type { Answers, Budget, Choice, Evaluation, Label, Learned, LearnerOptions, Report } from "./calls.js";
 import { Engine } from "./engine.js";
 import { InputError, StateError } from "./errors.js";
+import { agreed, checked, EPOCHS, sessions } from "./opening.js";
+import { accuracies, reported } from "./report.js";
 import { type Input, imageSize, type Part, parts } from "./samples.js";
-import { type Identity, StateFiles } from "./state.js";
+import { StateFiles } from "./state.js";
 import { Study } from "./study.js";
 import { rowsOf, type Samples, Table, together, typeOf } from "./tables.js";
-import type { Numbers, Ort } from "./tensors.js";
+import type { Ort } from "./tensors.js";
 
-const EPOCHS = 5;
 const ROWS = 256;
 /** Observed samples that make a task where the batch is not given. */
 const ROUND = 8;
-const COUNTS = [
-  "task",
-  "step",
-  "mask_updates",
-  "samples_seen",
-  "samples_replayed",
-  "samples_measured",
-  "samples_removed",
-];
-const SPARSITIES = ["overall", "gradient_overall", "all_parameters"];
-const FLOPS = ["paper_dense", "paper_sparse", "true_dense", "true_sparse"];
-const LOGS_FATAL = 4;
 
 export class Learner {
   private last: Promise<unknown> = Promise.resolve();
@@ -66,7 +55,8 @@ export class Learner {
   }
 
   /** Learn one task; without samples go on with what is under way, then with what waits. */
-  async learn(samples?: Input, labels: readonly Label[] = [], budget: Budget = {}): Promise<Ended> {
+  async learn(samples?: Input, labels: readonly Label[] = [], budget: Budget = {}): Promise<Learned> {
+    checked(budget);
     if (samples === undefined) return this.go(budget, 1);
     await this.exclusive(async () => {
       if (this.study.learning)
@@ -74,14 +64,15 @@ export class Learner {
       const found = await this.read(samples, labels.length);
       await this.study.begin(found, this.study.places(labels.map(String)), budget.epochs ?? EPOCHS);
     });
-    return this.go(budget, Number.POSITIVE_INFINITY);
+    return this.go(budget, 1);
   }
 
-  /** Keep one sample, which is safe then, and go on learning within the budget. */
-  async observe(sample: Exclude<Input, readonly unknown[]>, label: Label, budget: Budget = {}): Promise<Ended> {
+  /** Keep one sample, which is safe then, and go on learning within the budget; 0 steps only keep it. */
+  async observe(sample: Exclude<Input, readonly unknown[]>, label: Label, budget: Budget = {}): Promise<Learned> {
+    if (budget.steps !== 0) checked(budget);
     await this.exclusive(async () => this.study.keep(await this.read([sample], 1), String(label)));
-    if (budget.steps === 0) return { why: "steps", steps: 0, loss: null };
-    return this.go(budget, this.options.batch ?? ROUND);
+    if (budget.steps === 0) return { reason: "done", steps: 0, loss: null };
+    return this.go(budget, this.options.batch ?? ROUND, false);
   }
 
   /** End the task under way as it stands; its other samples are dropped. */
@@ -107,7 +98,7 @@ export class Learner {
   }
 
   /** The accuracy over these samples, and by class. */
-  evaluate(samples: Input, labels: readonly Label[], choice: Choice = {}): Promise<Accuracy> {
+  evaluate(samples: Input, labels: readonly Label[], choice: Choice = {}): Promise<Evaluation> {
     return this.exclusive(async () => {
       const found = await this.read(samples, labels.length);
       const asked = labels.map((label) => this.place(String(label)));
@@ -115,7 +106,7 @@ export class Learner {
       await this.study.trainer.call("begin_score");
       for await (const _ of this.ask(found, this.chosen(choice), "score", asked));
       await this.study.trainer.call("report");
-      return this.accuracy();
+      return { ...accuracies(this.study), samples: asked.length };
     });
   }
 
@@ -124,21 +115,33 @@ export class Learner {
     return this.exclusive(async () => {
       this.known();
       await this.study.trainer.call("report");
-      const { names, tasks, waiting, seconds, trainer } = this.study;
-      const numbers = (all: readonly string[], prefix = "") =>
-        Object.fromEntries(all.map((name) => [name, trainer.integer(prefix + name)]));
-      return {
-        ...this.accuracy(),
-        classes: [...names],
-        classesByTask: tasks.map((task) => task.map((place) => names[place] as string)),
-        sparsity: numbers(SPARSITIES, "result."),
-        flops: numbers(FLOPS, "result."),
-        counts: numbers(COUNTS),
-        waiting: waiting?.labels.length ?? 0,
-        seconds,
-        bytes: [...this.engine.state.values()].reduce((bytes, { data }) => bytes + (data as Numbers).byteLength, 0),
-      };
+      return reported(this.study, this.engine.manifest.model.classes);
     });
+  }
+
+  /** The names of the classes, by place of the head. */
+  get classes(): readonly string[] {
+    return [...this.study.names];
+  }
+
+  /** How many tasks are learnt. */
+  get tasks(): number {
+    return this.study.tasks.length;
+  }
+
+  /** Whether a task is begun and not finished, which learn() goes on with. */
+  get underWay(): boolean {
+    return this.study.learning !== null;
+  }
+
+  /** How many observed samples wait for their task. */
+  get waiting(): number {
+    return this.study.waiting?.labels.length ?? 0;
+  }
+
+  /** How many samples were ever observed. */
+  get observed(): number {
+    return this.study.taken + this.waiting;
   }
 
   /** A state tensor as it is now, such as a layer's mask, by the manifest's name; null where there is none yet. */
@@ -171,27 +174,25 @@ export class Learner {
   }
 
   /** Learn within a budget; samples that wait become a task where there are `least` of them. */
-  private async go(
-    { epochs = EPOCHS, steps = Number.POSITIVE_INFINITY, seconds, progress }: Budget,
-    least: number,
-  ): Promise<Ended> {
+  private async go(budget: Budget, least: number, saves = true): Promise<Learned> {
     if (this.studying) throw new InputError("the learner is learning; await the call before, or observe with steps: 0");
+    const { epochs = EPOCHS, steps = Number.POSITIVE_INFINITY, seconds = Number.POSITIVE_INFINITY, progress } = budget;
+    const until = performance.now() + seconds * 1000;
+    let [made, loss, reason]: [number, number | null, Learned["reason"]] = [0, null, "done"];
     this.studying = true;
-    const until = performance.now() + (seconds ?? Number.POSITIVE_INFINITY) * 1000;
-    let [made, loss, why]: [number, number | null, Ended["why"]] = [0, null, "done"];
     try {
-      while (why === "done" && (await this.exclusive(() => this.step(epochs, least)))) {
+      while (reason === "done" && (await this.exclusive(() => this.step(epochs, least)))) {
         const step = this.study.told;
         loss = step.loss;
-        if (++made >= steps) why = "steps";
-        else if (performance.now() >= until) why = "seconds";
-        if ((await progress?.(step)) === false) why = "cancelled";
+        if (++made >= steps) reason = "steps";
+        else if (performance.now() >= until) reason = "seconds";
+        if ((await progress?.(step)) === false) reason = "cancelled";
       }
-      if (this.study.unsaved) await this.save();
+      if (saves && this.study.unsaved) await this.save();
     } finally {
       this.studying = false;
     }
-    return { why: this.study.learning ? why : "done", steps: made, loss };
+    return { reason: this.underWay || this.waiting >= least ? reason : "done", steps: made, loss };
   }
 
   /** Make a step; where it fails the learner stands where its last save was. */
@@ -216,7 +217,7 @@ export class Learner {
     if (rows === 0) throw new InputError("there are no samples; give at least one");
     if (labels !== undefined && rows !== labels)
       throw new InputError(`there are ${rows} samples and ${labels} labels; give a label for each`);
-    const { form } = this.study;
+    const form = this.study.due;
     if (form && (form.type !== typeOf(whole) || form.shape.join() !== whole.shape.join()))
       throw new InputError(
         `the learner takes ${form.type} samples of ${form.shape.join("x")}, these are ${typeOf(whole)} of ${whole.shape.join("x")}; give them as the first ones were`,
@@ -269,45 +270,4 @@ export class Learner {
   private known(): void {
     if (!this.study.form) throw new InputError("the learner has learnt nothing yet; call learn(samples, labels) first");
   }
-
-  private accuracy(): Accuracy {
-    const { names, trainer } = this.study;
-    const by = trainer.interpreter.vector("result.by_class");
-    return {
-      accuracy: trainer.integer("result.accuracy"),
-      byClass: Object.fromEntries(names.map((name, place) => [name, by[place] as number])),
-    };
-  }
-}
-
-function sessions(ort: Ort, { threads }: LearnerOptions): InferenceSession.SessionOptions {
-  if (threads !== undefined) ort.env.wasm.numThreads = threads;
-  return { logSeverityLevel: LOGS_FATAL, ...(threads === undefined ? {} : { intraOpNumThreads: threads }) };
-}
-
-/** The identity of a state: what it says, or what the options say of a new one; refused where they differ. */
-function agreed(
-  { seed, buffer, augment, normalise, state }: LearnerOptions,
-  artifact: string,
-  found?: Identity,
-): Identity {
-  const given = Object.entries({ seed, buffer_size: buffer, augment, normalise }).filter(
-    ([, value]) => value !== undefined,
-  );
-  const kept: Identity = found ?? {
-    artifact,
-    seed: 0,
-    buffer_size: 200,
-    augment: "auto",
-    normalise: "auto",
-    ...Object.fromEntries(given),
-  };
-  for (const [name, value] of given) {
-    const own = kept[name as keyof Identity];
-    if (own !== value)
-      throw new StateError(
-        `${state.name}: belongs to a learner with ${name} ${own}, this one has ${value}; give the same, or another folder as state`,
-      );
-  }
-  return kept;
 }

@@ -2,10 +2,13 @@
 import { randomBytes } from "node:crypto";
 import { link, mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { hostname } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import type { Files } from "./artifact.js";
 import { StateError } from "./errors.js";
 import { inUse, LOCK, type Store } from "./store.js";
+
+/** The folders that this process holds: a lock of its own number may be an earlier process's. */
+const HELD = new Set<string>();
 
 /** A folder of files; as a state it is made where it is not there. */
 export function folder(path: string): Files & Store {
@@ -72,7 +75,7 @@ async function held(path: string): Promise<() => Promise<void>> {
     );
     while (!(await linked(own, lock))) {
       const line = await readFile(lock, "utf8").catch(() => "");
-      if (lives(line)) throw new StateError(inUse(path, line));
+      if (HELD.has(resolve(path)) || lives(line)) throw new StateError(inUse(path, line));
       await rm(lock, { force: true });
     }
   } catch (error) {
@@ -80,7 +83,11 @@ async function held(path: string): Promise<() => Promise<void>> {
   } finally {
     await rm(own, { force: true });
   }
-  return () => rm(lock, { force: true });
+  HELD.add(resolve(path));
+  return async () => {
+    HELD.delete(resolve(path));
+    await rm(lock, { force: true });
+  };
 }
 
 async function linked(own: string, lock: string): Promise<boolean> {
@@ -98,6 +105,7 @@ function lives(line: string): boolean {
   const [pid, host] = line.split(" ");
   if (!/^\d+$/.test(pid ?? "") || host === undefined) return false;
   if (host !== hostname()) return true;
+  if (Number(pid) === process.pid) return false;
   try {
     return process.kill(Number(pid), 0);
   } catch (error) {

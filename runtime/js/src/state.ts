@@ -2,6 +2,8 @@
 import { StateError } from "./errors.js";
 import { type Content, opened, type Stored, sealed } from "./safetensors.js";
 import type { Store } from "./store.js";
+import { rowsOf, type Samples, typeOf } from "./tables.js";
+import { product } from "./tensors.js";
 import type { Position } from "./trainer.js";
 
 export const STATE = "state.safetensors";
@@ -133,4 +135,20 @@ function content({ x, labels, names, first }: Batch): Content {
     ]),
     texts,
   };
+}
+
+/** Raw samples as a file has them, and back. */
+export function stored(samples: Samples): Stored {
+  return { dtype: typeOf(samples), shape: [rowsOf(samples), ...samples.shape], data: samples.data };
+}
+
+export function plain({ data, shape }: Stored): Samples {
+  return { data: data as Samples["data"], shape: shape.slice(1) };
+}
+
+/** Waiting samples without the first ones, which a task has taken. */
+export function without({ x, labels, names, first }: Batch, gone: number): Batch {
+  const { data, shape } = plain(x);
+  const rest = { data: data.slice(gone * product(shape)) as Samples["data"], shape };
+  return { x: stored(rest), labels: labels.slice(gone), names, first: first + gone };
 }

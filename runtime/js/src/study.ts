@@ -3,7 +3,7 @@ import type { Tensor } from "onnxruntime-common";
 import type { Step } from "./calls.js";
 import type { Engine } from "./engine.js";
 import { InputError, StateError } from "./errors.js";
-import type { SampleType } from "./manifest.js";
+import type { SampleType, StateSpec } from "./manifest.js";
 import type { Stored } from "./safetensors.js";
 import {
   type Batch,
@@ -11,11 +11,14 @@ import {
   type Learning,
   PENDING,
   type Progress,
+  plain,
   type Saved,
   type StateFiles,
+  stored,
+  without,
 } from "./state.js";
-import { rowsOf, type Samples, Table, type Tables, together, typeOf } from "./tables.js";
-import { type Numbers, numbers, type Ort, product } from "./tensors.js";
+import { type Samples, Table, type Tables, together, typeOf } from "./tables.js";
+import { type Numbers, numbers, type Ort } from "./tensors.js";
 import { Trainer } from "./trainer.js";
 
 /** What the user of a learner chooses for an opening. */
@@ -42,6 +45,8 @@ export class Study {
   learning: Learning | null = null;
   /** Observed samples that are in no task yet. */
   waiting: Batch | null = null;
+  /** How many observed samples tasks have taken. */
+  taken = 0;
   seconds = 0;
   /** How far the task was behind its last step. */
   told: Step = { task: 0, epoch: 0, epochs: 0, done: 0, total: 0, loss: Number.NaN, sparsity: Number.NaN };
@@ -50,7 +55,6 @@ export class Study {
   private readonly tables: Tables = { data: () => undefined, train: () => this.samples, test: () => undefined };
   private samples: Table | undefined;
   private classes: readonly number[] = [];
-  private taken = 0;
   /** Whether an epoch has begun that is not over. */
   private within = false;
 
@@ -63,6 +67,21 @@ export class Study {
   ) {
     const given = { seed: identity.seed, batch: 0, epochs: 0, learning_rate: 0, augment: 0, class_order_seed: 0 };
     this.trainer = new Trainer(engine, this.tables, { ...given, classes_in_data: engine.manifest.model.classes });
+  }
+
+  /** The form that samples must have; undefined before the first ones. */
+  get due(): { type: SampleType; shape: readonly number[] } | undefined {
+    const x = this.waiting && plain(this.waiting.x);
+    return this.form ?? (x ? { type: typeOf(x), shape: x.shape } : undefined);
+  }
+
+  /** Bytes of the tensors that a save writes. */
+  get bytes(): number {
+    return this.saved.reduce((sum, { name }) => sum + (this.engine.held(name).data as Numbers).byteLength, 0);
+  }
+
+  private get saved(): readonly StateSpec[] {
+    return this.engine.manifest.state.filter((spec) => spec.saved && this.engine.state.has(spec.name));
   }
 
   /** The places of these names; new ones get the next free places of the head. */
@@ -198,10 +217,9 @@ export class Study {
   /** Write the state as it is. */
   async save(): Promise<void> {
     if (!this.form) return;
-    const saved = this.engine.manifest.state.filter((spec) => spec.saved && this.engine.state.has(spec.name));
     const kept = this.within ? this.engine.manifest.program.kept : [];
     const tensors = new Map<string, Stored>([
-      ...saved.map(({ name }): [string, Stored] => [name, ofTensor(this.engine.held(name))]),
+      ...this.saved.map(({ name }): [string, Stored] => [name, ofTensor(this.engine.held(name))]),
       ...kept.map((name): [string, Stored] => [VALUE + name, ofTensor(this.trainer.interpreter.tensor(name))]),
     ]);
     await this.files.save({ tensors, progress: this.progress(this.form), identity: this.identity });
@@ -267,22 +285,6 @@ function part(tensors: ReadonlyMap<string, Stored>, name: string): Stored {
   return found;
 }
 
-/** Raw samples as a file has them, and back. */
-function stored(samples: Samples): Stored {
-  return { dtype: typeOf(samples), shape: [rowsOf(samples), ...samples.shape], data: samples.data };
-}
-
-function plain({ data, shape }: Stored): Samples {
-  return { data: data as Samples["data"], shape: shape.slice(1) };
-}
-
 function ofTensor({ type, dims, data }: Tensor): Stored {
   return { dtype: type, shape: dims, data: data as Numbers };
-}
-
-/** Waiting samples without the first ones, which a task has taken. */
-function without({ x, labels, names, first }: Batch, gone: number): Batch {
-  const { data, shape } = plain(x);
-  const rest = { data: data.slice(gone * product(shape)) as Samples["data"], shape };
-  return { x: stored(rest), labels: labels.slice(gone), names, first: first + gone };
 }

@@ -10,23 +10,15 @@ const ROUND = lot("abcd", 1);
 const learner = await open(state, { batch: 4 });
 console.log("open");
 
-async function stands(): Promise<{ tasks: number; waiting: number }> {
-  return learner.report().then(
-    ({ classesByTask, waiting }) => ({ tasks: classesByTask.length, waiting }),
-    () => ({ tasks: 0, waiting: 0 }),
-  );
-}
-
 // Samples that are too few for a round go on waiting.
-if ((await stands()).waiting % 4 === 0) await learner.learn(undefined, [], { epochs: 2 });
-for (const [number, classes] of ["ab", "cd"].entries()) {
-  if ((await stands()).tasks > number) continue;
+if (learner.underWay || learner.waiting === 4) await learner.learn(undefined, [], { epochs: 2 });
+for (const classes of ["ab", "cd"].slice(learner.tasks)) {
   await learner.learn(lot(classes, 8).samples, lot(classes, 8).labels, { epochs: 3 });
-  console.log(`task ${number}`);
+  console.log(`learnt ${classes}`);
 }
-for (let { waiting: row } = await stands(); row < 4 && (await stands()).tasks < 3; row++) {
-  await learner.observe(...one(ROUND, row), { epochs: 2 });
-  console.log(`observed ${row}`);
+while (learner.observed < 4) {
+  await learner.observe(...one(ROUND, learner.observed), { epochs: 2 });
+  console.log(`observed ${learner.observed}`);
 }
 await learner.close();
 console.log("end");

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Page } from "playwright-core";
-import type { Accuracy, Ended } from "../src/calls.js";
+import type { Evaluation, Learned } from "../src/calls.js";
 import { Learner } from "../src/learner.js";
 import type { Store } from "../src/store.js";
 import { browsing, FOLDERS, hasChromium, serving } from "./chromium.js";
@@ -101,7 +101,7 @@ test(
     await prepared(other, url);
     const asked = lot("ab", 10, "der", "test");
     const [ended, found] = await other.evaluate(
-      async ({ data, dims, labels }): Promise<[Ended, Accuracy]> => {
+      async ({ data, dims, labels }): Promise<[Learned, Evaluation]> => {
         const learner = await (window as unknown as Window).sparcl.open("run");
         const ended = await learner.learn();
         const found = await learner.evaluate({ data: Uint8Array.from(data), dims }, labels);
@@ -110,7 +110,7 @@ test(
       },
       { data: [...(asked.samples.data as Uint8Array)], dims: asked.samples.dims, labels: asked.labels },
     );
-    assert.deepEqual([ended.why, ended.steps], ["done", 6]);
+    assert.deepEqual([ended.reason, ended.steps], ["done", 6]);
     const files = new Map<string, Uint8Array>();
     const memory: Store = {
       name: "memory",

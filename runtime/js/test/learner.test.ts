@@ -13,7 +13,7 @@ test("it learns one class after the other, answers, and is where it was when it 
   const learner = await open(state);
   for (const classes of ["ab", "cd"]) {
     const { samples, labels } = lot(classes);
-    assert.equal((await learner.learn(samples, labels, { epochs: 12 })).why, "done");
+    assert.equal((await learner.learn(samples, labels, { epochs: 12 })).reason, "done");
   }
   const asked = lot("abcd", 5, "der", "test");
   const before = await learner.predict(asked.samples);
@@ -23,16 +23,13 @@ test("it learns one class after the other, answers, and is where it was when it 
   assert.equal(accuracy, (100 * right) / 20);
   assert.deepEqual(Object.keys(byClass), ["a", "b", "c", "d"]);
   const report = await learner.report();
-  assert.deepEqual(report.classesByTask, [
-    ["a", "b"],
-    ["c", "d"],
-  ]);
-  assert.ok((report.sparsity.overall ?? 0) > 0.7);
+  assert.deepEqual([report.tasks, report.classes, report.places], [2, ["a", "b", "c", "d"], 4]);
+  assert.ok(report.sparsity > 0.7 && report.trainingFlops.trueSparse < report.trainingFlops.trueDense);
   await learner.close();
   assert.deepEqual(readdirSync(state), ["state.safetensors"]);
   const again = await open(state);
   assert.deepEqual(await again.predict(asked.samples), before);
-  assert.deepEqual((await again.report()).byClass, byClass);
+  assert.deepEqual((await again.report()).accuracyByClass, byClass);
   await again.close();
 });
 
@@ -61,13 +58,15 @@ test("budgets of steps, of time and a cancelling progress end a call, and what i
   let opened = await open(pieces);
   for (const classes of ["ab", "cd"]) {
     let ended = await opened.learn(lot(classes).samples, lot(classes).labels, { ...QUICK, steps: 3 });
-    assert.deepEqual([ended.why, ended.steps], ["steps", 3]);
-    for (let turn = 0; ended.why !== "done"; turn++) {
+    assert.deepEqual([ended.reason, ended.steps], ["steps", 3]);
+    for (let turn = 0; ended.reason !== "done"; turn++) {
       await opened.close();
       opened = await open(pieces);
-      const budgets = [{ steps: 1 }, { seconds: 0 }, { progress: () => false }, { steps: 4 }];
+      const budgets = [{ steps: 1 }, { seconds: 1e-9 }, { progress: () => false }, { steps: 4 }];
       ended = await opened.learn(undefined, [], budgets[turn % budgets.length]);
-      assert.ok(ended.why === "done" || ended.why === (["steps", "seconds", "cancelled", "steps"] as const)[turn % 4]);
+      assert.ok(
+        ended.reason === "done" || ended.reason === (["steps", "seconds", "cancelled", "steps"] as const)[turn % 4],
+      );
     }
   }
   await opened.close();
@@ -103,18 +102,18 @@ test("observed samples are kept at once, and become a task when there are enough
   let learner = await open(state, { batch: 4 });
   for (const row of [0, 1, 2]) {
     const ended = await learner.observe(...one({ samples, labels }, row), QUICK);
-    assert.deepEqual([ended.why, ended.steps], ["done", 0]);
+    assert.deepEqual([ended.reason, ended.steps], ["done", 0]);
   }
   assert.deepEqual(readdirSync(state).sort(), [".lock", "pending.safetensors"]);
   await learner.close();
   learner = await open(state, { batch: 4 });
   const ended = await learner.observe(...one({ samples, labels }, 3), QUICK);
-  assert.deepEqual([ended.why, ended.steps], ["done", 2]);
+  assert.deepEqual([ended.reason, ended.steps], ["done", 2]);
   await learner.observe(...one({ samples, labels }, 4), { steps: 0 });
-  assert.equal((await learner.report()).waiting, 1);
+  assert.deepEqual([learner.waiting, learner.observed], [1, 5]);
   assert.equal((await learner.learn(undefined, [], QUICK)).steps, 2);
   const report = await learner.report();
-  assert.deepEqual([report.waiting, report.classesByTask.length, report.counts.samples_seen], [0, 2, 10]);
+  assert.deepEqual([learner.waiting, learner.observed, report.tasks, report.samplesSeen], [0, 5, 2, 10]);
   await learner.close();
   assert.deepEqual(readdirSync(state), ["state.safetensors"]);
 });
@@ -125,8 +124,8 @@ test("a task is ended as it stands", async () => {
   await assert.rejects(learner.learn(lot("c").samples, lot("c").labels), /a task is under way/);
   await learner.endTask();
   await assert.rejects(learner.endTask(), /no task is under way/);
-  assert.equal((await learner.learn(lot("c").samples, lot("c").labels, QUICK)).why, "done");
-  assert.equal((await learner.report()).counts.task, 2);
+  assert.equal((await learner.learn(lot("c").samples, lot("c").labels, QUICK)).reason, "done");
+  assert.deepEqual([learner.tasks, learner.underWay], [2, false]);
   await learner.close();
 });
 
@@ -146,7 +145,7 @@ test("a loss that is no number ends in a line, and the learner stands where it w
         name,
       );
   const lower = await open(state, { learningRate: 0.01 });
-  assert.equal((await lower.learn()).why, "done");
+  assert.equal((await lower.learn()).reason, "done");
   await lower.close();
 });
 
@@ -166,6 +165,8 @@ for (const [what, call, message] of [
   ["samples of another type", (l) => l.predict({ data: new Float32Array(64), dims: [1, 8, 8] }), /takes uint8 samples/],
   ["a name that is not known", (l) => l.predict(lot("a", 1).samples, { classes: ["z"] }), /z is no class/],
   ["a label that is not known", (l) => l.evaluate(lot("c", 1).samples, ["c"]), /c is no class that was learnt/],
+  ["a budget of no steps", (l) => l.learn(undefined, [], { steps: 0 }), /steps 0: give at least 1/],
+  ["a budget of no time", (l) => l.learn(undefined, [], { seconds: 0 }), /seconds 0: give a number above 0/],
   ["a task that is not there", (l) => l.predict(lot("a", 1).samples, { task: 3 }), /there is no task 3/],
 ] as readonly [string, (learner: Awaited<ReturnType<typeof open>>) => Promise<unknown>, RegExp][]) {
   test(`${what} are refused, and nothing has changed`, async () => {
@@ -197,7 +198,7 @@ test("two calls that learn are refused, the first one goes on", async () => {
     learner.observe(...one(lot("a"), 0)).then(() => learner.observe(...one(lot("a"), 0))),
     /is learning/,
   );
-  assert.equal((await first).why, "done");
+  assert.equal((await first).reason, "done");
   await learner.close();
 });
 
