@@ -111,6 +111,41 @@ test-android: $(STAMP) ## the artifacts' graphs and learning in ONNX Runtime's A
 test-java: $(STAMP) ## the driver and the learner of runtime/java: linters, tests, conformance (docs/learner-java.md)
 	OMP_NUM_THREADS=1 SPARCL_JAVA_FETCH=1 $(BIN)/python -m pytest tests/java $(ARGS)
 
+# Node 20 and npm; Chromium where it is at hand. What is missing is said, and no failure. `test` runs the part that needs no
+# download: the packages come with `make test-js` (580 MB, pinned by runtime/js/package-lock.json).
+JS := runtime/js
+JS_KITS := build/js/kits
+SITE := build/web
+
+.PHONY: js
+js: $(STAMP) ## the JavaScript driver's linter, types and tests, where its packages are installed
+	@if ! command -v node >/dev/null; then echo "js: skipped, node is missing (on Debian, apt install nodejs npm)"; \
+	elif ! test -d $(JS)/node_modules/typescript; then echo "js: skipped, its packages are missing (make test-js installs them)"; \
+	else $(BIN)/python -m tests.js.kits $(JS_KITS) && cd $(JS) && npm run --silent lint && npm run --silent build && npm test --silent; fi
+
+.PHONY: js-packages
+js-packages:
+	@command -v npm >/dev/null || { echo "npm is missing (on Debian, apt install nodejs npm)" >&2; exit 2; }
+	@cmp -s $(JS)/package-lock.json $(JS)/node_modules/.installed || { ONNXRUNTIME_NODE_INSTALL=skip npm ci --silent --prefix $(JS) && \
+	cp $(JS)/package-lock.json $(JS)/node_modules/.installed; }
+
+.PHONY: test-js
+test-js: $(STAMP) ## the JavaScript driver: linter, types, tests, and the conformance kits in Node and in Chromium
+	@if ! command -v npm >/dev/null; then echo "test-js: skipped, npm is missing (on Debian, apt install nodejs npm)"; \
+	else $(MAKE) --no-print-directory js-packages web js && \
+	SPARCL_JS_ALL=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/js $(ARGS); fi
+
+.PHONY: web
+web: $(STAMP) js-packages
+	@sh examples/web/build.sh $(SITE) $(BIN)/sparcl-compile
+
+.PHONY: teach
+teach: web ## the page of examples/web, on http://localhost:8000
+	@echo "Open http://localhost:8000 in a browser; Ctrl-C ends it."
+	@$(BIN)/python -m http.server 8000 --bind 127.0.0.1 --directory $(SITE)
+
+test: js
+
 .PHONY: format
 format: $(STAMP) ## let ruff mend what it can
 	$(BIN)/ruff check --fix .

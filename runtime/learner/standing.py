@@ -82,12 +82,28 @@ class Standing:
         return self._course is not None and self._course.formula is not None
 
     @property
-    def _under_way(self) -> bool:
+    def tasks(self) -> int:
+        """How many tasks are learned."""
+        return len(self._course.by_task) if self._course is not None else 0
+
+    @property
+    def waiting(self) -> int:
+        """How many observed samples wait for their task."""
+        return len(self._pending.names)
+
+    @property
+    def observed(self) -> int:
+        """How many samples were ever observed."""
+        return self._pending.taken + self.waiting
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a task is begun and not finished."""
         return self._course is not None and self._course.task is not None
 
     def refuse_under_way(self) -> None:
         """Raise DataError where a task is under way."""
-        if self._under_way:
+        if self.under_way:
             raise DataError(
                 f"{self.folder.path}: a task is under way; finish it with `learn()`, or end it as it is with "
                 "`end_task()`, before another one begins"
@@ -181,10 +197,10 @@ class Standing:
             KeyboardInterrupt: Ctrl-C, between two steps.
         """
         with Interrupt() as interrupt, running(self.artifact):
-            while self._under_way or len(self._pending.names) >= max(least, 1):
+            while self.under_way or self.waiting >= max(least, 1):
                 if not budget.go_on():
                     return budget.ended(finished=False)
-                if not self._under_way:
+                if not self.under_way:
                     self._begin_pending(epochs)
                 self._study_task(Watch(budget, self.active().step, self._end_epoch, interrupt))
         return budget.ended(finished=True)
@@ -208,7 +224,7 @@ class Standing:
 
     def end_task(self) -> None:
         """End the task under way as it stands; raises DataError where there is none."""
-        if not self._under_way:
+        if not self.under_way:
             raise DataError(f"{self.folder.path}: no task is under way, so that none can be ended")
         self.active().close_task()
         self.save()

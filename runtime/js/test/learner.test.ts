@@ -1,0 +1,240 @@
+/** A learner on the artifact of a kit: four classes, images of 8 x 8. */
+import assert from "node:assert/strict";
+import { readdirSync } from "node:fs";
+import { test } from "node:test";
+import type { Step } from "../src/calls.js";
+import { folder } from "../src/node.js";
+import { lot, one, open, scratch, stateOf } from "./support.js";
+
+const QUICK = { epochs: 2 };
+
+test("it learns one class after the other, answers, and is where it was when it is opened again", async () => {
+  const state = scratch();
+  const learner = await open(state);
+  for (const classes of ["ab", "cd"]) {
+    const { samples, labels } = lot(classes);
+    assert.equal((await learner.learn(samples, labels, { epochs: 12 })).reason, "done");
+  }
+  const asked = lot("abcd", 5, "der", "test");
+  const before = await learner.predict(asked.samples);
+  const { accuracy, byClass } = await learner.evaluate(asked.samples, asked.labels);
+  assert.ok(accuracy > 60, `${accuracy}`);
+  const right = before.names.filter((name, row) => name === asked.labels[row]).length;
+  assert.equal(accuracy, (100 * right) / 20);
+  assert.deepEqual(Object.keys(byClass), ["a", "b", "c", "d"]);
+  const report = await learner.report();
+  assert.deepEqual([report.tasks, report.classes, report.places], [2, ["a", "b", "c", "d"], 4]);
+  assert.ok(report.sparsity > 0.7 && report.trainingFlops.trueSparse < report.trainingFlops.trueDense);
+  await learner.close();
+  assert.deepEqual(readdirSync(state), ["state.safetensors"]);
+  const again = await open(state);
+  assert.deepEqual(await again.predict(asked.samples), before);
+  assert.deepEqual((await again.report()).accuracyByClass, byClass);
+  await again.close();
+});
+
+test("probabilities sum to 1, and are of the names or of the task that are asked for", async () => {
+  const learner = await open(scratch());
+  for (const classes of ["ab", "c"]) await learner.learn(lot(classes).samples, lot(classes).labels, QUICK);
+  const { samples } = lot("abc", 2);
+  for (const [choice, classes] of [
+    [{}, ["a", "b", "c"]],
+    [{ classes: ["c", "a"] }, ["a", "c"]],
+    [{ task: 0 }, ["a", "b"]],
+  ] as const) {
+    const answers = await learner.predict(samples, choice);
+    assert.deepEqual(answers.classes, classes);
+    for (const row of answers.probabilities) assert.ok(Math.abs(row.reduce((sum, one) => sum + one) - 1) < 1e-6);
+    assert.ok(answers.names.every((name) => (classes as readonly string[]).includes(name)));
+  }
+  await learner.close();
+});
+
+test("budgets of steps, of time and a cancelling progress end a call, and what is opened again goes on to the same bits", async () => {
+  const [whole, pieces] = [scratch(), scratch()];
+  const learner = await open(whole);
+  for (const classes of ["ab", "cd"]) await learner.learn(lot(classes).samples, lot(classes).labels, QUICK);
+  await learner.close();
+  let opened = await open(pieces);
+  for (const classes of ["ab", "cd"]) {
+    let ended = await opened.learn(lot(classes).samples, lot(classes).labels, { ...QUICK, steps: 3 });
+    assert.deepEqual([ended.reason, ended.steps], ["steps", 3]);
+    for (let turn = 0; ended.reason !== "done"; turn++) {
+      await opened.close();
+      opened = await open(pieces);
+      const budgets = [{ steps: 1 }, { seconds: 1e-9 }, { progress: () => false }, { steps: 4 }];
+      ended = await opened.learn(undefined, [], budgets[turn % budgets.length]);
+      assert.ok(
+        ended.reason === "done" || ended.reason === (["steps", "seconds", "cancelled", "steps"] as const)[turn % 4],
+      );
+    }
+  }
+  await opened.close();
+  assert.deepEqual(await stateOf(pieces), await stateOf(whole));
+});
+
+test("progress tells every step, and predictions come between two of them", async () => {
+  const learner = await open(scratch());
+  const { samples, labels } = lot("ab");
+  const steps: Step[] = [];
+  const asked: Promise<unknown>[] = [];
+  const ended = await learner.learn(samples, labels, {
+    epochs: 2,
+    progress: async (step) => {
+      steps.push(step);
+      asked.push(learner.predict(lot("a", 1).samples));
+      if (steps.length === 2) assert.equal((await learner.predict(lot("b", 1).samples)).names.length, 1);
+    },
+  });
+  await Promise.all(asked);
+  assert.equal(steps.length, ended.steps);
+  assert.deepEqual(
+    steps.map(({ epoch, done }) => [epoch, done]),
+    [0, 1].flatMap((epoch) => [1, 2, 3, 4, 5, 6].map((done) => [epoch, done])),
+  );
+  assert.ok(steps.every(({ task, epochs, total, loss }) => task === 0 && epochs === 2 && total === 6 && loss > 0));
+  await learner.close();
+});
+
+test("observed samples are kept at once, and become a task when there are enough", async () => {
+  const state = scratch();
+  const { samples, labels } = lot("abc", 3);
+  let learner = await open(state, { batch: 4 });
+  for (const row of [0, 1, 2]) {
+    const ended = await learner.observe(...one({ samples, labels }, row), QUICK);
+    assert.deepEqual([ended.reason, ended.steps], ["done", 0]);
+  }
+  assert.deepEqual(readdirSync(state).sort(), [".lock", "pending.safetensors"]);
+  await learner.close();
+  learner = await open(state, { batch: 4 });
+  const ended = await learner.observe(...one({ samples, labels }, 3), QUICK);
+  assert.deepEqual([ended.reason, ended.steps], ["done", 2]);
+  await learner.observe(...one({ samples, labels }, 4), { steps: 0 });
+  assert.deepEqual([learner.waiting, learner.observed], [1, 5]);
+  assert.equal((await learner.learn(undefined, [], QUICK)).steps, 2);
+  const report = await learner.report();
+  assert.deepEqual([learner.waiting, learner.observed, report.tasks, report.samplesSeen], [0, 5, 2, 10]);
+  await learner.close();
+  assert.deepEqual(readdirSync(state), ["state.safetensors"]);
+});
+
+test("a task is ended as it stands", async () => {
+  const learner = await open(scratch());
+  await learner.learn(lot("ab").samples, lot("ab").labels, { ...QUICK, steps: 1 });
+  await assert.rejects(learner.learn(lot("c").samples, lot("c").labels), /a task is under way/);
+  await learner.endTask();
+  await assert.rejects(learner.endTask(), /no task is under way/);
+  assert.equal((await learner.learn(lot("c").samples, lot("c").labels, QUICK)).reason, "done");
+  assert.deepEqual([learner.tasks, learner.underWay], [2, false]);
+  await learner.close();
+});
+
+test("a loss that is no number ends in a line, and the learner stands where it was saved", async () => {
+  const state = scratch();
+  const learner = await open(state, { learningRate: 1e30 });
+  await assert.rejects(learner.learn(lot("ab").samples, lot("ab").labels, QUICK), {
+    name: "TrainingError",
+    message: /in task 1, epoch 1, step \d+; lower learningRate \(now 1e\+30\)/,
+  });
+  await learner.close();
+  const { tensors } = await stateOf(state);
+  for (const [name, { data }] of tensors)
+    if (!name.startsWith("accuracy."))
+      assert.ok(
+        [...data].every((number) => Number.isFinite(Number(number))),
+        name,
+      );
+  const lower = await open(state, { learningRate: 0.01 });
+  assert.equal((await lower.learn()).reason, "done");
+  await lower.close();
+});
+
+test("float samples, channels that are folded away and images of another size are learnt", async () => {
+  const learner = await open(scratch(), {}, "er_channels");
+  const { samples, labels } = lot("ab", 1000, "er_channels");
+  await learner.learn(samples, labels, QUICK);
+  const large = { data: new Float32Array(20 * 10), dims: [1, 20, 10] };
+  assert.equal((await learner.predict([large, { data: new Float32Array(64), dims: [8, 8] }])).names.length, 2);
+  await learner.close();
+});
+
+for (const [what, call, message] of [
+  ["more names than places", (l) => l.learn(...five()), /the head of network has 4 classes.*--classes 5/],
+  ["another number of labels", (l) => l.learn(lot("ab").samples, ["a"]), /there are 48 samples and 1 labels/],
+  ["no samples", (l) => l.learn({ data: new Uint8Array(0), dims: [0, 8, 8] }, []), /there are no samples/],
+  ["samples of another type", (l) => l.predict({ data: new Float32Array(64), dims: [1, 8, 8] }), /takes uint8 samples/],
+  ["a name that is not known", (l) => l.predict(lot("a", 1).samples, { classes: ["z"] }), /z is no class/],
+  ["a label that is not known", (l) => l.evaluate(lot("c", 1).samples, ["c"]), /c is no class that was learnt/],
+  ["a budget of no steps", (l) => l.learn(undefined, [], { steps: 0 }), /steps 0: give at least 1/],
+  ["a budget of no time", (l) => l.learn(undefined, [], { seconds: 0 }), /seconds 0: give a number above 0/],
+  ["a task that is not there", (l) => l.predict(lot("a", 1).samples, { task: 3 }), /there is no task 3/],
+] as readonly [string, (learner: Awaited<ReturnType<typeof open>>) => Promise<unknown>, RegExp][]) {
+  test(`${what} are refused, and nothing has changed`, async () => {
+    const state = scratch();
+    const learner = await open(state);
+    await learner.learn(lot("ab").samples, lot("ab").labels, { epochs: 1 });
+    const before = await stateOf(state);
+    await assert.rejects(call(learner), { name: "InputError", message });
+    await learner.close();
+    assert.deepEqual(await stateOf(state), before);
+  });
+}
+
+function five(): Parameters<Awaited<ReturnType<typeof open>>["learn"]> {
+  return [lot("abcd", 1).samples, ["c", "d", "e", "a"]];
+}
+
+test("a learner that has learnt nothing says so", async () => {
+  const learner = await open(scratch());
+  await assert.rejects(learner.predict(lot("a", 1).samples), /has learnt nothing yet/);
+  await assert.rejects(learner.report(), /has learnt nothing yet/);
+  await learner.close();
+});
+
+test("two calls that learn are refused, the first one goes on", async () => {
+  const learner = await open(scratch());
+  const first = learner.learn(lot("ab").samples, lot("ab").labels, QUICK);
+  await assert.rejects(
+    learner.observe(...one(lot("a"), 0)).then(() => learner.observe(...one(lot("a"), 0))),
+    /is learning/,
+  );
+  assert.equal((await first).reason, "done");
+  await learner.close();
+});
+
+for (const [options, message] of [
+  [{ seed: 1 }, /belongs to a learner with seed 0, this one has 1/],
+  [{ buffer: 21 }, /with buffer_size 20, this one has 21/],
+  [{ normalise: "unit" }, /with normalise auto, this one has unit/],
+] as const) {
+  test(`a state is refused with another ${Object.keys(options)[0]}`, async () => {
+    const state = scratch();
+    const learner = await open(state);
+    await learner.learn(lot("ab").samples, lot("ab").labels, { epochs: 1 });
+    await learner.close();
+    await assert.rejects(open(state, options), { name: "StateError", message });
+  });
+}
+
+test("the state of another artifact, and a damaged one, are refused", async () => {
+  const state = scratch();
+  const learner = await open(state);
+  await learner.learn(lot("ab").samples, lot("ab").labels, { epochs: 1 });
+  await learner.close();
+  await assert.rejects(open(state, {}, "er_channels"), /is a state of another artifact than/);
+  const store = folder(state);
+  const bytes = new Uint8Array((await store.read("state.safetensors")) ?? []);
+  await store.write("state.safetensors", bytes.fill(7, 2000, 2001));
+  await assert.rejects(open(state), { name: "StateError", message: /state.safetensors: is damaged \(.+\); remove it/ });
+  assert.deepEqual(readdirSync(state), ["state.safetensors"]);
+});
+
+test("samples of a task that is under way and are gone are said to be", async () => {
+  const state = scratch();
+  const learner = await open(state);
+  await learner.learn(lot("ab").samples, lot("ab").labels, { ...QUICK, steps: 1 });
+  await learner.close();
+  const [file] = readdirSync(state).filter((name) => name.startsWith("samples-"));
+  await folder(state).remove(file ?? "");
+  await assert.rejects(open(state), /samples-[0-9a-f]{16}.safetensors: is missing from the state/);
+});
