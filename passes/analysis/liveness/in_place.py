@@ -25,7 +25,7 @@ ScatterND copies its data and then writes rows of it; ONNX Runtime leaves the co
 """
 
 SHARED = VIEWS | {"Transpose"}
-"""Views, and what a session may leave out: a product of matrices then reads the transposed value itself, when it runs."""
+"""Views, and what a session may leave out: a product of matrices then reads the value itself, when it runs."""
 
 
 def overwritable(graph: ir.Graph) -> list[str]:
