@@ -18,7 +18,6 @@ from sparcl_compile.runtime.driver.interpreter import Interpreter
 from sparcl_compile.runtime.session.engine import Engine
 from tests.conformance.compare import main as compare
 from tests.conformance.kit import FOLDER, Kit, kits
-from tests.conformance.record import FOR_TRAINING
 from tests.conformance.replay import learn, prepared, replayed
 from tests.conformance.trace import differences, to_text
 from tests.support.cli import ENVIRONMENT
@@ -26,7 +25,10 @@ from tests.support.cli import ENVIRONMENT
 KITS = kits()
 
 
-NAMES = [pytest.param(one, marks=pytest.mark.training_build if one in FOR_TRAINING else ()) for one in KITS]
+NAMES = [
+    pytest.param(name, marks=pytest.mark.training_build if one.target == "ort-training" else ())
+    for name, one in KITS.items()
+]
 
 
 @pytest.fixture(scope="module", params=NAMES)
