@@ -1,4 +1,4 @@
-# Everything a contributor types; `make` alone lists it. BACKEND=cuda takes the CUDA build of ONNX Runtime's training package.
+# Everything a contributor types; `make` alone lists it.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -6,37 +6,71 @@ SHELL := /bin/bash
 # `make -j` must not mix the outputs: pytest's closing line comes last.
 .NOTPARALLEL:
 
-BACKEND ?= cpu
 JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed-$(BACKEND)
+# The tool alone, which the demo needs, and on top of it what developers need.
+TOOL := $(VENV)/.installed
+STAMP := $(VENV)/.installed-dev
 
-# The first Python of a supported version that can make virtual environments.
-PYTHON ?= $(shell for p in python3.11 python3 python3.12; do \
-	"$$p" -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && echo "$$p" && break; done)
+# ONNX Runtime's training build shares the import name `onnxruntime` with the stock package, so it has an environment of its own.
+# BACKEND=cuda takes its build for NVIDIA GPUs.
+BACKEND ?= cpu
+BUILD_cpu := onnxruntime-training-cpu
+BUILD_cuda := onnxruntime-training
+TRAINING := .venv-training
+TRAINING_STAMP := $(TRAINING)/.installed-$(BACKEND)
+
+PIP := -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+# $(call python,END): the first Python from 3.11 up to 3.END that can make virtual environments.
+python = $(shell for p in python3.11 python3 python3.12 python3.13 python3.14; do \
+	"$$p" -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, $(1)))' 2>/dev/null && echo "$$p" && break; done)
+PYTHON ?= $(call python,14)
+# The training build ends with Python 3.12, and there is none but for Linux on x86-64.
+TRAINING_PYTHON ?= $(if $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m)),$(call python,12))
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: venv
 venv: $(STAMP) ## make .venv and install the pinned versions into it (the other targets do this themselves)
 
-# torch comes first and with its exact version: a looser request lets the resolver fetch a CUDA build of gigabytes.
-# cmake and setuptools come with it, so that the editable install builds with the pinned ones and not with the newest.
-# Without this backend's stamp the environment starts empty: the two backends share one import name and must never meet,
-# and an interrupted installation is not worth mending.
-$(STAMP): pyproject.toml setup.py constraints.txt
-	@test -n "$(PYTHON)" || { echo "No Python 3.11 or 3.12 with the venv module found: install python3.11-venv or set PYTHON=..." >&2; exit 2; }
+# cmake and setuptools come first, so that the editable install builds with the pinned ones and not with the newest.
+# Without its stamp the environment starts empty: an interrupted installation is not worth mending.
+$(TOOL): pyproject.toml setup.py constraints.txt
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 to 3.14 with the venv module found: install python3-venv or set PYTHON=..." >&2; exit 2; }
 	@test -e $@ || $(PYTHON) -m venv --clear $(VENV)
-	@echo "Installing the versions of constraints.txt into $(VENV) (a minute or two) ..."
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt "$$(grep '^torch==' constraints.txt)" cmake setuptools
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[$(BACKEND),dev]'
+	@echo "Installing the versions of constraints.txt into $(VENV) (half a minute) ..."
+	$(BIN)/python $(PIP) cmake setuptools
+	$(BIN)/python $(PIP) --no-build-isolation -e .
+	@touch $@
+
+# torch comes first and with its exact version: a looser request lets the resolver fetch a CUDA build of gigabytes.
+$(STAMP): $(TOOL)
+	@echo "Installing what the tests need into $(VENV) (a minute or two) ..."
+	$(BIN)/python $(PIP) "$$(grep '^torch==' constraints.txt)"
+	$(BIN)/python $(PIP) --no-build-isolation -e '.[dev]'
+	@touch $@
+
+.PHONY: venv-training
+venv-training: $(TRAINING_STAMP) ## make .venv-training, with ONNX Runtime's training build in the place of the stock package
+
+# Always from nothing: taking one of the two packages out takes files of the other along.
+$(TRAINING_STAMP): pyproject.toml setup.py constraints.txt
+	@test -n "$(TRAINING_PYTHON)" || { echo "ONNX Runtime's training build needs Linux on x86-64 and Python 3.11 or 3.12 with the" \
+		"venv module: install one or set TRAINING_PYTHON=..." >&2; exit 2; }
+	$(TRAINING_PYTHON) -m venv --clear $(TRAINING)
+	@echo "Installing the versions of constraints.txt and $(BUILD_$(BACKEND)) into $(TRAINING) (a minute or two) ..."
+	$(TRAINING)/bin/python $(PIP) cmake setuptools "$$(grep '^torch==' constraints.txt)"
+	$(TRAINING)/bin/python $(PIP) --no-build-isolation -e '.[dev]'
+	$(TRAINING)/bin/python -m pip uninstall --quiet --yes --disable-pip-version-check onnxruntime
+	$(TRAINING)/bin/python $(PIP) "$$(grep '^$(BUILD_$(BACKEND))==' constraints.txt)"
 	@touch $@
 
 .PHONY: demo
-demo: $(STAMP) ## compile a small model at sparsity 0.8 and let it learn five tasks of handwritten digits
+demo: $(TOOL) ## compile a small model at sparsity 0.8 and let it learn five tasks of handwritten digits
 	rm -rf build/digits.sparcl
 	$(BIN)/sparcl-compile models/digits_cnn.onnx -o build/digits.sparcl --sparsity 0.8
 	$(BIN)/sparcl-inspect build/digits.sparcl
@@ -46,8 +80,13 @@ demo: $(STAMP) ## compile a small model at sparsity 0.8 and let it learn five ta
 bench: $(STAMP) ## time a training step against dense PyTorch and dense ONNX Runtime (ARGS=--quick for a short look)
 	$(BIN)/python -m benchmarks.step $(ARGS)
 
+# The whole suite comes last, and so does its closing line.
 .PHONY: test
-test: lint types unit ## lint, types and all tests
+test: lint types $(if $(TRAINING_PYTHON),test-training,no-training) unit ## lint, types and all tests, in both environments
+
+.PHONY: no-training
+no-training:
+	@echo "The tests of ONNX Runtime's training build are left out: it needs Linux on x86-64 and Python 3.11 or 3.12."
 
 .PHONY: lint
 lint: $(STAMP) ## ruff: rules and format
@@ -63,8 +102,12 @@ schema: $(STAMP) ## write the manifest's JSON Schema anew, after a change of its
 	$(BIN)/python -m sparcl_compile.interface.schema
 
 .PHONY: unit
-unit: $(STAMP) ## pytest (JOBS=2 processes; ARGS="-k walls" and the like are handed on)
+unit: $(STAMP) ## pytest with the stock ONNX Runtime (JOBS=2 processes; ARGS="-k walls" and the like are handed on)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+.PHONY: test-training
+test-training: $(TRAINING_STAMP) ## the tests that need or consult ONNX Runtime's training build, in .venv-training
+	OMP_NUM_THREADS=1 SPARCL_TRAINING_REQUIRED=1 $(TRAINING)/bin/python -m pytest -n $(JOBS) -m "training_build or builder_too" $(ARGS)
 
 # What a commit most often breaks: the walls, the style, the contract and the passes as text. `test` has the rest.
 QUICK := tests/test_walls.py tests/test_style.py tests/test_driver_size.py tests/interface/test_schema.py tests/plan \
@@ -152,6 +195,6 @@ format: $(STAMP) ## let ruff mend what it can
 	$(BIN)/ruff format .
 
 .PHONY: clean
-clean: ## remove what was built, the caches included; .venv stays
+clean: ## remove what was built, the caches included; the environments stay
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+	find . -name __pycache__ -not -path './.venv*/*' -prune -exec rm -rf {} +

@@ -1,5 +1,6 @@
 """Settings that every test shares."""
 
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -16,6 +17,16 @@ SCRIPTS = Path(sys.executable).parent
 # The same examples on every machine, and no failure because a shared machine was slow for a moment.
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, print_blob=True)
 hypothesis.settings.load_profile("repeatable")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests of the training build have an environment of their own: it installs over the stock package."""
+    if not item.get_closest_marker("training_build") or importlib.util.find_spec("onnxruntime.training"):
+        return
+    reason = "this is not ONNX Runtime's training build: make test-training"
+    if os.environ.get("SPARCL_TRAINING_REQUIRED"):
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")

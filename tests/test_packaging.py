@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+from sparcl_compile.interface.runtime_builds import STOCK, TRAINING, training_mend
 from sparcl_compile.runtime.session import kernel_library as kernels
 
 PACKAGES = {"sparcl_compile": "sparcl_compile", "passes": "sparcl_compile/passes", "runtime": "sparcl_compile/runtime"}
@@ -136,11 +138,35 @@ def test_console_scripts(wheel: zipfile.ZipFile) -> None:
     }
 
 
-def test_no_onnxruntime_without_an_extra(wheel: zipfile.ZipFile) -> None:
-    lines = [line for line in metadata(wheel, "METADATA").splitlines() if line.startswith("Requires-Dist: onnxruntime")]
-    conditions = [line.partition("; ")[2].replace('"', "'") for line in lines]
-    old_enough = "python_version < '3.13' and "
-    assert conditions == ["extra == 'ort'", f"{old_enough}extra == 'cpu'", f"{old_enough}extra == 'cuda'"]
+def required(wheel: zipfile.ZipFile) -> list[Requirement]:
+    """What the wheel asks for."""
+    lines = metadata(wheel, "METADATA").splitlines()
+    return [Requirement(line.partition(": ")[2]) for line in lines if line.startswith("Requires-Dist: ")]
+
+
+def test_a_plain_installation_brings_the_stock_onnxruntime_alone(wheel: zipfile.ZipFile) -> None:
+    """A second distribution of ONNX Runtime would be installed over it, so no extra has one either."""
+    runtimes = [one for one in required(wheel) if one.name.startswith("onnxruntime")]
+    assert [(one.name, one.marker) for one in runtimes] == [(STOCK, None)]
+    assert all(runtimes[0].specifier.contains(version) for version in ("1.18.0", "1.32.0"))
+
+
+def test_torch_is_for_those_who_export_or_develop(wheel: zipfile.ZipFile) -> None:
+    extras = {str(one.marker) for one in required(wheel) if one.name == "torch"}
+    assert extras == {'extra == "torch"', 'extra == "dev"'}
+
+
+def test_the_pins_of_the_builds_agree(root: Path) -> None:
+    assert {pins(root)[name] for name in TRAINING} == {"1.19.2"}
+    assert "1.19.2" in training_mend({})
+
+
+def test_the_classifiers_are_the_versions_that_are_allowed(root: Path) -> None:
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    prefix = "Programming Language :: Python :: 3."
+    minors = [int(one.removeprefix(prefix)) for one in project["classifiers"] if one.startswith(prefix)]
+    allowed = SpecifierSet(project["requires-python"])
+    assert minors == [minor for minor in range(100) if allowed.contains(f"3.{minor}")]
 
 
 def test_the_licence_is_inside(wheel: zipfile.ZipFile) -> None:

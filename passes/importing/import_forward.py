@@ -12,6 +12,7 @@ from onnx_ir.passes.common import (
 )
 
 from sparcl_compile.interface.errors import FieldError, ModelError
+from sparcl_compile.interface.options import TARGET
 from sparcl_compile.interface.ranges import check_choice, check_classes
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.facts import HELD, LOSS, MARKED
@@ -74,7 +75,7 @@ class ImportForward(Pass):
     init: str = "keep"
     seed: int = 0
     logits: str | None = None
-    target: str = "ort-training"
+    target: str = TARGET
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Import the model in place.

@@ -51,11 +51,16 @@ ENDINGS = (
 """Endings with a meaning in artifacts, or in the names that passes make from those of weights and nodes."""
 GRADIENT = re.compile(r"_Grad/|_grad\b|_grad_\d+$|_grad\.accumulation\b")
 """Parts of names that ONNX Runtime's gradient builder makes from others."""
-BEGINNINGS = ("loss.", "rows.axis_", "rows.nowhere_", "rows.numbers_", "saved_mean_def", "saved_inv_std")
+BEGINNINGS = (
+    *("loss.", "rows.axis_", "rows.nowhere_", "rows.numbers_", "saved_mean_def", "saved_inv_std"),
+    *("accumulate.axes_", "accumulate.keep", "gradient.filled_", "gradient.ints_", "gradient.number_"),
+    "statistics.number_",
+)
 """Beginnings of the names of values that passes and the gradient builder insert."""
 OWN = frozenset(
     """
-    accuracy.class accuracy.task all_parameters backward_transfer batch broken buffer.labels buffer.logits buffer.seen
+    accumulate.is_further accuracy.class accuracy.task all_parameters backward_transfer batch broken
+    buffer.labels buffer.logits buffer.seen
     buffer.x ce ce_weight class_il class_mask class_mean classes count data.count data.mean data.squares data.std
     data.sum distill distill_target distill_weight done epoch.loss epoch.steps every_place.flat finite
     filter.ce_weight filter.correct_change filter.counted filter.equal filter.first_learned filter.forgotten filter.hit

@@ -41,8 +41,8 @@ class Chains:
         new = self._again(value, f"{value.name}{AGAIN}")
         for reader, slot in self._readers[value]:
             reader.replace_input_with(slot, new)
-            if reader in self._waiting:
-                # What is made of a value that is not kept has to wait like it.
+            if reader in self._waiting and _reads_one(reader):
+                # What is made of a value that is not kept has to wait like it; what reads several stands behind all.
                 self._graph.remove(reader)
                 self._graph.insert_after(self._insert.place, reader)
 
@@ -83,6 +83,11 @@ class Chains:
             raise ValueError(f"{node.name} lacks its shift")
         channels = int(shift.shape[0])  # type: ignore[arg-type]
         return constant(self._graph, f"recompute.ones_{channels}", np.ones(channels, np.float32))
+
+
+def _reads_one(node: ir.Node) -> bool:
+    """Whether no more than one input comes from another node."""
+    return sum(value is not None and value.producer() is not None for value in node.inputs) == 1
 
 
 def _producer(value: ir.Value) -> ir.Node:

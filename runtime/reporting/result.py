@@ -10,11 +10,12 @@ import numpy as np
 from sparcl_compile.interface.codec import plain
 from sparcl_compile.interface.errors import ArtifactError
 from sparcl_compile.interface.manifest import Manifest
+from sparcl_compile.interface.runtime_builds import BUILDS
 from sparcl_compile.runtime.config import RunConfig
 from sparcl_compile.runtime.data.tasks import Task
 from sparcl_compile.runtime.reporting.json_ready import json_ready
 
-PACKAGES = ("sparcl-compile", "onnxruntime-training-cpu", "onnxruntime-training", "numpy")
+PACKAGES = ("sparcl-compile", *BUILDS, "numpy")
 METRICS = (
     "class_il",
     "task_il",

@@ -71,7 +71,7 @@ class Engine:
         sizes: lengths and types that the artifact leaves open.
 
     Raises:
-        ImportError: the installed ONNX Runtime is not the training build.
+        RuntimeBuildError: the artifact needs the training build, and the installed ONNX Runtime is another.
         ArtifactError: a graph needs the kernel library, and there is none.
     """
 

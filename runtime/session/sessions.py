@@ -2,14 +2,13 @@
 
 import contextlib
 import functools
-import importlib.util
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from sparcl_compile.interface.artifact import Artifact
 from sparcl_compile.interface.errors import ArtifactError
-from sparcl_compile.interface.onnx_runtime import FRONT_END, failures, ort
+from sparcl_compile.interface.onnx_runtime import check_training_build, failures, ort
 from sparcl_compile.interface.specs import GraphSpec
 from sparcl_compile.runtime.session import kernel_library as kernels
 from sparcl_compile.runtime.session.tensors import give_back_freed
@@ -28,12 +27,12 @@ LARGEST_REST = 1 << 20
 
 
 def check_build(artifact: Artifact) -> None:
-    """Raise ImportError where an artifact needs the training build, and the installed ONNX Runtime is another.
+    """Raise RuntimeBuildError where an artifact needs the training build, and the installed ONNX Runtime is another.
 
     The stock package has the same name, and lacks the gradient operators.
     """
-    if artifact.manifest.target == TRAINING and importlib.util.find_spec(FRONT_END) is None:
-        raise ImportError("this onnxruntime has no training operators", name=FRONT_END)
+    if artifact.manifest.target == TRAINING:
+        check_training_build(f"{artifact.folder}: target {TRAINING}", "compile the model again with --target ort")
 
 
 def check_kernels(artifact: Artifact) -> None:

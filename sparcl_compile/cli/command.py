@@ -23,7 +23,6 @@ USER_ERROR = 2
 SIGNALLED = 128
 """With the signal's number the exit code of a program that a signal ended, as a shell reports it."""
 
-RUNTIME = "onnxruntime"
 NAMING_FIELDS = (FieldError, ModelError, TrainingError, CheckpointError)
 FIELD = re.compile(r"`(\w+)`")
 SWITCHES = {"fold_channels": ("fold", "give --no-fold")}
@@ -61,8 +60,6 @@ class Command(click.Command):
                 _refuse(error)
             except SparclError as error:
                 fail(in_options(error, self))
-            except ImportError as error:
-                _name_runtime(error)
             except MemoryError as error:
                 fail(f"the memory is too small ({error}); give smaller numbers, or a machine with more")
 
@@ -94,16 +91,6 @@ def _end(ctx: click.Context, stopped: Stopped) -> NoReturn:
     with contextlib.suppress(OSError):
         fail(ctx.obj or "interrupted", code)
     sys.exit(code)
-
-
-def _name_runtime(error: ImportError) -> NoReturn:
-    """Name the package that a user has to install; without any other package the tool itself is broken."""
-    if (error.name or "").partition(".")[0] != RUNTIME:
-        raise error
-    fail(
-        f"ONNX Runtime's training package is missing ({error}); compile with --target ort for the one that is there, "
-        "or install sparcl-compile[cpu], or sparcl-compile[cuda] for NVIDIA GPUs"
-    )
 
 
 def _refuse(error: OSError) -> NoReturn:

@@ -80,5 +80,9 @@ class TrainingError(SparclError):
     """Training cannot go on, for example because the loss is not a number."""
 
 
+class RuntimeBuildError(SparclError, ImportError):
+    """ONNX Runtime is missing, damaged, there more than once, or not the build that is needed."""
+
+
 class WriteError(SparclError):
     """A file could not be written, for example because the disk is full."""

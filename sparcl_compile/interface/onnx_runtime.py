@@ -1,8 +1,12 @@
 """ONNX Runtime without its training front end. A leaf module, shared by the compiler and the runtime."""
 
 import contextlib
+import importlib.util
 import sys
 from collections.abc import Iterator
+
+from sparcl_compile.interface.errors import RuntimeBuildError
+from sparcl_compile.interface.runtime_builds import STOCK, check_one_build, installed_builds, named, training_mend
 
 FRONT_END = "onnxruntime.training"
 
@@ -26,11 +30,36 @@ def hidden(module: str) -> Iterator[None]:
         del sys.modules[module]
 
 
+check_one_build()
 with hidden(FRONT_END):
-    import onnxruntime as ort
-    from onnxruntime.capi import onnxruntime_pybind11_state as bindings
+    try:
+        import onnxruntime as ort
+        from onnxruntime.capi import onnxruntime_pybind11_state as bindings
+    except ImportError as error:
+        raise RuntimeBuildError(f"{STOCK} cannot be loaded ({error}); pip install --force-reinstall {STOCK}") from error
 
-__all__ = ["FRONT_END", "bindings", "failures", "hidden", "ort"]
+__all__ = ["FRONT_END", "bindings", "check_training_build", "failures", "has_training_build", "hidden", "ort"]
+
+
+def has_training_build() -> bool:
+    """Whether the installed ONNX Runtime is the training build: the stock package lacks the front end."""
+    return importlib.util.find_spec(FRONT_END) is not None
+
+
+def check_training_build(subject: str, instead: str) -> None:
+    """Raise RuntimeBuildError where the installed ONNX Runtime is not the training build.
+
+    Args:
+        subject: what needs it.
+        instead: the way out that needs none.
+    """
+    if not has_training_build():
+        builds = installed_builds()
+        there = named(builds) or f"{STOCK} {ort.__version__}"
+        raise RuntimeBuildError(
+            f"{subject} needs ONNX Runtime's training build, and {there} is installed; {instead}, "
+            f"or {training_mend(builds)}"
+        )
 
 
 def failures() -> tuple[type[Exception], ...]:

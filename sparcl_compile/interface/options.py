@@ -4,6 +4,8 @@ import dataclasses
 
 BATCH_SIZE = 32
 """Samples a step: the default of ``sparcl-run`` and of the papers."""
+TARGET = "ort"
+"""What an artifact is compiled for, where nothing else is asked: any build of ONNX Runtime."""
 NOISE = 1e-9
 """Sparsities that differ by less are the same: 1 - 11/20 is not the number 0.45."""
 
@@ -44,7 +46,7 @@ class Options:
     update: str = "all"
     recompute: bool = False
     seed: int = 0
-    target: str = "ort-training"
+    target: str = TARGET
 
     @property
     def density(self) -> float:

@@ -15,8 +15,8 @@ from tests.support.cli import call, check_refused, contents, done, spawn, write_
 needs_kernels = pytest.mark.skipif(kernels.library() is None, reason=kernels.reason())
 MASKED = "import_forward,mark_dense_weights,freeze_parameters,insert_weight_masks{sparsity=0.5}"
 TRAINING = (
-    "fold_fixed_norms,attach_loss,insert_sample_filter,differentiate_by_builder,insert_gradient_masks,attach_optimizer,"
-    "prune_backward,transpose_frozen_convolutions,keep_relu_masks,replace_relu_gradients,order_backward"
+    "fold_fixed_norms,attach_loss,insert_sample_filter,save_batch_statistics,differentiate,insert_gradient_masks,"
+    "attach_optimizer,prune_backward,pack_relu_masks,order_backward"
 )
 CHAINS = {
     "plain": f"{MASKED},{TRAINING}",
@@ -28,7 +28,7 @@ CHAINS = {
     ),
     "compress": (
         f"{MASKED},select_kernels,compress_weights,run_dense_on_sparse_kernels,fold_fixed_norms,lay_out_batch_last,"
-        "attach_loss,differentiate_by_builder,prune_backward,add_inside_input_gradients"
+        "attach_loss,save_batch_statistics,differentiate,prune_backward,add_inside_input_gradients"
     ),
     "fresh": (
         "import_forward{classes=7,init=fresh,seed=3},mark_dense_weights,freeze_parameters{freeze=stem*,update=norm},"
@@ -202,6 +202,7 @@ def test_the_graphs_of_an_artifact_say_what_they_lack(tmp_path: Path) -> None:
     assert "exp_avg_sq.next" in moving
 
 
+@pytest.mark.training_build
 def test_sparse_operators_need_their_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = write_model(tmp_path, "resnet")
     passes = f"{MASKED},compress_weights,attach_loss,differentiate_by_builder"

@@ -26,6 +26,12 @@ class Kit:
         return self.folder / ARTIFACT
 
     @property
+    def target(self) -> str:
+        """The target of the artifact."""
+        found: str = json.loads((self.artifact / "manifest.json").read_text(encoding="utf-8"))["target"]
+        return found
+
+    @property
     def trace(self) -> dict[str, Any]:
         """The trace that a run must give."""
         found: dict[str, Any] = json.loads((self.folder / TRACE).read_text(encoding="utf-8"))

@@ -20,6 +20,7 @@ from safetensors.numpy import save_file
 from models.export import export
 from sparcl_compile.compiling.compiler import compile_model
 from sparcl_compile.interface.artifact import read_manifest, read_report, write
+from sparcl_compile.interface.onnx_runtime import has_training_build
 from sparcl_compile.settings.options import CompileOptions
 from tests.conformance import trace
 from tests.conformance.kit import ARTIFACT, FOLDER, SAMPLES, TRACE, Kit
@@ -29,6 +30,7 @@ CLASSES = 4
 SHAPE = (1, 8, 8)
 TRAIN, TEST = 24, 10
 """Samples of each class."""
+BUILDER = "ort-training"
 WORD = 2654435761
 """A factor that spreads numbers over 32 bits (Knuth)."""
 WHOLE = ("manifest.json", "manifest.sha256", "report.json")
@@ -45,7 +47,7 @@ class Case:
     run: Mapping[str, Any]
 
 
-CASES: Mapping[str, Case] = {
+PORTABLE: Mapping[str, Case] = {
     "der": Case(
         (6, 12, 12),
         CompileOptions(sparsity=0.75, gradient_sparsity=0.8, data_removal=0.3, method="der++", momentum=0.9),
@@ -86,6 +88,14 @@ CASES: Mapping[str, Case] = {
         },
     ),
 }
+
+FOR_TRAINING = {
+    f"{name}_training": dataclasses.replace(case, options=dataclasses.replace(case.options, target=BUILDER))
+    for name, case in PORTABLE.items()
+    if name == "der"
+}
+"""Of the target that needs ONNX Runtime's training build."""
+CASES: Mapping[str, Case] = {**PORTABLE, **FOR_TRAINING}
 
 
 def network(widths: Sequence[int]) -> torch.nn.Module:
@@ -161,8 +171,11 @@ def record(name: str, folder: Path) -> Kit:
 @click.command()
 @click.option("--into", type=click.Path(path_type=Path), default=FOLDER, help="Folder; by default that of the kits.")
 def main(into: Path) -> None:
-    """Record all kits, in place of those that are there."""
+    """Record all kits, in place of those that are there; without ONNX Runtime's training build all but its own."""
     for name in CASES:
+        if name in FOR_TRAINING and not has_training_build():
+            click.echo(f"left {into / name} as it is: it needs the training build (make venv-training)")
+            continue
         shutil.rmtree(into / name, ignore_errors=True)
         click.echo(f"wrote {record(name, into).folder}")
 

@@ -7,7 +7,7 @@ import pytest
 
 from sparcl_compile.interface.files import sha256
 from tests.conformance.kit import Kit, kits
-from tests.conformance.record import CASES, record
+from tests.conformance.record import CASES, FOR_TRAINING, record
 from tests.conformance.trace import differences
 
 KITS = kits()
@@ -36,7 +36,10 @@ def test_every_kit_is_recorded() -> None:
     assert KITS.keys() == CASES.keys()
 
 
-@pytest.mark.parametrize("name", CASES)
+NAMES = [pytest.param(one, marks=pytest.mark.training_build if one in FOR_TRAINING else ()) for one in CASES]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_kit_recorded_anew_is_the_committed_one(name: str, tmp_path: Path) -> None:
     made, committed = record(name, tmp_path), KITS[name]
     assert list(differences(made.trace, committed.trace)) == [], AGAIN

@@ -25,7 +25,13 @@ from tests.support.cli import ENVIRONMENT
 KITS = kits()
 
 
-@pytest.fixture(scope="module", params=KITS)
+NAMES = [
+    pytest.param(name, marks=pytest.mark.training_build if one.target == "ort-training" else ())
+    for name, one in KITS.items()
+]
+
+
+@pytest.fixture(scope="module", params=NAMES)
 def kit(request: pytest.FixtureRequest) -> Kit:
     return KITS[request.param]
 
@@ -47,14 +53,15 @@ def test_a_driver_that_rounds_otherwise_is_accepted(seed: int, kit: Kit, tmp_pat
     assert list(differences(found, kit.trace)) == []
 
 
-def test_both_kits_together_have_every_form(root: Path) -> None:
+def test_all_kits_together_have_every_form(root: Path) -> None:
     """Every verb, every way of replay and both types of samples are in one of them."""
-    assert len(KITS) == 2
+    assert len(KITS) == 3
     manifests = [json.loads((kit.artifact / "manifest.json").read_text()) for kit in KITS.values()]
     text = "".join(json.dumps(found["program"]) for found in manifests)
     verbs = {"run", "when", "each", "rows", "slice", "gather", "reset", "set", "count", "due", "fail", "call"}
     assert all(f'"do": "{verb}"' in text for verb in verbs)
     options = [found["options"] for found in manifests]
+    assert {one["target"] for one in options} == {"ort", "ort-training"}
     assert {one["replay_batches"] for one in options} == {"separate", "merged"}
     assert {one["method"] for one in options} == {"der++", "er"}
     assert {one["scheme"] for one in options} == {"unstructured", "channel"}

@@ -1,9 +1,11 @@
 """Every mistake of a user gives one line with the place and the fix, code 2, and nothing half-written."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,7 +16,7 @@ import numpy as np
 import onnx
 import pytest
 
-from sparcl_compile.interface.artifact import read_manifest
+from sparcl_compile.interface.artifact import read_manifest, read_report, write
 from sparcl_compile.runtime.reporting.progress import Reporter
 from tests.support.cli import (
     ENVIRONMENT,
@@ -510,19 +512,30 @@ def test_no_onnx_runtime(command: str, shared: Path, data: str) -> None:
     found = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=ENVIRONMENT, timeout=120
     )
-    check_refused(Outcome(found.returncode, found.stdout, found.stderr), "sparcl-compile[cpu]", "onnxruntime")
+    refused = Outcome(found.returncode, found.stdout, found.stderr)
+    check_refused(refused, "onnxruntime cannot be loaded", "pip install --force-reinstall onnxruntime")
     assert contents(shared) == before
 
 
 def test_onnx_runtime_without_training(
-    model: Path, artifact: Path, shared: Path, data: str, monkeypatch: pytest.MonkeyPatch
+    model: Path, artifact: Path, data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The stock package of ONNX Runtime is installed."""
+    """An artifact of the training build's target, where the stock package is."""
     monkeypatch.setitem(sys.modules, "onnxruntime.training", None)
-    before = contents(shared)
-    check_refused(call("compile", model), "sparcl-compile[cpu]")
-    check_refused(call("run", artifact, "--data", data, *SMALL_RUN), "sparcl-compile[cpu]")
-    assert contents(shared) == before
+    made = tmp_path / "for_training.sparcl"
+    shutil.copytree(artifact, made)
+    manifest = read_manifest(made)
+    report = read_report(made)
+    for name in ("manifest.json", "manifest.sha256", "report.json"):
+        (made / name).unlink()
+    write(made, dataclasses.replace(manifest, target="ort-training"), report)
+    before = contents(tmp_path)
+    mend = "pip install onnxruntime-training-cpu==1.19.2"
+    refused = call("compile", model, "--target", "ort-training", "-o", tmp_path / "a.sparcl")
+    check_refused(refused, "needs ONNX Runtime's training build", "give --target ort,", mend)
+    refused = call("run", made, "--data", data, *SMALL_RUN)
+    check_refused(refused, made, "needs ONNX Runtime's training build", "again with --target ort,", mend)
+    assert contents(tmp_path) == before
 
 
 def test_the_installed_commands_refuse_alike(tmp_path: Path) -> None:

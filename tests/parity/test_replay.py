@@ -1,6 +1,5 @@
 """A recorded run, replayed in this ONNX Runtime, and in those that `make parity` has fetched."""
 
-import dataclasses
 import shutil
 from pathlib import Path
 
@@ -30,7 +29,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     kit = Kit(folder / "kit")
     kit.folder.mkdir()
     export(network(CASE.widths), SHAPE, folder / "network.onnx")
-    compile_model(folder / "network.onnx", kit.artifact, dataclasses.replace(CASE.options, target="ort"))
+    compile_model(folder / "network.onnx", kit.artifact, CASE.options)
     save_file(samples(CASE.samples), kit.folder / SAMPLES)
     run = prepared(kit, CASE.run, folder)
     with Recorder(run.engine, run.trainer._interpreter, load(kit.artifact), folder):

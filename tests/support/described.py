@@ -5,7 +5,7 @@ from typing import Any
 
 from sparcl_compile.interface.manifest import FORMAT, VERSION, Flops, Manifest, Model, Update
 from sparcl_compile.interface.names import Role
-from sparcl_compile.interface.options import Options
+from sparcl_compile.interface.options import TARGET, Options
 from sparcl_compile.interface.program import Program
 from sparcl_compile.interface.report import CompileReport, LayerBytes, Memory, PassTrace, Recomputation
 from sparcl_compile.interface.specs import Dimension, DType, OptimizerSpec, StateSpec, WeightSpec
@@ -69,7 +69,7 @@ def manifest(**changes: Any) -> Manifest:
     nothing = Manifest(
         format=FORMAT,
         version=VERSION,
-        target="ort-training",
+        target=TARGET,
         made_by={},
         model=Model("tiny", "tiny.onnx", "", (4,), "flat", 3, "scores", 12),
         options=Options(sparsity=0.5),

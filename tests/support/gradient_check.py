@@ -133,7 +133,7 @@ def random_feeds(model: ir.Model, random: np.random.Generator) -> dict[str, np.n
     }
 
 
-def worst_gradient(model: ir.Model, seed: int = 0, by: Gradients = by_builder) -> tuple[float, str]:
+def worst_gradient(model: ir.Model, seed: int = 0, by: Gradients = by_rules) -> tuple[float, str]:
     """The largest relative error over all parameters, along one random direction each, and the parameter."""
     random = np.random.default_rng(seed)
     params = [str(v.name) for v in values_with_role(model, Role.PARAMETER)]

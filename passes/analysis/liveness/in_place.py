@@ -24,6 +24,9 @@ ELEMENTWISE: Mapping[str, tuple[int, ...]] = {
 ScatterND copies its data and then writes rows of it; ONNX Runtime leaves the copy out where both have one memory.
 """
 
+SHARED = VIEWS | {"Transpose"}
+"""Views, and what a session may leave out: a product of matrices then reads the value itself, when it runs."""
+
 
 def overwritable(graph: ir.Graph) -> list[str]:
     """The state tensors ``NAME`` whose output ``NAME.next`` may have the memory of the input ``NAME``, in output order.
@@ -73,10 +76,10 @@ def unordered_readers(value: ir.Value, node: ir.Node, places: Mapping[ir.Node, i
 
 
 def _views(value: ir.Value) -> list[ir.Value]:
-    """The value and what shares its memory."""
+    """The value and what shares its memory, or may do so in a session."""
     found = [value]
     for one in found:
-        found += [usage.node.outputs[0] for usage in one.uses() if usage.node.op_type in VIEWS and usage.idx == 0]
+        found += [usage.node.outputs[0] for usage in one.uses() if usage.node.op_type in SHARED and usage.idx == 0]
     return found
 
 

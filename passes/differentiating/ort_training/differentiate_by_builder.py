@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import importlib.util
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,7 +15,7 @@ from onnx_ir.passes.common import RemoveUnusedOpsetsPass
 
 from sparcl_compile.interface.errors import FieldError, ModelError
 from sparcl_compile.interface.names import Role, accumulator_name, gradient_name
-from sparcl_compile.interface.onnx_runtime import FRONT_END, bindings, ort
+from sparcl_compile.interface.onnx_runtime import bindings, check_training_build, ort
 from sparcl_compile.passes.core.accumulation import RESET
 from sparcl_compile.passes.core.contract import IR_VERSION, Pass
 from sparcl_compile.passes.core.facts import ACCUMULATING, DIFFERENTIATED, LOSS, MARKED
@@ -141,10 +140,9 @@ def build_training_model(
 
     Raises:
         ModelError: ORT's gradient builder refuses the graph; the message is its own first line.
-        ImportError: the installed ONNX Runtime is not the training build.
+        RuntimeBuildError: the installed ONNX Runtime is not the training build.
     """
-    if importlib.util.find_spec(FRONT_END) is None:
-        raise ImportError("this onnxruntime has no gradient builder", name=FRONT_END)
+    check_training_build("target ort-training", "give --target ort")
     trained = {name for name, role in roles.items() if role is Role.PARAMETER} | set(also)
     outputs = [output.name for output in forward.graph.output]
     forward.ir_version = IR_VERSION

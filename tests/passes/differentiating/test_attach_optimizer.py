@@ -13,8 +13,8 @@ from sparcl_compile.passes.core.values import dims
 from sparcl_compile.passes.differentiating.attach_optimizer import AttachOptimizer, optimizer_states
 from sparcl_compile.passes.differentiating.insert_gradient_masks import InsertGradientMasks
 from sparcl_compile.passes.emitting.emit import optimizer_model
-from tests.passes.differentiating.test_insert_gradient_masks import differentiated
 from tests.support.small_model import forward_model
+from tests.support.training_form import differentiated
 
 WEIGHT = "conv.weight"
 STEPS = 4

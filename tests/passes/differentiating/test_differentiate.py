@@ -213,9 +213,10 @@ def test_whole_models_have_the_right_gradients(name: str) -> None:
     assert worst < TOLERANCE, parameter
 
 
+@pytest.mark.training_build
 @pytest.mark.parametrize("name", ZOO)
 def test_whole_models_have_the_gradients_of_the_builder(name: str) -> None:
-    model = imported(ZOO[name]())
+    model = imported(ZOO[name](), target="ort-training")
     feeds = random_feeds(model, np.random.default_rng(1))
     found, expected = by_rules(model, feeds), by_builder(model, feeds)
     whole = np.sqrt(sum((one**2).sum() for one in expected.values()))
@@ -234,4 +235,4 @@ def test_what_this_target_alone_can_train(name: str) -> None:
 @pytest.mark.parametrize("name", ONLY_ORT)
 def test_the_other_target_names_the_one_that_can(name: str) -> None:
     with pytest.raises(UnsupportedOpsError, match=r"(LSTM|GRU|RNN|ConvTranspose).*give --target ort, which has"):
-        imported(only_ort(name))
+        imported(only_ort(name), target="ort-training")

@@ -1,29 +1,24 @@
 import numpy as np
 import onnx_ir as ir
+import pytest
 
 from sparcl_compile.interface.names import Role, gradient_mask_name
 from sparcl_compile.passes.core.marks import PASS_KEY
 from sparcl_compile.passes.core.roles import values_with_role
 from sparcl_compile.passes.differentiating.insert_gradient_masks import InsertGradientMasks
-from sparcl_compile.passes.differentiating.ort_training.differentiate_by_builder import DifferentiateByBuilder
-from tests.passes.differentiating.ort_training.test_differentiate_by_builder import gradients, training_feeds, with_loss
 from tests.support.numbers import check_same
 from tests.support.small_model import changed_lines, run_twice
+from tests.support.training_form import TARGETS, differentiated, gradients, training_feeds
 
 
-def differentiated() -> tuple[ir.Model, ir.Model]:
-    forward = with_loss()
-    model = forward.clone()
-    DifferentiateByBuilder()(model)
-    return forward, model
-
-
-def test_the_gradient_is_masked_in_front_of_its_accumulator() -> None:
-    _, model = differentiated()
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_gradient_is_masked_in_front_of_its_accumulator(target: str) -> None:
+    _, model = differentiated(target)
     before = run_twice(InsertGradientMasks(gradient_sparsity=0.8), model)
     changes = changed_lines(before, model)
     assert changes[0].startswith("-")
-    assert "InPlaceAccumulatorV2" in changes[0]
+    assert "conv.weight_grad.accumulation.buffer" in changes[0]
+    assert ("InPlaceAccumulatorV2" in changes[0]) == (target == "ort-training")
     assert changes[1] == (
         '+["conv.weight.mask_gradient"] "conv.weight_grad.masked" = '
         'Mul ("conv.weight_grad", "conv.weight.gradient_mask")'
@@ -35,8 +30,9 @@ def test_the_gradient_is_masked_in_front_of_its_accumulator() -> None:
     assert made == ["conv.weight.mask_gradient"]
 
 
-def test_only_unmasked_gradients_arrive() -> None:
-    forward, model = differentiated()
+@pytest.mark.parametrize("target", TARGETS)
+def test_only_unmasked_gradients_arrive(target: str) -> None:
+    forward, model = differentiated(target)
     whole = gradients(model, training_feeds(model, forward))
     InsertGradientMasks(gradient_sparsity=0.8)(model)
     feeds = training_feeds_with_masks(model, forward)

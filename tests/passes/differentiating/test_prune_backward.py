@@ -1,11 +1,12 @@
 import onnx_ir as ir
+import pytest
 
 from sparcl_compile.passes.differentiating.insert_gradient_masks import InsertGradientMasks
 from sparcl_compile.passes.differentiating.prune_backward import PruneBackward
-from tests.passes.differentiating.ort_training.test_differentiate_by_builder import gradients, training_feeds
-from tests.passes.differentiating.test_insert_gradient_masks import differentiated, training_feeds_with_masks
+from tests.passes.differentiating.test_insert_gradient_masks import training_feeds_with_masks
 from tests.support.numbers import check_same
 from tests.support.small_model import run_twice
+from tests.support.training_form import TARGETS, differentiated, gradients, training_feeds
 
 
 def products_with(model: ir.Model, name: str) -> list[str]:
@@ -13,8 +14,9 @@ def products_with(model: ir.Model, name: str) -> list[str]:
     return [str(usage.node.name) for usage in value.uses()]
 
 
-def test_the_weight_mask_is_not_applied_under_the_gradient_mask() -> None:
-    _, model = differentiated()
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_weight_mask_is_not_applied_under_the_gradient_mask(target: str) -> None:
+    _, model = differentiated(target)
     InsertGradientMasks()(model)
     assert len(products_with(model, "conv.weight.mask")) == 2
     run_twice(PruneBackward(), model)
@@ -22,8 +24,9 @@ def test_the_weight_mask_is_not_applied_under_the_gradient_mask() -> None:
     assert "Identity" not in {node.op_type for node in model.graph}
 
 
-def test_pruning_changes_no_gradient() -> None:
-    forward, model = differentiated()
+@pytest.mark.parametrize("target", TARGETS)
+def test_pruning_changes_no_gradient(target: str) -> None:
+    forward, model = differentiated(target)
     InsertGradientMasks()(model)
     feeds = training_feeds_with_masks(model, forward)
     before = gradients(model, feeds)
@@ -34,8 +37,9 @@ def test_pruning_changes_no_gradient() -> None:
         check_same(after[name], before[name], name)
 
 
-def test_without_gradient_masks_the_weight_mask_stays_in_the_backward() -> None:
-    forward, model = differentiated()
+@pytest.mark.parametrize("target", TARGETS)
+def test_without_gradient_masks_the_weight_mask_stays_in_the_backward(target: str) -> None:
+    forward, model = differentiated(target)
     feeds = training_feeds(model, forward)
     before = gradients(model, feeds)
     PruneBackward()(model)
@@ -43,10 +47,12 @@ def test_without_gradient_masks_the_weight_mask_stays_in_the_backward() -> None:
     check_same(gradients(model, feeds)["conv.weight"], before["conv.weight"])
 
 
-def test_batch_normalization_keeps_its_training_form() -> None:
-    _, model = differentiated()
+@pytest.mark.parametrize("target", TARGETS)
+def test_batch_normalization_keeps_its_training_form(target: str) -> None:
+    _, model = differentiated(target)
     PruneBackward()(model)
-    assert "BatchNormInternal" in {node.op_type for node in model.graph}
+    norm = {"ort": "BatchNormalization", "ort-training": "BatchNormInternal"}[target]
+    assert norm in {node.op_type for node in model.graph}
     assert {"bn.mean.next", "bn.var.next"} <= {str(v.name) for v in model.graph.outputs}
 
 

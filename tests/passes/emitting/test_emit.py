@@ -12,14 +12,13 @@ from sparcl_compile.passes.differentiating.attach_optimizer import AttachOptimiz
 from sparcl_compile.passes.differentiating.prune_backward import PruneBackward
 from sparcl_compile.passes.emitting.emit import FILES, STATE_FILE, Emit, eval_model
 from sparcl_compile.passes.sparsifying.insert_weight_masks import InsertWeightMasks
-from tests.passes.differentiating.ort_training.test_differentiate_by_builder import training_feeds
-from tests.passes.differentiating.test_insert_gradient_masks import differentiated
 from tests.support.small_model import forward_model
+from tests.support.training_form import TARGETS, differentiated, training_feeds
 
 
-@pytest.fixture
-def emitted(tmp_path: Path) -> tuple[Path, ir.Model, ir.Model]:
-    _, model = differentiated()
+@pytest.fixture(params=TARGETS)
+def emitted(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, ir.Model, ir.Model]:
+    _, model = differentiated(request.param)
     forward = forward_model()
     InsertWeightMasks(sparsity=0.5)(forward)
     for one in (AttachOptimizer(), PruneBackward()):

@@ -23,6 +23,8 @@ from tests.support.gradient_rules import (
     tied,
 )
 
+pytestmark = pytest.mark.builder_too
+
 ALPHAS = st.floats(0.125, 2.0, width=16)
 PLAIN: dict[str, Reference] = {
     "HardSwish": F.hardswish,

@@ -26,6 +26,8 @@ from tests.support.gradient_rules import (
     tied,
 )
 
+pytestmark = pytest.mark.builder_too
+
 Draw = Callable[..., np.ndarray]
 BINARY: dict[str, tuple[Reference, Draw]] = {
     "Add": (op.add, normal),

@@ -11,6 +11,8 @@ from torch.nn import functional as F
 from sparcl_compile.interface.errors import UnsupportedOpsError
 from tests.support.gradient_rules import FEW, SEEDS, Operator, by_rule, check, normal
 
+pytestmark = pytest.mark.builder_too
+
 MORE = settings(FEW, max_examples=25)
 CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 TURNED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from sparcl_compile.interface.errors import UnsupportedOpsError
 from tests.support.gradient_rules import FEW, LENGTHS, SEEDS, SHAPES, Operator, by_rule, check, normal, spread
 
+pytestmark = pytest.mark.builder_too
+
 
 def ints(*values: int) -> np.ndarray:
     return np.array(values, np.int64)

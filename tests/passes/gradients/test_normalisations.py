@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from sparcl_compile.interface.errors import PassOrderError, UnsupportedOpsError
 from tests.support.gradient_rules import FEW, LENGTHS, SEEDS, Operator, by_rule, check, normal, positive
 
+pytestmark = pytest.mark.builder_too
+
 EPSILONS = st.sampled_from([1e-5, 1e-3, 0.1])
 
 

@@ -24,6 +24,8 @@ from tests.support.gradient_rules import (
     values,
 )
 
+pytestmark = pytest.mark.builder_too
+
 MORE = settings(FEW, max_examples=25)
 MAX = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 

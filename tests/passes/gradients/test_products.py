@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from sparcl_compile.interface.errors import UnsupportedOpsError
 from tests.support.gradient_rules import FEW, LENGTHS, SEEDS, Operator, by_rule, check, normal
 
+pytestmark = pytest.mark.builder_too
+
 FACTORS = st.floats(0.25, 2.0, width=16)
 BIASES = ("none", "vector", "row", "column", "scalar", "whole")
 

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from sparcl_compile.interface.errors import UnsupportedOpsError
 from tests.support.gradient_rules import FEW, SEEDS, Operator, by_rule, check, normal
 
+pytestmark = pytest.mark.builder_too
+
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 LIKE_PYTORCH = {"LSTM": (0, 2, 3, 1), "GRU": (1, 0, 2), "RNN": (0,)}
 """The gates in PyTorch's order by their numbers in ONNX's."""

@@ -10,6 +10,8 @@ from sparcl_compile.interface.errors import UnsupportedOpsError
 from sparcl_compile.passes.importing.differentiable import DIFFERENTIABLE
 from tests.support.gradient_rules import FEW, SEEDS, SHAPES, Operator, Reference, by_rule, check, normal, positive, tied
 
+pytestmark = pytest.mark.builder_too
+
 Axes = tuple[int, ...]
 
 

@@ -14,9 +14,10 @@ from sparcl_compile.passes.importing.batch import BatchTracer
 from sparcl_compile.passes.importing.differentiable import DIFFERENTIABLE, check_differentiable, training_path
 from sparcl_compile.passes.importing.rewrites import REWRITES
 from sparcl_compile.passes.importing.training import to_training_form
-from tests.support.gradient_check import imported, worst_gradient
+from tests.support.gradient_check import by_builder, imported, worst_gradient
 from tests.support.zoo import ZOO
 
+pytestmark = pytest.mark.training_build
 TOLERANCE = 1e-3
 
 # Each case: the shape of a row of the input, the node(s) as ONNX text from `h` to `y`, initializers. `h` is
@@ -135,7 +136,7 @@ def test_the_gradient_builder_is_right(name: str) -> None:
     model = case_model(CASES[name])
     assert name.split(".")[0] in {node.op_type for node in model.graph}
     check_differentiable(model.graph)
-    worst, parameter = worst_gradient(model)
+    worst, parameter = worst_gradient(model, by=by_builder)
     assert worst < TOLERANCE, parameter
 
 
@@ -145,7 +146,7 @@ def test_every_operator_of_the_table_is_tried() -> None:
 
 @pytest.mark.parametrize("name", ZOO)
 def test_imported_models_train_with_the_right_gradients(name: str) -> None:
-    worst, parameter = worst_gradient(imported(ZOO[name]()))
+    worst, parameter = worst_gradient(imported(ZOO[name](), target="ort-training"), by=by_builder)
     assert worst < TOLERANCE, parameter
 
 
@@ -215,9 +216,9 @@ def rewritten_model(opset: int, body: str, arrays: dict[str, Any]) -> onnx.Model
 
 @pytest.mark.parametrize("name", REWRITTEN)
 def test_rewritten_operators_keep_their_values_and_get_their_gradients(name: str) -> None:
-    model = imported(rewritten_model(*REWRITTEN[name]))
+    model = imported(rewritten_model(*REWRITTEN[name]), target="ort-training")
     assert name.split(".")[0] in REWRITES
-    worst, parameter = worst_gradient(model)
+    worst, parameter = worst_gradient(model, by=by_builder)
     assert worst < TOLERANCE, parameter
 
 
@@ -240,7 +241,7 @@ def test_a_trained_exponent_is_refused() -> None:
 
 
 def test_what_is_rewritten_is_no_parameter() -> None:
-    model = imported(ZOO["average_pools_fixed"]())
+    model = imported(ZOO["average_pools_fixed"](), target="ort-training")
     assert not [v.name for v in model.graph.initializers.values() if role_of(v) and "ones" in str(v.name)]
     assert "AveragePool" not in {node.op_type for node in model.graph}
     assert "AveragePool" in REWRITES

@@ -207,7 +207,7 @@ def test_recurrent_and_quantised_models_are_refused_together() -> None:
     net.op("LSTM", net.weight("w", 1, 16, 4), net.weight("r", 1, 16, 4), hidden_size=4)
     net.op("QuantizeLinear", net.array("scale", 0.1))
     with pytest.raises(UnsupportedOpsError, match=r"2 operator.*LSTM.*QuantizeLinear"):
-        imported(net.model())
+        imported(net.model(), target="ort-training")
 
 
 def test_several_inputs_are_refused_by_name() -> None:

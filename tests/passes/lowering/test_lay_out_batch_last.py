@@ -14,7 +14,7 @@ from sparcl_compile.passes.importing.import_forward import ImportForward
 from sparcl_compile.passes.lowering.batch_last.fuse import fuse_norms
 from sparcl_compile.passes.lowering.lay_out_batch_last import LayOutBatchLast
 from tests.support.batch_last import answers, conversions, model_of, operators, with_dense, with_sparse
-from tests.support.gradient_check import worst_gradient
+from tests.support.gradient_check import Gradients, by_builder, by_rules, worst_gradient
 from tests.support.small_model import changed_lines, run_twice
 from tests.support.zoo import ZOO
 
@@ -547,7 +547,8 @@ def test_planes_of_unknown_size_are_a_boundary(node: str) -> None:
     left_alone(with_sparse(model, "c1"))
 
 
-def test_what_is_moved_is_differentiated_by_the_gradient_builder() -> None:
+@pytest.mark.parametrize("by", [by_rules, pytest.param(by_builder, marks=pytest.mark.training_build)])
+def test_what_is_moved_is_differentiated(by: Gradients) -> None:
     """All that the layout is written with in standard operators; sparse operators have their own test."""
     nodes = [STEM, "[e] b = Mul (a, channel)", "[l] c = Sigmoid (b)", "[p] d = Conv <strides = [2, 2]> (c, ws, bias)"]
     nodes += ["[j] e = Concat <axis = 1> (d, d)", "[c2] f = Conv (e, w2)", "[g] h = GlobalAveragePool (f)"]
@@ -556,7 +557,7 @@ def test_what_is_moved_is_differentiated_by_the_gradient_builder() -> None:
     _, model = laid_out(with_sparse(graph(inputs, ["float[N,5] logits"], *nodes), "c1", "c2"))
     used = {"Transpose", "Mul", "Sigmoid", "Slice", "Reshape", "MatMul", "Add", "Concat", "ReduceMean", "Squeeze"}
     assert set(operators(model)) == {*used, "SparseConv"}
-    worst, name = worst_gradient(with_dense(model))
+    worst, name = worst_gradient(with_dense(model), by=by)
     assert worst < 1e-4, name
 
 

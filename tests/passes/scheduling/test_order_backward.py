@@ -9,10 +9,9 @@ from sparcl_compile.passes.analysis.liveness.order import execution_order
 from sparcl_compile.passes.core.roles import set_role
 from sparcl_compile.passes.scheduling.order_backward import OrderBackward
 from tests.passes.analysis.liveness.test_buffers import resnet18_training_model, training_model
-from tests.passes.differentiating.ort_training.test_differentiate_by_builder import gradients, training_feeds
-from tests.passes.differentiating.test_insert_gradient_masks import differentiated
 from tests.support.numbers import check_same
 from tests.support.small_model import forward_model, run_twice
+from tests.support.training_form import TARGETS, differentiated, gradients, training_feeds
 
 TEXT = """
 <ir_version: 10, opset_import: ["" : 18, "com.microsoft" : 1]>
@@ -76,32 +75,41 @@ def test_a_forward_graph_is_left_alone() -> None:
     assert not OrderBackward().call(forward_model()).modified
 
 
+def accumulators(model: ir.Model) -> list[ir.Node]:
+    """The nodes that give the sums of the gradients, or say that one is done."""
+    found = (value.producer() for value in model.graph.outputs if "_grad.accumulation." in str(value.name))
+    return [node for node in found if node is not None]
+
+
+@pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("name", ["resnet", "group_norm_21"])
-def test_the_peak_never_rises(name: str, tmp_path: Path) -> None:
-    model = training_model(name, tmp_path)
+def test_the_peak_never_rises(name: str, target: str, tmp_path: Path) -> None:
+    model = training_model(name, tmp_path, target=target)
     assert not OrderBackward()(model).modified
     shuffled = model.clone()
-    accumulators = [node for node in shuffled.graph if node.op_type == "InPlaceAccumulatorV2"]
-    shuffled.graph.remove(accumulators)
-    shuffled.graph.extend(accumulators[::-1])
+    last = accumulators(shuffled)
+    shuffled.graph.remove(last)
+    shuffled.graph.extend(last[::-1])
     worse = plan(shuffled, 32).peak_bytes
     assert OrderBackward()(shuffled).modified
     assert plan(shuffled, 32).peak_bytes == plan(model, 32).peak_bytes <= worse
 
 
-def test_weight_gradients_do_not_wait(tmp_path: Path) -> None:
-    model = resnet18_training_model(tmp_path, sparsity=0.0, gradient_sparsity=0.0)
-    accumulators = [node for node in model.graph if node.op_type == "InPlaceAccumulatorV2"]
-    model.graph.remove(accumulators)
-    model.graph.extend(accumulators[::-1])
+@pytest.mark.parametrize("target", TARGETS)
+def test_weight_gradients_do_not_wait(target: str, tmp_path: Path) -> None:
+    model = resnet18_training_model(tmp_path, sparsity=0.0, gradient_sparsity=0.0, target=target)
+    last = accumulators(model)
+    model.graph.remove(last)
+    model.graph.extend(last[::-1])
     # At batch 1 the weights outweigh the activations, and in the wrong order all their gradients are alive together.
     worse = plan(model, 1).peak_bytes
     OrderBackward(batch=1)(model)
     assert plan(model, 1).peak_bytes < 0.8 * worse
 
 
-def test_the_gradients_are_the_same() -> None:
-    forward, model = differentiated()
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_gradients_are_the_same(target: str) -> None:
+    forward, model = differentiated(target)
     feeds = training_feeds(model, forward)
     before = gradients(model, feeds)
     assert OrderBackward()(model).modified
@@ -110,8 +118,9 @@ def test_the_gradients_are_the_same() -> None:
         check_same(found, before[name], name)
 
 
+@pytest.mark.training_build
 def test_masks_of_bytes_are_made_in_the_forward_pass_where_weights_are_frozen(tmp_path: Path) -> None:
-    options = {"sparsity": 0.0, "gradient_sparsity": 0.0}
+    options = {"sparsity": 0.0, "gradient_sparsity": 0.0, "target": "ort-training"}
     for folder in ("whole", "norm"):
         (tmp_path / folder).mkdir()
     whole = resnet18_training_model(tmp_path / "whole", **options)

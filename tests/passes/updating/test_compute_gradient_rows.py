@@ -21,9 +21,8 @@ from sparcl_compile.passes.emitting.emit import train_model
 from sparcl_compile.passes.updating.compute_gradient_rows import ComputeGradientRows
 from sparcl_compile.plan.compiled import Compiled
 from sparcl_compile.settings.options import CompileOptions
-from tests.passes.differentiating.ort_training.test_differentiate_by_builder import gradients
-from tests.passes.differentiating.test_insert_gradient_masks import differentiated
 from tests.support.small_model import changed_lines, run_twice
+from tests.support.training_form import differentiated, gradients
 from tests.support.zoo import CLASSES, ZOO, Net
 
 BATCH = 3
@@ -102,8 +101,10 @@ MODELS = {
 WHOLE = {"grouped": {"grouped.weight"}}
 
 
+@pytest.mark.training_build
 def test_conv_rows_in_text() -> None:
-    _, model = differentiated()
+    """As the builder writes a convolution's gradient; `differentiate` writes it in standard operators."""
+    _, model = differentiated("ort-training")
     for one in (InsertGradientMasks(), PruneBackward()):
         one(model)
     before = run_twice(ComputeGradientRows(gradient_sparsity=0.6), model)

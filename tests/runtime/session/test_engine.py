@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from sparcl_compile.interface.artifact import Artifact
-from sparcl_compile.interface.errors import ArtifactError, OptionError
+from sparcl_compile.interface.errors import ArtifactError, OptionError, RuntimeBuildError
 from sparcl_compile.interface.onnx_runtime import ort
 from sparcl_compile.interface.specs import GraphSpec, InputSpec
 from sparcl_compile.runtime.session.engine import Engine, Sizes, device_copy
@@ -226,8 +226,9 @@ def test_a_device_copy_is_a_copy() -> None:
 
 def test_the_stock_onnx_runtime_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime.training", None)
-    with pytest.raises(ImportError, match="no training operators"):
-        Engine(Artifact(tmp_path, manifest()))
+    with pytest.raises(RuntimeBuildError, match="target ort-training needs ONNX Runtime's training build"):
+        Engine(Artifact(tmp_path, manifest(target="ort-training")))
+    Engine(Artifact(tmp_path, manifest(target="ort")))
 
 
 def test_sessions_share_one_pool_and_plan_nothing() -> None:

@@ -11,59 +11,13 @@ from sparcl_compile.passes.core.contract import IR_VERSION
 from sparcl_compile.passes.core.layers import masked_layers
 from sparcl_compile.passes.core.marks import PASS_KEY
 from sparcl_compile.passes.core.roles import role_of
-from sparcl_compile.passes.differentiating.attach_loss import AttachLoss
-from sparcl_compile.passes.differentiating.insert_sample_filter import InsertSampleFilter
 from sparcl_compile.passes.differentiating.ort_training.differentiate_by_builder import DifferentiateByBuilder
-from sparcl_compile.passes.sparsifying.insert_weight_masks import InsertWeightMasks
-from sparcl_compile.runtime.session.engine import device_copy
 from sparcl_compile.runtime.session.sessions import session_options
 from tests.passes.analysis.liveness.test_buffers import random_feeds, training_model
-from tests.support.small_model import forward_model, run_twice
+from tests.support.small_model import run_twice
+from tests.support.training_form import gradients, loss_of, training_feeds, with_loss
 
-BATCH = 5
-
-
-def with_loss() -> ir.Model:
-    model = forward_model()
-    for one in (InsertWeightMasks(sparsity=0.5), AttachLoss(), InsertSampleFilter()):
-        one(model)
-    return model
-
-
-def training_feeds(model: ir.Model, forward: ir.Model) -> dict[str, np.ndarray]:
-    """Every input of a differentiated graph: state from the forward graph, random data, zeroed accumulators."""
-    rng = np.random.default_rng(2)
-    given = {
-        "x": rng.normal(size=(BATCH, 1, 4, 4)).astype(np.float32),
-        "labels": np.array([0, 1, 2, 0, 1]),
-        "class_mask": np.zeros((BATCH, 3), np.float32),
-        "ce_weight": np.full(BATCH, 1 / BATCH, np.float32),
-        "distill_target": rng.normal(size=(BATCH, 3)).astype(np.float32),
-        "distill_weight": np.full(BATCH, 0.1 / BATCH, np.float32),
-        "sample_id": np.arange(BATCH),
-        "sample_keep": np.ones(BATCH, np.float32),
-        "sample_score": np.zeros(BATCH, np.int64),
-        "sample_seen": np.zeros(BATCH, np.int64),
-        "lazy_reset_grad": np.array([True]),
-    }
-    data = {n: v.const_value.numpy() for n, v in forward.graph.initializers.items() if v.const_value is not None}
-    shapes = {str(v.name): [int(d) for d in v.shape or () if isinstance(d, int)] for v in model.graph.inputs}
-    zeros = {n: np.zeros(shape, np.float32) for n, shape in shapes.items() if n.endswith("accumulation.buffer")}
-    return {name: {**data, **zeros, **given}[name] for name in shapes}
-
-
-def gradients(model: ir.Model, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The accumulators after one call, by parameter."""
-    session = ort.InferenceSession(ir.to_proto(model).SerializeToString())
-    values = {name: device_copy(array) for name, array in feeds.items()}
-    session.run_with_ort_values([str(v.name) for v in model.graph.outputs], values)
-    suffix = accumulator_name("")
-    return {name.removesuffix(suffix): v.numpy() for name, v in values.items() if name.endswith(suffix)}
-
-
-def loss_of(model: ir.Model, feeds: dict[str, np.ndarray]) -> float:
-    session = ort.InferenceSession(ir.to_proto(model).SerializeToString())
-    return float(session.run(["loss"], feeds)[0])
+pytestmark = pytest.mark.training_build
 
 
 def test_parameters_get_accumulators_and_roles_survive() -> None:

@@ -11,6 +11,8 @@ from sparcl_compile.passes.scheduling.order_backward import OrderBackward
 from sparcl_compile.runtime.session.sessions import session_options
 from tests.support.small_model import changed_lines, forward_model, run_twice
 
+pytestmark = pytest.mark.training_build
+
 TEXT = """
 <ir_version: 10, opset_import: ["" : 18, "com.microsoft" : 1]>
 g (float[N,64] x, float[64] w) => (float[N] loss, float[64] dw)

@@ -8,14 +8,16 @@ from sparcl_compile.passes.core.marks import PASS_KEY
 from sparcl_compile.passes.differentiating.insert_gradient_masks import InsertGradientMasks
 from sparcl_compile.passes.differentiating.ort_training.replace_relu_gradients import ReplaceReluGradients
 from sparcl_compile.passes.differentiating.prune_backward import PruneBackward
-from tests.passes.differentiating.ort_training.test_differentiate_by_builder import gradients, loss_of
-from tests.passes.differentiating.test_insert_gradient_masks import differentiated, training_feeds_with_masks
+from tests.passes.differentiating.test_insert_gradient_masks import training_feeds_with_masks
 from tests.support.numbers import check_same
 from tests.support.small_model import changed_lines, run_twice
+from tests.support.training_form import differentiated, gradients, loss_of
+
+pytestmark = pytest.mark.training_build
 
 
 def pruned() -> tuple[ir.Model, ir.Model]:
-    forward, model = differentiated()
+    forward, model = differentiated("ort-training")
     InsertGradientMasks()(model)
     PruneBackward()(model)
     return forward, model

@@ -7,6 +7,8 @@ from sparcl_compile.passes.differentiating.ort_training.transpose_frozen_convolu
 from sparcl_compile.runtime.session.sessions import session_options
 from tests.support.small_model import forward_model, run_twice
 
+pytestmark = pytest.mark.training_build
+
 TEXT = """
 <ir_version: 10, opset_import: ["" : 18, "com.microsoft" : 1]>
 g (float[N,4,{size}] x, float[N,{filters},{out}] dy, float[{filters},{inputs},{kernel}] w) => ({results})
