@@ -77,8 +77,8 @@ demo: $(TOOL) ## compile a small model at sparsity 0.8 and let it learn five tas
 	$(BIN)/sparcl-run build/digits.sparcl --data digits --tasks 5 --epochs 20 --json build/digits.json
 
 .PHONY: bench
-bench: $(STAMP) ## time a training step against dense PyTorch and dense ONNX Runtime (ARGS=--quick for a short look)
-	$(BIN)/python -m benchmarks.step $(ARGS)
+bench: $(TRAINING_STAMP) ## time a training step against dense PyTorch and dense ONNX Runtime (ARGS=--quick for a short look)
+	$(TRAINING)/bin/python -m benchmarks.step $(ARGS)
 
 # The whole suite comes last, and so does its closing line.
 .PHONY: test
@@ -142,8 +142,8 @@ test-arm64: $(STAMP) ## build the kernels for arm64 and hold them against this m
 
 # Not part of `test`: both download (150 MB for Android), make environments below build/ and take minutes (docs/portability.md).
 .PHONY: parity
-parity: $(STAMP) ## one artifact and one seed in every ONNX Runtime that this machine can have; build/parity.json has the rows
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.parity $(ARGS)
+parity: $(TRAINING_STAMP) ## one artifact and one seed in every ONNX Runtime that this machine can have; build/parity.json has the rows
+	OMP_NUM_THREADS=1 $(TRAINING)/bin/python -m tests.parity $(ARGS)
 
 .PHONY: test-android
 test-android: $(STAMP) ## the artifacts' graphs and learning in ONNX Runtime's Android library, x86-64 and arm64

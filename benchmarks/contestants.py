@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sparcl_compile.interface.options import TARGET
+
 if TYPE_CHECKING:
     import onnx
     import torch
@@ -77,7 +79,7 @@ class Setting:
     recompute: bool = False
     compress: bool = False
     method: str = "finetune"
-    target: str = "ort-training"
+    target: str = TARGET
 
     @property
     def model(self) -> str:

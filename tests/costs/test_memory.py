@@ -34,8 +34,9 @@ def printed(renderable: Any) -> str:
     return out.getvalue()
 
 
+@pytest.mark.training_build
 def test_layers_of_a_dense_resnet_share_the_peak_by_their_size(tmp_path: Path) -> None:
-    model = resnet18_training_model(tmp_path, sparsity=0.0, gradient_sparsity=0.0)
+    model = resnet18_training_model(tmp_path, sparsity=0.0, gradient_sparsity=0.0, target="ort-training")
     found = memory.peak(model, batch=32)
     assert sum(found.by_layer.values()) == found.peak_bytes
     # A layer of the first stage keeps its convolution's output and its ReLU's: 32 x 8 x 32 x 32 floats each.

@@ -125,21 +125,32 @@ def test_frozen_training_equals_pytorch(name: str, module: ResNet, model_file: P
 @pytest.mark.parametrize("update", ["bias", "norm"])
 def test_the_gradients_of_what_trains_are_those_of_full_training(update: str, model_file: Path, tmp_path: Path) -> None:
     """No normalisation is fixed here, so the forward pass is the same."""
-    whole = step_of(model_file, tmp_path / "whole")
-    part = step_of(model_file, tmp_path / "part", update=update)
+    check_part(*(step_of(model_file, tmp_path / one, update=one) for one in ("all", update)))
+
+
+def check_part(whole: Step, part: Step) -> None:
+    """The gradients of a part of the parameters are those of a step that trains all."""
     assert part.loss == pytest.approx(whole.loss, rel=1e-5)
     assert part.gradients.keys() < whole.gradients.keys()
     for name, gradient in part.gradients.items():
         scale = np.abs(whole.gradients[name]).max()
         np.testing.assert_allclose(gradient, whole.gradients[name], rtol=1e-4, atol=1e-5 * scale, err_msg=name)
+
+
+@pytest.mark.training_build
+@pytest.mark.parametrize("update", ["bias", "norm"])
+def test_the_builders_operators_for_what_does_not_train_are_gone(update: str, model_file: Path, tmp_path: Path) -> None:
+    whole, part = (step_of(model_file, tmp_path / u, update=u, target="ort-training") for u in ("all", update))
+    check_part(whole, part)
     counts = ops(part.train)
     assert (counts["ConvGrad"], counts["ConvTranspose"]) == (0, weight_gradients(whole.train)[0])
     # No convolution's weight gradient reads a ReLU's output any more: a byte a value is kept of each.
     assert (counts["HardSigmoid"], counts["DropoutGrad"]) == (0, ops(whole.train)["Relu"])
 
 
+@pytest.mark.training_build
 def test_below_the_cut_there_is_no_backward_pass(model_file: Path, tmp_path: Path) -> None:
-    whole, part = (step_of(model_file, tmp_path / u, update=u).train for u in ("all", "last:1"))
+    whole, part = (step_of(model_file, tmp_path / u, update=u, target="ort-training").train for u in ("all", "last:1"))
     assert weight_gradients(whole) == (11, 12)
     # The last stage has two convolutions and a shortcut, of which only the second passes a gradient on.
     assert weight_gradients(part) == (1, 3)
