@@ -496,11 +496,11 @@ WRONG: dict[str, tuple[Callable[[Learner], object], str]] = {
         r"'g' is new, and the head of .*digits.sparcl has 10 classes, all taken; compile the model again with "
         "sparcl-compile --classes 11",
     ),
-    "channels": (lambda one: one.learn(np.zeros((2, 8, 8, 3), np.uint8), ["a", "b"]), r"the model takes 1 channels"),
+    "channels": (lambda one: one.learn(np.zeros((2, 8, 8, 3), np.uint8), ["a", "b"]), r"takes images with 1 channels"),
     "a type": (lambda one: one.learn(np.zeros((1, 8, 8)), ["a"]), "they are float32 1x8x8, this learner has learned u"),
     "integers": (lambda one: one.learn(np.zeros((1, 8, 8), int), ["a"]), r"is int64; save it as uint8 \(0 to 255\) or"),
     "infinite": (lambda one: one.observe(np.full((8, 8), np.nan), "a"), "NaN or infinite"),
-    "axes": (lambda one: one.learn(np.zeros((1, 1, 1, 8, 8), np.uint8), ["a"]), r"has 5 axes"),
+    "axes": (lambda one: one.learn(np.zeros((1, 1, 1, 8, 8), np.uint8), ["a"]), r"the array is \[1, 1, 1, 8, 8\]"),
     "several types": (
         lambda one: one.learn([IMAGE, IMAGE.astype(np.float32)], ["a", "a"]),
         "some are float32 1x8x8 and others uint8 1x8x8",
