@@ -185,6 +185,7 @@ def test_no_observed_sample_is_lost_by_a_kill(begun: Java, folder: Path, tmp_pat
     assert files(java.state) == ["state.safetensors"]
 
 
+@pytest.mark.skipif(FETCH not in os.environ, reason="`make test-java` tries it: another artifact has to be compiled")
 def test_the_kernel_library_is_used_where_the_weights_are_compressed(linux: Jvm, folder: Path, tmp_path: Path) -> None:
     library = kernel_library.library()
     if library is None:
