@@ -45,9 +45,29 @@ class Learner:
         return self._standing.folder.path
 
     @property
-    def learned(self) -> bool:
-        """Whether the learner has begun any task."""
-        return self._standing.begun
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, by place of the head."""
+        return self._standing.classes.names
+
+    @property
+    def tasks(self) -> int:
+        """How many tasks are learned."""
+        return self._standing.tasks
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a task is begun and not finished, which ``learn()`` goes on with."""
+        return self._standing.under_way
+
+    @property
+    def waiting(self) -> int:
+        """How many observed samples wait for their task."""
+        return self._standing.waiting
+
+    @property
+    def observed(self) -> int:
+        """How many samples were ever observed."""
+        return self._standing.observed
 
     @classmethod
     def open(

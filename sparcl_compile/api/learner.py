@@ -28,6 +28,6 @@ class Learner(learner.Learner):
             FieldError: the file cannot lie there.
         """
         self.save()
-        if not self.learned:
+        if not self.tasks and not self.under_way:
             raise DataError(f"{self.state}: nothing is learned yet; call `learn` first")
         return export_model(self.artifact, output, self.state, batch=batch, ort_format=ort_format)
