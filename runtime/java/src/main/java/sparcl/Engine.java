@@ -199,6 +199,8 @@ final class Engine implements AutoCloseable {
             options.setIntraOpNumThreads(threads);
             options.setSessionLogLevel(OrtLoggingLevel.ORT_LOGGING_LEVEL_FATAL);
             options.setMemoryPatternOptimization(false);
+            // Each session has a pool of its own, which keeps what the others could use.
+            options.setCPUArenaAllocator(false);
             // Else the threads of one session go on spinning for milliseconds, on the cores of the next one.
             options.addConfigEntry("session.force_spinning_stop", "1");
             if (spec(graph).get("kernels").flag()) {
