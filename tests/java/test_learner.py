@@ -289,6 +289,20 @@ def test_an_option_of_the_state_that_is_another_one(begun: Java, folder: Path) -
     assert "has `seed` 0, this call 5; leave it out, or give another folder as state" in line
 
 
+def test_an_augmentation_of_other_samples(begun: Java, folder: Path, tmp_path: Path) -> None:
+    java = Java(begun.jvm, begun.artifact, tmp_path / "s")
+    line = refused(java, folder / "task0.safetensors", "report", augment="jitter_shift_scale")
+    assert line == "`augment` jitter_shift_scale: is not for samples of this model; give auto or none"
+
+
+def test_a_state_inside_of_the_artifact(begun: Java, folder: Path) -> None:
+    java = Java(begun.jvm, begun.artifact, begun.artifact / "state")
+    assert ": is a compiled artifact or in one; name another place" in refused(
+        java, folder / "task0.safetensors", "report"
+    )
+    assert not java.state.exists()
+
+
 def test_a_state_of_another_artifact(begun: Java, folder: Path, tmp_path: Path) -> None:
     other = Java(begun.jvm, support.compiled(tmp_path, seed=1), copy(begun, tmp_path / "s").state)
     assert ": is a state of another artifact than " in refused(other, folder / "task0.safetensors", "report")

@@ -33,6 +33,9 @@ public final class Learner implements AutoCloseable {
         this.artifact = new Artifact(artifact);
         this.options = options;
         engine = new Engine(this.artifact, options.threads, options.kernels);
+        if (state.toAbsolutePath().normalize().startsWith(artifact.toAbsolutePath().normalize())) {
+            throw new SparclException("`state` " + state + ": is a compiled artifact or in one; name another place");
+        }
         folder = new Folder(state);
         values = new Interpreter(engine, this.artifact.manifest, this::table);
         loop = new Loop(engine, values);
@@ -67,6 +70,11 @@ public final class Learner implements AutoCloseable {
         own("buffer_size", options.buffer, 200L);
         own("augment", options.augment, "auto");
         own("normalise", options.normalise, "auto");
+        String augment = (String) state.identity.get("augment");
+        boolean lacks = artifact.manifest.get("graphs").get(augment).isNull();
+        if (lacks && !augment.equals("auto") && !augment.equals("none")) {
+            throw new SparclException("`augment` " + augment + ": is not for samples of this model; give auto or none");
+        }
         values.put("seed", state.identity.get("seed"));
         values.put("class_order_seed", 0L);
         values.put("classes_in_data", model.get("classes").integer());

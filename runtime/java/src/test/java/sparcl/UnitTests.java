@@ -250,6 +250,8 @@ final class UnitTests {
 
     private void refusals() {
         test("a budget below 1", () -> refused("`epochs` 0: give at least 1", () -> new Effort().epochs(0)));
+        test("no augmentation", () -> refused("give one of auto, none, ", () -> new Options().augment("flip")));
+        test("no seed", () -> refused("`seed` -1: give at least 0", () -> new Options().seed(-1)));
         test("no batch", () -> refused("`batch` 0: give at least 1", () -> new Options().batch(0)));
         test("no learning rate", () -> refused(
                 "`learningRate` NaN: give",
