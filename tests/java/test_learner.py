@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from sparcl_compile.runtime.session import kernel_library
 from tests.java import support
 from tests.java.jvm import FETCH, Jvm
 from tests.java.support import Java, differing, files, progress, python, tensors
+from tests.runtime.kernels.arm64.machine import call
 
 KILLS = int(os.environ.get("KILLS", "3"))
 EPOCHS = 3
@@ -185,6 +187,7 @@ def test_no_observed_sample_is_lost_by_a_kill(begun: Java, folder: Path, tmp_pat
     assert files(java.state) == ["state.safetensors"]
 
 
+@pytest.mark.skipif(FETCH not in os.environ, reason="`make test-java` tries it: another artifact has to be compiled")
 def test_the_kernel_library_is_used_where_the_weights_are_compressed(linux: Jvm, folder: Path, tmp_path: Path) -> None:
     library = kernel_library.library()
     if library is None:
@@ -209,6 +212,41 @@ def test_it_learns_on_the_build_for_android(begun: Java, android: Jvm, folder: P
     assert differing(here.state, there.state) == []
 
 
+def test_images_of_another_size_get_python_s_answers(begun: Java, folder: Path, tmp_path: Path) -> None:
+    numbers = support.words(3 * 20 * 9, 5) % 256
+    x = numbers.reshape(3, 20, 9, 1).astype(np.uint8)
+    support.save_file({"x": x, "labels": np.zeros(3, np.int64)}, tmp_path / "x.safetensors")
+    found = begun.call(tmp_path / "x.safetensors", "predict")["probabilities"]
+    code = (
+        "import sys; from safetensors.numpy import load_file; from sparcl_compile import Learner\n"
+        "with Learner.open(*sys.argv[1:3]) as learner: found = learner.predict(load_file(sys.argv[3])['x'])\n"
+        "print(found.probabilities.tolist())"
+    )
+    wanted = json.loads(support.in_python(code, begun.artifact, begun.state, tmp_path / "x.safetensors"))
+    assert np.allclose(found, wanted, atol=1e-5)
+
+
+def test_the_example_of_the_page_runs(linux: Jvm, artifact: Path, root: Path, tmp_path: Path) -> None:
+    page = (root / "docs" / "learner-java.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```java\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "Example.java").write_text(block, encoding="utf-8")
+    call(
+        "javac",
+        "--release",
+        "8",
+        "-Xlint:all,-options",
+        "-cp",
+        linux.classes,
+        "-d",
+        tmp_path,
+        tmp_path / "Example.java",
+    )
+    command = linux.command("Teach", artifact, tmp_path / "state")
+    command[command.index("sparcl.Teach")] = "Example"
+    command[command.index("-cp") + 1] += f":{tmp_path}"
+    assert call(*command).splitlines()[1:] == ["2", "1"]
+
+
 # What it refuses
 
 
@@ -228,6 +266,16 @@ def test_a_second_task_while_one_is_under_way(begun: Java, folder: Path, tmp_pat
     assert "no task is under way" in refused(java, data, "end")
 
 
+def test_a_loss_that_is_no_number(begun: Java, folder: Path, tmp_path: Path) -> None:
+    """The learner stands where its last save was, and goes on at a lower rate."""
+    java, data = copy(begun, tmp_path / "s"), folder / "task1.safetensors"
+    line = refused(java, data, "learn", learning_rate=1e30)
+    assert re.search(r"the loss became \S+ in task 2, epoch 1, step \d+; lower the learning rate \(now 1.0E30\)$", line)
+    assert progress(java.state)["counters"]["step"] == STEPS
+    assert java.call(data, "continue")["reason"] == "done"
+    assert progress(java.state)["samples"]["classes_by_task"] == [[0, 1], [2, 3]]
+
+
 def test_more_classes_than_the_head_has(begun: Java, folder: Path, tmp_path: Path) -> None:
     java = copy(begun, tmp_path / "s")
     java.call(folder / "task1.safetensors", "observe", steps=0)
@@ -239,6 +287,20 @@ def test_more_classes_than_the_head_has(begun: Java, folder: Path, tmp_path: Pat
 def test_an_option_of_the_state_that_is_another_one(begun: Java, folder: Path) -> None:
     line = refused(begun, folder / "task0.safetensors", "report", seed=5)
     assert "has `seed` 0, this call 5; leave it out, or give another folder as state" in line
+
+
+def test_an_augmentation_of_other_samples(begun: Java, folder: Path, tmp_path: Path) -> None:
+    java = Java(begun.jvm, begun.artifact, tmp_path / "s")
+    line = refused(java, folder / "task0.safetensors", "report", augment="jitter_shift_scale")
+    assert line == "`augment` jitter_shift_scale: is not for samples of this model; give auto or none"
+
+
+def test_a_state_inside_of_the_artifact(begun: Java, folder: Path) -> None:
+    java = Java(begun.jvm, begun.artifact, begun.artifact / "state")
+    assert ": is a compiled artifact or in one; name another place" in refused(
+        java, folder / "task0.safetensors", "report"
+    )
+    assert not java.state.exists()
 
 
 def test_a_state_of_another_artifact(begun: Java, folder: Path, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ final class Engine implements AutoCloseable {
     private final Json graphs;
     /** The manifest's entries of the state, by name. */
     final Map<String, Json> specs = new LinkedHashMap<>();
-    private final Map<String, OrtSession> sessions = new HashMap<>();
+    private final Map<Path, OrtSession> sessions = new HashMap<>();
     private final List<OrtSession.SessionOptions> opened = new ArrayList<>();
     private final int threads;
     private final Path kernels;
@@ -182,16 +182,10 @@ final class Engine implements AutoCloseable {
     }
 
     private OrtSession session(String graph) {
-        OrtSession found = sessions.get(graph);
-        if (found == null) {
-            found = open(graph);
-            sessions.put(graph, found);
-        }
-        return found;
+        return sessions.computeIfAbsent(artifact.path(graph, samples), path -> open(graph, path.toString()));
     }
 
-    private OrtSession open(String graph) {
-        String path = artifact.path(graph, samples).toString();
+    private OrtSession open(String graph, String path) {
         OrtSession.SessionOptions options = new OrtSession.SessionOptions();
         // Not closed before the session is: that unloads the kernels.
         opened.add(options);
@@ -199,6 +193,8 @@ final class Engine implements AutoCloseable {
             options.setIntraOpNumThreads(threads);
             options.setSessionLogLevel(OrtLoggingLevel.ORT_LOGGING_LEVEL_FATAL);
             options.setMemoryPatternOptimization(false);
+            // Each session has a pool of its own, which keeps what the others could use.
+            options.setCPUArenaAllocator(false);
             // Else the threads of one session go on spinning for milliseconds, on the cores of the next one.
             options.addConfigEntry("session.force_spinning_stop", "1");
             if (spec(graph).get("kernels").flag()) {

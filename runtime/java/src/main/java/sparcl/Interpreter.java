@@ -271,6 +271,9 @@ class Interpreter extends Values {
         Json names = op.get("names");
         String name = op.get("of").text();
         Object shown = names.isNull() ? number(name) : ((List<?>) names.plain).get((int) integer(name));
-        throw new SparclException(op.get("message").text().replace("{}", String.valueOf(shown)));
+        String message = op.get("message").text().replace("{}", String.valueOf(shown));
+        long[] at = {integer("task") + 1, integer("epoch") + 1, integer("task_step") + 1};
+        String line = "%s in task %d, epoch %d, step %d; lower the learning rate (now %s)";
+        throw new SparclException(String.format(line, message, at[0], at[1], at[2], number("learning_rate")));
     }
 }

@@ -1,9 +1,7 @@
 package sparcl;
 
-import java.nio.ByteBuffer;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 
 /**
@@ -27,7 +25,7 @@ public final class Learner implements AutoCloseable {
     private final Interpreter values;
     private final Loop loop;
     private final State state;
-    private final Form form;
+    private final Intake intake;
     private final Beginning beginning;
     private final Questions questions;
 
@@ -35,13 +33,16 @@ public final class Learner implements AutoCloseable {
         this.artifact = new Artifact(artifact);
         this.options = options;
         engine = new Engine(this.artifact, options.threads, options.kernels);
+        if (state.toAbsolutePath().normalize().startsWith(artifact.toAbsolutePath().normalize())) {
+            throw new SparclException("`state` " + state + ": is a compiled artifact or in one; name another place");
+        }
         folder = new Folder(state);
         values = new Interpreter(engine, this.artifact.manifest, this::table);
         loop = new Loop(engine, values);
         this.state = new State(this.artifact, folder, engine, values, loop);
         beginning = new Beginning(this.artifact, options, this.state, engine, values);
         questions = new Questions(this.state, values, this.artifact.manifest.get("model").get("classes").integer());
-        form = new Form(this.artifact.manifest.get("model"), this::resized);
+        intake = new Intake(this.artifact.manifest.get("model"), this.state, engine, values);
     }
 
     /** Opens an artifact with the state of a folder, which is made if needed. */
@@ -69,6 +70,11 @@ public final class Learner implements AutoCloseable {
         own("buffer_size", options.buffer, 200L);
         own("augment", options.augment, "auto");
         own("normalise", options.normalise, "auto");
+        String augment = (String) state.identity.get("augment");
+        boolean lacks = artifact.manifest.get("graphs").get(augment).isNull();
+        if (lacks && !augment.equals("auto") && !augment.equals("none")) {
+            throw new SparclException("`augment` " + augment + ": is not for samples of this model; give auto or none");
+        }
         values.put("seed", state.identity.get("seed"));
         values.put("class_order_seed", 0L);
         values.put("classes_in_data", model.get("classes").integer());
@@ -91,40 +97,6 @@ public final class Learner implements AutoCloseable {
         return state.task.table;
     }
 
-    private ByteBuffer resized(ByteBuffer images, String dtype, long[] shape) {
-        checkType(dtype);
-        engine.samples = dtype;
-        values.put("given.x", Tensors.over(images, dtype, shape));
-        values.call("resize");
-        ByteBuffer found = values.content("resized");
-        ByteBuffer made = Tensors.bytes(found.remaining());
-        made.put(found);
-        values.put("given.x", 0L);
-        return Tensors.rewound(made);
-    }
-
-    private void checkType(String dtype) {
-        if (state.dtype != null && !state.dtype.equals(dtype)) {
-            String line = "`samples`: are %s, and this learner's are %s; give those";
-            throw new SparclException(String.format(line, dtype, state.dtype));
-        }
-    }
-
-    /** Samples in the form of this learner's. */
-    private Rows rows(Samples samples) {
-        checkType(samples.dtype);
-        if (samples.count() == 0) {
-            throw new SparclException("`samples`: are none; give at least one");
-        }
-        Rows found = form.rows(samples);
-        if (state.shape != null && !Arrays.equals(state.shape, found.shape)) {
-            String line = "`samples`: have the form %s, and this learner's are %s; give those";
-            String own = Arrays.toString(state.shape);
-            throw new SparclException(String.format(line, Arrays.toString(found.shape), own));
-        }
-        return found;
-    }
-
     /** Learns one task. */
     public Effort.Outcome learn(Samples samples, List<String> labels) {
         return learn(samples, labels, new Effort());
@@ -137,7 +109,7 @@ public final class Learner implements AutoCloseable {
                     "a task is under way; go on with it by learn() without samples, or end it with endTask()");
         }
         checkSteps(effort);
-        beginning.begin(labelled(samples, labels), effort, 0);
+        beginning.begin(intake.labelled(samples, labels), effort, 0);
         return study(effort, true);
     }
 
@@ -163,26 +135,14 @@ public final class Learner implements AutoCloseable {
         if (sample.count() != 1) {
             throw new SparclException("`sample`: are " + sample.count() + " samples; give one, of the shape [1, ...]");
         }
-        Rows one = rows(sample);
+        Rows one = intake.rows(sample);
         state.place(label);
         state.formOf(one.dtype, one.shape);
         state.pending.add(one, label);
         return effort.steps == 0 ? new Effort.Outcome("done", 0, Double.NaN) : study(effort, false);
     }
 
-    private Rows labelled(Samples samples, List<String> labels) {
-        Rows found = rows(samples);
-        if (labels.size() != found.count()) {
-            String line = "`labels`: are %d, for %d samples; give one for each";
-            throw new SparclException(String.format(line, labels.size(), found.count()));
-        }
-        state.take(labels);
-        for (int row = 0; row < found.count(); row++) {
-            found.labels[row] = state.place(labels.get(row));
-        }
-        return found;
-    }
-
+    /** Goes on until the effort is spent; {@code all}: as {@link #learn(Effort)} does, else as an observation. */
     private Effort.Outcome study(Effort effort, boolean all) {
         Course course = new Course(effort, state, values);
         try {
@@ -198,7 +158,7 @@ public final class Learner implements AutoCloseable {
             load();
             throw error;
         }
-        if (state.task != null) {
+        if (all && state.changed) {
             state.save();
         }
         return course.outcome(state.task == null && state.pending.isEmpty() ? "done" : course.reason());
@@ -243,6 +203,26 @@ public final class Learner implements AutoCloseable {
         return made;
     }
 
+    /** How many tasks are learnt. */
+    public synchronized int tasks() {
+        return state.tasks.size();
+    }
+
+    /** Whether a task is begun and not finished, which {@link #learn()} goes on with. */
+    public synchronized boolean isUnderWay() {
+        return state.task != null;
+    }
+
+    /** How many observed samples wait for their task. */
+    public synchronized int waiting() {
+        return state.pending.count();
+    }
+
+    /** How many samples were ever observed. */
+    public synchronized long observed() {
+        return state.taken + state.pending.count();
+    }
+
     /** The names of all classes, by place of the head. */
     public synchronized List<String> classes() {
         return new ArrayList<>(state.names);
@@ -250,7 +230,7 @@ public final class Learner implements AutoCloseable {
 
     /** The classes of samples, out of some. */
     public synchronized Answers predict(Samples samples, List<String> classes) {
-        return questions.predict(rows(samples), classes);
+        return questions.predict(intake.rows(samples), classes);
     }
 
     /** The accuracy over samples, with all classes to choose among. */
@@ -260,7 +240,7 @@ public final class Learner implements AutoCloseable {
 
     /** The accuracy over samples, with some classes to choose among. */
     public synchronized Evaluation evaluate(Samples samples, List<String> labels, List<String> classes) {
-        return questions.evaluate(rows(samples), labels, classes);
+        return questions.evaluate(intake.rows(samples), labels, classes);
     }
 
     /** What is known of this learner. */

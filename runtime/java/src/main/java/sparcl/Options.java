@@ -1,6 +1,7 @@
 package sparcl;
 
 import java.nio.file.Path;
+import java.util.Arrays;
 
 /**
  * How a learner is opened. What is left out is that of the state, or of a new one the default.
@@ -20,6 +21,9 @@ public final class Options {
 
     /** The seed of everything that is drawn; by default 0. */
     public Options seed(long value) {
+        if (value < 0) {
+            throw new SparclException("`seed` " + value + ": give at least 0");
+        }
         seed = value;
         return this;
     }
@@ -33,13 +37,13 @@ public final class Options {
 
     /** How training samples change at random: auto, none, crop_flip or jitter_shift_scale. */
     public Options augment(String value) {
-        augment = value;
+        augment = oneOf("augment", value, "auto", "none", "crop_flip", "jitter_shift_scale");
         return this;
     }
 
     /** How samples are normalised: auto (by their own mean and deviation), unit or raw. */
     public Options normalise(String value) {
-        normalise = value;
+        normalise = oneOf("normalise", value, "auto", "unit", "raw");
         return this;
     }
 
@@ -70,6 +74,14 @@ public final class Options {
     public Options kernels(Path value) {
         kernels = value;
         return this;
+    }
+
+    private static String oneOf(String name, String value, String... known) {
+        if (!Arrays.asList(known).contains(value)) {
+            String line = "`%s` %s: give one of %s";
+            throw new SparclException(String.format(line, name, value, String.join(", ", known)));
+        }
+        return value;
     }
 
     private static void check(String name, long value) {

@@ -56,6 +56,23 @@ public final class Samples {
         return new Samples(dtype, shape.clone(), content, Collections.<Samples>emptyList());
     }
 
+    /** One of the samples, counted from 0, by itself. */
+    public Samples row(int number) {
+        if (number < 0 || number >= count()) {
+            throw new SparclException("`row` " + number + ": there are " + count() + " samples, counted from 0");
+        }
+        if (!single.isEmpty()) {
+            return single.get(number);
+        }
+        int size = content.limit() / count();
+        Buffer part = content.duplicate();
+        part.limit((number + 1) * size).position(number * size);
+        long[] own = shape.clone();
+        own[0] = 1;
+        ByteBuffer one = ((ByteBuffer) part).slice().order(content.order());
+        return new Samples(dtype, own, one, Collections.<Samples>emptyList());
+    }
+
     int count() {
         return (int) shape[0];
     }

@@ -4,6 +4,8 @@ import ai.onnxruntime.OnnxTensor;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.HashMap;
+import java.util.HashSet;
+import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 
@@ -44,6 +46,7 @@ final class StateReader {
         for (Json one : about.get("classes_by_task")) {
             state.tasks.add(Numbers.list(one.integers()));
         }
+        checkClasses();
         state.taken = progress.get("taken").integer();
         state.seconds = progress.get("seconds").number().doubleValue();
         for (Json one : progress.get("learning_rates")) {
@@ -54,6 +57,17 @@ final class StateReader {
         state.task = progress.get("learning").isNull() ? null : task(progress.get("learning"));
         if (state.task == null && values.integer("epoch") > 0) {
             throw new SparclException(folder.path + ": is a run under way; end it with sparcl-run --resume");
+        }
+    }
+
+    private void checkClasses() {
+        int count = state.names.size();
+        boolean fits = count <= artifact.manifest.get("model").get("classes").integer();
+        for (List<Long> task : state.tasks) {
+            fits = fits && task.stream().allMatch(place -> place >= 0 && place < count);
+        }
+        if (!fits || new HashSet<>(state.names).size() < count) {
+            throw new IllegalArgumentException("its classes do not fit the head");
         }
     }
 
@@ -73,6 +87,10 @@ final class StateReader {
             throw folder.damaged(name, "it is missing");
         }
         Rows rows = Pending.rows(file);
+        List<String> own = Json.parse(file.metadata.get("names")).texts();
+        if (rows.count() == 0 || own.size() > state.names.size() || !own.equals(state.names.subList(0, own.size()))) {
+            throw folder.damaged(name, "it has other classes than the state");
+        }
         double learningRate = learning.get("learning_rate").number().doubleValue();
         long batch = learning.get("batch").integer();
         return new State.Task(rows, learning.get("epochs").integer(), batch, learningRate, name);

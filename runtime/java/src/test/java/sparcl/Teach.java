@@ -111,7 +111,7 @@ final class Teach {
     private Map<String, Object> observed(Learner learner) {
         Effort.Outcome last = null;
         for (int row = 0; row < samples.count(); row++) {
-            last = learner.observe(row(row), labels.get(row), effort());
+            last = learner.observe(samples.row(row), labels.get(row), effort());
             if (told.containsKey("told")) {
                 System.out.println("kept " + (row + 1));
             }
@@ -153,22 +153,6 @@ final class Teach {
             throw new IllegalStateException(error);
         }
         return new LinkedHashMap<>();
-    }
-
-    private Samples row(int row) {
-        long[] shape = samples.shape.clone();
-        shape[0] = 1;
-        int size = samples.content.capacity() / samples.count();
-        ByteBuffer from = samples.content.duplicate().order(samples.content.order());
-        ((java.nio.Buffer) from).limit((row + 1) * size).position(row * size);
-        if (samples.dtype.equals("uint8")) {
-            byte[] values = new byte[size];
-            from.get(values);
-            return Samples.of(values, shape);
-        }
-        float[] values = new float[size / Float.BYTES];
-        from.asFloatBuffer().get(values);
-        return Samples.of(values, shape);
     }
 
     private static Map<String, Object> outcome(Effort.Outcome outcome) {

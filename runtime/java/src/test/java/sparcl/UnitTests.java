@@ -227,6 +227,9 @@ final class UnitTests {
         test("a shape of another size", () -> refused(
                 "6 numbers do not make the shape [2, 4]",
                 () -> Samples.of(six, 2, 4)));
+        test("one of several", () -> equal(
+                form("flat", "[3]", Samples.of(six, 2, 3).row(1)), "[3, 1, 1] [4, 5, 6]"));
+        test("none of several", () -> refused("there are 2 samples", () -> Samples.of(six, 2, 3).row(2)));
         test("several in one", () -> refused(
                 "a list has one image",
                 () -> Samples.of(Arrays.asList(Samples.of(six, 2, 3, 1)))));
@@ -247,6 +250,8 @@ final class UnitTests {
 
     private void refusals() {
         test("a budget below 1", () -> refused("`epochs` 0: give at least 1", () -> new Effort().epochs(0)));
+        test("no augmentation", () -> refused("give one of auto, none, ", () -> new Options().augment("flip")));
+        test("no seed", () -> refused("`seed` -1: give at least 0", () -> new Options().seed(-1)));
         test("no batch", () -> refused("`batch` 0: give at least 1", () -> new Options().batch(0)));
         test("no learning rate", () -> refused(
                 "`learningRate` NaN: give",
