@@ -11,6 +11,18 @@ Clock = Callable[[], float]
 """Seconds since any moment."""
 
 
+class ProgressFailed(BaseException):
+    """Carries an exception of the progress function past what translates those of ONNX Runtime.
+
+    Attributes:
+        error: the exception.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
 class Budget:
     """Counts the steps of a call. It allows one in any case, so that every call gets on.
 
@@ -41,9 +53,14 @@ class Budget:
         return self._made == 0 or self._reason() == "done"
 
     def count(self, step: Step) -> None:
-        """Count a step that was made."""
+        """Count a step that was made; raises ProgressFailed where the progress function does."""
         self._made, self._loss = self._made + 1, step.loss
-        self._cancelled = self._progress is not None and self._progress(step) is False
+        if self._progress is None:
+            return
+        try:
+            self._cancelled = self._progress(step) is False
+        except Exception as error:
+            raise ProgressFailed(error) from error
 
     def _reason(self) -> Reason:
         if self._cancelled:

@@ -59,16 +59,14 @@ def _arranged(x: np.ndarray, model: Model) -> np.ndarray:
 
 def _as_images(x: np.ndarray, model: Model) -> np.ndarray:
     channels = channels_of(model)
-    if x.ndim == 2:
-        return x[..., np.newaxis, np.newaxis]
-    if x.ndim == 3 and channels in (1, None):
+    if channels is None:
+        return x[..., np.newaxis, np.newaxis] if x.ndim == 2 else x[:, np.newaxis] if x.ndim == 3 else x
+    if x.ndim == 3 and channels == 1:
         return x[:, np.newaxis]
-    if x.ndim != 4 or channels is None or x.shape[1] == channels:
-        return x
-    if x.shape[3] == channels:
-        return x.transpose(0, 3, 1, 2)
+    if x.ndim == 4 and channels in (x.shape[1], x.shape[3]):
+        return x if x.shape[1] == channels else x.transpose(0, 3, 1, 2)
     raise DataError(
-        f"samples: the model takes {channels} channels, and the array is {list(x.shape)}; give "
+        f"samples: the model takes images with {channels} channels, and the array is {list(x.shape)}; give "
         f"[N, {channels}, height, width] or [N, height, width, {channels}]"
     )
 

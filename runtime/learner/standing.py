@@ -1,28 +1,32 @@
 """Where a learner stands: in memory, and on disk."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from sparcl_compile.interface.artifact import Artifact
-from sparcl_compile.interface.errors import DataError
+from sparcl_compile.interface.errors import CheckpointError, DataError
+from sparcl_compile.runtime.checkpoint import ANOTHER, FILE
 from sparcl_compile.runtime.data.dataset import Dataset
 from sparcl_compile.runtime.data.tables import Table
 from sparcl_compile.runtime.interrupt import Interrupt
 from sparcl_compile.runtime.learner import forms
-from sparcl_compile.runtime.learner.budget import Budget, Watch
+from sparcl_compile.runtime.learner.budget import Budget, ProgressFailed, Watch
 from sparcl_compile.runtime.learner.classes import Classes
 from sparcl_compile.runtime.learner.course import Course, Task
 from sparcl_compile.runtime.learner.folder import Labelled, StateFolder
 from sparcl_compile.runtime.learner.forms import Form, Samples
 from sparcl_compile.runtime.learner.opening import Opening
 from sparcl_compile.runtime.learner.pending import Pending
-from sparcl_compile.runtime.learner.results import Learned
+from sparcl_compile.runtime.learner.results import Learned, Step
 from sparcl_compile.runtime.progress import Learning
 from sparcl_compile.runtime.session.running import running
 
+NOTHING = {"taken": 0, "samples": {"classes": [], "classes_by_task": []}}
+"""The progress of a learner that has no state."""
 NO_SAMPLES = "samples: there are none; give at least one"
 
 
@@ -45,8 +49,9 @@ class Standing:
     def _take_up(self) -> None:
         """Read everything from the disk."""
         found = self.folder.read(self.artifact)
-        progress: dict[str, Any] = found.progress if found else {"taken": 0, "samples": {"classes": []}}
+        progress: dict[str, Any] = found.progress if found else NOTHING
         samples = progress["samples"]
+        _check_classes(self.folder.path, samples, self._model.classes)
         self.classes = Classes(self.artifact, samples["classes"])
         self._identity, self._config = self._opening.joined(self.artifact, self.folder.path, found)
         self._course: Course | None = None
@@ -65,6 +70,8 @@ class Standing:
         if learning is None:
             return None
         found = self.folder.read_samples(learning["file"])
+        if len(found.x) < 1 or found.names != self.classes.names[: len(found.names)]:
+            raise CheckpointError(f"{self.folder.path / learning['file']}: has other classes than the state; {ANOTHER}")
         return Task(_table(found.x, found.labels), Learning(**learning))
 
     def _begun(self, form: Form) -> Course:
@@ -196,17 +203,20 @@ class Standing:
             WriteError: the state cannot be written.
             KeyboardInterrupt: Ctrl-C, between two steps.
         """
-        with Interrupt() as interrupt, running(self.artifact):
-            while self.under_way or self.waiting >= max(least, 1):
-                if not budget.go_on():
-                    return budget.ended(finished=False)
-                if not self.under_way:
-                    self._begin_pending(epochs)
-                self._study_task(Watch(budget, self.active().step, self._end_epoch, interrupt))
+        try:
+            with Interrupt() as interrupt, running(self.artifact):
+                watch = Watch(budget, self._stepped, self._end_epoch, interrupt)
+                while self.under_way or self.waiting >= max(least, 1):
+                    if not budget.go_on():
+                        return budget.ended(finished=False)
+                    if not self.under_way:
+                        self._begin_pending(epochs)
+                    self._study_task(watch)
+        except ProgressFailed as failed:
+            raise failed.error from None
         return budget.ended(finished=True)
 
     def _study_task(self, watch: Watch) -> None:
-        self.unsaved = True
         course = self.active()
         try:
             finished = course.study(watch)
@@ -216,6 +226,10 @@ class Standing:
             raise
         if finished:
             self.save()
+
+    def _stepped(self) -> Step:
+        self.unsaved = True
+        return self.active().step()
 
     def _end_epoch(self) -> None:
         trainer = self.active().trainer
@@ -241,3 +255,10 @@ class Standing:
 
 def _table(x: np.ndarray, labels: np.ndarray) -> Table:
     return Table(x, labels, np.unique(labels).tolist())
+
+
+def _check_classes(folder: Path, samples: Mapping[str, Any], places: int) -> None:
+    """Raise CheckpointError for more classes than places, one name twice, and tasks of classes that are not there."""
+    names, of_tasks = samples["classes"], {place for task in samples["classes_by_task"] for place in task}
+    if len(names) > places or len(set(names)) < len(names) or not of_tasks <= {*range(len(names))}:
+        raise CheckpointError(f"{folder / FILE}: is damaged (its classes do not fit the head); {ANOTHER}")
