@@ -52,6 +52,7 @@ export interface Manifest {
     readonly layout: string;
     readonly classes: number;
     readonly raw: boolean;
+    readonly input_type: string;
     readonly rows: number | null;
   };
   readonly program: Program;
