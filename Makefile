@@ -175,8 +175,8 @@ js-packages:
 .PHONY: test-js
 test-js: $(STAMP) ## the JavaScript driver: linter, types, tests, and the conformance kits in Node and in Chromium
 	@if ! command -v npm >/dev/null; then echo "test-js: skipped, npm is missing (on Debian, apt install nodejs npm)"; \
-	else $(MAKE) --no-print-directory js-packages web js && \
-	SPARCL_JS_ALL=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/js $(ARGS); fi
+	else export SPARCL_JS_ALL=1 OMP_NUM_THREADS=1; $(MAKE) --no-print-directory js-packages web js && \
+	$(BIN)/python -m pytest -q tests/js $(ARGS); fi
 
 .PHONY: web
 web: $(STAMP) js-packages

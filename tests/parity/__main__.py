@@ -13,6 +13,7 @@ import click
 from tests.android import phone
 from tests.android.package import RUNTIME
 from tests.java import replayer
+from tests.js import parity as js
 from tests.parity import arm64, node, rows, runs
 from tests.parity.environments import ENVIRONMENTS, Environment, installed, missing, prepared
 from tests.parity.forms import FORMS, STEPS, artifact
@@ -68,6 +69,11 @@ def replayed_row(reference: runs.Reference, name: str) -> Row:
     return runs.tried(row, lambda: runs.replayed(reference, _once(prepare), STEPS, whole))
 
 
+def driven_row(reference: runs.Reference, name: str) -> Row:
+    """The whole run by the driver in JavaScript."""
+    return runs.tried(Row(reference.form, name, node.VERSION), lambda: js.driven(reference, name))
+
+
 @functools.cache
 def _once(prepare: Prepare) -> Replayer:
     return prepare()
@@ -84,6 +90,7 @@ def form_rows(form: str) -> Iterator[Row]:
     yield training_row(reference)
     yield from (python_row(reference, environment) for environment in ENVIRONMENTS)
     yield from (replayed_row(reference, name) for name in REPLAYERS)
+    yield from (driven_row(reference, name) for name in js.RUNTIMES)
 
 
 @click.command()

@@ -11,6 +11,8 @@ const SUMS = { uint8: "int64", float32: "float64" } as const;
 /** First values that are the same everywhere and not 0. */
 const FILLED: Readonly<Record<string, number>> = { ones: 1, nan: Number.NaN };
 const COPY = "copy:";
+/** The role of state that may be large, and of which a step changes a few rows. */
+const BUFFER = "buffer";
 
 /** What only a run knows: the type of the raw samples, and lengths by the names that the manifest gives them. */
 export interface Sizes {
@@ -19,7 +21,7 @@ export interface Sizes {
 }
 
 export class Engine {
-  /** Every state tensor by name. None is ever written to: a graph's result takes its place. */
+  /** Every state tensor by name. None but the buffer is ever written to: a graph's result takes its place. */
   readonly state = new Map<string, Tensor>();
   private readonly specs: ReadonlyMap<string, StateSpec>;
   private readonly sessions = new Map<string, InferenceSession>();
@@ -120,14 +122,22 @@ export class Engine {
     feeds: Readonly<Record<string, Tensor>>,
     instead: Readonly<Record<string, string>> = {},
   ): Promise<Record<string, Tensor>> {
-    const { inputs, results, updates } = this.graph(name);
-    const fed = Object.fromEntries(
-      inputs.map((one) => [one.name, feeds[one.name] ?? this.held(instead[one.name] ?? one.name)]),
-    );
-    const found = await (await this.session(name)).run(fed, [...results, ...Object.keys(updates)]);
+    const { inputs, results, updates, in_place } = this.graph(name);
+    const source = (input: string) => feeds[input] ?? this.held(instead[input] ?? input);
+    const fed = Object.fromEntries(inputs.map((one) => [one.name, source(one.name)]));
+    const place = (output: string, state: string) => [output, in_place.includes(state) ? this.place(state) : null];
+    const places = Object.fromEntries(Object.entries(updates).map(([output, state]) => place(output, state)));
+    const wanted = { ...Object.fromEntries(results.map((result) => [result, null])), ...places };
+    const found = await (await this.session(name)).run(fed, wanted);
     const value = (output: string) => found[output] as Tensor;
-    for (const [output, held] of Object.entries(updates)) this.state.set(instead[held] ?? held, value(output));
+    for (const [output, held] of Object.entries(updates))
+      if (!places[output]) this.state.set(instead[held] ?? held, value(output));
     return Object.fromEntries(results.map((result) => [result, value(result)]));
+  }
+
+  /** Memory for a next value: that of a buffer itself, where ONNX Runtime takes it; a browser's copies all it is given. */
+  private place(name: string): Tensor | null {
+    return this.ort.env.versions.node && this.specs.get(name)?.role === BUFFER ? this.held(name) : null;
   }
 
   private async session(name: string): Promise<InferenceSession> {

@@ -29,6 +29,8 @@ export interface GraphSpec {
   readonly results: readonly string[];
   /** By output the state tensor whose next value it is. */
   readonly updates: Readonly<Record<string, string>>;
+  /** State whose next value may be written over it while the graph runs. */
+  readonly in_place: readonly string[];
   readonly kernels: boolean;
 }
 
@@ -50,6 +52,7 @@ export interface Manifest {
     readonly layout: string;
     readonly classes: number;
     readonly raw: boolean;
+    readonly input_type: string;
     readonly rows: number | null;
   };
   readonly program: Program;

@@ -43,10 +43,9 @@ function part(model: Model, { data, dims }: Given): Part {
     throw new InputError(
       `samples of ${dims.join("x")} have ${product(dims)} elements, these have ${data.length}; give the lengths of the data`,
     );
-  const whole =
-    data instanceof Uint8Array || data instanceof Uint8ClampedArray ? new Uint8Array(data) : Float32Array.from(data);
+  const typed = ofType(model, data);
   const { order, shape } = model.layout in IMAGES ? image(model, lengths) : other(model, lengths);
-  return { data: moved(whole, count, lengths, order), shape, count };
+  return { data: moved(typed, count, lengths, order), shape, count };
 }
 
 function image({ layout, input_shape }: Model, lengths: readonly number[]): { order: Order; shape: readonly number[] } {
@@ -60,11 +59,23 @@ function image({ layout, input_shape }: Model, lengths: readonly number[]): { or
 
 /** Vectors [D], sequences and volumes in the model's own axes; they become [D, 1, 1], [C, T, 1] and [C, D * H, W]. */
 function other({ layout, input_shape }: Model, lengths: readonly number[]): { order: Order; shape: readonly number[] } {
-  const order = AXES[layout] ?? lengths.map((_, axis) => axis);
-  const flat = !(layout in AXES) && product(lengths) === product(input_shape.map((length) => length ?? 1));
-  const fits =
-    lengths.length === input_shape.length && lengths.every((length, axis) => length === (input_shape[axis] ?? length));
-  if (!flat && !fits) throw misfit(input_shape, lengths);
+  const long = (all: readonly (number | null)[]) => all.filter((length) => length !== 1);
+  const fits = (own: readonly number[], taken: readonly (number | null)[]) =>
+    own.length === taken.length && own.every((length, axis) => length === (taken[axis] ?? length));
+  const order = AXES[layout];
+  if (!order) {
+    if (lengths.length > 3 || !fits([product(lengths)], input_shape)) throw misfit(input_shape, lengths);
+    const shape = lengths.length === 2 ? [1, ...lengths] : [...lengths, 1, 1].slice(0, 3);
+    return { order: lengths.map((_, axis) => axis), shape };
+  }
+  if (!fits(lengths, input_shape)) {
+    if (!fits(long(lengths) as number[], long(input_shape))) throw misfit(input_shape, lengths);
+    const rest = long(lengths) as number[];
+    return other(
+      { layout, input_shape } as Model,
+      input_shape.map((length) => (length === 1 ? 1 : (rest.shift() ?? 1))),
+    );
+  }
   const [channels = 1, ...rest] = order.map((axis) => lengths[axis] ?? 1);
   const width = rest.length > 1 ? (rest.at(-1) as number) : 1;
   return { order, shape: [channels, product(rest) / width, width] };
@@ -97,4 +108,22 @@ function moved(
       made[row * size + to] = data[row * size + from] as number;
     });
   return made;
+}
+
+/** Largest whole number that float32 has with all before it, and the end of bytes. */
+const EXACT = 2 ** 24;
+const BYTES = 256;
+
+/** The numbers in the type that the model's samples have: bytes, or float32 for all else. */
+function ofType({ input_type, rows, name }: Model, data: ArrayLike<number>): Uint8Array | Float32Array {
+  const bytes = data instanceof Uint8Array || data instanceof Uint8ClampedArray;
+  if (!/^u?int/.test(input_type)) return bytes ? new Uint8Array(data) : Float32Array.from(data);
+  const end = input_type === "uint8" ? BYTES : (rows ?? EXACT);
+  const low = input_type === "uint8" || rows !== null ? 0 : -EXACT;
+  for (const number of Array.from(data))
+    if (!Number.isInteger(number) || number < low || number >= end)
+      throw new InputError(
+        `a sample holds ${number}, and ${name} takes whole numbers from ${low} to ${end - 1}; mend it`,
+      );
+  return input_type === "uint8" ? Uint8Array.from(data) : Float32Array.from(data);
 }

@@ -5,10 +5,10 @@ import type { Page } from "playwright-core";
 import type { Evaluation, Learned } from "../src/calls.js";
 import { Learner } from "../src/learner.js";
 import type { Store } from "../src/store.js";
-import { browsing, FOLDERS, hasChromium, serving } from "./chromium.js";
+import { browsing, FOLDERS, serving, unready } from "./chromium.js";
 import { artifact, KITS, lot, one, ort } from "./support.js";
 
-const skip = !hasChromium && "there is no Chromium";
+const skip = unready || false;
 
 /** A page with the driver and ONNX Runtime as `sparcl`. */
 async function prepared(page: Page, url: string): Promise<void> {

@@ -17,7 +17,12 @@ const TYPES: Readonly<Record<string, string>> = {
 };
 /** Where Chromium is: as SPARCL_CHROMIUM says, or as Debian installs it. */
 export const CHROMIUM = process.env.SPARCL_CHROMIUM ?? "/usr/bin/chromium";
-export const hasChromium = existsSync(CHROMIUM);
+/** Why nothing is browsed here; empty where it is. */
+export const unready = !process.env.SPARCL_JS_ALL
+  ? "takes long; `make test-js` runs it"
+  : existsSync(CHROMIUM)
+    ? ""
+    : `${CHROMIUM}: not found; on Debian, apt install chromium, elsewhere SPARCL_CHROMIUM names it`;
 
 /** Serve folders by the first part of the path while `use` runs. */
 export async function serving<Kind>(

@@ -3,13 +3,16 @@ import { test } from "node:test";
 import type { Manifest } from "../src/manifest.js";
 import { imageSize, parts } from "../src/samples.js";
 
-const model = (layout: string, input_shape: readonly (number | null)[]): Manifest["model"] => ({
+type Model = Manifest["model"];
+const model = (layout: string, input_shape: readonly (number | null)[], more: Partial<Model> = {}): Model => ({
   name: "m",
   layout,
   input_shape,
   classes: 2,
   raw: false,
+  input_type: "float32",
   rows: null,
+  ...more,
 });
 const count = (dims: readonly number[]) => dims.reduce((one, other) => one * other, 1);
 const given = (...dims: number[]) => ({ data: Uint8Array.from({ length: count(dims) }, (_, n) => n), dims });
@@ -21,6 +24,10 @@ for (const [layout, shape, dims, wanted, first] of [
   ["NCHW", [1, 4, 4], [2, 2, 3], [1, 2, 3], [0, 1, 2]],
   ["NCHW", [1, null, null], [2, 5, 3, 1], [1, 5, 3], [0, 1, 2]],
   ["flat", [4], [2, 4], [4, 1, 1], [0, 1, 2]],
+  ["flat", [12], [2, 4, 3], [1, 4, 3], [0, 1, 2]],
+  ["flat", [12], [2, 3, 2, 2], [3, 2, 2], [0, 1, 2]],
+  ["NCT", [1, 7], [2, 7], [1, 7, 1], [0, 1, 2]],
+  ["NTC", [7, 1], [2, 7], [1, 7, 1], [0, 1, 2]],
   ["NCT", [2, 3], [1, 2, 3], [2, 3, 1], [0, 1, 2]],
   ["NTC", [3, 2], [1, 3, 2], [2, 3, 1], [0, 2, 4]],
   ["NCDHW", [1, 2, 2, 3], [1, 1, 2, 2, 3], [1, 4, 3], [0, 1, 2]],
@@ -57,6 +64,17 @@ test("numbers of other types become float32, clamped bytes stay bytes", () => {
   const [bytes] = parts(model("flat", [2]), { data: Uint8ClampedArray.of(1, 2), dims: [1, 2] });
   assert.ok(floats?.data instanceof Float32Array);
   assert.ok(bytes?.data instanceof Uint8Array);
+});
+
+test("tokens become float32, bytes stay bytes, and what is neither is refused", () => {
+  const tokens = model("flat", [3], { input_type: "int64", raw: true, rows: 9 });
+  const [part] = parts(tokens, { data: Uint8Array.of(0, 8, 3), dims: [1, 3] });
+  assert.ok(part?.data instanceof Float32Array);
+  for (const number of [9, -1, 0.5])
+    assert.throws(() => parts(tokens, { data: [0, number, 3], dims: [1, 3] }), /whole numbers from 0 to 8/);
+  const bytes = model("flat", [2], { input_type: "uint8", raw: true });
+  assert.ok(parts(bytes, { data: [0, 255], dims: [1, 2] })[0]?.data instanceof Uint8Array);
+  assert.throws(() => parts(bytes, { data: [0, 256], dims: [1, 2] }), /whole numbers from 0 to 255/);
 });
 
 test("images are resized to what the model takes, where it says it", () => {

@@ -4,12 +4,12 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { Page } from "playwright-core";
-import { browsing, hasChromium, serving } from "./chromium.js";
+import { browsing, serving, unready } from "./chromium.js";
 import { KITS } from "./support.js";
 import { draw, idle, shown, teach } from "./teaching.js";
 
 const SITE = process.env.SPARCL_SITE ?? join(KITS, "../../web");
-const missing = existsSync(join(SITE, "index.html")) ? !hasChromium && "there is no Chromium" : `${SITE} is not built`;
+const missing = unready || (existsSync(join(SITE, "index.html")) ? false : `${SITE} is not built; make web does it`);
 
 /** The page in a browser; every request goes to its own server, and nothing fails in it. */
 async function visiting(use: (page: Page) => Promise<void>): Promise<void> {
