@@ -99,8 +99,10 @@ class WindowAttention(nn.Module):
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         bias = self.table[self.index].reshape(tokens, tokens, self.heads).permute(2, 0, 1)
         scores = q @ k.transpose(-2, -1) * (width // self.heads) ** -0.5 + bias
-        masked = scores.reshape(-1, many * many, self.heads, tokens, tokens) + self.mask[None, :, None]
-        mixed = masked.reshape(-1, self.heads, tokens, tokens).softmax(-1) @ v
+        if self.shift:
+            apart = scores.reshape(-1, many * many, self.heads, tokens, tokens) + self.mask[None, :, None]
+            scores = apart.reshape(-1, self.heads, tokens, tokens)
+        mixed = scores.softmax(-1) @ v
         joined = self.out(mixed.transpose(1, 2).reshape(-1, tokens, width))
         apart = joined.reshape(-1, many, many, self.window, self.window, width).transpose(2, 3)
         whole = apart.reshape(-1, self.side, self.side, width)
