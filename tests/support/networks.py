@@ -1,5 +1,6 @@
 """Small forms of networks that people train, written by hand in PyTorch: with each one's operators and nothing else."""
 
+import itertools
 from collections.abc import Callable, Mapping
 
 import torch
@@ -81,7 +82,7 @@ class WindowAttention(nn.Module):
         """-100 between tokens that the shift has brought together from opposite ends."""
         regions = torch.zeros(self.side, self.side)
         ends = [0, self.side - self.window, self.side - self.shift, self.side] if self.shift else [0, self.side]
-        spans = list(zip(ends, ends[1:], strict=False))
+        spans = list(itertools.pairwise(ends))
         for number, (rows, columns) in enumerate((a, b) for a in spans for b in spans):
             regions[rows[0] : rows[1], columns[0] : columns[1]] = number
         flat = self._windows(regions[None, :, :, None])[..., 0]
