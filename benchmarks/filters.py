@@ -67,8 +67,17 @@ def random_layer(rng: np.random.Generator) -> Layer:
     elif rng.random() < 1 / 9:
         inner, outer, groups = max(1, inner // 8), max(1, outer // 8), 8
     out = (size + 2 * pad - kernel) // stride + 1
-    two = [(n, n) for n in (kernel, stride, 1, pad, pad)]
-    return Layer(Window(*two, groups=groups, inputs=(size, size), outputs=(out, out)), inner, outer)
+    window = Window(
+        kernel=(kernel, kernel),
+        strides=(stride, stride),
+        dilations=(1, 1),
+        before=(pad, pad),
+        after=(pad, pad),
+        groups=groups,
+        inputs=(size, size),
+        outputs=(out, out),
+    )
+    return Layer(window, inner, outer)
 
 
 def _width(rng: np.random.Generator) -> int:
@@ -79,7 +88,7 @@ def _width(rng: np.random.Generator) -> int:
 def graph_of(layer: Layer, form: str) -> ir.Model:
     """The weight gradient in one form: x [N, ...], dy [N, ...] to dw."""
     window = layer.window
-    shapes = {
+    shapes: dict[str, tuple[int | str, ...]] = {
         "x": ("N", window.groups * layer.inner, *window.inputs),
         "dy": ("N", layer.filters, *window.outputs),
         "w": (layer.filters, layer.inner, *window.kernel),

@@ -118,7 +118,7 @@ class BatchTracer:
     def _shares(self, node: ir.Node) -> bool:
         if node.op_type != "Gather" or not is_weight(node.inputs[0]):
             return False
-        rows = self.worlds.constant(node.inputs[1])  # type: ignore[arg-type]
+        rows = self.worlds.constant(node.inputs[1])
         return rows is not None and len(np.unique(rows)) < np.size(rows)
 
     def _become_initializer(self, output: ir.Value, array: np.ndarray) -> ir.Value:
