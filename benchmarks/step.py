@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import click
@@ -45,7 +45,14 @@ class Row:
 
 
 def measure(steps: Mapping[str, Step], repeats: int) -> dict[str, float]:
-    """Median seconds a step of each contestant, taken in turns after one warm-up round.
+    """Median seconds a step of each contestant, taken in turns after one warm-up round."""
+    return {name: float(np.median(values)) for name, values in in_turns(steps, repeats).items()}
+
+
+def in_turns(
+    steps: Mapping[str, Step], repeats: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, list[float]]:
+    """Seconds of a step of each contestant by round, after one warm-up round.
 
     A turn is two steps, of which the second counts: training repeats its step, and the first one of a turn finds the
     caches full of another contestant's values. Each round begins with another contestant: on a busy machine the place
@@ -57,11 +64,11 @@ def measure(steps: Mapping[str, Step], repeats: int) -> dict[str, float]:
         first = round_ % len(names)
         for name in (*names[first:], *names[:first]):
             steps[name]()
-            started = time.perf_counter()
+            started = clock()
             steps[name]()
             if round_ >= 1:
-                times[name].append(time.perf_counter() - started)
-    return {name: float(np.median(values)) for name, values in times.items()}
+                times[name].append(clock() - started)
+    return times
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,11 +3,16 @@
 ``python -m benchmarks.targets`` compiles each model for both targets, dense and masked, lets the steps take turns and
 prints the speed of ``ort`` relative to ``ort-training``: above 1 is faster. Both run in the ONNX Runtime that is
 installed, which must be the training build; it computes standard operators as the stock package of its version does.
+
+The ratio is the median of the ratios of the rounds: what slows a machine down for a while slows both steps of a round.
+On one thread seconds are those of the thread that runs the step, without the time in which other programs had its core;
+on several they are those of the clock on the wall.
 """
 
 import dataclasses
 import json
 import tempfile
+import time
 import warnings
 from pathlib import Path
 
@@ -18,7 +23,7 @@ from rich.table import Table
 
 from benchmarks.alone import BATCH
 from benchmarks.contestants import Setting, compiled
-from benchmarks.step import measure
+from benchmarks.step import in_turns
 
 MODELS = (("resnet18", 64), ("resnet18", 20), ("depthwise", 128), ("mlp", 1024), ("transformer", 96))
 """Models of ``contestants.NETS`` with their widths."""
@@ -33,17 +38,13 @@ FORMS = (
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One line of the table: seconds a step for both targets."""
+    """One line of the table: seconds a step for both targets, and the speed of ``ort`` relative to the other."""
 
     model: str
     form: str
     ort_training: float
     ort: float
-
-    @property
-    def ratio(self) -> float:
-        """The speed of ``ort`` relative to ``ort-training``."""
-        return self.ort_training / self.ort
+    ratio: float
 
 
 def pair(net: str, width: int, form: str, repeats: int, threads: int) -> Row:
@@ -55,8 +56,11 @@ def pair(net: str, width: int, form: str, repeats: int, threads: int) -> Row:
     }
     with tempfile.TemporaryDirectory() as folder:
         steps = {name: one.make(one, BATCH, threads, Path(folder)) for name, one in settings.items()}
-        seconds = measure(steps, repeats)
-    return Row(f"{net}-w{width}", form, seconds["ort-training"], seconds["ort"])
+        seconds = in_turns(steps, repeats, time.thread_time if threads == 1 else time.perf_counter)
+    theirs, ours = (np.array(seconds[target]) for target in ("ort-training", "ort"))
+    return Row(
+        f"{net}-w{width}", form, float(np.median(theirs)), float(np.median(ours)), float(np.median(theirs / ours))
+    )
 
 
 @click.command()

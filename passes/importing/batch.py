@@ -46,6 +46,8 @@ class BatchTracer:
     2. A node into which the batch is written gets a symbolic one (``batch_repairs``).
     3. A batch of 1 whose axis the file leaves out stays in front of the others (``hidden_batch``).
     4. An If becomes the branch that it takes.
+    5. A Gather that reads an element of a weight more than once stays, and what is made of it: the places share that
+       element (a table of biases for relative positions), and folded they would learn apart.
     """
 
     def __init__(self, graph: ir.Graph, batch: int) -> None:
@@ -104,13 +106,20 @@ class BatchTracer:
         arrays = [self.worlds.constant(output) for output in node.outputs if output.name]
         if not arrays or any(array is None for array in arrays):
             return
-        if any(value in self.trained or role_of(value) for value in node.inputs if value is not None):
+        known = any(value in self.trained or role_of(value) for value in node.inputs if value is not None)
+        if known or self._shares(node):
             self.trained.update(node.outputs)  # a folded parameter would stop learning
             return
         made = not any(is_weight(value) for value in node.inputs)
         for output, array in zip([o for o in node.outputs if o.name], arrays, strict=True):
             self._become_initializer(output, np.asarray(array)).meta[MADE] = made
         self.graph.remove(node, safe=True)
+
+    def _shares(self, node: ir.Node) -> bool:
+        if node.op_type != "Gather" or not is_weight(node.inputs[0]):
+            return False
+        rows = self.worlds.constant(node.inputs[1])
+        return rows is not None and len(np.unique(rows)) < np.size(rows)
 
     def _become_initializer(self, output: ir.Value, array: np.ndarray) -> ir.Value:
         name = str(output.name)

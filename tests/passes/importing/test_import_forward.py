@@ -126,6 +126,26 @@ def test_a_decomposed_layer_norm_is_trained_and_scalars_are_not() -> None:
     assert all(v.const_value is None or v.const_value.size > 1 for v in values_with_role(model, Role.PARAMETER))
 
 
+@pytest.mark.parametrize(("rows", "shared"), [([0, 2, 2, 1], True), ([3, 0, 2, 1], False)])
+def test_elements_that_a_gather_shares_stay_one(rows: list[int], shared: bool) -> None:
+    """Places of a table of relative positions learn as one; a mere change of the order is folded."""
+    text = f"""<ir_version: 10, opset_import: ["" : 18]>
+    g (float[N,6] x) => (float[N,4] logits) <float[4,6] w, float[4] table, int64[4] rows = {{{str(rows)[1:-1]}}}> {{
+      h = Gemm <transB = 1> (x, w)
+      b = Gather (table, rows)
+      logits = Add (h, b)
+    }}"""
+    proto = onnx.parser.parse_model(text)
+    rng = np.random.default_rng(0)
+    made = {"w": rng.normal(size=(4, 6)), "table": rng.normal(size=4)}
+    proto.graph.initializer.extend(numpy_helper.from_array(a.astype(np.float32), n) for n, a in made.items())
+    del proto.graph.value_info[:]
+    model = imported(proto, target="ort")
+    assert ("Gather" in ops(model)) == shared
+    assert ("table" in names(model, Role.PARAMETER)) == shared
+    assert len(names(model, Role.PARAMETER)) == 2
+
+
 def test_weights_shared_by_the_exporter_are_trained_apart() -> None:
     model = imported(ZOO["shared_by_identity"]())
     equal = [initial(model, n) for n in dense_reasons(model) if initial(model, n).shape == (8, 8)]

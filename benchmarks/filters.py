@@ -1,0 +1,196 @@
+"""Fit the rates of passes/gradients/filter_costs.py: times of the forms of random convolutions' weight gradients.
+
+    python -m benchmarks.filters [--seconds 900] [--data build/bench/filters.jsonl]
+
+Measures layers until the time is over, adds them to the data, and prints the rates that fit all data best, as they
+stand in the table, with the error of the fit, and how much longer the forms take that the rates choose than the fastest
+ones. Everything runs on one thread; a time is the least of several, in seconds of the processor, which a busy machine
+disturbs least.
+"""
+
+import dataclasses
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import click
+import numpy as np
+import onnx_ir as ir
+from scipy.optimize import nnls
+
+from sparcl_compile.interface.onnx_runtime import ort
+from sparcl_compile.passes.core.contract import IR_VERSION, OPSET
+from sparcl_compile.passes.core.edit import Names
+from sparcl_compile.passes.core.insert import Inserter
+from sparcl_compile.passes.gradients.filter_costs import BATCH, COUNTS, Layer
+from sparcl_compile.passes.gradients.filters import FORMS, Parts
+from sparcl_compile.passes.gradients.gradient import Gradient
+from sparcl_compile.passes.gradients.window import Window
+from sparcl_compile.runtime.session.engine import device_copy
+from sparcl_compile.runtime.session.sessions import session_options
+
+KERNELS = (1, 1, 3, 3, 3, 3, 5, 7)
+PLANES = (1, 2, 4, 7, 8, 8, 14, 16, 16, 28, 32, 32, 56)
+MOST_PRODUCTS, MOST_ELEMENTS = 5e8, 5e6
+"""Limits for a batch: larger layers take seconds."""
+LEAST = 2e-4
+"""Seconds of the fastest form of a layer that counts: the time of a smaller one is that of starting operators."""
+TURNS = 3
+"""Timed runs of each form, in turns."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """One line of the data: a layer and the seconds of its forms."""
+
+    layer: Layer
+    seconds: Mapping[str, float]
+
+
+def random_layers() -> Iterator[Layer]:
+    """Layers of all sizes, without end."""
+    rng = np.random.default_rng()
+    while True:
+        layer = random_layer(rng)
+        macs = layer.dy * layer.inner * layer.taps
+        if min(layer.window.outputs) > 0 and macs < MOST_PRODUCTS and layer.x + layer.dy < MOST_ELEMENTS:
+            yield layer
+
+
+def random_layer(rng: np.random.Generator) -> Layer:
+    """A square convolution over square planes: two thirds of them in one group, the others mostly depthwise."""
+    kernel, size, stride = (int(rng.choice(some)) for some in (KERNELS, PLANES, (1, 1, 1, 2)))
+    pad, inner, outer, groups = kernel // 2, _width(rng), _width(rng), 1
+    if rng.random() < 1 / 4:
+        inner, outer, groups = 1, 1, inner
+    elif rng.random() < 1 / 9:
+        inner, outer, groups = max(1, inner // 8), max(1, outer // 8), 8
+    out = (size + 2 * pad - kernel) // stride + 1
+    window = Window(
+        kernel=(kernel, kernel),
+        strides=(stride, stride),
+        dilations=(1, 1),
+        before=(pad, pad),
+        after=(pad, pad),
+        groups=groups,
+        inputs=(size, size),
+        outputs=(out, out),
+    )
+    return Layer(window, inner, outer)
+
+
+def _width(rng: np.random.Generator) -> int:
+    width = round(float(np.exp(rng.uniform(np.log(3), np.log(512)))))
+    return max(16, width // 16 * 16) if rng.random() < 0.5 else width
+
+
+def graph_of(layer: Layer, form: str) -> ir.Model:
+    """The weight gradient in one form: x [N, ...], dy [N, ...] to dw."""
+    window = layer.window
+    shapes: dict[str, tuple[int | str, ...]] = {
+        "x": ("N", window.groups * layer.inner, *window.inputs),
+        "dy": ("N", layer.filters, *window.outputs),
+        "w": (layer.filters, layer.inner, *window.kernel),
+    }
+    x, dy, w = (ir.Value(name=n, shape=ir.Shape(s), type=ir.TensorType(ir.DataType.FLOAT)) for n, s in shapes.items())
+    graph = ir.Graph([x, dy, w], [], nodes=[], opset_imports={"": OPSET}, name=form)
+    node = ir.Node("", "Conv", [x, w], num_outputs=1, name="layer")
+    g = Gradient(Inserter("filters", graph, Names(graph)), node, [dy], [1])
+    out = FORMS[form](Parts(g, layer, x, dy))
+    out.type = ir.TensorType(ir.DataType.FLOAT)
+    graph.outputs.append(out)
+    return ir.Model(graph, ir_version=IR_VERSION)
+
+
+def measure(layer: Layer, turns: int = TURNS) -> dict[str, float]:
+    """The seconds of every form that can be written."""
+    rng = np.random.default_rng(0)
+    forms = [form for form, count in COUNTS.items() if count(layer) is not None]
+    sessions = {form: _session(graph_of(layer, form)) for form in forms}
+    window = layer.window
+    shapes = {"x": (window.groups * layer.inner, *window.inputs), "dy": (layer.filters, *window.outputs)}
+    feeds = {name: device_copy(rng.normal(size=(BATCH, *shape)).astype(np.float32)) for name, shape in shapes.items()}
+    weight = device_copy(np.zeros((layer.filters, layer.inner, *window.kernel), np.float32))
+    times: dict[str, list[float]] = {form: [] for form in forms}
+    for _ in range(turns + 1):
+        for form, session in sessions.items():
+            times[form].append(_run(session, {**feeds, "w": weight}))
+    return {form: min(some[1:]) for form, some in times.items()}
+
+
+def _session(model: ir.Model) -> ort.InferenceSession:
+    text = ir.to_proto(model).SerializeToString()
+    return ort.InferenceSession(text, session_options(1), providers=["CPUExecutionProvider"])
+
+
+def _run(session: ort.InferenceSession, feeds: Mapping[str, ort.OrtValue]) -> float:
+    binding = session.io_binding()
+    for one in session.get_inputs():
+        binding.bind_ortvalue_input(one.name, feeds[one.name])
+    binding.bind_output(session.get_outputs()[0].name)
+    started = time.thread_time()
+    session.run_with_iobinding(binding)
+    return time.thread_time() - started
+
+
+def fit(rows: Sequence[Measured], form: str) -> tuple[dict[str, float], float]:
+    """The rates in nanoseconds that make the sum of the squared relative errors the least, and their root mean."""
+    large = [row for row in rows if form in row.seconds and min(row.seconds.values()) > LEAST]
+    found = [(COUNTS[form](row.layer), row.seconds[form]) for row in large]
+    counts = [counted for counted, _ in found if counted is not None]
+    names = list(dict.fromkeys(name for counted in counts for name in counted))
+    seconds = np.array([one for _, one in found])
+    matrix = np.array([[counted.get(name, 0.0) for name in names] for counted in counts]) / seconds[:, None]
+    scale = np.maximum(matrix.max(axis=0), 1e-30)
+    rates, _ = nnls(matrix / scale, np.ones(len(found)))
+    errors = matrix @ (rates / scale) - 1
+    return dict(zip(names, rates / scale * 1e9, strict=True)), float(np.sqrt(np.mean(errors**2)))
+
+
+def regret(rows: Sequence[Measured], rates: Mapping[str, Mapping[str, float]]) -> tuple[float, float]:
+    """By how much the forms that the rates choose are slower than the fastest: of all time, and in the mean layer."""
+    chosen, best = [], []
+    for row in rows:
+        counts = {form: COUNTS[form](row.layer) or {} for form in row.seconds}
+        guess = {form: sum(rates[form].get(name, 0.0) * n for name, n in one.items()) for form, one in counts.items()}
+        chosen.append(row.seconds[min(guess, key=lambda form: guess[form])])
+        best.append(min(row.seconds.values()))
+    return sum(chosen) / sum(best) - 1, float(np.mean(np.array(chosen) / np.array(best))) - 1
+
+
+def load(path: Path) -> list[Measured]:
+    """All data so far."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [_measured(json.loads(line)) for line in lines]
+
+
+def _measured(line: dict[str, dict[str, object]]) -> Measured:
+    layer = dict(line["layer"])
+    given = {name: tuple(v) if isinstance(v, list) else v for name, v in dict(layer.pop("window")).items()}  # type: ignore[call-overload]
+    return Measured(Layer(Window(**given), **layer), line["seconds"])  # type: ignore[arg-type]
+
+
+@click.command(help=__doc__)
+@click.option("--seconds", default=900.0, show_default=True)
+@click.option("--data", type=click.Path(path_type=Path), default=Path("build/bench/filters.jsonl"), show_default=True)
+def main(seconds: float, data: Path) -> None:
+    """Measure and fit."""
+    data.parent.mkdir(parents=True, exist_ok=True)
+    end, layers = time.monotonic() + seconds, random_layers()
+    with data.open("a", encoding="utf-8") as file:
+        while time.monotonic() < end:
+            row = Measured(layer := next(layers), measure(layer))
+            file.write(json.dumps(dataclasses.asdict(row)) + "\n")
+            file.flush()
+    rows, rates = load(data), {}
+    for form in COUNTS:
+        rates[form], error = fit(rows, form)
+        click.echo(f"{form}: {sum(form in row.seconds for row in rows)} layers, relative error {error:.2f}")
+        click.echo("    {" + ", ".join(f'"{name}": {rate:.3g}' for name, rate in rates[form].items() if rate) + "}")
+    whole, mean = regret(rows, rates)
+    click.echo(f"what the rates choose is slower than the fastest by {whole:.1%} of all time, {mean:.1%} in the mean")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,288 @@
+"""The gradient of a convolution's weight, in several forms of which the cheapest is written (filter_costs.py).
+
+A tap's gradient is the product of dY with those rows of X that it meets. To bring both together, X is moved along the
+last axis and dY along all others, with zeros for what leaves and enters: a kernel of 3 by 3 takes three parts of each
+for its nine products, where nine parts of X would be cut out otherwise. With strides, X is first taken apart into the
+rows of each phase, so that every element is read once and not once for each tap.
+"""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from sparcl_compile.passes.gradients.filter_costs import Layer, cheapest
+from sparcl_compile.passes.gradients.gradient import Gradient
+from sparcl_compile.passes.gradients.window import Tap, Window, of_last, of_others
+
+FAR = 2**62
+"""The end of a slice that goes to the end."""
+Moves = tuple[tuple[int, int], ...]
+"""By axis but the last: by how many rows dY is moved, and how many there are then."""
+
+
+@dataclasses.dataclass
+class Parts:
+    """What the products read; each part is written once.
+
+    Attributes:
+        g: the gradient.
+        layer: the convolution.
+        x: [N, groups * I, input ...], or with the channels in front.
+        dy: [N, groups * O, output ...], likewise.
+    """
+
+    g: Gradient
+    layer: Layer
+    x: ir.Value
+    dy: ir.Value
+    written: dict[Hashable, ir.Value] = dataclasses.field(default_factory=dict)
+
+    @property
+    def window(self) -> Window:
+        """The geometry."""
+        return self.layer.window
+
+    @property
+    def lead(self) -> list[int]:
+        """The axes in front of the channels of a group."""
+        return [-1] if self.window.groups == 1 else [-1, self.window.groups]
+
+    def positions(self, tap: Tap) -> int:
+        """The number of positions of a tap's product."""
+        return math.prod(rows for _, rows in of_others(self.window, tap)) * self.window.outputs[-1]
+
+    def turned(self) -> "Parts":
+        """The same with the channels in front of the samples."""
+        order = [1, 0, *range(2, 2 + self.window.axes)]
+        return Parts(self.g, self.layer, self.g.transposed(self.x, order), self.g.transposed(self.dy, order))
+
+    def once(self, key: Hashable, write: Callable[[], ir.Value]) -> ir.Value:
+        """What is known under a key, written where nothing is."""
+        if key not in self.written:
+            self.written[key] = write()
+        return self.written[key]
+
+    def upstream(self, tap: Tap) -> ir.Value:
+        """DY for a tap: moved along all axes but the last."""
+        moves = of_others(self.window, tap)
+        return self.once(("dy", moves), lambda: self._moved(moves))
+
+    def met(self, tap: Tap) -> ir.Value:
+        """X for a tap: the rows of its phase, moved along the last axis."""
+        last = self.window.axes - 1
+        *phases, move = of_last(self.window, tap)
+        after = self.window.outputs[-1] - self.window.rows(last, phases[-1]) + move
+        quiet = [0] * (last + 2)
+        phase = self.phase(tap)
+        return self.once(("x", *phases, move), lambda: self.g.padded(phase, [*quiet, -move], [*quiet, after]))
+
+    def cut_out(self, tap: Tap) -> ir.Value:
+        """X for a tap: the rows of its phase, moved along every axis, in the shape of dY's positions."""
+        window = self.window
+        moves = [window.move(axis, place) for axis, place in enumerate(tap)]
+        rows = [window.rows(axis, window.phase(axis, place)) for axis, place in enumerate(tap)]
+        after = [length - row + move for length, row, move in zip(window.outputs, rows, moves, strict=True)]
+        return self.g.padded(self.phase(tap), [0, 0, *(-move for move in moves)], [0, 0, *after])
+
+    def phase(self, tap: Tap) -> ir.Value:
+        """The rows of X of a tap's phase."""
+        axes, strides = self.window.axes, self.window.strides
+        if set(strides) == {1}:
+            return self.x
+        phases = [self.window.phase(axis, place) for axis, place in enumerate(tap)]
+        ends, spatial = [FAR] * axes, list(range(2, 2 + axes))
+        return self.once(("phase", *phases), lambda: self.g.sliced(self.x, phases, ends, spatial, strides))
+
+    def _moved(self, moves: Moves) -> ir.Value:
+        before = [0, 0, *(move for move, _ in moves), 0]
+        lengths = zip(moves, self.window.outputs, strict=False)
+        return self.g.padded(self.dy, before, [0, 0, *(rows - length - move for (move, rows), length in lengths), 0])
+
+
+def weight_gradient(g: Gradient, window: Window, x: ir.Value, dy: ir.Value) -> ir.Value:
+    """The gradient of a weight [groups * O, I, kernel ...] in the cheapest of its forms.
+
+    Args:
+        g: the gradient of a Conv, or of a ConvTranspose, whose output and input take each other's places.
+        window: the geometry from ``x`` to ``dy``.
+        x: [N, groups * I, input ...].
+        dy: [N, groups * O, output ...].
+    """
+    outer, inner, *_ = g.static(g.input(1))
+    layer = Layer(window, inner, outer // window.groups)
+    return FORMS[cheapest(layer)](Parts(g, layer, x, dy))
+
+
+def by_samples(parts: Parts) -> ir.Value:
+    """For each tap, sample and group a product [O, positions] x [positions, I], summed over the samples."""
+    g, layer = parts.g, parts.layer
+
+    def product(tap: Tap) -> ir.Value:
+        left = _flat(parts, parts.upstream(tap), layer.outer, tap)
+        right = _across(parts, parts.met(tap), layer.inner, tap)
+        summed = g.summed(g.op("MatMul", left, right), [0])
+        return summed if layer.is_whole else g.reshaped(summed, [layer.filters, layer.inner])
+
+    return _by_tap(parts, product)
+
+
+def by_samples_turned(parts: Parts) -> ir.Value:
+    """For each tap and sample a product [I, positions] x [positions, O], summed over the samples; not for groups."""
+    g, layer = parts.g, parts.layer
+
+    def product(tap: Tap) -> ir.Value:
+        left = _flat(parts, parts.met(tap), layer.inner, tap)
+        right = _across(parts, parts.upstream(tap), layer.outer, tap)
+        return g.summed(g.op("MatMul", left, right), [0])
+
+    return _upright(parts, [product(tap) for tap in layer.window.taps])
+
+
+def by_rows(parts: Parts) -> ir.Value:
+    """For each row of the kernel and sample a product with the parts of X of the whole row."""
+    g, layer = parts.g, parts.layer
+    *others, last = (range(length) for length in layer.window.kernel)
+
+    def product(row: Tap) -> ir.Value:
+        first = (*row, 0)
+        left = _flat(parts, parts.upstream(first), layer.outer, first)
+        pieces = [_flat(parts, parts.met((*row, place)), layer.inner, first) for place in last]
+        joined = parts.once(("joined", *pieces), lambda: g.op("Concat", *pieces, axis=1))
+        right = parts.once(("across", joined), lambda: g.transposed(joined, [0, 2, 1]))
+        return g.summed(g.op("MatMul", left, right), [0])
+
+    return _in_shape(parts, [product(row) for row in itertools.product(*others)])
+
+
+def by_batch(parts: Parts) -> ir.Value:
+    """For each tap one product over the positions of all samples; not for groups.
+
+    Channels go to the front, which moves whole planes; to the back they would be moved element by element.
+    """
+    g, layer, turned = parts.g, parts.layer, parts.turned()
+
+    def product(tap: Tap) -> ir.Value:
+        left = _matrix(turned, turned.upstream(tap), layer.outer)
+        return g.op("Gemm", left, _matrix(turned, turned.met(tap), layer.inner), transB=1)
+
+    return _by_tap(parts, product)
+
+
+def by_patches(parts: Parts) -> ir.Value:
+    """For each sample one product of all taps' parts of X with dY: where X has few channels; not for groups."""
+    g, layer, window = parts.g, parts.layer, parts.window
+    positions = math.prod(window.outputs)
+    pieces = [g.reshaped(parts.cut_out(tap), [-1, layer.inner, positions]) for tap in window.taps]
+    left = g.op("Concat", *pieces, axis=1)
+    right = g.transposed(g.reshaped(parts.dy, [-1, layer.outer, positions]), [0, 2, 1])
+    return _upright(parts, [g.summed(g.op("MatMul", left, right), [0])])
+
+
+def by_channels(parts: Parts) -> ir.Value:
+    """For each tap the sum of products over the samples and positions of a channel: one filter a channel."""
+    g, layer = parts.g, parts.layer
+    over = [0, *range(2, 2 + layer.window.axes)]
+
+    def product(tap: Tap) -> ir.Value:
+        return g.reshaped(g.summed(g.mul(parts.met(tap), parts.upstream(tap)), over), [layer.filters, 1])
+
+    return _by_tap(parts, product)
+
+
+def by_columns(parts: Parts) -> ir.Value:
+    """For each row of the kernel and channel a product of columns: one filter a channel, and short rows.
+
+    Along the last axis every element of a row of X meets every one of dY, over all rows and samples at once: a product
+    [columns of X, rows] x [rows, columns of dY], of which the taps of the kernel's row are sums along diagonals.
+    """
+    g, layer = parts.g, parts.layer
+    window, channels = layer.window, layer.filters
+    turned = parts.turned()
+    rows = Parts(g, dataclasses.replace(layer, window=window.without_last), turned.x, turned.dy)
+
+    def product(row: Tap) -> ir.Value:
+        first = (*row, 0)
+        met = rows.met(first)
+        right = g.reshaped(turned.upstream(first), [channels, -1, window.outputs[-1]])
+        flat = rows.once(("flat", met), lambda: g.reshaped(met, [channels, -1, window.inputs[-1]]))
+        return g.op("MatMul", rows.once(("across", met), lambda: g.transposed(flat, [0, 2, 1])), right)
+
+    across = [product(row) for row in itertools.product(*(range(length) for length in window.kernel[:-1]))]
+    joined = g.op("Concat", *across, axis=1) if len(across) > 1 else across[0]
+    products = g.reshaped(joined, [channels, len(across), window.inputs[-1] * window.outputs[-1]])
+    return g.reshaped(g.op("MatMul", products, g.const("diagonals", _diagonals(window))), g.static(g.input(1)))
+
+
+FORMS: Mapping[str, Callable[[Parts], ir.Value]] = {
+    "samples": by_samples,
+    "groups": by_samples,
+    "dots": by_samples,
+    "samples_turned": by_samples_turned,
+    "rows": by_rows,
+    "batch": by_batch,
+    "patches": by_patches,
+    "channels": by_channels,
+    "columns": by_columns,
+}
+"""The forms by the name that the table of costs knows them by."""
+
+
+def _flat(parts: Parts, part: ir.Value, channels: int, tap: Tap) -> ir.Value:
+    """[N, groups, channels, positions], without the groups where there is one."""
+    lengths = [*parts.lead, channels, parts.positions(tap)]
+    return parts.once(("flat", part), lambda: parts.g.reshaped(part, lengths))
+
+
+def _across(parts: Parts, part: ir.Value, channels: int, tap: Tap) -> ir.Value:
+    """[N, groups, positions, channels]."""
+    flat, first = _flat(parts, part, channels, tap), len(parts.lead)
+    order = [*range(first), first + 1, first]
+    return parts.once(("across", part), lambda: parts.g.transposed(flat, order))
+
+
+def _matrix(parts: Parts, part: ir.Value, channels: int) -> ir.Value:
+    return parts.once(("matrix", part), lambda: parts.g.reshaped(part, [channels, -1]))
+
+
+def _by_tap(parts: Parts, product: Callable[[Tap], ir.Value]) -> ir.Value:
+    """The taps' gradients [groups * O, I] as one tensor; 0 for a tap that meets nothing but padding."""
+    layer = parts.layer
+
+    def gradient(tap: Tap) -> ir.Value:
+        return product(tap) if layer.window.meets(tap) else parts.g.filled(0.0, [layer.filters, layer.inner])
+
+    return _in_shape(parts, [gradient(tap) for tap in layer.window.taps])
+
+
+def _upright(parts: Parts, pieces: Sequence[ir.Value]) -> ir.Value:
+    """Gradients [taps * I, O], turned into the weight's shape."""
+    g = parts.g
+    joined = g.op("Concat", *pieces, axis=0) if len(pieces) > 1 else pieces[0]
+    return _in_shape(parts, [g.transposed(joined, [1, 0])])
+
+
+def _in_shape(parts: Parts, pieces: Sequence[ir.Value]) -> ir.Value:
+    """Gradients [groups * O, taps * I] in the weight's shape. Both walks are ones that ONNX Runtime has code for."""
+    g, layer = parts.g, parts.layer
+    taps, shape = len(layer.window.taps), g.static(g.input(1))
+    joined = g.op("Concat", *pieces, axis=1) if len(pieces) > 1 else pieces[0]
+    if taps == 1 or layer.inner == 1:
+        return g.reshaped(joined, shape)
+    apart = g.reshaped(joined, [layer.filters, taps, layer.inner])
+    return g.reshaped(g.transposed(apart, [0, 2, 1]), shape)
+
+
+def _diagonals(window: Window) -> np.ndarray:
+    """Which pairs of columns of X and of dY meet at each tap of a kernel's row: 0 or 1, [pairs, taps]."""
+    inputs, outputs, taps = window.inputs[-1], window.outputs[-1], window.kernel[-1]
+    found = np.zeros((inputs, outputs, taps), np.float32)
+    for tap in range(taps):
+        columns = np.arange(outputs)
+        met = columns * window.strides[-1] + tap * window.dilations[-1] - window.before[-1]
+        inside = (met >= 0) & (met < inputs)
+        found[met[inside], columns[inside], tap] = 1.0
+    return found.reshape(-1, taps)
