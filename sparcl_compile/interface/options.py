@@ -45,6 +45,7 @@ class Options:
     recompute: bool = False
     seed: int = 0
     target: str = "ort-training"
+    ort_format: bool = False
 
     @property
     def density(self) -> float:
