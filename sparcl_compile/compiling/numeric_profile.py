@@ -53,7 +53,7 @@ def _is_exact(model: onnx.ModelProto) -> bool:
     nodes = model.graph.node
     if not all(_is_known(node) for node in nodes):
         return False
-    sums = [node for node in nodes if node.op_type in SUMS]
+    sums = [node for node in nodes if _adds(node)]
     types = _types(model) if sums else {}
     zeros = {node.output[0] for node in nodes if node.op_type == "Sub" and node.input[0] == node.input[1]}
     return all(types.get(node.output[0]) in WHOLE or node.input[0] in zeros for node in sums)
@@ -61,6 +61,11 @@ def _is_exact(model: onnx.ModelProto) -> bool:
 
 def _is_known(node: onnx.NodeProto) -> bool:
     return not node.domain and (node.op_type in EXACT or node.op_type in SUMS)
+
+
+def _adds(node: onnx.NodeProto) -> bool:
+    """Whether it adds numbers up; what scatters may do so where places are named twice."""
+    return node.op_type in SUMS or any(one.name == "reduction" and one.s != b"none" for one in node.attribute)
 
 
 def _types(model: onnx.ModelProto) -> dict[str, int]:

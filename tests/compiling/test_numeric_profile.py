@@ -19,6 +19,7 @@ EQUAL = {
     "moves": "y = Identity(x)",
     "one rounding each": "a = Mul(x, x) b = Div(a, x) c = Sqrt(b) y = Sub(c, x)",
     "a largest number": "a = ReduceMax<keepdims = 1>(x) y = Sub(x, a)",
+    "places that are written": 'i = NonZero(x) y = ScatterND<reduction = "none">(x, i, x)',
     "zeros in any order": "z = Sub(x, x) s = ReduceSum(z) y = Add(x, s)",
 }
 
@@ -39,6 +40,7 @@ CLOSE = {
     "a product of matrices": "y = MatMul(x, x)",
     "a function that no standard gives": "y = Exp(x)",
     "a kernel of ours": "y = sparcl.SparseConv(x)",
+    "places that are added to": 'i = NonZero(x) y = ScatterND<reduction = "add">(x, i, a)',
     "an operator that nobody listed": "y = Foo(x)",
 }
 
