@@ -188,6 +188,11 @@ class MethodName(click.Choice[str]):
 @click.option(
     "--init", type=click.Choice(INITS), default=DEFAULTS.init, help="Start from the file's weights or from fresh ones."
 )
+@click.option(
+    "--ort-format",
+    is_flag=True,
+    help="Also write every graph in ORT format, and the config of their operators, for a minimal ONNX Runtime.",
+)
 @click.option("--seed", type=int, default=DEFAULTS.seed, help="Seed of fresh weights and random masks.")
 @click.option(
     "--dump-passes",

@@ -9,7 +9,9 @@ from pathlib import Path
 import onnx_ir as ir
 
 from sparcl_compile.compiling import describe, pipeline
+from sparcl_compile.compiling import kernel_library as kernels
 from sparcl_compile.compiling.load import load_model
+from sparcl_compile.compiling.ort_format import convert_folder
 from sparcl_compile.compiling.side_graphs import side_graphs
 from sparcl_compile.compiling.trace import compare, dump, dump_name, dump_text, snapshot
 from sparcl_compile.interface import locks
@@ -73,6 +75,8 @@ def _build(
         variants = graph if isinstance(graph, dict) else {name: graph}
         for file, variant in variants.items():
             save(variant, folder / name / f"{file}.onnx")
+    if options.ort_format:
+        convert_folder(folder, source.name, kernels.installed() if options.compress else None)
     manifest = describe.build(source, compiled, options, facts, folder)
     return write(folder, manifest, describe.report(compiled, options, facts, traces))
 

@@ -15,6 +15,7 @@ from sparcl_compile.costs import memory
 from sparcl_compile.costs.flops import computed_gradients, layer_costs, remarks, to_manifest, training_flops
 from sparcl_compile.interface.files import sha256
 from sparcl_compile.interface.manifest import FORMAT, VERSION, Flops, Manifest, Model
+from sparcl_compile.interface.onnx_runtime import ort
 from sparcl_compile.interface.report import CompileReport, KernelChoices, PassTrace
 from sparcl_compile.interface.specs import DenseSpec, OptimizerSpec
 from sparcl_compile.interface.version import __version__
@@ -57,7 +58,7 @@ def build(source: Path, compiled: Compiled, options: CompileOptions, facts: Fact
         format=FORMAT,
         version=VERSION,
         target=options.target,
-        made_by={"sparcl-compile": __version__, **{name: version(name) for name in LIBRARIES}},
+        made_by={"sparcl-compile": __version__, **{name: version(name) for name in LIBRARIES}, **_runtime(options)},
         model=_model(source, compiled),
         options=options,
         program=program_for(options, plan, state, graphs, compiled.classes),
@@ -72,6 +73,11 @@ def build(source: Path, compiled: Compiled, options: CompileOptions, facts: Fact
         state_file=STATE_FILE,
         files={},
     )
+
+
+def _runtime(options: CompileOptions) -> dict[str, str]:
+    """The version of the runtime where it has written files: an older one may not read its format."""
+    return {"onnxruntime": ort.__version__} if options.ort_format else {}
 
 
 def report(compiled: Compiled, options: CompileOptions, facts: Facts, traces: Iterable[PassTrace]) -> CompileReport:

@@ -7,8 +7,9 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 
+from sparcl_compile.compiling.numeric_profile import profile_of
 from sparcl_compile.interface.names import ACCUMULATED, NEXT, Role
-from sparcl_compile.interface.specs import Dimension, DType, GraphSpec, InputSpec, StateSpec
+from sparcl_compile.interface.specs import Dimension, DType, GraphSpec, InputSpec, NumericProfile, StateSpec
 from sparcl_compile.passes.analysis.liveness.in_place import ELEMENTWISE, overwritable
 from sparcl_compile.passes.core.operators import SPARSE_DOMAIN
 from sparcl_compile.passes.core.roles import role_of
@@ -61,16 +62,21 @@ class _Read:
     outputs: tuple[str, ...]
     in_place: tuple[str, ...]
     kernels: bool
+    profile: NumericProfile
 
 
 def _read(path: Path) -> _Read:
-    graph = onnx.load(path).graph
+    model = onnx.load(path)
+    graph = model.graph
+    inputs = tuple(ir.serde.deserialize_value_info_proto(value, None) for value in graph.input)
+    outputs = tuple(value.name for value in graph.output)
     return _Read(
-        inputs=tuple(ir.serde.deserialize_value_info_proto(value, None) for value in graph.input),
-        outputs=tuple(value.name for value in graph.output),
+        inputs=inputs,
+        outputs=outputs,
         # Most graphs have no next value that an elementwise operator gives: their nodes need no closer look.
         in_place=tuple(overwritable(ir.serde.deserialize_graph(graph))) if any(map(_overwrites, graph.node)) else (),
         kernels=any(node.domain == SPARSE_DOMAIN for node in graph.node),
+        profile=profile_of(model, [role_of(value) for value in inputs if f"{value.name}{NEXT}" in outputs]),
     )
 
 
@@ -81,6 +87,7 @@ def _overwrites(node: onnx.NodeProto) -> bool:
 
 def _spec(files: Sequence[Path], graphs: Sequence[_Read]) -> GraphSpec:
     graph = graphs[0]
+    profiles = {path.stem: one.profile for path, one in zip(files, graphs, strict=True)}
     return GraphSpec(
         file=files[0].as_posix() if len(files) == 1 else {path.stem: path.as_posix() for path in files},
         inputs=tuple(_input(variants) for variants in zip(*(one.inputs for one in graphs), strict=True)),
@@ -89,6 +96,7 @@ def _spec(files: Sequence[Path], graphs: Sequence[_Read]) -> GraphSpec:
         updates={name: name.removesuffix(NEXT) for name in graph.outputs if name.endswith(NEXT)},
         in_place=graph.in_place,
         kernels=graph.kernels,
+        numeric_profile=profiles if len({*profiles.values()}) > 1 else graph.profile,
     )
 
 

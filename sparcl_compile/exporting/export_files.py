@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from sparcl_compile.exporting.ort_format import convert
+from sparcl_compile.compiling.ort_format import convert
 from sparcl_compile.interface.artifact import Artifact, check_outside
 from sparcl_compile.interface.errors import FieldError, WriteError
 from sparcl_compile.interface.files import check_name, check_writable, readable, sha256

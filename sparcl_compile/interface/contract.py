@@ -88,6 +88,10 @@ def _check_graph(where: str, graph: GraphSpec, manifest: Manifest) -> None:
     _known(f"{where}.file", files, manifest.files)
     if not isinstance(graph.file, str):
         _known(f"{where}.file", graph.file, SAMPLES)
+    if not isinstance(graph.numeric_profile, str):
+        _known(f"{where}.numeric_profile", graph.numeric_profile, SAMPLES)
+        # What a driver looks up there is the type that it has looked up among the files.
+        _known(f"{where}.file", SAMPLES if isinstance(graph.file, str) else graph.file, graph.numeric_profile)
     state = {spec.name for spec in manifest.state}
     _known(f"{where}.results", graph.results, graph.outputs)
     _known(f"{where}.updates", graph.updates, graph.outputs)

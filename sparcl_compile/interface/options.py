@@ -47,6 +47,7 @@ class Options:
     recompute: bool = False
     seed: int = 0
     target: str = TARGET
+    ort_format: bool = False
 
     @property
     def density(self) -> float:

@@ -18,6 +18,10 @@ DType = Literal["float32", "float64", "int32", "int64", "uint8", "bool", "sample
 Stored = Literal["masked", "rows", "transposed"]
 """The form of a masked weight: in full, or its kept values by output channel of the weight as it is or transposed."""
 MASKED: Stored = "masked"
+NumericProfile = Literal["equal", "ranked", "close"]
+"""The promise of a graph's results in another runtime, given the same inputs (docs/portability.md): the same in every
+bit; what it chooses, but between numbers that differ by rounding; or as close as sums in another order are.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +69,8 @@ class GraphSpec:
         updates: by output the state tensor whose next value it is.
         in_place: the state tensors whose next value may be written over them while the graph runs.
         kernels: whether a session needs the kernel library.
+        numeric_profile: the promise of its results across runtimes; by type of the raw samples where it reads them and
+            their promises differ.
     """
 
     file: str | Mapping[str, str]
@@ -74,6 +80,12 @@ class GraphSpec:
     updates: Mapping[str, str]
     in_place: tuple[str, ...]
     kernels: bool
+    numeric_profile: NumericProfile | Mapping[str, NumericProfile] = "close"
+
+    def profile(self, samples: str) -> NumericProfile:
+        """The promise of its results for raw samples of this type."""
+        found = self.numeric_profile
+        return found if isinstance(found, str) else found[samples]
 
 
 @dataclasses.dataclass(frozen=True)

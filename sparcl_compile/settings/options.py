@@ -94,6 +94,9 @@ class CompileOptions(Options):
             raise FieldError("compress", None, problem, "leave one of the two out")
         if self.measure_kernels and not (self.compress and self.select_kernels):
             raise FieldError("measure_kernels", None, "chooses the layers of `compress`", "add that or leave this out")
+        if self.ort_format and self.target == "ort-training":
+            problem = "is for a minimal build of ONNX Runtime, which has no operators of `target` ort-training"
+            raise FieldError("ort_format", None, problem, "add `target` ort or leave this out")
         if self.update not in UPDATES and not _LAST.fullmatch(self.update):
             mend = f"give one of {', '.join(UPDATES)} or last:K, for example last:1"
             raise FieldError("update", self.update, mend=mend)

@@ -111,6 +111,18 @@ SENSELESS: dict[str, tuple[Callable[[Any], object], str]] = {
         lambda m: m["graphs"]["standardise"]["file"].update(int8=m["graphs"]["eval"]["file"]),
         "graphs.standardise.file names 'int8'",
     ),
+    "a profile for no type": (
+        lambda m: m["graphs"]["sum_pixels"]["numeric_profile"].update(int8="equal"),
+        "graphs.sum_pixels.numeric_profile names 'int8'",
+    ),
+    "a profile for one type": (
+        lambda m: m["graphs"]["sum_pixels"]["numeric_profile"].pop("uint8"),
+        "graphs.sum_pixels.file names 'uint8'",
+    ),
+    "profiles of a graph without types": (
+        lambda m: m["graphs"]["eval"].update(numeric_profile={"uint8": "close"}),
+        "graphs.eval.file names 'float32'",
+    ),
     "a state twice": (lambda m: m["state"].append(m["state"][0]), "state names a tensor twice"),
     "a length below 0": (lambda m: m["state"][0].update(shape=[-1]), "has a length below 0"),
     "no first value": (lambda m: m["state"][0].update(init="random"), "begins with 'random'"),

@@ -13,10 +13,8 @@ LIMIT = 1e-3
 """Largest difference of a step's loss, and of a graph's results as a share of their largest number or of 1."""
 POINTS = 1.0
 """Largest difference of the final class-IL, in percentage points."""
-ROUNDED = ("train", "measure", "eval", "summary")
-"""The graphs with convolutions, matrix products or means of accuracies, whose sums a runtime may order as it likes.
-
-All others promise bits."""
+CLOSE = "close"
+"""The numeric profile of graphs that promise no bits."""
 FRACTIONS = ("mean", "class_mean", "task_mean", "class_il")
 """Numbers that follow from losses and accuracies; what is compared of those is the loss and the final accuracy."""
 
@@ -111,18 +109,22 @@ class GraphDifference:
 
 
 def graphs(found: Path, wanted: Path) -> list[GraphDifference]:
-    """Compare the results of all graphs in two folders."""
+    """Compare the results of all graphs in two folders; the tape of ``wanted`` says what each promises."""
     ours, theirs = dict(tape.results(found)), dict(tape.results(wanted))
+    profiles = {parts[1]: parts[4] for parts in tape.instructions(wanted) if parts[0] == "graph"}
     by_graph: dict[str, list[str]] = {}
     for name in theirs:
         by_graph.setdefault(name.partition("/")[0], []).append(name)
-    return [_graph(graph, [(ours.get(name), theirs[name]) for name in names]) for graph, names in by_graph.items()]
+    return [
+        _graph(graph, profiles[graph] != CLOSE, [(ours.get(name), theirs[name]) for name in names])
+        for graph, names in by_graph.items()
+    ]
 
 
-def _graph(graph: str, pairs: list[tuple[tape.Array | None, tape.Array]]) -> GraphDifference:
+def _graph(graph: str, promised: bool, pairs: list[tuple[tape.Array | None, tape.Array]]) -> GraphDifference:
     shares = [_share(one, two) for one, two in pairs]
     bits = all(one is not None and same(one, two) for one, two in pairs)
-    return GraphDifference(graph, graph not in ROUNDED, bits, float(np.max(shares, initial=0.0)))
+    return GraphDifference(graph, promised, bits, float(np.max(shares, initial=0.0)))
 
 
 def _share(one: tape.Array | None, two: tape.Array) -> float:

@@ -93,9 +93,10 @@ class Recorder:
 
     def _declare(self, graph: str) -> None:
         self._seen.add(graph)
-        path = self._artifact.path(graph, self._engine.sizes.sample)
+        samples, spec = self._engine.sizes.sample, self._engine.spec(graph)
+        path = self._artifact.path(graph, samples)
         for writer in (self._learning, self._graphs):
-            writer.line("graph", graph, path, int(self._engine.spec(graph).kernels))
+            writer.line("graph", graph, path, int(spec.kernels), spec.profile(samples))
 
     def _alone(self, graph: str, feeds: Feeds, instead: Mapping[str, str]) -> None:
         """Write the graph's call with all its inputs given."""

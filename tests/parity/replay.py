@@ -27,7 +27,7 @@ class Replay:
         self._graph = ""
         self.done = 0
 
-    def graph(self, name: str, path: str, _: str) -> None:
+    def graph(self, name: str, path: str, *_: str) -> None:
         self._sessions[name] = ort.InferenceSession(path, options(self._kernels), providers=["CPUExecutionProvider"])
 
     def value(self, name: str, *parts: str) -> None:

@@ -5,7 +5,7 @@ the values. Values have names, and a name may be given again.
 
 | instruction | parts | meaning |
 |---|---|---|
-| graph | name, file, whether it needs the kernel library (0 or 1) | a graph that may be run |
+| graph | name, file, whether it needs the kernel library (0 or 1), its numeric profile | a graph that may be run |
 | value | name, dtype, dimensions with commas, offset, bytes | a value out of ``tape.bin`` |
 | join | name, values | a vector of the values, which have one element each and one dtype |
 | run | graph | begin a call |

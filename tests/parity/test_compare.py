@@ -100,9 +100,15 @@ def test_the_last_of_a_kind() -> None:
     assert last(RUN, "nothing") is None
 
 
+PROFILES = {"order": "equal", "update_masks": "ranked", "train": "close"}
+
+
 def compared(tmp_path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> list[GraphDifference]:
     tape.write_results(tmp_path / "found", found)
     tape.write_results(tmp_path / "wanted", wanted)
+    with tape.Writer(tmp_path / "wanted") as writer:
+        for graph, profile in PROFILES.items():
+            writer.line("graph", graph, f"{graph}.onnx", 0, profile)
     return graphs(tmp_path / "found", tmp_path / "wanted")
 
 
@@ -116,6 +122,18 @@ def test_most_graphs_promise_bits(tmp_path: Path) -> None:
     off = {**wanted, "order/order": np.array([0, 1, 1]), "train/w": np.full(2, 4.01, np.float32)}
     order, train = compared(tmp_path, off, wanted)
     assert (order.promised, order.fine, train.fine) == (True, False, False)
+
+
+def test_choices_are_held_to_bits(tmp_path: Path) -> None:
+    chosen = {"update_masks/mask": np.ones(3, np.float32)}
+    other = {"update_masks/mask": np.array([1, 1, 0], np.float32)}
+    (found,) = compared(tmp_path, other, chosen)
+    assert (found.promised, found.fine) == (True, False)
+
+
+def test_a_graph_without_a_promise_is_a_fault(tmp_path: Path) -> None:
+    with pytest.raises(KeyError, match="merge"):
+        compared(tmp_path, {}, {"merge/x": np.ones(3)})
 
 
 def test_a_result_that_is_missing_is_no_agreement(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from tests.conformance.kit import SAMPLES, Kit
 from tests.conformance.record import CASES, SHAPE, network, samples
 from tests.conformance.replay import learn, prepared
 from tests.parity import node, replay, tape
-from tests.parity.compare import compare, graphs, last
+from tests.parity.compare import compare, graphs, last, same
 from tests.parity.recorder import GRAPHS, LEARNING, Recorder
 from tests.parity.replayers import Replayer, needs_kernels
 from tests.runtime.kernels.arm64.machine import Unready
@@ -29,7 +29,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     kit = Kit(folder / "kit")
     kit.folder.mkdir()
     export(network(CASE.widths), SHAPE, folder / "network.onnx")
-    compile_model(folder / "network.onnx", kit.artifact, CASE.options)
+    compile_model(folder / "network.onnx", kit.artifact, dataclasses.replace(CASE.options, ort_format=True))
     save_file(samples(CASE.samples), kit.folder / SAMPLES)
     run = prepared(kit, CASE.run, folder)
     with Recorder(run.engine, run.trainer._interpreter, load(kit.artifact), folder):
@@ -60,6 +60,18 @@ def test_every_graph_of_the_run_is_on_the_other_tape(recorded: Path, replayed: P
     assert {one.graph for one in found} == ran
     assert {"train", "update_masks", "write_buffer", "order"} <= ran
     assert all(one.fine for one in found)
+
+
+def test_graphs_in_ort_format_give_the_same_bits(recorded: Path, tmp_path: Path) -> None:
+    shutil.copytree(recorded / GRAPHS, tmp_path / "tape")
+    text = (tmp_path / "tape/tape.tsv").read_text(encoding="utf-8")
+    assert text.count(".onnx\t") > 15
+    (tmp_path / "tape/tape.tsv").write_text(text.replace(".onnx\t", ".ort\t"), encoding="utf-8")
+    replay.main(tmp_path / "tape", tmp_path / "found")
+    replay.main(recorded / GRAPHS, tmp_path / "wanted")
+    found, wanted = (tape.results(tmp_path / name) for name in ("found", "wanted"))
+    assert [name for name, _ in found] == [name for name, _ in wanted]
+    assert [name for (name, one), (_, two) in zip(found, wanted, strict=True) if not same(one, two)] == []
 
 
 def test_the_losses_are_the_replayed_graphs_own(recorded: Path) -> None:
