@@ -10,7 +10,7 @@ from sparcl_compile.runtime import checkpoint
 from sparcl_compile.runtime.config import RunConfig
 from sparcl_compile.runtime.data.fitting import load_for
 from sparcl_compile.runtime.data.tables import Table, Tables
-from sparcl_compile.runtime.data.tasks import Task, check_tasks, split_classes
+from sparcl_compile.runtime.data.tasks import LEARNED, Task, check_tasks, split_classes
 from sparcl_compile.runtime.driver.trainer import Trainer
 from sparcl_compile.runtime.interrupt import Interrupt
 from sparcl_compile.runtime.reporting.progress import Reporter
@@ -46,7 +46,7 @@ class Run:
         self.engine.reset_all()
         self.trainer = Trainer(self.engine, artifact.manifest.program, self._tables, self._options(batch, rate))
         self.tasks: list[Task] = split_classes(self.dataset, config.dealing, self._class_order())
-        self._tables.tasks = self.tasks
+        self._tables.tasks, self._tables.learned = self.tasks, LEARNED[artifact.manifest.program.train](self.tasks)
         self._normalise()
         self._resumed = False
         self._interrupt = Interrupt()
@@ -130,7 +130,7 @@ class Run:
     def _train_task(self, reporter: Reporter) -> None:
         trainer, task = self.trainer, self.trainer["task"]
         if trainer["epoch"] == 0:
-            self.engine.sizes.dimensions["samples"] = len(self.tasks[task].y_train)
+            self.engine.sizes.dimensions["samples"] = len(self._tables.learned[task].y_train)
             trainer.begin_task()
         while trainer["epoch"] < self._config.epochs:
             self._train_epoch(reporter)

@@ -49,8 +49,9 @@ def program_for(
             learned=tuple(spec.name for spec in learned(state)),
             augment=AUGMENTS[AUGMENTS[True] in graphs],
             updates_measure=plan.updates_measure,
-            parts=parts_of(method_of(options), _names(state, Role.PARAMETER)),
+            parts=parts_of(method_of(options), _names(state, Role.PARAMETER), _names(state, Role.OPTIMIZER)),
             fills=method_of(options).fills == "steps",
+            train=method_of(options).train,
             least_buffer=classes if method_of(options).fills == "exemplars" else 1,
             first_masks={name: level_name(BASE) for name in LEVELS} if scores else {},
         )

@@ -193,6 +193,7 @@ class Program(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fi
         blocks: the operations by name.
         events: the events by kind, in the order of their times.
         least_buffer: the fewest rows of the replay buffer that the program can do with.
+        train: what the table ``train`` holds: the samples of the task, or of all tasks so far, one task after another.
     """
 
     counters: dict[str, int]
@@ -200,3 +201,4 @@ class Program(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fi
     blocks: dict[str, "Block"]
     events: dict[str, tuple[Event, ...]]
     least_buffer: int = 1
+    train: Literal["task", "seen"] = "task"

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from sparcl_compile.interface.program import (
     Block,
@@ -77,6 +78,7 @@ class Settings:
         parts: what the method adds.
         fills: whether every step presents its batch to the buffer.
         least_buffer: the fewest rows of the buffer that make sense.
+        train: whose samples an epoch goes through.
     """
 
     replay: tuple[ReplayBatch, ...]
@@ -97,6 +99,7 @@ class Settings:
     parts: Parts = dataclasses.field(default_factory=Parts)
     fills: bool = True
     least_buffer: int = 1
+    train: Literal["task", "seen"] = "task"
     first_masks: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
@@ -126,9 +129,9 @@ def build(settings: Settings) -> Program:
             Reset(settings.measured),
             Set("masks_stale", 0),
         )
-    events = {"mask_updates": settings.mask_updates, "removals": settings.removals}
+    events = {"mask_updates": settings.mask_updates, "removals": settings.removals, **settings.parts.events}
     found = {kind: each for kind, each in events.items() if each}
-    return Program(dict(COUNTERS), settings.vectors, blocks, found, settings.least_buffer)
+    return Program(dict(COUNTERS), settings.vectors, blocks, found, settings.least_buffer, settings.train)
 
 
 def _begin_task(settings: Settings) -> Block:
@@ -167,6 +170,7 @@ def _step(settings: Settings) -> Block:
         *_counted(settings),
         *_due_updates(settings),
         *_due_removals(settings),
+        *parts.due,
     )
 
 

@@ -1,9 +1,9 @@
 """What a method adds to the blocks of a program."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from sparcl_compile.interface.program import Block
+from sparcl_compile.interface.program import Block, Event
 
 
 def _nothing(_: str) -> Block:
@@ -21,6 +21,8 @@ class Parts:
         reference: in the place of the training on the replayed batches, before that on the current one; nothing where
             their gradients are added up.
         gradients: between the gradients of a step and the move of the parameters.
+        due: behind a step, after its mask updates and removals.
+        events: the events of these operations, by kind.
         end_task: before the evaluation.
         evaluation: the graphs in the place of ``eval`` that give ``tested.logits``; none for that graph itself.
     """
@@ -30,5 +32,7 @@ class Parts:
     replayed: Callable[[str], Block] = _nothing
     reference: Block = ()
     gradients: Block = ()
+    due: Block = ()
+    events: Mapping[str, tuple[Event, ...]] = dataclasses.field(default_factory=dict)
     end_task: Block = ()
     evaluation: Block = ()
