@@ -33,6 +33,7 @@ from sparcl_compile.graphs.gradients import Gradient
 from sparcl_compile.graphs.packing import Packing
 from sparcl_compile.interface.names import Role, gradient_mask_name, mask_name
 from sparcl_compile.passes.analysis.features import feature_count, head_parameters, packed_weights
+from sparcl_compile.passes.core.layers import rate_factor
 from sparcl_compile.passes.core.roles import values_with_role
 from sparcl_compile.passes.core.values import dims
 from sparcl_compile.plan.compiled import Compiled
@@ -128,7 +129,7 @@ def _gradients(compiled: Compiled) -> list[Gradient]:
 def _gradient(weight: ir.Value, masks: Mapping[str, Role]) -> Gradient:
     name, shape = str(weight.name), tuple(dims(weight))
     mask = next((made(name) for made in (gradient_mask_name, mask_name) if made(name) in masks), "")
-    return Gradient(name, shape, mask, masks.get(mask, Role.MASK))
+    return Gradient(name, shape, mask, masks.get(mask, Role.MASK), rate_factor(weight))
 
 
 def _features(compiled: Compiled) -> int:

@@ -49,6 +49,8 @@ COUNTERS = {
     "samples_removed": 0,
 }
 """The integers of a run: where it stands, steps of the optimizer (``count`` is the next one's, from 1), totals."""
+LEARNING_RATE, RATE = "learning_rate", "rate"
+"""Names of the run's learning rate, and of that of a step where it falls."""
 KEEP = "gradient_keep"
 """Name of the vector with the kept gradients of each layer."""
 
@@ -195,9 +197,9 @@ def _move(settings: Settings) -> Block:
 def _decay(settings: Settings) -> tuple[Block, str]:
     """Return what computes the learning rate of a step, and its name."""
     if not settings.decays:
-        return (), "learning_rate"
-    names = ("learning_rate", "epoch", "epochs", "done", "total")
-    return (Run("decay", feeds={name: name for name in names}),), "rate"
+        return (), LEARNING_RATE
+    names = (LEARNING_RATE, "epoch", "epochs", "done", "total")
+    return (Run("decay", feeds={name: name for name in names}),), RATE
 
 
 def _trained(batches: Sequence[str], rate: str) -> Block:

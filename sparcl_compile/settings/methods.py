@@ -91,7 +91,7 @@ _ALL = (
     Method(
         "ewc",
         "Kirkpatrick et al., PNAS 2017, equation 3, in the online form of Schwarz et al., ICML 2018, section 3.2",
-        penalty=100.0,
+        penalty=1000.0,
         forgets=1.0,
     ),
     Method(

@@ -10,7 +10,10 @@ from sparcl_compile.interface.names import Role, accumulator_name, mask_name
 from tests.support import harness
 
 SHAPES = {"w": (3, 4), "b": (4,), "k": (2, 1, 1, 1), "s": ()}
-GRADIENTS = [Gradient(name, shape, mask_name(name) if name == "w" else "", Role.MASK) for name, shape in SHAPES.items()]
+GRADIENTS = [
+    Gradient(name, shape, mask_name(name) if name == "w" else "", Role.MASK, 2.0 if name == "b" else 1.0)
+    for name, shape in SHAPES.items()
+]
 Arrays = dict[str, harness.Array]
 
 
@@ -91,9 +94,24 @@ def test_the_pull_is_the_gradient_of_the_penalty_where_a_step_moves() -> None:
     fisher = {name: np.asarray(np.abs(value)) for name, value in drawn(3, ".fisher").items()}
     mask = np.arange(12, dtype=np.float32).reshape(3, 4) % 2
     stored = accumulators(4)
-    feeds = {**parameters, **anchors, **fisher, **stored, mask_name("w"): mask}
+    rate = np.array(0.25, np.float32)
+    feeds = {"learning_rate": rate, **parameters, **anchors, **fisher, **stored, mask_name("w"): mask}
     found = run(pull_back.build(GRADIENTS, 3.0), feeds)
     for name in SHAPES:
         pull = 3.0 * fisher[f"{name}.fisher"] * (parameters[name] - anchors[f"{name}.anchor"])
         wanted = stored[accumulator_name(name)] + pull * (mask if name == "w" else 1)
+        wanted /= 1 + 0.25 * (2 if name == "b" else 1) * 3.0 * fisher[f"{name}.fisher"]
         np.testing.assert_allclose(found[f"{accumulator_name(name)}.next"], wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("strength", [1.0, 1e3, 1e9])
+def test_no_strength_makes_steps_overshoot(strength: float) -> None:
+    """Without a loss, steps of plain SGD come nearer to the anchor and never pass it."""
+    one = Gradient("w", (1,), "", Role.MASK)
+    model, w, anchor = pull_back.build([one], strength), np.ones(1, np.float32), np.zeros(1, np.float32)
+    kept = {"w.fisher": np.full(1, 0.5, np.float32), "w.anchor": anchor, "learning_rate": np.array(0.1, np.float32)}
+    for _ in range(20):
+        feeds = {"w": w, accumulator_name("w"): np.zeros(1, np.float32), **kept}
+        after = w - np.float32(0.1) * run(model, feeds)[f"{accumulator_name('w')}.next"]
+        assert -1e-6 <= after[0] < w[0] or w[0] < 1e-6
+        w = after

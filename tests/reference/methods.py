@@ -165,11 +165,14 @@ class Icarl(MethodLearner):
 
 Vectors = dict[str, torch.Tensor]
 """A tensor for each parameter, by its name."""
-STRENGTH, FORGETS = 100.0, 1.0
+STRENGTH, FORGETS = 1000.0, 1.0
 
 
 class Ewc(MethodLearner):
-    """Online EWC: the empirical Fisher information of single samples, summed over tasks, and a quadratic penalty."""
+    """Online EWC: the empirical Fisher information of single samples, summed over tasks, and a quadratic penalty.
+
+    A step is implicit in the penalty.
+    """
 
     strength, forgets = STRENGTH, FORGETS
 
@@ -204,9 +207,13 @@ class Ewc(MethodLearner):
         return self.strength / 2 * torch.stack(parts).sum()
 
     def change_gradients(self) -> None:
-        if self.anchor:
-            self.penalty().backward()  # type: ignore[no-untyped-call]
-            self.network.mask_gradients()
+        if not self.anchor:
+            return
+        self.penalty().backward()  # type: ignore[no-untyped-call]
+        self.network.mask_gradients()
+        groups = self.optimizer.param_groups
+        for group, name in zip(groups, self.fisher, strict=True):
+            group["params"][0].grad /= 1 + group["lr"] * self.strength * self.fisher[name]
 
 
 class Agem(MethodLearner):
