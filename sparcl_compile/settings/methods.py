@@ -150,7 +150,8 @@ def _refused(options: Options, method: Method) -> Sequence[tuple[bool, str, str]
     return (
         (method.projects and merged, "compares the gradients of two batches, which `replay_batches` merged adds up",
          "give `replay_batches` separate"),
-        (method.packs and options.sparsity > 0.0, "prunes by itself, task by task", "give `sparsity` 0"),
+        (method.packs and options.sparsity > 0.0, "prunes by itself, task by task",
+         "give `sparsity` 0 and `gradient_sparsity` 0"),
         (method.packs and options.masks_gradients, "chooses by itself what trains", "give `gradient_sparsity` 0"),
         (method.packs and options.weight_decay > 0.0, "leaves the weights of earlier tasks as they are",
          "leave `weight_decay` out"),
