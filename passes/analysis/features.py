@@ -52,7 +52,7 @@ def head_parameters(graph: ir.Graph) -> frozenset[str]:
 
 
 def packed_weights(model: ir.Model) -> tuple[str, ...]:
-    """The weights of all layers but the last that train, in layer order: tasks can share them out."""
+    """The weights, none of them masked, of all layers but the last that train, in layer order."""
     head = head_parameters(model.graph)
     return tuple(
         str(weight.name)

@@ -32,10 +32,13 @@ FILES = {
     "eval": "eval/eval_model.onnx",
     "optimizer": "optimizer/optimizer_model.onnx",
     "measure": "measure/measure_model.onnx",
+}
+ASKED = {
     "eval_of": "eval_of/eval_of_model.onnx",
     "score": "score/score_model.onnx",
     "features": "features/features_model.onnx",
 }
+"""Graphs that only some methods have."""
 STATE_FILE = "state.safetensors"
 NOTES = "pkg.onnxscript."
 """Metadata keys that onnxscript writes into every node that it makes, a third of a file."""
@@ -107,7 +110,7 @@ class Emit(Pass):
             to_measuring(self.whole, self.pruned_gradients)
             graphs["measure"] = self.whole
         for name, graph in graphs.items():
-            save(graph, self.folder / FILES[name])
+            save(graph, self.folder / {**FILES, **ASKED}[name])
         # Not safetensors' own save_file: it reports a full disk as an error of its own, without the errno.
         (self.folder / STATE_FILE).write_bytes(to_bytes({**initial_state(self.forward), **rows}))
         return ir.passes.PassResult(model, False)
