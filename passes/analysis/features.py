@@ -5,9 +5,10 @@ import math
 import onnx_ir as ir
 
 from sparcl_compile.interface.errors import ModelError
+from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.analysis.heads import find_head
 from sparcl_compile.passes.analysis.rows import weight_of
-from sparcl_compile.passes.core.layers import WEIGHT_SLOTS
+from sparcl_compile.passes.core.layers import WEIGHT_SLOTS, layer_weights
 from sparcl_compile.passes.core.roles import TRAINABLE, role_of
 
 
@@ -36,3 +37,31 @@ def _weight_slot(node: ir.Node) -> int | None:
         if weight is not None and role_of(weight) in TRAINABLE:
             return slot
     return None
+
+
+def head_parameters(graph: ir.Graph) -> frozenset[str]:
+    """The parameters that only the last layer and what follows it read; none where there is no such layer."""
+    head = find_head(graph, lambda node: _weight_slot(node) is not None)
+    behind, waiting = set[ir.Node](), [] if head is None else [head]
+    while waiting:
+        node = waiting.pop()
+        behind.add(node)
+        waiting += [usage.node for out in node.outputs for usage in out.uses() if usage.node not in behind]
+    found = (value for value in graph.initializers.values() if role_of(value) in TRAINABLE)
+    return frozenset(str(v.name) for v in found if all(_reader(use.node) in behind for use in v.uses()))
+
+
+def packed_weights(model: ir.Model) -> tuple[str, ...]:
+    """The weights, none of them masked, of all layers but the last that train, in layer order."""
+    head = head_parameters(model.graph)
+    return tuple(
+        str(weight.name)
+        for weight in layer_weights(model)
+        if role_of(weight) is Role.PARAMETER and weight.name not in head
+    )
+
+
+def _reader(node: ir.Node) -> ir.Node:
+    """The node that reads a parameter, past the product with its mask."""
+    masked = node.op_type == "Mul" and any(v is not None and role_of(v) is Role.MASK for v in node.inputs)
+    return next(iter(node.outputs[0].uses())).node if masked else node

@@ -11,7 +11,7 @@ from safetensors.numpy import save as to_bytes
 from sparcl_compile.interface.names import Role
 from sparcl_compile.interface.version import __version__
 from sparcl_compile.passes.analysis.channels.plan import plan_of
-from sparcl_compile.passes.analysis.features import feature_count, features_of
+from sparcl_compile.passes.analysis.features import feature_count, features_of, packed_weights
 from sparcl_compile.passes.core.contract import IR_VERSION, OPSET, Pass
 from sparcl_compile.passes.core.facts import DIFFERENTIATED, OPTIMIZER
 from sparcl_compile.passes.core.inlining import inline_calls
@@ -22,6 +22,7 @@ from sparcl_compile.passes.core.roles import role_of, values_with_role
 from sparcl_compile.passes.core.unused import remove_unused
 from sparcl_compile.passes.core.values import constant, dims
 from sparcl_compile.passes.emitting.measure import to_measuring
+from sparcl_compile.passes.emitting.packed import to_packed
 from sparcl_compile.passes.emitting.score import scoring
 from sparcl_compile.passes.lowering.sparse.expand import expanded
 from sparcl_compile.passes.updating.optimizer_steps import FEEDS, Stepper
@@ -31,9 +32,13 @@ FILES = {
     "eval": "eval/eval_model.onnx",
     "optimizer": "optimizer/optimizer_model.onnx",
     "measure": "measure/measure_model.onnx",
+}
+ASKED = {
+    "eval_of": "eval_of/eval_of_model.onnx",
     "score": "score/score_model.onnx",
     "features": "features/features_model.onnx",
 }
+"""Graphs that only some methods have."""
 STATE_FILE = "state.safetensors"
 NOTES = "pkg.onnxscript."
 """Metadata keys that onnxscript writes into every node that it makes, a third of a file."""
@@ -59,7 +64,8 @@ class Emit(Pass):
     8. ``features``: where they are asked for, ``eval`` with what the last layer reads, as vectors [N, D], beside the
        logits.
     9. ``score``: where it is asked for, what ``scoring`` makes of the forward graph.
-    10. The model itself is not changed; ``whole`` is, into ``measure``.
+    10. ``eval_of``: where it is asked for, ``eval`` of the network of each task, as ``to_packed`` makes it.
+    11. The model itself is not changed; ``whole`` is, into ``measure``.
 
     Options:
         folder: where to write; must exist.
@@ -70,6 +76,7 @@ class Emit(Pass):
         pruned_gradients: whether ``measure`` gives the gradients of pruned weights, too.
         features: whether there is a graph ``features``.
         score: whether there is a graph ``score``.
+        packed: whether there is a graph ``eval_of``.
     """
 
     phase = Phase.EMITTING
@@ -82,6 +89,7 @@ class Emit(Pass):
     pruned_gradients: bool = False
     features: bool = False
     score: bool = False
+    packed: bool = False
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Write everything. OSError from the file system is left to the caller, which owns the folder."""
@@ -91,6 +99,8 @@ class Emit(Pass):
             graphs["features"] = self._with_features(plain)
         if self.score:
             graphs["score"] = scoring(self, plain)
+        if self.packed:
+            graphs["eval_of"] = self._of_task(plain)
         to_evaluation(plain)
         rows = first_rows(model)
         accumulates = any(values_with_role(model, Role.GRADIENT))
@@ -100,10 +110,16 @@ class Emit(Pass):
             to_measuring(self.whole, self.pruned_gradients)
             graphs["measure"] = self.whole
         for name, graph in graphs.items():
-            save(graph, self.folder / FILES[name])
+            save(graph, self.folder / {**FILES, **ASKED}[name])
         # Not safetensors' own save_file: it reports a full disk as an error of its own, without the errno.
         (self.folder / STATE_FILE).write_bytes(to_bytes({**initial_state(self.forward), **rows}))
         return ir.passes.PassResult(model, False)
+
+    def _of_task(self, forward: ir.Model) -> ir.Model:
+        copy, packed = forward.clone(), packed_weights(forward)
+        to_evaluation(copy)
+        to_packed(self, copy, packed)
+        return copy
 
     def _with_features(self, forward: ir.Model) -> ir.Model:
         copy = forward.clone()

@@ -47,17 +47,18 @@ class Tables:
 
     Attributes:
         tasks: in their order; empty until the classes are dealt out.
+        learned: the samples that each of them learns from: its own, or those of all tasks so far.
     """
 
     def __init__(self, data: Table, tasks: Sequence[Task] = ()) -> None:
-        self._data, self.tasks = data, tasks
+        self._data, self.tasks, self.learned = data, tasks, tasks
 
     def table(self, name: str, integer: Callable[[str], int]) -> Table:
         """Return a table; ``integer`` tells the values ``task`` and ``of``."""
         if name == "data":
             return self._data
         if name == "train":
-            task = self.tasks[integer("task")]
+            task = self.learned[integer("task")]
             return Table(task.x_train, task.y_train, task.classes)
         task = self.tasks[integer("of")]
         return Table(task.x_test, task.y_test, task.classes)

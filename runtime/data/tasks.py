@@ -3,7 +3,8 @@
 import dataclasses
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import overload
 
 import numpy as np
 
@@ -83,6 +84,46 @@ def _task(dataset: Dataset, classes: tuple[int, ...]) -> Task:
         x_test=dataset.x_test[test],
         y_test=dataset.y_test[test],
     )
+
+
+class SeenTasks(Sequence[Task]):
+    """Each task with the training samples of all before it as its own, one task after another.
+
+    Only the last one that was asked for is kept: all together would be many times the data.
+    """
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        self._tasks, self._made = tasks, dict[int, Task]()
+
+    def __len__(self) -> int:
+        """Return the number of tasks."""
+        return len(self._tasks)
+
+    @overload
+    def __getitem__(self, number: int) -> Task: ...
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[Task]: ...
+    def __getitem__(self, number: int | slice) -> Task | Sequence[Task]:
+        """Return the task of this number."""
+        if isinstance(number, slice):
+            return [self[one] for one in range(*number.indices(len(self)))]
+        if number not in self._made:
+            self._made = {number: _joined(self._tasks[: number + 1])}
+        return self._made[number]
+
+
+def _joined(tasks: Sequence[Task]) -> Task:
+    return Task(
+        classes=tuple(label for task in tasks for label in task.classes),
+        x_train=np.concatenate([task.x_train for task in tasks]),
+        y_train=np.concatenate([task.y_train for task in tasks]),
+        x_test=tasks[-1].x_test,
+        y_test=tasks[-1].y_test,
+    )
+
+
+LEARNED: Mapping[str, Callable[[Sequence[Task]], Sequence[Task]]] = {"task": lambda tasks: tasks, "seen": SeenTasks}
+"""What the tasks learn from, by the field ``train`` of a program."""
 
 
 def check_fits(

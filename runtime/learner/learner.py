@@ -15,7 +15,7 @@ from sparcl_compile.runtime.config import BATCH_SIZES
 from sparcl_compile.runtime.learner.budget import Budget, Clock
 from sparcl_compile.runtime.learner.folder import StateFolder
 from sparcl_compile.runtime.learner.forms import Samples
-from sparcl_compile.runtime.learner.opening import Opening, check_epochs
+from sparcl_compile.runtime.learner.opening import Opening, check_epochs, check_for_apps
 from sparcl_compile.runtime.learner.report import reported
 from sparcl_compile.runtime.learner.results import Evaluation, Learned, Predictions, Progress, Report
 from sparcl_compile.runtime.learner.standing import NO_SAMPLES, Standing
@@ -108,7 +108,8 @@ class Learner:
         made = artifact if isinstance(artifact, Artifact) else load(Path(artifact))
         folder = StateFolder(Path(state))
         check_outside(made.folder, folder.path, "state")
-        opening.check(made.manifest.model)
+        check_for_apps(made)
+        opening.check(made.manifest)
         with contextlib.ExitStack() as stack:
             stack.enter_context(in_use(made))
             stack.enter_context(folder.held())

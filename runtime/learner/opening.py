@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from sparcl_compile.interface.artifact import Artifact
-from sparcl_compile.interface.errors import CheckpointError, FieldError
-from sparcl_compile.interface.manifest import Model
+from sparcl_compile.interface.errors import ArtifactError, CheckpointError, FieldError
+from sparcl_compile.interface.manifest import Manifest
 from sparcl_compile.runtime.checkpoint import Checkpoint
 from sparcl_compile.runtime.config import LARGEST, RunConfig
 from sparcl_compile.runtime.data.fitting import check_augment
@@ -28,10 +28,10 @@ class Opening:
     normalise: str | None
     threads: int | None
 
-    def check(self, model: Model) -> None:
-        """Raise FieldError for what is out of its range, or not for samples of this kind."""
-        self._config(self._given(), 1)
-        check_augment(self.augment or "auto", model)
+    def check(self, manifest: Manifest) -> None:
+        """Raise FieldError for what is out of its range, or not for the artifact's samples and method."""
+        self._config(self._given(), 1).check_buffer(manifest.program.least_buffer)
+        check_augment(self.augment or "auto", manifest.model)
         if self.normalise not in (None, *NORMALISE):
             raise FieldError("normalise", self.normalise, mend=f"give one of {', '.join(NORMALISE)}")
 
@@ -68,6 +68,14 @@ class Opening:
                 )
         lengths = found.arrays["accuracy.class"].shape
         return found.identity, self._config(found.identity, int(lengths[0]))
+
+
+def check_for_apps(artifact: Artifact) -> None:
+    """Raise ArtifactError where the artifact's method is for whole runs alone."""
+    if "predict" not in artifact.manifest.program.blocks:
+        method = artifact.manifest.options.method
+        problem = f"its method ({method}) is for whole runs by sparcl-run, not for a learner"
+        raise ArtifactError(f"{artifact.folder}: {problem}; compile the model again with another --method")
 
 
 def check_epochs(epochs: int) -> None:

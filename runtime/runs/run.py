@@ -11,7 +11,7 @@ from sparcl_compile.runtime import checkpoint
 from sparcl_compile.runtime.config import RunConfig
 from sparcl_compile.runtime.data.fitting import load_for
 from sparcl_compile.runtime.data.tables import Table, Tables
-from sparcl_compile.runtime.data.tasks import Task, check_tasks, split_classes
+from sparcl_compile.runtime.data.tasks import LEARNED, Task, check_tasks, split_classes
 from sparcl_compile.runtime.driver.loop import learn_task
 from sparcl_compile.runtime.driver.trainer import Trainer
 from sparcl_compile.runtime.interrupt import Interrupt
@@ -51,7 +51,7 @@ class Run:
         given = config.values(batch, rate, self.dataset.augments(config.augment), len(self.dataset.classes))
         self.trainer = Trainer(self.engine, artifact.manifest.program, self._tables, given)
         self.tasks: list[Task] = split_classes(self.dataset, config.dealing, self._class_order())
-        self._tables.tasks = self.tasks
+        self._tables.tasks, self._tables.learned = self.tasks, LEARNED[artifact.manifest.program.train](self.tasks)
         self._normalise()
         self._resumed = False
         self._interrupt = Interrupt()
@@ -116,7 +116,7 @@ class Run:
 
     def _train_task(self, reporter: Reporter) -> None:
         trainer, task = self.trainer, self.trainer["task"]
-        self.engine.sizes.dimensions["samples"] = len(self.tasks[task].y_train)
+        self.engine.sizes.dimensions["samples"] = len(self._tables.learned[task].y_train)
         reporter.begin_epoch(trainer["batch"])
         try:
             learn_task(trainer, self._config.epochs, _Shown(trainer, reporter, self._interrupt, self._end_epoch))

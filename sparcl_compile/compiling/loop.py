@@ -9,7 +9,7 @@ from sparcl_compile.interface.program import Event, Program
 from sparcl_compile.interface.specs import StateSpec
 from sparcl_compile.plan.plan import SparsityPlan
 from sparcl_compile.plan.schedule import BASE, Schedule
-from sparcl_compile.program.build import KEEP, Settings, build
+from sparcl_compile.program.build import KEEP, LEARNING_RATE, RATE, Settings, build
 from sparcl_compile.program.masks import LEVELS
 from sparcl_compile.program.methods import parts_of
 from sparcl_compile.settings.methods import method_of
@@ -31,6 +31,7 @@ def program_for(
     """
     recipe, schedule = plan.recipe, plan.schedule
     scores = plan.masks and plan.policy.scores_first
+    rate = RATE if options.rate_decay > 0.0 else LEARNING_RATE
     vectors = {level_name(level): counts for level, counts in schedule.levels.items()}
     keep = {KEEP: schedule.gradient_keep} if schedule.gradient_refresh_steps else {}
     return build(
@@ -50,12 +51,14 @@ def program_for(
             learned=tuple(spec.name for spec in learned(state)),
             augment=AUGMENTS[AUGMENTS[True] in graphs],
             updates_measure=plan.updates_measure,
-            parts=parts_of(method_of(options), _names(state, Role.PARAMETER)),
+            parts=parts_of(method_of(options), _names(state, Role.PARAMETER), _names(state, Role.OPTIMIZER), rate),
             fills=method_of(options).fills == "steps",
+            train=method_of(options).train,
             least_buffer=classes if method_of(options).fills == "exemplars" else 1,
             first_masks={name: level_name(BASE) for name in LEVELS} if scores else {},
             work_moves=work_moves(options),
             masks_each_step=plan.masks and plan.policy.straight_through,
+            in_apps=method_of(options).in_apps,
             resizes="resize" in graphs,
         )
     )

@@ -11,9 +11,12 @@ from sparcl_compile.graphs import (
     buffer_slots,
     consolidate,
     herd,
+    hold,
     keep_reference,
+    keep_statistics,
     nearest_mean,
     old_targets,
+    pack,
     place_exemplar,
     project,
     pull_back,
@@ -21,13 +24,16 @@ from sparcl_compile.graphs import (
     record_features,
     record_outputs,
     reduce_exemplars,
+    release,
     renew_outputs,
     see_classes,
     sigmoid_targets,
 )
 from sparcl_compile.graphs.gradients import Gradient
+from sparcl_compile.graphs.packing import Packing
 from sparcl_compile.interface.names import Role, gradient_mask_name, mask_name
-from sparcl_compile.passes.analysis.features import feature_count
+from sparcl_compile.passes.analysis.features import feature_count, head_parameters, packed_weights
+from sparcl_compile.passes.core.layers import rate_factor
 from sparcl_compile.passes.core.roles import values_with_role
 from sparcl_compile.passes.core.values import dims
 from sparcl_compile.plan.compiled import Compiled
@@ -48,6 +54,7 @@ def method_graphs(compiled: Compiled, method: Method, by_dtype: ByDtype) -> Grap
         **(_recalling(classes) if method.recalls or exemplars else {}),
         **(_consolidating(gradients, method) if method.penalty else {}),
         **(_projecting(gradients) if method.projects else {}),
+        **(_packing(compiled) if method.packs else {}),
         **({"old_targets": old_targets.build(classes)} if method.recalls else {}),
         **(_exemplars(classes, _features(compiled), by_dtype) if exemplars else {}),
     }
@@ -88,6 +95,30 @@ def _projecting(gradients: Sequence[Gradient]) -> Graphs:
     return {"keep_reference": keep_reference.build(gradients), "project": project.build(gradients)}
 
 
+def _packing(compiled: Compiled) -> Graphs:
+    packing = packing_of(compiled)
+    return {
+        "hold": hold.build(packing),
+        "pack": pack.build(packing),
+        "release": release.build(packing),
+        "keep_statistics": keep_statistics.build(packing),
+    }
+
+
+def packing_of(compiled: Compiled) -> Packing:
+    """What PackNet does with each parameter: those of the last layer, which has rows of each task, are free."""
+    gradients = {one.name: one for one in _gradients(compiled)}
+    packed, head = packed_weights(compiled.full), head_parameters(compiled.full.graph)
+    shared = [one for name, one in gradients.items() if name not in {*packed, *head}]
+    statistics = values_with_role(compiled.full, Role.RUNNING_STAT)
+    return Packing(
+        tuple(gradients[name] for name in packed),
+        tuple(shared),
+        tuple(compiled.optimizer_states[name] for name in packed),
+        tuple((str(value.name), dims(value)[0]) for value in statistics),
+    )
+
+
 def _gradients(compiled: Compiled) -> list[Gradient]:
     """The parameters that train, each with the mask that holds some of its weights, the finer one where it has two."""
     training = compiled.training
@@ -98,7 +129,7 @@ def _gradients(compiled: Compiled) -> list[Gradient]:
 def _gradient(weight: ir.Value, masks: Mapping[str, Role]) -> Gradient:
     name, shape = str(weight.name), tuple(dims(weight))
     mask = next((made(name) for made in (gradient_mask_name, mask_name) if made(name) in masks), "")
-    return Gradient(name, shape, mask, masks.get(mask, Role.MASK))
+    return Gradient(name, shape, mask, masks.get(mask, Role.MASK), rate_factor(weight))
 
 
 def _features(compiled: Compiled) -> int:

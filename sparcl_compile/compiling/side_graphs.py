@@ -91,6 +91,7 @@ def side_graphs(compiled: Compiled, options: CompileOptions, facts: Facts) -> di
         **(_replay_graphs(compiled, options) if method_of(options).replay else {}),
         **method_graphs(compiled, method_of(options), _by_dtype),
         **_result_graphs(compiled, options, facts),
+        **(_app_graphs(compiled) if method_of(options).in_apps else {}),
         **_mask_graphs(compiled, compiled.plan, options),
     }
 
@@ -101,7 +102,7 @@ def _by_dtype(build: Callable[[ir.DataType], ir.Model]) -> dict[str, ir.Model]:
 
 def _data_graphs(compiled: Compiled) -> dict[str, Graph]:
     layout, sample = compiled.layout, compiled.input_shape
-    series, size = layout in SERIES, image_size(layout, sample)
+    series = layout in SERIES
     augment = jitter_shift_scale if series else crop_flip
     return {
         "class_order": class_order.build(),
@@ -110,6 +111,15 @@ def _data_graphs(compiled: Compiled) -> dict[str, Graph]:
         "statistics": _by_dtype(statistics.build),
         AUGMENTS[series]: _by_dtype(lambda dtype: augment.build(layout, dtype, sample)),
         "standardise": _by_dtype(lambda dtype: standardise.build(layout, dtype, sample)),
+    }
+
+
+def _app_graphs(compiled: Compiled) -> dict[str, Graph]:
+    size = image_size(compiled.layout, compiled.input_shape)
+    return {
+        "probabilities": probabilities.build(compiled.classes),
+        "count_by_class": count_by_class.build(compiled.classes),
+        "class_accuracy": class_accuracy.build(compiled.classes),
         **({"resize": _by_dtype(lambda dtype: resize.build(*size, dtype))} if size else {}),
     }
 
@@ -156,9 +166,6 @@ def _result_graphs(compiled: Compiled, options: CompileOptions, facts: Facts) ->
     moving = moving_flops(compiled, marks, options) if work_moves(options) else None
     return {
         "count_correct": count_correct.build(compiled.classes),
-        "probabilities": probabilities.build(compiled.classes),
-        "count_by_class": count_by_class.build(compiled.classes),
-        "class_accuracy": class_accuracy.build(compiled.classes),
         "record": record.build(),
         "summary": summary.build(),
         "sparsity": sparsity.build(*([_tensor(spec, sizes) for spec in part] for part in (kept, updated, parameters))),

@@ -17,12 +17,14 @@ class Gradient:
         shape: as it is stored.
         mask: the state that says which of its weights a step may move; empty where all may.
         role: of that state.
+        rate: the factor of its learning rate.
     """
 
     name: str
     shape: tuple[int, ...]
     mask: str = ""
     role: Role = Role.MASK
+    rate: float = 1.0
 
 
 def accumulated(b: Builder, one: Gradient) -> ir.Value:

@@ -11,11 +11,10 @@ from sparcl_compile.interface.program import Block, Program
 from sparcl_compile.interface.specs import GraphSpec, StateSpec
 from sparcl_compile.interface.values import check_values
 
-CALLED = (
-    *("class_order", "statistics", "begin_task", "begin_epoch", "step", "end_epoch", "end_task", "end_run"),
-    *("close_task", "predict", "begin_score", "score", "report"),
-)
-"""The blocks that a driver calls."""
+CALLED = (*("class_order", "statistics", "begin_task", "begin_epoch", "step", "end_epoch", "end_task", "end_run"),)
+"""The blocks that the driver of a whole run calls."""
+IN_APPS = ("close_task", "predict", "begin_score", "score", "report")
+"""The blocks that a learner in an app calls besides; none of them is there where the method is not for apps."""
 SAMPLES = ("uint8", "float32")
 """The types of raw samples; an artifact may have its graphs for one of them alone."""
 COPY = "copy:"
@@ -121,6 +120,8 @@ def _check_weights(manifest: Manifest) -> None:
 def _check_program(manifest: Manifest) -> None:
     program = manifest.program
     _known("program.blocks", CALLED, program.blocks)
+    if any(name in program.blocks for name in IN_APPS):
+        _known("program.blocks", IN_APPS, program.blocks)
     state = {spec.name for spec in manifest.state}
     for name, block in program.blocks.items():
         for operation in _operations(block):

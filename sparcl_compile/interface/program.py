@@ -195,6 +195,7 @@ class Program(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fi
         events: the events by kind, in the order of their times.
         least_buffer: the fewest rows of the replay buffer that the program can do with.
         kept: the values that the steps of an epoch hand on; a checkpoint in the middle of an epoch holds them.
+        train: what the table ``train`` holds: the samples of the task, or of all tasks so far, one task after another.
     """
 
     counters: dict[str, int]
@@ -203,3 +204,4 @@ class Program(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fi
     events: dict[str, tuple[Event, ...]]
     least_buffer: int = 1
     kept: tuple[str, ...] = ()
+    train: Literal["task", "seen"] = "task"

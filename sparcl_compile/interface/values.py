@@ -137,7 +137,7 @@ def _check_kept(program: ops.Program, trace: "_Trace", start: Known) -> None:
         if name not in begun:
             raise ValueError(f"program.kept names {name!r}, which the beginning of an epoch does not give")
     known = start.give(program.kept)
-    for name in ("step", "step", "end_epoch", "close_task"):
+    for name in ("step", "step", "end_epoch", "close_task" if "close_task" in program.blocks else "end_task"):
         known = trace.called(name, known)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from sparcl_compile.interface.program import (
     Block,
@@ -51,6 +52,8 @@ COUNTERS = {
 _EVENT = {name: f"event.{name}" for name in LEVELS}
 KEPT = ("order", "position", "length", "done", "total", "now.overall")
 """What an epoch's beginning gives its steps, and these hand on."""
+LEARNING_RATE, RATE = "learning_rate", "rate"
+"""Names of the run's learning rate, and of that of a step where it falls."""
 KEEP = "gradient_keep"
 """Name of the vector with the kept gradients of each layer."""
 
@@ -82,7 +85,9 @@ class Settings:
         least_buffer: the fewest rows of the buffer that make sense.
         work_moves: whether the FLOPs of a sample change with the masks.
         masks_each_step: whether each step chooses its masks, from weights that are all trained.
+        in_apps: whether a learner in an app can have the method.
         resizes: whether a graph resizes images.
+        train: whose samples an epoch goes through.
     """
 
     replay: tuple[ReplayBatch, ...]
@@ -103,9 +108,11 @@ class Settings:
     parts: Parts = dataclasses.field(default_factory=Parts)
     fills: bool = True
     least_buffer: int = 1
+    train: Literal["task", "seen"] = "task"
     first_masks: Mapping[str, str] = dataclasses.field(default_factory=dict)
     work_moves: bool = False
     masks_each_step: bool = False
+    in_apps: bool = True
     resizes: bool = False
 
 
@@ -119,11 +126,11 @@ def build(settings: Settings) -> Program:
         "step": _step(settings),
         "move": _move(settings),
         "end_epoch": _end_epoch(settings),
-        **apart(settings.parts.answered),
         "end_task": (*settings.parts.end_task, evaluate(settings.parts.answered), *closed()),
-        "close_task": (*settings.parts.end_task, *closed()),
         "end_run": end_run(),
     }
+    if settings.in_apps:
+        blocks |= {"close_task": (*settings.parts.end_task, *closed()), **apart(settings.parts.answered)}
     if settings.resizes:
         blocks["resize"] = (resize(),)
     if settings.measured and (settings.mask_updates or KEEP in settings.vectors):
@@ -141,9 +148,9 @@ def build(settings: Settings) -> Program:
             Reset(settings.measured),
             Set("masks_stale", 0),
         )
-    events = {"mask_updates": settings.mask_updates, "removals": settings.removals}
+    events = {"mask_updates": settings.mask_updates, "removals": settings.removals, **settings.parts.events}
     found = {kind: each for kind, each in events.items() if each}
-    return Program(dict(COUNTERS), settings.vectors, blocks, found, settings.least_buffer, KEPT)
+    return Program(dict(COUNTERS), settings.vectors, blocks, found, settings.least_buffer, KEPT, settings.train)
 
 
 def _begin_task(settings: Settings) -> Block:
@@ -182,6 +189,7 @@ def _step(settings: Settings) -> Block:
         *_counted(settings),
         *_due_updates(settings),
         *_due_removals(settings),
+        *parts.due,
     )
 
 
@@ -207,9 +215,9 @@ def _move(settings: Settings) -> Block:
 def _decay(settings: Settings) -> tuple[Block, str]:
     """Return what computes the learning rate of a step, and its name."""
     if not settings.decays:
-        return (), "learning_rate"
-    names = ("learning_rate", "epoch", "epochs", "done", "total")
-    return (Run("decay", feeds={name: name for name in names}),), "rate"
+        return (), LEARNING_RATE
+    names = (LEARNING_RATE, "epoch", "epochs", "done", "total")
+    return (Run("decay", feeds={name: name for name in names}),), RATE
 
 
 def _trained(batches: Sequence[str], rate: str) -> Block:

@@ -11,8 +11,8 @@ ONE = "one"
 """Prefix of the values of a single sample."""
 
 
-def consolidating_parts(parameters: Sequence[str]) -> Parts:
-    """Return what online EWC adds to a program whose parameters have these names."""
+def consolidating_parts(parameters: Sequence[str], rate: str) -> Parts:
+    """Return what online EWC adds to a program whose parameters and learning rate have these names."""
     score = (
         standardised(ONE),
         Run("batch", take=ONE, give=ONE),
@@ -22,7 +22,7 @@ def consolidating_parts(parameters: Sequence[str]) -> Parts:
     squares = Reset(tuple(f"{name}.{SQUARES}" for name in parameters))
     scored: Block = (squares, Set("scored", 0), Rows("train", 1, ONE, score))
     return Parts(
-        gradients=(When((REPLAYING,), (Run("pull_back"),)),),
+        gradients=(When((REPLAYING,), (Run("pull_back", feeds={"learning_rate": rate}),)),),
         end_task=(*scored, Run("consolidate", feeds={"samples": "scored"})),
     )
 

@@ -1,9 +1,9 @@
 """What a method adds to the blocks of a program."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from sparcl_compile.interface.program import Block, Run
+from sparcl_compile.interface.program import Block, Event, Run
 
 
 def _nothing(_: str) -> Block:
@@ -25,6 +25,8 @@ class Parts:
         reference: in the place of the training on the replayed batches, before that on the current one; nothing where
             their gradients are added up.
         gradients: between the gradients of a step and the move of the parameters.
+        due: behind a step, after its mask updates and removals.
+        events: the events of these operations, by kind.
         end_task: before the evaluation.
         answered: what answers a batch, by its name: ``NAME.logits`` from ``NAME.x``.
     """
@@ -34,5 +36,7 @@ class Parts:
     replayed: Callable[[str], Block] = _nothing
     reference: Block = ()
     gradients: Block = ()
+    due: Block = ()
+    events: Mapping[str, tuple[Event, ...]] = dataclasses.field(default_factory=dict)
     end_task: Block = ()
     answered: Callable[[str], Block] = _by_eval

@@ -43,6 +43,8 @@ class Method:
         penalty: strength of the pull back to where earlier tasks left the parameters, by what they matter; 0 for none.
         forgets: what is left, when a task ends, of how much parameters mattered for those before it.
         projects: whether a step's gradient is turned so that the loss of the replayed batch does not rise.
+        packs: whether each task keeps some of the weights for itself, which later ones leave as they are.
+        train: whether an epoch goes through the samples of the task, or of all tasks so far.
         fills: when the buffer is filled: with the presentations of every step, or when a task is over with all of its
             samples or with exemplars of each class, by whose means the run then answers.
     """
@@ -56,12 +58,19 @@ class Method:
     penalty: float = 0.0
     forgets: float = 1.0
     projects: bool = False
+    packs: bool = False
+    train: Literal["task", "seen"] = "task"
     fills: Literal["steps", "end", "exemplars"] = "steps"
+
+    @property
+    def in_apps(self) -> bool:
+        """Whether a learner in an app can have it, which keeps no earlier samples and is not told the task of a new one."""
+        return self.train == "task" and not self.packs
 
     @property
     def changes_gradients(self) -> bool:
         """Whether something happens to the gradients of a step before the parameters move."""
-        return self.projects or self.penalty > 0.0
+        return self.projects or self.packs or self.penalty > 0.0
 
 
 LABELS = ReplayBatch(draw=1, ce=1.0, distill=0.0)
@@ -69,6 +78,7 @@ LABELS = ReplayBatch(draw=1, ce=1.0, distill=0.0)
 
 _ALL = (
     Method("finetune", "the step of the current batch and nothing else"),
+    Method("joint", "the upper bound: nothing is forgotten, because nothing is left out", train="seen"),
     Method("er", "Chaudhry et al., On Tiny Episodic Memories in Continual Learning, 2019", (LABELS,)),
     Method(
         "er-ace",
@@ -86,8 +96,14 @@ _ALL = (
     Method(
         "ewc",
         "Kirkpatrick et al., PNAS 2017, equation 3, in the online form of Schwarz et al., ICML 2018, section 3.2",
-        penalty=100.0,
+        penalty=1000.0,
         forgets=1.0,
+    ),
+    Method(
+        "packnet",
+        "Mallya and Lazebnik, PackNet, CVPR 2018, section 3",
+        current="task",
+        packs=True,
     ),
     Method(
         "a-gem",
@@ -139,6 +155,11 @@ def _refused(options: Options, method: Method) -> Sequence[tuple[bool, str, str]
     return (
         (method.projects and merged, "compares the gradients of two batches, which `replay_batches` merged adds up",
          "give `replay_batches` separate"),
+        (method.packs and options.sparsity > 0.0, "prunes by itself, task by task",
+         "give `sparsity` 0 and `gradient_sparsity` 0"),
+        (method.packs and options.masks_gradients, "chooses by itself what trains", "give `gradient_sparsity` 0"),
+        (method.packs and options.weight_decay > 0.0, "leaves the weights of earlier tasks as they are",
+         "leave `weight_decay` out"),
         (method.penalty > 0.0 and options.compress, "holds weights in their places, and `compress` moves them",
          "leave `compress` out"),
         (method.penalty > 0.0 and options.scheme == "channel" and options.sparsity > 0.0,

@@ -90,6 +90,7 @@ MAKERS: Mapping[type[Pass], Callable[[Work, CompileOptions], Pass]] = {
         masked=work.products[Product.MASKED] if o.compress else None,
         pruned_gradients=growth_of(o) == GRADIENT,
         score=method_of(o).penalty > 0.0,
+        packed=method_of(o).packs,
         features=method_of(o).fills == "exemplars",
     ),
 }

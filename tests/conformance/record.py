@@ -87,6 +87,21 @@ PORTABLE: Mapping[str, Case] = {
             "class_order_seed": 5,
         },
     ),
+    "joint": Case(
+        (6, 12),
+        CompileOptions(sparsity=0.0, gradient_sparsity=0.0, data_removal=0.3, method="joint"),
+        "uint8",
+        {
+            "seed": 2,
+            "tasks": 3,
+            "epochs": 6,
+            "batch": 8,
+            "buffer": 4,
+            "learning_rate": 0.01,
+            "augment": 0,
+            "class_order_seed": None,
+        },
+    ),
 }
 
 FOR_TRAINING = {

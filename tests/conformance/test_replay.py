@@ -63,7 +63,7 @@ def test_all_kits_together_have_every_form(root: Path) -> None:
     options = [found["options"] for found in manifests]
     assert {one["target"] for one in options} == {"ort", "ort-training"}
     assert {one["replay_batches"] for one in options} == {"separate", "merged"}
-    assert {one["method"] for one in options} == {"der++", "er"}
+    assert {one["method"] for one in options} == {"der++", "er", "joint"}
     assert {one["scheme"] for one in options} == {"unstructured", "channel"}
     assert {one["recipe"] for one in options} == {"paper", "reference-code"}
     assert {str(kit.samples["x_train"].dtype) for kit in KITS.values()} == {"uint8", "float32"}

@@ -45,6 +45,12 @@ def data_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ("lwf", DENSE),
         ("lwf", {"target": "ort-training", **CONSTANT_RATE}),
+        ("ewc", DENSE),
+        ("ewc", {"gradient_sparsity": 0.9}),
+        ("ewc", {"target": "ort-training", **DENSE}),
+        ("a-gem", DENSE),
+        ("a-gem", {"gradient_sparsity": 0.0}),
+        ("a-gem", {"target": "ort-training", **DENSE}),
         ("icarl", DENSE),
         ("icarl", {"replay_batches": "merged", "gradient_sparsity": 0.0}),
         ("icarl", {"target": "ort-training", **DENSE}),

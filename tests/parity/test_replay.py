@@ -1,5 +1,6 @@
 """A recorded run, replayed in this ONNX Runtime, and in those that `make parity` has fetched."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 

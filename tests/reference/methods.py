@@ -163,7 +163,97 @@ class Icarl(MethodLearner):
         return (p.distill_weight * torch.where(outside, 0, each).sum(1)).sum()
 
 
-LEARNERS: dict[str, type[_Learner]] = {"lwf": Lwf, "fdr": Fdr, "icarl": Icarl}
+Vectors = dict[str, torch.Tensor]
+"""A tensor for each parameter, by its name."""
+STRENGTH, FORGETS = 1000.0, 1.0
+
+
+class Ewc(MethodLearner):
+    """Online EWC: the empirical Fisher information of single samples, summed over tasks, and a quadratic penalty.
+
+    A step is implicit in the penalty.
+    """
+
+    strength, forgets = STRENGTH, FORGETS
+
+    def __init__(self, module: torch.nn.Module, config: Config, classes: int) -> None:
+        super().__init__(module, config, classes)
+        self.fisher: Vectors = {}
+        self.anchor: Vectors = {}
+
+    def information(self) -> Vectors:
+        """The mean over the task's samples of the squared gradients of the log-likelihood."""
+        module = self.network.module.eval()
+        found = {name: torch.zeros_like(parameter) for name, parameter in module.named_parameters()}
+        x = torch.from_numpy(normalise(self.x, self.config.mean, self.config.std))
+        for sample, label in zip(x, self.labels, strict=True):
+            module.zero_grad(set_to_none=True)
+            likelihood = self.network.forward(sample[None]).log_softmax(1)[0, int(label)]
+            likelihood.backward()  # type: ignore[no-untyped-call]
+            for name, parameter in module.named_parameters():
+                if parameter.grad is not None:
+                    found[name] += parameter.grad**2 / len(x)
+        return found
+
+    def end_task(self) -> None:
+        for name, value in self.information().items():
+            self.fisher[name] = self.forgets * self.fisher.get(name, torch.zeros(())) + value
+        self.anchor = {name: p.detach().clone() for name, p in self.network.module.named_parameters()}
+
+    def penalty(self) -> torch.Tensor:
+        """Lambda / 2 times the weighted squares."""
+        named = self.network.module.named_parameters()
+        parts = [(self.fisher[name] * (p - self.anchor[name]) ** 2).sum() for name, p in named]
+        return self.strength / 2 * torch.stack(parts).sum()
+
+    def change_gradients(self) -> None:
+        if not self.anchor:
+            return
+        self.penalty().backward()  # type: ignore[no-untyped-call]
+        self.network.mask_gradients()
+        groups = self.optimizer.param_groups
+        for group, name in zip(groups, self.fisher, strict=True):
+            group["params"][0].grad /= 1 + group["lr"] * self.strength * self.fisher[name]
+
+
+class Agem(MethodLearner):
+    """A-GEM: the gradient of the current batch, turned where it is against that of a batch from the buffer."""
+
+    def __init__(self, module: torch.nn.Module, config: Config, classes: int) -> None:
+        super().__init__(module, config, classes)
+        self.sum_gradients = self.network.accumulate
+        self.network.accumulate = self.accumulate  # type: ignore[method-assign]
+        self.reference: Vectors = {}
+
+    def gradients(self) -> Vectors:
+        """What is stored of them."""
+        named = self.network.module.named_parameters()
+        return {name: torch.zeros_like(p) if p.grad is None else p.grad.clone() for name, p in named}
+
+    def accumulate(self, parts: Sequence[Part]) -> tuple[list[float], list[torch.Tensor]]:
+        """The gradients of the first batch; those of the second one are kept."""
+        self.reference = {}
+        if len(parts) == 2:
+            self.sum_gradients(parts[1:])
+            self.network.mask_gradients()
+            self.reference = self.gradients()
+        return self.sum_gradients(parts[:1])
+
+    def change_gradients(self) -> None:
+        if not self.reference:
+            return
+        gradient = torch.cat([one.flatten() for one in self.gradients().values()]).double()
+        reference = torch.cat([one.flatten() for one in self.reference.values()]).double()
+        along = gradient @ reference
+        if along >= 0:
+            return
+        share = (along / (reference @ reference)).float()
+        for name, parameter in self.network.module.named_parameters():
+            if parameter.grad is not None:
+                parameter.grad -= share * self.reference[name]
+
+
+LEARNERS: dict[str, type[_Learner]] = {"lwf": Lwf, "fdr": Fdr, "icarl": Icarl, "ewc": Ewc, "a-gem": Agem}
 
 
 def run(module: torch.nn.Module, tasks: Sequence[Task], config: Config, classes: int) -> Trace:

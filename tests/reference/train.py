@@ -33,7 +33,9 @@ REPLAY = {
     "der": ((0, 0.0, 0.3),),
     "der++": ((0, 0.0, 0.1), (1, 0.5, 0.0)),
     "er-ace": ((1, 1.0, 0.0),),
+    "a-gem": ((1, 1.0, 0.0),),
     "lwf": (),
+    "ewc": (),
     "fdr": ((0, 0.0, 0.3),),
 }
 """The replay batches of a step: number in the random streams, weight of the cross-entropy, weight of the logits."""

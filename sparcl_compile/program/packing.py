@@ -1,0 +1,24 @@
+"""Operations of PackNet: tasks share the weights out among themselves."""
+
+from collections.abc import Sequence
+
+from sparcl_compile.interface.program import Due, Event, Reset, Run
+from sparcl_compile.program.parts import Parts
+
+PACKINGS = "packings"
+PACKED_AT = (2, 3)
+"""The share of a task at which it is pruned; the rest trains what is left (in the paper 100 epochs, and then 50)."""
+
+
+def packing_parts(states: Sequence[str]) -> Parts:
+    """Return what PackNet adds to a program whose optimizer has these states."""
+    task = {"task": "task"}
+    momenta = (Reset(tuple(states)),) if states else ()
+    return Parts(
+        begin_task=(*momenta, Run("release")),
+        gradients=(Run("hold", feeds={**task}),),
+        events={PACKINGS: (Event(PACKED_AT, "all", {}),)},
+        due=(Due(PACKINGS, (Run("pack", feeds={**task}),)),),
+        end_task=(Run("keep_statistics", feeds={**task}),),
+        answered=lambda name: (Run("eval_of", take=name, feeds={"of": "of"}, give=name),),
+    )
