@@ -9,6 +9,7 @@ from typing import Any
 
 from sparcl_compile.api.compiling import compile_model
 from sparcl_compile.api.learning import learn
+from sparcl_compile.bench.churn import churn
 from sparcl_compile.bench.jobs import Job
 from sparcl_compile.bench.settings import compile_options, run_config
 from sparcl_compile.interface.artifact import Artifact, load
@@ -60,8 +61,9 @@ def perform(job: Job, threads: int, work: Path | None, owner: int) -> dict[str, 
             result = learn(artifact, config, run, checkpoints.exists(run), reporter)
         except TrainingError as error:
             return {**_told(job), "failure": str(error).replace(f"{folder}/", ""), "result": None}
+        moved = churn(artifact, run)
     result["config"]["data"] = job.cell.data
-    return {**_told(job), "failure": None, "result": result}
+    return {**_told(job), "failure": None, "result": result, "churn": moved}
 
 
 @contextlib.contextmanager
