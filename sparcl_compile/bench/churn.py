@@ -1,42 +1,28 @@
 """How far the masks of a run have moved."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
-from sparcl_compile.interface.artifact import Artifact
 from sparcl_compile.interface.specs import WeightSpec
-from sparcl_compile.runtime import checkpoint as checkpoints
-from sparcl_compile.runtime.session.tensors import stored
 
 CHANNEL = "channel"
-
-
-def churn(artifact: Artifact, run: Path) -> dict[str, float]:
-    """The share of the weights kept at the end of a run that its first masks did not keep, by masked weight.
-
-    Channels are left out: a weight that stays with its channel has not moved.
-
-    Args:
-        artifact: the compiled model, with the first masks.
-        run: the folder of the run's state.
-
-    Raises:
-        CheckpointError: there is no such run.
-    """
-    weights = [weight for weight in artifact.manifest.weights if weight.scheme != CHANNEL]
-    if not weights:
-        return {}
-    first = dict(stored(artifact.folder / artifact.manifest.state_file))
-    return moved(weights, first, checkpoints.read_run(run, artifact).arrays)
 
 
 def moved(
     weights: Sequence[WeightSpec], first: Mapping[str, np.ndarray], last: Mapping[str, np.ndarray]
 ) -> dict[str, float]:
-    """The share of the kept weights that came since, by weight; 0 where no weight is kept."""
-    kept = {weight.weight: (kept_of(weight, first), kept_of(weight, last)) for weight in weights}
+    """The share of the weights kept at last that were not kept at first, by weight; 0 where no weight is kept.
+
+    Channels are left out: a weight that stays with its channel has not moved.
+
+    Args:
+        weights: the masked weights.
+        first: the state that a run begins with, by name.
+        last: the state at its end.
+    """
+    single = [weight for weight in weights if weight.scheme != CHANNEL]
+    kept = {weight.weight: (kept_of(weight, first), kept_of(weight, last)) for weight in single}
     return {name: float(np.mean(~before[after])) if after.any() else 0.0 for name, (before, after) in kept.items()}
 
 

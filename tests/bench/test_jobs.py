@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from sparcl_compile.bench.jobs import absolute
+from sparcl_compile.bench.settings import absolute
 
 
 @pytest.mark.parametrize(
