@@ -61,6 +61,7 @@ class Emit(Pass):
             gradients.
         masked: the forward graph before ``compress_weights``; None when no weights were compressed.
         pruned_gradients: whether ``measure`` gives the gradients of pruned weights, too.
+        smooth: whether ``measure`` smooths them over the steps.
     """
 
     phase = Phase.EMITTING
@@ -71,6 +72,7 @@ class Emit(Pass):
     whole: ir.Model | None = None
     masked: ir.Model | None = None
     pruned_gradients: bool = False
+    smooth: bool = False
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Write everything. OSError from the file system is left to the caller, which owns the folder."""
@@ -82,7 +84,7 @@ class Emit(Pass):
         if accumulates:
             graphs["optimizer"] = optimizer_model(self, model)
         if self.whole is not None:
-            to_measuring(self.whole, self.pruned_gradients)
+            to_measuring(self.whole, self.pruned_gradients, self.inserter(self.whole.graph) if self.smooth else None)
             graphs["measure"] = self.whole
         for name, graph in graphs.items():
             save(graph, self.folder / FILES[name])

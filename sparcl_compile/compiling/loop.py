@@ -13,7 +13,7 @@ from sparcl_compile.program.build import KEEP, Settings, build
 from sparcl_compile.program.masks import LEVELS
 from sparcl_compile.program.replay import REPLAYS
 from sparcl_compile.settings.options import CompileOptions
-from sparcl_compile.settings.policies import work_moves
+from sparcl_compile.settings.policies import smooths, work_moves
 
 
 def program_for(
@@ -50,6 +50,7 @@ def program_for(
             updates_measure=plan.updates_measure,
             first_masks={name: level_name(BASE) for name in LEVELS} if scores else {},
             work_moves=work_moves(options),
+            smooths=smooths(options),
             masks_each_step=plan.masks and plan.policy.straight_through,
         )
     )

@@ -47,7 +47,7 @@ from sparcl_compile.plan.layers import Layer
 from sparcl_compile.plan.plan import SparsityPlan
 from sparcl_compile.plan.rows import Rows
 from sparcl_compile.settings.options import CompileOptions
-from sparcl_compile.settings.policies import GRADIENT, SR_STE_DECAY, TDM, work_moves
+from sparcl_compile.settings.policies import GRADIENT, MOMENTUM, SR_STE_DECAY, TDM, work_moves
 
 Graph = ir.Model | dict[str, ir.Model]
 """A graph, or where it reads raw samples, one for each of their types."""
@@ -183,7 +183,7 @@ def _mask_graphs(compiled: Compiled, plan: SparsityPlan, options: CompileOptions
 
 def rule_of(plan: SparsityPlan, options: CompileOptions) -> Rule:
     """The scores of the mask policy."""
-    recipe, policy, by_gradient = plan.recipe, plan.policy, plan.growth == GRADIENT
+    recipe, policy, by_gradient = plan.recipe, plan.policy, plan.growth in (GRADIENT, MOMENTUM)
     if policy.name == TDM:
         return Rule(recipe.alpha, recipe.beta, by_gradient)
     scores = policy.scores_first

@@ -74,6 +74,7 @@ class Settings:
         first_masks: the vectors ``remove_to`` and ``grow_to`` of the update that chooses the first masks by scores of
             the first batches; empty where they are known from the start.
         work_moves: whether the FLOPs of a sample change with the masks.
+        smooths: whether each step measures gradients, which mask updates read and no block forgets.
         masks_each_step: whether each step chooses its masks, from weights that are all trained.
     """
 
@@ -94,6 +95,7 @@ class Settings:
     updates_measure: bool = True
     first_masks: Mapping[str, str] = dataclasses.field(default_factory=dict)
     work_moves: bool = False
+    smooths: bool = False
     masks_each_step: bool = False
 
 
@@ -113,7 +115,7 @@ def build(settings: Settings) -> Program:
     if settings.measured and (settings.mask_updates or KEEP in settings.vectors):
         blocks["measure"] = _measure(settings)
     if settings.mask_updates:
-        blocks["update_masks"] = update_masks(settings.measured, _EVENT, settings.work_moves)
+        blocks["update_masks"] = update_masks(_forgotten(settings), _EVENT, settings.work_moves)
     if settings.first_masks:
         blocks["first_masks"] = first_masks(
             settings.measured, dict(settings.first_masks), settings.augment, settings.work_moves
@@ -161,12 +163,18 @@ def _step(settings: Settings) -> Block:
         *current_batch(settings.augment),
         *replay,
         *_choose_gradients(settings),
+        *((Call("measure"),) if settings.smooths else ()),
         Call("move"),
         *((store,) if settings.replay else ()),
         *_counted(settings),
         *_due_updates(settings),
         *_due_removals(settings),
     )
+
+
+def _forgotten(settings: Settings) -> tuple[str, ...]:
+    """Return the measured gradients that a mask update forgets."""
+    return () if settings.smooths else settings.measured
 
 
 def _choose_gradients(settings: Settings) -> Block:
