@@ -77,6 +77,7 @@ class Emit(Pass):
         features: whether there is a graph ``features``.
         score: whether there is a graph ``score``.
         packed: whether there is a graph ``eval_of``.
+        smooth: whether ``measure`` smooths them over the steps.
     """
 
     phase = Phase.EMITTING
@@ -90,6 +91,7 @@ class Emit(Pass):
     features: bool = False
     score: bool = False
     packed: bool = False
+    smooth: bool = False
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Write everything. OSError from the file system is left to the caller, which owns the folder."""
@@ -107,7 +109,7 @@ class Emit(Pass):
         if accumulates:
             graphs["optimizer"] = optimizer_model(self, model)
         if self.whole is not None:
-            to_measuring(self.whole, self.pruned_gradients)
+            to_measuring(self.whole, self.pruned_gradients, self.inserter(self.whole.graph) if self.smooth else None)
             graphs["measure"] = self.whole
         for name, graph in graphs.items():
             save(graph, self.folder / {**FILES, **ASKED}[name])

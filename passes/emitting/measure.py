@@ -2,20 +2,27 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import onnx_ir as ir
 
 from sparcl_compile.interface.names import NEXT, Role, accumulator_name, gradient_mask_name, mask_name
-from sparcl_compile.passes.core.accumulation import accumulations
+from sparcl_compile.passes.core.accumulation import GRADIENT, RESET, accumulations
+from sparcl_compile.passes.core.insert import Inserter
 from sparcl_compile.passes.core.layers import masked_layers
 from sparcl_compile.passes.core.roles import values_with_role
 from sparcl_compile.passes.core.unmask import without_mask
 from sparcl_compile.passes.core.unused import remove_unused
+from sparcl_compile.passes.core.values import FLOAT, constant, value_named
 
 MEASURED = ".measured"
 """Suffix of a running statistic as a result of ``measure``."""
 
 
-def to_measuring(model: ir.Model, pruned: bool = False) -> None:
+FRICTION = 0.9
+"""The share of the smoothed gradient that a step leaves: the momentum of Dettmers and Zettlemoyer, 2019."""
+
+
+def to_measuring(model: ir.Model, pruned: bool = False, smooth: Inserter | None = None) -> None:
     """Turn a training graph that stores gradients into the measuring graph, in place.
 
     1. Gradients of weights without a mask go: no mask update reads them.
@@ -24,6 +31,9 @@ def to_measuring(model: ir.Model, pruned: bool = False) -> None:
        writes them over the current ones, which belong to the caller. All other next values go.
     4. With ``pruned`` the gradients of pruned weights are measured, too: the weight masks go, of the layers and of the
        gradients. Pruned weights are 0, so the layers compute what they computed with the masks.
+    5. With ``smooth``, which inserts nodes, the first batch of a step leaves 0.9 of what was measured, where it would
+       leave nothing: the gradients are those of the momentum of SGD (Dettmers and Zettlemoyer, "Sparse networks from
+       scratch", arXiv 1907.04840, 2019).
     """
     model.functions.clear()
     graph = model.graph
@@ -35,6 +45,8 @@ def to_measuring(model: ir.Model, pruned: bool = False) -> None:
             _measure_pruned(graph, inputs, name)
     measured = {inputs.get(accumulator_name(name)) for name in masked}
     _drop_accumulators(graph, [node for buffer, node in accumulations(graph).items() if buffer not in measured])
+    if smooth is not None:
+        _smooth(graph, smooth)
     _leave_state(model)
     remove_unused(model)
     graph.inputs[:] = [value for value in graph.inputs if any(True for _ in value.uses())]
@@ -57,6 +69,20 @@ def _measure_pruned(graph: ir.Graph, inputs: Mapping[str, ir.Value], weight: str
     mask = inputs[mask_name(weight)]
     for usage in list(mask.uses()):
         without_mask(graph, usage.node, mask)
+
+
+def _smooth(graph: ir.Graph, insert: Inserter) -> None:
+    """Replace each adder by one that keeps a share of the accumulator where it would begin anew."""
+    reset = value_named(graph, RESET)
+    friction = constant(graph, "smooth.friction", np.array([FRICTION], np.float32))
+    one = constant(graph, "smooth.one", np.ones(1, np.float32))
+    keep = insert.op("Where", reset, friction, one, name="smooth.keep", shape=[1], dtype=FLOAT)
+    for buffer, adder in accumulations(graph).items():
+        gradient, old, name = adder.inputs[GRADIENT], adder.outputs[0], str(buffer.name)
+        kept = insert.op("Mul", buffer, keep, name=f"{name}.kept_share", like=buffer)
+        graph.outputs[:] = [value for value in graph.outputs if value is not old]
+        graph.remove(adder, safe=True)
+        graph.outputs.append(insert.op("Add", kept, gradient, name=f"{name}{NEXT}", like=buffer))
 
 
 def _drop_accumulators(graph: ir.Graph, adders: Sequence[ir.Node]) -> None:

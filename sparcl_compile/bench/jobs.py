@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from sparcl_compile.bench.grid import Cell, Grid
+from sparcl_compile.bench.settings import absolute
 from sparcl_compile.interface.files import sha256
 
 NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9.+-]+")
@@ -74,9 +75,3 @@ class Jobs:
 
 def _rate_text(rate: float | None) -> str:
     return "" if rate is None else f"lr{rate:g}"
-
-
-def absolute(source: str) -> str:
-    """A data source whose path holds in every folder."""
-    scheme, colon, path = source.partition(":")
-    return f"{scheme}:{Path(path).expanduser().absolute()}" if colon else source

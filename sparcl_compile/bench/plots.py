@@ -1,14 +1,14 @@
 """The plots of a grid; matplotlib is an extra."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sparcl_compile.bench.bench import Line
-from sparcl_compile.bench.results import Result
+from sparcl_compile.bench.results import Outcome, Result
 from sparcl_compile.bench.summary import FLOPS, results
 from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.interface.files import write_atomically
@@ -84,15 +84,25 @@ def seen_means(one: Result) -> list[float]:
     return [float(np.mean([value for value in row[:seen] if value is not None])) for seen, row in rows]
 
 
-def _layers(axes: Any, lines: Sequence[Line]) -> None:
-    """The share of zeros of each masked layer at the end, from the first layer to the last; the mean over seeds."""
+def _sparsity(axes: Any, lines: Sequence[Line]) -> None:
+    """The share of zeros of each masked layer at the end."""
+    _by_layer(axes, lines, "sparsity", lambda run: run.result.sparsity.per_layer if run.result else {})
+
+
+def _churn(axes: Any, lines: Sequence[Line]) -> None:
+    """The share of each masked layer's weights kept at the end that were not kept at first."""
+    _by_layer(axes, lines, "share of kept weights that were not kept at first", lambda run: run.churn)
+
+
+def _by_layer(axes: Any, lines: Sequence[Line], name: str, of: Callable[[Outcome], Mapping[str, float]]) -> None:
+    """Numbers of the masked layers from the first to the last; the mean over seeds."""
     for line in lines:
-        each = [list(one.sparsity.per_layer.values()) for one in results(line)]
+        each = [list(of(run).values()) for run in line.runs if run.result is not None]
         if each[0]:
             axes.plot(range(1, len(each[0]) + 1), np.mean(each, axis=0), marker="o", label=label(line))
-    axes.set(xlabel="masked layer", ylabel="sparsity", ylim=(0, 1))
+    axes.set(xlabel="masked layer", ylabel=name, ylim=(0, 1))
     axes.xaxis.get_major_locator().set_params(integer=True)
 
 
-PLOTS: dict[str, Draw] = {"flops": _flops, "seconds": _seconds, "tasks": _tasks, "sparsity": _layers}
+PLOTS: dict[str, Draw] = {"flops": _flops, "seconds": _seconds, "tasks": _tasks, "sparsity": _sparsity, "churn": _churn}
 """How each file is drawn."""

@@ -46,11 +46,16 @@ class Result:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """A run that has ended: its result, or the line of its failure."""
+    """A run that has ended: its result, or the line of its failure.
+
+    Attributes:
+        churn: the share of the weights kept at the end that the first masks did not keep, by masked weight.
+    """
 
     name: str
     failure: str | None
     result: Result | None
+    churn: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 class Results:

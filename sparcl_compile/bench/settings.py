@@ -3,12 +3,14 @@
 import dataclasses
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, get_type_hints
 
 from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.passes.schemes.names import sparsity_for
 from sparcl_compile.runtime.config import RunConfig
+from sparcl_compile.runtime.data.sources import HELD_OUT
 from sparcl_compile.settings.options import CompileOptions
 
 Tasks = int | tuple[int, ...]
@@ -92,3 +94,11 @@ def option_of(error: FieldError) -> str:
 def named(error: FieldError) -> str:
     """The message of an error, with the names of options in the place of the fields that it names in backquotes."""
     return FIELD.sub(lambda found: _NAMES.get(found[1], found[1]), error.message)
+
+
+def absolute(source: str) -> str:
+    """A data source whose path holds in every folder."""
+    if source.startswith(HELD_OUT):
+        return f"{HELD_OUT}{absolute(source.removeprefix(HELD_OUT))}"
+    scheme, colon, path = source.partition(":")
+    return f"{scheme}:{Path(path).expanduser().absolute()}" if colon else source

@@ -9,6 +9,7 @@ from typing import Any
 
 from sparcl_compile.api.compiling import compile_model
 from sparcl_compile.api.learning import learn
+from sparcl_compile.bench.churn import moved
 from sparcl_compile.bench.jobs import Job
 from sparcl_compile.bench.settings import compile_options, run_config
 from sparcl_compile.interface.artifact import Artifact, load
@@ -18,6 +19,7 @@ from sparcl_compile.runtime.config import RunConfig
 from sparcl_compile.runtime.data.sources import HELD_OUT
 from sparcl_compile.runtime.reporting.progress import Reporter
 from sparcl_compile.runtime.reporting.report import console
+from sparcl_compile.runtime.session.tensors import stored
 
 
 class Orphan(Reporter):
@@ -60,8 +62,14 @@ def perform(job: Job, threads: int, work: Path | None, owner: int) -> dict[str, 
             result = learn(artifact, config, run, checkpoints.exists(run), reporter)
         except TrainingError as error:
             return {**_told(job), "failure": str(error).replace(f"{folder}/", ""), "result": None}
+        churn = _churn(artifact, run)
     result["config"]["data"] = job.cell.data
-    return {**_told(job), "failure": None, "result": result}
+    return {**_told(job), "failure": None, "result": result, "churn": churn}
+
+
+def _churn(artifact: Artifact, run: Path) -> dict[str, float]:
+    first = dict(stored(artifact.folder / artifact.manifest.state_file))
+    return moved(artifact.manifest.weights, first, checkpoints.read_run(run, artifact).arrays)
 
 
 @contextlib.contextmanager

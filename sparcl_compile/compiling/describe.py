@@ -15,6 +15,7 @@ from sparcl_compile.costs import memory
 from sparcl_compile.costs.flops import computed_gradients, layer_costs, remarks, to_manifest, training_flops
 from sparcl_compile.interface.files import sha256
 from sparcl_compile.interface.manifest import FORMAT, VERSION, Flops, Manifest, Model
+from sparcl_compile.interface.names import Role
 from sparcl_compile.interface.onnx_runtime import ort
 from sparcl_compile.interface.report import CompileReport, KernelChoices, PassTrace
 from sparcl_compile.interface.specs import DenseSpec, OptimizerSpec
@@ -31,6 +32,7 @@ from sparcl_compile.passes.sparsifying.freeze_parameters import update_summary
 from sparcl_compile.plan.channels import channel_spec
 from sparcl_compile.plan.compiled import Compiled
 from sparcl_compile.settings.options import FEW_EPOCHS, LEARNING_RATES, CompileOptions
+from sparcl_compile.settings.policies import smooths
 
 LIBRARIES = ("onnx", "onnx-ir")
 
@@ -52,7 +54,7 @@ def build(source: Path, compiled: Compiled, options: CompileOptions, facts: Fact
         folder: where the graphs lie.
     """
     plan = compiled.plan
-    graphs, loop_state = graph_specs(folder)
+    graphs, loop_state = graph_specs(folder, Role.MEASURED if smooths(options) else Role.BUFFER)
     state = (*facts.state, *loop_state)
     return Manifest(
         format=FORMAT,

@@ -39,8 +39,13 @@ SAVED = (
 """The state of the loop that a checkpoint holds beside what the buffer and the method keep; the rest is made anew."""
 
 
-def graph_specs(folder: Path) -> tuple[dict[str, GraphSpec], list[StateSpec]]:
-    """Each graph below an artifact's folder by its name, that of its own folder, and the state of the loop."""
+def graph_specs(folder: Path, kept: Role = Role.BUFFER) -> tuple[dict[str, GraphSpec], list[StateSpec]]:
+    """Each graph below an artifact's folder by its name, that of its own folder, and the state of the loop.
+
+    Args:
+        folder: of the artifact.
+        kept: a role that a checkpoint holds beside the buffer.
+    """
     files: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*.onnx")):
         files.setdefault(path.parent.name, []).append(path)
@@ -50,7 +55,7 @@ def graph_specs(folder: Path) -> tuple[dict[str, GraphSpec], list[StateSpec]]:
     for found in graphs.values():
         for variants in zip(*(graph.inputs for graph in found), strict=True):
             if role_of(variants[0]) in LOOP:
-                state.setdefault(str(variants[0].name), _state(variants))
+                state.setdefault(str(variants[0].name), _state(variants, kept))
     return specs, list(state.values())
 
 
@@ -104,11 +109,11 @@ def _input(variants: Sequence[ir.Value]) -> InputSpec:
     return InputSpec(str(variants[0].name), _dtype(variants), _shape(variants[0]))
 
 
-def _state(variants: Sequence[ir.Value]) -> StateSpec:
+def _state(variants: Sequence[ir.Value], kept: Role) -> StateSpec:
     name, role = str(variants[0].name), role_of(variants[0])
     if role is None:
         raise ValueError(f"{name} is no state")
-    saved = role in (Role.BUFFER, Role.METHOD) or name in SAVED
+    saved = role in (Role.BUFFER, Role.METHOD, kept) or name in SAVED
     return StateSpec(name, role, _dtype(variants), _shape(variants[0]), FIRST.get(name, "zeros"), saved, None)
 
 

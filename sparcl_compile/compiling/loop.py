@@ -14,7 +14,7 @@ from sparcl_compile.program.masks import LEVELS
 from sparcl_compile.program.methods import parts_of
 from sparcl_compile.settings.methods import method_of
 from sparcl_compile.settings.options import CompileOptions
-from sparcl_compile.settings.policies import work_moves
+from sparcl_compile.settings.policies import smooths, work_moves
 
 
 def program_for(
@@ -57,6 +57,7 @@ def program_for(
             least_buffer=classes if method_of(options).fills == "exemplars" else 1,
             first_masks={name: level_name(BASE) for name in LEVELS} if scores else {},
             work_moves=work_moves(options),
+            smooths=smooths(options),
             masks_each_step=plan.masks and plan.policy.straight_through,
             in_apps=method_of(options).in_apps,
             resizes="resize" in graphs,

@@ -53,7 +53,7 @@ from sparcl_compile.plan.plan import SparsityPlan
 from sparcl_compile.plan.rows import Rows
 from sparcl_compile.settings.methods import loss_classes_of, method_of
 from sparcl_compile.settings.options import CompileOptions
-from sparcl_compile.settings.policies import GRADIENT, SR_STE_DECAY, TDM, work_moves
+from sparcl_compile.settings.policies import GRADIENT, MOMENTUM, SR_STE_DECAY, TDM, work_moves
 
 Graph = ir.Model | dict[str, ir.Model]
 """A graph, or where it reads raw samples, one for each of their types."""
@@ -203,7 +203,7 @@ def _mask_graphs(compiled: Compiled, plan: SparsityPlan, options: CompileOptions
 
 def rule_of(plan: SparsityPlan, options: CompileOptions) -> Rule:
     """The scores of the mask policy."""
-    recipe, policy, by_gradient = plan.recipe, plan.policy, plan.growth == GRADIENT
+    recipe, policy, by_gradient = plan.recipe, plan.policy, plan.growth in (GRADIENT, MOMENTUM)
     if policy.name == TDM:
         return Rule(recipe.alpha, recipe.beta, by_gradient)
     scores = policy.scores_first

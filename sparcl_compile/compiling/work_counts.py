@@ -9,7 +9,7 @@ from sparcl_compile.graphs.tensors import Tensor
 from sparcl_compile.plan.compiled import Compiled
 from sparcl_compile.plan.layers import Layer
 from sparcl_compile.settings.options import CompileOptions
-from sparcl_compile.settings.policies import GRADIENT, growth_of
+from sparcl_compile.settings.policies import grows_by_gradient
 
 
 def gradient_densities(compiled: Compiled) -> dict[str, float]:
@@ -44,7 +44,7 @@ def moving_flops(compiled: Compiled, kept: Mapping[str, Tensor], options: Compil
         forward=found.fixed.forward_sparse,
         training=found.fixed.sparse + rows,
         layers=tuple(_layer(*one, masked, one[0].weight in shares) for one in each),
-        measures_whole=growth_of(options) == GRADIENT,
+        measures_whole=grows_by_gradient(options),
     )
 
 

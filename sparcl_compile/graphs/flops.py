@@ -82,16 +82,10 @@ def build(sample: SampleFlops, moving: MovingFlops | None = None) -> ir.Model:
         moving: those under masks whose density changes; None where ``sample`` holds throughout.
     """
     b = Builder("flops", "The FLOPs of so many presentations.")
-    op = b.op
     names = ("samples_seen", "samples_replayed", "samples_measured")
     totals = [b.feed(name, INT64, []) for name in names]
-    seen, replayed, measured = (b.cast(total, DOUBLE) for total in totals)
-    b.result("paper_dense", _paper(b, seen, replayed, sample.training_dense, sample.forward_dense), DOUBLE, [])
-    b.result("true_dense", op.Mul(op.Add(seen, replayed), sample.training_dense), DOUBLE, [])
     if moving is None:
-        b.result("paper_sparse", _paper(b, seen, replayed, sample.training_sparse, sample.forward_sparse), DOUBLE, [])
-        trained = op.Add(op.Add(seen, replayed), measured)
-        b.result("true_sparse", op.Mul(trained, sample.training_sparse), DOUBLE, [])
+        _add_totals(b, [b.cast(total, DOUBLE) for total in totals], sample)
     else:
         _add_spent(b, totals, sample, moving)
     return b.model()
@@ -104,9 +98,21 @@ def _paper(b: Builder, seen: ir.Value, replayed: ir.Value, training: Number, for
     return b.op.Add(b.op.Mul(seen, training), b.op.Mul(replayed, forward))
 
 
+def _add_totals(b: Builder, counts: Sequence[ir.Value], sample: SampleFlops) -> None:
+    op, (seen, replayed, measured) = b.op, counts
+    trained = op.Add(seen, replayed)
+    b.result("paper_dense", _paper(b, seen, replayed, sample.training_dense, sample.forward_dense), DOUBLE, [])
+    b.result("paper_sparse", _paper(b, seen, replayed, sample.training_sparse, sample.forward_sparse), DOUBLE, [])
+    b.result("true_dense", op.Mul(trained, sample.training_dense), DOUBLE, [])
+    b.result("true_sparse", op.Mul(op.Add(trained, measured), sample.training_sparse), DOUBLE, [])
+
+
 def _add_spent(b: Builder, totals: Sequence[ir.Value], sample: SampleFlops, moving: MovingFlops) -> None:
     """Add the presentations since the last call at the density of now."""
     op = b.op
+    all_seen, all_replayed = (b.cast(total, DOUBLE) for total in totals[:2])
+    b.result("paper_dense", _paper(b, all_seen, all_replayed, sample.training_dense, sample.forward_dense), DOUBLE, [])
+    b.result("true_dense", op.Mul(op.Add(all_seen, all_replayed), sample.training_dense), DOUBLE, [])
     counted = b.state(COUNTED, INT64, [3], Role.RESULT)
     spent = b.state(SPENT, DOUBLE, [2], Role.RESULT)
     now = op.Concat(*(op.Reshape(total, [1]) for total in totals), axis=0)

@@ -84,6 +84,7 @@ class Settings:
         fills: whether every step presents its batch to the buffer.
         least_buffer: the fewest rows of the buffer that make sense.
         work_moves: whether the FLOPs of a sample change with the masks.
+        smooths: whether each step measures gradients, which mask updates read and no block forgets.
         masks_each_step: whether each step chooses its masks, from weights that are all trained.
         in_apps: whether a learner in an app can have the method.
         resizes: whether a graph resizes images.
@@ -111,6 +112,7 @@ class Settings:
     train: Literal["task", "seen"] = "task"
     first_masks: Mapping[str, str] = dataclasses.field(default_factory=dict)
     work_moves: bool = False
+    smooths: bool = False
     masks_each_step: bool = False
     in_apps: bool = True
     resizes: bool = False
@@ -136,7 +138,7 @@ def build(settings: Settings) -> Program:
     if settings.measured and (settings.mask_updates or KEEP in settings.vectors):
         blocks["measure"] = _measure(settings)
     if settings.mask_updates:
-        blocks["update_masks"] = update_masks(settings.measured, _EVENT, settings.work_moves)
+        blocks["update_masks"] = update_masks(_forgotten(settings), _EVENT, settings.work_moves)
     if settings.first_masks:
         blocks["first_masks"] = first_masks(
             settings.measured, dict(settings.first_masks), settings.augment, settings.work_moves
@@ -184,6 +186,7 @@ def _step(settings: Settings) -> Block:
         *parts.current,
         *replay,
         *_choose_gradients(settings),
+        *((Call("measure"),) if settings.smooths else ()),
         Call("move"),
         *((written(CURRENT, "trained0.logits"),) if settings.replay and settings.fills else ()),
         *_counted(settings),
@@ -191,6 +194,11 @@ def _step(settings: Settings) -> Block:
         *_due_removals(settings),
         *parts.due,
     )
+
+
+def _forgotten(settings: Settings) -> tuple[str, ...]:
+    """Return the measured gradients that a mask update forgets."""
+    return () if settings.smooths else settings.measured
 
 
 def _choose_gradients(settings: Settings) -> Block:

@@ -40,7 +40,7 @@ class Rates:
 FEW_EPOCHS = 5
 """The most epochs a task that are few: so few steps are best large."""
 LEARNING_RATES = {
-    ("sgd", True): Rates(many=0.3, few=0.5),
+    ("sgd", True): Rates(many=0.5, few=0.5),
     ("sgd", False): Rates(many=0.1, few=0.15),
     ("adamw", True): Rates(many=0.001, few=0.001),
     ("adamw", False): Rates(many=0.001, few=0.001),

@@ -22,9 +22,9 @@ TDM, STATIC, SET, RIGL, SNIP, GRADUAL, MEST_EM, MEST_EM_S, AC_DC, SR_STE = (
     "ac-dc",
     "sr-ste",
 )
-RANDOM, GRADIENT, NONE = "random", "gradient", "none"
+RANDOM, GRADIENT, MOMENTUM, NONE = "random", "gradient", "momentum", "none"
 MAGNITUDE, ALL = "magnitude", "all"
-GROWTHS = (RANDOM, GRADIENT)
+GROWTHS = (RANDOM, GRADIENT, MOMENTUM)
 FIRST_MASKS = (MAGNITUDE, RANDOM)
 
 TENTHS = tuple(i / 10 for i in range(1, 10))
@@ -200,8 +200,18 @@ def passes_through(options: Options) -> bool:
     return options.sparsity > 0.0 and POLICIES[options.mask_policy].straight_through
 
 
+def grows_by_gradient(options: Options) -> bool:
+    """Whether gradients of pruned weights say which of them grow, those of one step or of many."""
+    return options.sparsity > 0.0 and growth_of(options) in (GRADIENT, MOMENTUM)
+
+
+def smooths(options: Options) -> bool:
+    """Whether every step measures gradients, which are smoothed over the steps."""
+    return options.sparsity > 0.0 and growth_of(options) == MOMENTUM
+
+
 def updates_measure(options: Options) -> bool:
-    """Whether mask updates read gradients."""
+    """Whether mask updates measure gradients that they read."""
     policy = POLICIES[options.mask_policy]
     by_gradient = growth_of(options) == GRADIENT or policy.name == TDM or policy.alpha > 0.0 or policy.scores_first
     return options.sparsity > 0.0 and by_gradient
@@ -209,13 +219,12 @@ def updates_measure(options: Options) -> bool:
 
 def work_moves(options: Options) -> bool:
     """Whether the FLOPs of a sample change in a run, or gradients of pruned weights are measured."""
-    whole = options.sparsity > 0.0 and growth_of(options) == GRADIENT
-    return whole or POLICIES[options.mask_policy].changes_density
+    return grows_by_gradient(options) or POLICIES[options.mask_policy].changes_density
 
 
 def measures(options: Options) -> bool:
     """Whether a run measures gradients, for mask updates or for gradient masks."""
-    return updates_measure(options) or options.masks_gradients
+    return updates_measure(options) or smooths(options) or options.masks_gradients
 
 
 def check_policy(options: Options) -> None:
@@ -234,7 +243,8 @@ def _refused(options: Options) -> Sequence[tuple[str, str, bool, str, str]]:
     name, scheme, policy = options.mask_policy, options.scheme, POLICIES[options.mask_policy]
     channel, dense, ratio = scheme == "channel", policy.starts_dense, n_of_m(scheme) is not None
     through = policy.straight_through
-    gradient, random = growth_of(options) == GRADIENT, options.first_mask == RANDOM
+    gradient, random = growth_of(options) in (GRADIENT, MOMENTUM), options.first_mask == RANDOM
+    momentum = growth_of(options) == MOMENTUM
     grows_more = any(one.grow_to.of_kept > 1.0 for one in policy.exchanges)
     growth = "growth" if options.growth else "mask_policy"
     grown_by = options.growth or name
@@ -248,7 +258,12 @@ def _refused(options: Options) -> Sequence[tuple[str, str, bool, str, str]]:
         ("first_mask", RANDOM, random and dense, f"`mask_policy` {name} begins with all weights", "leave it out"),
         ("mask_policy", name, channel and name not in (TDM, STATIC), "is for weights, `scheme` channel moves channels",
          f"give {TDM} or {STATIC}, or another `scheme`"),
-        ("growth", GRADIENT, channel and gradient, "is for weights, a channel that grows starts with random ones",
+        ("growth", MOMENTUM, momentum and (name == TDM or policy.alpha > 0.0),
+         f"is for policies that drop by magnitude, `mask_policy` {name} drops by gradients too",
+         f"give {SET} or {RIGL}"),
+        ("growth", MOMENTUM, momentum and options.masks_gradients,
+         "smooths the gradients that gradient masks would choose by", "give `gradient_sparsity` 0"),
+        ("growth", growth_of(options), channel and gradient, "is for weights, channels grow with random ones",
          "leave it out"),
         ("first_mask", RANDOM, channel and random, "is for weights, `scheme` channel keeps the largest channels",
          "leave it out"),

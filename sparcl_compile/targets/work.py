@@ -29,7 +29,7 @@ from sparcl_compile.passes.updating.compute_gradient_rows import ComputeGradient
 from sparcl_compile.plan.plan import SparsityPlan, plan_sparsity
 from sparcl_compile.settings.methods import method_of
 from sparcl_compile.settings.options import CompileOptions
-from sparcl_compile.settings.policies import GRADIENT, POLICIES, first_of, growth_of
+from sparcl_compile.settings.policies import POLICIES, first_of, grows_by_gradient, smooths
 from sparcl_compile.targets.steps import Product
 
 
@@ -88,7 +88,8 @@ MAKERS: Mapping[type[Pass], Callable[[Work, CompileOptions], Pass]] = {
         forward=work.products[Product.FORWARD],
         whole=work.products.get(Product.WHOLE),
         masked=work.products[Product.MASKED] if o.compress else None,
-        pruned_gradients=growth_of(o) == GRADIENT,
+        pruned_gradients=grows_by_gradient(o),
+        smooth=smooths(o),
         score=method_of(o).penalty > 0.0,
         packed=method_of(o).packs,
         features=method_of(o).fills == "exemplars",

@@ -151,8 +151,15 @@ def test_the_test_set_chooses_nothing(whole: Whole, tmp_path: Path) -> None:
 
 
 def test_the_plots_are_pictures(whole: Whole) -> None:
-    for name in ("flops", "seconds", "tasks", "sparsity"):
+    for name in ("flops", "seconds", "tasks", "sparsity", "churn"):
         assert (whole.folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_churn_is_a_share_of_each_masked_layer(whole: Whole) -> None:
+    for outcome in runs(whole.folder).values():
+        assert outcome["churn"].keys() == outcome["result"]["sparsity"]["per_layer"].keys()
+        # Seven exchanges of half a percent of all weights, where a quarter is kept, in each of two tasks.
+        assert all(0.0 < share < 0.5 for share in outcome["churn"].values())
 
 
 def test_a_finished_grid_learns_nothing_again(whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

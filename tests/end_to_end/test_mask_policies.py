@@ -21,6 +21,7 @@ FORMS: tuple[tuple[str, ...], ...] = (
     ("sr-ste", "--scheme", "2:4", "--sparsity", "0.5", "--gradient-sparsity", "0"),
     ("tdm", "--growth", "gradient"),
     ("set", "--growth", "gradient"),
+    ("set", "--growth", "momentum", "--gradient-sparsity", "0"),
     ("rigl", "--growth", "random"),
     ("static", "--first-mask", "random"),
     ("rigl", "--distribution", "erk"),
@@ -150,7 +151,20 @@ def test_another_seed_gives_other_random_masks(tmp_path: Path) -> None:
     ("options", "parts"),
     [
         (("--mask-policy", "lottery"), ("--mask-policy", "lottery", "rigl")),
-        (("--mask-policy", "rigl", "--growth", "momentum"), ("--growth", "momentum", "gradient")),
+        (("--mask-policy", "rigl", "--growth", "inertia"), ("--growth", "momentum", "gradient")),
+        (
+            ("--growth", "momentum"),
+            ("--growth momentum", "--mask-policy tdm drops by gradients", "give set or rigl"),
+        ),
+        (("--mask-policy", "mest-em", "--growth", "momentum"), ("--growth momentum", "mest-em", "give set or rigl")),
+        (
+            ("--mask-policy", "set", "--growth", "momentum", "--gradient-sparsity", "0.95"),
+            ("--growth momentum", "gradient masks", "give --gradient-sparsity 0"),
+        ),
+        (
+            ("--mask-policy", "set", "--growth", "momentum", "--compress"),
+            ("--growth momentum", "--compress", "--growth random"),
+        ),
         (("--mask-policy", "rigl", "--compress"), ("--mask-policy rigl", "--compress", "--growth random")),
         (("--mask-policy", "snip", "--compress"), ("--mask-policy snip", "--compress", "leave one")),
         (("--mask-policy", "gradual", "--scheme", "2:4"), ("--mask-policy gradual", "--scheme 2:4", "kernel")),

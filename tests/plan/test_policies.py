@@ -60,7 +60,15 @@ def test_masks_that_stay_have_no_events(policy: str) -> None:
     assert schedule(policy) == []
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+def test_ac_dc_alternates_and_ends_with_the_largest() -> None:
+    found = schedule("ac-dc")
+    assert [one[0] for one in found] == [0.0, *(i / 20 for i in range(2, 16)), 0.85]
+    assert [(one[1], one[2]) for one in found[:3]] == [("later", SIZE), ("all", 200), ("all", SIZE)]
+    assert [one[2] for one in found] == [SIZE, *([200, SIZE] * 7), 200]
+    assert all(one[2] == one[3] for one in found)
+
+
+@pytest.mark.parametrize("policy", sorted(POLICIES.keys() - {"sr-ste"}))
 def test_every_policy_ends_at_the_density(policy: str) -> None:
     found = schedule(policy)
     assert not found or found[-1][3] == 200
@@ -85,10 +93,16 @@ def test_n_of_m_exchanges_shares_of_what_it_keeps() -> None:
 
 
 def test_what_measures() -> None:
-    reading = {name for name in POLICIES if updates_measure(CompileOptions(mask_policy=name))}
+    others = POLICIES.keys() - {"sr-ste"}
+    reading = {name for name in others if updates_measure(CompileOptions(mask_policy=name))}
     assert reading == {"tdm", "rigl", "snip", "mest-em", "mest-em-s"}
     assert updates_measure(CompileOptions(mask_policy="set", growth="gradient"))
     assert not updates_measure(CompileOptions(mask_policy="rigl", growth="random"))
+    ste = CompileOptions(mask_policy="sr-ste", scheme="2:4", sparsity=0.5, gradient_sparsity=0.0)
+    assert not measures(ste)
+    momentum = CompileOptions(mask_policy="set", growth="momentum")
+    assert measures(momentum)
+    assert not updates_measure(momentum)
     assert measures(CompileOptions(mask_policy="static", gradient_sparsity=0.9))
     assert not measures(CompileOptions(mask_policy="static"))
     assert growth_of(CompileOptions(mask_policy="rigl")) == "gradient"

@@ -44,9 +44,9 @@ def events(policy: str, task: int, density: float) -> list[tuple[Fraction, float
     found: list[tuple[Fraction, float, float]] = []
     for at in TENTHS:
         t = float(at)
-        if policy == "set":
+        if policy in ("set", "set momentum"):
             found.append((at, density * 0.7, density))
-        if policy == "rigl" and t < 0.75:
+        if policy in ("rigl", "rigl momentum") and t < 0.75:
             found.append((at, density * (1 - rigl_share(t)), density))
         if policy == "gradual" and task == 0 and t <= 0.8:
             found.append((at, gradual_density(t, 1 - density), gradual_density(t, 1 - density)))
@@ -75,7 +75,8 @@ def grow(policy: str, kept: Mask, missing: int, gradient: Floats, key: tuple[int
         return np.zeros_like(kept)
     seed, update, layer = key
     drawn = stream(seed, "grow", update, layer, np.arange(kept.size))
-    return top(np.abs(gradient) if policy == "rigl" else drawn, ~kept, missing)
+    by_gradient = policy == "rigl" or policy.endswith("momentum")
+    return top(np.abs(gradient) if by_gradient else drawn, ~kept, missing)
 
 
 class PolicyLearner(_Learner):
@@ -85,6 +86,7 @@ class PolicyLearner(_Learner):
         self.policy = policy
         self.trained: list[tuple[int, dict[str, int]]] = []
         self.measured: list[tuple[int, dict[str, int]]] = []
+        self.smoothed: dict[str, Floats] = {}
         super().__init__(module, config, classes)
         self.network.straight = policy == "sr-ste"
         if policy in ("snip", "gradual", "ac-dc", "sr-ste"):
@@ -130,6 +132,8 @@ class PolicyLearner(_Learner):
 
     def step(self, ids: NDArray[np.int64]) -> list[Part]:
         """Also note the presentations, and how many weights they met."""
+        if self.policy.endswith("momentum"):
+            self.smooth([self.current(ids), *self.replayed()])
         if self.policy == "sr-ste":
             self.choose_n_of_m()
             self._decay_pruned()
@@ -140,6 +144,7 @@ class PolicyLearner(_Learner):
     def update_masks(self, event: MaskEvent, parts: Sequence[Part]) -> None:
         none = {name: np.zeros_like(self.network.weight(name)) for name in self.config.masked}
         gradients = self.measure(parts)[0] if parts else none
+        gradients = self.smoothed or gradients
         alpha = 0.5 if self.policy.startswith("mest") else 0.0
         for layer, name in enumerate(self.config.masked):
             w, mask, g = self.network.weight(name), self.network.masks[name], gradients[name]
@@ -150,6 +155,11 @@ class PolicyLearner(_Learner):
             self.network.set_mask(name, new, (mask & ~kept) | (new & ~kept), self.optimizer)
         self.updates += 1
         self.stale = True
+
+    def smooth(self, parts: Sequence[Part]) -> None:
+        """The momentum of torch.optim.SGD, of all weights, as if none were pruned."""
+        for name, g in self.measure(parts)[0].items():
+            self.smoothed[name] = np.float32(0.9) * self.smoothed[name] + g if name in self.smoothed else g
 
     def choose_n_of_m(self) -> None:
         """SR-STE: the N largest of each group of M are kept; nothing is set to 0."""

@@ -1,0 +1,48 @@
+"""The claims of docs/results.md in a small form, by the command."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.cli import done, read_json
+
+ROOT = Path(__file__).resolve().parents[2]
+GRID = ROOT / "benchmarks" / "grids" / "split_digits_small.toml"
+
+
+@pytest.fixture(scope="module")
+def means(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, float]]:
+    """By row the means over the seeds."""
+    folder = tmp_path_factory.mktemp("grid") / "bench"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(ROOT)
+        done("bench", GRID, "-o", folder, "--cores", "1")
+    found: dict[str, list[tuple[float, float, float, float]]] = {}
+    for path in sorted((folder / "runs").glob("*.json")):
+        outcome = read_json(path)
+        one = outcome["result"]
+        flops, sparsity = one["training_flops"]["true_sparse"], one["sparsity"]["overall"]
+        found.setdefault(outcome["row"], []).append((one["class_il"], one["task_il"], flops, sparsity))
+    names = ("class_il", "task_il", "flops", "sparsity")
+    return {row: dict(zip(names, np.mean(each, axis=0), strict=True)) for row, each in found.items()}
+
+
+def test_sparse_weights_learn_nearly_as_much(means: dict[str, dict[str, float]]) -> None:
+    """Ten seeds each: 93.4 ± 1.4 and 95.1 ± 0.8. Four deviations of a mean of two seeds are 4 points."""
+    sparse, dense = means["80 % sparse"], means["dense"]
+    assert dense["class_il"] > 91.0
+    assert sparse["class_il"] > 89.0
+    assert sparse["class_il"] > dense["class_il"] - 6.0
+    assert sparse["task_il"] > 98.0
+
+
+def test_they_do_so_at_a_quarter_of_the_work(means: dict[str, dict[str, float]]) -> None:
+    assert means["80 % sparse"]["sparsity"] == pytest.approx(0.8, abs=1e-3)
+    assert means["80 % sparse"]["flops"] < 0.26 * means["dense"]["flops"]
+
+
+def test_dense_weights_at_equal_work_learn_less(means: dict[str, dict[str, float]]) -> None:
+    """A third of the dense work is still more than the sparse one."""
+    assert means["dense, 1 epoch"]["flops"] > means["80 % sparse"]["flops"]
+    assert means["80 % sparse"]["class_il"] > means["dense, 1 epoch"]["class_il"] + 3.0
