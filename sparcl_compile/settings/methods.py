@@ -64,7 +64,7 @@ class Method:
 
     @property
     def in_apps(self) -> bool:
-        """Whether a learner in an app can have it, which has no earlier samples and is not told the task of a new one."""
+        """Whether a learner in an app can have it: no earlier samples are there, and nobody says whose a new one is."""
         return self.train == "task" and not self.packs
 
     @property

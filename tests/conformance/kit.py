@@ -28,7 +28,16 @@ class Kit:
     @property
     def target(self) -> str:
         """The target of the artifact."""
-        found: str = json.loads((self.artifact / "manifest.json").read_text(encoding="utf-8"))["target"]
+        found: str = self._manifest()["target"]
+        return found
+
+    @property
+    def for_apps(self) -> bool:
+        """Whether a learner on a device can have it: by a stock ONNX Runtime, and with a method that needs no more."""
+        return self.target == "ort" and "predict" in self._manifest()["program"]["blocks"]
+
+    def _manifest(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.artifact / "manifest.json").read_text(encoding="utf-8"))
         return found
 
     @property
@@ -46,3 +55,8 @@ class Kit:
 def kits(folder: Path = FOLDER) -> dict[str, Kit]:
     """The kits of a folder by name."""
     return {path.parent.name: Kit(path.parent) for path in sorted(folder.glob(f"*/{TRACE}"))}
+
+
+def for_apps() -> dict[str, Kit]:
+    """The kits by name that drivers of a learner are held to."""
+    return {name: kit for name, kit in kits().items() if kit.for_apps}

@@ -52,6 +52,14 @@ export class Artifact {
     return new Artifact(files, manifest, await sha256(bytes));
   }
 
+  /** Throw an ArtifactError where the method is for whole runs alone: its program answers no questions. */
+  checkForApps(): void {
+    if (this.manifest.program.blocks.predict) return;
+    throw new ArtifactError(
+      `${this.files.name}: its method (${this.manifest.options.method}) is for whole runs by sparcl-run, not for a learner; ${AGAIN} with another --method`,
+    );
+  }
+
   /** The first values of the state, by name. */
   async firstValues(): Promise<ReadonlyMap<string, Stored>> {
     const path = this.manifest.state_file;

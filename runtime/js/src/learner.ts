@@ -36,6 +36,7 @@ export class Learner {
    */
   static async open(ort: Ort, model: Files, options: LearnerOptions): Promise<Learner> {
     const artifact = await Artifact.open(model);
+    artifact.checkForApps();
     const release = await options.state.hold();
     try {
       const files = new StateFiles(options.state);

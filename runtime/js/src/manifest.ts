@@ -46,6 +46,7 @@ export interface Manifest {
   readonly format: string;
   readonly version: number;
   readonly target: string;
+  readonly options: { readonly method: string };
   readonly model: {
     readonly name: string;
     readonly input_shape: readonly (number | null)[];

@@ -31,6 +31,7 @@ public final class Learner implements AutoCloseable {
 
     private Learner(Path artifact, Path state, Options options) {
         this.artifact = new Artifact(artifact);
+        this.artifact.checkForApps();
         this.options = options;
         engine = new Engine(this.artifact, options.threads, options.kernels);
         if (state.toAbsolutePath().normalize().startsWith(artifact.toAbsolutePath().normalize())) {
