@@ -153,8 +153,8 @@ SHARES = [
 ]
 """By target and model the largest share of the peak that is left.
 
-Convolutions' gradients in standard operators hold more at once than the builder's, and of that nothing is recomputed; nor is
-what the gradient of a Clip compares.
+Convolutions' gradients in standard operators hold more at once than the builder's, and of that nothing is recomputed;
+nor is what the gradient of a Clip compares.
 """
 
 
