@@ -33,7 +33,16 @@ class Chains:
         self._insert = made_by.inserter(graph)
         self._waiting = backward - after_loss(graph)
         self._copies: dict[ir.Value, int] = {}
-        self._readers = {value: late_readers(value, backward) for value in chosen}
+        self._readers = {value: self._late(value) for value in chosen}
+
+    def _late(self, value: ir.Value) -> list[tuple[ir.Node, int]]:
+        """The readers that get the second computation.
+
+        What compares two values of the forward pass, as the gradient of a Clip does, must see both as they were: the
+        second computation of one may be a bit off.
+        """
+        readers = late_readers(value, self._backward)
+        return [(node, slot) for node, slot in readers if node not in self._waiting or _reads_one(node)]
 
     def recompute(self, value: ir.Value) -> None:
         """Let the backward read a second computation of a chosen value."""
@@ -41,8 +50,8 @@ class Chains:
         new = self._again(value, f"{value.name}{AGAIN}")
         for reader, slot in self._readers[value]:
             reader.replace_input_with(slot, new)
-            if reader in self._waiting and _reads_one(reader):
-                # What is made of a value that is not kept has to wait like it; what reads several stands behind all.
+            if reader in self._waiting:
+                # What is made of a value that is not kept has to wait like it.
                 self._graph.remove(reader)
                 self._graph.insert_after(self._insert.place, reader)
 

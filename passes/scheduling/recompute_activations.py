@@ -24,9 +24,10 @@ class RecomputeActivations(Pass):
        convolution's output and the batch's statistics, so that everything up to the next convolution is elementwise
        work on kept values. A ReLU right behind a convolution is none: ONNX Runtime writes it over its input.
     2. Each candidate gets a chain of its own: ``BatchNormalization`` in inference form on the kept statistics (the gain
-       times the inverse deviation as scale, a variance of 1 and an epsilon of 0, which gives the forward's very bits),
-       then its Adds, ReLUs and Clips. What the chain needs on the way and is not kept is computed again as well, over
-       at most ``MAX_ADDS`` residual additions; a value behind more of them is kept.
+       times the inverse deviation as scale, a variance of 1 and an epsilon of 0, which gives the very bits of the
+       builder's forward; that of the target ``ort`` may differ in the last one), then its Adds, ReLUs and Clips. What
+       the chain needs on the way and is not kept is computed again as well, over at most ``MAX_ADDS`` residual
+       additions; a value behind more of them is kept. So is what is compared with another value (``chains.py``).
     3. The chain stands behind the forward node in the file, and depends on nothing of the backward. ONNX Runtime visits
        of two inputs the younger one first, so a chain runs when the gradient is there, just before its reader.
     4. Nothing may merge the copies again: they are another operator than the forward's, and where two chains

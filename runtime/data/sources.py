@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sparcl_compile.interface.errors import DataError
-from sparcl_compile.interface.files import unreadable
+from sparcl_compile.interface.files import status_of, unreadable
 from sparcl_compile.interface.manifest import Model
 from sparcl_compile.runtime.data import cifar10, csv_tables, digits, folder, idx, npz, parquet_tables
 from sparcl_compile.runtime.data.dataset import Dataset
@@ -61,7 +61,7 @@ def load(source: str, model: Model | None = None) -> Dataset:
 
 def _check_exists(source: str, path: Path, kind: str) -> None:
     """Raise DataError where a path does not exist; the message has the outermost folder that is missing."""
-    missing = [one for one in (path.absolute(), *path.absolute().parents) if not one.exists()]
+    missing = [one for one in (path.absolute(), *path.absolute().parents) if status_of(one) is None]
     if missing:
         outermost = f", nor does {missing[-1]}" if len(missing) > 1 else ""
         raise DataError(f"{source}: {missing[0]} does not exist{outermost}; give the {KINDS[kind]} that holds the data")

@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,7 +15,7 @@ from sparcl_compile.interface.codec import from_plain, plain, to_json
 from sparcl_compile.interface.contents import check_graph, check_state
 from sparcl_compile.interface.contract import check, first_values
 from sparcl_compile.interface.errors import ArtifactError, FieldError
-from sparcl_compile.interface.files import readable, sha256
+from sparcl_compile.interface.files import readable, sha256, status_of
 from sparcl_compile.interface.manifest import FORMAT, VERSION, Manifest
 from sparcl_compile.interface.report import CompileReport
 
@@ -182,7 +183,8 @@ def _check_version(path: Path, version: object) -> None:
 
 def _is_there(path: Path) -> bool:
     with readable(path, ArtifactError):
-        return path.is_file()
+        there = status_of(path)
+    return there is not None and stat.S_ISREG(there.st_mode)
 
 
 def _check_there(path: Path, folder: Path) -> None:

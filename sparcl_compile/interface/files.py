@@ -251,6 +251,10 @@ def reason_of(error: OSError) -> str:
     return error.strerror or str(error) or type(error).__name__
 
 
+NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+"""What the system says of a path that leads to nothing."""
+
+
 @contextlib.contextmanager
 def readable(path: Path, kind: type[SparclError], plain: bool = False) -> Iterator[None]:
     """A block in which an OSError means that ``path`` cannot be read; it becomes an error of this kind.
@@ -266,6 +270,22 @@ def readable(path: Path, kind: type[SparclError], plain: bool = False) -> Iterat
         yield
     except OSError as error:
         raise kind(unreadable(path, error)) from error
+
+
+def status_of(path: Path) -> os.stat_result | None:
+    """What the system says of a path, None where there is nothing.
+
+    Raises:
+        OSError: it says neither; ``Path.exists`` and the like hide that from Python 3.14 on.
+    """
+    try:
+        return path.stat()
+    except ValueError:  # a name with a null character
+        return None
+    except OSError as error:
+        if error.errno in NOWHERE:
+            return None
+        raise
 
 
 def check_plain(path: Path) -> None:

@@ -3,6 +3,7 @@
 ``python -m sparcl_compile.interface.schema`` writes the file.
 """
 
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ def schema() -> dict[str, Any]:
 
 
 def _strict(part: dict[str, Any]) -> dict[str, Any]:
-    text, _, attributes = _unindented(part.get("description", "")).partition(ATTRIBUTES)
+    text, _, attributes = inspect.cleandoc(part.get("description", "")).partition(ATTRIBUTES)
     notes = _notes(attributes)
     fields = {
         name: {**({"description": notes[name]} if name in notes else {}), **field}
@@ -39,10 +40,6 @@ def _strict(part: dict[str, Any]) -> dict[str, Any]:
     for field in fields.values():
         field.pop("default", None)
     return {**head, "properties": fields, "required": list(fields), "additionalProperties": False}
-
-
-def _unindented(text: str) -> str:
-    return "\n".join(line.removeprefix("    ") for line in text.splitlines())
 
 
 def _notes(attributes: str) -> dict[str, str]:

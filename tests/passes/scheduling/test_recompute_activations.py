@@ -18,6 +18,7 @@ from tests.support.numbers import check_same
 from tests.support.small_model import changed_lines, forward_model, run_twice
 
 RECOMPUTE = RecomputeActivations(enabled=True)
+BUILDER = pytest.mark.training_build
 
 HEAD = """
 <ir_version: 10, opset_import: ["" : 18, "com.microsoft" : 1]>
@@ -135,7 +136,7 @@ def test_off_or_without_a_backward_nothing_happens(tmp_path: Path) -> None:
     assert not RECOMPUTE.call(forward_model()).modified
 
 
-@pytest.mark.parametrize("name", ["mlp", "cnn_folded", "token_transformer_symbolic", "max_pools_symbolic"])
+@pytest.mark.parametrize("name", ["mlp", "cnn_folded", "token_transformer_symbolic", "max_pools_symbolic", "mobilenet"])
 def test_where_nothing_can_be_saved_nothing_is_changed(name: str, tmp_path: Path) -> None:
     model = training_model(name, tmp_path)
     text = ir.to_onnx_text(model, exclude_initializers=True)
@@ -145,7 +146,6 @@ def test_where_nothing_can_be_saved_nothing_is_changed(name: str, tmp_path: Path
 
 SHARES = [
     ("ort", "resnet18", 0.65),
-    ("ort", "mobilenet", 0.84),
     *(
         pytest.param("ort-training", name, share, marks=pytest.mark.training_build)
         for name, share in (("resnet18", 0.6), ("mobilenet", 0.65), ("densenet_symbolic", 0.9))
@@ -153,7 +153,8 @@ SHARES = [
 ]
 """By target and model the largest share of the peak that is left.
 
-Convolutions' gradients in standard operators hold more at once than the builder's, and of that nothing is recomputed.
+Convolutions' gradients in standard operators hold more at once than the builder's, and of that nothing is recomputed;
+nor is what the gradient of a Clip compares.
 """
 
 
@@ -207,14 +208,13 @@ def stepped(model: ir.Model, feeds: dict[str, np.ndarray], steps: int, rate: flo
 
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("resnet18", {}),
-    ("mobilenet", {}),
     ("resnet18", {"sparsity": 0.0, "gradient_sparsity": 0.0}),
     # The backward reads masks of bytes here: one that is made of a recomputed value waits with it.
     ("resnet18", {"sparsity": 0.0, "gradient_sparsity": 0.0, "update": "norm"}),
 ]
 FOR_TRAINING = [
     pytest.param(name, {**options, "target": "ort-training"}, marks=pytest.mark.training_build)
-    for name, options in (*CASES, ("densenet_symbolic", {}))
+    for name, options in (*CASES, ("mobilenet", {}), ("densenet_symbolic", {}))
 ]
 
 
@@ -233,11 +233,14 @@ def test_gradients_are_those_of_the_graph_that_keeps_everything(
         check_same(recomputed[key], value, key)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet"])
-def test_weights_after_several_steps_are_the_same(name: str, tmp_path: Path) -> None:
-    model = training_model(name, tmp_path)
+STEPPED = [("ort", "resnet18"), *(pytest.param("ort-training", n, marks=BUILDER) for n in ("resnet18", "mobilenet"))]
+
+
+@pytest.mark.parametrize(("target", "name"), STEPPED)
+def test_weights_after_several_steps_are_the_same(target: str, name: str, tmp_path: Path) -> None:
+    model = training_model(name, tmp_path, target=target)
     again = model.clone()
-    RECOMPUTE(again)
+    assert RECOMPUTE(again).modified
     feeds = random_feeds(model, batch=4)
     kept, recomputed = (stepped(one, feeds, steps=5, rate=0.05) for one in (model, again))
     moved = 0.0

@@ -130,5 +130,5 @@ def test_a_broken_directory_is_refused_and_the_file_closed(tmp_path: Path) -> No
     source = whole(tmp_path, pixels(4, 3))
     path = tmp_path / "data.npz"
     path.write_bytes(path.read_bytes().replace(b"PK\x01\x02", b"PK\x09\x09"))
-    with pytest.raises(DataError, match="damaged"):
+    with pytest.raises(DataError, match=r"damaged|cut short"):  # as from Python 3.14 on
         load(source)
