@@ -26,13 +26,13 @@ def test_work_counts_products_and_bytes_of_a_batch_and_no_views() -> None:
     assert work_of(model) == {"MatMul": Work(2.0 * BATCH * 6 * 5, 4.0 * (BATCH * 6 + 6 * 5 + BATCH * 5))}
 
 
-@pytest.mark.parametrize(("sparsity", "replay"), [(0.0, "der++"), (0.5, "der++"), (0.5, "none")])
-def test_the_profile_of_a_step_has_its_products_and_its_optimizer(sparsity: float, replay: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("sparsity", "method"), [(0.0, "der++"), (0.5, "der++"), (0.5, "finetune")])
+def test_the_profile_of_a_step_has_its_products_and_its_optimizer(sparsity: float, method: str, tmp_path: Path) -> None:
     """The optimizer is a graph of its own where gradients are stored between batches of replay."""
-    setting = Setting("small", compiled, "unstructured", sparsity, sparsity, net="mlp", width=WIDTH, replay=replay)
+    setting = Setting("small", compiled, "unstructured", sparsity, sparsity, net="mlp", width=WIDTH, method=method)
     seconds = profiled(setting, 1, 3, tmp_path)
     assert "Sub" in seconds
-    assert ("InPlaceAccumulatorV2" in seconds) == (replay == "der++")
+    assert ("InPlaceAccumulatorV2" in seconds) == (method == "der++")
     assert all(value >= 0.0 for value in seconds.values())
     assert 0.0 < sum(seconds.values()) < 1.0
     work = work_of(ir.load(artifact_folder(setting, tmp_path) / "train" / "training_model.onnx"))
