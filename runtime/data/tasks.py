@@ -108,7 +108,7 @@ class SeenTasks(Sequence[Task]):
         if isinstance(number, slice):
             return [self[one] for one in range(*number.indices(len(self)))]
         if number not in self._made:
-            self._made = {number: _joined(self._tasks[: number + 1])}
+            self._made = {number: _joined([*self._tasks[:number], self._tasks[number]])}
         return self._made[number]
 
 

@@ -28,16 +28,16 @@ def test_work_counts_products_and_bytes_of_a_batch_and_no_views() -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize(("sparsity", "replay"), [(0.0, "der++"), (0.5, "der++"), (0.5, "none")])
+@pytest.mark.parametrize(("sparsity", "method"), [(0.0, "der++"), (0.5, "der++"), (0.5, "finetune")])
 def test_the_profile_of_a_step_has_its_products_and_its_optimizer(
-    sparsity: float, replay: str, target: str, tmp_path: Path
+    sparsity: float, method: str, target: str, tmp_path: Path
 ) -> None:
     """The optimizer is a graph of its own where gradients are stored between batches of replay."""
-    form = {"net": "mlp", "width": WIDTH, "replay": replay, "target": target}
+    form = {"net": "mlp", "width": WIDTH, "method": method, "target": target}
     setting = Setting("small", compiled, "unstructured", sparsity, sparsity, **form)  # type: ignore[arg-type]
     seconds = profiled(setting, 1, 3, tmp_path)
     assert "Sub" in seconds
-    assert ("InPlaceAccumulatorV2" in seconds) == (replay == "der++" and target == "ort-training")
+    assert ("InPlaceAccumulatorV2" in seconds) == (method == "der++" and target == "ort-training")
     assert all(value >= 0.0 for value in seconds.values())
     assert 0.0 < sum(seconds.values()) < 1.0
     work = work_of(ir.load(artifact_folder(setting, tmp_path) / "train" / "training_model.onnx"))

@@ -89,7 +89,7 @@ PORTABLE: Mapping[str, Case] = {
     ),
     "joint": Case(
         (6, 12),
-        CompileOptions(sparsity=0.0, gradient_sparsity=0.0, data_removal=0.3, method="joint"),
+        CompileOptions(sparsity=0.75, gradient_sparsity=0.8, data_removal=0.3, method="joint"),
         "uint8",
         {
             "seed": 2,

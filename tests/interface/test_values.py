@@ -81,7 +81,7 @@ def test_every_read_of_an_unknown_value_is_found(kit: str) -> None:
     inputs = {name: {one.name for one in graph.inputs} for name, graph in KITS[kit].graphs.items()}
     fed = {id(one["feeds"]): inputs[one["graph"]] for one in operations(program) if one.get("feeds")}
     places = [(holder, key) for holder, key in sources(program) if key in fed.get(id(holder), {key})]
-    assert len(places) > 50
+    assert len(places) > 40, "the least program, that without replay, has so many reads"
     for holder, key in places:
         before, holder[key] = holder[key], "pace"
         with pytest.raises(

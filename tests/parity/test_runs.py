@@ -42,7 +42,7 @@ def test_a_module_that_fails_is_quoted(tmp_path: Path) -> None:
 
 def test_the_forms_cover_what_is_compared() -> None:
     options = [form.options for form in FORMS.values()]
-    assert {one.replay for one in options} == {"er", "der++"}
+    assert {one.method for one in options} == {"er", "der++"}
     assert {one.replay_batches for one in options} == {"separate", "merged"}
     assert {one.compress for one in options} == {False, True}
     assert any(one.scheme == "channel" and one.fold for one in options)

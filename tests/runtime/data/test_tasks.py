@@ -9,7 +9,7 @@ from sparcl_compile.interface.errors import DataError, FieldError
 from sparcl_compile.interface.manifest import Layout, Model
 from sparcl_compile.runtime.data.dataset import Dataset, build
 from sparcl_compile.runtime.data.fitting import check_augment
-from sparcl_compile.runtime.data.tasks import check_fits, check_tasks, split_classes
+from sparcl_compile.runtime.data.tasks import LEARNED, Task, check_fits, check_tasks, split_classes
 from tests.reference.hashing import class_order
 
 
@@ -143,3 +143,18 @@ def test_an_augmentation_suits_the_samples(layout: Layout, own: str, other: str)
         check_augment(other, model)
     with pytest.raises(FieldError, match=f"`augment` blur: give auto, none or {own}"):
         check_augment("blur", model)
+
+
+def test_tasks_with_all_that_was_seen() -> None:
+    """The training samples of earlier tasks come first, each task's in its own order; what is tested stays."""
+    samples = {label: (np.full((2, 1, 1, 1), label), np.full(2, label)) for label in (3, 1, 2)}
+    tasks = [Task((label,), *both, *both) for label, both in samples.items()]
+    seen = LEARNED["seen"](tasks)
+    assert len(seen) == 3
+    for number, task in enumerate(seen):
+        wanted = [3, 3, 1, 1, 2, 2][: 2 * number + 2]
+        assert task.y_train.tolist() == task.x_train[:, 0, 0, 0].tolist() == wanted
+        assert task.classes == (3, 1, 2)[: number + 1]
+        assert task.y_test.tolist() == tasks[number].y_test.tolist()
+    assert [task.classes for task in seen[1:]] == [(3, 1), (3, 1, 2)]
+    assert LEARNED["task"](tasks) is tasks
