@@ -31,6 +31,8 @@ def every_target() -> Iterator[Steps]:
         given = dict(zip(CHOICES, values, strict=True))
         if not (given["compress"] and "channel" in given.values()):
             yield from (steps(CompileOptions(**given)) for steps in choice.TARGETS.values())
+    ste = CompileOptions(mask_policy="sr-ste", scheme="2:4", sparsity=0.5, gradient_sparsity=0.0)
+    yield from (steps(ste) for steps in choice.TARGETS.values())
     yield inference.STEPS
 
 
