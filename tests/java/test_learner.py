@@ -276,6 +276,11 @@ def test_a_loss_that_is_no_number(begun: Java, folder: Path, tmp_path: Path) -> 
     assert progress(java.state)["samples"]["classes_by_task"] == [[0, 1], [2, 3]]
 
 
+def test_what_cannot_be_written_changes_nothing(linux: Jvm, artifact: Path, tmp_path: Path) -> None:
+    lines = linux.run("Lost", artifact, tmp_path / "state").splitlines()
+    assert lines == ["true", "true", "[] false 0", "done [a, b] 1"]
+
+
 def test_more_classes_than_the_head_has(begun: Java, folder: Path, tmp_path: Path) -> None:
     java = copy(begun, tmp_path / "s")
     java.call(folder / "task1.safetensors", "observe", steps=0)

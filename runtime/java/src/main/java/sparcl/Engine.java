@@ -206,13 +206,17 @@ final class Engine implements AutoCloseable {
         }
     }
 
+    /** Gives the state's memory back, and knows no lengths any more. */
+    void forget() {
+        state.values().forEach(OnnxTensor::close);
+        state.clear();
+        lengths.clear();
+    }
+
     /** Gives all memory back. */
     @Override
     public void close() {
-        for (OnnxTensor tensor : state.values()) {
-            tensor.close();
-        }
-        state.clear();
+        forget();
         for (OrtSession session : sessions.values()) {
             try {
                 session.close();

@@ -110,7 +110,13 @@ public final class Learner implements AutoCloseable {
                     "a task is under way; go on with it by learn() without samples, or end it with endTask()");
         }
         checkSteps(effort);
-        beginning.begin(intake.labelled(samples, labels), effort, 0);
+        Rows rows = intake.labelled(samples, labels);
+        try {
+            beginning.begin(rows, effort, 0);
+        } catch (SparclException error) {
+            load();
+            throw error;
+        }
         return study(effort, true);
     }
 
@@ -137,9 +143,7 @@ public final class Learner implements AutoCloseable {
             throw new SparclException("`sample`: are " + sample.count() + " samples; give one, of the shape [1, ...]");
         }
         Rows one = intake.rows(sample);
-        state.place(label);
-        state.formOf(one.dtype, one.shape);
-        state.pending.add(one, label);
+        state.keep(one, label);
         return effort.steps == 0 ? new Effort.Outcome("done", 0, Double.NaN) : study(effort, false);
     }
 

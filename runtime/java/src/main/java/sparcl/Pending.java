@@ -42,7 +42,13 @@ final class Pending {
     void add(Rows one, String label) {
         rows.add(one);
         labels.add(label);
-        write();
+        try {
+            write();
+        } catch (SparclException error) {
+            rows.remove(rows.size() - 1);
+            labels.remove(labels.size() - 1);
+            throw error;
+        }
     }
 
     /** All samples, with the places of their classes. */

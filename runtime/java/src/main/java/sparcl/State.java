@@ -118,6 +118,19 @@ final class State {
         names.addAll(needed);
     }
 
+    /** Keeps an observed sample; where that cannot be written, it is not kept. */
+    void keep(Rows one, String label) {
+        int known = names.size();
+        place(label);
+        try {
+            pending.add(one, label);
+        } catch (SparclException error) {
+            names.subList(known, names.size()).clear();
+            throw error;
+        }
+        formOf(one.dtype, one.shape);
+    }
+
     /** Begins a task: its samples are written first, then the state that names them. */
     void begin(Rows rows, long epochs, long batch, double learningRate) {
         rate = learningRate;
@@ -235,8 +248,16 @@ final class State {
         return made;
     }
 
-    /** Reads the folder; leaves all as it is where there is no state. */
+    /** Takes up what the folder has, and nothing else. */
     void load() {
+        engine.forget();
+        names.clear();
+        tasks.clear();
+        task = null;
+        dtype = null;
+        shape = null;
+        taken = 0;
+        loop.midEpoch = false;
         Safetensors file = folder.read(Folder.STATE);
         try {
             if (file != null) {
