@@ -73,11 +73,7 @@ async function held(path: string): Promise<() => Promise<void>> {
       "wx",
       new TextEncoder().encode(`${process.pid} ${hostname()} ${since} node ${process.argv[1] ?? ""}\n`),
     );
-    while (!(await linked(own, lock))) {
-      const line = await readFile(lock, "utf8").catch(() => "");
-      if (HELD.has(resolve(path)) || lives(line)) throw new StateError(inUse(path, line));
-      await rm(lock, { force: true });
-    }
+    while (!(await linked(own, lock))) await takenOver(path, lock);
   } catch (error) {
     throw error instanceof StateError ? error : unwritable(lock, error);
   } finally {
@@ -88,6 +84,29 @@ async function held(path: string): Promise<() => Promise<void>> {
     HELD.delete(resolve(path));
     await rm(lock, { force: true });
   };
+}
+
+/** Remove the lock of a process that has ended; another one that takes it over meanwhile keeps its own. */
+async function takenOver(path: string, lock: string): Promise<void> {
+  const refuse = (line: string) => {
+    if (HELD.has(resolve(path)) || lives(line)) throw new StateError(inUse(path, line));
+  };
+  refuse(await readFile(lock, "utf8").catch(() => ""));
+  const aside = beside(path, LOCK);
+  if (
+    !(await rename(lock, aside).then(
+      () => true,
+      () => false,
+    ))
+  )
+    return;
+  try {
+    const line = await readFile(aside, "utf8");
+    if (lives(line)) await linked(aside, lock);
+    refuse(line);
+  } finally {
+    await rm(aside, { force: true });
+  }
 }
 
 async function linked(own: string, lock: string): Promise<boolean> {

@@ -1,10 +1,12 @@
 /** Folders as states: files that are whole, and the lock. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { folder } from "../src/node.js";
 import { scratch } from "./support.js";
 
@@ -50,6 +52,20 @@ test("the lock of a process that has ended, or of none, is taken over", async ()
     writeFileSync(join(path, ".lock"), line);
     await (await folder(path).hold())();
   }
+});
+
+test("of processes that find the lock of one that has ended, one holds it", async () => {
+  const path = scratch();
+  const node = fileURLToPath(new URL("../src/node.js", import.meta.url));
+  const program = `const { folder } = await import(${JSON.stringify(node)});
+    console.log(await folder(${JSON.stringify(path)}).hold().then(() => "held", () => "refused"));
+    setTimeout(() => process.exit(), 60_000); process.stdin.on("end", () => process.exit()).resume();`;
+  writeFileSync(join(path, ".lock"), `2147483647 ${hostname()} 2026-01-01T00:00:00 java App\n`);
+  const all = Array.from({ length: 3 }, () => spawn(process.execPath, ["--input-type=module", "-e", program]));
+  const said = await Promise.all(all.map(async ({ stdout }) => String((await once(stdout, "data"))[0]).trim()));
+  for (const one of all) one.stdin.end();
+  await Promise.all(all.map((one) => once(one, "exit")));
+  assert.deepEqual(said.sort(), ["held", "refused", "refused"]);
 });
 
 test("the lock of another host is kept", async () => {
