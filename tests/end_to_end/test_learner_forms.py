@@ -16,14 +16,14 @@ FORMS: dict[str, dict[str, Any]] = {
     "channels folded, er merged, adamw": {
         "scheme": "channel",
         "sparsity": 0.5,
-        "replay": "er",
+        "method": "er",
         "replay_batches": "merged",
         "optimizer": "adamw",
     },
     "kept weights alone, momentum": {"compress": True, "momentum": 0.9, "sparsity": 0.9},
-    "without replay, reference code": {"replay": "none", "recipe": "reference-code"},
+    "without replay, reference code": {"method": "finetune", "recipe": "reference-code"},
     "first masks by gradients": {"mask_policy": "snip"},
-    "dense, fine-tuning": {"replay": "none", "sparsity": 0.0, "gradient_sparsity": 0.0, "data_removal": 0.0},
+    "dense, fine-tuning": {"method": "finetune", "sparsity": 0.0, "gradient_sparsity": 0.0, "data_removal": 0.0},
 }
 
 
