@@ -52,6 +52,14 @@ def missing_shapes(
     }
 
 
+def state_shapes(model: ir.Model) -> None:
+    """State the shapes and types of node outputs that can be inferred, in place."""
+    for value, inferred in missing_shapes(model).items():
+        # The shape of a scalar is false.
+        value.shape = value.shape if inferred.shape is None else inferred.shape
+        value.type = inferred.type or value.type
+
+
 def _missing(nodes: Iterable[ir.Node], shape_of: ShapeOf) -> list[ir.Value]:
     made = (out for node in nodes for one in _nested(node) for out in one.outputs if out.name)
     return [out for out in made if not _is_known(out, shape_of)]

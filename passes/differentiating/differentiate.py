@@ -13,7 +13,7 @@ from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.edit import Names
 from sparcl_compile.passes.core.facts import ACCUMULATING, DIFFERENTIATED, LOSS, MARKED
 from sparcl_compile.passes.core.insert import Inserter
-from sparcl_compile.passes.core.missing_shapes import missing_shapes
+from sparcl_compile.passes.core.missing_shapes import state_shapes
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import role_of, set_role, values_with_role
 from sparcl_compile.passes.core.values import BOOL, FLOAT, Feeds, constant, dims
@@ -58,10 +58,7 @@ class Differentiate(Pass):
         parameters = list(values_with_role(model, Role.PARAMETER))
         _feed_state(graph)
         self._accumulate(graph, insert, [(weight, found.get(weight)) for weight in parameters])
-        for value, inferred in missing_shapes(model).items():
-            # The shape of a scalar is false.
-            value.shape = value.shape if inferred.shape is None else inferred.shape
-            value.type = inferred.type or value.type
+        state_shapes(model)
         return ir.passes.PassResult(model, True)
 
     def _accumulate(self, graph: ir.Graph, insert: Inserter, pairs: Iterable[tuple[ir.Value, ir.Value | None]]) -> None:

@@ -14,6 +14,7 @@ from sparcl_compile.passes.core.edit import int_attribute, kept_attributes
 from sparcl_compile.passes.core.facts import DIFFERENTIATED, GRADIENTS_MASKED, MOVING, PRUNED
 from sparcl_compile.passes.core.insert import Inserter
 from sparcl_compile.passes.core.layers import masked_layers
+from sparcl_compile.passes.core.missing_shapes import state_shapes
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import set_role
 from sparcl_compile.passes.core.unused import remove_unused
@@ -61,6 +62,7 @@ class ComputeGradientRows(Pass):
         ]
         if any(done):
             remove_unused(model)
+            state_shapes(model)
         return ir.passes.PassResult(model, any(done))
 
     def _cut(

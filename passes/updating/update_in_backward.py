@@ -14,6 +14,7 @@ from sparcl_compile.passes.core.facts import DIFFERENTIATED, MOVING, OPTIMIZER
 from sparcl_compile.passes.core.inlining import inline_calls
 from sparcl_compile.passes.core.layers import rate_factor
 from sparcl_compile.passes.core.marks import OPTIMIZER_KEY
+from sparcl_compile.passes.core.missing_shapes import state_shapes
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import values_with_role
 from sparcl_compile.passes.core.values import BOOL, FLOAT, INT64, constant, dims, feed, value_named
@@ -100,6 +101,7 @@ class UpdateInBackward(Pass):
             stepper.append(weight, self._freed(model.graph, places, accumulated, weight))
         for function in list(model.functions.values()):
             inline_calls(model, function)
+        state_shapes(model)
 
     def _freed(
         self, graph: ir.Graph, places: Mapping[ir.Node, int], gradient: ir.Value | None, weight: ir.Value
