@@ -7,9 +7,11 @@ from typing import get_args
 import msgspec
 import pytest
 
+from sparcl_compile.compiling import method_graphs
 from sparcl_compile.interface.artifact import read_manifest
 from sparcl_compile.interface.names import Role
 from sparcl_compile.interface.program import Condition, Event, Operation, Program
+from sparcl_compile.passes.emitting.emit import ASKED
 from sparcl_compile.program.build import build
 from tests.conformance.kit import kits
 from tests.program.test_dry_runs import GIVEN
@@ -17,6 +19,7 @@ from tests.support.programs import settings
 
 PAGE = (Path(__file__).resolve().parent.parent / "docs" / "interfaces.md").read_text(encoding="utf-8")
 MANIFESTS = [read_manifest(kit.artifact) for kit in kits().values()]
+GRAPHS = "sparcl_compile.graphs"
 CALLED = ("class_order", "statistics", "begin_task", "begin_epoch", "step", "end_epoch", "end_task", "end_run")
 
 
@@ -50,6 +53,12 @@ def test_every_graph_with_its_feeds_and_results() -> None:
         feeds = {one.name for one in graph.inputs if one.name not in state and "accumulation" not in one.name}
         for word in {*feeds, *graph.results} if name != "merge" else {"first.F", "second.F"}:
             assert re.search(rf"(?<![\w.]){re.escape(word)}\b", told[name]), (name, word)
+
+
+def test_every_graph_of_a_method() -> None:
+    made = {name for name, one in vars(method_graphs).items() if getattr(one, "__package__", "") == GRAPHS}
+    assert len(made) > 20
+    assert rows("graph of a method |").keys() == made | ASKED.keys()
 
 
 @pytest.mark.parametrize("kind", get_args(Operation))
