@@ -125,6 +125,7 @@ NOT_HELD = ("raw", "the graph holds no marked parameters; run import_forward bef
 STATE_IS_READ = ("eval", "the graph holds no marked parameters; run import_forward before it")
 NOT_DIFFERENTIATED = ("attach_loss", "the graph has no backward pass; run differentiate before it")
 TWICE = ("attach_optimizer", "the graph masks gradients twice; run prune_backward before it")
+NOT_ACCUMULATING = ("attach_loss", "the graph stores no gradients; run differentiate before it")
 NOT_NUMBERED = (
     "mark_dense_weights",
     "the graph has layers with neither a mask nor a reason against one; run insert_weight_masks before it",
@@ -188,9 +189,14 @@ OUT_OF_ORDER = {
         NOT_MARKED,
         ("insert_weight_masks", "the graph has no loss; run attach_loss before it"),
     ),
+    "pass_gradients_through": (
+        NOT_NUMBERED,
+        NOT_ACCUMULATING,
+        after_moving("pass_gradients_through"),
+    ),
     "insert_gradient_masks": (
         NOT_NUMBERED,
-        ("attach_loss", "the graph stores no gradients; run differentiate before it"),
+        NOT_ACCUMULATING,
         after_moving("insert_gradient_masks"),
     ),
     "attach_optimizer": (NOT_MARKED, after_moving("attach_optimizer")),
