@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sparcl_compile.interface.errors import DataError
-from sparcl_compile.interface.manifest import Model, image_size
+from sparcl_compile.interface.manifest import IMAGES, Model, image_size
 from sparcl_compile.runtime.data import checks
 from sparcl_compile.runtime.data.arrange import FORMS, arranged, in_model_axes
 from sparcl_compile.runtime.data.dataset import Dataset
@@ -124,6 +124,8 @@ def _name(label: object) -> str:
     raise DataError(f"labels: {label!r} is no name; give texts or whole numbers")
 
 
-def augments(form: Form, wanted: str) -> bool:
+def augments(form: Form, wanted: str, layout: str) -> bool:
     """Whether training batches of samples of a form are changed at random; ``auto`` is for images in colours."""
+    if wanted == "auto" and layout not in IMAGES:
+        return False
     return _dataset(np.zeros((0, *form.shape), form.type)).augments(wanted)

@@ -72,10 +72,11 @@ class Standing:
         found = self.folder.read_samples(learning["file"])
         if len(found.x) < 1 or found.names != self.classes.names[: len(found.names)]:
             raise CheckpointError(f"{self.folder.path / learning['file']}: has other classes than the state; {ANOTHER}")
-        return Task(_table(found.x, found.labels), Learning(**learning))
+        rate = self._config.learning_rate or learning["learning_rate"]
+        return Task(_table(found.x, found.labels), Learning(**{**learning, "learning_rate": rate}))
 
     def _begun(self, form: Form) -> Course:
-        return Course(self.artifact, self._config, form, forms.augments(form, self._config.augment))
+        return Course(self.artifact, self._config, form, forms.augments(form, self._config.augment, self._model.layout))
 
     def active(self) -> Course:
         """The course; raises DataError where none has begun."""
@@ -237,9 +238,12 @@ class Standing:
             self.save()
 
     def end_task(self) -> None:
-        """End the task under way as it stands; raises DataError where there is none."""
+        """End the task under way as it stands; raises DataError where there is none, or no step of it was made."""
         if not self.under_way:
             raise DataError(f"{self.folder.path}: no task is under way, so that none can be ended")
+        # The next task would replay from a buffer that nothing has filled.
+        if not self.active().trainer["samples_seen"]:
+            raise DataError(f"{self.folder.path}: nothing of the task under way is learned yet; call `learn()` first")
         self.active().close_task()
         self.save()
 

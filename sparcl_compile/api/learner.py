@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from sparcl_compile.api.exporting import export_model
 from sparcl_compile.interface.errors import DataError
 from sparcl_compile.runtime.learner import learner
 
@@ -27,6 +26,9 @@ class Learner(learner.Learner):
             ModelError: the exported model would answer differently; nothing was written.
             FieldError: the file cannot lie there.
         """
+        # A device that only learns has no onnx installed.
+        from sparcl_compile.api.exporting import export_model
+
         self.save()
         if not self.tasks and not self.under_way:
             raise DataError(f"{self.state}: nothing is learned yet; call `learn` first")

@@ -7,9 +7,9 @@ import numpy as np
 from sparcl_compile.compiling.compiler import compile_model
 from sparcl_compile.interface.artifact import load
 from sparcl_compile.runtime.config import RunConfig
-from sparcl_compile.runtime.driver.loop import Run
 from sparcl_compile.runtime.reporting.progress import Reporter
 from sparcl_compile.runtime.reporting.report import console
+from sparcl_compile.runtime.runs.run import Run
 from sparcl_compile.settings.options import CompileOptions
 from tests.reference.hashing import stream
 from tests.support.cli import write_model

@@ -30,6 +30,7 @@ from sparcl_compile.interface.errors import (
 from sparcl_compile.runtime import checkpoint
 from sparcl_compile.runtime.learner.learner import Learner
 from sparcl_compile.runtime.learner.results import Learned, Step
+from sparcl_compile.runtime.learner.standing import Standing
 from tests.support import story
 from tests.support.cli import call, check_refused, contents
 
@@ -335,6 +336,36 @@ def test_a_task_may_be_ended_as_it_stands(learner: Learner, artifact: Artifact, 
     with pytest.raises(DataError, match="no task is under way"):
         learner.end_task()
     assert learner.learn(*digits(artifact, 6), epochs=1).reason == "done"
+
+
+def killed(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_first_task_is_not_ended_before_a_step_of_it(
+    artifact: Artifact, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A learner that was killed between the beginning and the first step stands so."""
+    with story.opened(artifact, state) as learner:
+        task = digits(artifact, 4, 5)
+        with monkeypatch.context() as patch:
+            patch.setattr(Standing, "study", killed)
+            with pytest.raises(KeyboardInterrupt):
+                learner.learn(*task, epochs=EPOCHS)
+        assert learner.under_way
+        with pytest.raises(DataError, match=r"nothing of the task under way is learned yet; call `learn\(\)` first"):
+            learner.end_task()
+        learner.learn(steps=1)
+        learner.end_task()
+        assert learner.tasks == 1
+
+
+def test_a_learning_rate_holds_for_the_task_under_way(artifact: Artifact, state: Path) -> None:
+    with story.opened(artifact, state) as learner:
+        learner.learn(*digits(artifact, 4, 5), epochs=EPOCHS, steps=1)
+    with story.opened(artifact, state, learning_rate=0.001) as learner:
+        learner.learn(steps=1)
+    assert content(state)[1]["learning_rates"] == [{"after_epochs": 0, "learning_rate": 0.001}]
 
 
 # Samples one by one

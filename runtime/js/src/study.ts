@@ -195,6 +195,9 @@ export class Study {
   /** End the task under way as it stands. */
   async endTask(): Promise<void> {
     if (!this.learning) throw new InputError("no task is under way; begin one with learn(samples, labels)");
+    // The next task would replay from a buffer that nothing has filled.
+    if (!this.trainer.integer("samples_seen"))
+      throw new InputError("nothing of the task under way is learned yet; call learn() first");
     const { file } = this.learning;
     await this.trainer.call("close_task");
     this.tasks.push([...this.classes]);

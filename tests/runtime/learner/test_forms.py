@@ -111,10 +111,11 @@ def test_labels_that_are_no_names(label: object) -> None:
 
 
 def test_images_in_colours_are_changed_at_random_unless_the_app_says_otherwise() -> None:
-    assert [augments(Form("uint8", (3, 6, 5)), wanted) for wanted in ("auto", "none", "crop_flip")] == [
+    assert [augments(Form("uint8", (3, 6, 5)), wanted, "NCHW") for wanted in ("auto", "none", "crop_flip")] == [
         True,
         False,
         True,
     ]
-    assert not augments(Form("uint8", (1, 6, 5)), "auto")
-    assert not augments(Form("float32", (3, 6, 5)), "auto")
+    assert not augments(Form("uint8", (3, 6, 5)), "auto", "flat")
+    assert not augments(Form("uint8", (1, 6, 5)), "auto", "NCHW")
+    assert not augments(Form("float32", (3, 6, 5)), "auto", "NCHW")

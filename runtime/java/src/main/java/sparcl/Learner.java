@@ -185,6 +185,10 @@ public final class Learner implements AutoCloseable {
         if (state.task == null) {
             throw new SparclException("no task is under way; begin one with learn(samples, labels)");
         }
+        // The next task would replay from a buffer that nothing has filled.
+        if (values.integer("samples_seen") == 0) {
+            throw new SparclException("nothing of the task under way is learned yet; call learn() first");
+        }
         values.call("close_task");
         state.end();
     }
