@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 # Before any library starts its thread pool: under xdist every process would otherwise take all cores.
@@ -17,6 +18,22 @@ SCRIPTS = Path(sys.executable).parent
 # The same examples on every machine, and no failure because a shared machine was slow for a moment.
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, print_blob=True)
 hypothesis.settings.load_profile("repeatable")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A case that has the target ``ort-training`` among its parameters needs that build, as one that is marked does."""
+    for item in items:
+        if _names_builder(getattr(getattr(item, "callspec", None), "params", {})):
+            item.add_marker("training_build")
+
+
+def _names_builder(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_names_builder, value.values()))
+    if isinstance(value, tuple | list):
+        return any(map(_names_builder, value))
+    return isinstance(value, str) and value == "ort-training"
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -10,6 +10,7 @@ from sparcl_compile.interface.names import NEXT, Role, accumulator_name, gradien
 from sparcl_compile.passes.analysis.liveness.in_place import places_of, unordered_readers
 from sparcl_compile.passes.core.accumulation import GRADIENT, RESET, accumulations
 from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.core.edit import is_read
 from sparcl_compile.passes.core.facts import DIFFERENTIATED, MOVING, OPTIMIZER
 from sparcl_compile.passes.core.inlining import inline_calls
 from sparcl_compile.passes.core.layers import rate_factor
@@ -20,6 +21,8 @@ from sparcl_compile.passes.core.roles import values_with_role
 from sparcl_compile.passes.core.values import BOOL, FLOAT, INT64, constant, dims, feed, value_named
 from sparcl_compile.passes.updating.optimizer_steps import Stepper
 
+VIEWS = ("Reshape", "Squeeze", "Unsqueeze", "Flatten")
+"""Operators whose output has the numbers of their first input in the same order."""
 LINEAR = "sgd"
 """The optimizer whose step is a multiple of the gradient."""
 
@@ -40,6 +43,8 @@ class UpdateInBackward(Pass):
     4. ``W.next`` may be written over ``W`` (``liveness/in_place.py``) only when the graph's edges put every reader of
        ``W`` before it. A reader that they do not put there (an input gradient that is a node of its own) gets a control
        dependency: dW is reshaped to its own shape, which is a view, and that shape depends on the reader's output.
+       No other view stands in front of this one: of two in a row ONNX Runtime (1.32.0) makes one to a constant shape,
+       and the dependency would be gone.
     5. The steps are the last nodes of the file, in the order of the accumulators, which ``order_backward`` chose.
     6. A graph without accumulators is left alone.
 
@@ -120,7 +125,9 @@ class UpdateInBackward(Pass):
         for index, reader in enumerate(readers):
             shape = self._after(graph, reader, shape, f"{name}.{index}")
         add = self.inserter(graph).op
-        return add("Reshape", gradient, shape, name=f"{name}.gradient", shape=dims(weight))
+        freed = add("Reshape", _behind_views(gradient), shape, name=f"{name}.gradient", shape=dims(weight))
+        _drop_unread(graph, source)
+        return freed
 
     def _after(self, graph: ir.Graph, reader: ir.Node, shape: ir.Value, name: str) -> ir.Value:
         """The shape, known when ``reader`` has run."""
@@ -129,6 +136,22 @@ class UpdateInBackward(Pass):
         size = add("Size", read, name=f"{name}.size", shape=[], dtype=INT64)
         done = add("Cast", size, name=f"{name}.done", shape=[], dtype=BOOL, to=int(ir.DataType.BOOL))
         return add("Where", done, shape, shape, name=name, shape=dims(shape), dtype=INT64)
+
+
+def _behind_views(value: ir.Value) -> ir.Value:
+    """The value that a row of views shows in other shapes."""
+    node = value.producer()
+    while node is not None and node.op_type in VIEWS and node.inputs[0] is not None:
+        value, node = node.inputs[0], node.inputs[0].producer()
+    return value
+
+
+def _drop_unread(graph: ir.Graph, node: ir.Node | None) -> None:
+    """Remove a row of views that nothing reads any more."""
+    while node is not None and node.op_type in VIEWS and not is_read(node.outputs[0]):
+        source = node.inputs[0]
+        graph.remove(node, safe=True)
+        node = None if source is None else source.producer()
 
 
 def _remove_behind(graph: ir.Graph, values: Iterable[ir.Value]) -> None:

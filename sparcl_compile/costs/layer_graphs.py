@@ -13,17 +13,23 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from sparcl_compile.passes.core import draws
 from sparcl_compile.passes.core.contract import IR_VERSION, OPSET
+from sparcl_compile.passes.core.edit import Names
+from sparcl_compile.passes.core.insert import Inserter
+from sparcl_compile.passes.gradients.gradient import Gradient
+from sparcl_compile.passes.gradients.table import rule_for
 from sparcl_compile.passes.lowering.batch_last.forms import BATCH_LAST
 from sparcl_compile.passes.lowering.choice.work import CONV, PRODUCT, Work
 from sparcl_compile.passes.schemes.compressed import compress
 
 TYPES = {"float32": "float", "int32": "int32"}
 
+GRADIENTS = "Gradients"
+"""Stands for the gradients of a convolution's input and weight."""
 DENSE = {
     CONV: """
   masked = Mul (weight, mask)
   y = Conv <{geometry}> (x, masked)
-  {dx}, dmasked = com.microsoft.ConvGrad <{geometry}> (dy, x, masked)
+  {dx}, dmasked = Gradients (dy)
   dw = Mul (dmasked, chosen)""",
     PRODUCT: """
   masked = Mul (weight, mask)
@@ -73,6 +79,31 @@ def sparse_step(work: Work, batch: int) -> LayerGraph:
     return _graph(SPARSE + UPDATE, {**last, **stored, "rate": data["rate"]}, work)
 
 
+def _differentiate(model: ir.Model) -> None:
+    """Write the gradients of a dense convolution in the place of GRADIENTS, by the rule of the target ``ort``."""
+    graph = model.graph
+    place = next((node for node in graph if node.op_type == GRADIENTS), None)
+    if place is None:
+        return
+    layer = next(node for node in graph if node.op_type == "Conv")
+    for value, like in ((layer.outputs[0], place.inputs[0]), (layer.inputs[1], graph.inputs[2])):
+        if value is not None and like is not None:
+            value.shape, value.type = like.shape, like.type
+    wanted = [number for number, value in enumerate(place.outputs) if value.name]
+    insert = Inserter("layer_graphs", graph, Names(graph)).before(place)
+    rule = rule_for(layer)
+    if rule is None:
+        raise ValueError("a convolution has no gradient rule")
+    made = rule(Gradient(insert, layer, [place.inputs[0]], wanted))
+    for number in wanted:
+        old, new = place.outputs[number], made[number]
+        if new is None:
+            raise ValueError("a convolution's rule leaves a gradient out")
+        old.replace_all_uses_with(new, replace_graph_outputs=True)
+        old.name, new.name = None, old.name
+    graph.remove(place, safe=True)
+
+
 def _data(work: Work, batch: int) -> dict[str, np.ndarray]:
     """Seeded values: kept places, and those that are updated among them, are drawn uniformly."""
     draw = draws.generator(0)
@@ -115,8 +146,9 @@ def _graph(body: str, feeds: Mapping[str, np.ndarray], work: Work) -> LayerGraph
     wanted = [name for name in RESULTS if name != "dx" or work.input_gradient]
     inputs = ", ".join(f"{TYPES[array.dtype.name]}{list(array.shape)} {name}" for name, array in feeds.items())
     results = ", ".join(f"float[] {name}" for name in wanted)
-    opsets = f'["" : {OPSET}, "com.microsoft" : 1, "sparcl" : 1]'
+    opsets = f'["" : {OPSET}, "sparcl" : 1]'
     text = f"<ir_version: {IR_VERSION}, opset_import: {opsets}> layer ({inputs}) => ({results}) {{{filled}\n}}"
     model = ir.from_onnx_text(text)
+    _differentiate(model)
     RemoveUnusedNodesPass()(model)
     return LayerGraph(model, feeds)

@@ -71,8 +71,10 @@ def test_an_operator_of_another_domain_is_not_the_one_of_its_name() -> None:
 @pytest.mark.parametrize("name", MANIFESTS)
 def test_the_graphs_of_an_artifact(name: str) -> None:
     graphs = MANIFESTS[name].graphs
-    assert {graphs[one].numeric_profile for one in ("train", "eval", "measure", "summary")} == {"close"}
-    assert {graphs[one].profile("uint8") for one in ("order", "standardise", "write_buffer", "crop_flip")} == {"equal"}
+    rounded = graphs.keys() & {"train", "eval", "measure", "summary"}
+    assert {graphs[one].numeric_profile for one in rounded} == {"close"}
+    exact = graphs.keys() & {"order", "standardise", "write_buffer", "crop_flip"}
+    assert {graphs[one].profile("uint8") for one in exact} == {"equal"}
     assert graphs["sum_pixels"].numeric_profile == {"float32": "close", "uint8": "equal"}
     assert [graphs["sum_pixels"].profile(samples) for samples in ("float32", "uint8")] == ["close", "equal"]
 

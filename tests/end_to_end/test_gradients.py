@@ -18,7 +18,7 @@ from tests.support.batches import Batch, class_mask
 BATCH = 6
 CLASSES = 5
 TOLERANCE = 1e-4
-WIDTHS = {"mlp": 32, "cnn": 8, "depthwise_cnn": 8, "resnet18": 8, "transformer": 16, "digits_cnn": 8}
+WIDTHS = {"mlp": 32, "cnn": 8, "depthwise_cnn": 8, "resnet18": 8, "transformer": 16, "digits_cnn": 8, "sensor_cnn": 8}
 
 
 def batch_for(shape: tuple[int, ...]) -> Batch:

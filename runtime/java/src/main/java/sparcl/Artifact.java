@@ -55,14 +55,6 @@ final class Artifact {
         return found;
     }
 
-    /** Throws SparclException where the method is for whole runs alone: its program answers no questions. */
-    void checkForApps() {
-        if (manifest.get("program").get("blocks").get("predict").isNull()) {
-            String line = "%s: its method (%s) is for whole runs by sparcl-run, not for a learner; %s with another --method";
-            throw new SparclException(String.format(line, folder, manifest.get("options").get("method").text(), AGAIN));
-        }
-    }
-
     /** The file of a graph; {@code samples} is the type of the raw samples, for a graph that reads them. */
     Path path(String graph, String samples) {
         Json file = manifest.get("graphs").get(graph).get("file");

@@ -31,7 +31,7 @@ public final class Learner implements AutoCloseable {
 
     private Learner(Path artifact, Path state, Options options) {
         this.artifact = new Artifact(artifact);
-        this.artifact.checkForApps();
+        checkForApps(this.artifact);
         this.options = options;
         engine = new Engine(this.artifact, options.threads, options.kernels);
         if (state.toAbsolutePath().normalize().startsWith(artifact.toAbsolutePath().normalize())) {
@@ -44,6 +44,16 @@ public final class Learner implements AutoCloseable {
         beginning = new Beginning(this.artifact, options, this.state, engine, values);
         questions = new Questions(this.state, values, this.artifact.manifest.get("model").get("classes").integer());
         intake = new Intake(this.artifact.manifest.get("model"), this.state, engine, values);
+    }
+
+    /** Throws SparclException where the method is for whole runs alone: its program answers no questions. */
+    private static void checkForApps(Artifact artifact) {
+        if (artifact.manifest.get("program").get("blocks").get("predict").isNull()) {
+            String line = "%s: its method (%s) is for whole runs by sparcl-run, not for a learner; "
+                    + "compile the model again with another --method";
+            String method = artifact.manifest.get("options").get("method").text();
+            throw new SparclException(String.format(line, artifact.folder, method));
+        }
     }
 
     /** Opens an artifact with the state of a folder, which is made if needed. */
