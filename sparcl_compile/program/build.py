@@ -78,8 +78,7 @@ class Settings:
         learned: state that training computes, as ``check_state`` numbers it.
         augment: the graph that changes training samples at random.
         updates_measure: whether mask updates read gradients.
-        first_masks: the vectors ``remove_to`` and ``grow_to`` of the update that chooses the first masks by scores of
-            the first batches; empty where they are known from the start.
+        first_masks: ``remove_to`` and ``grow_to`` of the update that chooses the first masks by scores; empty without.
         parts: what the method adds.
         fills: whether every step presents its batch to the buffer.
         least_buffer: the fewest rows of the buffer that make sense.
@@ -133,8 +132,7 @@ def build(settings: Settings) -> Program:
     }
     if settings.in_apps:
         blocks |= {"close_task": (*settings.parts.end_task, *closed()), **apart(settings.parts.answered)}
-    if settings.resizes:
-        blocks["resize"] = (resize(),)
+        blocks |= {"resize": (resize(),)} if settings.resizes else {}
     if settings.measured and (settings.mask_updates or KEEP in settings.vectors):
         blocks["measure"] = _measure(settings)
     if settings.mask_updates:

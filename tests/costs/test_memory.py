@@ -218,7 +218,8 @@ def test_peak_memory_of_a_process_falls(root: Path, tmp_path: Path) -> None:
         # The workspaces of the kernels, the graph and the feeds come on top: more of them in the stock ONNX Runtime.
         above = 1.4 if importlib.util.find_spec("onnxruntime.training") else 1.6
         assert 0.8 * estimate < peaks[bool(options)] < above * estimate
-    assert peaks[True] < 0.75 * peaks[False]
+    # The rules of `ort` keep more of what is around the activations: less of the whole is saved.
+    assert peaks[True] < (0.75 if above == 1.4 else 0.85) * peaks[False]
 
 
 def test_gradients_take_no_memory_where_a_step_is_one_batch(root: Path, tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_weight_gradients_do_not_wait(target: str, tmp_path: Path) -> None:
     # At batch 1 the weights outweigh the activations, and in the wrong order all their gradients are alive together.
     worse = plan(model, 1).peak_bytes
     OrderBackward(batch=1)(model)
-    # The rules of `ort` make a gradient by several nodes, and at this batch the largest of these is the peak in any order.
+    # The rules of `ort` make a gradient by several nodes; the largest of these is the peak here, in any order.
     assert plan(model, 1).peak_bytes < (worse if target == "ort" else 0.8 * worse)
 
 
