@@ -10,7 +10,6 @@ from tests.end_to_end.test_against_pytorch import CLASSES, CONSTANT_RATE, both, 
 from tests.reference import methods
 
 DENSE = {"sparsity": 0.0, "gradient_sparsity": 0.0, "data_removal": 0.0}
-TARGETS = ("ort", "ort-training")
 
 
 @pytest.fixture(scope="module")
