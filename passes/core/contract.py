@@ -62,6 +62,8 @@ class Pass(ir.passes.InPlacePass):
     def requires(self, model: ir.Model) -> None:
         """Check that the pass may run.
 
+        Every phase but the first writes nodes of opset 18, which mean something else, or nothing, in another opset.
+
         Raises:
             PassOrderError: what it needs is missing, or what must come after it is there. The message is one line with
                 the pass, the fact and the pass that the fact is from.
@@ -72,6 +74,9 @@ class Pass(ir.passes.InPlacePass):
         missing = next((fact for fact in self.needs if not fact.holds(model)), None)
         if missing:
             raise OutOfOrder(f"{self.name}: the graph {missing.lacks}; run {missing.by} before it")
+        version = model.opset_imports.get("", OPSET)
+        if self.phase is not Phase.IMPORTING and version != OPSET:
+            raise OutOfOrder(f"{self.name}: the graph is of opset {version}, not {OPSET}; run import_forward before it")
 
     def ensures(self, model: ir.Model) -> None:
         """Check that the pass did what it is for; raises onnx-ir's PostconditionError, which is a bug of the pass."""

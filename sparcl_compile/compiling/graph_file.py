@@ -6,8 +6,10 @@ import onnx_ir as ir
 
 from sparcl_compile.compiling.carried import take_metadata, with_metadata
 from sparcl_compile.compiling.load import check_connected, check_importable, load_graph
-from sparcl_compile.compiling.verify import check_given
+from sparcl_compile.compiling.verify import MAKE_AGAIN, check_given
+from sparcl_compile.interface.errors import ModelError
 from sparcl_compile.interface.files import write_atomically
+from sparcl_compile.passes.core.contract import OPSET
 from sparcl_compile.passes.core.facts import MARKED
 
 
@@ -22,9 +24,16 @@ def read_graph(path: Path) -> ir.Model:
         check_importable(model, path)
     check_connected(model, path)
     if MARKED.holds(model):
+        _check_opset(model, path)
         check_given(model, path)
     take_metadata(model, str(path))
     return model
+
+
+def _check_opset(model: ir.Model, path: Path) -> None:
+    version = model.opset_imports.get("", OPSET)
+    if version != OPSET:
+        raise ModelError(f"{path}: passes have worked on the graph, yet its opset is {version}; {MAKE_AGAIN}")
 
 
 def write_graph(model: ir.Model, path: Path) -> None:

@@ -217,3 +217,29 @@ def test_the_command_is_installed(tmp_path: Path) -> None:
     assert (shown.code, shown.err) == (0, "")
     assert shown.out == done("opt", model, "-p", MASKED).out
     check_refused(spawn("opt", model, "-p", "attach_loss"), "attach_loss: the graph holds no marked parameters")
+
+
+def of_opset(path: Path, version: int) -> Path:
+    """A copy of a file that says another number of its opset, and is otherwise the same."""
+    proto = onnx.load(path)
+    next(one for one in proto.opset_import if not one.domain).version = version
+    copy = path.with_stem(f"{path.stem}_{version}")
+    onnx.save(proto, copy)
+    return copy
+
+
+def test_what_passes_wrote_under_another_opset_is_refused(tmp_path: Path) -> None:
+    masked = tmp_path / "masked.onnx"
+    done("opt", write_model(tmp_path), "-p", MASKED, "-o", masked)
+    for version in (13, 21):
+        turned = of_opset(masked, version)
+        words = f"{turned.name}: passes have worked on the graph, yet its opset is {version}; make the file again"
+        check_refused(call("opt", turned, "-p", "attach_loss"), words)
+        check_refused(call("opt", turned), words)
+
+
+def test_only_importing_works_on_another_opset(tmp_path: Path) -> None:
+    model = of_opset(write_model(tmp_path), 17)
+    words = "restore_input: the graph is of opset 17, not 18; run import_forward before it"
+    check_refused(call("opt", model, "-p", "restore_input"), words)
+    done("opt", model, "-p", MASKED)
