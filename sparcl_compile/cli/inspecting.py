@@ -26,7 +26,14 @@ from sparcl_compile.cli.report import (
     table,
 )
 from sparcl_compile.compiling.carried import check_roles, drop_foreign_metadata
-from sparcl_compile.compiling.load import check_connected, constants_of, read, sorted_model, without_maps
+from sparcl_compile.compiling.load import (
+    check_attributes,
+    check_connected,
+    constants_of,
+    read,
+    sorted_model,
+    without_maps,
+)
 from sparcl_compile.compiling.sparse import make_dense
 from sparcl_compile.costs.flops import layer_costs, total_macs
 from sparcl_compile.interface.codec import plain
@@ -212,6 +219,7 @@ def _load(path: Path) -> ir.Model:
     make_dense(proto.graph, path)
     without_maps(proto.graph)
     model = sorted_model(proto, path)
+    check_attributes(model, path)
     drop_foreign_metadata(model)
     check_roles(model, path)
     if not len(model.graph):

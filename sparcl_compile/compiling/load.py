@@ -1,6 +1,7 @@
 """Reading an ONNX file, with an error that says what is wrong with it."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import onnx
@@ -53,7 +54,7 @@ def load_graph(path: Path) -> ir.Model:
     name_domains(proto)
     model = sorted_model(proto, path)
     check_data(model, path)
-    check_texts(model, path)
+    check_attributes(model, path)
     drop_foreign_metadata(model)
     check_roles(model, path)
     return model
@@ -187,13 +188,34 @@ def check_data(model: ir.Model, path: Path) -> None:
         _check_tensor(name, tensor, path)
 
 
-def check_texts(model: ir.Model, path: Path) -> None:
-    """Check that attributes which are texts can be read as such; raises ModelError, which names node and attribute."""
+def check_attributes(model: ir.Model, path: Path) -> None:
+    """Check that attributes are of the type that their operator gives them, and that texts can be read as such.
+
+    Raises:
+        ModelError: the message names the node and the attribute.
+    """
     for node in model.graph.all_nodes():
+        types = _attribute_types(node, model)
         for attribute in node.attributes.values():
-            if attribute.type is ir.AttributeType.STRING and isinstance(attribute.value, bytes):
+            if problem := _attribute_problem(attribute, types):
                 where = f"attribute {attribute.name} of node {node.name or node.op_type}"
-                raise ModelError(f"{path}: the {where} is no text in UTF-8; export the model again")
+                raise ModelError(f"{path}: the {where} {problem}; export the model again")
+
+
+def _attribute_problem(attribute: ir.Attr, types: Mapping[str, ir.AttributeType]) -> str | None:
+    if attribute.type is ir.AttributeType.STRING and isinstance(attribute.value, bytes):
+        return "is no text in UTF-8"
+    wanted = types.get(attribute.name, attribute.type)
+    return None if wanted is attribute.type else f"is of type {attribute.type.name}, not {wanted.name}"
+
+
+def _attribute_types(node: ir.Node, model: ir.Model) -> Mapping[str, ir.AttributeType]:
+    """The types that an operator gives its attributes; nothing for an operator that ONNX does not know."""
+    version = model.opset_imports.get(node.domain, 0)
+    if not onnx.defs.has(node.op_type, max_inclusive_version=version, domain=node.domain):
+        return {}
+    known = onnx.defs.get_schema(node.op_type, version, node.domain).attributes
+    return {name: ir.AttributeType[one.type.name] for name, one in known.items()}  # type: ignore[attr-defined]
 
 
 def _check_tensor(name: str, tensor: ir.TensorProtocol | None, path: Path) -> None:

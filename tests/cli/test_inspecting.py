@@ -255,3 +255,13 @@ def test_write_text_to_a_file() -> None:
     out = io.StringIO()
     inspect.write_text("graph\n", out)
     assert out.getvalue() == "graph\n"
+
+
+def test_model_with_an_attribute_of_another_type(model_file: pathlib.Path) -> None:
+    proto = onnx.load(model_file)
+    conv = next(node for node in proto.graph.node if node.op_type == "Conv")
+    del conv.attribute[:]
+    conv.attribute.add(name="group", type=onnx.AttributeProto.GRAPHS)
+    onnx.save(proto, model_file)
+    with pytest.raises(ModelError, match=r"attribute group of node .* is of type GRAPHS, not INT; export the model"):
+        inspect.model_facts(model_file)

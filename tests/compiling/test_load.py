@@ -255,3 +255,13 @@ def test_an_attribute_that_is_no_text(file: Path) -> None:
     proto.graph.node[1].attribute.add(name="auto_pad", type=onnx.AttributeProto.STRING, s=b"\x9dAME_UPPER")
     onnx.save(proto, file)
     assert "the attribute auto_pad of node" in refusal(file)
+
+
+@pytest.mark.parametrize("kind", ["GRAPHS", "FLOAT", "STRING"])
+def test_an_attribute_of_another_type(file: Path, kind: str) -> None:
+    proto = onnx.load(file)
+    node = next(one for one in proto.graph.node if one.op_type == "Gemm")
+    del node.attribute[:]
+    node.attribute.add(name="transB", type=getattr(onnx.AttributeProto, kind))
+    onnx.save(proto, file)
+    assert f"the attribute transB of node Gemm is of type {kind}, not INT" in refusal(file)
