@@ -259,9 +259,7 @@ def test_write_text_to_a_file() -> None:
 
 def test_model_with_an_attribute_of_another_type(model_file: pathlib.Path) -> None:
     proto = onnx.load(model_file)
-    conv = next(node for node in proto.graph.node if node.op_type == "Conv")
-    del conv.attribute[:]
-    conv.attribute.add(name="group", type=onnx.AttributeProto.GRAPHS)
+    next(node for node in proto.graph.node if node.op_type == "Constant").attribute[0].type = onnx.AttributeProto.GRAPHS
     onnx.save(proto, model_file)
-    with pytest.raises(ModelError, match=r"attribute group of node .* is of type GRAPHS, not INT; export the model"):
+    with pytest.raises(ModelError, match=r"attribute value of node .* is of type GRAPHS, not TENSOR; export the model"):
         inspect.model_facts(model_file)
