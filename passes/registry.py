@@ -16,7 +16,13 @@ from sparcl_compile.passes.core.phases import Phase
 GROUP = "sparcl_compile.passes"
 FILES: Mapping[Phase, tuple[str, ...]] = {
     Phase.IMPORTING: ("fix_input", "expand_runtime_operators", "expand_ml_operators", "import_forward"),
-    Phase.SPARSIFYING: ("mark_dense_weights", "freeze_parameters", "insert_weight_masks", "scale_by_density"),
+    Phase.SPARSIFYING: (
+        "mark_dense_weights",
+        "freeze_parameters",
+        "insert_weight_masks",
+        "scale_by_density",
+        "limit_steps",
+    ),
     Phase.LOWERING: (
         "fold_channels",
         "select_kernels",

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import onnx_ir as ir
 
 from sparcl_compile.interface.names import Role
-from sparcl_compile.passes.core.marks import LAYER_KEY, RATE_KEY
+from sparcl_compile.passes.core.marks import LAYER_KEY, LIMIT_KEY, RATE_KEY
 from sparcl_compile.passes.core.roles import TRAINABLE, role_of, values_with_role
 
 RECURRENT = ("GRU", "LSTM", "RNN")
@@ -42,3 +42,9 @@ def masked_layers(model: ir.Model) -> list[ir.Value]:
 def rate_factor(weight: ir.Value) -> float:
     """The factor of a parameter's learning rate: that of ``scale_by_density``, or 1."""
     return float(weight.metadata_props.get(RATE_KEY, 1.0))
+
+
+def step_limit(weight: ir.Value) -> float | None:
+    """The largest norm of a parameter's step: that of ``limit_steps``, or None."""
+    limit = weight.metadata_props.get(LIMIT_KEY)
+    return None if limit is None else float(limit)

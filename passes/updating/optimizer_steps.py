@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from sparcl_compile.interface.names import NEXT, Role, accumulator_name, gradient_mask_name
 from sparcl_compile.passes.core.contract import Pass
-from sparcl_compile.passes.core.layers import rate_factor
+from sparcl_compile.passes.core.layers import rate_factor, step_limit
 from sparcl_compile.passes.core.marks import OPTIMIZER_KEY
 from sparcl_compile.passes.core.operators import OPTIMIZER_DOMAIN
 from sparcl_compile.passes.core.roles import set_role, values_with_role
@@ -33,7 +33,9 @@ class Stepper:
         self._feeds = Feeds(graph)
         self._rate, self._count = (self._feeds(name, []) for name in FEEDS)
         self._by_rank: dict[int, tuple[ir.Value, ir.Value]] = {}
-        self._factors = {str(value.name): rate_factor(value) for value in values_with_role(model, Role.PARAMETER)}
+        parameters = list(values_with_role(model, Role.PARAMETER))
+        self._factors = {str(value.name): rate_factor(value) for value in parameters}
+        self._limits = {str(value.name): step_limit(value) for value in parameters}
 
     def append_fed(self, name: str, shape: Sequence[int]) -> None:
         """Append the step of a parameter that is fed, as its accumulated gradient is."""
@@ -50,7 +52,7 @@ class Stepper:
         states = optimizer_states(self._variant, name)
         memory = [set_role(self._feeds(state, shape), Role.OPTIMIZER) for state in states]
         unit, rate = self._with_axes(len(shape))
-        rate = self._scaled(rate, name, len(shape))
+        rate = self._limited(self._scaled(rate, name, len(shape)), gradient, name)
         mask = gradient_mask_name(name)
         moves = self._feeds(mask, shape) if mask in self._masks else unit
         inputs = (weight, gradient, moves, unit, rate, self._count, *memory)
@@ -66,6 +68,21 @@ class Stepper:
             return rate
         by = constant(self._graph, f"{name}.rate", np.full([1] * rank, factor, np.float32))
         return self._insert.op("Mul", rate, by, name=f"{name}.learning_rate", shape=[1] * rank)
+
+    def _limited(self, rate: ir.Value, gradient: ir.Value, name: str) -> ir.Value:
+        """The learning rate of one parameter where its step is not too large, else the one of the largest step.
+
+        A gradient of 0 has no limit: x / 0 is infinite.
+        """
+        limit = self._limits[name]
+        if limit is None:
+            return rate
+        shape = dims(rate)
+        largest = constant(self._graph, f"{name}.limit", np.full(shape, limit, np.float32))
+        op = self._insert.op
+        norm = op("ReduceL2", gradient, name=f"{name}.step_norm", shape=shape, keepdims=1)
+        most = op("Div", largest, norm, name=f"{name}.most", shape=shape)
+        return op("Min", rate, most, name=f"{name}.limited_rate", shape=shape)
 
     def _with_axes(self, rank: int) -> tuple[ir.Value, ir.Value]:
         """A 1 and the learning rate, with so many axes."""

@@ -13,7 +13,7 @@ from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.edit import is_read
 from sparcl_compile.passes.core.facts import DIFFERENTIATED, MOVING, OPTIMIZER
 from sparcl_compile.passes.core.inlining import inline_calls
-from sparcl_compile.passes.core.layers import rate_factor
+from sparcl_compile.passes.core.layers import rate_factor, step_limit
 from sparcl_compile.passes.core.marks import OPTIMIZER_KEY
 from sparcl_compile.passes.core.missing_shapes import state_shapes
 from sparcl_compile.passes.core.phases import Phase
@@ -36,10 +36,10 @@ class UpdateInBackward(Pass):
        ``W.next`` and the next optimizer state outputs; the accumulators and ``lazy_reset_grad`` go.
     2. A gradient dies at once: all gradients together take the memory of the largest one, and each is read while it is
        in the caches.
-    3. Under SGD without momentum and weight decay the learning rate multiplies the gradient of the loss, one number,
-       and not every weight's, which would be a second tensor of that size; ``W.next`` is ``W - dW`` then. The same
-       product with its factors in another order: equal to rounding. Only a weight whose learning rate has a factor of
-       its own (``scale_by_density``) has its gradient multiplied.
+    3. Under SGD without momentum, weight decay and limits of steps the learning rate multiplies the gradient of the
+       loss, one number, and not every weight's, which would be a second tensor of that size; ``W.next`` is ``W - dW``
+       then. The same product with its factors in another order: equal to rounding. Only a weight whose learning rate
+       has a factor of its own (``scale_by_density``) has its gradient multiplied.
     4. ``W.next`` may be written over ``W`` (``liveness/in_place.py``) only when the graph's edges put every reader of
        ``W`` before it. A reader that they do not put there (an input gradient that is a node of its own) gets a control
        dependency: dW is reshaped to its own shape, which is a view, and that shape depends on the reader's output.
@@ -69,7 +69,7 @@ class UpdateInBackward(Pass):
         updated = {node.outputs[0] for node in accumulating}
         graph.outputs[:] = [value for value in graph.outputs if value not in updated]
         graph.remove(accumulating, safe=True)
-        if model.metadata_props[OPTIMIZER_KEY] == LINEAR:
+        if model.metadata_props[OPTIMIZER_KEY] == LINEAR and not any(step_limit(weight) for _, weight in found):
             self._subtract(graph, found)
         else:
             self._call_function(model, found)

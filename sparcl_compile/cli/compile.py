@@ -11,6 +11,7 @@ import click
 from sparcl_compile.cli.command import Command, seconds_so_far
 from sparcl_compile.cli.common import silence_libraries
 from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.options import STEP_LIMIT
 from sparcl_compile.interface.version import __version__
 from sparcl_compile.passes.schemes.names import SCHEMES, sparsity_for
 from sparcl_compile.settings.methods import METHODS
@@ -137,6 +138,13 @@ class MethodName(click.Choice[str]):
 @click.option("--optimizer", type=click.Choice(OPTIMIZERS), default=DEFAULTS.optimizer, help="Optimizer.")
 @click.option("--momentum", type=float, default=DEFAULTS.momentum, help="Momentum of sgd.")
 @click.option("--weight-decay", type=float, default=DEFAULTS.weight_decay, help="Weight decay (decoupled for adamw).")
+@click.option(
+    "--step-limit",
+    type=float,
+    metavar="SHARE",
+    help="Largest step of a layer under sgd, as a share of the norm that its weight begins with: "
+    f"{STEP_LIMIT} unless given; 0 for none.",
+)
 @click.option(
     "--rate-decay",
     type=float,

@@ -112,7 +112,7 @@ def _model(source: Path, compiled: Compiled) -> Model:
 
 def _optimizer(compiled: Compiled, options: CompileOptions) -> OptimizerSpec:
     rates = LEARNING_RATES[options.optimizer, hidden_layers_are_normalised(compiled.full.graph)]
-    return OptimizerSpec(options.optimizer, rates.many, rates.few, FEW_EPOCHS)
+    return OptimizerSpec(options.optimizer, rates.many, rates.few, FEW_EPOCHS, options.effective_step_limit)
 
 
 def _size(value: ir.Value) -> int:

@@ -6,6 +6,8 @@ BATCH_SIZE = 32
 """Samples a step: the default of ``sparcl-run`` and of the papers."""
 TARGET = "ort"
 """What an artifact is compiled for, where nothing else is asked: any build of ONNX Runtime."""
+STEP_LIMIT = 0.2
+"""The largest step of SGD in a layer, as a share of the norm of its weight (docs/algorithm.md, Learning rates)."""
 NOISE = 1e-9
 """Sparsities that differ by less are the same: 1 - 11/20 is not the number 0.45."""
 
@@ -30,6 +32,7 @@ class Options:
     optimizer: str = "sgd"
     momentum: float = 0.0
     weight_decay: float = 0.0
+    step_limit: float | None = None
     rate_decay: float = 0.25
     recipe: str = "paper"
     classes: int | None = None
@@ -74,6 +77,13 @@ class Options:
     def effective_gradient_sparsity(self) -> float:
         """The share of the gradients that the gradient masks leave out, pruned weights included; 0 without masks."""
         return self.gradient_sparsity if self.masks_gradients else 0.0
+
+    @property
+    def effective_step_limit(self) -> float:
+        """The largest step of a layer as a share of the norm of its weight; 0 where there is no limit."""
+        if self.step_limit is not None:
+            return self.step_limit
+        return STEP_LIMIT if self.optimizer == "sgd" else 0.0
 
     @property
     def is_sparse(self) -> bool:

@@ -168,12 +168,14 @@ class OptimizerSpec:
         learning_rate: of a run with more than ``few_epochs`` a task.
         few_epochs_rate: of any other run.
         few_epochs: epochs a task.
+        step_limit: the largest step of a layer, as a share of the norm that its weight begins with; 0 for none.
     """
 
     name: str
     learning_rate: float
     few_epochs_rate: float
     few_epochs: int
+    step_limit: float = 0.0
 
     def rate_for(self, epochs: int) -> float:
         """The learning rate of a run of so many epochs a task."""

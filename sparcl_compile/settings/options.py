@@ -4,7 +4,7 @@ import dataclasses
 import re
 
 from sparcl_compile.interface.errors import FieldError
-from sparcl_compile.interface.options import BATCH_SIZE, Options
+from sparcl_compile.interface.options import BATCH_SIZE, STEP_LIMIT, Options
 from sparcl_compile.interface.ranges import (
     check_choice,
     check_classes,
@@ -74,9 +74,14 @@ class CompileOptions(Options):
     def _check_numbers(self) -> None:
         check_not_negative("weight_decay", self.weight_decay, example=0.0005)
         check_share("momentum", self.momentum, example=0.9)
+        if self.step_limit is not None:
+            check_not_negative("step_limit", self.step_limit, example=STEP_LIMIT)
         check_share("rate_decay", self.rate_decay, example=0.25)
         if self.momentum and self.optimizer != "sgd":
             raise FieldError("momentum", self.momentum, f"is for sgd, {self.optimizer} has its own", "leave it out")
+        if self.step_limit and self.optimizer != "sgd":
+            problem = f"is for sgd, the steps of {self.optimizer} do not grow with the gradient"
+            raise FieldError("step_limit", self.step_limit, problem, "leave it out")
         check_classes(self.classes)
         if self.input_shape is not None:
             input_lengths(self.input_shape)

@@ -18,6 +18,7 @@ from sparcl_compile.passes.scheduling.order_backward import OrderBackward
 from sparcl_compile.passes.scheduling.recompute_activations import RecomputeActivations
 from sparcl_compile.passes.sparsifying.freeze_parameters import FreezeParameters
 from sparcl_compile.passes.sparsifying.insert_weight_masks import InsertWeightMasks
+from sparcl_compile.passes.sparsifying.limit_steps import LimitSteps
 from sparcl_compile.passes.sparsifying.mark_dense_weights import MarkDenseWeights
 from sparcl_compile.passes.sparsifying.scale_by_density import ScaleByDensity
 from sparcl_compile.passes.updating.compute_gradient_rows import ComputeGradientRows
@@ -40,6 +41,7 @@ def around(options: CompileOptions, differentiating: Sequence[Step]) -> Steps:
             FreezeParameters,
             InsertWeightMasks,
             *only(options.scaling == "density", ScaleByDensity),
+            *only(options.effective_step_limit > 0.0, LimitSteps),
             Product.MASKED,
         ),
         Phase.LOWERING: (

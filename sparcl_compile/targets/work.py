@@ -23,6 +23,7 @@ from sparcl_compile.passes.scheduling.order_backward import OrderBackward
 from sparcl_compile.passes.scheduling.recompute_activations import RecomputeActivations
 from sparcl_compile.passes.sparsifying.freeze_parameters import FreezeParameters
 from sparcl_compile.passes.sparsifying.insert_weight_masks import InsertWeightMasks
+from sparcl_compile.passes.sparsifying.limit_steps import LimitSteps
 from sparcl_compile.passes.sparsifying.mark_dense_weights import MarkDenseWeights
 from sparcl_compile.passes.sparsifying.scale_by_density import ScaleByDensity
 from sparcl_compile.passes.updating.compute_gradient_rows import ComputeGradientRows
@@ -70,6 +71,7 @@ MAKERS: Mapping[type[Pass], Callable[[Work, CompileOptions], Pass]] = {
     FreezeParameters: lambda _, o: FreezeParameters(freeze=o.freeze, update=o.update),
     InsertWeightMasks: lambda _, o: InsertWeightMasks(o.sparsity, o.distribution, o.scheme, first_of(o), o.seed),
     ScaleByDensity: lambda _, o: ScaleByDensity(o.sparsity > 0.0 and POLICIES[o.mask_policy].scores_first),
+    LimitSteps: lambda _, o: LimitSteps(o.effective_step_limit),
     FoldChannels: lambda work, _: FoldChannels(work.plan.capacity),
     SelectKernels: lambda work, o: SelectKernels(
         work.plan.places, work.plan.updated_places, o.batch_size, work.measure

@@ -122,6 +122,7 @@ def both(
         lr=RATE,
         scaling=options.scaling == "density",
         rate_decay=options.rate_decay,
+        step_limit=options.effective_step_limit,
         seed=3,
     )
     tasks = [(task.x_train, task.y_train) for task in compiled.tasks]
@@ -163,6 +164,8 @@ def test_training_equals_pytorch(
         {"method": "der"},
         {"gradient_scheme": "channel", **CONSTANT_RATE},
         {"gradient_sparsity": 0.75},
+        {"step_limit": 2e-5},
+        {"step_limit": 2e-5, "method": "finetune", "replay_batches": "merged"},
         {"method": "finetune", "data_removal": 0.0, "gradient_sparsity": 0.0},
     ],
     ids=lambda changed: "-".join(map(str, changed.values())),

@@ -34,7 +34,7 @@ from tests.support.cli import (
 DIGITS = Path(__file__).resolve().parents[2] / "models" / "digits_cnn.onnx"
 PASSES = (
     "fix_input", "expand_runtime_operators", "expand_ml_operators", "import_forward",
-    "mark_dense_weights", "freeze_parameters", "insert_weight_masks", "scale_by_density",
+    "mark_dense_weights", "freeze_parameters", "insert_weight_masks", "scale_by_density", "limit_steps",
     "fold_fixed_norms", "attach_loss", "insert_sample_filter", "save_batch_statistics", "differentiate",
     "insert_gradient_masks", "attach_optimizer", "prune_backward", "pack_relu_masks",
     "order_backward", "recompute_activations", "emit",

@@ -166,6 +166,7 @@ OUT_OF_ORDER = {
     ),
     "insert_weight_masks": (NOT_HELD, after_loss("insert_weight_masks")),
     "scale_by_density": (NOT_HELD, NOT_NUMBERED, after_loss("scale_by_density")),
+    "limit_steps": (NOT_HELD, NOT_NUMBERED, after_loss("limit_steps")),
     "fold_channels": (
         ("insert_weight_masks", "the graph has no channel masks; run insert_weight_masks{scheme=channel} before it"),
         after_loss("fold_channels"),

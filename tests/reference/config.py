@@ -28,6 +28,7 @@ class Config:
     ``gradient_scheme`` "channel" updates whole output channels, axis 0 of the weights.
     ``loss_classes`` "task" masks the other tasks' classes out of the current batch's loss, "all" masks nothing.
     ``scaling`` gives masked layers their norm back, and a learning rate of 1/density.
+    ``step_limit`` is the largest step of a layer, as a share of the norm that its weight begins with; 0 for none.
     ``rate_decay`` is the share of a task, from its end, over which the learning rate falls to 0.
     ``max_steps`` ends the run after so many optimizer steps (their events included).
     ``record`` keeps a copy of the masks at every update and the sample ids of every step.
@@ -51,6 +52,7 @@ class Config:
     epochs: int = 5
     lr: float = 0.03
     scaling: bool = False
+    step_limit: float = 0.0
     rate_decay: float = 0.0
     momentum: float = 0.0
     weight_decay: float = 0.0

@@ -1,6 +1,10 @@
-"""Weights and learning rates of a masked layer, scaled by its density. Output channels lie on axis 0."""
+"""Weights and learning rates of a masked layer, scaled by its density, and the largest steps of all layers.
+
+Output channels lie on axis 0.
+"""
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 
@@ -16,3 +20,14 @@ def rate_factor(mask: NDArray[np.bool_]) -> float:
     """Weights of the channels that keep any, for each one that is kept."""
     alive = [channel for channel in range(len(mask)) if mask[channel].any()]
     return sum(mask[channel].size for channel in alive) / int(mask.sum())
+
+
+def usual_norm(weight: torch.Tensor) -> float:
+    """The norm of a weight, or that of a fresh ``Linear`` or ``Conv2d`` with as many outputs where it is larger."""
+    return max(float(weight.double().norm()), (len(weight) / 3) ** 0.5)
+
+
+def limited(rate: float, gradient: torch.Tensor, limit: float) -> float:
+    """The learning rate, or the one under which a step has the largest norm where it is smaller."""
+    norm = float(gradient.norm())
+    return min(rate, limit / norm) if norm else rate

@@ -64,6 +64,7 @@ class _Learner:
                 self._scale(name, mask)
             network.set_mask(name, mask, ~mask, self.optimizer)
         self.factors = [group["lr"] / config.lr for group in self.optimizer.param_groups]
+        self.limits = self._largest_steps()
 
     def _scale(self, name: str, mask: NDArray[np.bool_]) -> None:
         weight = self.network.weights[name]
@@ -71,6 +72,16 @@ class _Learner:
             weight *= scaling.gain(weight.numpy(), mask.reshape(weight.shape))
         group = next(group for group in self.optimizer.param_groups if group["params"][0] is weight)
         group["lr"] *= scaling.rate_factor(mask.reshape(weight.shape))
+
+    def _largest_steps(self) -> list[float]:
+        """By parameter the largest norm of its step; infinite where there is no limit."""
+        share, limits = self.config.step_limit, []
+        for name, parameter in self.network.module.named_parameters():
+            mask = self.network.masks.get(name)
+            kept = parameter if mask is None else parameter * torch.from_numpy(mask.reshape(parameter.shape))
+            limited = share and parameter.dim() > 1
+            limits.append(share * scaling.usual_norm(kept.detach()) if limited else float("inf"))
+        return limits
 
     def _groups(self, weight: torch.Tensor) -> schemes.Groups:
         return schemes.groups_of(self.config.scheme, weight.shape, "oi" + "k" * (weight.dim() - 2))
@@ -164,7 +175,7 @@ class _Learner:
         losses, logits = self.network.accumulate(self.grouped(parts))
         self.network.mask_gradients()
         self.change_gradients()
-        self.optimizer.step()
+        self.move()
         own = logits[0][: len(ids)]
         guess = (own + parts[0].class_mask).argmax(dim=1)
         self.samples.observe(ids, (guess == parts[0].labels).numpy())
@@ -174,6 +185,16 @@ class _Learner:
         self.trace.samples_seen += len(ids)
         self.task_step += 1
         return parts
+
+    def move(self) -> None:
+        """Move the parameters, under learning rates that keep every step in its limit."""
+        groups, rates = self.optimizer.param_groups, [group["lr"] for group in self.optimizer.param_groups]
+        for group, limit in zip(groups, self.limits, strict=True):
+            gradient = group["params"][0].grad
+            group["lr"] = group["lr"] if gradient is None else scaling.limited(group["lr"], gradient, limit)
+        self.optimizer.step()
+        for group, rate in zip(groups, rates, strict=True):
+            group["lr"] = rate
 
     def change_gradients(self) -> None:
         """Change the gradients of the step before the parameters move."""

@@ -99,6 +99,7 @@ def test_the_list_of_a_plain_compilation() -> None:
         "freeze_parameters",
         "insert_weight_masks",
         "scale_by_density",
+        "limit_steps",
         "fold_fixed_norms",
         "attach_loss",
         "insert_sample_filter",

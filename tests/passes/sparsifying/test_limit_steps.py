@@ -1,0 +1,134 @@
+"""The largest step of a layer: a share of the norm that its weight begins with."""
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime as ort
+import pytest
+
+from sparcl_compile.interface.errors import FieldError
+from sparcl_compile.interface.names import NEXT, Role, accumulator_name
+from sparcl_compile.passes.core.layers import rate_factor, step_limit
+from sparcl_compile.passes.core.marks import LIMIT_KEY, RATE_KEY
+from sparcl_compile.passes.core.roles import set_role
+from sparcl_compile.passes.core.values import data_of
+from sparcl_compile.passes.differentiating.attach_optimizer import AttachOptimizer
+from sparcl_compile.passes.emitting.emit import optimizer_model
+from sparcl_compile.passes.sparsifying.insert_weight_masks import InsertWeightMasks
+from sparcl_compile.passes.sparsifying.limit_steps import LimitSteps
+from sparcl_compile.passes.sparsifying.scale_by_density import ScaleByDensity
+from tests.support.small_model import changed_lines, forward_model
+from tests.support.training_form import differentiated
+
+WEIGHT = "conv.weight"
+RATE = np.array(0.05, np.float32)
+CLASSES = 3
+
+
+def limits(model: ir.Model) -> dict[str, float | None]:
+    return {str(value.name): step_limit(value) for value in model.graph.initializers.values()}
+
+
+def norm_of(model: ir.Model, name: str) -> float:
+    return float(np.linalg.norm(data_of(model.graph.initializers[name]).astype(np.float64)))
+
+
+def masked_model() -> ir.Model:
+    model = forward_model()
+    InsertWeightMasks(sparsity=0.75)(model)
+    return model
+
+
+# The limits
+
+
+def test_layers_have_a_share_of_the_norm_of_their_kept_weights_and_nothing_else_has_a_limit() -> None:
+    model = masked_model()
+    before = model.clone()
+    assert LimitSteps(share=0.1)(model).modified
+    found = limits(model)
+    assert found["conv.weight"] == pytest.approx(0.1 * max(norm_of(model, "conv.weight"), (2 / 3) ** 0.5))
+    assert found["head.weight"] == pytest.approx(0.1 * norm_of(model, "head.weight"))
+    assert {name for name, limit in found.items() if limit is not None} == {"conv.weight", "head.weight"}
+    assert not changed_lines(before, model)
+
+
+def test_a_layer_that_begins_at_nothing_may_move_as_a_fresh_one() -> None:
+    model = masked_model()
+    head = model.graph.initializers["head.weight"]
+    head.const_value = ir.tensor(np.zeros_like(data_of(head)), name="head.weight")
+    LimitSteps(share=0.1)(model)
+    assert limits(model)["head.weight"] == pytest.approx(0.1 * (CLASSES / 3) ** 0.5)
+
+
+def test_the_norm_is_that_of_the_scaled_weight() -> None:
+    model = masked_model()
+    ScaleByDensity()(model)
+    LimitSteps(share=2.0)(model)
+    assert limits(model)["conv.weight"] == pytest.approx(2.0 * max(norm_of(model, "conv.weight"), (2 / 3) ** 0.5))
+
+
+def test_what_does_not_train_has_no_limit() -> None:
+    model = masked_model()
+    set_role(model.graph.initializers["head.weight"], Role.FROZEN)
+    LimitSteps(share=0.1)(model)
+    assert limits(model)["head.weight"] is None
+
+
+def test_a_second_run_and_a_share_of_0_change_nothing() -> None:
+    model = masked_model()
+    assert not LimitSteps()(model).modified
+    assert not any(limits(model).values())
+    LimitSteps(share=0.1)(model)
+    before = ir.to_proto(model)
+    assert not LimitSteps(share=0.3)(model).modified
+    assert ir.to_proto(model) == before
+
+
+def test_a_share_below_0_is_refused() -> None:
+    with pytest.raises(FieldError, match=r"^limit_steps: `share` -0\.1"):
+        LimitSteps(share=-0.1)(masked_model())
+
+
+# The steps
+
+
+def step(gradient: np.ndarray, *, limit: float | None, factor: float = 1.0, momentum: float = 0.0) -> np.ndarray:
+    """The change of a weight of zeros in one step of the optimizer's graph."""
+    _, model = differentiated()
+    for value in model.graph.inputs:
+        if value.name == WEIGHT:
+            value.metadata_props[RATE_KEY] = repr(factor)
+            value.metadata_props.update({} if limit is None else {LIMIT_KEY: repr(limit)})
+    AttachOptimizer(momentum=momentum)(model)
+    graph = optimizer_model(AttachOptimizer(), model)
+    inputs = {
+        str(v.name): np.zeros([int(d) for d in v.shape or () if isinstance(d, int)], np.float32)
+        for v in graph.graph.inputs
+    }
+    inputs |= {"learning_rate": RATE, accumulator_name(WEIGHT): gradient}
+    inputs |= {"count": np.array(1, np.float32)} if "count" in inputs else {}
+    (moved,) = ort.InferenceSession(ir.to_proto(graph).SerializeToString()).run([f"{WEIGHT}{NEXT}"], inputs)
+    return -np.asarray(moved)
+
+
+def gradient_of(norm: float) -> np.ndarray:
+    gradient = np.random.default_rng(0).normal(size=(2, 1, 3, 3))
+    return (gradient * (norm / np.linalg.norm(gradient))).astype(np.float32)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("factor", [1.0, 5.0])
+def test_a_step_that_is_too_large_has_the_largest_norm_in_its_own_direction(factor: float, momentum: float) -> None:
+    gradient = gradient_of(1000.0)
+    moved = step(gradient, limit=0.3, factor=factor, momentum=momentum)
+    assert np.linalg.norm(moved) == pytest.approx(0.3, rel=1e-5)
+    np.testing.assert_allclose(moved / 0.3, gradient / 1000.0, atol=1e-6)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("norm", [0.0, 1.0])
+def test_any_other_step_is_the_same_to_the_bit(norm: float, momentum: float) -> None:
+    gradient = gradient_of(norm)
+    plain = step(gradient, limit=None, factor=5.0, momentum=momentum)
+    np.testing.assert_array_equal(step(gradient, limit=0.3, factor=5.0, momentum=momentum), plain)
+    assert rate_factor(differentiated()[1].graph.inputs[0]) == 1.0
