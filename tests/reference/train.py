@@ -112,7 +112,10 @@ class _Learner:
 
     def replayed(self) -> Iterator[Part]:
         """The replay batches; none in the first task."""
-        for which, ce, distill in REPLAY[self.config.replay] if self.task > 0 else ():
+        c = self.config
+        for which, of_labels, of_logits in REPLAY[c.replay] if self.task > 0 else ():
+            ce = of_labels and (c.label_weight or of_labels)
+            distill = of_logits and (c.logit_weight or of_logits)
             slots = self.buffer.draw(self.trace.steps, which, self.config.batch_size)
             if len(slots) == 0:
                 return
