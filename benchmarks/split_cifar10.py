@@ -26,9 +26,12 @@ FOLDER = Path("build/split_cifar10")
 RESULTS = Path(__file__).parent / "results" / "split_cifar10"
 WIDTH = 20
 CLASSES = 10
-OFF = "--rate-decay 0 --sparsity 0 --gradient-sparsity 0 --data-removal 0 --compress"
-MASKED = "--rate-decay 0 --scaling none --sparsity 0.75 --gradient-sparsity 0 --data-removal 0 --recipe"
-FULL = "--rate-decay 0 --scaling none --sparsity 0.75 --gradient-sparsity 0.8 --data-removal 0.3 --compress --recipe"
+DER = "--logit-weight 0.1 --label-weight 0.5"
+"""DER++'s own weights for these data and this buffer."""
+OLD = f"{DER} --rate-decay 0"
+OFF = f"{OLD} --sparsity 0 --gradient-sparsity 0 --data-removal 0 --compress"
+MASKED = f"{OLD} --scaling none --sparsity 0.75 --gradient-sparsity 0 --data-removal 0 --recipe"
+FULL = f"{OLD} --scaling none --sparsity 0.75 --gradient-sparsity 0.8 --data-removal 0.3 --compress --recipe"
 SCHEMES = ("block4x1", "kernel", "pattern", "4:16")
 
 SETTINGS: Mapping[str, str] = {

@@ -8,7 +8,7 @@ from pathlib import Path
 from sparcl_compile.bench import pool
 from sparcl_compile.bench.grid import Cell, Grid
 from sparcl_compile.bench.jobs import Job, Jobs
-from sparcl_compile.bench.rates import Trials, best_rate
+from sparcl_compile.bench.rates import Trials, best_rates
 from sparcl_compile.bench.results import Outcome, Results
 from sparcl_compile.interface import locks
 from sparcl_compile.interface.errors import GridError
@@ -53,7 +53,7 @@ def learn_grid(grid: Grid, folder: Path, place: Place, tell: Tell) -> tuple[Line
         tried = [jobs.trials(cell) for cell in grid.cells]
         _learn(_in_turns([job for several in one.values() for job in several] for one in tried), results, place, tell)
         trials = [{rate: results.read_all(several) for rate, several in one.items()} for one in tried]
-        rates = [best_rate(cell, one) for cell, one in zip(grid.cells, trials, strict=True)]
+        rates = list(best_rates(grid.cells, trials))
         finals = [jobs.finals(cell, rate) for cell, rate in zip(grid.cells, rates, strict=True)]
         _learn(_in_turns(finals), results, place, tell)
         runs = [results.read_all(several) for several in finals]

@@ -26,6 +26,7 @@ class Cell:
         compiling: options of sparcl-compile by their names.
         running: options of sparcl-run by their names.
         rates: the learning rates to choose from; without any the artifact's own.
+        rate_of: the row whose rate it takes, which has trials of its own; empty where it takes none.
     """
 
     row: str
@@ -34,6 +35,7 @@ class Cell:
     compiling: Values
     running: Values
     rates: tuple[float, ...]
+    rate_of: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The choice of a learning rate by trials on held-out training samples."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from sparcl_compile.bench.grid import Cell
 from sparcl_compile.bench.results import Outcome
@@ -14,6 +14,13 @@ def mean(trials: Sequence[Outcome]) -> float | None:
     """The mean class-incremental accuracy on held-out samples; None where a trial has failed."""
     found = [one.result.class_il for one in trials if one.result is not None]
     return sum(found) / len(found) if found and len(found) == len(trials) else None
+
+
+def best_rates(cells: Sequence[Cell], trials: Sequence[Trials]) -> Iterator[float | None]:
+    """The rate of each cell: its own best, or that of the row that it names; raises GridError as ``best_rate``."""
+    own = {cell.row: best_rate(cell, one) for cell, one in zip(cells, trials, strict=True) if not cell.rate_of}
+    for cell, one in zip(cells, trials, strict=True):
+        yield own[cell.rate_of] if cell.rate_of else best_rate(cell, one)
 
 
 def best_rate(cell: Cell, trials: Trials) -> float | None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sparcl_compile.bench.grid import Cell
@@ -51,13 +51,20 @@ def read_cells(file: TomlFile, models: Mapping[str, str], data: Mapping[str, str
     rows = file.as_kind(("rows",), file.values.get("rows", {ONLY_ROW: {}}), dict[str, Any], "a table")
     if not rows:
         file.refuse(("rows",), "is empty; give a table [rows.NAME] for each row, or leave it out")
-    for name, value in rows.items():
-        keys = ("rows", name)
-        row = file.table(keys, value, ROW)
-        chosen = (_names(file, (*keys, key), row, known) for key, known in (("models", models), ("data", data)))
-        compiling, running = (_axes(file, keys, row, part) for part in PARTS)
-        for model, source in itertools.product(*chosen):
-            yield from _combinations(file, Cell(name, model, source, {}, {}, ()), compiling, running)
+    cells = {name: list(_read_row(file, name, row, models, data)) for name, row in rows.items()}
+    _check_rates(file, cells)
+    return itertools.chain.from_iterable(cells.values())
+
+
+def _read_row(
+    file: TomlFile, name: str, value: object, models: Mapping[str, str], data: Mapping[str, str]
+) -> Iterator[Cell]:
+    keys = ("rows", name)
+    row = file.table(keys, value, ROW)
+    chosen = (_names(file, (*keys, key), row, known) for key, known in (("models", models), ("data", data)))
+    compiling, running = (_axes(file, keys, row, part) for part in PARTS)
+    for model, source in itertools.product(*chosen):
+        yield from _combinations(file, Cell(name, model, source, {}, {}, ()), compiling, running)
 
 
 def _names(file: TomlFile, keys: Keys, row: Mapping[str, Any], known: Mapping[str, str]) -> tuple[str, ...]:
@@ -78,6 +85,8 @@ def _axes(file: TomlFile, keys: Keys, row: Mapping[str, Any], part: str) -> dict
 
 
 def _axis(file: TomlFile, keys: Keys, value: object, option: Option) -> Axis:
+    if option.field == "learning_rate" and isinstance(value, str):
+        return Axis(keys, (value,))  # the name of a row
     if not isinstance(value, list) or option.is_list:
         return Axis(keys, (file.as_kind(keys, value, option.kind, option.wanted),))
     wanted = f"{option.wanted}, or a list of such"
@@ -91,7 +100,8 @@ def _combinations(
     file: TomlFile, cell: Cell, compiling: Mapping[str, Axis], running: Mapping[str, Axis]
 ) -> Iterator[Cell]:
     """The cell with every combination of the values; the options with several values are in its name."""
-    rates = running[RATE].values if RATE in running else ()
+    given = running[RATE].values if RATE in running else ()
+    rate_of = next((one for one in given if isinstance(one, str)), "")
     several = [*compiling.values(), *(axis for name, axis in running.items() if name != RATE)]
     for values in itertools.product(*(axis.values for axis in several)):
         pairs = [(axis.name, value) for axis, value in zip(several, values, strict=True)]
@@ -101,10 +111,21 @@ def _combinations(
             row=", ".join([cell.row, *told]),
             compiling=dict(pairs[: len(compiling)]),
             running=dict(pairs[len(compiling) :]),
-            rates=rates,
+            rates=() if rate_of else given,
+            rate_of=rate_of,
         )
         _check(file, made, {**running, **compiling})
         yield made
+
+
+def _check_rates(file: TomlFile, rows: Mapping[str, Sequence[Cell]]) -> None:
+    """Refuse a rate of a line of the table that is not there once, or that has none of its own."""
+    own = [cell.row for cells in rows.values() for cell in cells if not cell.rate_of]
+    wanted = f"a number, a list of such, or one of the rows with a rate of their own: {', '.join(own)}"
+    for name, cells in rows.items():
+        for cell in cells:
+            if cell.rate_of and own.count(cell.rate_of) != 1:
+                file.refuse(("rows", name, "run", RATE), f"is {shown(cell.rate_of)}; give {wanted}")
 
 
 def _check(file: TomlFile, cell: Cell, axes: Mapping[str, Axis]) -> None:

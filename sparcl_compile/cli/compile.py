@@ -124,6 +124,17 @@ class MethodName(click.Choice[str]):
     help="Method of continual learning (docs/methods.md).",
 )
 @click.option(
+    "--logit-weight",
+    type=float,
+    help="Weight of the distance between the logits of replayed samples and the stored ones: DER's alpha.  [default: "
+    "the method's]",
+)
+@click.option(
+    "--label-weight",
+    type=float,
+    help="Weight of the loss of replayed samples: DER++'s beta.  [default: the method's]",
+)
+@click.option(
     "--replay-batches",
     type=click.Choice(REPLAY_BATCHES),
     default=DEFAULTS.replay_batches,

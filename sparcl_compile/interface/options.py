@@ -27,6 +27,8 @@ class Options:
     first_mask: str = "magnitude"
     scaling: str = "density"
     method: str = "der++"
+    logit_weight: float | None = None
+    label_weight: float | None = None
     replay_batches: str = "separate"
     loss_classes: str = "all"
     optimizer: str = "sgd"

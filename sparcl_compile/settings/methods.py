@@ -1,6 +1,7 @@
 """The methods of continual learning as data: what a step trains on beside the task's own samples, and what it keeps."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -129,7 +130,7 @@ _ALL = (
     Method(
         "der++",
         "Buzzega et al., NeurIPS 2020, equation 6",
-        (ReplayBatch(draw=0, ce=0.0, distill=0.1), ReplayBatch(draw=1, ce=0.5, distill=0.0)),
+        (ReplayBatch(draw=0, ce=0.0, distill=0.2), ReplayBatch(draw=1, ce=1.0, distill=0.0)),
     ),
 )
 METHODS: Mapping[str, Method] = {method.name: method for method in _ALL}
@@ -137,16 +138,36 @@ METHODS: Mapping[str, Method] = {method.name: method for method in _ALL}
 
 
 def method_of(options: Options) -> Method:
-    """The method that the options name."""
-    return METHODS[options.method]
+    """The method that the options name, under the weights that they give to its replay batches."""
+    method = METHODS[options.method]
+    return dataclasses.replace(method, replay=tuple(_weighted(batch, options) for batch in method.replay))
+
+
+def _weighted(batch: ReplayBatch, options: Options) -> ReplayBatch:
+    ce = options.label_weight if batch.ce and options.label_weight is not None else batch.ce
+    distill = options.logit_weight if batch.distill and options.logit_weight is not None else batch.distill
+    return dataclasses.replace(batch, ce=ce, distill=distill)
 
 
 def check_method(options: Options) -> None:
     """Raise FieldError for a method that does not fit the other options."""
     check_choice("method", options.method, METHODS)
-    for applies, problem, mend in _refused(options, method_of(options)):
+    method = METHODS[options.method]
+    _check_weight("logit_weight", options.logit_weight, options.method, any(batch.distill for batch in method.replay))
+    _check_weight("label_weight", options.label_weight, options.method, any(batch.ce for batch in method.replay))
+    for applies, problem, mend in _refused(options, method):
         if applies:
             raise FieldError("method", options.method, problem, mend)
+
+
+def _check_weight(field: str, value: float | None, method: str, has: bool) -> None:
+    """Refuse a weight that is not above 0, or of a term that the method's replay does not have."""
+    if value is None:
+        return
+    if not has:
+        raise FieldError(field, value, f"weighs nothing, `method` {method} replays no such batch", "leave it out")
+    if not 0.0 < value < math.inf:
+        raise FieldError(field, value, mend="give a number above 0, for example 0.5")
 
 
 def _refused(options: Options, method: Method) -> Sequence[tuple[bool, str, str]]:

@@ -211,6 +211,18 @@ def check_gone(workers: list[int]) -> None:
     pytest.fail("a worker outlives its bench")
 
 
+def test_a_row_takes_the_rate_that_another_has_chosen(whole: Whole, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(whole.folder, tmp_path / "copy"))
+    grid = tmp_path / "grid.toml"
+    row = '[rows.static]\nrun = {lr = "sparse"}\ncompile = {sparsity = 0.75, mask-policy = "static"}\n'
+    grid.write_text(f"{whole.grid.read_text(encoding='utf-8')}\n{row}")
+    assert f"{FINALS} of {FINALS + 2} runs are there already" in done("bench", grid, "-o", folder, "--cores", "1").err
+    made, whole_grid = ([one for one in runs(part).values() if not one["trial"]] for part in (folder, whole.folder))
+    rates = {row: {one["learning_rate"] for one in made if one["row"] == row} for row in ("static", "sparse")}
+    assert rates["static"] == rates["sparse"]
+    assert len(made) == len(whole_grid) + 2
+
+
 def test_killed_and_resumed_it_ends_in_the_same_summary(whole: Whole, tmp_path: Path) -> None:
     folder = tmp_path / "results"
     with start(whole.grid, folder, 2) as bench:

@@ -70,6 +70,11 @@ def test_rows_lists_and_what_stands_before_what(tmp_path: Path) -> None:
     assert (der.running, der.rates, der.model) == ({"tasks": (6, 4), "epochs": 1}, (0.2,), "narrow")
 
 
+def test_a_row_takes_the_rate_of_another(tmp_path: Path) -> None:
+    grid = read_grid(write(tmp_path, GRID.replace("lr = 0.2", 'lr = "dense"')))
+    assert [(cell.rates, cell.rate_of) for cell in grid.cells] == [((0.1, 0.3), ""), ((), "dense"), ((), "dense")]
+
+
 def test_the_least_grid_has_one_row_and_one_seed(tmp_path: Path) -> None:
     grid = read_grid(write(tmp_path, '[models]\nm = "wide.onnx"\n[data]\nd = "digits"\n'))
     (cell,) = grid.cells
@@ -113,6 +118,9 @@ REFUSED = [
     ("sparsity = 0,", 'sparsity = "0",', 24, "rows.dense.compile.sparsity is '0'; give a number"),
     ("sparsity = 0,", 'momentum = 0.9, optimizer = "adamw",', 24, "momentum 0.9: is for sgd"),
     ('[rows."fewer epochs".run]', '[rows."fewer epochs".runs]', 28, "rows.fewer epochs.runs is unknown; allowed"),
+    ("lr = 0.2", 'lr = "sparse"', 30, "rows.fewer epochs.run.lr is 'sparse'; give a number, a list of such, or one of"),
+    ("lr = 0.2", 'lr = "fewer epochs, method er"', 30, "rows.fewer epochs.run.lr is 'fewer epochs, method er'; give"),
+    ("lr = 0.2", 'lr = ["dense", 0.1]', 30, "rows.fewer epochs.run.lr is 'dense'; give a number, or a list"),
     ("lr = 0.2", "lr = 0", 30, "lr 0.0: give a number above 0"),
 ]
 

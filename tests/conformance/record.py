@@ -50,7 +50,15 @@ class Case:
 PORTABLE: Mapping[str, Case] = {
     "der": Case(
         (6, 12, 12),
-        CompileOptions(sparsity=0.75, gradient_sparsity=0.8, data_removal=0.3, method="der++", momentum=0.9),
+        CompileOptions(
+            sparsity=0.75,
+            gradient_sparsity=0.8,
+            data_removal=0.3,
+            method="der++",
+            logit_weight=0.1,
+            label_weight=0.5,
+            momentum=0.9,
+        ),
         "uint8",
         {
             "seed": 3,

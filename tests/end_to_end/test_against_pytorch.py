@@ -113,6 +113,8 @@ def both(
         gradient_scheme=options.gradient_scheme,
         data_removal=options.data_removal,
         replay=options.method,
+        logit_weight=options.logit_weight,
+        label_weight=options.label_weight,
         replay_batches=options.replay_batches,
         loss_classes=options.loss_classes,
         augment=True,
@@ -158,7 +160,8 @@ def test_training_equals_pytorch(
 @pytest.mark.parametrize(
     "changed",
     [
-        {"replay_batches": "merged"},
+        {"replay_batches": "merged", **CONSTANT_RATE},
+        {"replay_batches": "merged", "logit_weight": 0.1, "label_weight": 0.5},
         {"method": "er", "loss_classes": "task"},
         {"method": "er-ace"},
         {"method": "der"},

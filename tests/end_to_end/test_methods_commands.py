@@ -92,6 +92,10 @@ def test_compressed_weights_learn_by_a_method(method: str, tmp_path: Path) -> No
     [
         (("--method", "gem"), ("--method", "gem", "a-gem")),
         (("--method", "a-gem", "--replay-batches", "merged"), ("--method a-gem", "--replay-batches separate")),
+        (("--method", "er", "--logit-weight", "0.1"), ("--logit-weight 0.1", "--method er", "leave it out")),
+        (("--method", "der", "--label-weight", "1"), ("--label-weight 1.0", "--method der", "leave it out")),
+        (("--label-weight", "0"), ("--label-weight 0.0", "give a number above 0")),
+        (("--logit-weight", "nan"), ("--logit-weight nan", "give a number above 0")),
         (("--method", "ewc", "--compress"), ("--method ewc", "leave --compress out")),
         (("--method", "ewc", "--scheme", "channel"), ("--method ewc", "another --scheme")),
         (("--method", "packnet"), ("--method packnet", "give --sparsity 0")),

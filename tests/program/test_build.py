@@ -10,7 +10,8 @@ from sparcl_compile.cli.compile import compile_command
 from sparcl_compile.interface.program import Event, Program
 from sparcl_compile.program.batches import FIELDS, FIRST_TASK
 from sparcl_compile.program.build import COUNTERS, build
-from sparcl_compile.settings.methods import METHODS, ReplayBatch
+from sparcl_compile.settings.methods import METHODS, ReplayBatch, method_of
+from sparcl_compile.settings.options import CompileOptions
 from tests.support.program_text import text
 from tests.support.programs import settings
 
@@ -445,8 +446,26 @@ def test_replay_settings() -> None:
     assert METHODS["finetune"].replay == ()
     assert METHODS["er"].replay == (ReplayBatch(draw=1, ce=1.0, distill=0.0),)
     assert [(batch.ce, batch.distill) for batch in METHODS["der"].replay] == [(0.0, 0.3)]
-    assert [(batch.ce, batch.distill) for batch in METHODS["der++"].replay] == [(0.0, 0.1), (0.5, 0.0)]
+    assert [(batch.ce, batch.distill) for batch in METHODS["der++"].replay] == [(0.0, 0.2), (1.0, 0.0)]
     assert FIRST_TASK == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "weights", "wanted"),
+    [
+        ("der++", {"logit_weight": 0.1}, [(0.0, 0.1), (1.0, 0.0)]),
+        ("der++", {"label_weight": 0.5}, [(0.0, 0.2), (0.5, 0.0)]),
+        ("der", {"logit_weight": 1.0}, [(0.0, 1.0)]),
+        ("er-ace", {"label_weight": 2.0}, [(2.0, 0.0)]),
+        ("finetune", {}, []),
+    ],
+)
+def test_the_options_weigh_the_replay(
+    method: str, weights: dict[str, float], wanted: list[tuple[float, float]]
+) -> None:
+    found = method_of(CompileOptions(method=method, sparsity=0.0, **weights)).replay  # type: ignore[arg-type]
+    assert [(batch.ce, batch.distill) for batch in found] == wanted
+    assert [(batch.draw, batch.seen) for batch in found] == [(b.draw, b.seen) for b in METHODS[method].replay]
 
 
 def test_every_method_of_the_command_is_in_the_table() -> None:

@@ -26,6 +26,7 @@ class Config:
     ``mean`` and ``std`` are per channel, in units of 1 (raw pixels are divided by 255 first).
     ``scheme`` says which weights are removed and grown together; the counts are then counts of groups.
     ``gradient_scheme`` "channel" updates whole output channels, axis 0 of the weights.
+    ``logit_weight`` and ``label_weight`` stand for those of the method, where they are given.
     ``loss_classes`` "task" masks the other tasks' classes out of the current batch's loss, "all" masks nothing.
     ``scaling`` gives masked layers their norm back, and a learning rate of 1/density.
     ``step_limit`` is the largest step of a layer, as a share of the norm that its weight begins with; 0 for none.
@@ -44,6 +45,8 @@ class Config:
     gradient_scheme: str = "unstructured"
     data_removal: float = 0.3
     replay: str = "der++"
+    logit_weight: float | None = None
+    label_weight: float | None = None
     replay_batches: Literal["separate", "merged"] = "separate"
     loss_classes: Literal["all", "task"] = "all"
     augment: bool = False

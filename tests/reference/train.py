@@ -31,7 +31,7 @@ REPLAY = {
     "finetune": (),
     "er": ((1, 1.0, 0.0),),
     "der": ((0, 0.0, 0.3),),
-    "der++": ((0, 0.0, 0.1), (1, 0.5, 0.0)),
+    "der++": ((0, 0.0, 0.2), (1, 1.0, 0.0)),
     "er-ace": ((1, 1.0, 0.0),),
     "a-gem": ((1, 1.0, 0.0),),
     "lwf": (),
@@ -123,7 +123,10 @@ class _Learner:
 
     def replayed(self) -> Iterator[Part]:
         """The replay batches; none in the first task."""
-        for which, ce, distill in REPLAY[self.config.replay] if self.task > 0 else ():
+        c = self.config
+        for which, of_labels, of_logits in REPLAY[c.replay] if self.task > 0 else ():
+            ce = of_labels and (c.label_weight or of_labels)
+            distill = of_logits and (c.logit_weight or of_logits)
             slots = self.buffer.draw(self.trace.steps, which, self.config.batch_size)
             if len(slots) == 0:
                 return
