@@ -14,9 +14,7 @@ import sparcl_compile
 from sparcl_compile import RunConfig, learn
 from sparcl_compile.api.learner import Learner as WithExport
 from sparcl_compile.interface.artifact import Artifact
-from sparcl_compile.interface.errors import (
-    DataError,
-)
+from sparcl_compile.interface.errors import DataError
 from sparcl_compile.runtime.learner.learner import Learner
 from tests.end_to_end.learner.content import EPOCHS, check_same, content, digits
 from tests.support import story
