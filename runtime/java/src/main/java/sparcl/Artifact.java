@@ -55,6 +55,15 @@ final class Artifact {
         return found;
     }
 
+    /** Throws SparclException where the method is for whole runs alone: its program answers no questions. */
+    void checkForApps() {
+        if (manifest.get("program").get("blocks").get("predict").isNull()) {
+            String method = manifest.get("options").get("method").text();
+            String line = "%s: its method (%s) is for whole runs by sparcl-run, not for a learner; ";
+            throw new SparclException(String.format(line, folder, method) + AGAIN + " with another --method");
+        }
+    }
+
     /** Throws SparclException where a graph needs the library of sparse kernels, and none is given. */
     void checkKernels(Path library) {
         for (String graph : manifest.get("graphs").names()) {
