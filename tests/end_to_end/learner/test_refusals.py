@@ -167,7 +167,7 @@ def test_damaged_or_missing_samples(artifact: Artifact, state: Path) -> None:
         (state / name).write_bytes(whole)
     samples = next(state.glob("samples-*"))
     samples.rename(state / "elsewhere")
-    with pytest.raises(CheckpointError, match=r"samples-\w+.safetensors: "):
+    with pytest.raises(CheckpointError, match=r"samples-\w+.safetensors: is missing; restore it from a copy, or name "):
         story.opened(artifact, state)
 
 
@@ -198,6 +198,20 @@ def test_content_that_no_learner_writes(name: str, artifact: Artifact, state: Pa
     change(found.arrays, found.progress)
     checkpoint.save(state, found.arrays, found.progress, found.identity, again=False)
     with pytest.raises(CheckpointError, match=rf"is damaged .*{message}.*; restore it from a copy"):
+        story.opened(artifact, state)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("seed", [1]), ("seed", -1), ("buffer_size", 0), ("buffer_size", "40"), ("augment", None), ("normalise", "white")],
+)
+def test_options_of_a_state_that_no_learner_writes(
+    name: str, value: object, artifact: Artifact, learned: Path, state: Path
+) -> None:
+    shutil.copytree(learned, state)
+    found = checkpoint.read(state)
+    checkpoint.save(state, found.arrays, found.progress, {**found.identity, name: value}, again=False)
+    with pytest.raises(CheckpointError, match=rf"state.safetensors: is damaged \(.*{name}.*\); restore it from a copy"):
         story.opened(artifact, state)
 
 
