@@ -212,7 +212,7 @@ def test_options_of_a_state_that_no_learner_writes(
     found = checkpoint.read(state)
     checkpoint.save(state, found.arrays, found.progress, {**found.identity, name: value}, again=False)
     with pytest.raises(CheckpointError, match=rf"state.safetensors: is damaged \(.*{name}.*\); restore it from a copy"):
-        story.opened(artifact, state)
+        Learner.open(artifact, state, threads=1)
 
 
 def test_a_loss_that_is_no_number(artifact: Artifact, learned: Path, state: Path) -> None:
