@@ -1,120 +1,154 @@
-"""What a learner costs in each language: ``python -m benchmarks.drivers [--turns 5]``, on one artifact and one thread.
+"""What a learner costs in each language: ``python -m benchmarks.drivers [--network resnet18]``, on one thread.
 
-The drivers take turns. A row has the medians: milliseconds until a learner is open (from the beginning of the process,
-in the browser of the page), of the first step, which opens the sessions, and of a step of 32 samples; and the largest
-memory of the process. What is missing on a machine is said in the row's place.
+All learn one artifact and the same samples, in turns. A row has the medians: milliseconds until a learner is open (from
+the beginning of the process, in the browser of the page), of the first step, which opens the sessions, and of a step of
+32 samples; the processor time of a step, over all threads, which says more than the other on a machine that has much
+else to do; and the largest memory of the process. What is missing on a machine is said in the row's place.
 """
 
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import click
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from models.export import COLOUR, build, export
+from sparcl_compile.compiling.compiler import compile_model
+from sparcl_compile.settings.options import CompileOptions
+from tests.java import jvm
 from tests.js import tools
 from tests.runtime.kernels.arm64.machine import Unready
 from tests.support.story import DATA, compiled
 
 Cost = dict[str, float]
+Measure = Callable[[Path, Path, int], Cost]
+"""Measures one process with an artifact, samples and so many epochs."""
 COLUMNS: Mapping[str, str] = {
     "start": "open, ms",
     "first": "first step, ms",
     "step": "step, ms",
+    "busy": "processor, ms a step",
     "memory": "memory, MB",
 }
 SAMPLES = "samples.safetensors"
 CLASSES = (0, 1, 2)
-THIS = "benchmarks.drivers"
+PHOTOS = 192
+"""Samples of 3x32x32 for the ResNet: as their values cost nothing, they are noise."""
+SMALL = ("-Xmx32m", "-XX:MaxDirectMemorySize=1g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+"""A JVM with a small heap, beside which the state lies, and the first of its two compilers, as Android's is."""
 
 
-def in_this_process(artifact: Path, samples: Path, began: float) -> Cost:
-    """The cost of a learner in this process, which began at a time."""
-    import resource  # here and below: what is imported counts
-
-    from sparcl_compile.runtime.learner.learner import Learner
-
-    tensors, times = load_file(samples), []
-    with tempfile.TemporaryDirectory() as state, Learner.open(artifact, state, threads=1, batch=32) as learner:
-        opened = time.time()
-        learner.learn(tensors["x"], tensors["labels"], epochs=4, progress=lambda _: times.append(time.time()))
-    steps = np.diff([opened, *times]) * 1e3
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"start": (opened - began) * 1e3, "first": steps[0], "step": float(np.median(steps[1:])), "memory": memory}
-
-
-def in_python(artifact: Path, samples: Path) -> Cost:
+def in_python(artifact: Path, samples: Path, epochs: int) -> Cost:
     """The cost of a learner in a Python of its own."""
-    command = [sys.executable, "-m", THIS, "--own", str(artifact), str(samples), str(time.time())]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise Unready(done.stderr.strip().splitlines()[-1])
-    found: Cost = json.loads(done.stdout)
-    return found
+    command = (sys.executable, "-m", "benchmarks.one_learner", str(artifact), str(samples), str(epochs))
+    return _told(*command, str(time.time()), at=Path.cwd())
 
 
-def in_javascript(runtime: str) -> Callable[[Path, Path], Cost]:
+def in_javascript(runtime: str) -> Measure:
     """The function that measures a runtime of JavaScript."""
 
-    def measured(artifact: Path, samples: Path) -> Cost:
+    def measured(artifact: Path, samples: Path, epochs: int) -> Cost:
         if reason := tools.missing(runtime):
             raise Unready(reason)
-        found: Cost = json.loads(tools.run("node", "dist/test/cost.js", runtime, artifact, samples))
-        return found
+        return _told("node", "dist/test/cost.js", runtime, str(artifact), str(samples), str(epochs))
 
     return measured
 
 
-DRIVERS: Mapping[str, Callable[[Path, Path], Cost]] = {
+def in_java(library: str, *flags: str) -> Measure:
+    """The function that measures Java with a build of ONNX Runtime and flags of the JVM."""
+
+    def measured(artifact: Path, samples: Path, epochs: int) -> Cost:
+        command = jvm.jvm(library).command("Cost", artifact, samples, epochs)
+        place = command.index("java") + 1
+        with tempfile.TemporaryDirectory() as state:
+            return _told(*command[:place], *flags, *command[place:], state, str(time.time() * 1e3))
+
+    return measured
+
+
+def _told(*command: str, at: Path = tools.PACKAGE) -> Cost:
+    """What a process prints last."""
+    found: Cost = json.loads(tools.run(*command, at=at).splitlines()[-1])
+    return found
+
+
+DRIVERS: Mapping[str, Measure] = {
     "Python": in_python,
+    "Java": in_java("linux"),
+    "Java, small": in_java("linux", *SMALL),
+    "Java, Android's build": in_java("android"),
     "Node": in_javascript("onnxruntime-node"),
     "Chromium (WASM)": in_javascript("chromium"),
 }
 
 
-def prepared(folder: Path) -> tuple[Path, Path]:
-    """An artifact and its samples."""
+def digits(folder: Path) -> Path:
+    """The quickstart's network with images 8x8."""
     artifact = compiled(folder)
     with np.load(folder / DATA) as data:
         rows = np.isin(data["labels"], CLASSES)
         save_file({"x": data["images"][rows], "labels": data["labels"][rows].astype(np.int64)}, folder / SAMPLES)
-    return artifact.folder, folder / SAMPLES
+    return artifact.folder
 
 
-def table(turns: int) -> None:
-    """Measure all drivers in turns, and print the medians."""
+def resnet18(folder: Path) -> Path:
+    """A ResNet-18 of width 20 with images 3x32x32."""
+    export(build("resnet18", width=20), COLOUR, folder / "resnet18.onnx")
+    compile_model(folder / "resnet18.onnx", folder / "resnet18.sparcl", CompileOptions(sparsity=0.8, target="ort"))
+    x = np.random.default_rng(0).integers(256, size=(PHOTOS, *COLOUR)).astype(np.uint8)
+    save_file({"x": x, "labels": np.arange(PHOTOS) % len(CLASSES)}, folder / SAMPLES)
+    return folder / "resnet18.sparcl"
+
+
+NETWORKS: Mapping[str, tuple[Callable[[Path], Path], int]] = {"digits": (digits, 4), "resnet18": (resnet18, 2)}
+"""What makes an artifact and its samples, and the epochs that they are learned for."""
+
+
+def measured(network: str, turns: int) -> Iterator[tuple[str, Cost | str]]:
+    """Yield the costs of all drivers in turns, or what is missing."""
     if not tools.missing():
         tools.build()
-    found: dict[str, list[Cost]] = {name: [] for name in DRIVERS}
-    notes: dict[str, str] = {}
+    make, epochs = NETWORKS[network]
     with tempfile.TemporaryDirectory() as folder:
-        given = prepared(Path(folder))
+        artifact = make(Path(folder))
+        count = len(load_file(Path(folder, SAMPLES))["labels"])
+        click.echo(f"{network}: {count} samples, {epochs} epochs, {turns} turns", err=True)
         for name in [name for _ in range(turns) for name in DRIVERS]:
             try:
-                found[name].append(DRIVERS[name](*given))
+                yield name, DRIVERS[name](artifact, Path(folder, SAMPLES), epochs)
             except Unready as error:
-                notes[name] = str(error)
-    print(f"{'':16}", *(f"{title:>16}" for title in COLUMNS.values()))
-    for name, costs in found.items():
-        medians = [statistics.median(cost[column] for cost in costs) for column in COLUMNS] if costs else []
-        print(f"{name:16}", *(f"{median:16.1f}" for median in medians), "" if costs else notes[name])
+                yield name, str(error)
 
 
 @click.command()
+@click.option("--network", type=click.Choice(list(NETWORKS)), default="digits", show_default=True)
 @click.option("--turns", default=5, show_default=True, help="How often each driver is measured.")
-@click.option("--own", nargs=3, hidden=True, help="Measure this process: artifact, samples, beginning.")
-def main(turns: int, own: tuple[str, str, str] | None) -> None:
-    """Print the table."""
-    if own:
-        print(json.dumps(in_this_process(Path(own[0]), Path(own[1]), float(own[2]))))
-    else:
-        table(turns)
+def main(network: str, turns: int) -> None:
+    """Print the table, as a page has it."""
+    found: dict[str, list[Cost]] = {name: [] for name in DRIVERS}
+    notes: dict[str, str] = {}
+    for name, cost in measured(network, turns):
+        if isinstance(cost, str):
+            notes[name] = cost
+        else:
+            found[name].append(cost)
+    click.echo(f"| | {' | '.join(COLUMNS.values())} |\n|---|{'---|' * len(COLUMNS)}")
+    for name, costs in found.items():
+        click.echo(f"| {name} | {' | '.join(_medians(costs)) if costs else notes[name]} |")
+
+
+def _medians(costs: list[Cost]) -> Iterator[str]:
+    """The medians of the columns; a browser does not tell its processor time."""
+    for column in COLUMNS:
+        numbers = [cost[column] for cost in costs if column in cost]
+        yield f"{statistics.median(numbers):.1f}" if numbers else ""
 
 
 if __name__ == "__main__":

@@ -109,6 +109,8 @@ class StateFolder:
             raise CheckpointError(
                 f"{self.path / checkpoint.FILE}: is damaged (it names {name!r}); {checkpoint.ANOTHER}"
             )
+        if name not in self._names():
+            raise CheckpointError(f"{self.path / name}: is missing; {checkpoint.ANOTHER}")
         return _read(self.path / name)
 
     def write_pending(self, samples: Labelled) -> None:

@@ -2,18 +2,29 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from sparcl_compile.interface.artifact import Artifact
+from sparcl_compile.interface.codec import from_plain
 from sparcl_compile.interface.errors import ArtifactError, CheckpointError, FieldError
 from sparcl_compile.interface.manifest import Manifest
-from sparcl_compile.runtime.checkpoint import Checkpoint
+from sparcl_compile.runtime.checkpoint import ANOTHER, FILE, Checkpoint
 from sparcl_compile.runtime.config import LARGEST, RunConfig
 from sparcl_compile.runtime.data.fitting import check_augment
 
 DEFAULTS: dict[str, Any] = {"seed": 0, "buffer_size": 200, "augment": "auto", "normalise": "auto"}
 """What belongs to a state, where its first opening names nothing else."""
-NORMALISE = ("auto", "unit", "raw")
+Normalise = Literal["auto", "unit", "raw"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Own:
+    """What belongs to a state."""
+
+    seed: int
+    buffer_size: int
+    augment: str
+    normalise: Normalise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,8 +43,8 @@ class Opening:
         """Raise FieldError for what is out of its range, or not for the artifact's samples and method."""
         self._config(self._given(), 1).check_buffer(manifest.program.least_buffer)
         check_augment(self.augment or "auto", manifest.model)
-        if self.normalise not in (None, *NORMALISE):
-            raise FieldError("normalise", self.normalise, mend=f"give one of {', '.join(NORMALISE)}")
+        if self.normalise not in (None, *get_args(Normalise)):
+            raise FieldError("normalise", self.normalise, mend=f"give one of {', '.join(get_args(Normalise))}")
 
     def _given(self) -> dict[str, Any]:
         own = {"seed": self.seed, "buffer_size": self.buffer, "augment": self.augment, "normalise": self.normalise}
@@ -67,7 +78,12 @@ class Opening:
                     "another folder as `state`"
                 )
         lengths = found.arrays["accuracy.class"].shape
-        return found.identity, self._config(found.identity, int(lengths[0]))
+        try:
+            own = from_plain(Own, {name: found.identity.get(name) for name in DEFAULTS})
+            check_augment(own.augment, artifact.manifest.model)
+            return found.identity, self._config(dataclasses.asdict(own), int(lengths[0]))
+        except (ValueError, FieldError) as error:
+            raise CheckpointError(f"{folder / FILE}: is damaged ({error}); {ANOTHER}") from error
 
 
 def check_for_apps(artifact: Artifact) -> None:

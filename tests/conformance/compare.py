@@ -6,17 +6,23 @@ from pathlib import Path
 import click
 
 from tests.conformance.kit import FOLDER, TRACE
+from tests.conformance.learning import CALLS, LEARNER
 from tests.conformance.trace import differences
 
+RECORDED = {
+    **{path.parent.name: path for path in sorted(FOLDER.glob(f"*/{TRACE}"))},
+    LEARNER: FOLDER / LEARNER / CALLS,
+}
+"""The file of each kit that a trace is compared with."""
 SHOWN = 20
 
 
 @click.command()
-@click.argument("kit", type=click.Choice(sorted(path.parent.name for path in FOLDER.glob(f"*/{TRACE}"))))
+@click.argument("kit", type=click.Choice(sorted(RECORDED)))
 @click.argument("trace", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def main(kit: str, trace: Path) -> None:
     """Compare a trace with the recorded one; exit code 1 where they differ."""
-    recorded = json.loads((FOLDER / kit / TRACE).read_text(encoding="utf-8"))
+    recorded = json.loads(RECORDED[kit].read_text(encoding="utf-8"))
     try:
         found = list(differences(json.loads(trace.read_text(encoding="utf-8")), recorded))
     except ValueError as error:

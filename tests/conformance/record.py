@@ -201,6 +201,9 @@ def main(into: Path) -> None:
             continue
         shutil.rmtree(into / name, ignore_errors=True)
         click.echo(f"wrote {record(name, into).folder}")
+    from tests.conformance.record_learner import record_learner  # it takes samples of this module
+
+    click.echo(f"wrote {record_learner(into).folder}")
 
 
 if __name__ == "__main__":

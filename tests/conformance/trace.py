@@ -104,7 +104,10 @@ def differences(found: Any, wanted: Any, path: str = "") -> Iterator[str]:
 
 
 def _which(entry: Any) -> str:
-    return f" ({entry['graph']} at {entry['at']})" if isinstance(entry, dict) else ""
+    """What an entry is: a graph that has run, or a call of a learner."""
+    if not isinstance(entry, dict):
+        return ""
+    return f" ({entry['graph']} at {entry['at']})" if "graph" in entry else f" ({entry['do']})" if "do" in entry else ""
 
 
 def _same(found: Any, wanted: Any) -> bool:

@@ -2,6 +2,7 @@
 
 import argparse
 import collections
+import itertools
 import sys
 import tempfile
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from tests.fuzz import material
 from tests.fuzz.judge import Verdict
+from tests.fuzz.targets import numbers
 from tests.fuzz.worker import Worker
 
 
@@ -27,13 +29,18 @@ def _arguments() -> argparse.Namespace:
 def _verdicts(args: argparse.Namespace, sound: Path) -> Iterator[tuple[int, Verdict]]:
     worker = Worker(sound, args.seed, args.only, args.keep)
     end = time.monotonic() + args.seconds
-    number = args.first
     try:
-        while number < args.first + args.cases and time.monotonic() < end:
+        for number in itertools.islice(_numbers(args), args.cases):
+            if time.monotonic() >= end:
+                return
             yield number, worker.run(number)
-            number += 1
     finally:
         worker.stop()
+
+
+def _numbers(args: argparse.Namespace) -> Iterator[int]:
+    """One after the other where some targets are chosen, else with those of the targets that came later."""
+    return itertools.count(args.first) if args.only else numbers(args.first)
 
 
 def main() -> int:

@@ -5,12 +5,16 @@ import re
 import traceback
 from pathlib import Path
 
-from tests.fuzz.targets import Case
+from tests.fuzz import learners
+from tests.fuzz.targets import LEARNER, Case
 from tests.support.cli import Outcome, call, contents
 
 MARKS = ("Traceback", "please report")
 RUN_LEAVES = re.compile(r"[^/]*\.run(/state(\.previous)?\.safetensors)?")
 """What a run may leave behind although it is refused: its last good epoch."""
+STATE_LEAVES = re.compile(rf"{learners.STATE}(/(state|pending|samples-[0-9a-f]{{16}})\.safetensors)?")
+"""What a learner may, where a call behind its opening is refused."""
+LEAVES = {"run": RUN_LEAVES, LEARNER: STATE_LEAVES}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +37,7 @@ def judged(case: Case, folder: Path, native: Path) -> Verdict:
     before = contents(folder)
     native.write_bytes(b"")
     try:
-        outcome = call(case.command, *case.args)
+        outcome = learners.call(*case.args) if case.command == LEARNER else call(case.command, *case.args)
     except Exception as error:  # noqa: BLE001 - any kind of bug is what is looked for
         return Verdict(case.target, -1, {_kind(error): traceback.format_exc(limit=-6)})
     left = leftovers(case.command, outcome.code, before, contents(folder))
@@ -78,6 +82,6 @@ def leftovers(command: str, code: int, before: dict[str, str], after: dict[str, 
     new = [name for name in {**before, **after} if before.get(name) != after.get(name)]
     if code == 0:
         return [name for name in new if any(part.startswith(".") for part in Path(name).parts)]
-    if command == "run":
-        return [name for name in new if not RUN_LEAVES.fullmatch(name)]
+    if command in LEAVES:
+        return [name for name in new if not LEAVES[command].fullmatch(name)]
     return new

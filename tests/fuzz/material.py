@@ -9,7 +9,8 @@ import onnx
 from PIL import Image
 
 from sparcl_compile.interface.files import sha256
-from tests.fuzz.tensors import read, saved
+from tests.fuzz import learners
+from tests.fuzz.tensors import read, sealed
 from tests.support.cli import SMALL_RUN, arrays, done
 from tests.support.zoo import HAND_MADE
 
@@ -44,7 +45,8 @@ def make(folder: Path) -> None:
         done("compile", folder / "models" / f"{name}.onnx", *options, "-o", folder / f"{name}.sparcl")
         done("run", folder / f"{name}.sparcl", "--data", f"npz:{folder}/{name}.npz", *SMALL_RUN)
         state = folder / f"{name}.run" / "state.safetensors"
-        state.write_bytes(saved(*read(state)))
+        state.write_bytes(sealed(*read(state)))
+        learners.live(folder / f"{name}.sparcl", folder / f"{name}.{learners.STATE}", folder / f"{name}.npz")
 
 
 def small(shape: tuple[int, ...]) -> dict[str, np.ndarray]:

@@ -1,10 +1,10 @@
 """What is mutated for which command: a table, and a case of it for every seed and number."""
 
 import dataclasses
+import itertools
 import json
 import shutil
-from collections.abc import Callable
-from io import BytesIO
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from sparcl_compile.interface.files import sha256
-from sparcl_compile.runtime import tensor_files
+from tests.fuzz import learners
 from tests.fuzz.material import ARTIFACTS, OPTED, pick, seal
 from tests.fuzz.models import mutated_model
-from tests.fuzz.tensors import NPZ_DTYPES, mutate_arrays, read, saved
+from tests.fuzz.tensors import NPZ_DTYPES, mutate_arrays, read, sealed
 from tests.fuzz.values import mutate_json, mutated_bytes
 from tests.support.cli import SMALL_RUN
 
@@ -160,25 +160,13 @@ def _change_checkpoint(path: Path, rng: Random) -> None:
         mutate_arrays(tensors, rng)
     else:
         _change_texts(texts, rng)
-    whole = {name: np.asarray(array, order="C") for name, array in tensors.items()}
-    content = saved(whole, {**texts, "sha256": tensor_files.NO_SUM})
-    path.write_bytes(_sealed(content))
-
-
-def _sealed(content: bytes) -> bytes:
-    """A checkpoint with its right checksum, where the mutation has left a place for one."""
-    try:
-        checksum = tensor_files.sum_of(BytesIO(content))
-    except ValueError:
-        return content
-    return content.replace(tensor_files.NO_SUM.encode(), checksum.encode(), 1)
+    path.write_bytes(sealed(tensors, texts))
 
 
 def _change_texts(texts: dict[str, str], rng: Random) -> None:
-    content: dict[str, Any] = {key: json.loads(texts[key]) for key in ("progress", "identity")}
+    names = tuple(name for name in ("progress", "identity", "names", "first") if name in texts)
+    content: dict[str, Any] = {name: json.loads(texts.pop(name)) for name in names}
     mutate_json(content, rng)
-    for key in ("progress", "identity"):
-        texts.pop(key)
     texts.update({str(key).replace("\0", "0"): json.dumps(value) for key, value in content.items()})
 
 
@@ -231,6 +219,35 @@ def _run_folder(scheme: str, model: str) -> Prepare:
     return prepare
 
 
+LEARNER = "learner"
+"""Stands for a command: a learner that is opened and used (learners.py)."""
+
+
+def _learner_args(folder: Path, data: Path) -> Args:
+    return [f"{folder}/a.sparcl", f"{folder}/{learners.STATE}", str(data)]
+
+
+def _learner_artifact(sound: Path, folder: Path, rng: Random) -> Args:
+    name, artifact = _copied(sound, folder, rng)
+    rng.choice((_change_manifest, _change_file))(artifact, rng)
+    return _learner_args(folder, sound / f"{name}.npz")
+
+
+def _learner_state(pattern: str) -> Prepare:
+    """A learner with a state, one of whose files of this pattern is changed."""
+
+    def prepare(sound: Path, folder: Path, rng: Random) -> Args:
+        name, _ = _copied(sound, folder, rng)
+        state = Path(shutil.copytree(sound / f"{name}.{learners.STATE}", folder / learners.STATE))
+        path = rng.choice(sorted(state.glob(pattern)))
+        _change_checkpoint(path, rng)
+        if rng.random() < 0.05:
+            path.rename(path.with_name("samples-0123456789abcdef.safetensors"))
+        return _learner_args(folder, sound / f"{name}.npz")
+
+    return prepare
+
+
 TARGETS: dict[str, Target] = {
     "compile model": Target("compile", _compile_model),
     "export checkpoint": Target("export", _export_checkpoint),
@@ -250,6 +267,39 @@ TARGETS: dict[str, Target] = {
 }
 
 
+LATER: dict[str, Target] = {
+    "learner artifact": Target(LEARNER, _learner_artifact),
+    "learner samples": Target(LEARNER, _learner_state("*s-*.safetensors")),
+    "learner state": Target(LEARNER, _learner_state("state.safetensors")),
+}
+"""Targets that came later; their cases have numbers of their own, so that those of earlier seeds stay the same."""
+FIRST_LATER = 10**6
+"""The number of the first of those cases."""
+ALL = {**TARGETS, **LATER}
+
+
+def numbers(first: int) -> Iterator[int]:
+    """The numbers of the cases from one on: behind each round of the targets a case of those that came later."""
+    if first >= FIRST_LATER:
+        yield from itertools.count(first)
+    for number in itertools.count(first):
+        yield number
+        if number % len(TARGETS) == len(TARGETS) - 1:
+            yield FIRST_LATER + number // len(TARGETS)
+
+
+def target_of(number: int, only: str = "") -> str:
+    """The name of the target of a case.
+
+    Args:
+        number: of the case.
+        only: a part of the names of the targets that take turns.
+    """
+    table = ALL if only else LATER if number >= FIRST_LATER else TARGETS
+    names = [name for name in table if only in name]
+    return names[number % len(names)]
+
+
 def prepared(sound: Path, folder: Path, seed: int, number: int, only: str = "") -> Case:
     """Fill a folder for the case of this seed and number, which are all that it depends on.
 
@@ -260,8 +310,7 @@ def prepared(sound: Path, folder: Path, seed: int, number: int, only: str = "") 
         number: of the case; targets take turns.
         only: a part of the names of the targets that take turns.
     """
-    names = [name for name in TARGETS if only in name]
-    name = names[number % len(names)]
+    name = target_of(number, only)
     # A generator of its own for every case: none depends on those before it.
-    args = TARGETS[name].prepare(sound, folder, Random(f"{seed}/{number}"))
-    return Case(name, TARGETS[name].command, args)
+    args = ALL[name].prepare(sound, folder, Random(f"{seed}/{number}"))
+    return Case(name, ALL[name].command, args)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from random import Random
 
@@ -9,6 +10,7 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save
 
+from sparcl_compile.runtime import tensor_files
 from tests.fuzz.values import ODD_TEXTS
 
 Arrays = dict[str, np.ndarray]
@@ -95,6 +97,14 @@ def saved(arrays: Arrays, texts: dict[str, str]) -> bytes:
     """The content of a .safetensors file, which is the same every time: the library writes texts in any order."""
     content = save({name: np.asarray(array, order="C") for name, array in arrays.items()}, texts)
     length = int.from_bytes(content[:8], "little")
-    head = json.dumps(json.loads(content[8 : 8 + length]), sort_keys=True).encode()
+    head = json.dumps(json.loads(content[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
     head += b" " * (-len(head) % 8)
     return len(head).to_bytes(8, "little") + head + content[8 + length :]
+
+
+def sealed(arrays: Arrays, texts: dict[str, str]) -> bytes:
+    """The content of a file with its right checksum, as anyone can write it."""
+    content = saved(arrays, {**texts, tensor_files.SUM: tensor_files.NO_SUM})
+    checksum = tensor_files.sum_of(BytesIO(content))
+    mark = tensor_files.MARK
+    return content.replace(mark + tensor_files.NO_SUM.encode(), mark + checksum.encode(), 1)

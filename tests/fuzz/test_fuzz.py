@@ -1,5 +1,6 @@
 """The fuzzer itself, and a fixed handful of its cases through every command."""
 
+import itertools
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -9,16 +10,17 @@ from random import Random
 import numpy as np
 import pytest
 
+from sparcl_compile.runtime import tensor_files
 from tests.fuzz import material, worker
 from tests.fuzz.judge import faults_of, leftovers
 from tests.fuzz.models import MODELS, mutated_model
-from tests.fuzz.targets import TARGETS, prepared
-from tests.fuzz.tensors import ARRAYS, mutate_arrays
+from tests.fuzz.targets import ALL, FIRST_LATER, LATER, LEARNER, TARGETS, numbers, prepared, target_of
+from tests.fuzz.tensors import ARRAYS, mutate_arrays, sealed
 from tests.fuzz.values import BYTES, JSON, mutate_json, mutated_bytes, places
 from tests.support.cli import COMMANDS, Outcome, contents
 from tests.support.zoo import ZOO
 
-CASES = 16 * len(TARGETS)
+CASES = [*range(16 * len(TARGETS)), *range(FIRST_LATER, FIRST_LATER + 16 * len(LATER))]
 REFUSED = Outcome(2, "", "error: no\n")
 
 
@@ -37,10 +39,10 @@ def runner(sound: Path) -> Iterator[worker.Worker]:
 
 
 def test_no_case_is_a_fault(runner: worker.Worker) -> None:
-    found = [runner.run(number) for number in range(CASES)]
-    faults = {number: verdict.faults for number, verdict in enumerate(found) if verdict.faults}
+    found = [runner.run(number) for number in CASES]
+    faults = {number: verdict.faults for number, verdict in zip(CASES, found, strict=True) if verdict.faults}
     assert not faults
-    assert {verdict.target for verdict in found} == set(TARGETS)
+    assert {verdict.target for verdict in found} == set(ALL)
     assert {verdict.code for verdict in found} == {0, 2}
 
 
@@ -50,9 +52,23 @@ LEARNS_AS_LONG_AS_IT_SAYS = "bench"
 
 def test_every_command_is_a_target() -> None:
     assert {target.command for target in TARGETS.values()} == set(COMMANDS) - {LEARNS_AS_LONG_AS_IT_SAYS}
+    assert {target.command for target in LATER.values()} == {LEARNER}
 
 
-@pytest.mark.parametrize("number", range(len(TARGETS)), ids=list(TARGETS))
+def test_cases_of_later_targets_have_numbers_of_their_own() -> None:
+    found = list(itertools.islice(numbers(0), 2 * len(TARGETS) + 2))
+    assert [number for number in found if number < FIRST_LATER] == list(range(2 * len(TARGETS)))
+    assert [number for number in found if number >= FIRST_LATER] == [FIRST_LATER, FIRST_LATER + 1]
+    assert [target_of(number) for number in range(len(TARGETS))] == list(TARGETS)
+    assert {target_of(FIRST_LATER + number) for number in range(len(LATER))} == set(LATER)
+    assert next(numbers(FIRST_LATER + 7)) == FIRST_LATER + 7
+    assert {target_of(number, "learner") for number in range(9)} == set(LATER)
+
+
+ONE_OF_EACH = {**dict(enumerate(TARGETS)), **{FIRST_LATER + number: name for number, name in enumerate(LATER)}}
+
+
+@pytest.mark.parametrize("number", ONE_OF_EACH, ids=ONE_OF_EACH.values())
 def test_a_case_is_its_seed_and_its_number(number: int, sound: Path, tmp_path: Path) -> None:
     made = []
     for _ in range(2):
@@ -124,6 +140,17 @@ def test_arrays_may_run_out() -> None:
     arrays = {"x": np.arange(2)}
     for seed in range(100):
         mutate_arrays(arrays, Random(seed))
+
+
+def test_a_checkpoint_of_the_material_is_sound_and_a_changed_one_gets_past_its_checksum(sound: Path) -> None:
+    """Else no case would reach what is behind it."""
+    path = next(sound.glob("*.run/state.safetensors"))
+    arrays, texts = tensor_files.read(path, "no", ("progress", "identity"))
+    name = next(name for name, array in arrays.items() if array.dtype == np.float32)
+    path.with_name("other").write_bytes(sealed({**arrays, name: arrays[name] + 1}, texts))
+    again, _ = tensor_files.read(path.with_name("other"), "no", ("progress", "identity"))
+    np.testing.assert_array_equal(again[name], arrays[name] + 1)
+    path.with_name("other").unlink()
 
 
 @pytest.mark.parametrize(

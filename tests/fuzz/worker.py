@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from tests.fuzz.judge import Verdict, judged
-from tests.fuzz.targets import TARGETS, prepared
+from tests.fuzz.targets import prepared, target_of
 
 SECONDS = 60
 """A case that takes longer hangs."""
@@ -64,18 +64,13 @@ class Worker:
             kind = _ended(self._process.exitcode)
         self.stop()
         self._start()
-        return Verdict(_target(number, self._only), -1, {kind: ""})
+        return Verdict(target_of(number, self._only), -1, {kind: ""})
 
     def stop(self) -> None:
         """End the process."""
         self._process.kill()
         self._process.join()
         self._connection.close()
-
-
-def _target(number: int, only: str) -> str:
-    names = [name for name in TARGETS if only in name]
-    return names[number % len(names)]
 
 
 def _ended(code: int | None) -> str:
@@ -106,7 +101,7 @@ def _case(sound: Path, root: Path, native: Path, seed: int, number: int, only: s
     try:
         case = prepared(sound, folder, seed, number, only)
     except Exception:  # noqa: BLE001 - a mutator's own fault must not look like a crash of the command
-        return Verdict(_target(number, only), -1, {"a mutator fails": traceback.format_exc()})
+        return Verdict(target_of(number, only), -1, {"a mutator fails": traceback.format_exc()})
     (root / "command").write_text(f"sparcl-{case.command} {' '.join(case.args)}\n", encoding="utf-8")
     with (root / "stack").open("w") as stack:
         faulthandler.enable(stack)

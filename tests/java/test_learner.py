@@ -171,7 +171,7 @@ def killed_behind(command: list[str], seconds: float) -> list[int] | None:
     except subprocess.TimeoutExpired:
         process.kill()
     lines = [line.split() for line in process.communicate()[0].splitlines()]
-    return [int(parts[1]) for parts in lines if len(parts) == 3 and parts[0] == "step"] or [0]
+    return [int(parts[1]) for parts in lines if len(parts) == 5 and parts[0] == "step"] or [0]
 
 
 def test_no_observed_sample_is_lost_by_a_kill(begun: Java, folder: Path, tmp_path: Path) -> None:

@@ -39,9 +39,9 @@ def learn(kits: Path, name: str, trace: Path, runtime: str, fault: str = "") -> 
     run("node", "dist/test/trace.js", kits, name, trace, runtime, fault)
 
 
-def run(*command: str | Path) -> str:
-    """Run a command in the package's folder and return what it prints; raises Unready where it fails."""
-    done = subprocess.run(command, cwd=PACKAGE, capture_output=True, text=True)
+def run(*command: str | Path, at: Path = PACKAGE) -> str:
+    """Run a command in a folder, by default the package's, and return what it prints; raises Unready where it fails."""
+    done = subprocess.run(command, cwd=at, capture_output=True, text=True)
     if done.returncode != 0:
         raise Unready((done.stderr + done.stdout).strip() or f"{command[0]}: failed")
     return done.stdout

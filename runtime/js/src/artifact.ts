@@ -10,6 +10,8 @@ export interface Files {
   readonly name: string;
   /** The content of a file; null where there is none. */
   read(path: string): Promise<Uint8Array | null>;
+  /** Where ONNX Runtime opens a file by itself; it gets the bytes where this is missing. */
+  readonly at?: (path: string) => string;
 }
 
 const FORMAT = "sparcl-artifact";
@@ -75,6 +77,12 @@ export class Artifact {
         `${this.files.name}: has no graph ${name} for ${sample} samples; give samples of ${Object.keys(file).join(" or ")}`,
       );
     return path;
+  }
+
+  /** What ONNX Runtime makes a session of, whose checksum is right: the place of a file, or its bytes. */
+  async model(path: string): Promise<string | Uint8Array> {
+    const bytes = await this.content(path);
+    return this.files.at?.(path) ?? bytes;
   }
 
   /** A file, whose checksum is compared with the manifest's. */

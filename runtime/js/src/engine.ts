@@ -144,7 +144,7 @@ export class Engine {
     const path = this.artifact.path(name, this.sizes.sample);
     const open = this.sessions.get(path);
     if (open) return open;
-    const made = await this.ort.InferenceSession.create(await this.artifact.content(path), this.options);
+    const made = await this.ort.InferenceSession.create((await this.artifact.model(path)) as string, this.options);
     this.sessions.set(path, made);
     return made;
   }

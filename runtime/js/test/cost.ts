@@ -1,8 +1,8 @@
 /**
- * `node dist/test/cost.js RUNTIME ARTIFACT SAMPLES`: what a learner costs, as JSON, for benchmarks/drivers.py.
+ * `node dist/test/cost.js RUNTIME ARTIFACT SAMPLES EPOCHS`: what a learner costs, as JSON, for benchmarks/drivers.py.
  *
  * Milliseconds from the process's (the page's) beginning until a learner is open, of the first step, and of a step in
- * the middle; the largest memory of the process (of the page's process).
+ * the middle; in Node the processor time of a step; the largest memory of the process (of the page's process).
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -12,7 +12,7 @@ import { parsed, type Stored } from "../src/safetensors.js";
 import type { Given } from "../src/samples.js";
 import { loaded } from "./runtimes.js";
 
-const [runtime = "", artifact = "", file = ""] = process.argv.slice(2);
+const [runtime = "", artifact = "", file = "", epochs = ""] = process.argv.slice(2);
 const { tensors } = parsed(readFileSync(file));
 const [x, y] = ["x", "labels"].map((name) => tensors.get(name)) as [Stored, Stored];
 const given = { data: x.data as Uint8Array, dims: x.shape };
@@ -22,17 +22,31 @@ interface Cost {
   readonly start: number;
   readonly first: number;
   readonly step: number;
+  readonly busy?: number;
 }
 
 /** Learn one task, and tell what it cost. */
-async function cost(learner: Learner, samples: Given, names: readonly number[], start: number): Promise<Cost> {
+async function cost(
+  learner: Learner,
+  samples: Given,
+  names: readonly number[],
+  epochs: number,
+  start: number,
+): Promise<Cost> {
+  const used = () => globalThis.process?.cpuUsage(); // not in a browser
   const times = [performance.now()];
-  await learner.learn(samples, names, { epochs: 4, progress: () => void times.push(performance.now()) });
-  const steps = times.slice(1).map((time, step) => time - (times[step] ?? 0));
-  const [first = 0, ...rest] = steps;
+  let began = used();
+  const told = () => {
+    if (times.length === 1) began = used();
+    times.push(performance.now());
+  };
+  await learner.learn(samples, names, { epochs, progress: told });
+  const [first = 0, ...rest] = times.slice(1).map((time, step) => time - (times[step] ?? 0));
+  const whole = began && globalThis.process.cpuUsage(began);
+  const busy = whole ? { busy: (whole.user + whole.system) / 1000 / rest.length } : {};
   rest.sort((one, other) => one - other);
   await learner.close();
-  return { start, first, step: rest[Math.floor(rest.length / 2)] ?? 0 };
+  return { start, first, step: rest[Math.floor(rest.length / 2)] ?? 0, ...busy };
 }
 
 /** The largest memory that a process has had, in MB. */
@@ -48,7 +62,7 @@ async function inNode(): Promise<Cost & { memory: number }> {
   ]);
   const state = folder(join(tmpdir(), `sparcl-cost-${process.pid}`));
   const learner = await Learner.open(ort, folder(artifact), { state, threads: 1, batch: 32 });
-  const found = await cost(learner, given, labels, performance.now());
+  const found = await cost(learner, given, labels, Number(epochs), performance.now());
   for (const name of await state.names()) await state.remove(name);
   return { ...found, memory: peak("self") };
 }
@@ -77,20 +91,21 @@ async function inChromium(): Promise<Cost & { memory: number }> {
     browsing(async (page) => {
       await page.goto(`${url}/page/empty.html`);
       const found = await page.evaluate(
-        async ({ model, data, dims, names, told }): Promise<Cost> => {
+        async ({ model, data, dims, names, epochs, told }): Promise<Cost> => {
           const paths = ["/ort/ort.wasm.bundle.min.mjs", "/dist/src/index.js", "/dist/src/browser.js"];
           const [ort, index, browser] = await Promise.all(paths.map((path) => import(path)));
           Object.assign(ort.env.wasm, { wasmPaths: "/ort/", numThreads: 1 });
           const state = await browser.database("cost");
           const learner = await index.Learner.open(ort, browser.served(model), { state, threads: 1, batch: 32 });
           const again = new Function(`return (${told})`)() as typeof cost;
-          return again(learner, { data: Uint8Array.from(data), dims }, names, performance.now());
+          return again(learner, { data: Uint8Array.from(data), dims }, names, epochs, performance.now());
         },
         {
           model: `/model/${basename(artifact)}`,
           data: [...given.data],
           dims: given.dims,
           names: labels,
+          epochs: Number(epochs),
           told: cost.toString(),
         },
       );

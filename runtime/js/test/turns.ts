@@ -2,10 +2,11 @@
  * `node dist/test/turns.js ARTIFACT STATE SAMPLES ORDERS RATE`: a turn of a run that other languages have turns of as well.
  *
  * SAMPLES has `x` and `labels`, ORDERS is a JSON list of calls: `["learn", FROM, TO, BUDGET]` with rows of the samples,
- * `["learn", null, null, BUDGET]`, `["observe", ROW, null, BUDGET]`, `["evaluate", FROM, TO]`. It prints what they gave.
+ * `["learn", null, null, BUDGET]`, `["observe", ROW, null, BUDGET]`, `["evaluate", FROM, TO]`. It prints what they gave;
+ * of those that learn as well task, epoch, number and loss of each step, as `made`.
  */
 import { readFile } from "node:fs/promises";
-import type { Budget } from "../src/calls.js";
+import type { Budget, Learned } from "../src/calls.js";
 import { Learner } from "../src/learner.js";
 import { folder } from "../src/node.js";
 import { parsed, type Stored } from "../src/safetensors.js";
@@ -27,12 +28,27 @@ const learner = await Learner.open(await loaded("onnxruntime-node"), folder(arti
   learningRate: Number(rate),
   threads: 1,
 });
+async function learnt(call: (budget: Budget) => Promise<Learned>, budget: Budget) {
+  const made: (readonly number[])[] = [];
+  const ended = await call({
+    ...budget,
+    progress: ({ task, epoch, done, loss }) => void made.push([task, epoch, done, loss]),
+  });
+  return { ...ended, made };
+}
 const calls = {
   learn: (from: number | null, to: number, budget: Budget) =>
-    from === null ? learner.learn(undefined, [], budget) : learner.learn(samples(from, to), labels(from, to), budget),
+    learnt(
+      (told) =>
+        from === null ? learner.learn(undefined, [], told) : learner.learn(samples(from, to), labels(from, to), told),
+      budget,
+    ),
   observe: (row: number, _: null, budget: Budget) => {
     const { data, dims } = samples(row, row + 1);
-    return learner.observe({ data, dims: dims.slice(1) }, labels(row, row + 1)[0] ?? "", budget);
+    return learnt(
+      (told) => learner.observe({ data, dims: dims.slice(1) }, labels(row, row + 1)[0] ?? "", told),
+      budget,
+    );
   },
   evaluate: (from: number, to: number) => learner.evaluate(samples(from, to), labels(from, to)),
 };

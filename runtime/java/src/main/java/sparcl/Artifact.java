@@ -55,6 +55,25 @@ final class Artifact {
         return found;
     }
 
+    /** Throws SparclException where the method is for whole runs alone: its program answers no questions. */
+    void checkForApps() {
+        if (manifest.get("program").get("blocks").get("predict").isNull()) {
+            String method = manifest.get("options").get("method").text();
+            String line = "%s: its method (%s) is for whole runs by sparcl-run, not for a learner; ";
+            throw new SparclException(String.format(line, folder, method) + AGAIN + " with another --method");
+        }
+    }
+
+    /** Throws SparclException where a graph needs the library of sparse kernels, and none is given. */
+    void checkKernels(Path library) {
+        for (String graph : manifest.get("graphs").names()) {
+            if (library == null && manifest.get("graphs").get(graph).get("kernels").flag()) {
+                String mend = "name their library with Options.kernels, or compile the model without --compress";
+                throw new SparclException(folder + ": needs sparse kernels; " + mend);
+            }
+        }
+    }
+
     /** The file of a graph; {@code samples} is the type of the raw samples, for a graph that reads them. */
     Path path(String graph, String samples) {
         Json file = manifest.get("graphs").get(graph).get("file");

@@ -2,9 +2,7 @@ package sparcl;
 
 import ai.onnxruntime.OnnxTensor;
 import ai.onnxruntime.OnnxValue;
-import ai.onnxruntime.OrtEnvironment;
 import ai.onnxruntime.OrtException;
-import ai.onnxruntime.OrtLoggingLevel;
 import ai.onnxruntime.OrtSession;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -38,23 +36,14 @@ final class Engine implements AutoCloseable {
     private final Json graphs;
     /** The manifest's entries of the state, by name. */
     final Map<String, Json> specs = new LinkedHashMap<>();
-    private final Map<Path, OrtSession> sessions = new HashMap<>();
-    private final List<OrtSession.SessionOptions> opened = new ArrayList<>();
-    private final int threads;
-    private final Path kernels;
+    private final Sessions sessions;
 
     /** Sessions come when they are needed; {@code kernels} is the library of sparse kernels or null. */
     Engine(Artifact artifact, int threads, Path kernels) {
         this.artifact = artifact;
-        this.threads = threads;
-        this.kernels = kernels;
+        sessions = new Sessions(threads, kernels);
         graphs = artifact.manifest.get("graphs");
-        for (String graph : graphs.names()) {
-            if (kernels == null && spec(graph).get("kernels").flag()) {
-                String mend = "name their library with Options.kernels, or compile the model without --compress";
-                throw new SparclException(artifact.folder + ": needs sparse kernels; " + mend);
-            }
-        }
+        artifact.checkKernels(kernels);
         for (Json spec : artifact.manifest.get("state")) {
             specs.put(spec.get("name").text(), spec);
         }
@@ -134,8 +123,7 @@ final class Engine implements AutoCloseable {
         Map<String, OnnxTensor> inputs = new HashMap<>();
         for (Json input : spec.get("inputs")) {
             String name = input.get("name").text();
-            OnnxTensor given = feeds.get(name);
-            inputs.put(name, given != null ? given : held(name, instead));
+            inputs.put(name, feeds.containsKey(name) ? feeds.get(name) : held(name, instead));
         }
         List<String> inPlace = spec.get("in_place").texts();
         Set<String> wanted = new HashSet<>(spec.get("results").texts());
@@ -151,9 +139,7 @@ final class Engine implements AutoCloseable {
             }
         }
         Map<String, OnnxTensor> found = call(session(graph), inputs, wanted, places);
-        for (Map.Entry<String, String> one : next.entrySet()) {
-            set(one.getValue(), found.remove(one.getKey()));
-        }
+        next.forEach((output, name) -> set(name, found.remove(output)));
         return found;
     }
 
@@ -182,28 +168,7 @@ final class Engine implements AutoCloseable {
     }
 
     private OrtSession session(String graph) {
-        return sessions.computeIfAbsent(artifact.path(graph, samples), path -> open(graph, path.toString()));
-    }
-
-    private OrtSession open(String graph, String path) {
-        OrtSession.SessionOptions options = new OrtSession.SessionOptions();
-        // Not closed before the session is: that unloads the kernels.
-        opened.add(options);
-        try {
-            options.setIntraOpNumThreads(threads);
-            options.setSessionLogLevel(OrtLoggingLevel.ORT_LOGGING_LEVEL_FATAL);
-            options.setMemoryPatternOptimization(false);
-            // Each session has a pool of its own, which keeps what the others could use.
-            options.setCPUArenaAllocator(false);
-            // Else the threads of one session go on spinning for milliseconds, on the cores of the next one.
-            options.addConfigEntry("session.force_spinning_stop", "1");
-            if (spec(graph).get("kernels").flag()) {
-                options.registerCustomOpLibrary(kernels.toString());
-            }
-            return OrtEnvironment.getEnvironment().createSession(path, options);
-        } catch (OrtException error) {
-            throw new SparclException(path + ": ONNX Runtime cannot load it (" + error.getMessage() + ")", error);
-        }
+        return sessions.of(artifact.path(graph, samples), spec(graph).get("kernels").flag());
     }
 
     /** Gives the state's memory back, and knows no lengths any more. */
@@ -217,15 +182,6 @@ final class Engine implements AutoCloseable {
     @Override
     public void close() {
         forget();
-        for (OrtSession session : sessions.values()) {
-            try {
-                session.close();
-            } catch (OrtException error) {
-                throw new IllegalStateException(error);
-            }
-        }
-        sessions.clear();
-        opened.forEach(OrtSession.SessionOptions::close);
-        opened.clear();
+        sessions.close();
     }
 }

@@ -28,10 +28,12 @@ class Interpreter extends Values {
     /** How many events of each kind have run in this task. */
     final Map<String, Long> fired = new LinkedHashMap<>();
 
-    /** Sees every graph that has run; null for nobody. */
-    Watch watch;
+    /** Sees every graph that has run. */
+    Watch watch = (graph, results) -> {};
 
-    private final Map<String, Consumer<Json>> verbs = new HashMap<>();
+    /** How each verb is run; a test that injects a fault replaces one. */
+    final Map<String, Consumer<Json>> verbs = new HashMap<>();
+
     private final Engine engine;
     private final Json program;
     private final Tables tables;
@@ -41,79 +43,52 @@ class Interpreter extends Values {
         this.engine = engine;
         this.program = manifest.get("program");
         this.tables = tables;
-        for (String name : program.get("counters").names()) {
-            put(name, program.get("counters").get(name).integer());
-        }
-        for (String name : program.get("vectors").names()) {
-            put(name, program.get("vectors").get(name).integers());
-        }
+        program.get("counters").names().forEach(name -> put(name, program.get("counters").get(name).integer()));
+        program.get("vectors").names().forEach(name -> put(name, program.get("vectors").get(name).integers()));
         verbs.put("run", this::graph);
-        verbs.put("when", this::when);
+        verbs.put("when", op -> run(holdsOne(op.get("any")) ? op.get("then") : op.get("otherwise")));
         verbs.put("each", this::each);
         verbs.put("rows", this::rows);
         verbs.put("slice", this::slice);
-        verbs.put("gather", this::gather);
-        verbs.put("reset", this::reset);
-        verbs.put("set", this::set);
+        verbs.put("gather", op -> give(op.get("give").text(), table("train"), integers(op.get("rows").text())));
+        verbs.put("reset", op -> op.get("state").texts().forEach(engine::reset));
+        verbs.put("set", op -> put(op.get("name").text(), longOf(op.get("to"))));
         verbs.put("count", this::count);
         verbs.put("due", this::due);
         verbs.put("fail", this::fail);
-        verbs.put("call", this::call);
+        verbs.put("call", op -> call(op.get("block").text()));
         for (String column : new String[] {"g1", "g2"}) {
-            Map<String, String> names = new HashMap<>();
+            columns.put(column, new HashMap<>());
             for (Json weight : manifest.get("weights")) {
-                names.put(weight.get("accumulator").text(), weight.get(column).text());
+                columns.get(column).put(weight.get("accumulator").text(), weight.get(column).text());
             }
-            columns.put(column, names);
         }
         beginEvents();
     }
 
     /** No event has run: a task begins. */
     void beginEvents() {
-        for (String kind : program.get("events").names()) {
-            fired.put(kind, 0L);
-        }
+        program.get("events").names().forEach(kind -> fired.put(kind, 0L));
     }
 
     /** Runs a block by its name; throws SparclException where the program fails. */
     void call(String block) {
-        run(program.get("blocks").get(block));
+        Json found = program.get("blocks").get(block);
+        if (found.isNull()) {
+            throw new SparclException("the program has no block " + block + "; compile the model again");
+        }
+        run(found);
     }
 
     private void run(Json block) {
         for (Json operation : block) {
-            run(operation.get("do").text(), operation);
+            Consumer<Json> verb = verbs.get(operation.get("do").text());
+            if (verb == null) {
+                String line = "the program has the verb " + operation.get("do").text();
+                throw new SparclException(line + "; use a newer driver");
+            }
+            verb.accept(operation);
         }
-    }
-
-    /** Runs one operation of this verb. */
-    void run(String verb, Json op) {
-        Consumer<Json> found = verbs.get(verb);
-        if (found == null) {
-            throw new SparclException("the program has the verb " + verb + "; use a newer driver");
-        }
-        found.accept(op);
-    }
-
-    private void when(Json op) {
-        run(holdsOne(op.get("any")) ? op.get("then") : op.get("otherwise"));
-    }
-
-    private void gather(Json op) {
-        give(op.get("give").text(), table("train"), integers(op.get("rows").text()));
-    }
-
-    private void reset(Json op) {
-        op.get("state").texts().forEach(engine::reset);
-    }
-
-    private void set(Json op) {
-        put(op.get("name").text(), longOf(op.get("to")));
-    }
-
-    private void call(Json op) {
-        call(op.get("block").text());
     }
 
     private long longOf(Json source) {
@@ -133,16 +108,12 @@ class Interpreter extends Values {
         }
         Map<String, String> instead = columns.getOrDefault(op.text("into", ""), Collections.<String, String>emptyMap());
         Map<String, OnnxTensor> results = engine.run(graph, feeds, instead);
-        for (OnnxTensor one : made) {
-            one.close();
-        }
-        for (Map.Entry<String, OnnxTensor> one : results.entrySet()) {
-            String name = give.isEmpty() ? one.getKey() : give + "." + one.getKey();
-            put(op.get("results").isNull() ? name : op.get("results").text(one.getKey(), name), one.getValue());
-        }
-        if (watch != null) {
-            watch.ran(graph, results);
-        }
+        made.forEach(OnnxTensor::close);
+        results.forEach((output, tensor) -> {
+            String name = give.isEmpty() ? output : give + "." + output;
+            put(op.get("results").isNull() ? name : op.get("results").text(output, name), tensor);
+        });
+        watch.ran(graph, results);
     }
 
     /** What feeds an input, null for the state; {@code made} gets what is to be closed afterwards. */
@@ -194,11 +165,10 @@ class Interpreter extends Values {
     }
 
     private static boolean holds(long value, Json condition) {
-        if (!condition.get("at_least").isNull()) {
-            return value >= condition.get("at_least").integer();
-        }
+        Json least = condition.get("at_least");
         Json every = condition.get("every");
-        return every.isNull() ? value != 0 : value % every.integer() == 0;
+        boolean met = every.isNull() ? value != 0 : value % every.integer() == 0;
+        return least.isNull() ? met : value >= least.integer();
     }
 
     private void each(Json op) {

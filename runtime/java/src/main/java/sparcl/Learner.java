@@ -22,7 +22,9 @@ public final class Learner implements AutoCloseable {
     private final Options options;
     private final Folder folder;
     private final Engine engine;
-    private final Interpreter values;
+    /** Not for apps: a test puts faults into it. */
+    final Interpreter values;
+
     private final Loop loop;
     private final State state;
     private final Intake intake;
@@ -31,7 +33,7 @@ public final class Learner implements AutoCloseable {
 
     private Learner(Path artifact, Path state, Options options) {
         this.artifact = new Artifact(artifact);
-        checkForApps(this.artifact);
+        this.artifact.checkForApps();
         this.options = options;
         engine = new Engine(this.artifact, options.threads, options.kernels);
         if (state.toAbsolutePath().normalize().startsWith(artifact.toAbsolutePath().normalize())) {
@@ -44,16 +46,6 @@ public final class Learner implements AutoCloseable {
         beginning = new Beginning(this.artifact, options, this.state, engine, values);
         questions = new Questions(this.state, values, this.artifact.manifest.get("model").get("classes").integer());
         intake = new Intake(this.artifact.manifest.get("model"), this.state, engine, values);
-    }
-
-    /** Throws SparclException where the method is for whole runs alone: its program answers no questions. */
-    private static void checkForApps(Artifact artifact) {
-        if (artifact.manifest.get("program").get("blocks").get("predict").isNull()) {
-            String line = "%s: its method (%s) is for whole runs by sparcl-run, not for a learner; "
-                    + "compile the model again with another --method";
-            String method = artifact.manifest.get("options").get("method").text();
-            throw new SparclException(String.format(line, artifact.folder, method));
-        }
     }
 
     /** Opens an artifact with the state of a folder, which is made if needed. */
@@ -176,18 +168,23 @@ public final class Learner implements AutoCloseable {
         if (all && state.changed) {
             state.save();
         }
-        return course.outcome(state.task == null && state.pending.isEmpty() ? "done" : course.reason());
+        boolean left = state.task != null || state.pending.count() >= enough(all);
+        return course.outcome(left ? course.reason() : "done");
     }
 
     /** Begins a task of the observed samples: all of them, or where there are as many as a batch has. */
     private boolean next(Effort effort, boolean all) {
-        long enough = all ? 1 : options.batch == null ? Beginning.SMALLEST : options.batch;
         int count = state.pending.count();
-        if (count < enough) {
+        if (count < enough(all)) {
             return false;
         }
         beginning.begin(state.pending.joined(state), effort, count);
         return true;
+    }
+
+    /** How many observed samples make a task. */
+    private long enough(boolean all) {
+        return all ? 1 : options.batch == null ? Beginning.SMALLEST : options.batch;
     }
 
     /** Ends the task under way as it stands; its other samples are dropped. */
@@ -215,6 +212,10 @@ public final class Learner implements AutoCloseable {
 
     /** The names of the classes of a task, counted from 0. */
     public synchronized List<String> classesOf(int task) {
+        if (task < 0 || task >= tasks()) {
+            String line = "`task` " + task + ": " + tasks() + " tasks are learnt, counted from 0; give one of them";
+            throw new SparclException(line);
+        }
         List<String> made = new ArrayList<>();
         for (long place : state.tasks.get(task)) {
             made.add(state.names.get((int) place));

@@ -58,6 +58,7 @@ final class Questions {
     }
 
     Report report() {
+        checkBegun();
         return new Report(state, values, places);
     }
 
@@ -93,9 +94,16 @@ final class Questions {
         for (String name : classes) {
             made.add(place(name));
         }
-        if (made.isEmpty() || !state.isBegun()) {
-            throw new SparclException("nothing was learnt yet; begin with learn(samples, labels)");
+        checkBegun();
+        if (made.isEmpty()) {
+            throw new SparclException("`classes`: there are none to choose among; give at least one");
         }
         return made.stream().mapToLong(Long::longValue).toArray();
+    }
+
+    private void checkBegun() {
+        if (!state.isBegun()) {
+            throw new SparclException("nothing was learnt yet; begin with learn(samples, labels)");
+        }
     }
 }

@@ -41,25 +41,22 @@ public final class Report {
 
     /** Reads the values behind the block {@code report}, which runs where something was learnt. */
     Report(State state, Interpreter values, long places) {
-        boolean begun = state.isBegun();
-        if (begun) {
-            values.call("report");
-        }
+        values.call("report");
         classes = Collections.unmodifiableList(new ArrayList<>(state.names));
         this.places = places;
         tasks = values.integer("task");
-        accuracy = result(begun, values, "accuracy");
+        accuracy = result(values, "accuracy");
         accuracyByClass = new LinkedHashMap<>();
-        for (int place = 0; begun && place < classes.size(); place++) {
+        for (int place = 0; place < classes.size(); place++) {
             accuracyByClass.put(classes.get(place), values.numbers("result.by_class")[place].doubleValue());
         }
         accuracyByClass.values().removeIf(one -> Double.isNaN(one));
-        sparsity = result(begun, values, "overall");
-        gradientSparsity = result(begun, values, "gradient_overall");
-        allParameters = result(begun, values, "all_parameters");
+        sparsity = result(values, "overall");
+        gradientSparsity = result(values, "gradient_overall");
+        allParameters = result(values, "all_parameters");
         trainingFlops = new LinkedHashMap<>();
         for (String name : new String[] {"paper_dense", "paper_sparse", "true_dense", "true_sparse"}) {
-            trainingFlops.put(name, result(begun, values, name));
+            trainingFlops.put(name, result(values, name));
         }
         steps = values.integer("step");
         samplesSeen = values.integer("samples_seen");
@@ -69,7 +66,7 @@ public final class Report {
         stateBytes = state.size();
     }
 
-    private static double result(boolean begun, Interpreter values, String name) {
-        return begun ? values.number("result." + name).doubleValue() : Double.NaN;
+    private static double result(Interpreter values, String name) {
+        return values.number("result." + name).doubleValue();
     }
 }

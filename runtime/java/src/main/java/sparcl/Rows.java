@@ -3,9 +3,9 @@ package sparcl;
 import ai.onnxruntime.OnnxTensor;
 import java.nio.Buffer;
 import java.nio.ByteBuffer;
-import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.List;
+import java.util.stream.IntStream;
+import java.util.stream.LongStream;
 
 /** Raw samples [N, C, H, W] with the places of their classes. */
 final class Rows {
@@ -43,24 +43,14 @@ final class Rows {
 
     /** The table of all samples. */
     Table all(long[] classes) {
-        int[] rows = new int[labels.length];
-        for (int row = 0; row < rows.length; row++) {
-            rows[row] = row;
-        }
-        return new Table(rows, classes);
+        return new Table(IntStream.range(0, labels.length).toArray(), classes);
     }
 
     /** The table of the samples of some classes, in order. */
     Table of(long[] classes) {
-        List<Integer> rows = new ArrayList<>();
-        for (int row = 0; row < labels.length; row++) {
-            for (long one : classes) {
-                if (labels[row] == one) {
-                    rows.add(row);
-                }
-            }
-        }
-        return new Table(rows.stream().mapToInt(Integer::intValue).toArray(), classes);
+        IntStream all = IntStream.range(0, labels.length);
+        int[] rows = all.filter(row -> LongStream.of(classes).anyMatch(one -> one == labels[row])).toArray();
+        return new Table(rows, classes);
     }
 
     /** Some of the samples, with the classes that count there. */
@@ -79,11 +69,7 @@ final class Rows {
 
         /** The numbers of so many rows in order. */
         long[] numbers(int from, int count) {
-            long[] made = new long[count];
-            for (int place = 0; place < count; place++) {
-                made[place] = from + place;
-            }
-            return made;
+            return LongStream.range(from, from + count).toArray();
         }
 
         /** The raw samples of these rows of the table. */
@@ -101,11 +87,7 @@ final class Rows {
 
         /** Their labels. */
         OnnxTensor labels(long[] numbers) {
-            long[] made = new long[numbers.length];
-            for (int place = 0; place < made.length; place++) {
-                made[place] = labels[rows[(int) numbers[place]]];
-            }
-            return Tensors.of(made);
+            return Tensors.of(LongStream.of(numbers).map(number -> labels[rows[(int) number]]).toArray());
         }
     }
 }

@@ -70,7 +70,8 @@ final class Conformance {
         engine.lengths.put("buffer", told.get("buffer").integer());
         engine.lengths.put("tasks", told.get("tasks").integer());
         engine.resetAll();
-        values = Faults.interpreter(fault, engine, artifact.manifest, this::table);
+        values = new Interpreter(engine, artifact.manifest, this::table);
+        Faults.put(fault, values);
     }
 
     private static Rows samples(Map<String, Safetensors.Entry> data, String part) {

@@ -12,7 +12,8 @@ import java.util.Map;
 /**
  * A learner at the command line: {@code Teach ARTIFACT STATE DATA.safetensors CALL [NAME=VALUE]...}.
  *
- * <p>DATA has {@code x} and {@code labels}; what the call returns comes as one line of JSON.
+ * <p>DATA has {@code x} and {@code labels}; what the call returns comes as one line of JSON. With {@code losses=1} each
+ * step tells its epoch, loss, task and number; {@code hang=EPOCH.NUMBER} does nothing more behind that step.
  */
 final class Teach {
     private final Map<String, String> told = new HashMap<>();
@@ -79,7 +80,11 @@ final class Teach {
 
     private boolean shown(Effort.Step step) {
         if (told.containsKey("losses")) {
-            System.out.println("step " + step.epoch + " " + step.loss);
+            System.out.printf("step %d %s %d %d%n", step.epoch, step.loss, step.task, step.done);
+        }
+        if ((step.epoch + "." + step.done).equals(told.get("hang"))) {
+            System.out.println("hangs");
+            rest();
         }
         return true;
     }
@@ -146,13 +151,18 @@ final class Teach {
     /** Keeps the state locked until somebody ends this process. */
     private static Map<String, Object> held() {
         System.out.println("held");
+        rest();
+        return new LinkedHashMap<>();
+    }
+
+    /** Does nothing until somebody ends this process. */
+    private static void rest() {
         System.out.flush();
         try {
             Thread.sleep(60_000);
         } catch (InterruptedException error) {
             throw new IllegalStateException(error);
         }
-        return new LinkedHashMap<>();
     }
 
     private static Map<String, Object> outcome(Effort.Outcome outcome) {
