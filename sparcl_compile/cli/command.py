@@ -64,12 +64,13 @@ class Command(click.Command):
         self._began = time.perf_counter()
         if extra.get("resilient_parsing"):  # the shell completes a line
             return super().make_context(info_name, args, parent, **extra)
+        words = len(args)  # click takes what it has read out of the list
         try:
             self._from_file = configured(self.section, self.params, Path.cwd())
             extra["default_map"] = dict(self._from_file.values)
             return super().make_context(info_name, args, parent, **extra)
         except click.UsageError as error:
-            if not args and isinstance(error, click.MissingParameter):
+            if not words and isinstance(error, click.MissingParameter):
                 self._show_first_steps(info_name)
             fail(f"{self._with_origin(error)}; see {info_name} --help")
         except OptionError as error:

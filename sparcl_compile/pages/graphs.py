@@ -29,15 +29,15 @@ class Pool:
     _numbers: dict[bytes, int] = dataclasses.field(default_factory=dict)
     _origins: dict[str, int] = dataclasses.field(default_factory=dict)
 
-    def add(self, graph: onnx.GraphProto, step: int) -> dict[str, Any]:
+    def add(self, graph: onnx.GraphProto, origin: int) -> dict[str, Any]:
         """Take a graph in; return the numbers of its nodes and the names of its inputs and outputs.
 
         Args:
             graph: as it stands after a pass.
-            step: the number of the pass; nodes of the first graph are the model's own.
+            origin: of the nodes that are new.
         """
         self._add_types((*graph.input, *graph.output, *graph.value_info))
-        numbers = [self._number(node, step) for node in graph.node]
+        numbers = [self._number(node, origin) for node in graph.node]
         return {
             "nodes": numbers,
             "inputs": [value.name for value in graph.input],
@@ -47,9 +47,9 @@ class Pool:
     def _add_types(self, values: Iterable[onnx.ValueInfoProto]) -> None:
         self.types |= {value.name: _type(value) for value in values}
 
-    def _number(self, node: onnx.NodeProto, step: int) -> int:
+    def _number(self, node: onnx.NodeProto, origin: int) -> int:
         name = node.name or node.output[0]
-        origin = self._origins.setdefault(name, step if step else MODEL)
+        origin = self._origins.setdefault(name, origin)
         key = node.SerializeToString(deterministic=True)
         if key not in self._numbers:
             self._numbers[key] = len(self.nodes)
@@ -69,7 +69,9 @@ def graphs(texts: Sequence[tuple[Path, str]], traces: Sequence[PassTrace]) -> di
         ArtifactError: a text is damaged.
     """
     pool = Pool()
-    steps = [pool.add(_parsed(path, text), number) for number, (path, text) in enumerate(texts)]
+    # A pass that has marked no node as its own (the import) gives names to those of the model.
+    origins = [number if trace.name in trace.origins else MODEL for number, trace in enumerate(traces)]
+    steps = [pool.add(_parsed(path, text), origin) for (path, text), origin in zip(texts, origins, strict=True)]
     return {"nodes": pool.nodes, "types": pool.types, "steps": steps, "passes": [trace.name for trace in traces]}
 
 

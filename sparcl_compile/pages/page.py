@@ -2,10 +2,12 @@
 
 import html
 import json
+import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
+MARK = re.compile(r"\{\{(\w+)\}\}")
 LAYOUT = "dagre.min.js"
 """dagre (MIT, static/dagre.LICENSE) lays graphs out, in a worker of the page."""
 
@@ -25,11 +27,8 @@ def page(title: str, scripts: Sequence[str], data: Mapping[str, Any]) -> str:
         "data": _embedded(data),
         "script": "\n".join(_static(name) for name in scripts),
     }
-    text = _static("page.html")
-    for name, content in parts.items():
-        before, mark, after = text.partition(f"{{{{{name}}}}}")
-        text = f"{before}{content}{after}" if mark else text
-    return text
+    # All at once: a name in the data may look like a mark of the template.
+    return MARK.sub(lambda found: parts[found[1]], _static("page.html"))
 
 
 def _static(name: str) -> str:
