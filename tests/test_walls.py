@@ -335,7 +335,16 @@ def test_the_check_of_light_imports_can_fail() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["compile_command", "run_command", "inspect_command", "export_command", "opt_command", "bench_command"]
+    "command",
+    [
+        "compile_command",
+        "run_command",
+        "inspect_command",
+        "export_command",
+        "opt_command",
+        "bench_command",
+        "doctor_command",
+    ],
 )
 def test_help_does_not_wait_for_torch(command: str) -> None:
     code = f"from sparcl_compile.cli import {command} as command; command(['--help'], standalone_mode=False)"

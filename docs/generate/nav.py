@@ -16,7 +16,9 @@ NAV: Mapping[str, object] = {
         "Looking at artifacts and runs": "looking.md",
         "Methods": "methods.md",
         "Grids of runs": "bench.md",
+        "The learned model": "deploying.md",
         "Results": "results.md",
+        "Speed and memory": "speed.md",
         "Security": "security.md",
     },
     "On a device": {

@@ -197,7 +197,7 @@ def build(root: Path, folder: Path, target: Path) -> None:
     command += ["-f", str(settings), "-d", str(target.absolute())]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
-        faults = [line for line in done.stderr.splitlines() if line.startswith(("WARNING", "ERROR"))]
+        faults = [line for line in done.stderr.splitlines() if line.startswith(("WARNING", "ERROR", "  - "))]
         raise ValueError("\n".join(faults) or done.stderr)
 
 

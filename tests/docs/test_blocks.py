@@ -6,7 +6,7 @@ import pytest
 
 from tests.test_readme import run, runnable_blocks
 
-PAGES = ("index.md", "looking.md")
+PAGES = ("deploying.md", "index.md", "looking.md")
 
 
 @pytest.mark.parametrize("page", PAGES)
