@@ -101,6 +101,14 @@ types: $(STAMP) ## mypy --strict over the three packages
 schema: $(STAMP) ## write the manifest's JSON Schema anew, after a change of its dataclasses
 	$(BIN)/python -m sparcl_compile.interface.schema
 
+.PHONY: pages
+pages: $(STAMP) ## write the pages of docs/ anew that are made from the code, after a change of options, passes or the manifest
+	$(BIN)/python -m docs.generate
+
+.PHONY: docs
+docs: pages ## make the site in build/site; a dead link or a page without a way to it fails
+	$(BIN)/python -m docs.generate.site
+
 .PHONY: unit
 unit: $(STAMP) ## pytest with the stock ONNX Runtime (JOBS=2 processes; ARGS="-k walls" and the like are handed on)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) $(ARGS)

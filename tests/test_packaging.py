@@ -75,6 +75,12 @@ def test_the_schema_of_the_manifest_is_inside(root: Path, wheel: zipfile.ZipFile
     assert wheel.read(name) == (root / name).read_bytes()
 
 
+def test_the_parts_of_the_pages_are_inside(root: Path, wheel: zipfile.ZipFile) -> None:
+    folder = "sparcl_compile/pages/static"
+    for path in (root / folder).iterdir():
+        assert wheel.read(f"{folder}/{path.name}") == path.read_bytes()
+
+
 def test_a_forgotten_subpackage_is_noticed(root: Path, tmp_path: Path) -> None:
     source = copy_source(root, tmp_path / "source")
     forgotten = source / "runtime" / "forgotten" / "__init__.py"
@@ -135,6 +141,7 @@ def test_console_scripts(wheel: zipfile.ZipFile) -> None:
         "sparcl-export",
         "sparcl-opt",
         "sparcl-bench",
+        "sparcl-doctor",
     }
 
 

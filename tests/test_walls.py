@@ -45,6 +45,7 @@ STAIRS = {
         "exporting",
         "api",
         "bench",
+        "pages",
         "cli",
     ),
 }
@@ -94,11 +95,14 @@ WALLS = (
         "sparcl_compile",
         ("sparcl_compile.runtime",),
         doors=(
+            "sparcl_compile/cli/recording.py",
             "sparcl_compile/cli/run.py",
+            "sparcl_compile/pages/run.py",
             "sparcl_compile/__init__.py",
             "sparcl_compile/api/exporting.py",
             "sparcl_compile/api/learner.py",
             "sparcl_compile/api/learning.py",
+            "sparcl_compile/bench/churn.py",
             "sparcl_compile/bench/settings.py",
             "sparcl_compile/bench/work.py",
             "sparcl_compile/compiling/kernel_library.py",
@@ -331,7 +335,16 @@ def test_the_check_of_light_imports_can_fail() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["compile_command", "run_command", "inspect_command", "export_command", "opt_command", "bench_command"]
+    "command",
+    [
+        "compile_command",
+        "run_command",
+        "inspect_command",
+        "export_command",
+        "opt_command",
+        "bench_command",
+        "doctor_command",
+    ],
 )
 def test_help_does_not_wait_for_torch(command: str) -> None:
     code = f"from sparcl_compile.cli import {command} as command; command(['--help'], standalone_mode=False)"

@@ -9,14 +9,22 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 
 class Reporter:
-    """Shows task, epoch, loss, accuracy so far, sparsity, samples a second and the time left."""
+    """Shows task, epoch, loss, accuracy so far, sparsity, samples a second and the time left.
 
-    def __init__(self, console: Console, tasks: int, epochs: int, quiet: bool = False) -> None:
+    Args:
+        console: to show it on.
+        tasks: of the run.
+        epochs: of a task.
+        quiet: show nothing.
+        plain: a line an epoch on a terminal too, in place of the live display.
+    """
+
+    def __init__(self, console: Console, tasks: int, epochs: int, quiet: bool = False, plain: bool = False) -> None:
         self._console = console
         self._total = tasks * epochs
         self._epochs, self._tasks, self._batch = epochs, tasks, 0
         self._quiet = quiet
-        self._live = console.is_terminal and not quiet
+        self._live = console.is_terminal and not quiet and not plain
         self._accuracy = "-"
         self._started = time.perf_counter()
         self._done_before = 0.0

@@ -1,7 +1,7 @@
 """The continual loop: tasks, epochs, checkpoints. It calls the blocks of the artifact's program."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,10 @@ from sparcl_compile.runtime.driver.loop import learn_task
 from sparcl_compile.runtime.driver.trainer import Trainer
 from sparcl_compile.runtime.interrupt import Interrupt
 from sparcl_compile.runtime.progress import NOT_LEARNING, samples_of
+from sparcl_compile.runtime.reporting.points import Recorder
 from sparcl_compile.runtime.reporting.progress import Reporter
 from sparcl_compile.runtime.reporting.result import build_result
+from sparcl_compile.runtime.runs.observer import Observer
 from sparcl_compile.runtime.session.engine import Engine, Sizes
 
 STATISTICS = ("data.mean", "data.std")
@@ -97,8 +99,12 @@ class Run:
         self._config = dataclasses.replace(self._config, learning_rate=rate)
         self.trainer.set({"learning_rate": rate})
 
-    def train(self, reporter: Reporter) -> dict[str, Any]:
+    def train(self, reporter: Reporter, recorders: Sequence[Recorder] = ()) -> dict[str, Any]:
         """Learn all tasks from wherever the run stands and return the result (docs: sparcl-run --json).
+
+        Args:
+            reporter: shows how far the run is.
+            recorders: hear its points.
 
         Raises:
             TrainingError: the loss is not a number; the checkpoint of the last good epoch is kept.
@@ -107,23 +113,27 @@ class Run:
         """
         if not self._resumed:
             self._save()  # a run that is killed in its first epoch can be resumed as well
+        observer = Observer(self._manifest, self.engine, self.trainer, recorders)
+        observer.begin(self.epochs_done)
         with self._interrupt:
             while self.trainer["task"] < len(self.tasks):
-                self._train_task(reporter)
+                self._train_task(reporter, observer)
         self.trainer.call("end_run")
         result = build_result(self._manifest, self.engine.saved(), self.trainer, self._config, self.tasks)
         return {**result, "learning_rates": self._rates}
 
-    def _train_task(self, reporter: Reporter) -> None:
+    def _train_task(self, reporter: Reporter, observer: Observer) -> None:
         trainer, task = self.trainer, self.trainer["task"]
         self.engine.sizes.dimensions["samples"] = len(self._tables.learned[task].y_train)
         reporter.begin_epoch(trainer["batch"])
         try:
-            learn_task(trainer, self._config.epochs, _Shown(trainer, reporter, self._interrupt, self._end_epoch))
+            shown = _Shown(trainer, reporter, observer, self._interrupt, self._end_epoch)
+            learn_task(trainer, self._config.epochs, shown)
         except TrainingError as error:
             raise TrainingError(f"{error}; {self._kept()}") from error
         trainer.call("end_task")
         reporter.end_task(task, trainer.number("class_mean"), trainer.number("task_mean"))
+        observer.task()
         self._save()
 
     def _end_epoch(self) -> None:
@@ -148,6 +158,7 @@ class _Shown:
 
     trainer: Trainer
     reporter: Reporter
+    observer: Observer
     interrupt: Interrupt
     end_epoch: Callable[[], None]
 
@@ -163,6 +174,8 @@ class _Shown:
     def ended(self) -> None:
         one, epoch = self.trainer, self.trainer["epoch"] - 1
         mean, sparsity = one.number("mean"), one.number("now.overall")
-        self.reporter.end_epoch(one["task"], epoch, mean, one["samples_seen"], sparsity)
+        speed = one["samples_seen"] / max(1e-9, one.seconds)
+        self.reporter.end_epoch(one["task"], epoch, mean, speed, sparsity)
+        self.observer.epoch()
         self.end_epoch()
         self.reporter.begin_epoch(one["batch"])

@@ -1,5 +1,6 @@
 """Training of an artifact, and predictions from the trained state."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from sparcl_compile.runtime.config import RunConfig
 from sparcl_compile.runtime.data.arrange import FORMS, in_model_axes
 from sparcl_compile.runtime.data.fitting import check_augment
 from sparcl_compile.runtime.data.kinds import as_samples
+from sparcl_compile.runtime.reporting.points import Recorder
 from sparcl_compile.runtime.reporting.progress import Reporter
 from sparcl_compile.runtime.reporting.report import console
 from sparcl_compile.runtime.runs.run import Run
@@ -29,6 +31,7 @@ def learn(
     checkpoint: str | Path | None = None,
     resume: bool = False,
     reporter: Reporter | None = None,
+    recorders: Sequence[Recorder] = (),
 ) -> dict[str, Any]:
     """Train an artifact on a stream of tasks.
 
@@ -39,6 +42,7 @@ def learn(
         checkpoint: folder of the run's state, written after every epoch; ``ARTIFACT.run`` without it.
         resume: continue the run in that folder, to the same result as if it had not stopped.
         reporter: tells how far the run is; silent without it.
+        recorders: hear of every epoch and task.
 
     Returns:
         The result, as ``sparcl-run --json`` writes it: accuracies in percent, sparsities, FLOPs, versions.
@@ -64,7 +68,7 @@ def learn(
             shown.classes(len(run.dataset.classes), artifact.manifest.model.classes)
             for note in run.dataset.notes:
                 shown.note(note)
-            return run.train(shown)
+            return run.train(shown, recorders)
 
 
 def predict(

@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from sparcl_compile.interface.specs import WeightSpec
-
-CHANNEL = "channel"
+from sparcl_compile.runtime.reporting.masks import CHANNEL, kept_of
 
 
 def moved(
@@ -24,17 +23,3 @@ def moved(
     single = [weight for weight in weights if weight.scheme != CHANNEL]
     kept = {weight.weight: (kept_of(weight, first), kept_of(weight, last)) for weight in single}
     return {name: float(np.mean(~before[after])) if after.any() else 0.0 for name, (before, after) in kept.items()}
-
-
-def kept_of(weight: WeightSpec, state: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The flags of the kept weights, bool [n], in the order in which they are stored.
-
-    A mask that is not in the state begins with all weights.
-    """
-    flags = np.ones(weight.size, bool)
-    if weight.mask is not None:
-        return state[weight.mask].reshape(-1) > 0 if weight.mask in state else flags
-    flags[:] = False
-    live = int(state[str(weight.rows)][-1])
-    flags[state[str(weight.index)][:live]] = True
-    return flags

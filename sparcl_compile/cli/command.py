@@ -10,13 +10,26 @@ import re
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Container
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
 import click
+from click.core import ParameterSource
 
-from sparcl_compile.interface.errors import CheckpointError, FieldError, ModelError, SparclError, TrainingError
+from sparcl_compile.cli.config_file import Configured, configured
+from sparcl_compile.cli.guides import GUIDES
+from sparcl_compile.cli.help import first_steps, write_options
+from sparcl_compile.cli.loudness import is_verbose, loudness_options
+from sparcl_compile.interface.errors import (
+    CheckpointError,
+    FieldError,
+    ModelError,
+    OptionError,
+    SparclError,
+    TrainingError,
+)
 from sparcl_compile.interface.stopping import Stopped, stoppable
 
 USER_ERROR = 2
@@ -30,22 +43,54 @@ SWITCHES = {"fold_channels": ("fold", "give --no-fold")}
 
 
 class Command(click.Command):
-    """A click command with one-line errors.
+    """A click command with one-line errors, a guide in its help, and options from a file.
 
     A command may set its context's ``obj`` to the text that Ctrl-C is to end with.
     """
 
     _began = 0.0
 
+    def __init__(self, name: str | None, **settings: Any) -> None:
+        """Take click's settings; a command's function is called after it: ``compile_command``."""
+        super().__init__(name, **settings)
+        self.params += loudness_options()
+        self.section = (name or "").partition("-")[0]
+        self._from_file = Configured()
+
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
         """Parse the arguments; click would print its usage over several lines."""
         self._began = time.perf_counter()
+        if extra.get("resilient_parsing"):  # the shell completes a line
+            return super().make_context(info_name, args, parent, **extra)
+        words = len(args)  # click takes what it has read out of the list
         try:
+            self._from_file = configured(self.section, self.params, Path.cwd())
+            extra["default_map"] = dict(self._from_file.values)
             return super().make_context(info_name, args, parent, **extra)
         except click.UsageError as error:
-            fail(f"{error.format_message().rstrip('.')}; see {info_name} --help")
+            if not words and isinstance(error, click.MissingParameter):
+                self._show_first_steps(info_name)
+            fail(f"{self._with_origin(error)}; see {info_name} --help")
+        except OptionError as error:
+            fail(str(error))
+
+    def _show_first_steps(self, info_name: str | None) -> NoReturn:
+        """A script whose variable is empty has done nothing: the code is that of a mistake."""
+        context = self.context_class(self, info_name=info_name)
+        click.echo(first_steps(GUIDES[self.section], context), err=True)
+        sys.exit(USER_ERROR)
+
+    def _with_origin(self, error: click.UsageError) -> str:
+        """Click's message, with the place in the file of a value that is not on the command line."""
+        message, name = error.format_message().rstrip("."), getattr(getattr(error, "param", None), "name", None)
+        at_fault = name in self._from_file.values and isinstance(error, click.BadParameter)
+        return f"{self._from_file.place(name)}: {message}" if at_fault and name else message
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options by topic."""
+        write_options(GUIDES[self.section], self, ctx, formatter)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; anything but a user's mistake is a bug and keeps its traceback."""
@@ -59,9 +104,19 @@ class Command(click.Command):
                     _end(ctx, stopped)
                 _refuse(error)
             except SparclError as error:
-                fail(in_options(error, self))
+                if is_verbose():
+                    traceback.print_exc()
+                fail(f"{in_options(error, self)}{self._origins(ctx, error)}")
             except MemoryError as error:
                 fail(f"the memory is too small ({error}); give smaller numbers, or a machine with more")
+
+    def _origins(self, ctx: click.Context, error: SparclError) -> str:
+        """Where the options that a message names are written, of those that a file gives."""
+        if not isinstance(error, NAMING_FIELDS):
+            return ""
+        named = {name for name in FIELD.findall(str(error)) if name in self._from_file.values}
+        given = [one for one in sorted(named) if ctx.get_parameter_source(one) is ParameterSource.DEFAULT_MAP]
+        return "".join(f" ({self._from_file.place(one)})" for one in given)
 
     def seconds(self, name: str | None) -> float:
         """The seconds that the command has run, since the start of the process where that runs the script ``name``."""
@@ -121,5 +176,5 @@ def _message(error: SparclError, options: Container[str | None]) -> str:
 
 def fail(message: str, code: int = USER_ERROR) -> NoReturn:
     """Print an error as one line and leave."""
-    click.echo(f"error: {' '.join(message.split())}", err=True)
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {' '.join(message.split())}", err=True)
     sys.exit(code)

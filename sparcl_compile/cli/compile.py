@@ -4,12 +4,13 @@ import gc
 import json
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sparcl_compile.cli.command import Command, seconds_so_far
 from sparcl_compile.cli.common import silence_libraries
+from sparcl_compile.cli.loudness import is_quiet, is_verbose
 from sparcl_compile.interface.errors import OptionError
 from sparcl_compile.interface.options import STEP_LIMIT
 from sparcl_compile.interface.version import __version__
@@ -28,6 +29,10 @@ from sparcl_compile.settings.options import (
     CompileOptions,
 )
 from sparcl_compile.settings.policies import FIRST_MASKS, GROWTHS, POLICIES
+
+if TYPE_CHECKING:
+    from sparcl_compile.interface.artifact import Artifact
+    from sparcl_compile.interface.report import CompileReport
 
 DEFAULTS = CompileOptions()
 ALL = "all"
@@ -237,7 +242,6 @@ def compile_command(
     silence_libraries()
     gc.set_threshold(NEW_OBJECTS)
     from sparcl_compile.api.compiling import compile_model
-    from sparcl_compile.cli import report
     from sparcl_compile.compiling.kernel_library import without_library
     from sparcl_compile.interface.artifact import read_report
     from sparcl_compile.interface.codec import plain
@@ -248,14 +252,27 @@ def compile_command(
         click.echo(f"note: --compress: {reason}; compiling the masked form, which learns the same", err=True)
     if dump_after and dump_passes is None:
         raise OptionError(f"--dump-after {dump_after}: says what --dump-passes DIR writes; add that or leave this out")
-    watch = [_printer(_passes(print_after, wanted, "--print-after"))] if print_after else []
+    watch: list[Callable[[Any, Any], None]] = [_say_pass] if is_verbose() else []
+    watch += [_printer(_passes(print_after, wanted, "--print-after"))] if print_after else []
     dumped = _passes(dump_after or ALL, wanted, "--dump-after")
     artifact = compile_model(model, wanted, output, watch, dump_passes, dumped, check_passes)
     log = read_report(artifact.folder)
     if as_json:
         click.echo(json.dumps({**plain(artifact.manifest), **plain(log)}, indent=1))
-        return
+    elif is_quiet():
+        click.echo(artifact.folder)
+    else:
+        _print_report(artifact, log)
+
+
+def _print_report(artifact: "Artifact", log: "CompileReport") -> None:
+    from sparcl_compile.cli import report
+
     report.print_compile_report(report.console(), artifact.manifest, log, artifact.folder, seconds_so_far)
+
+
+def _say_pass(trace: Any, _: Any) -> None:
+    click.echo(f"{trace.name}: {1000 * trace.seconds:.0f} ms, {sum(trace.ops_after.values())} nodes", err=True)
 
 
 def _passes(wanted: str, options: CompileOptions, option: str) -> Collection[str]:

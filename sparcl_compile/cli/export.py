@@ -7,6 +7,7 @@ import click
 
 from sparcl_compile.cli.command import Command
 from sparcl_compile.cli.common import silence_libraries
+from sparcl_compile.cli.loudness import is_quiet
 from sparcl_compile.interface.version import __version__
 
 
@@ -46,5 +47,7 @@ def export_command(
     facts = export_model(load(artifact), output, checkpoint, initial, batch, ort_format)
     if as_json:
         click.echo(json.dumps(facts, indent=1))
-        return
-    print_facts(console(), facts)
+    elif is_quiet():
+        click.echo("\n".join(facts["files"]))
+    else:
+        print_facts(console(), facts)

@@ -8,6 +8,7 @@ import click
 
 from sparcl_compile.cli.command import Command
 from sparcl_compile.cli.common import silence_libraries
+from sparcl_compile.cli.loudness import is_quiet
 from sparcl_compile.interface.errors import OptionError
 from sparcl_compile.interface.version import __version__
 
@@ -18,13 +19,31 @@ from sparcl_compile.interface.version import __version__
 @click.option(
     "--diff", nargs=2, metavar="PASS|PHASE PASS|PHASE", help="Show what changed from after one to after another."
 )
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a page about the artifact to this .html file, with the graph after every pass as a picture.",
+)
+@click.option("--beside", type=click.Path(path_type=Path), help="Another artifact, which --html shows side by side.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.version_option(__version__)
-def inspect_command(path: Path, after: str | None, diff: tuple[str, str] | None, as_json: bool) -> None:
+def inspect_command(
+    path: Path,
+    after: str | None,
+    diff: tuple[str, str] | None,
+    html: Path | None,
+    beside: Path | None,
+    as_json: bool,
+) -> None:
     """Show the passes of an artifact, the graph after each, and what each one changed."""
     silence_libraries()
     if not os.path.isdir(path):
-        _inspect_model(path, after, diff, as_json)
+        _inspect_model(path, "--html" if html else "--after" if after else "--diff" if diff else "", as_json)
+        return
+    if beside and not html:
+        raise OptionError(f"--beside {beside}: is shown on the page of --html FILE; add that or leave this out")
+    if html:
+        _write_page(path, html, beside)
         return
     from sparcl_compile.cli import inspecting as inspect
     from sparcl_compile.cli.report import console
@@ -44,12 +63,25 @@ def inspect_command(path: Path, after: str | None, diff: tuple[str, str] | None,
         console().print(inspect.summary(manifest, log))
 
 
-def _inspect_model(path: Path, after: str | None, diff: tuple[str, str] | None, as_json: bool) -> None:
+def _write_page(path: Path, html: Path, beside: Path | None) -> None:
+    from sparcl_compile.cli import inspecting as inspect
+    from sparcl_compile.interface.artifact import check_outside
+    from sparcl_compile.interface.files import check_name, check_writable, write_text
+    from sparcl_compile.pages.artifact import artifact_page
+
+    check_name(html, ".html", "html")
+    for folder in (path, beside) if beside else (path,):
+        check_outside(folder, html, "html")
+    check_writable(html)
+    write_text(html, artifact_page([inspect.compiled(folder) for folder in (path, beside) if folder]))
+    click.echo(html if is_quiet() else f"Written to {html}")
+
+
+def _inspect_model(path: Path, flag: str, as_json: bool) -> None:
     from sparcl_compile.cli import inspecting as inspect
     from sparcl_compile.cli.report import console
 
-    if after or diff:
-        flag = "--after" if after else "--diff"
+    if flag:
         raise OptionError(
             f"{flag}: {path} is not a compiled artifact; run sparcl-compile {path} and inspect its folder"
         )

@@ -36,12 +36,14 @@ from sparcl_compile.compiling.load import (
 )
 from sparcl_compile.compiling.sparse import make_dense
 from sparcl_compile.costs.flops import layer_costs, total_macs
+from sparcl_compile.interface.artifact import read_manifest, read_report
 from sparcl_compile.interface.codec import plain
 from sparcl_compile.interface.errors import ArtifactError, ModelError, OptionError
 from sparcl_compile.interface.files import readable
 from sparcl_compile.interface.manifest import Manifest
 from sparcl_compile.interface.report import CompileReport, PassTrace
 from sparcl_compile.interface.specs import GraphSpec
+from sparcl_compile.pages.artifact import Compiled
 from sparcl_compile.passes.core.phases import phase_named
 from sparcl_compile.passes.registry import PHASES
 
@@ -136,6 +138,13 @@ def text_after(folder: Path, log: CompileReport, pass_name: str, option: str = "
             return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ArtifactError(f"{path}: the graph's text cannot be read; compile the model again") from error
+
+
+def compiled(folder: Path) -> Compiled:
+    """An artifact with all that its page shows; raises ArtifactError."""
+    log = read_report(folder)
+    texts = [(_text_file(folder, name), text_after(folder, log, name)) for name in pass_names(log)]
+    return Compiled(folder.name or str(folder), read_manifest(folder), log, texts)
 
 
 def _text_file(folder: Path, pass_name: str) -> Path:

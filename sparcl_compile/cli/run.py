@@ -7,6 +7,7 @@ import click
 
 from sparcl_compile.cli.command import Command
 from sparcl_compile.cli.common import silence_libraries
+from sparcl_compile.cli.loudness import is_quiet, is_verbose
 from sparcl_compile.interface.names import AUGMENTS
 from sparcl_compile.interface.version import __version__
 
@@ -80,18 +81,37 @@ def dealing(text: str) -> int | tuple[int, ...]:
 @click.option(
     "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the result to this file."
 )
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a page about the run to this .html file; with --resume also of a finished run that was recorded.",
+)
+@click.option(
+    "--beside",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Another recorded run's checkpoint folder, which --report shows side by side.",
+)
+@click.option(
+    "--log-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write curves to this folder: CSV tables, and TensorBoard events where tensorboardX is installed.",
+)
 @click.version_option(__version__)
 def run_command(
     artifact: Path,
     checkpoint: Path | None,
     resume: bool,
     json_file: Path | None,
+    report: Path | None,
+    beside: Path | None,
+    log_dir: Path | None,
     **options: Any,
 ) -> None:
     """Let a compiled artifact learn a stream of tasks, and measure what it keeps."""
     silence_libraries()
     from sparcl_compile.api.learning import learn
     from sparcl_compile.api.places import run_of
+    from sparcl_compile.cli.recording import Recordings
     from sparcl_compile.interface.artifact import check_outside, load
     from sparcl_compile.interface.files import check_writable
     from sparcl_compile.runtime.config import RunConfig
@@ -106,10 +126,15 @@ def run_command(
     if json_file is not None:
         check_outside(artifact, json_file, "json_file")
         check_writable(json_file)
+    recordings = Recordings.checked(loaded, folder, report, beside, log_dir)
     screen = console()
-    reporter = Reporter(screen, config.tasks, config.epochs)
+    reporter = Reporter(screen, config.tasks, config.epochs, quiet=is_quiet(), plain=is_verbose())
     click.get_current_context().obj = f"interrupted; continue after the last whole epoch, in {folder}, with --resume"
-    result = learn(loaded, config, folder, resume, reporter)
+    with recordings.recording() as recorders:
+        result = learn(loaded, config, folder, resume, reporter, recorders)
     screen.print(result_table(result))
     if json_file is not None:
         write_json(json_file, result)
+    page = recordings.write_report(result)
+    if page and not is_quiet():
+        screen.print(f"Written to {page}", soft_wrap=True)

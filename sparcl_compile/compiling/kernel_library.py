@@ -1,5 +1,6 @@
 """The library of sparse kernels that the compiler differentiates with: the one that the runtime loads."""
 
+import ctypes
 import dataclasses
 from pathlib import Path
 
@@ -26,3 +27,15 @@ def library() -> Path:
     if found is None:
         raise FieldError("compress", None, kernels.reason(), "leave it out for the masked form")
     return found
+
+
+def why_missing() -> str:
+    """One line that says why there is none; empty where there is one."""
+    return kernels.reason()
+
+
+def instructions(path: Path) -> str:
+    """The name of the SIMD instructions that a library computes with on this machine."""
+    ask = ctypes.CDLL(str(path)).SparclTarget
+    ask.restype = ctypes.c_char_p
+    return str(ask().decode())

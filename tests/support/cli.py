@@ -16,7 +16,15 @@ import onnx
 from click.testing import CliRunner
 
 from sparcl_compile.api.places import artifact_of
-from sparcl_compile.cli import bench_command, compile_command, export_command, inspect_command, opt_command, run_command
+from sparcl_compile.cli import (
+    bench_command,
+    compile_command,
+    doctor_command,
+    export_command,
+    inspect_command,
+    opt_command,
+    run_command,
+)
 from tests.support.schema import check_schema
 from tests.support.zoo import CLASSES, ZOO
 
@@ -27,6 +35,7 @@ COMMANDS = {
     "export": export_command,
     "opt": opt_command,
     "bench": bench_command,
+    "doctor": doctor_command,
 }
 SCRIPTS = Path(sys.executable).parent
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
