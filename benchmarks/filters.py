@@ -24,7 +24,8 @@ from sparcl_compile.passes.core.contract import IR_VERSION, OPSET
 from sparcl_compile.passes.core.edit import Names
 from sparcl_compile.passes.core.insert import Inserter
 from sparcl_compile.passes.gradients.filter_costs import BATCH, COUNTS, Layer
-from sparcl_compile.passes.gradients.filters import FORMS, Parts
+from sparcl_compile.passes.gradients.filter_parts import Parts
+from sparcl_compile.passes.gradients.filters import FORMS
 from sparcl_compile.passes.gradients.gradient import Gradient
 from sparcl_compile.passes.gradients.window import Window
 from sparcl_compile.runtime.session.engine import device_copy

@@ -203,6 +203,10 @@ class Gradient:
         name = f"gradient.filled_{np.float32(value)}_" + "_".join(map(str, lengths))
         return constant(self.graph, name, np.full(list(lengths), value, np.float32))
 
+    def shared(self, hint: str, array: np.ndarray) -> ir.Value:
+        """A constant that all rules of a graph share under this name."""
+        return constant(self.graph, f"gradient.{hint}", array)
+
     def const(self, hint: str, array: np.ndarray) -> ir.Value:
         """A constant of this node alone."""
         return constant(self.graph, f"{self.node.name}{PART}{hint}", array)
