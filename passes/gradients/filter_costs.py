@@ -39,6 +39,7 @@ RATES: Mapping[str, Mapping[str, float]] = {
         "packed": 0.0661,
     },
     "rows": {"moved": 0.151, "runs": 1.53, "weights": 9.95, "multiplied": 0.0187, "packed": 0.256},
+    "crossing": {"moved": 0.151, "runs": 1.53, "weights": 9.95, "multiplied": 0.0187, "packed": 0.256},
     "batch": {"step": 26900, "moved": 0.291, "runs": 1.56, "turned": 0.213, "multiplied": 0.0199, "packed": 0.211},
     "patches": {"moved": 0.241, "runs": 2.86, "weights": 11.6, "multiplied": 0.0224},
     "channels": {"moved": 0.14, "runs": 3.08, "walked": 0.376},
@@ -173,6 +174,16 @@ def _rows(layer: Layer) -> Counts | None:
     return {**moves, **made} if layer.is_whole and layer.all_meet and columns > 1 else None
 
 
+def _crossing(layer: Layer) -> Counts | None:
+    """Without strides every tap has the same positions."""
+    columns, steps = layer.window.kernel[-1], max(layer.window.strides)
+    if not layer.is_whole or not layer.all_meet or steps > 1 or layer.rows == 1 or columns == 1:
+        return None
+    made = _products(BATCH, layer.rows * layer.outer, layer.positions, columns * layer.inner)
+    moves = _moves(layer, layer.moved + columns * layer.x + layer.rows * layer.dy, 1)
+    return {**moves, **made}
+
+
 def _batch(layer: Layer) -> Counts | None:
     made = _products(layer.taps, layer.outer, BATCH * layer.positions, layer.inner)
     moves = _moves(layer, layer.moved, layer.taps)
@@ -206,6 +217,7 @@ COUNTS: Mapping[str, Count] = {
     "dots": _dots,
     "samples_turned": _samples_turned,
     "rows": _rows,
+    "crossing": _crossing,
     "batch": _batch,
     "patches": _patches,
     "channels": _channels,

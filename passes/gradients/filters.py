@@ -75,6 +75,22 @@ def by_rows(parts: Parts) -> ir.Value:
     return _in_shape(parts, [product(row) for row in itertools.product(*others)])
 
 
+def by_crossing(parts: Parts) -> ir.Value:
+    """For each sample one product of all that dY is moved by with all that X is moved by; without strides.
+
+    Every pair of the two is a tap: rows of the kernel by DY, places in the row by X.
+    """
+    g, layer, kernel = parts.g, parts.layer, parts.layer.window.kernel
+    first = (0,) * len(kernel)
+    rows = [(*row, 0) for row in itertools.product(*map(range, kernel[:-1]))]
+    above = [_flat(parts, parts.upstream(tap), layer.outer, first) for tap in rows]
+    along = [_flat(parts, parts.met((*first[:-1], place)), layer.inner, first) for place in range(kernel[-1])]
+    left, right = (g.op("Concat", *pieces, axis=1) if len(pieces) > 1 else pieces[0] for pieces in (above, along))
+    product = g.summed(g.op("MatMul", left, g.transposed(right, [0, 2, 1])), [0])
+    apart = g.reshaped(product, [len(rows), layer.outer, kernel[-1], layer.inner])
+    return g.reshaped(g.transposed(apart, [1, 3, 0, 2]), g.static(g.input(1)))
+
+
 def by_batch(parts: Parts) -> ir.Value:
     """For each tap one product over the positions of all samples; not for groups."""
     g, layer, turned = parts.g, parts.layer, parts.with_samples_last()
@@ -137,6 +153,7 @@ FORMS: Mapping[str, Callable[[Parts], ir.Value]] = {
     "dots": by_samples,
     "samples_turned": by_samples_turned,
     "rows": by_rows,
+    "crossing": by_crossing,
     "batch": by_batch,
     "patches": by_patches,
     "channels": by_channels,
