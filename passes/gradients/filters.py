@@ -31,7 +31,11 @@ def weight_gradient(g: Gradient, window: Window, x: ir.Value, dy: ir.Value) -> i
     """
     outer, inner, *_ = g.static(g.input(1))
     layer = Layer(window, inner, outer // window.groups)
-    return FORMS[cheapest(layer)](Parts(g, layer, x, dy))
+    return FORMS[cheapest(layer, WHOLE if g.by_rows else ())](Parts(g, layer, x, dy))
+
+
+WHOLE = ("crossing",)
+"""Forms that mix the rows of a gradient, so that none can be computed alone."""
 
 
 def by_samples(parts: Parts) -> ir.Value:

@@ -24,10 +24,16 @@ class Gradient:
 
     Attributes:
         node: the node of the forward graph.
+        by_rows: whether rows of a weight's gradient may be asked for alone.
     """
 
     def __init__(
-        self, insert: Inserter, node: ir.Node, of_outputs: Sequence[ir.Value | None], wanted: Collection[int]
+        self,
+        insert: Inserter,
+        node: ir.Node,
+        of_outputs: Sequence[ir.Value | None],
+        wanted: Collection[int],
+        by_rows: bool = False,
     ) -> None:
         """Begin the gradient of a node.
 
@@ -36,7 +42,9 @@ class Gradient:
             node: a node of the forward graph.
             of_outputs: the gradient of each output, None for one that the loss does not depend on.
             wanted: the numbers of the inputs whose gradients are asked for.
+            by_rows: whether rows of a weight's gradient may be asked for alone.
         """
+        self.by_rows = by_rows
         self.node, self._insert, self._of_outputs, self._wanted = node, insert, of_outputs, frozenset(wanted)
 
     @property

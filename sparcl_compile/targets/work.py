@@ -10,6 +10,7 @@ import onnx_ir as ir
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.differentiating.attach_loss import AttachLoss
 from sparcl_compile.passes.differentiating.attach_optimizer import AttachOptimizer
+from sparcl_compile.passes.differentiating.differentiate import Differentiate
 from sparcl_compile.passes.differentiating.insert_gradient_masks import InsertGradientMasks
 from sparcl_compile.passes.differentiating.insert_sample_filter import InsertSampleFilter
 from sparcl_compile.passes.differentiating.ort_training.differentiate_by_builder import DifferentiateByBuilder
@@ -77,6 +78,7 @@ MAKERS: Mapping[type[Pass], Callable[[Work, CompileOptions], Pass]] = {
     CompressWeights: lambda work, _: CompressWeights(work.plan.places),
     AttachLoss: lambda _, o: AttachLoss(method_of(o).distance),
     InsertSampleFilter: lambda work, _: InsertSampleFilter(score=work.plan.recipe.score),
+    Differentiate: lambda _, o: Differentiate(by_rows=o.effective_gradient_sparsity > 0.0),
     DifferentiateByBuilder: lambda work, _: DifferentiateByBuilder(work.library),
     InsertGradientMasks: lambda _, o: InsertGradientMasks(gradient_sparsity=o.effective_gradient_sparsity),
     AttachOptimizer: lambda _, o: AttachOptimizer(o.optimizer, o.momentum, o.weight_decay),
