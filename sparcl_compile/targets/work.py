@@ -28,7 +28,7 @@ from sparcl_compile.passes.sparsifying.mark_dense_weights import MarkDenseWeight
 from sparcl_compile.passes.sparsifying.scale_by_density import ScaleByDensity
 from sparcl_compile.passes.updating.compute_gradient_rows import ComputeGradientRows
 from sparcl_compile.plan.plan import SparsityPlan, plan_sparsity
-from sparcl_compile.settings.methods import method_of
+from sparcl_compile.settings.methods import method_of, stores_between_batches
 from sparcl_compile.settings.options import CompileOptions
 from sparcl_compile.settings.policies import POLICIES, first_of, grows_by_gradient, smooths
 from sparcl_compile.targets.steps import Product
@@ -91,6 +91,7 @@ MAKERS: Mapping[type[Pass], Callable[[Work, CompileOptions], Pass]] = {
         whole=work.products.get(Product.WHOLE),
         masked=work.products[Product.MASKED] if o.compress else None,
         pruned_gradients=grows_by_gradient(o),
+        several=stores_between_batches(o),
         smooth=smooths(o),
         score=method_of(o).penalty > 0.0,
         packed=method_of(o).packs,
