@@ -40,11 +40,16 @@ class Differentiate(Pass):
        0 when ``lazy_reset_grad`` is set and 1 otherwise. It is a product because ONNX Runtime's Where walks over three
        tensors more; a gradient that is no longer finite ends the run before a product with 0 could hand it on.
     6. A graph with ``lazy_reset_grad`` is already differentiated and left alone.
+
+    Options:
+        by_rows: whether weight gradients take forms alone of which ``compute_gradient_rows`` can cut rows.
     """
 
     phase = Phase.DIFFERENTIATING
     needs = (MARKED, LOSS)
     gives = (DIFFERENTIATED, ACCUMULATING)
+
+    by_rows: bool = False
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Differentiate; raises UnsupportedOpsError for operators that have no gradient, all of which are named."""
@@ -54,7 +59,7 @@ class Differentiate(Pass):
         path = path_to_loss(graph)
         check_rules(path)
         insert = Inserter(self.name, graph, Names(graph))
-        found = _Backward(insert, path).walk(graph.outputs[0])
+        found = _Backward(insert, path, self.by_rows).walk(graph.outputs[0])
         parameters = list(values_with_role(model, Role.PARAMETER))
         _feed_state(graph)
         self._accumulate(graph, insert, [(weight, found.get(weight)) for weight in parameters])
@@ -119,8 +124,8 @@ def check_rules(path: Sequence[ir.Node]) -> None:
 class _Backward:
     """The walk from the loss back to the parameters."""
 
-    def __init__(self, insert: Inserter, path: Sequence[ir.Node]) -> None:
-        self._insert, self._path = insert, path
+    def __init__(self, insert: Inserter, path: Sequence[ir.Node], by_rows: bool) -> None:
+        self._insert, self._path, self._by_rows = insert, path, by_rows
         self._trained = _depending(insert.graph)
         self._parts: dict[ir.Value, list[ir.Value]] = {}
 
@@ -137,7 +142,7 @@ class _Backward:
         if rule is None or not any(gradients):
             return
         wanted = [number for number, value in enumerate(node.inputs) if value in self._trained]
-        made = rule(Gradient(self._insert, node, gradients, wanted))
+        made = rule(Gradient(self._insert, node, gradients, wanted, self._by_rows))
         for number, part in enumerate(made):
             if number in wanted and part is not None:
                 self._parts.setdefault(node.inputs[number], []).append(part)  # type: ignore[arg-type]

@@ -21,6 +21,7 @@ from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import role_of, values_with_role
 from sparcl_compile.passes.core.unused import remove_unused
 from sparcl_compile.passes.core.values import constant, dims
+from sparcl_compile.passes.emitting.first import pays, to_first
 from sparcl_compile.passes.emitting.measure import to_measuring
 from sparcl_compile.passes.emitting.packed import to_packed
 from sparcl_compile.passes.emitting.score import scoring
@@ -37,8 +38,9 @@ ASKED = {
     "eval_of": "eval_of/eval_of_model.onnx",
     "score": "score/score_model.onnx",
     "features": "features/features_model.onnx",
+    "train_first": "train_first/train_first_model.onnx",
 }
-"""Graphs that only some methods have."""
+"""Graphs that only some methods, or some networks, have."""
 STATE_FILE = "state.safetensors"
 NOTES = "pkg.onnxscript."
 """Metadata keys that onnxscript writes into every node that it makes, a third of a file."""
@@ -65,7 +67,8 @@ class Emit(Pass):
        logits.
     9. ``score``: where it is asked for, what ``scoring`` makes of the forward graph.
     10. ``eval_of``: where it is asked for, ``eval`` of the network of each task, as ``to_packed`` makes it.
-    11. The model itself is not changed; ``whole`` is, into ``measure``.
+    11. ``train_first``: where a step has several batches and it pays, what ``to_first`` makes of ``train``.
+    12. The model itself is not changed; ``whole`` is, into ``measure``.
 
     Options:
         folder: where to write; must exist.
@@ -77,6 +80,7 @@ class Emit(Pass):
         features: whether there is a graph ``features``.
         score: whether there is a graph ``score``.
         packed: whether there is a graph ``eval_of``.
+        several: whether a step has several batches, whose gradients are stored.
         smooth: whether ``measure`` smooths them over the steps.
     """
 
@@ -91,6 +95,7 @@ class Emit(Pass):
     features: bool = False
     score: bool = False
     packed: bool = False
+    several: bool = False
     smooth: bool = False
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
@@ -108,6 +113,8 @@ class Emit(Pass):
         accumulates = any(values_with_role(model, Role.GRADIENT))
         if accumulates:
             graphs["optimizer"] = optimizer_model(self, model)
+        if self.several and pays(self.forward, model):
+            to_first(self, graphs.setdefault("train_first", train_model(model)))
         if self.whole is not None:
             to_measuring(self.whole, self.pruned_gradients, self.inserter(self.whole.graph) if self.smooth else None)
             graphs["measure"] = self.whole

@@ -3,12 +3,16 @@
 import math
 from collections.abc import Mapping
 
+import numpy as np
 import onnx_ir as ir
 
 from sparcl_compile.passes.core.edit import Attributes
 from sparcl_compile.passes.gradients.filters import weight_gradient
 from sparcl_compile.passes.gradients.gradient import Gradient, Rule, each
 from sparcl_compile.passes.gradients.window import Window, window_of
+
+FEW_TAPS = 49
+"""Elements of a kernel up to which a product turns it round: its work grows with their square."""
 
 
 def _input(g: Gradient) -> ir.Value:
@@ -39,9 +43,11 @@ def _input(g: Gradient) -> ir.Value:
 
 def _flipped(g: Gradient, window: Window) -> ir.Value:
     """The weights [O, I / groups, ...] as [I, O / groups, ...], turned round along every spatial axis."""
-    weight, axes = g.input(1), window.axes
+    weight, groups, taps = g.input(1), window.groups, math.prod(window.kernel)
     outer, inner, *_ = g.static(weight)
-    groups, spatial = window.groups, list(range(2, 2 + axes))
+    if groups == 1 and 1 < taps <= FEW_TAPS:
+        return _turned_by_product(g, weight, window)
+    axes, spatial = window.axes, list(range(2, 2 + window.axes))
     if groups == 1:
         swapped = g.transposed(weight, [1, 0, *spatial])
     elif groups == outer and inner == 1:
@@ -50,9 +56,21 @@ def _flipped(g: Gradient, window: Window) -> ir.Value:
         apart = g.reshaped(weight, [groups, outer // groups, inner, *window.kernel])
         turned = g.transposed(apart, [0, 2, 1, *(axis + 1 for axis in spatial)])
         swapped = g.reshaped(turned, [groups * inner, outer // groups, *window.kernel])
-    if math.prod(window.kernel) == 1:
+    if taps == 1:
         return swapped
     return g.sliced(swapped, [-1] * axes, [-(2**62)] * axes, spatial, [-1] * axes)
+
+
+def _turned_by_product(g: Gradient, weight: ir.Value, window: Window) -> ir.Value:
+    """The same for one group: the taps' order is turned round by a product with a permutation, which is exact.
+
+    A Transpose and a Slice with steps of -1 move element by element, and take two to four times as long.
+    """
+    (outer, inner, *_), taps = g.static(weight), math.prod(window.kernel)
+    across = g.transposed(g.reshaped(weight, [outer, inner * taps]), [1, 0])
+    reverse = g.shared(f"reverse_{taps}", np.eye(taps, dtype=np.float32)[::-1])
+    turned = g.op("MatMul", reverse, g.reshaped(across, [inner, taps, outer]))
+    return g.reshaped(g.transposed(turned, [0, 2, 1]), [inner, outer, *window.kernel])
 
 
 def _weight(g: Gradient) -> ir.Value:

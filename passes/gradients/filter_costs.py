@@ -1,15 +1,16 @@
 """The times of the forms of a convolution's weight gradient: the table by which the target ``ort`` chooses.
 
 A form's time is a sum over what it does, each counted and multiplied by a rate; only the choice depends on it. The
-rates were fitted, by least squares of the relative errors, to the times of 1654 random layers for a batch of 32 on one
-core of an AMD EPYC with AVX-512, in onnxruntime-training 1.19.2, in seconds of the processor, since the machine was
-busy. A form's time is off by 12 to 25 % (with groups by 45 %); of these layers, the forms that the table chooses took
-2.4 % more than the fastest ones. ``python -m benchmarks.filters`` measures and fits again.
+rates were fitted, by least squares of the relative errors, to the times of 1053 layers for a batch of 32 on one core of
+an AMD EPYC with AVX-512, in onnxruntime 1.32.0, in seconds of the processor, since the machine was busy: 1034 random
+ones, and 19 of ResNet-18 in widths 20 and 64 and of a depthwise network, which count twenty times. Then each form got a
+factor (0.85 to 1.14) with which the choice loses the least. Rates from one half of the layers choose forms for the
+other half that take 1.2 % more time in all than the fastest ones. ``python -m benchmarks.filters`` measures and fits.
 """
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from sparcl_compile.passes.gradients.window import Window
 
@@ -19,30 +20,16 @@ LANES = 16
 """Columns of the right operand that ONNX Runtime multiplies at once: a product has no fewer."""
 
 RATES: Mapping[str, Mapping[str, float]] = {
-    "samples": {
-        "step": 11100,
-        "pieces": 5160,
-        "moved": 0.156,
-        "runs": 2.35,
-        "weights": 0.209,
-        "multiplied": 0.0229,
-        "packed": 0.199,
-    },
-    "groups": {"step": 153000, "pieces": 1420, "moved": 0.198, "runs": 1.16, "multiplied": 0.0354, "packed": 0.0131},
-    "dots": {"step": 44000, "pieces": 5220, "runs": 8.14, "weights": 1730, "multiplied": 0.234},
-    "samples_turned": {
-        "pieces": 9450,
-        "moved": 0.291,
-        "runs": 1.17,
-        "weights": 6.54,
-        "multiplied": 0.0237,
-        "packed": 0.0661,
-    },
-    "rows": {"moved": 0.151, "runs": 1.53, "weights": 9.95, "multiplied": 0.0187, "packed": 0.256},
-    "batch": {"step": 26900, "moved": 0.291, "runs": 1.56, "turned": 0.213, "multiplied": 0.0199, "packed": 0.211},
-    "patches": {"moved": 0.241, "runs": 2.86, "weights": 11.6, "multiplied": 0.0224},
-    "channels": {"moved": 0.14, "runs": 3.08, "walked": 0.376},
-    "columns": {"turned": 0.335, "paired": 0.769, "multiplied": 0.0275, "called": 659, "summed": 4.47},
+    "samples": {"pieces": 6260, "moved": 0.19, "runs": 1.97, "weights": 0.403, "multiplied": 0.0285, "packed": 0.184},
+    "groups": {"step": 130000, "pieces": 2090, "moved": 0.246, "runs": 1.03, "multiplied": 0.0368, "packed": 0.0117},
+    "dots": {"pieces": 6970, "runs": 7.43, "weights": 1680, "multiplied": 0.236},
+    "samples_turned": {"pieces": 7270, "moved": 0.337, "weights": 11.8, "multiplied": 0.0217, "packed": 0.108},
+    "rows": {"moved": 0.253, "runs": 0.354, "weights": 10.7, "multiplied": 0.0199, "packed": 0.186},
+    "crossing": {"moved": 0.319, "weights": 16.2, "multiplied": 0.0205, "packed": 0.0495},
+    "batch": {"moved": 0.262, "turned": 0.347, "multiplied": 0.0207, "packed": 0.161},
+    "patches": {"moved": 0.324, "runs": 2.62, "weights": 17.7, "multiplied": 0.0224, "packed": 0.0424},
+    "channels": {"moved": 0.175, "runs": 2.92, "walked": 0.377},
+    "columns": {"turned": 0.323, "paired": 1.04, "multiplied": 0.025, "called": 746, "summed": 4.75},
 }
 """Nanoseconds for one of what is counted, by form."""
 
@@ -173,10 +160,22 @@ def _rows(layer: Layer) -> Counts | None:
     return {**moves, **made} if layer.is_whole and layer.all_meet and columns > 1 else None
 
 
+def _crossing(layer: Layer) -> Counts | None:
+    """Without strides every tap has the same positions."""
+    columns, steps = layer.window.kernel[-1], max(layer.window.strides)
+    if not layer.is_whole or not layer.all_meet or steps > 1 or layer.rows == 1 or columns == 1:
+        return None
+    made = _products(BATCH, layer.rows * layer.outer, layer.positions, columns * layer.inner)
+    moves = _moves(layer, layer.moved + columns * layer.x + layer.rows * layer.dy, 1)
+    return {**moves, **made}
+
+
 def _batch(layer: Layer) -> Counts | None:
     made = _products(layer.taps, layer.outer, BATCH * layer.positions, layer.inner)
     moves = _moves(layer, layer.moved, layer.taps)
-    return {**moves, "turned": layer.x + layer.dy, **made} if layer.is_whole else None
+    # Rows of samples are moved, which are long whatever the plane.
+    rows = {"turned": layer.x + layer.dy, "runs": layer.moved / BATCH}
+    return {**moves, **rows, **made} if layer.is_whole else None
 
 
 def _patches(layer: Layer) -> Counts | None:
@@ -206,6 +205,7 @@ COUNTS: Mapping[str, Count] = {
     "dots": _dots,
     "samples_turned": _samples_turned,
     "rows": _rows,
+    "crossing": _crossing,
     "batch": _batch,
     "patches": _patches,
     "channels": _channels,
@@ -220,7 +220,7 @@ def seconds(form: str, layer: Layer) -> float | None:
     return None if counts is None else 1e-9 * sum(RATES[form].get(name, 0.0) * n for name, n in counts.items())
 
 
-def cheapest(layer: Layer) -> str:
-    """The form that takes the least time."""
-    times = {form: seconds(form, layer) for form in COUNTS}
+def cheapest(layer: Layer, without: Collection[str] = ()) -> str:
+    """The form that takes the least time, of those that are not left out."""
+    times = {form: seconds(form, layer) for form in COUNTS if form not in without}
     return min((time, form) for form, time in times.items() if time is not None)[1]

@@ -9,98 +9,15 @@ rows of each phase, so that every element is read once and not once for each tap
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
 
 from sparcl_compile.passes.gradients.filter_costs import Layer, cheapest
+from sparcl_compile.passes.gradients.filter_parts import Parts
 from sparcl_compile.passes.gradients.gradient import Gradient
-from sparcl_compile.passes.gradients.window import Tap, Window, of_last, of_others
-
-FAR = 2**62
-"""The end of a slice that goes to the end."""
-Moves = tuple[tuple[int, int], ...]
-"""By axis but the last: by how many rows dY is moved, and how many there are then."""
-
-
-@dataclasses.dataclass
-class Parts:
-    """What the products read; each part is written once.
-
-    Attributes:
-        g: the gradient.
-        layer: the convolution.
-        x: [N, groups * I, input ...], or with the channels in front.
-        dy: [N, groups * O, output ...], likewise.
-    """
-
-    g: Gradient
-    layer: Layer
-    x: ir.Value
-    dy: ir.Value
-    written: dict[Hashable, ir.Value] = dataclasses.field(default_factory=dict)
-
-    @property
-    def window(self) -> Window:
-        """The geometry."""
-        return self.layer.window
-
-    @property
-    def lead(self) -> list[int]:
-        """The axes in front of the channels of a group."""
-        return [-1] if self.window.groups == 1 else [-1, self.window.groups]
-
-    def positions(self, tap: Tap) -> int:
-        """The number of positions of a tap's product."""
-        return math.prod(rows for _, rows in of_others(self.window, tap)) * self.window.outputs[-1]
-
-    def turned(self) -> "Parts":
-        """The same with the channels in front of the samples."""
-        order = [1, 0, *range(2, 2 + self.window.axes)]
-        return Parts(self.g, self.layer, self.g.transposed(self.x, order), self.g.transposed(self.dy, order))
-
-    def once(self, key: Hashable, write: Callable[[], ir.Value]) -> ir.Value:
-        """What is known under a key, written where nothing is."""
-        if key not in self.written:
-            self.written[key] = write()
-        return self.written[key]
-
-    def upstream(self, tap: Tap) -> ir.Value:
-        """DY for a tap: moved along all axes but the last."""
-        moves = of_others(self.window, tap)
-        return self.once(("dy", moves), lambda: self._moved(moves))
-
-    def met(self, tap: Tap) -> ir.Value:
-        """X for a tap: the rows of its phase, moved along the last axis."""
-        last = self.window.axes - 1
-        *phases, move = of_last(self.window, tap)
-        after = self.window.outputs[-1] - self.window.rows(last, phases[-1]) + move
-        quiet = [0] * (last + 2)
-        phase = self.phase(tap)
-        return self.once(("x", *phases, move), lambda: self.g.padded(phase, [*quiet, -move], [*quiet, after]))
-
-    def cut_out(self, tap: Tap) -> ir.Value:
-        """X for a tap: the rows of its phase, moved along every axis, in the shape of dY's positions."""
-        window = self.window
-        moves = [window.move(axis, place) for axis, place in enumerate(tap)]
-        rows = [window.rows(axis, window.phase(axis, place)) for axis, place in enumerate(tap)]
-        after = [length - row + move for length, row, move in zip(window.outputs, rows, moves, strict=True)]
-        return self.g.padded(self.phase(tap), [0, 0, *(-move for move in moves)], [0, 0, *after])
-
-    def phase(self, tap: Tap) -> ir.Value:
-        """The rows of X of a tap's phase."""
-        axes, strides = self.window.axes, self.window.strides
-        if set(strides) == {1}:
-            return self.x
-        phases = [self.window.phase(axis, place) for axis, place in enumerate(tap)]
-        ends, spatial = [FAR] * axes, list(range(2, 2 + axes))
-        return self.once(("phase", *phases), lambda: self.g.sliced(self.x, phases, ends, spatial, strides))
-
-    def _moved(self, moves: Moves) -> ir.Value:
-        before = [0, 0, *(move for move, _ in moves), 0]
-        lengths = zip(moves, self.window.outputs, strict=False)
-        return self.g.padded(self.dy, before, [0, 0, *(rows - length - move for (move, rows), length in lengths), 0])
+from sparcl_compile.passes.gradients.window import Tap, Window
 
 
 def weight_gradient(g: Gradient, window: Window, x: ir.Value, dy: ir.Value) -> ir.Value:
@@ -114,7 +31,11 @@ def weight_gradient(g: Gradient, window: Window, x: ir.Value, dy: ir.Value) -> i
     """
     outer, inner, *_ = g.static(g.input(1))
     layer = Layer(window, inner, outer // window.groups)
-    return FORMS[cheapest(layer)](Parts(g, layer, x, dy))
+    return FORMS[cheapest(layer, WHOLE if g.by_rows else ())](Parts(g, layer, x, dy))
+
+
+WHOLE = ("crossing",)
+"""Forms that mix the rows of a gradient, so that none can be computed alone."""
 
 
 def by_samples(parts: Parts) -> ir.Value:
@@ -158,12 +79,25 @@ def by_rows(parts: Parts) -> ir.Value:
     return _in_shape(parts, [product(row) for row in itertools.product(*others)])
 
 
-def by_batch(parts: Parts) -> ir.Value:
-    """For each tap one product over the positions of all samples; not for groups.
+def by_crossing(parts: Parts) -> ir.Value:
+    """For each sample one product of all that dY is moved by with all that X is moved by; without strides.
 
-    Channels go to the front, which moves whole planes; to the back they would be moved element by element.
+    Every pair of the two is a tap: rows of the kernel by DY, places in the row by X.
     """
-    g, layer, turned = parts.g, parts.layer, parts.turned()
+    g, layer, kernel = parts.g, parts.layer, parts.layer.window.kernel
+    first = (0,) * len(kernel)
+    rows = [(*row, 0) for row in itertools.product(*map(range, kernel[:-1]))]
+    above = [_flat(parts, parts.upstream(tap), layer.outer, first) for tap in rows]
+    along = [_flat(parts, parts.met((*first[:-1], place)), layer.inner, first) for place in range(kernel[-1])]
+    left, right = (g.op("Concat", *pieces, axis=1) if len(pieces) > 1 else pieces[0] for pieces in (above, along))
+    product = g.summed(g.op("MatMul", left, g.transposed(right, [0, 2, 1])), [0])
+    apart = g.reshaped(product, [len(rows), layer.outer, kernel[-1], layer.inner])
+    return g.reshaped(g.transposed(apart, [1, 3, 0, 2]), g.static(g.input(1)))
+
+
+def by_batch(parts: Parts) -> ir.Value:
+    """For each tap one product over the positions of all samples; not for groups."""
+    g, layer, turned = parts.g, parts.layer, parts.with_samples_last()
 
     def product(tap: Tap) -> ir.Value:
         left = _matrix(turned, turned.upstream(tap), layer.outer)
@@ -185,10 +119,10 @@ def by_patches(parts: Parts) -> ir.Value:
 def by_channels(parts: Parts) -> ir.Value:
     """For each tap the sum of products over the samples and positions of a channel: one filter a channel."""
     g, layer = parts.g, parts.layer
-    over = [0, *range(2, 2 + layer.window.axes)]
 
     def product(tap: Tap) -> ir.Value:
-        return g.reshaped(g.summed(g.mul(parts.met(tap), parts.upstream(tap)), over), [layer.filters, 1])
+        both = (parts.channels(part, tap) for part in (parts.met(tap), parts.upstream(tap)))
+        return g.reshaped(g.summed(g.mul(*both), [0, 2]), [layer.filters, 1])
 
     return _by_tap(parts, product)
 
@@ -223,6 +157,7 @@ FORMS: Mapping[str, Callable[[Parts], ir.Value]] = {
     "dots": by_samples,
     "samples_turned": by_samples_turned,
     "rows": by_rows,
+    "crossing": by_crossing,
     "batch": by_batch,
     "patches": by_patches,
     "channels": by_channels,

@@ -24,10 +24,16 @@ class Gradient:
 
     Attributes:
         node: the node of the forward graph.
+        by_rows: whether rows of a weight's gradient may be asked for alone.
     """
 
     def __init__(
-        self, insert: Inserter, node: ir.Node, of_outputs: Sequence[ir.Value | None], wanted: Collection[int]
+        self,
+        insert: Inserter,
+        node: ir.Node,
+        of_outputs: Sequence[ir.Value | None],
+        wanted: Collection[int],
+        by_rows: bool = False,
     ) -> None:
         """Begin the gradient of a node.
 
@@ -36,7 +42,9 @@ class Gradient:
             node: a node of the forward graph.
             of_outputs: the gradient of each output, None for one that the loss does not depend on.
             wanted: the numbers of the inputs whose gradients are asked for.
+            by_rows: whether rows of a weight's gradient may be asked for alone.
         """
+        self.by_rows = by_rows
         self.node, self._insert, self._of_outputs, self._wanted = node, insert, of_outputs, frozenset(wanted)
 
     @property
@@ -202,6 +210,10 @@ class Gradient:
         """A float32 tensor of one number."""
         name = f"gradient.filled_{np.float32(value)}_" + "_".join(map(str, lengths))
         return constant(self.graph, name, np.full(list(lengths), value, np.float32))
+
+    def shared(self, hint: str, array: np.ndarray) -> ir.Value:
+        """A constant that all rules of a graph share under this name."""
+        return constant(self.graph, f"gradient.{hint}", array)
 
     def const(self, hint: str, array: np.ndarray) -> ir.Value:
         """A constant of this node alone."""

@@ -6,7 +6,7 @@ import onnx_ir as ir
 
 from sparcl_compile.interface.errors import PassOrderError
 from sparcl_compile.passes.core.edit import float_attribute, int_attribute
-from sparcl_compile.passes.gradients.gradient import Gradient, Rule
+from sparcl_compile.passes.gradients.gradient import FLOAT_TYPE, Gradient, Rule
 
 
 def _affine(g: Gradient, x: ir.Value, scale: ir.Value, shift: ir.Value) -> ir.Value:
@@ -22,8 +22,8 @@ def _affine(g: Gradient, x: ir.Value, scale: ir.Value, shift: ir.Value) -> ir.Va
 def _batch(g: Gradient) -> Sequence[ir.Value | None]:
     """BatchNormalization in training form, whose second and third output are the batch's own mean and variance.
 
-    With d = x - mean, s = 1 / sqrt(variance + epsilon) and n elements a channel (Ioffe and Szegedy, 2015, section 3):
-    dbias = sum(dy), dscale = s * sum(dy * d), dx = scale * s * (dy - dbias / n - d * s * dscale / n).
+    With d = x - mean, v = sqrt(variance + epsilon) and n elements a channel (Ioffe and Szegedy, 2015, section 3):
+    dbias = sum(dy), dscale = sum(dy * d) / v, dx = scale / v * (dy - dbias / n - d / v * dscale / n).
     """
     if len(g.node.outputs) < 3 or float_attribute(g.node, "momentum", 0.9) != 0.0:
         wanted = "save_batch_statistics" if int_attribute(g.node, "training_mode", 0) else "fold_fixed_norms"
@@ -35,15 +35,14 @@ def _batch(g: Gradient) -> Sequence[ir.Value | None]:
     shift = g.summed(g.dy, over)
     ones = g.filled(1.0, channels)
     centred = g.op("BatchNormalization", g.x, ones, g.filled(0.0, channels), mean, ones, epsilon=0.0)
-    steep = g.op("Reciprocal", g.op("Sqrt", g.add(variance, g.number(float_attribute(g.node, "epsilon", 1e-5)))))
-    gain = g.mul(g.summed(g.mul(g.dy, centred), over), steep)
+    deviation = g.op("Sqrt", g.add(variance, g.number(float_attribute(g.node, "epsilon", 1e-5))))
+    gain = g.div(g.summed(g.mul(g.dy, centred), over), deviation)
     if not g.wants(0):
         return [None, gain, shift]
-    share = g.div(g.op("Cast", g.op("Size", mean), to=1), g.op("Cast", g.op("Size", g.x), to=1))
-    slope = g.neg(g.mul(g.mul(gain, steep), share))
-    offset = g.neg(g.mul(shift, share))
+    share = g.div(g.number(-float(*channels)), g.op("Cast", g.op("Size", g.x), to=FLOAT_TYPE))
+    slope, offset = g.div(g.mul(gain, share), deviation), g.mul(shift, share)
     inner = g.add(g.dy, _affine(g, centred, slope, offset))
-    return [_affine(g, inner, g.mul(scale, steep), g.filled(0.0, channels)), gain, shift]
+    return [_affine(g, inner, g.div(scale, deviation), g.filled(0.0, channels)), gain, shift]
 
 
 def _layer(g: Gradient) -> Sequence[ir.Value | None]:

@@ -14,7 +14,9 @@ from sparcl_compile.passes.analysis.liveness.chains import (
     is_cheap,
     late_readers,
 )
+from sparcl_compile.passes.analysis.liveness.order import AT_ONCE
 from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.core.edit import is_read, replace_uses
 from sparcl_compile.passes.core.values import constant
 
 
@@ -51,9 +53,18 @@ class Chains:
         for reader, slot in self._readers[value]:
             reader.replace_input_with(slot, new)
             if reader in self._waiting:
-                # What is made of a value that is not kept has to wait like it.
-                self._graph.remove(reader)
-                self._graph.insert_after(self._insert.place, reader)
+                self._let_wait(reader)
+
+    def _let_wait(self, reader: ir.Node) -> None:
+        """What is made of a value that is not kept has to wait like it: nothing may ask for its shape before."""
+        self._graph.remove(reader)
+        self._graph.insert_after(self._insert.place, reader)
+        for shape in [usage.node for usage in reader.outputs[0].uses() if usage.node.op_type in AT_ONCE]:
+            for view in [usage.node for usage in shape.outputs[0].uses() if usage.node.op_type == "Reshape"]:
+                replace_uses(self._graph, view.outputs[0], view.inputs[0])  # type: ignore[arg-type]
+                self._graph.remove(view, safe=True)
+            if not is_read(shape.outputs[0]):
+                self._graph.remove(shape, safe=True)
 
     def _again(self, value: ir.Value, name: str) -> ir.Value:
         node = _producer(value)

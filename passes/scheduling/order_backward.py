@@ -7,6 +7,7 @@ import onnx_ir as ir
 
 from sparcl_compile.passes.analysis.liveness.buffers import lay_out
 from sparcl_compile.passes.analysis.liveness.chains import after_loss, packed
+from sparcl_compile.passes.analysis.liveness.order import AT_ONCE
 from sparcl_compile.passes.analysis.liveness.sizes import at_batch
 from sparcl_compile.passes.core.accumulation import accumulations
 from sparcl_compile.passes.core.contract import Pass
@@ -33,7 +34,8 @@ class OrderBackward(Pass):
     1. What does not depend on the gradient of the loss goes before what does. Of two inputs the younger one is computed
        first: a ReLU6's mask, say, which only the backward reads, is then computed when the gradient is there, and not
        in the forward pass, to be kept. What is smaller than the value that it is computed from, and spares
-       keeping that (a ReLU's mask of bytes), stays where it is and is computed at once.
+       keeping that (a ReLU's mask of bytes), stays where it is and is computed at once; where its shape is read, that
+       stays instead, and what else reads it waits.
     2. The accumulators go behind all other nodes, the one whose gradient is ready last first. The search starts at the
        last unread node, so that a layer's gradient is computed, added and freed before the next layer's. The
        gradient builder's own order is that of a hash table: it differs from model to model and can keep several
@@ -60,13 +62,19 @@ class OrderBackward(Pass):
         """Reorder a differentiated graph."""
         before = list(model.graph)
         sized = at_batch(model, self.batch)
-        at_once = frozenset(str(value.name) for value in packed(sized.graph))
+        at_once = frozenset(str(_first_read(value).name) for value in packed(sized.graph))
         best = min(ORDERS, key=lambda order: _peak(sized, order, at_once))
         after = _ordered(model.graph, best, at_once)
         if after == before:
             return ir.passes.PassResult(model, False)
         _reorder(model.graph, after)
         return ir.passes.PassResult(model, True)
+
+
+def _first_read(value: ir.Value) -> ir.Value:
+    """The shape of a value where something reads it, since what asks for the shape asks for the value; or the value."""
+    shapes = [usage.node.outputs[0] for usage in value.uses() if usage.node.op_type in AT_ONCE]
+    return shapes[0] if shapes else value
 
 
 def _peak(sized: ir.Model, order: _Order, at_once: Collection[str]) -> int:

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from sparcl_compile.compiling.numeric_profile import profile_of
 from sparcl_compile.interface.names import ACCUMULATED, NEXT, Role
 from sparcl_compile.interface.specs import Dimension, DType, GraphSpec, InputSpec, NumericProfile, StateSpec
-from sparcl_compile.passes.analysis.liveness.in_place import ELEMENTWISE, overwritable
+from sparcl_compile.passes.analysis.liveness.in_place import ACCUMULATOR, ELEMENTWISE, overwritable
 from sparcl_compile.passes.core.operators import SPARSE_DOMAIN
 from sparcl_compile.passes.core.roles import role_of
 from sparcl_compile.passes.emitting.measure import MEASURED
@@ -87,7 +87,10 @@ def _read(path: Path) -> _Read:
 
 def _overwrites(node: onnx.NodeProto) -> bool:
     """Whether a node may give a next value in the memory of the current one."""
-    return node.op_type in ELEMENTWISE and any(name.endswith(NEXT) for name in node.output)
+    return any(
+        name.endswith(NEXT) and (node.op_type in ELEMENTWISE or name.endswith(f"{ACCUMULATOR}{NEXT}"))
+        for name in node.output
+    )
 
 
 def _spec(files: Sequence[Path], graphs: Sequence[_Read]) -> GraphSpec:

@@ -61,6 +61,7 @@ def program_for(
             masks_each_step=plan.masks and plan.policy.straight_through,
             in_apps=method_of(options).in_apps,
             resizes="resize" in graphs,
+            first="train_first" if "train_first" in graphs else "train",
         )
     )
 

@@ -87,6 +87,7 @@ class Settings:
         masks_each_step: whether each step chooses its masks, from weights that are all trained.
         in_apps: whether a learner in an app can have the method.
         resizes: whether a graph resizes images.
+        first: the graph that trains on the first batch of a step.
         train: whose samples an epoch goes through.
     """
 
@@ -115,6 +116,7 @@ class Settings:
     masks_each_step: bool = False
     in_apps: bool = True
     resizes: bool = False
+    first: str = "train"
 
 
 def build(settings: Settings) -> Program:
@@ -208,8 +210,8 @@ def _choose_gradients(settings: Settings) -> Block:
 def _move(settings: Settings) -> Block:
     """Return the training of one step on its batches, and the move of the parameters."""
     decay, rate = _decay(settings)
-    alone = _trained((CURRENT,), rate)
-    every = _trained(trained_batches(settings.replay, settings.merged), rate)
+    alone = _trained((CURRENT,), rate, settings.first)
+    every = _trained(trained_batches(settings.replay, settings.merged), rate, settings.first)
     full = (*settings.parts.reference, *alone) if settings.parts.reference else every
     train: Block = (When((REPLAYING,), full, alone),) if settings.replay else alone
     finite = When((Condition("finite"),), (), (Fail("the loss became {}", "loss"),))
@@ -226,11 +228,11 @@ def _decay(settings: Settings) -> tuple[Block, str]:
     return (Run("decay", feeds={name: name for name in names}),), RATE
 
 
-def _trained(batches: Sequence[str], rate: str) -> Block:
+def _trained(batches: Sequence[str], rate: str, first: str) -> Block:
     rates = {"learning_rate": rate, "count": "count"}
     runs = [
-        Run("train", take=batch, feeds={"lazy_reset_grad": int(number == 0), **rates}, give=f"trained{number}")
-        for number, batch in enumerate(batches)
+        Run(graph, take=batch, feeds={"lazy_reset_grad": int(number == 0), **rates}, give=f"trained{number}")
+        for number, (batch, graph) in enumerate(zip(batches, (first, *["train"] * len(batches)), strict=False))
     ]
     losses = tuple(f"trained{number}.loss" for number in range(len(batches)))
     return (*runs, Run("check_loss", feeds={"losses": losses}))

@@ -194,7 +194,10 @@ def loss_classes_of(options: Options) -> Classes:
 
 
 def accumulates(options: Options) -> bool:
-    """Whether gradients are stored before the parameters move: where those of several batches make one step."""
-    method = method_of(options)
-    several = bool(method.replay) and options.replay_batches == "separate"
-    return several or method.changes_gradients
+    """Whether gradients are stored before the parameters move."""
+    return stores_between_batches(options) or method_of(options).changes_gradients
+
+
+def stores_between_batches(options: Options) -> bool:
+    """Whether the gradients of several batches make one step."""
+    return bool(method_of(options).replay) and options.replay_batches == "separate"

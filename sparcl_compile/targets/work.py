@@ -10,6 +10,7 @@ import onnx_ir as ir
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.differentiating.attach_loss import AttachLoss
 from sparcl_compile.passes.differentiating.attach_optimizer import AttachOptimizer
+from sparcl_compile.passes.differentiating.differentiate import Differentiate
 from sparcl_compile.passes.differentiating.insert_gradient_masks import InsertGradientMasks
 from sparcl_compile.passes.differentiating.insert_sample_filter import InsertSampleFilter
 from sparcl_compile.passes.differentiating.ort_training.differentiate_by_builder import DifferentiateByBuilder
@@ -28,7 +29,7 @@ from sparcl_compile.passes.sparsifying.mark_dense_weights import MarkDenseWeight
 from sparcl_compile.passes.sparsifying.scale_by_density import ScaleByDensity
 from sparcl_compile.passes.updating.compute_gradient_rows import ComputeGradientRows
 from sparcl_compile.plan.plan import SparsityPlan, plan_sparsity
-from sparcl_compile.settings.methods import method_of
+from sparcl_compile.settings.methods import method_of, stores_between_batches
 from sparcl_compile.settings.options import CompileOptions
 from sparcl_compile.settings.policies import POLICIES, first_of, grows_by_gradient, smooths
 from sparcl_compile.targets.steps import Product
@@ -79,6 +80,7 @@ MAKERS: Mapping[type[Pass], Callable[[Work, CompileOptions], Pass]] = {
     CompressWeights: lambda work, _: CompressWeights(work.plan.places),
     AttachLoss: lambda _, o: AttachLoss(method_of(o).distance),
     InsertSampleFilter: lambda work, _: InsertSampleFilter(score=work.plan.recipe.score),
+    Differentiate: lambda _, o: Differentiate(by_rows=o.effective_gradient_sparsity > 0.0),
     DifferentiateByBuilder: lambda work, _: DifferentiateByBuilder(work.library),
     InsertGradientMasks: lambda _, o: InsertGradientMasks(gradient_sparsity=o.effective_gradient_sparsity),
     AttachOptimizer: lambda _, o: AttachOptimizer(o.optimizer, o.momentum, o.weight_decay),
@@ -91,6 +93,7 @@ MAKERS: Mapping[type[Pass], Callable[[Work, CompileOptions], Pass]] = {
         whole=work.products.get(Product.WHOLE),
         masked=work.products[Product.MASKED] if o.compress else None,
         pruned_gradients=grows_by_gradient(o),
+        several=stores_between_batches(o),
         smooth=smooths(o),
         score=method_of(o).penalty > 0.0,
         packed=method_of(o).packs,

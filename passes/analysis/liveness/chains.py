@@ -18,6 +18,7 @@ AGAIN = ".again"
 """Suffix of a recomputed activation's name."""
 CHEAP = NORMS | {"Add", "Clip", "Relu"}
 LOSS = "loss"
+CAST = "Cast"
 
 
 def after_loss(graph: ir.Graph) -> set[ir.Node]:
@@ -51,8 +52,16 @@ def packed(graph: ir.Graph) -> list[ir.Value]:
     """
     gradients, backward = after_loss(graph), backward_nodes(graph)
     waiting = [n for n in graph if n in backward and n not in gradients and n.op_type not in AT_ONCE]
-    ready = [node for node in waiting if {usage.node for out in node.outputs for usage in out.uses()} <= gradients]
+    ready = [node for node in waiting if _readers(node) <= gradients]
     return [node.outputs[0] for node in ready if _packs(node, backward)]
+
+
+def _readers(node: ir.Node) -> set[ir.Node]:
+    """The nodes that read a node's contents; where its shape is read as well, a Cast waits, and its readers count."""
+    found = {usage.node for out in node.outputs for usage in out.uses()}
+    shapes = {reader for reader in found if reader.op_type in AT_ONCE}
+    casts = {reader for reader in found if shapes and reader.op_type == CAST}
+    return (found - shapes - casts).union(*map(_readers, casts))
 
 
 def _packs(node: ir.Node, backward: Set[ir.Node]) -> bool:

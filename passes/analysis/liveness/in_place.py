@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
-from sparcl_compile.interface.names import NEXT
+from sparcl_compile.interface.names import NEXT, accumulator_name
 from sparcl_compile.passes.analysis.liveness.buffers import VIEWS, alike
 
 _UNARY = (
@@ -24,6 +24,9 @@ ELEMENTWISE: Mapping[str, tuple[int, ...]] = {
 ScatterND copies its data and then writes rows of it; ONNX Runtime leaves the copy out where both have one memory.
 """
 
+ACCUMULATOR = accumulator_name("")
+"""How the name of a gradient accumulator ends."""
+
 SHARED = VIEWS | {"Transpose"}
 """Views, and what a session may leave out: a product of matrices then reads the value itself, when it runs."""
 
@@ -37,11 +40,16 @@ def overwritable(graph: ir.Graph) -> list[str]:
        every order of execution.
     3. Both have one shape and one type, and ``NAME`` reaches the node itself, if it does, in a place that may be
        written over.
+    4. An accumulator that the graph does not read, but begins anew, is free.
     """
     inputs, places = {str(value.name): value for value in graph.inputs}, places_of(graph)
-    following = [out for out in graph.outputs if str(out.name).endswith(NEXT)]
-    pairs = [(inputs.get(str(out.name).removesuffix(NEXT)), out) for out in following]
-    return [str(value.name) for value, out in pairs if value is not None and _is_free(value, out, places)]
+    following = {str(out.name).removesuffix(NEXT): out for out in graph.outputs if str(out.name).endswith(NEXT)}
+
+    def is_free(name: str) -> bool:
+        value = inputs.get(name)
+        return name.endswith(ACCUMULATOR) if value is None else _is_free(value, following[name], places)
+
+    return [name for name in following if is_free(name)]
 
 
 def _is_free(value: ir.Value, out: ir.Value, places: Mapping[ir.Node, int]) -> bool:
