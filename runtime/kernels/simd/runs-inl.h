@@ -26,6 +26,12 @@ void CopyRuns(const float* HWY_RESTRICT from, int64_t from_step, float* HWY_REST
   for (; count > 0; --count, from += from_step, to += to_step) Copy(from, to, run);
 }
 
+void StreamRuns(const float* HWY_RESTRICT from, int64_t from_step, float* HWY_RESTRICT to, int64_t to_step, int64_t count) {
+  const hn::ScalableTag<float> d;
+  for (; count > 0; --count, from += from_step, to += to_step) Store(hn::LoadU(d, from), d, to, true);
+  hwy::FlushStream();
+}
+
 void Fill(float value, float* HWY_RESTRICT to, int64_t count) {
   const hn::ScalableTag<float> d;
   const int64_t lanes = hn::Lanes(d);
