@@ -124,13 +124,8 @@ def table(seconds: Mapping[str, float], work: Mapping[str, Work], limits: Machin
 
 def _cells(seconds: float, work: Work, bound: float) -> tuple[str, ...]:
     share = f"{bound / seconds:.2f}" if seconds > 0.0 else "-"
-    return (
-        f"{1e3 * seconds:.2f}",
-        f"{work.operations / 1e9:.2f}",
-        f"{work.bytes / 1e6:.0f}",
-        f"{1e3 * bound:.2f}",
-        share,
-    )
+    operations, moved = f"{work.operations / 1e9:.2f}", f"{work.bytes / 1e6:.0f}"
+    return f"{1e3 * seconds:.2f}", operations, moved, f"{1e3 * bound:.2f}", share
 
 
 @click.command()
