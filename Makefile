@@ -136,7 +136,7 @@ sanitize: $(STAMP) ## test the kernels under the address and undefined-behaviour
 	$(BIN)/cmake --build build/sanitize
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
 		UBSAN_OPTIONS=halt_on_error=1 SPARCL_KERNELS=build/sanitize/libsparcl_kernels.so SPARCL_KERNELS_REQUIRED=1 \
-		$(BIN)/python -m pytest tests/kernels $(ARGS)
+		$(BIN)/python -m pytest tests/runtime/kernels $(ARGS)
 
 # `test` has a fixed handful of its cases; this goes on from there (CONTRIBUTING.md).
 .PHONY: fuzz

@@ -294,6 +294,10 @@ CONTESTANTS = (
         Setting(f"compressed-{sparsity:.2f}-fifth", compiled, "unstructured", sparsity, _fifth(sparsity), compress=True)
         for sparsity in SPARSITIES
     ),
+    *(
+        Setting(f"compressed-{sparsity:.2f}-block4x1", compiled, "block4x1", sparsity, compress=True)
+        for sparsity in SPARSITIES
+    ),
     Setting("channel-0.75-masked", compiled, "channel", 0.75, fold=False),
     Setting("channel-0.75", compiled, "channel", 0.75),
     Setting("channel-0.90", compiled, "channel", 0.90),

@@ -107,17 +107,18 @@ def kernel_runs(layer: Layer, density: float, scheme: str, threads: int) -> dict
     """The three ops, and the weight gradient under a gradient mask."""
     weight = sparse_weight(layer, density, scheme)
     index = {"index": weight["index"], "rows": weight["rows"]}
+    attributes = layer.attributes | ({"block": 4} if scheme == "block4x1" else {})
     generator = np.random.default_rng(1)
     x = generator.standard_normal((layer.channels, layer.size, layer.size, BATCH), dtype=np.float32)
     dy = generator.standard_normal((layer.outputs, layer.out, layer.out, BATCH), dtype=np.float32)
     mask = (generator.random(len(weight["values"])) < MASK_DENSITY).astype(np.float32)
-    size = {"input_shape": [layer.size] * 2, **layer.attributes}
+    size = {"input_shape": [layer.size] * 2, **attributes}
     gradient = {"x": x, "dy": dy, **index}
     return {
-        "forward": kernel_run("SparseConv", {"x": x, **weight}, threads, **layer.attributes),
+        "forward": kernel_run("SparseConv", {"x": x, **weight}, threads, **attributes),
         "input": kernel_run("SparseConvInputGrad", {"dy": dy, **weight}, threads, **size),
-        "weight": kernel_run("SparseConvWeightGrad", gradient, threads, **layer.attributes),
-        "weight, masked": kernel_run("SparseConvWeightGrad", gradient | {"mask": mask}, threads, **layer.attributes),
+        "weight": kernel_run("SparseConvWeightGrad", gradient, threads, **attributes),
+        "weight, masked": kernel_run("SparseConvWeightGrad", gradient | {"mask": mask}, threads, **attributes),
     }
 
 

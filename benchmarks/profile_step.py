@@ -3,7 +3,8 @@
 ``python -m benchmarks.profile_step [NAME]`` runs a contestant of benchmarks.step under ONNX Runtime's profiler and
 prints for each operator its milliseconds a step, the floating-point operations of its products and the bytes of its
 inputs and outputs. Beside them stands the limit: the longer one of the operations at the speed of a large matrix
-product and the bytes at the speed of a large copy, both of PyTorch on this machine with as many threads.
+product and the bytes at the speed of a large copy, both of PyTorch on this machine with as many threads; and the share
+of the limit that the operator reaches, 1 where it is as fast as that.
 """
 
 import collections
@@ -109,7 +110,7 @@ def profiled(setting: Setting, threads: int, steps: int, folder: Path) -> dict[s
 def table(seconds: Mapping[str, float], work: Mapping[str, Work], limits: Machine, least: float) -> Table:
     """One line for each operator above a number of seconds, the slowest first, and their sum."""
     made = Table("operator", box=None)
-    for column in ("ms", "GFLOP", "MB", "ms at the limit"):
+    for column in ("ms", "GFLOP", "MB", "ms at the limit", "share of it"):
         made.add_column(column, justify="right")
     done = {op: work.get(op, Work()) for op in seconds}
     bounds = {op: limits.seconds(one) for op, one in done.items()}
@@ -122,7 +123,9 @@ def table(seconds: Mapping[str, float], work: Mapping[str, Work], limits: Machin
 
 
 def _cells(seconds: float, work: Work, bound: float) -> tuple[str, ...]:
-    return f"{1e3 * seconds:.2f}", f"{work.operations / 1e9:.2f}", f"{work.bytes / 1e6:.0f}", f"{1e3 * bound:.2f}"
+    share = f"{bound / seconds:.2f}" if seconds > 0.0 else "-"
+    operations, moved = f"{work.operations / 1e9:.2f}", f"{work.bytes / 1e6:.0f}"
+    return f"{1e3 * seconds:.2f}", operations, moved, f"{1e3 * bound:.2f}", share
 
 
 @click.command()

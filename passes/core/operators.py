@@ -12,6 +12,9 @@ BATCH_NORM_GRADIENT = "BatchNormGrad"
 MAX_POOL = "MaxPoolBatchLast"
 MAX_POOL_GRADIENT = "MaxPoolBatchLastGrad"
 
+BLOCK_KEY, BLOCK = "block", 4
+"""The attribute of the sparse convolutions that says how many output channels keep the same places; absent: one."""
+
 MOST_KERNEL, MOST_STRIDE = 64, 16
 """The longest kernel and the largest stride that the kernel library takes (docs/kernels.md)."""
 

@@ -7,6 +7,7 @@ import onnx_ir as ir
 from sparcl_compile.passes.core.operators import (
     BATCH_NORM,
     BATCH_NORM_GRADIENT,
+    BLOCK_KEY,
     MAX_POOL,
     MAX_POOL_GRADIENT,
     SPARSE_CONV,
@@ -17,7 +18,7 @@ from sparcl_compile.passes.core.operators import (
 from sparcl_compile.passes.gradients.gradient import Gradient, Rule, each
 
 KEPT = {
-    SPARSE_CONV: ("channels", "kernel_shape", "strides", "pads", "dilations"),
+    SPARSE_CONV: ("channels", "kernel_shape", "strides", "pads", "dilations", BLOCK_KEY),
     BATCH_NORM: ("relu",),
     MAX_POOL: ("kernel_shape", "strides", "pads", "dilations"),
 }
@@ -26,7 +27,7 @@ KEPT = {
 
 def kept(node: ir.Node) -> dict[str, ir.Attr]:
     """The attributes of a node that its gradients have too."""
-    return {name: node.attributes[name] for name in KEPT[node.op_type]}
+    return {name: node.attributes[name] for name in KEPT[node.op_type] if name in node.attributes}
 
 
 def dims_of_plane(x: ir.Value | None) -> list[int]:

@@ -24,6 +24,7 @@ from sparcl_compile.passes.lowering.sparse.forms import (
 )
 from sparcl_compile.passes.lowering.sparse.insert import insert_sparse
 from sparcl_compile.passes.schemes.compressed import compress
+from sparcl_compile.passes.schemes.names import BLOCK4X1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,11 +42,14 @@ class CompressWeights(Pass):
     4. Left masked, with the reason in the weight's metadata: weights that several nodes read, convolutions with groups,
        a scaled Gemm, products with the weight in front, and readers whose sizes but the batch are not known; and what
        ``select_kernels`` has given a reason.
-    5. A weight that is compressed has no mask, and is left alone.
+    5. Under the scheme ``block4x1`` the operator is told that four output channels keep the same places: its kernels
+       then load an activation once for the four of them.
+    6. A weight that is compressed has no mask, and is left alone.
 
     Options:
         places: K of each weight; a weight that is missing stays masked. None takes as many as each mask keeps, which
             leaves no room for masks that grow.
+        scheme: of the masks.
     """
 
     phase = Phase.LOWERING
@@ -53,6 +57,7 @@ class CompressWeights(Pass):
     before = (LOSS,)
 
     places: Mapping[str, int] | None = None
+    scheme: str = "unstructured"
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Compress what can be."""
@@ -80,7 +85,7 @@ class CompressWeights(Pass):
             set_role(constant(graph, made, data), Role.INDEX)
             for made, data in ((index_name(name), index), (rows_name(name), rows))
         ]
-        insert_sparse(self, graph, reader, [weight, *places], full.shape)
+        insert_sparse(self, graph, reader, [weight, *places], full.shape, blocks=self.scheme == BLOCK4X1)
         graph.remove([reader, product], safe=True)
         graph.initializers.pop(mask_name(name))
         return True

@@ -22,7 +22,8 @@ class RunDenseOnSparseKernels(Pass):
     """Compute dense convolutions with the sparse kernels too, on the forward graph beside ``compress_weights``.
 
     1. ``Conv(x, W)`` becomes ``SparseConv`` with an index of all places. The weight stays [O, C, kh, kw], a parameter
-       like any other: the graph reshapes it, index and rows are constants.
+       like any other: the graph reshapes it, index and rows are constants. All output channels keep the same places,
+       so the kernels take them in blocks.
     2. Reason: with the batch innermost a step of a dense convolution takes less time than ONNX Runtime's, of which the
        input gradient is the slowest part, and least with few channels (docs/kernels.md, "Dense layers"); and an
        activation between it and a sparse neighbour needs no Transpose.
@@ -57,7 +58,7 @@ class RunDenseOnSparseKernels(Pass):
         values = insert.op("Reshape", weight, flat, name=f"{node.name}.values", shape=[size])
         index = constant(graph, f"{name}.every_place", np.arange(size, dtype=np.int32))
         rows = constant(graph, f"{name}.every_row", np.arange(0, size + 1, size // shape[0], dtype=np.int32))
-        insert_sparse(self, graph, node, [values, index, rows], shape)
+        insert_sparse(self, graph, node, [values, index, rows], shape, blocks=True)
         graph.remove(node, safe=True)
 
 

@@ -13,7 +13,14 @@ import numpy as np
 from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.passes.schemes.axes import INPUT, KERNEL, OUTPUT
 from sparcl_compile.passes.schemes.density import count
-from sparcl_compile.passes.schemes.names import KERNEL_ENTRIES, PATTERN_DENSITY, PATTERN_ENTRIES, n_of_m, pattern_fits
+from sparcl_compile.passes.schemes.names import (
+    BLOCK4X1,
+    KERNEL_ENTRIES,
+    PATTERN_DENSITY,
+    PATTERN_ENTRIES,
+    n_of_m,
+    pattern_fits,
+)
 from sparcl_compile.passes.schemes.runs import Runs, largest, runs_along, total
 
 BLOCK = 4
@@ -184,7 +191,7 @@ def unstructured(shape: Shape, axes: str = "") -> Cut:
 def block4x1(shape: Shape, axes: str) -> Cut:
     """Four consecutive output channels at one input channel and kernel position (MEST, Yuan et al., NeurIPS 2021)."""
     axis = axes.index(OUTPUT)
-    return Whole("block4x1", runs_along(shape, axis, axis + 1, BLOCK))
+    return Whole(BLOCK4X1, runs_along(shape, axis, axis + 1, BLOCK))
 
 
 def kernel(shape: Shape, axes: str) -> Cut:
@@ -213,7 +220,7 @@ def n_of_m_cut(scheme: str, shape: Shape, axes: str) -> Cut:
 CUTS: Mapping[str, Callable[[Shape, str], Cut]] = {
     "unstructured": unstructured,
     "channel": unstructured,  # a channel lies on several weights: passes/channels cuts those, not one weight alone
-    "block4x1": block4x1,
+    BLOCK4X1: block4x1,
     "kernel": kernel,
     "pattern": pattern,
 }

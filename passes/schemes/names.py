@@ -4,7 +4,8 @@ import re
 
 from sparcl_compile.interface.errors import FieldError
 
-SCHEMES = ("unstructured", "channel", "block4x1", "kernel", "pattern")
+BLOCK4X1 = "block4x1"
+SCHEMES = ("unstructured", "channel", BLOCK4X1, "kernel", "pattern")
 """Beside these, ``N:M`` names a scheme."""
 
 PATTERN_ENTRIES, KERNEL_ENTRIES = 4, 9

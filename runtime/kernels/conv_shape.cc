@@ -40,7 +40,11 @@ Failure ConvShape::Read(const Attributes& attributes) {
   int64_t group = 1;
   attributes.Get("channels", channels);
   attributes.Get("group", group);
+  attributes.Get("block", block);
   if (group != 1) return attributes.Fail(Message() << "attribute group is " << group << ": only 1 is supported");
+  if (block != 1 && block != kBlock) {
+    return attributes.Fail(Message() << "attribute block is " << block << ", not 1 or " << kBlock);
+  }
   if (Failure failure = Window::Read(attributes)) return failure;
   if (channels < 1 || channels >= kMaxPlaces || row_places() >= kMaxPlaces) {
     return attributes.Fail(Message() << "attribute channels is " << channels << ", not a number of input channels");

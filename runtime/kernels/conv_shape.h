@@ -2,6 +2,7 @@
 #pragma once
 
 #include "abi/kernel_api.h"
+#include "simd/simd.h"
 
 namespace sparcl {
 
@@ -37,6 +38,7 @@ struct Window {
 // Those of a convolution, which also has channels.
 struct ConvShape : Window {
   int64_t channels = 0;  // input channels of the weight
+  int64_t block = 1;     // output channels that keep the same places: 1 or kBlock
 
   Failure Read(const Attributes& attributes);
 
@@ -54,6 +56,8 @@ struct Weight {
   int64_t channels = 0;  // O
 
   int64_t live() const { return rows[channels]; }
+  // Lists of entries where `block` output channels share one.
+  int64_t Lists(int64_t block) const { return (channels + block - 1) / block; }
 };
 
 // `first` is the number of the op's input `index`; `values` may be null, where only the index is wanted.

@@ -19,23 +19,41 @@ int64_t ForEachPlace(const Weight& weight, int64_t row_places, int64_t o, const 
   return -1;
 }
 
-// Output channels are handled `chunk` at a time, so that no two tasks share a bucket.
+// Whether output channel `other` keeps the same places as `first`, whose own are in order.
+bool KeepsTheSame(const Weight& weight, int64_t row_places, int64_t first, int64_t other) {
+  const int32_t *one = weight.index + weight.rows[first], *two = weight.index + weight.rows[other];
+  const int64_t count = weight.rows[first + 1] - weight.rows[first];
+  if (weight.rows[other + 1] - weight.rows[other] != count) return false;
+  for (int64_t i = 0; i < count; ++i) {
+    if (two[i] - one[i] != (other - first) * row_places) return false;
+  }
+  return true;
+}
+
+// Units, output channels or blocks of them, are handled `chunk` at a time, so that no two tasks share a bucket.
 struct Sorter {
   const Weight& weight;
   int64_t row_places;
+  int64_t block;
   const SortTable& table;
   const SortTarget& target;
   int64_t per_task;
-  int64_t* wrong;   // [tasks]
+  int64_t* wrong;   // [tasks] places, or ~channel of a block's channel that keeps others than the first
   int32_t* cursor;  // [buckets]
 
+  static constexpr int64_t kNothing = INT64_MIN;
+
   void Count(size_t task) const {
-    wrong[task] = -1;
-    for (int64_t o = Begin(task); o < End(task); ++o) {
-      int32_t* counts = cursor + o / table.chunk * table.bucket_step;
+    wrong[task] = kNothing;
+    for (int64_t unit = Begin(task); unit < End(task); ++unit) {
+      int32_t* counts = cursor + unit / table.chunk * table.bucket_step;
+      const int64_t o = unit * block;
       const int64_t bad = ForEachPlace(weight, row_places, o, target.mask,
                                        [&](int64_t local, int64_t) { ++counts[table.bucket[local]]; });
-      if (bad >= 0 && wrong[task] < 0) wrong[task] = bad;
+      if (bad >= 0 && wrong[task] == kNothing) wrong[task] = bad;
+      for (int64_t other = o + 1; other < EndOfBlock(unit) && wrong[task] == kNothing; ++other) {
+        if (!KeepsTheSame(weight, row_places, o, other)) wrong[task] = ~other;
+      }
     }
   }
 
@@ -51,29 +69,48 @@ struct Sorter {
   }
 
   void Place(size_t task) const {
-    for (int64_t o = Begin(task); o < End(task); ++o) {
-      int32_t* next = cursor + o / table.chunk * table.bucket_step;
-      const int32_t share = static_cast<int32_t>(o % table.chunk * table.offset_step);
-      if (target.entries != nullptr) {
+    for (int64_t unit = Begin(task); unit < End(task); ++unit) {
+      const int64_t o = unit * block, first = weight.rows[o];
+      int32_t* next = cursor + unit / table.chunk * table.bucket_step;
+      const int32_t share = static_cast<int32_t>(unit % table.chunk * table.offset_step);
+      if (target.blocks != nullptr) {
+        ForEachPlace(weight, row_places, o, nullptr, [&](int64_t local, int64_t e) {
+          BlockEntry& entry = target.blocks[next[table.bucket[local]]++];
+          entry.offset = table.offset[local] + share;
+          for (int64_t i = 0; i < kBlock; ++i) {
+            entry.values[i] = o + i < EndOfBlock(unit) ? weight.values[weight.rows[o + i] + e - first] : 0.0f;
+          }
+        });
+      } else if (target.entries != nullptr) {
         ForEachPlace(weight, row_places, o, nullptr, [&](int64_t local, int64_t e) {
           target.entries[next[table.bucket[local]]++] = {table.offset[local] + share, weight.values[e]};
         });
       } else {
+        const int64_t base = block > 1 ? first : 0;
         ForEachPlace(weight, row_places, o, target.mask, [&](int64_t local, int64_t e) {
-          target.places[next[table.bucket[local]]++] = {table.offset[local] + share, static_cast<int32_t>(e)};
+          target.places[next[table.bucket[local]]++] = {table.offset[local] + share, static_cast<int32_t>(e - base)};
         });
       }
     }
   }
 
+  int64_t EndOfBlock(int64_t unit) const {
+    const int64_t end = (unit + 1) * block;
+    return end < weight.channels ? end : weight.channels;
+  }
   int64_t Begin(size_t task) const { return static_cast<int64_t>(task) * per_task; }
   int64_t End(size_t task) const {
-    const int64_t end = Begin(task) + per_task;
-    return end < weight.channels ? end : weight.channels;
+    const int64_t end = Begin(task) + per_task, units = weight.Lists(block);
+    return end < units ? end : units;
   }
 };
 
 Failure DescribeWrong(const Context& context, const Weight& weight, int64_t row_places, int64_t place) {
+  if (place < 0) {
+    const int64_t other = ~place, first = other - other % kBlock;
+    return context.Fail(Message() << "output channel " << other << " keeps other places than channel " << first
+                                  << ", with which the attribute block puts it together");
+  }
   int64_t o = 0;
   while (weight.rows[o + 1] <= place) ++o;
   Message message;
@@ -84,22 +121,29 @@ Failure DescribeWrong(const Context& context, const Weight& weight, int64_t row_
 
 }  // namespace
 
-Failure SortEntries(const Context& context, const Weight& weight, int64_t row_places, const SortTable& table,
-                    const SortTarget& target) {
+int64_t BlockPlaces(const Weight& weight) {
+  int64_t places = 0;
+  for (int64_t o = 0; o < weight.channels; o += kBlock) places += weight.rows[o + 1] - weight.rows[o];
+  return places;
+}
+
+Failure SortEntries(const Context& context, const Weight& weight, int64_t row_places, int64_t block,
+                    const SortTable& table, const SortTarget& target) {
   // About 32 tasks of whole chunks.
-  const int64_t chunks = (weight.channels + table.chunk - 1) / table.chunk;
+  const int64_t units = weight.Lists(block);
+  const int64_t chunks = (units + table.chunk - 1) / table.chunk;
   const int64_t per_task = (chunks + 31) / 32 * table.chunk;
-  const int64_t tasks = (weight.channels + per_task - 1) / per_task;
+  const int64_t tasks = (units + per_task - 1) / per_task;
   Workspace memory(context.api(), Workspace::Bytes<int64_t>(tasks) + Workspace::Bytes<int32_t>(table.buckets));
   if (memory.failed()) return context.Fail(Message() << "out of memory");
   int64_t* wrong = memory.Take<int64_t>(tasks);
   int32_t* cursor = memory.Take<int32_t>(table.buckets);
   for (int64_t bucket = 0; bucket < table.buckets; ++bucket) cursor[bucket] = 0;
 
-  const Sorter sorter{weight, row_places, table, target, per_task, wrong, cursor};
+  const Sorter sorter{weight, row_places, block, table, target, per_task, wrong, cursor};
   if (Failure failure = context.Parallel(tasks, [&](size_t task) { sorter.Count(task); })) return failure;
   for (int64_t task = 0; task < tasks; ++task) {
-    if (wrong[task] >= 0) return DescribeWrong(context, weight, row_places, wrong[task]);
+    if (wrong[task] != Sorter::kNothing) return DescribeWrong(context, weight, row_places, wrong[task]);
   }
   sorter.Sum();
   return context.Parallel(tasks, [&](size_t task) { sorter.Place(task); });

@@ -3,6 +3,9 @@
 // Every call sorts anew, in two passes over the index that cost a few nanoseconds a kept weight: a copy of the sorted
 // index kept between calls would double the memory of the weights, and could be stale. The first pass also finds what is
 // wrong with the index.
+//
+// Of blocks (the attribute `block`), a block of output channels is sorted as one: `o` below is then a block's number, and
+// channels that do not keep the same places are refused.
 #pragma once
 
 #include "abi/workspace.h"
@@ -29,14 +32,18 @@ struct SortTable {
 // is not 0 (null: all).
 struct SortTarget {
   Entry* entries;
-  Place* places;
+  BlockEntry* blocks;
+  Place* places;  // of a block: the index within its channels' places
   const float* mask;
   int32_t* starts;  // [buckets + 1]
 };
 
+// The places of the first channels of the blocks.
+int64_t BlockPlaces(const Weight& weight);
+
 // Sorts stably, by output channel within a bucket. Fails where the index of an output channel is not ascending within
 // its range.
-Failure SortEntries(const Context& context, const Weight& weight, int64_t row_places, const SortTable& table,
-                    const SortTarget& target);
+Failure SortEntries(const Context& context, const Weight& weight, int64_t row_places, int64_t block,
+                    const SortTable& table, const SortTarget& target);
 
 }  // namespace sparcl

@@ -96,7 +96,8 @@ void RunTask(const Simd& simd, const WalkJob& job, const Task& task, Workspace& 
   if (copied) CopyAddend(simd, job, task, y);
   const float* bias = job.bias == nullptr ? nullptr : job.bias + task.first;
   const bool taps = walk.rows.count * walk.cols.count > 0;
-  const int32_t* starts = job.starts + (task.walk * walk.output.channels + task.first) * cut.chunks;
+  const int64_t lists = (walk.output.channels + job.block - 1) / job.block;
+  const int32_t* starts = job.starts + (task.walk * lists + task.first / job.block) * cut.chunks;
   for (int64_t chunk = 0; chunk < cut.chunks; ++chunk) {
     const int64_t from = chunk * cut.chunk;
     if (taps) CopyIn(simd, cut, walk, task.block, job.input, from, Least(cut.chunk, walk.input.channels - from), x);
@@ -108,7 +109,11 @@ void RunTask(const Simd& simd, const WalkJob& job, const Task& task, Workspace& 
         tile.to = InTensor(job, task, part, job.output);
         tile.past_caches = PastCaches(simd, job.output, walk.batch * job.plane.channels * job.plane.rows * job.plane.cols);
       }
-      simd.accumulate({job.entries, starts + chunk, cut.chunks, task.count}, tile);
+      if (job.block > 1) {
+        simd.accumulate_blocks({job.blocks, starts + chunk, cut.chunks, task.count}, tile);
+      } else {
+        simd.accumulate({job.entries, starts + chunk, cut.chunks, task.count}, tile);
+      }
     }
   }
   if (!direct) CopyOut(simd, job, task, y);

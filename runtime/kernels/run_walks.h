@@ -17,8 +17,10 @@ struct WalkJob {
   const Placement* placements;
   int64_t count;
   Cut cut;
-  const Entry* entries;
-  // Of bucket (walk * output channels + output channel) * chunks + chunk; one more at the end.
+  int64_t block;              // 1, or kBlock for blocks of output channels
+  const Entry* entries;       // of single weights
+  const BlockEntry* blocks;   // of blocks
+  // Of bucket (walk * lists + list) * chunks + chunk, with a list an output channel or block; one more at the end.
   const int32_t* starts;
 
   const float* input;

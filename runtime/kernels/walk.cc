@@ -46,9 +46,9 @@ namespace {
 
 // With one vector a pixel, a register tile is a square of pixels, whose taps overlap the most. Planes too small for that
 // take more of the batch at once. A batch that is not whole vectors stays in one run, with the next pixel's behind it.
-int64_t Run(int64_t batch, int64_t rows, int64_t cols, const Simd& simd) {
-  const int64_t pixels = Least(cols, 4) * Least(rows, Most(1, simd.accumulators / 4));
-  const int64_t wide = simd.lanes * Most(1, simd.accumulators / pixels);
+int64_t Run(int64_t batch, int64_t rows, int64_t cols, const TileShape& tile, const Simd& simd) {
+  const int64_t pixels = Least(cols, tile.cols) * Least(rows, tile.rows);
+  const int64_t wide = simd.lanes * Most(1, tile.rows * tile.cols / pixels);
   if (batch <= wide) return Most(1, batch);
   if (batch % wide == 0) return wide;
   return batch % simd.lanes == 0 ? simd.lanes : batch;
@@ -56,7 +56,12 @@ int64_t Run(int64_t batch, int64_t rows, int64_t cols, const Simd& simd) {
 
 }  // namespace
 
-Cut CutUp(const Walk* walks, int64_t count, const Budget& budget, const Simd& simd) {
+TileShape TileOf(const Simd& simd, int64_t block) {
+  if (block > 1) return {Most(1, simd.accumulators / (2 * block)), 2, block};
+  return {Most(1, simd.accumulators / 4), 4, 1};
+}
+
+Cut CutUp(const Walk* walks, int64_t count, const Budget& budget, const TileShape& tile, const Simd& simd) {
   Cut cut{};
   cut.lanes = simd.lanes;
   int64_t rows = 1, cols = 1, row_reach = 1, col_reach = 1, phases = 1;
@@ -68,7 +73,7 @@ Cut CutUp(const Walk* walks, int64_t count, const Budget& budget, const Simd& si
     col_reach = Most(col_reach, DivideUp(walk.cols.reach, walk.cols.stride));
     phases = Most(phases, Phases(walk.cols));
   }
-  cut.run = Run(walks[0].batch, rows, cols, simd);
+  cut.run = Run(walks[0].batch, rows, cols, tile, simd);
   const int64_t runs = DivideUp(walks[0].batch, cut.run);
   // Two neighbours at once, because the tensors are read and written a line and its neighbour at a time.
   cut.parts = runs % 2 == 0 ? 2 : 1;
@@ -89,13 +94,14 @@ Cut CutUp(const Walk* walks, int64_t count, const Budget& budget, const Simd& si
   cut.channel_floats = ((cut.rows - 1) * row_stride + row_reach) * cut.row_floats;
 
   const int64_t inputs = walks[0].input.channels, outputs = walks[0].output.channels;
-  const int64_t tile_rows = Least(cut.rows, Most(1, simd.accumulators / 4)), tile_cols = Least(cut.cols, Most(1, 4 * cut.lanes / cut.run));
+  const int64_t tile_rows = Least(cut.rows, tile.rows), tile_cols = Least(cut.cols, Most(1, tile.cols * cut.lanes / cut.run));
   const int64_t window = ((tile_rows - 1) * row_stride + row_reach) * phases * (tile_cols + col_reach - 1) * cut.run;
   cut.chunk = Piece(inputs, budget.window / window);
   cut.chunks = DivideUp(inputs, cut.chunk);
   const int64_t fitting = budget.output / (cut.OutputFloats() * cut.parts);
   // Every block of output channels copies the input anew, so they are few; but four threads shall have work.
   cut.outputs = Piece(outputs, Least(fitting, DivideUp(outputs, DivideUp(wanted, cut.blocks()))));
+  cut.outputs = DivideUp(cut.outputs, tile.channels) * tile.channels;
   cut.output_blocks = DivideUp(outputs, cut.outputs);
   return cut;
 }

@@ -66,11 +66,18 @@ struct Budget {
   int64_t output;  // a task's outputs: should fit L2, with the scratch of the inputs
 };
 
+// Pixels and output channels of a register tile.
+struct TileShape {
+  int64_t rows, cols, channels;
+};
+
+TileShape TileOf(const Simd& simd, int64_t block);
+
 // The taps of a forward pass along one axis.
 TapAxis ForwardTaps(const Axis& axis);
 
 // One cut for all of the `count` walks.
-Cut CutUp(const Walk* walks, int64_t count, const Budget& budget, const Simd& simd);
+Cut CutUp(const Walk* walks, int64_t count, const Budget& budget, const TileShape& tile, const Simd& simd);
 
 // Whether the offsets into the scratch copy and the numbers of the `buckets` fit the 32 bits that they have.
 Failure CheckCut(const Context& context, const Cut& cut, int64_t buckets);

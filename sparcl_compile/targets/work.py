@@ -77,7 +77,7 @@ MAKERS: Mapping[type[Pass], Callable[[Work, CompileOptions], Pass]] = {
     SelectKernels: lambda work, o: SelectKernels(
         work.plan.places, work.plan.updated_places, o.batch_size, work.measure
     ),
-    CompressWeights: lambda work, _: CompressWeights(work.plan.places),
+    CompressWeights: lambda work, o: CompressWeights(work.plan.places, o.scheme),
     AttachLoss: lambda _, o: AttachLoss(method_of(o).distance),
     InsertSampleFilter: lambda work, _: InsertSampleFilter(score=work.plan.recipe.score),
     Differentiate: lambda _, o: Differentiate(by_rows=o.effective_gradient_sparsity > 0.0),

@@ -18,6 +18,14 @@ def test_the_limit_is_the_longer_one_of_arithmetic_and_memory() -> None:
     assert machine.seconds(Work()) == 0.0
 
 
+def test_an_operator_stands_beside_its_share_of_the_limit() -> None:
+    shown = table({"A": 0.004, "B": 0.0}, {"A": Work(200.0)}, Machine(operations=1e5, bytes=1.0), least=0.0)
+    columns = {str(column.header): list(column.cells) for column in shown.columns}
+    assert columns["operator"] == ["A", "B", "all"]
+    assert columns["ms at the limit"] == ["2.00", "0.00", "2.00"]
+    assert columns["share of it"] == ["0.50", "-", "0.50"]
+
+
 def test_work_counts_products_and_bytes_of_a_batch_and_no_views() -> None:
     model = ir.from_onnx_text("""<ir_version: 10, opset_import: ["" : 18]>
     g (float[N,6] x, float[6,5] w) => (float[N,5] y) <int64[2] shape = {-1, 5}, float[N,5] z> {

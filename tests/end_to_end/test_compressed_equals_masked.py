@@ -90,6 +90,8 @@ def settle_ties(masked: Form, compressed: Form) -> None:
         ("resnet", {}, 0.003),
         ("resnet", {"optimizer": "adamw", "weight_decay": 0.01}, 0.0003),
         ("resnet", {"scheme": "block4x1", "momentum": 0.9}, 0.003),
+        ("resnet", {"scheme": "block4x1", "gradient_sparsity": 0.0, "momentum": 0.9}, 0.003),
+        ("transformer", {"scheme": "block4x1", "gradient_sparsity": 0.0}, 0.01),
         ("resnet", {"scheme": "pattern"}, 0.003),
         ("mlp", {"momentum": 0.9, "weight_decay": 1e-3}, 0.01),
         ("pooled", {"momentum": 0.9}, 0.003),

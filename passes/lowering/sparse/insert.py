@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from sparcl_compile.passes.core.contract import Pass
-from sparcl_compile.passes.core.operators import SPARSE_CONV, SPARSE_DOMAIN
+from sparcl_compile.passes.core.operators import BLOCK, BLOCK_KEY, SPARSE_CONV, SPARSE_DOMAIN
 from sparcl_compile.passes.core.values import constant
 from sparcl_compile.passes.lowering.batch_last.forms import Length, lengths_of
 from sparcl_compile.passes.lowering.sparse.activations import ENTER, LEAVE
@@ -21,7 +21,12 @@ PLANES: Mapping[int, Callable[[list[Length]], list[Length]]] = {
 
 
 def insert_sparse(
-    made_by: Pass, graph: ir.Graph, reader: ir.Node, weight: Sequence[ir.Value], shape: tuple[int, ...]
+    made_by: Pass,
+    graph: ir.Graph,
+    reader: ir.Node,
+    weight: Sequence[ir.Value],
+    shape: tuple[int, ...],
+    blocks: bool,
 ) -> None:
     """Compute what ``reader`` gives by ``SparseConv`` with the batch innermost; the reader stays behind, unread.
 
@@ -31,6 +36,7 @@ def insert_sparse(
         reader: a Conv, Gemm or MatMul that ``why_not`` finds nothing against.
         weight: the values, the index and the rows (docs/kernels.md).
         shape: of the full weight, [O, C, kh, kw].
+        blocks: whether every four output channels keep the same places, which is faster.
     """
     x, y = reader.inputs[0], reader.outputs[0]
     assert x is not None
@@ -38,7 +44,7 @@ def insert_sparse(
     rank = len(lengths_of(x))
     inside = ENTER[rank](insert, x)
     out = [shape[0], *PLANES[rank](lengths_of(y)), lengths_of(y)[0]]
-    where = geometry(reader, shape)
+    where = geometry(reader, shape) | ({BLOCK_KEY: BLOCK} if blocks else {})
     made = insert.op(SPARSE_CONV, inside, *weight, name=f"{at}.sparse", shape=out, domain=SPARSE_DOMAIN, **where)
     bias = reader.inputs[2] if len(reader.inputs) > 2 else None
     if bias is not None:

@@ -7,7 +7,8 @@ namespace sparcl {
 namespace {
 
 // Measured on the layers of ResNet-18 (benchmarks/kernels.py).
-constexpr Budget kBudget = {2048, 18 * 1024, 512 * 1024};
+constexpr Budget kBudget = {2048, 12 * 1024, 512 * 1024};
+constexpr Budget kBlockBudget = {2048, 30 * 1024, 512 * 1024};
 
 }  // namespace
 
@@ -32,23 +33,27 @@ Failure SparseConv::Run(const Context& context) const {
 
   const Walk walk = {x.shape[3], {shape.channels, x.shape[1], x.shape[2]}, {weight.channels, rows, cols},
                      ForwardTaps(shape.height), ForwardTaps(shape.width)};
-  const Cut cut = CutUp(&walk, 1, kBudget, ChosenSimd());
-  const int64_t buckets = weight.channels * cut.chunks, places = shape.row_places();
+  const int64_t block = shape.block;
+  const Cut cut = CutUp(&walk, 1, block > 1 ? kBlockBudget : kBudget, TileOf(ChosenSimd(), block), ChosenSimd());
+  const int64_t buckets = weight.Lists(block) * cut.chunks, places = shape.row_places();
   if (Failure failure = CheckCut(context, cut, buckets)) return failure;
-  Workspace memory(context.api(), Workspace::Bytes<Entry>(weight.live()) + 2 * Workspace::Bytes<int32_t>(places) +
-                                      Workspace::Bytes<int32_t>(buckets + 1));
+  const int64_t single_places = block > 1 ? 0 : weight.live(), block_places = block > 1 ? BlockPlaces(weight) : 0;
+  Workspace memory(context.api(), Workspace::Bytes<Entry>(single_places) + Workspace::Bytes<BlockEntry>(block_places) +
+                                      2 * Workspace::Bytes<int32_t>(places) + Workspace::Bytes<int32_t>(buckets + 1));
   if (memory.failed()) return context.Fail(Message() << "out of memory");
-  Entry* entries = memory.Take<Entry>(weight.live());
+  Entry* entries = memory.Take<Entry>(single_places);
+  BlockEntry* blocks = block > 1 ? memory.Take<BlockEntry>(block_places) : nullptr;
   int32_t* bucket = memory.Take<int32_t>(places);
   int32_t* offset = memory.Take<int32_t>(places);
   int32_t* starts = memory.Take<int32_t>(buckets + 1);
   FillForwardTable(shape, walk, cut, bucket, offset);
   const SortTable table = {bucket, offset, buckets, 1, cut.chunks, 0};
-  if (Failure failure = SortEntries(context, weight, places, table, {entries, nullptr, nullptr, starts})) return failure;
+  const SortTarget target = {entries, blocks, nullptr, nullptr, starts};
+  if (Failure failure = SortEntries(context, weight, places, block, table, target)) return failure;
 
   const Placement placement = {0, 0, 1, 1};
-  return RunWalks(context, {&walk, &placement, 1, cut, entries, starts, x.floats(), bias.floats(), nullptr, y.floats(),
-                            {weight.channels, rows, cols}});
+  return RunWalks(context, {&walk, &placement, 1, cut, block, entries, blocks, starts, x.floats(), bias.floats(), nullptr,
+                            y.floats(), {weight.channels, rows, cols}});
 }
 
 }  // namespace sparcl

@@ -1,5 +1,6 @@
 #include "ops/sparse_conv_input_grad.h"
 
+#include "run_scatter.h"
 #include "run_walks.h"
 
 namespace sparcl {
@@ -7,7 +8,7 @@ namespace sparcl {
 namespace {
 
 // Measured on the layers of ResNet-18 (benchmarks/kernels.py).
-constexpr Budget kBudget = {2048, 18 * 1024, 512 * 1024};
+constexpr Budget kBudget = {2048, 12 * 1024, 512 * 1024};
 
 // The input pixels h with (h + pad_begin) % stride == phase are fed by the taps with (i * dilation) % stride == phase
 // alone. Numbered from the first of them, they make a grid on which the gradient is a walk of stride 1 over dy.
@@ -43,11 +44,16 @@ int64_t Rank(const Axis& axis, int64_t i) {
   return rank;
 }
 
+int64_t PhaseOfTap(const ConvShape& shape, int64_t i, int64_t j) {
+  const Axis &height = shape.height, &width = shape.width;
+  return i * height.dilation % height.stride * width.stride + j * width.dilation % width.stride;
+}
+
 void FillTable(const ConvShape& shape, const Walk* walks, const Cut& cut, int32_t* bucket, int32_t* offset) {
   const Axis &height = shape.height, &width = shape.width;
   for (int64_t i = 0; i < height.kernel; ++i) {
     for (int64_t j = 0; j < width.kernel; ++j) {
-      const int64_t phase = i * height.dilation % height.stride * width.stride + j * width.dilation % width.stride;
+      const int64_t phase = PhaseOfTap(shape, i, j);
       const int32_t at = TapOffset(cut, walks[phase], Rank(height, i), Rank(width, j));
       for (int64_t c = 0; c < shape.channels; ++c) {
         const int64_t place = (c * height.kernel + i) * width.kernel + j;
@@ -57,6 +63,43 @@ void FillTable(const ConvShape& shape, const Walk* walks, const Cut& cut, int32_
       }
     }
   }
+}
+
+void FillScatterTable(const ConvShape& shape, const Walk* walks, const ScatterCut& cut, int64_t blocks, int32_t* bucket,
+                      int32_t* offset) {
+  const Axis &height = shape.height, &width = shape.width;
+  for (int64_t i = 0; i < height.kernel; ++i) {
+    for (int64_t j = 0; j < width.kernel; ++j) {
+      const int64_t phase = PhaseOfTap(shape, i, j);
+      const int32_t at = ScatterOffset(cut, walks[phase], Rank(height, i), Rank(width, j));
+      for (int64_t c = 0; c < shape.channels; ++c) {
+        const int64_t place = (c * height.kernel + i) * width.kernel + j;
+        bucket[place] = static_cast<int32_t>(phase * blocks * cut.chunks + c / cut.chunk);
+        offset[place] = static_cast<int32_t>(c % cut.chunk * cut.channel_floats) + at;
+      }
+    }
+  }
+}
+
+// Computes dx by scattering blocks.
+Failure Scatter(const Context& context, const ConvShape& shape, const Weight& weight, ScatterJob job) {
+  const ScatterCut& cut = job.cut;
+  const int64_t blocks = weight.Lists(kBlock), buckets = cut.walks * blocks * cut.chunks, places = shape.row_places();
+  const int64_t kept = BlockPlaces(weight);
+  Workspace memory(context.api(), Workspace::Bytes<BlockEntry>(kept) + 2 * Workspace::Bytes<int32_t>(places) +
+                                      Workspace::Bytes<int32_t>(buckets + 1));
+  if (memory.failed()) return context.Fail(Message() << "out of memory");
+  BlockEntry* entries = memory.Take<BlockEntry>(kept);
+  int32_t* bucket = memory.Take<int32_t>(places);
+  int32_t* offset = memory.Take<int32_t>(places);
+  int32_t* starts = memory.Take<int32_t>(buckets + 1);
+  FillScatterTable(shape, job.walks, cut, blocks, bucket, offset);
+  const SortTable table = {bucket, offset, buckets, 1, cut.chunks, 0};
+  const SortTarget target = {nullptr, entries, nullptr, nullptr, starts};
+  if (Failure failure = SortEntries(context, weight, places, kBlock, table, target)) return failure;
+  job.blocks = entries;
+  job.starts = starts;
+  return RunScatter(context, job);
 }
 
 Failure CheckAddend(const Context& context, const Tensor& addend, const int64_t (&shape)[4]) {
@@ -106,7 +149,13 @@ Failure SparseConvInputGrad::Run(const Context& context) const {
     walks[phase] = {batch, {weight.channels, dy.shape[1], dy.shape[2]}, {shape.channels, rows.size, cols.size}, rows.taps, cols.taps};
     placements[phase] = {rows.first, cols.first, shape.height.stride, shape.width.stride};
   }
-  const Cut cut = CutUp(walks, phases, kBudget, ChosenSimd());
+  const ScatterCut scatter = CutScatter(walks, phases, ChosenSimd());
+  const Plane plane = {shape.channels, input_shape[0], input_shape[1]};
+  if (shape.block > 1 && Scatters(walks[0], scatter, weight.live())) {
+    return Scatter(context, shape, weight, {walks, placements, scatter, nullptr, nullptr, dy.floats(),
+                                            addend.floats(), dx.floats(), plane});
+  }
+  const Cut cut = CutUp(walks, phases, kBudget, TileOf(ChosenSimd(), 1), ChosenSimd());
   const int64_t buckets = phases * shape.channels * cut.chunks;
   if (Failure failure = CheckCut(context, cut, buckets)) return failure;
   Workspace memory(context.api(), Workspace::Bytes<Entry>(weight.live()) + 2 * Workspace::Bytes<int32_t>(places) +
@@ -118,9 +167,8 @@ Failure SparseConvInputGrad::Run(const Context& context) const {
   int32_t* starts = memory.Take<int32_t>(buckets + 1);
   FillTable(shape, walks, cut, bucket, offset);
   const SortTable table = {bucket, offset, buckets, cut.chunk, 1, cut.channel_floats};
-  if (Failure failure = SortEntries(context, weight, places, table, {entries, nullptr, nullptr, starts})) return failure;
-  return RunWalks(context, {walks, placements, phases, cut, entries, starts, dy.floats(), nullptr, addend.floats(), dx.floats(),
-                            {shape.channels, input_shape[0], input_shape[1]}});
+  if (Failure failure = SortEntries(context, weight, places, 1, table, {entries, nullptr, nullptr, nullptr, starts})) return failure;
+  return RunWalks(context, {walks, placements, phases, cut, 1, entries, nullptr, starts, dy.floats(), nullptr, addend.floats(), dx.floats(), plane});
 }
 
 }  // namespace sparcl

@@ -22,7 +22,8 @@ struct Job {
   const Walk& walk;
   const Cut& cut;
   const Place* places;
-  const int32_t* starts;  // by (output channel, chunk)
+  int64_t block;          // 1, or kBlock for blocks of output channels
+  const int32_t* starts;  // by (output channel or block, chunk)
   const float* x;
   const float* dy;
   int64_t parts;    // of the blocks; each sums on its own, and the sums are added in order
@@ -55,11 +56,21 @@ void AddBlock(const Simd& simd, const Job& job, const Block& block, int64_t firs
     const int64_t from = chunk * cut.chunk;
     CopyIn(simd, cut, job.walk, block, job.x, from, Least(cut.chunk, job.walk.input.channels - from), x);
     for (int64_t part = 0; part < cut.parts; ++part) {
-      const int32_t* starts = job.starts + first * cut.chunks + chunk;
-      for (int64_t channel = 0; channel < count; ++channel, starts += cut.chunks) {
+      const int32_t* starts = job.starts + first / job.block * cut.chunks + chunk;
+      for (int64_t channel = 0; channel < count; channel += job.block, starts += cut.chunks) {
         const float* gradient = dy + (part * cut.outputs + channel) * cut.OutputFloats();
-        simd.dot(job.places + starts[0], starts[1] - starts[0], x + part * cut.InputFloats(),
-                 InputRowStride(cut, job.walk), gradient, block.rows, cut.Vectors(block.cols), sums);
+        const Place* places = job.places + starts[0];
+        const int64_t kept = starts[1] - starts[0], x_row = InputRowStride(cut, job.walk);
+        const int64_t vectors = cut.Vectors(block.cols);
+        if (job.block > 1) {
+          float* of[kBlock];
+          const int64_t channels = Least(kBlock, count - channel);
+          for (int64_t i = 0; i < channels; ++i) of[i] = sums + job.weight.rows[first + channel + i];
+          simd.dot_blocks(places, kept, x + part * cut.InputFloats(), x_row, gradient, cut.OutputFloats(), channels,
+                          block.rows, vectors, of);
+        } else {
+          simd.dot(places, kept, x + part * cut.InputFloats(), x_row, gradient, block.rows, vectors, sums);
+        }
       }
     }
   }
@@ -127,11 +138,13 @@ Failure SparseConvWeightGrad::Run(const Context& context) const {
 
   const Walk walk = {x.shape[3], {shape.channels, x.shape[1], x.shape[2]}, {weight.channels, dy.shape[1], dy.shape[2]},
                      ForwardTaps(shape.height), ForwardTaps(shape.width)};
-  const Cut cut = CutUp(&walk, 1, kBudget, simd);
+  // A gradient mask chooses single weights.
+  const int64_t block = mask ? 1 : shape.block;
+  const Cut cut = CutUp(&walk, 1, kBudget, TileOf(simd, block), simd);
   const int64_t most_parts = Most(1, kPartialFloats / Most(1, weight.stored));
   const int64_t parts = Least(Least(cut.blocks(), most_parts), Most(1, kTasks / cut.output_blocks));
   const int64_t partial_floats = parts == 1 ? 0 : parts * weight.stored;
-  const int64_t buckets = weight.channels * cut.chunks, places = shape.row_places();
+  const int64_t buckets = weight.Lists(block) * cut.chunks, places = shape.row_places();
   if (Failure failure = CheckCut(context, cut, buckets)) return failure;
   Workspace memory(context.api(), Workspace::Bytes<Place>(weight.live()) + 2 * Workspace::Bytes<int32_t>(places) +
                                       Workspace::Bytes<int32_t>(buckets + 1) +
@@ -144,8 +157,8 @@ Failure SparseConvWeightGrad::Run(const Context& context) const {
   float* partial = parts == 1 ? dvalues.floats() : memory.Take<float>(partial_floats);
   FillForwardTable(shape, walk, cut, bucket, offset);
   const SortTable table = {bucket, offset, buckets, 1, cut.chunks, 0};
-  if (Failure failure = SortEntries(context, weight, places, table, {nullptr, kept, mask.floats(), starts})) return failure;
-  const Job job = {weight, walk, cut, kept, starts, x.floats(), dy.floats(), parts, partial};
+  if (Failure failure = SortEntries(context, weight, places, block, table, {nullptr, nullptr, kept, mask.floats(), starts})) return failure;
+  const Job job = {weight, walk, cut, kept, block, starts, x.floats(), dy.floats(), parts, partial};
   if (Failure failure = RunTasks(context, job)) return failure;
   if (parts == 1) return nullptr;
   simd.copy(partial, dvalues.floats(), weight.live());

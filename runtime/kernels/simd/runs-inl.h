@@ -19,11 +19,19 @@ void Copy(const float* HWY_RESTRICT from, float* HWY_RESTRICT to, int64_t count)
 void CopyRuns(const float* HWY_RESTRICT from, int64_t from_step, float* HWY_RESTRICT to, int64_t to_step, int64_t run,
               int64_t count) {
   const hn::ScalableTag<float> d;
+  // Runs shorter than a vector would be copied number by number.
+  if (from_step == run && to_step == run) return Copy(from, to, run * count);
   if (run == static_cast<int64_t>(hn::Lanes(d))) {
     for (; count > 0; --count, from += from_step, to += to_step) hn::StoreU(hn::LoadU(d, from), d, to);
     return;
   }
   for (; count > 0; --count, from += from_step, to += to_step) Copy(from, to, run);
+}
+
+void StreamRuns(const float* HWY_RESTRICT from, int64_t from_step, float* HWY_RESTRICT to, int64_t to_step, int64_t count) {
+  const hn::ScalableTag<float> d;
+  for (; count > 0; --count, from += from_step, to += to_step) Store(hn::LoadU(d, from), d, to, true);
+  hwy::FlushStream();
 }
 
 void Fill(float value, float* HWY_RESTRICT to, int64_t count) {

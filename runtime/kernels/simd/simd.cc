@@ -12,10 +12,13 @@
 #include "simd/store-inl.h"
 
 #include "simd/accumulate-inl.h"
+#include "simd/accumulate_blocks-inl.h"
 #include "simd/batch_norm-inl.h"
 #include "simd/dot-inl.h"
+#include "simd/dot_blocks-inl.h"
 #include "simd/pool-inl.h"
 #include "simd/runs-inl.h"
+#include "simd/scatter_blocks-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace sparcl {
@@ -27,9 +30,15 @@ const Simd kSimd = {
     static_cast<int64_t>(HWY_LANES(float)),
     kAccumulators,
     Accumulate,
+    AccumulateBlocks,
+    ScatterBlocks,
+    PackRows,
+    PackedRows,
     Dot,
+    DotBlocks,
     Copy,
     CopyRuns,
+    StreamRuns,
     Fill,
     Add,
     Largest,

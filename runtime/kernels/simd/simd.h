@@ -12,6 +12,15 @@ struct Entry {
   float value;
 };
 
+// The output channels of a block (the attribute `block`, docs/kernels.md): they keep the same places.
+constexpr int64_t kBlock = 4;
+
+// The kept weights of a block at one place; 0 for channels that the last block lacks.
+struct BlockEntry {
+  int32_t offset;  // in floats
+  float values[kBlock];
+};
+
 // A kept place whose gradient is wanted: where its input lies, and which of the K stored values it is.
 struct Place {
   int32_t offset;  // in floats
@@ -25,6 +34,14 @@ struct EntryLists {
   const int32_t* starts;
   int64_t stride;
   int64_t channels;
+};
+
+// The same of blocks of output channels: the entries of block b are entries[starts[b * stride] : starts[b * stride + 1]].
+struct BlockLists {
+  const BlockEntry* entries;
+  const int32_t* starts;
+  int64_t stride;
+  int64_t channels;  // of which the last block may have fewer than kBlock
 };
 
 // Where the sums of one block of every output channel lie, in floats: at + c * channel + r * row + v * vector.
@@ -50,18 +67,42 @@ struct Tile {
   bool past_caches;   // whether `to` is written past the caches
 };
 
+// Rows of pixels of a tensor, each `vectors` vectors: pixel (c, r, p) is at + c * channel + r * row + p * pixel, in floats.
+struct Rows {
+  const float* at;
+  int64_t channel, row, pixel;
+  int64_t channels, rows, pixels;
+  int64_t vectors;
+};
+
 struct Simd {
   const char* name;
   int64_t lanes;
   int64_t accumulators;  // vectors of a register tile
   // to[c] = from[c] + sum over the entries e of c of e.value * x[e.offset ...], elementwise over rows and vectors.
   void (*accumulate)(const EntryLists& lists, const Tile& tile);
+  // The same for blocks, whose channels share each load of x.
+  void (*accumulate_blocks)(const BlockLists& lists, const Tile& tile);
+  // to[e.offset + r * to_row + v] += sum over the channels c of a block of e.values[c] * from[c, r, v], for the entries e
+  // of every block.
+  void (*scatter_blocks)(const BlockLists& lists, const float* from, int64_t rows, int64_t vectors, float* to,
+                         int64_t to_row);
+  // Copies the rows tile by tile: what scatter_blocks reads. Of a tile the channels lie together.
+  void (*pack_rows)(const Rows& from, float* to);
+  // Floats that pack_rows writes to.
+  int64_t (*packed_floats)(int64_t channels, int64_t rows, int64_t vectors);
   // sums[p.index] += dot(dy, x[p.offset ...]) over rows and vectors for each of the `count` places.
   void (*dot)(const Place* places, int64_t count, const float* x, int64_t x_row, const float* dy, int64_t rows,
               int64_t vectors, float* sums);
+  // The same for the `channels` channels of a block, which share each load of x: dy of the next channel lies dy_channel
+  // floats on, and its sums are those of sums[channel].
+  void (*dot_blocks)(const Place* places, int64_t count, const float* x, int64_t x_row, const float* dy,
+                     int64_t dy_channel, int64_t channels, int64_t rows, int64_t vectors, float* const* sums);
   void (*copy)(const float* from, float* to, int64_t count);
   // `count` runs of `run` floats, which lie from_step and to_step floats apart.
   void (*copy_runs)(const float* from, int64_t from_step, float* to, int64_t to_step, int64_t run, int64_t count);
+  // The same of runs of one vector, written past the caches.
+  void (*stream_runs)(const float* from, int64_t from_step, float* to, int64_t to_step, int64_t count);
   void (*fill)(float value, float* to, int64_t count);
   // to += from
   void (*add)(const float* from, float* to, int64_t count);

@@ -52,6 +52,13 @@ def test_a_sparse_convolution() -> None:
     assert not any(rest)
 
 
+@pytest.mark.parametrize("blocks", [True, False])
+def test_the_gradients_know_of_blocks(blocks: bool) -> None:
+    text = CONV.replace("channels = 2", "channels = 2, block = 4") if blocks else CONV
+    _, _, written = gradients(text, (0, 1))
+    assert [one.attributes.get_int("block", 1) for one in written] == [4 if blocks else 1] * 2
+
+
 @pytest.mark.parametrize(("wanted", "op_type"), [((0,), "SparseConvInputGrad"), ((1,), "SparseConvWeightGrad")])
 def test_only_what_is_asked_for_is_written(wanted: tuple[int, ...], op_type: str) -> None:
     _, _, written = gradients(CONV, wanted)

@@ -40,6 +40,16 @@ def test_text() -> None:
     assert shapes["conv.weight"] == [12]
 
 
+@pytest.mark.parametrize(("scheme", "blocks"), [("unstructured", []), ("kernel", []), ("block4x1", [4, 4])])
+def test_blocks_of_output_channels_are_told_to_the_kernels(scheme: str, blocks: list[int]) -> None:
+    model = forward_model(dense=())
+    InsertWeightMasks(sparsity=0.5, scheme=scheme)(model)
+    CompressWeights(scheme=scheme)(model)
+    nodes = [node for node in model.graph if node.op_type == "SparseConv"]
+    assert len(nodes) == 2
+    assert [node.attributes["block"].as_int() for node in nodes if "block" in node.attributes] == blocks
+
+
 def test_the_stored_form_is_the_masked_weight() -> None:
     masked = masked_model()
     model = masked.clone()

@@ -18,7 +18,7 @@ def test_text() -> None:
         '+["conv.values"] "conv.values" = Reshape ("conv.weight", "every_place.flat")',
         '+["conv.batch_last"] "conv.batch_last" = Transpose <perm: ints = [1, 2, 3, 0]> (x)',
         '+["conv.sparse"] "conv.sparse" = sparcl.SparseConv <channels: int = 1, kernel_shape: ints = [3, 3], '
-        "strides: ints = [1, 1], pads: ints = [1, 1, 1, 1], dilations: ints = [1, 1]> "
+        "strides: ints = [1, 1], pads: ints = [1, 1, 1, 1], dilations: ints = [1, 1], block: int = 4> "
         '("conv.batch_last", "conv.values", "conv.weight.every_place", "conv.weight.every_row")',
         '+["conv.batch_first"] c = Transpose <perm: ints = [3, 0, 1, 2]> ("conv.sparse")',
     ]

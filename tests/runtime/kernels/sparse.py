@@ -117,6 +117,19 @@ def random_weight(case: Case) -> Weight:
     return compress(dense, mask)
 
 
+BLOCK = 4
+"""Output channels of a block."""
+
+
+def blocked_weight(case: Case) -> Weight:
+    """A random weight of blocks that keep the same places; the last one has what is left of the channels."""
+    generator = np.random.default_rng(case.seed)
+    shape = (case.outputs, case.channels, *case.kernel)
+    blocks = generator.random((-(-case.outputs // BLOCK), *shape[1:])) < case.density
+    mask = np.repeat(blocks, BLOCK, axis=0)[: case.outputs]
+    return compress(np.where(mask, generator.standard_normal(shape), 0).astype(np.float32), mask)
+
+
 def normal(shape: tuple[int, ...], seed: int) -> Array:
     return np.random.default_rng(seed + 1000).standard_normal(shape).astype(np.float32)
 

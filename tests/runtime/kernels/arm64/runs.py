@@ -7,7 +7,18 @@ import numpy as np
 
 from tests.runtime.kernels.arm64 import training_step
 from tests.runtime.kernels.arm64.recorded import Recorded
-from tests.runtime.kernels.sparse import Array, Case, normal, one_op, random_weight, session, to_nchw
+from tests.runtime.kernels.sparse import (
+    BLOCK,
+    Array,
+    Case,
+    Weight,
+    blocked_weight,
+    normal,
+    one_op,
+    random_weight,
+    session,
+    to_nchw,
+)
 
 BATCHES = (1, 2, 3, 5, 8, 16, 17, 31, 32, 48, 64)
 DENSITIES = (0.0, 0.05, 0.3, 1.0)
@@ -17,6 +28,13 @@ LARGE = (
     Case(16, 24, 24, 33, 35, strides=(2, 2)),
 )
 """Several blocks of pixels, chunks of input channels and tasks."""
+BLOCKED = (
+    *(Case(batch, 9, 11, 7, 6, density=0.3, seed=batch) for batch in BATCHES),
+    *(Case(batch, 30, 34, 9, 10, density=0.9, seed=batch) for batch in BATCHES),
+    Case(32, 40, 70, 16, 16, density=0.9),
+    Case(16, 40, 38, 33, 35, strides=(2, 2), density=0.7),
+)
+"""For blocks of output channels: few places, and so many that the input gradient scatters."""
 
 THREADS = (1, 2, 3)
 ONE_THREAD = (1,)
@@ -50,15 +68,14 @@ def record(op: str, model: bytes, feeds: dict[str, Array]) -> Recorded:
     return Recorded(op, model, feeds, session(model).run(None, feeds), THREADS)
 
 
-def convolutions(case: Case) -> Iterator[Recorded]:
+def convolutions(case: Case, weight: Weight, **blocks: int) -> Iterator[Recorded]:
     """The sparse convolution with its gradients, and the dense one held against the sparse one's result."""
-    weight = random_weight(case)
     x = normal((case.channels, case.height, case.width, case.batch), case.seed)
     dy = normal((case.outputs, *case.out(), case.batch), case.seed + 2)
     bias, values = normal((case.outputs,), case.seed + 1), {"values": weight.values}
     index, size = {"index": weight.index, "rows": weight.rows}, [case.height, case.width]
     mask = (normal(weight.values.shape, case.seed + 3) > 0).astype(np.float32)
-    attributes = {"channels": case.channels, **case.attributes}
+    attributes = {"channels": case.channels, **case.attributes, **blocks}
     asked = (
         ("SparseConv", {"x": x, **values, **index, "bias": bias}, {}),
         ("SparseConvInputGrad", {"dy": dy, **values, **index}, {"input_shape": size}),
@@ -103,8 +120,10 @@ def normalisations(shape: tuple[int, int, int, int], seed: int, relu: bool, adde
 def runs() -> Iterator[Recorded]:
     """All runs, with the results of this machine."""
     for case in (*random_cases(), *LARGE):
-        yield from convolutions(case)
+        yield from convolutions(case, random_weight(case))
         yield from pools(case)
+    for case in BLOCKED:
+        yield from convolutions(case, blocked_weight(case), block=BLOCK)
     generator = np.random.default_rng(1)
     for seed, (batch, relu, addend) in enumerate(product(BATCHES, (False, True), (False, True))):
         channels, height, width = map(int, generator.integers(1, 9, 3))

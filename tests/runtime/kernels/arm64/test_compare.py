@@ -10,12 +10,13 @@ from sparcl_compile.runtime.session import kernel_library as kernels
 from tests.runtime.kernels.arm64.compare import LIMIT, difference, faults, main
 from tests.runtime.kernels.arm64.recorded import Recorded, load, save
 from tests.runtime.kernels.arm64.runs import BATCHES, DENSITIES, convolutions, normalisations, random_cases
-from tests.runtime.kernels.sparse import Array, Case
+from tests.runtime.kernels.sparse import Array, Case, random_weight
 
 
 @pytest.fixture(scope="module")
 def recorded() -> list[Recorded]:
-    return [*convolutions(Case(5, 3, 4, 6, 7)), *normalisations((3, 4, 5, 6), 0, True, True)]
+    case = Case(5, 3, 4, 6, 7)
+    return [*convolutions(case, random_weight(case)), *normalisations((3, 4, 5, 6), 0, True, True)]
 
 
 @pytest.fixture(scope="module")
