@@ -18,7 +18,7 @@ TRAINS = "BatchNormalization"
 """The operator of whose kernel a minimal build leaves out the half that a training graph runs."""
 DEFINE = "BATCHNORM_INCLUDE_TRAINING_SUPPORT"
 """What a build has to define to keep it (onnxruntime/core/providers/cpu/nn/batch_norm.h)."""
-ADVICE = f"# Build with CXXFLAGS=-D{DEFINE}: without it a minimal build loads no graph that trains BatchNormalization.\n"
+ADVICE = f"# Build with CXXFLAGS=-D{DEFINE}: without it no graph loads that trains {TRAINS}.\n"
 
 
 def convert(content: bytes, name: str) -> dict[str, bytes]:

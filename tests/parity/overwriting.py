@@ -47,5 +47,6 @@ def looked_at(row: Row, python: Path, compiled: Sequence[Path]) -> Row:
         equal=not found,
         loss_difference=0.0,
         graphs=len(compiled),
+        bits=len(compiled) - len({line.partition(":")[0] for line in found}),
         note="; ".join(found),
     )

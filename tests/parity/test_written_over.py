@@ -56,4 +56,4 @@ def test_an_artifact_that_would_show_nothing_is_refused(folder: Path) -> None:
 
 def test_a_row_says_where_it_was_looked_at(folder: Path) -> None:
     row = overwriting.looked_at(Row("written over", "installed", ""), installed(), [folder / "mlp.sparcl"])
-    assert (row.equal, row.graphs, row.note, row.version) == (True, 1, "", ort.__version__)
+    assert (row.equal, row.graphs, row.bits, row.note, row.version) == (True, 1, 1, "", ort.__version__)
