@@ -14,6 +14,11 @@ from sparcl_compile.interface.onnx_runtime import failures
 
 SUFFIX, CONFIG = ".ort", "required_operators.config"
 SUFFIXES = (SUFFIX, f".{CONFIG}")
+TRAINS = "BatchNormalization"
+"""The operator of whose kernel a minimal build leaves out the half that a training graph runs."""
+DEFINE = "BATCHNORM_INCLUDE_TRAINING_SUPPORT"
+"""What a build has to define to keep it (onnxruntime/core/providers/cpu/nn/batch_norm.h)."""
+ADVICE = f"# Build with CXXFLAGS=-D{DEFINE}: without it no graph loads that trains {TRAINS}.\n"
 
 
 def convert(content: bytes, name: str) -> dict[str, bytes]:
@@ -41,6 +46,8 @@ def convert(content: bytes, name: str) -> dict[str, bytes]:
 def convert_folder(folder: Path, name: str, kernels: Path | None) -> None:
     """Write every .onnx file below a folder in ORT format too, beside it, and into the folder one config for all.
 
+    The config begins with a comment on what its operators need of a build beside themselves.
+
     Args:
         folder: of the graphs.
         name: of the model that they come from, for the message.
@@ -51,7 +58,8 @@ def convert_folder(folder: Path, name: str, kernels: Path | None) -> None:
     """
     _convert(folder, name, kernels)
     config = folder / CONFIG
-    config.write_text(config.read_text(encoding="utf-8").replace(f"{folder.resolve()}/", ""), encoding="utf-8")
+    text = config.read_text(encoding="utf-8").replace(f"{folder.resolve()}/", "")
+    config.write_text(f"{ADVICE if TRAINS in text else ''}{text}", encoding="utf-8")
 
 
 def _convert(place: Path, name: str, kernels: Path | None = None) -> None:

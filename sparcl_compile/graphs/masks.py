@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+import numpy as np
 import onnx_ir as ir
 
 from sparcl_compile.graphs.builder import FLOAT, Builder
@@ -13,6 +14,8 @@ Scores = tuple[ir.Value, ir.Value | None]
 """The importance of every stored weight, and the size of its gradient where that decides what grows."""
 NOT_KEPT = -1.0
 """Below every importance, which is a sum of magnitudes."""
+TINY = float(np.finfo(np.float32).tiny)
+"""The smallest float32 that is not subnormal."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +100,11 @@ def weighted(b: Builder, factor: float, gradient: ir.Value) -> ir.Value:
     return b.op.Mul(b.op.Abs(gradient), float(factor))
 
 
+def not_subnormal(b: Builder, magnitude: ir.Value) -> ir.Value:
+    """Magnitudes, with 0 for the subnormal ones: rounding makes those where another runtime has 0, or flushes them."""
+    return b.op.Where(b.op.Less(magnitude, TINY), 0.0, magnitude)
+
+
 def importance_of(b: Builder, layer: MaskedLayer, weight: ir.Value, alpha: float, beta: float) -> ir.Value:
     """CWI ``(|w| + alpha * |g1|) + beta * |g2|`` of every stored weight; adds the state ``W.g1`` and ``W.g2``."""
     return _cwi(b, weight, gradients(b, layer), alpha, beta)
@@ -113,14 +121,14 @@ def scores_of(b: Builder, layer: MaskedLayer, weight: ir.Value, rule: Rule) -> S
     if rule.beta is not None:
         first, second = gradients(b, layer)
         importance = _cwi(b, weight, (first, second), rule.alpha, rule.beta)
-        return importance, op.Abs(op.Add(first, second)) if rule.by_gradient else None
+        return importance, not_subnormal(b, op.Abs(op.Add(first, second))) if rule.by_gradient else None
     if not (rule.alpha or rule.by_gradient or rule.by_product):
         return op.Abs(weight), None
     only = b.state(measured_names(layer.name)[0], FLOAT, layer.stored, Role.MEASURED)
     if rule.by_product:
         return op.Abs(op.Mul(weight, only)), None
     importance = op.Add(op.Abs(weight), weighted(b, rule.alpha, only)) if rule.alpha else op.Abs(weight)
-    return importance, op.Abs(only) if rule.by_gradient else None
+    return importance, not_subnormal(b, op.Abs(only)) if rule.by_gradient else None
 
 
 def flat(b: Builder, value: ir.Value) -> ir.Value:

@@ -6,7 +6,7 @@ import onnx_ir as ir
 
 from sparcl_compile.graphs.builder import FLOAT, INT64, Builder
 from sparcl_compile.graphs.layer_body import LayerCalls
-from sparcl_compile.graphs.masks import NOT_KEPT, MaskedLayer, flat, gradients, weighted
+from sparcl_compile.graphs.masks import NOT_KEPT, MaskedLayer, flat, gradients, not_subnormal, weighted
 from sparcl_compile.graphs.selection import largest
 from sparcl_compile.graphs.storage import first_places, live_places
 from sparcl_compile.interface.names import Role, gradient_mask_name, gradient_rows_name, mask_name
@@ -19,7 +19,7 @@ def build(layers: Sequence[MaskedLayer], alpha: float, beta: float, channels: bo
 
     Inputs: ``keep`` int64 [L]; for each weight W the state ``W.g1`` and ``W.g2`` float32, and ``W.mask``.
     Results: ``W.gradient_mask.next``, where exactly ``min(keep, kept weights)`` of the kept weights are chosen, those
-    with the largest ``alpha * |g1| + beta * |g2|`` (ties: lower index).
+    with the largest ``alpha * |g1| + beta * |g2|`` (subnormal ones count as 0; ties: lower index).
 
     With ``channels`` exactly ``min(keep, O)`` of the O output channels are chosen, those with the largest sum (ties:
     lower index; channels without a kept weight come last), and the mask holds their kept weights. A layer with rows has
@@ -50,7 +50,7 @@ def build(layers: Sequence[MaskedLayer], alpha: float, beta: float, channels: bo
         op, keep = inner.op, inner.op.Squeeze(inner.feed(KEEP, INT64, [1]))
         mask = _mask(inner, layer)
         first, second = gradients(inner, layer)
-        importance = op.Add(weighted(inner, alpha, first), weighted(inner, beta, second))
+        importance = not_subnormal(inner, op.Add(weighted(inner, alpha, first), weighted(inner, beta, second)))
         chosen = choose(inner, layer, mask, importance, keep)
         inner.result(f"{gradient_mask_name(layer.name)}.next", chosen, FLOAT, layer.stored)
 

@@ -82,6 +82,12 @@ def test_the_config_names_the_files_in_the_artifact(made: Artifact) -> None:
     assert str(made.folder.parent) not in text
 
 
+def test_the_config_says_what_batch_normalization_needs_of_a_minimal_build(made: Artifact) -> None:
+    text = (made.folder / CONFIG).read_text(encoding="utf-8")
+    assert "BatchNormalization" in text
+    assert text.startswith("# Build with CXXFLAGS=-DBATCHNORM_INCLUDE_TRAINING_SUPPORT: ")
+
+
 def test_the_manifest_says_which_runtime_wrote_them(made: Artifact) -> None:
     assert made.manifest.made_by["onnxruntime"] == ort.__version__
     assert made.manifest.options.ort_format

@@ -62,6 +62,14 @@ def test_rigl_drops_by_magnitude_and_grows_by_gradient(seed: int, ties: bool, le
     np.testing.assert_array_equal(found["w.momentum.next"].reshape(-1), np.where(touched, 0, momentum))
 
 
+def test_rigl_takes_a_subnormal_gradient_for_none() -> None:
+    feeds = tensors(0, 0.4)
+    feeds["w.mask"], feeds["w.g1"] = np.zeros_like(feeds["w.mask"]), np.zeros_like(feeds["w.g1"])
+    feeds["w.g1"].reshape(-1)[[-2, -1]] = 1e-39, 1e-37
+    grown = call(RIGL, feeds, 0, 3)["w.mask.next"]
+    assert np.flatnonzero(grown).tolist() == [0, 1, SIZE - 1]
+
+
 @given(seed=st.integers(0, 2**20), left=st.integers(0, SIZE), reached=st.integers(0, SIZE))
 @EXAMPLES
 def test_set_drops_by_magnitude_and_grows_by_the_hash(seed: int, left: int, reached: int) -> None:

@@ -82,6 +82,15 @@ def test_gradients_of_zero_still_give_the_count(case: tuple[float, float, harnes
     assert found["fc.weight.gradient_mask.next"].all()
 
 
+def test_a_subnormal_gradient_is_none(case: tuple[float, float, harness.Graph]) -> None:
+    feeds = {name: np.zeros_like(value) for name, value in tensors(0, ties=False, density=1.0).items()}
+    feeds |= {f"{layer.name}.mask": np.ones(layer.shape, np.float32) for layer in LAYERS}
+    feeds["conv.weight.g1"].reshape(-1)[12:] = 1e-39
+    feeds["conv.weight.g1"].reshape(-1)[20] = 1e-37
+    found = case[2]({**feeds, "keep": np.array([3, 20])})["conv.weight.gradient_mask.next"]
+    assert np.flatnonzero(found).tolist() == [0, 1, 20]
+
+
 CHANNELS = (
     MaskedLayer("conv.weight", (3, 2, 2, 2), rows=2),
     MaskedLayer("fc.weight", (4, 5), output_axis=1, rows=3),

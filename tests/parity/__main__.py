@@ -5,7 +5,7 @@ Exit code 0 where everything that ran keeps the promise, 1 where something does 
 
 import functools
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -14,7 +14,7 @@ from tests.android import phone
 from tests.android.package import RUNTIME
 from tests.java import replayer
 from tests.js import parity as js
-from tests.parity import arm64, node, rows, runs
+from tests.parity import arm64, node, overwriting, rows, runs
 from tests.parity.environments import ENVIRONMENTS, Environment, installed, missing, prepared
 from tests.parity.forms import FORMS, STEPS, artifact
 from tests.parity.replayers import Replayer
@@ -93,6 +93,26 @@ def form_rows(form: str) -> Iterator[Row]:
     yield from (driven_row(reference, name) for name in js.RUNTIMES)
 
 
+def overwriting_rows() -> Iterator[Row]:
+    """Whether steps may write over weights, in each environment of Python."""
+    compiled = overwriting.artifacts(FOLDER / "overwriting")
+    row = Row(overwriting.FORM, INSTALLED, "")
+    yield runs.tried(row, lambda: overwriting.looked_at(row, installed(), compiled))
+    for environment in ENVIRONMENTS:
+        yield overwriting_row(environment, compiled)
+
+
+def overwriting_row(environment: Environment, compiled: Sequence[Path]) -> Row:
+    """The same in one environment."""
+    row = Row(overwriting.FORM, "onnxruntime", environment.onnxruntime)
+
+    def made() -> Row:
+        python = prepared(environment, FOLDER / "envs", ROOT / "constraints.txt")
+        return overwriting.looked_at(row, python, compiled)
+
+    return runs.tried(row, made)
+
+
 @click.command()
 @click.option(
     "--form", "forms", type=click.Choice(list(FORMS)), multiple=True, help="Only this artifact; may be repeated."
@@ -107,6 +127,11 @@ def main(forms: tuple[str, ...]) -> None:
         made = list(form_rows(form))
         kept = kept and all(rows.fine(row, made[0].class_il or 0.0) for row in made)
         found += made
+    if not forms:
+        print(f"{overwriting.FORM} ...", file=sys.stderr, flush=True)
+        guards = list(overwriting_rows())
+        kept = kept and all(rows.fine(row, 0.0) for row in guards)
+        found += guards
     rows.show(found)
     print(phone.NOT_SHOWN)
     rows.write(found, FOUND)

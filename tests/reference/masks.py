@@ -28,8 +28,9 @@ def _scaled(gradient: Floats, factor: float) -> Floats:
 
 
 def combine(g1: Floats, g2: Floats, alpha: float, beta: float) -> Floats:
-    """CGI ``alpha*|g1| + beta*|g2|`` in float32."""
-    return np.add(_scaled(g1, alpha), _scaled(g2, beta), dtype=np.float32)
+    """CGI ``alpha*|g1| + beta*|g2|`` in float32, 0 where that is subnormal."""
+    total = np.add(_scaled(g1, alpha), _scaled(g2, beta), dtype=np.float32)
+    return np.where(total < 2.0**-126, np.float32(0), total)
 
 
 def importance(weight: Floats, g1: Floats, g2: Floats, alpha: float, beta: float) -> Floats:
