@@ -1,6 +1,7 @@
 """The largest step of a layer's weight."""
 
 import dataclasses
+import math
 
 import numpy as np
 import onnx_ir as ir
@@ -62,5 +63,5 @@ def norm(weight: ir.Value, axis: int) -> float:
         weight: a parameter.
         axis: the axis of its output channels.
     """
-    usual = (dims(weight)[axis] / 3.0) ** 0.5
+    usual = math.sqrt(dims(weight)[axis] / 3.0)
     return max(float(np.linalg.norm(data_of(weight).astype(np.float64))), usual)
