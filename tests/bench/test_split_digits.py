@@ -29,7 +29,10 @@ def means(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, float
 
 
 def test_sparse_weights_learn_nearly_as_much(means: dict[str, dict[str, float]]) -> None:
-    """Ten seeds each: 93.4 ± 1.4 and 95.1 ± 0.8. Four deviations of a mean of two seeds are 4 points."""
+    """Four seeds each on held-out samples: 95.6 and 96.6. Ten with older weights of replay deviated by 1.4 and 0.8.
+
+    Four deviations of a mean of two seeds are 4 points.
+    """
     sparse, dense = means["80 % sparse"], means["dense"]
     assert dense["class_il"] > 91.0
     assert sparse["class_il"] > 89.0
