@@ -54,6 +54,12 @@ final class Lost {
             Files.createDirectory(state);
             System.out.println(learner.learn(samples, labels).reason + " " + learner.classes() + " " + learner.tasks());
         }
+        try (Learner again = Learner.open(Paths.get(given[0]), state, options)) {
+            again.observe(samples.row(0), null, new Effort());
+        } catch (SparclException error) {
+            System.out.println(error.getMessage());
+        }
+        Learner.open(Paths.get(given[0]), state, options).close();
         closed.close();
         refusedBehindClose(() -> closed.learn(samples, labels));
         refusedBehindClose(() -> closed.observe(samples.row(0), "c", new Effort().steps(0)));
