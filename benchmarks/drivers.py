@@ -38,7 +38,7 @@ COLUMNS: Mapping[str, str] = {
 }
 SAMPLES = "samples.safetensors"
 CLASSES = (0, 1, 2)
-PHOTOS = 192
+PHOTOS = 96
 """Samples of 3x32x32 for the ResNet: as their values cost nothing, they are noise."""
 SMALL = ("-Xmx32m", "-XX:MaxDirectMemorySize=1g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 """A JVM with a small heap, beside which the state lies, and the first of its two compilers, as Android's is."""

@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Callable
+from numbers import Real
 
 from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.runtime.interrupt import Interrupt
+from sparcl_compile.runtime.learner.opening import check_whole
 from sparcl_compile.runtime.learner.results import Learned, Progress, Reason, Step
 
 Clock = Callable[[], float]
@@ -39,10 +41,13 @@ class Budget:
     def __init__(
         self, steps: int | None, seconds: float | None, progress: Progress | None, clock: Clock = time.monotonic
     ) -> None:
+        check_whole("steps", steps)
         if steps is not None and steps < 1:
             raise FieldError("steps", steps, mend="give at least 1")
-        if seconds is not None and not seconds > 0.0:
+        if seconds is not None and not (isinstance(seconds, Real) and seconds > 0.0):
             raise FieldError("seconds", seconds, mend="give a number above 0")
+        if progress is not None and not callable(progress):
+            raise FieldError("progress", progress, mend="give a function that takes a step")
         self._steps, self._seconds, self._progress = steps, seconds, progress
         self._clock, self._began = clock, clock()
         self._made, self._cancelled = 0, False

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from sparcl_compile.interface.artifact import Artifact
 from sparcl_compile.interface.errors import DataError
 from sparcl_compile.runtime.learner.forms import names_of
+from sparcl_compile.runtime.learner.opening import check_whole
 
 
 class Classes:
@@ -57,6 +58,8 @@ class Classes:
         """
         if names is not None and task is not None:
             raise DataError("classes: they and a task are given; give one of them")
+        if isinstance(names, str):
+            raise DataError(f"classes: {names!r} is one name; give a list of names")
         if names is not None:
             found = sorted(set(self.places(names_of(list(names), len(names)))))
         elif task is not None:
@@ -68,6 +71,7 @@ class Classes:
         return found
 
     def _of_task(self, task: int, by_task: Sequence[Sequence[int]]) -> Sequence[int]:
+        check_whole("task", task)
         if not 0 <= task < len(by_task):
             raise DataError(f"task {task}: {len(by_task)} tasks are learned, counted from 0; give one of them")
         return by_task[task]

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,8 @@ def blocks_of(samples: Samples, model: Model) -> list[np.ndarray]:
     Raises:
         DataError: they have another type, no axes that fit, or no finite values.
     """
+    if samples is None or isinstance(samples, str | bytes | PathLike):
+        raise DataError(f"samples: {samples!r} is no array; give one, or a list of them")
     if isinstance(samples, np.ndarray):
         return [_arranged(samples, model)] if len(samples) else []
     each = [np.asarray(one) for one in samples]  # type: ignore[union-attr]
@@ -65,9 +68,10 @@ def _as_images(x: np.ndarray, model: Model) -> np.ndarray:
         return x[:, np.newaxis]
     if x.ndim == 4 and channels in (x.shape[1], x.shape[3]):
         return x if x.shape[1] == channels else x.transpose(0, 3, 1, 2)
+    grey = "[N, height, width], " if channels == 1 else ""
     raise DataError(
         f"samples: the model takes images with {channels} channels, and the array is {list(x.shape)}; give "
-        f"[N, {channels}, height, width] or [N, height, width, {channels}]"
+        f"{grey}[N, {channels}, height, width] or [N, height, width, {channels}]"
     )
 
 

@@ -32,17 +32,25 @@ class Learner:
     """
 
     def __init__(self, standing: Standing, clock: Clock, stack: contextlib.ExitStack) -> None:
-        self._standing, self._clock, self._stack = standing, clock, stack
+        self._own, self._clock, self._stack = standing, clock, stack
+        self._closed = False
+
+    @property
+    def _standing(self) -> Standing:
+        """Where it stands; raises DataError behind ``close``, when another learner may have the state."""
+        if self._closed:
+            raise DataError(f"{self.state}: this learner is closed; open it again with `Learner.open`")
+        return self._own
 
     @property
     def artifact(self) -> Artifact:
         """The artifact that learns."""
-        return self._standing.artifact
+        return self._own.artifact
 
     @property
     def state(self) -> Path:
         """The folder of the state."""
-        return self._standing.folder.path
+        return self._own.folder.path
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -129,9 +137,10 @@ class Learner:
     def close(self) -> None:
         """Save what is not saved, and give the state folder to others; nothing can be called behind it."""
         try:
-            if self._standing.unsaved:
+            if self._own.unsaved and not self._closed:
                 self.save()
         finally:
+            self._closed = True
             self._stack.close()
 
     def learn(

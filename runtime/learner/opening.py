@@ -1,6 +1,7 @@
 """The options that a learner is opened with, and those that its state has."""
 
 import dataclasses
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -41,6 +42,10 @@ class Opening:
 
     def check(self, manifest: Manifest) -> None:
         """Raise FieldError for what is out of its range, or not for the artifact's samples and method."""
+        for name in ("seed", "buffer", "batch", "threads"):
+            check_whole(name, getattr(self, name))
+        if self.learning_rate is not None and not isinstance(self.learning_rate, Real):
+            raise FieldError("learning_rate", self.learning_rate, mend="give a number above 0")
         self._config(self._given(), 1).check_buffer(manifest.program.least_buffer)
         check_augment(self.augment or "auto", manifest.model)
         if self.normalise not in (None, *get_args(Normalise)):
@@ -94,7 +99,14 @@ def check_for_apps(artifact: Artifact) -> None:
         raise ArtifactError(f"{artifact.folder}: {problem}; compile the model again with another --method")
 
 
+def check_whole(name: str, value: object) -> None:
+    """Raise FieldError for what was given and is no whole number."""
+    if value is not None and (not isinstance(value, Integral) or isinstance(value, bool)):
+        raise FieldError(name, value, mend="give a whole number")
+
+
 def check_epochs(epochs: int) -> None:
     """Raise FieldError for a number of epochs that no task can have."""
+    check_whole("epochs", epochs)
     if not 1 <= epochs <= LARGEST:
         raise FieldError("epochs", epochs, mend=f"give a number from 1 to {LARGEST}")

@@ -276,9 +276,12 @@ def test_a_loss_that_is_no_number(begun: Java, folder: Path, tmp_path: Path) -> 
     assert progress(java.state)["samples"]["classes_by_task"] == [[0, 1], [2, 3]]
 
 
+EMPTY = "`labels`: one is empty; give each sample a name"
+
+
 def test_what_cannot_be_written_changes_nothing(linux: Jvm, artifact: Path, tmp_path: Path) -> None:
     lines = linux.run("Lost", artifact, tmp_path / "state").splitlines()
-    assert lines == ["true", "true", "[] false 0", "done [a, b] 1"]
+    assert lines == ["true", "true", "[] false 0", "done [a, b] 1", EMPTY, *["true"] * 4]
 
 
 def test_more_classes_than_the_head_has(begun: Java, folder: Path, tmp_path: Path) -> None:

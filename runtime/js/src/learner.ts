@@ -4,7 +4,7 @@ import { Artifact, type Files } from "./artifact.js";
 import type { Answers, Budget, Choice, Evaluation, Label, Learned, LearnerOptions, Report } from "./calls.js";
 import { Engine } from "./engine.js";
 import { InputError, StateError } from "./errors.js";
-import { agreed, checked, EPOCHS, sessions } from "./opening.js";
+import { agreed, checked, checkOptions, EPOCHS, namesOf, sessions } from "./opening.js";
 import { accuracies, reported } from "./report.js";
 import { type Input, imageSize, type Part, parts } from "./samples.js";
 import { StateFiles } from "./state.js";
@@ -19,6 +19,7 @@ const ROUND = 8;
 export class Learner {
   private last: Promise<unknown> = Promise.resolve();
   private studying = false;
+  private closed = false;
 
   private constructor(
     private readonly ort: Ort,
@@ -37,6 +38,7 @@ export class Learner {
   static async open(ort: Ort, model: Files, options: LearnerOptions): Promise<Learner> {
     const artifact = await Artifact.open(model);
     artifact.checkForApps();
+    checkOptions(options, artifact.manifest, model);
     const release = await options.state.hold();
     try {
       const files = new StateFiles(options.state);
@@ -59,11 +61,12 @@ export class Learner {
   async learn(samples?: Input, labels: readonly Label[] = [], budget: Budget = {}): Promise<Learned> {
     checked(budget);
     if (samples === undefined) return this.go(budget, 1);
+    const names = namesOf(labels);
     await this.exclusive(async () => {
       if (this.study.learning)
         throw new InputError("a task is under way; finish it with learn(), or end it as it stands with endTask()");
       const found = await this.read(samples, labels.length);
-      await this.study.begin(found, this.study.places(labels.map(String)), budget.epochs ?? EPOCHS);
+      await this.study.begin(found, this.study.places(names), budget.epochs ?? EPOCHS);
     });
     return this.go(budget, 1);
   }
@@ -71,7 +74,8 @@ export class Learner {
   /** Keep one sample, which is safe then, and go on learning within the budget; 0 steps only keep it. */
   async observe(sample: Exclude<Input, readonly unknown[]>, label: Label, budget: Budget = {}): Promise<Learned> {
     if (budget.steps !== 0) checked(budget);
-    await this.exclusive(async () => this.study.keep(await this.read([sample], 1), String(label)));
+    const [name = ""] = namesOf([label]);
+    await this.exclusive(async () => this.study.keep(await this.read([sample], 1), name));
     if (budget.steps === 0) return { reason: "done", steps: 0, loss: null };
     return this.go(budget, this.options.batch ?? ROUND, false);
   }
@@ -102,7 +106,7 @@ export class Learner {
   evaluate(samples: Input, labels: readonly Label[], choice: Choice = {}): Promise<Evaluation> {
     return this.exclusive(async () => {
       const found = await this.read(samples, labels.length);
-      const asked = labels.map((label) => this.place(String(label)));
+      const asked = namesOf(labels).map((name) => this.place(name));
       this.study.unsaved = true;
       await this.study.trainer.call("begin_score");
       for await (const _ of this.ask(found, this.chosen(choice), "score", asked));
@@ -157,8 +161,10 @@ export class Learner {
 
   /** Save what is not saved, and give the lock back. */
   async close(): Promise<void> {
+    if (this.closed) return;
     try {
       await this.exclusive(async () => {
+        this.closed = true;
         if (this.study.unsaved) await this.study.save();
         await this.engine.release();
       });
@@ -169,7 +175,10 @@ export class Learner {
 
   /** Run calls one after the other; while a task is learnt they come between two steps. */
   private exclusive<Kind>(call: () => Promise<Kind>): Promise<Kind> {
-    const made = this.last.then(call);
+    const made = this.last.then(() => {
+      if (!this.closed) return call();
+      throw new InputError(`${this.options.state.name}: this learner is closed; open it again with Learner.open()`);
+    });
     this.last = made.catch(() => {});
     return made;
   }

@@ -1,20 +1,54 @@
 /** What an opening of a learner is told, and what its calls are. */
 import type { InferenceSession } from "onnxruntime-common";
-import type { Budget, LearnerOptions } from "./calls.js";
+import type { Files } from "./artifact.js";
+import type { Budget, Label, LearnerOptions } from "./calls.js";
 import { InputError, StateError } from "./errors.js";
+import type { Manifest } from "./manifest.js";
 import type { Identity } from "./state.js";
 import type { Ort } from "./tensors.js";
 
 /** How often a task presents its samples. */
 export const EPOCHS = 5;
 const LOGS_FATAL = 4;
+const NORMALISE = ["auto", "unit", "raw"];
 const DEFAULTS = { seed: 0, buffer_size: 200, augment: "auto", normalise: "auto" };
 
 /** Refuse a budget that allows nothing. */
-export function checked({ epochs = EPOCHS, steps = 1, seconds = 1 }: Budget): void {
-  for (const [name, number] of Object.entries({ epochs, steps }))
-    if (!(Number.isInteger(number) && number >= 1)) throw new InputError(`${name} ${number}: give at least 1`);
+export function checked({ epochs = EPOCHS, steps = 1, seconds = 1, progress }: Budget): void {
+  counted({ epochs, steps });
   if (!(seconds > 0)) throw new InputError(`seconds ${seconds}: give a number above 0`);
+  if (progress !== undefined && typeof progress !== "function")
+    throw new InputError(`progress ${progress}: give a function that takes a step`);
+}
+
+function counted(numbers: Readonly<Record<string, number>>, least = 1): void {
+  for (const [name, number] of Object.entries(numbers))
+    if (!(Number.isInteger(number) && number >= least))
+      throw new InputError(`${name} ${number}: give a whole number from ${least} on`);
+}
+
+/** Refuse options that are out of their range, or not for the model. */
+export function checkOptions(options: LearnerOptions, manifest: Manifest, model: Files): void {
+  const { seed = 0, buffer = 1, batch = 1, threads = 1, learningRate = 1, augment = "auto", state } = options;
+  counted({ seed }, 0);
+  counted({ buffer, batch, threads });
+  if (!(learningRate > 0 && learningRate < Number.POSITIVE_INFINITY))
+    throw new InputError(`learningRate ${learningRate}: give a number above 0`);
+  if (!["auto", "none"].includes(augment) && !manifest.graphs[augment])
+    throw new InputError(`augment ${augment}: is not for samples of this model; give auto or none`);
+  if (!NORMALISE.includes(options.normalise ?? "auto"))
+    throw new InputError(`normalise ${options.normalise}: give one of ${NORMALISE.join(", ")}`);
+  if (!state) throw new InputError("state: there is none; give a folder, or a browser's database");
+  if (`${state.name}/`.startsWith(`${model.name}/`))
+    throw new InputError(`state ${state.name}: is a compiled artifact or in one; name another place`);
+}
+
+/** The names that labels stand for: texts, and numbers as texts. */
+export function namesOf(labels: readonly Label[]): string[] {
+  return labels.map((label) => {
+    if ((typeof label === "string" && label) || Number.isInteger(label)) return String(label);
+    throw new InputError(`labels: ${JSON.stringify(label)} is no name; give texts or whole numbers`);
+  });
 }
 
 /** The options of the sessions. */

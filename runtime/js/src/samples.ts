@@ -37,7 +37,10 @@ export function imageSize({ layout, input_shape }: Model): [number, number] | nu
   return height && width ? [height, width] : null;
 }
 
-function part(model: Model, { data, dims }: Given): Part {
+function part(model: Model, given: Given): Part {
+  const { data, dims } = given ?? {};
+  if (!Array.isArray(dims) || data?.length === undefined)
+    throw new InputError("samples are { data, dims }, numbers with the lengths of their axes, or a list of them");
   const [count = 0, ...lengths] = dims;
   if (product(dims) !== data.length)
     throw new InputError(

@@ -1,10 +1,11 @@
 /** A learner on the artifact of a kit: four classes, images of 8 x 8. */
 import assert from "node:assert/strict";
-import { readdirSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
 import type { Step } from "../src/calls.js";
 import { folder } from "../src/node.js";
-import { lot, one, open, scratch, stateOf } from "./support.js";
+import { artifact, lot, one, open, scratch, stateOf } from "./support.js";
 
 const QUICK = { epochs: 2 };
 
@@ -165,7 +166,17 @@ for (const [what, call, message] of [
   ["samples of another type", (l) => l.predict({ data: new Float32Array(64), dims: [1, 8, 8] }), /takes uint8 samples/],
   ["a name that is not known", (l) => l.predict(lot("a", 1).samples, { classes: ["z"] }), /z is no class/],
   ["a label that is not known", (l) => l.evaluate(lot("c", 1).samples, ["c"]), /c is no class that was learnt/],
-  ["a budget of no steps", (l) => l.learn(undefined, [], { steps: 0 }), /steps 0: give at least 1/],
+  ["a budget of no steps", (l) => l.learn(undefined, [], { steps: 0 }), /steps 0: give a whole number from 1 on/],
+  [
+    "a label that is nothing",
+    (l) => l.observe({ data: new Uint8Array(64), dims: [8, 8] }, undefined as never),
+    /is no name/,
+  ],
+  ["an empty label", (l) => l.observe({ data: new Uint8Array(64), dims: [8, 8] }, ""), /labels: "" is no name/],
+  ["a label between numbers", (l) => l.learn(lot("a", 1).samples, [1.5]), /labels: 1.5 is no name; give texts or/],
+  ["a progress that is none", (l) => l.learn(undefined, [], { progress: 3 as never }), /give a function that takes a/],
+  ["samples that are nothing", (l) => l.predict(undefined as never), /samples are \{ data, dims \}/],
+  ["a name of a file", (l) => l.predict("photo.png" as never), /samples are \{ data, dims \}/],
   ["a budget of no time", (l) => l.learn(undefined, [], { seconds: 0 }), /seconds 0: give a number above 0/],
   ["a task that is not there", (l) => l.predict(lot("a", 1).samples, { task: 3 }), /there is no task 3/],
 ] as readonly [string, (learner: Awaited<ReturnType<typeof open>>) => Promise<unknown>, RegExp][]) {
@@ -183,6 +194,28 @@ for (const [what, call, message] of [
 function five(): Parameters<Awaited<ReturnType<typeof open>>["learn"]> {
   return [lot("abcd", 1).samples, ["c", "d", "e", "a"]];
 }
+
+for (const [options, message] of [
+  [{ seed: -1 }, /seed -1: give a whole number from 0 on/],
+  [{ seed: "4" as never }, /seed 4: give a whole number/],
+  [{ buffer: 0 }, /buffer 0: give a whole number from 1 on/],
+  [{ batch: 1.5 }, /batch 1.5: give a whole number/],
+  [{ threads: 0 }, /threads 0: give a whole number/],
+  [{ learningRate: 0 }, /learningRate 0: give a number above 0/],
+  [{ augment: "jitter_shift_scale" }, /augment jitter_shift_scale: is not for samples of this model/],
+  [{ normalise: "white" as never }, /normalise white: give one of auto, unit, raw/],
+] as const)
+  test(`an option is refused: ${message}`, async () => {
+    const state = join(scratch(), "state");
+    await assert.rejects(open(state, options), { name: "InputError", message });
+    assert.equal(existsSync(state), false);
+  });
+
+test("a state in an artifact is refused", async () => {
+  const { name } = artifact();
+  await assert.rejects(open(join(name, "state")), { name: "InputError", message: /is a compiled artifact or in one/ });
+  assert.equal(existsSync(join(name, "state")), false);
+});
 
 test("a learner that has learnt nothing says so", async () => {
   const learner = await open(scratch());
@@ -237,4 +270,26 @@ test("samples of a task that is under way and are gone are said to be", async ()
   const [file] = readdirSync(state).filter((name) => name.startsWith("samples-"));
   await folder(state).remove(file ?? "");
   await assert.rejects(open(state), /samples-[0-9a-f]{16}.safetensors: is missing from the state/);
+});
+
+test("behind its close a learner takes no calls: the state may be another's", async () => {
+  const state = scratch();
+  const closed = await open(state);
+  await closed.close();
+  await closed.close();
+  const learner = await open(state);
+  const { samples, labels } = lot("ab", 2);
+  for (const call of [
+    () => closed.learn(samples, labels),
+    () => closed.learn(),
+    () => closed.observe(...one(lot("a", 1), 0), { steps: 0 }),
+    () => closed.predict(samples),
+    () => closed.save(),
+  ])
+    await assert.rejects(call, {
+      name: "InputError",
+      message: /this learner is closed; open it again with Learner.open/,
+    });
+  assert.deepEqual(readdirSync(state), [".lock"]);
+  await learner.close();
 });

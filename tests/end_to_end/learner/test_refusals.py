@@ -36,7 +36,7 @@ def refused(learner: Learner, state: Path, error: type[SparclError], message: st
 
 
 IMAGE = np.zeros((8, 8), np.uint8)
-WRONG: dict[str, tuple[Callable[[Learner], object], str]] = {
+WRONG: dict[str, tuple[Callable[[Any], object], str]] = {
     "labels and samples": (lambda one: one.learn([IMAGE] * 3, ["a", "b"]), "there are 2 for 3 samples; give one a"),
     "no samples": (lambda one: one.learn([], []), "there are none; give at least one"),
     "a label that is no name": (lambda one: one.learn([IMAGE], [1.5]), "1.5 is no name; give texts or whole numbers"),
@@ -66,6 +66,18 @@ WRONG: dict[str, tuple[Callable[[Learner], object], str]] = {
     "steps": (lambda one: one.learn(steps=0), "`steps` 0: give at least 1"),
     "seconds": (lambda one: one.learn(seconds=0.0), "`seconds` 0.0: give a number above 0"),
     "epochs": (lambda one: one.learn([IMAGE], ["a"], epochs=0), "`epochs` 0: give a number from 1"),
+    "half a step": (lambda one: one.learn(steps=1.5), "`steps` 1.5: give a whole number"),
+    "seconds as a text": (lambda one: one.learn(seconds="3"), "`seconds` 3: give a number above 0"),
+    "epochs as a text": (lambda one: one.learn(epochs="3"), "`epochs` 3: give a whole number"),
+    "progress": (lambda one: one.learn(progress=3), "`progress` 3: give a function that takes a step"),
+    "a path": (lambda one: one.predict("photo.png"), "'photo.png' is no array; give one, or a list of them"),
+    "nothing to ask": (lambda one: one.predict(None), "None is no array; give one"),
+    "one class as a text": (lambda one: one.predict([IMAGE], classes="zero"), "'zero' is one name; give a list"),
+    "a task as a text": (lambda one: one.predict([IMAGE], task="0"), "`task` 0: give a whole number"),
+    "one image": (
+        lambda one: one.predict(IMAGE),
+        r"is \[8, 8\]; give \[N, height, width\], \[N, 1, height, width",
+    ),
 }
 
 
@@ -96,6 +108,9 @@ OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "learning_rate": ({"learning_rate": 0.0}, "`learning_rate` 0.0"),
     "threads": ({"threads": 0}, "`threads` 0"),
     "augment": ({"augment": "jitter_shift_scale"}, "does not suit samples of layout NCHW; give auto, none or crop_"),
+    "a seed as a text": ({"seed": "4"}, "`seed` 4: give a whole number"),
+    "half a thread": ({"threads": 1.5}, "`threads` 1.5: give a whole number"),
+    "a rate as a text": ({"learning_rate": "0.1"}, "`learning_rate` 0.1: give a number above 0"),
     "normalise": ({"normalise": "whiten"}, "`normalise` whiten: give one of auto, unit, raw"),
 }
 
@@ -256,6 +271,16 @@ def test_the_command_that_runs_refuses_a_learner_s_state(artifact: Artifact, lea
     check_refused(outcome, "belongs to a run with")
 
 
-def test_a_closed_learner_gives_its_folder_back(artifact: Artifact, state: Path) -> None:
-    story.opened(artifact, state).close()
-    story.opened(load(artifact.folder), state).close()
+def test_a_closed_learner_gives_its_folder_back_and_takes_no_calls(artifact: Artifact, state: Path) -> None:
+    first = story.opened(artifact, state)
+    first.close()
+    first.close()
+    with story.opened(load(artifact.folder), state) as learner:
+        before = contents(state)
+        for act in (lambda: first.learn(*digits(artifact, 0, 1)), lambda: first.observe(IMAGE, "a"), first.save):
+            with pytest.raises(DataError, match=r"this learner is closed; open it again with `Learner\.open`"):
+                act()
+        with pytest.raises(DataError, match="this learner is closed"):
+            _ = first.classes
+        assert contents(state) == before
+        assert learner.tasks == 0

@@ -22,6 +22,7 @@ final class Folder implements AutoCloseable {
 
     final Path path;
     private final Lock lock;
+    private boolean closed;
 
     /** Makes the folder if needed and locks it; throws SparclException where another learner has it. */
     Folder(Path path) {
@@ -31,6 +32,13 @@ final class Folder implements AutoCloseable {
             lock = new Lock(path);
         } catch (IOException error) {
             throw unwritable(path, error);
+        }
+    }
+
+    /** Throws SparclException behind {@link #close}, when another learner may have the folder. */
+    void checkOpen() {
+        if (closed) {
+            throw new SparclException(path + ": this learner is closed; open it again with Learner.open");
         }
     }
 
@@ -84,6 +92,7 @@ final class Folder implements AutoCloseable {
 
     /** Puts a file in its place at once; in its name, {@code *} stands for the first digits of the checksum. */
     String write(String name, Map<String, OnnxTensor> tensors, Map<String, String> metadata) {
+        checkOpen();
         Map<String, String> texts = new LinkedHashMap<>();
         texts.put("version", VERSION);
         texts.putAll(metadata);
@@ -139,6 +148,7 @@ final class Folder implements AutoCloseable {
     /** Gives the lock back. */
     @Override
     public void close() {
+        closed = true;
         try {
             lock.close();
         } catch (IOException error) {

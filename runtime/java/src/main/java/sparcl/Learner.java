@@ -107,6 +107,7 @@ public final class Learner implements AutoCloseable {
 
     /** Learns one task, as far as the effort allows; what is not finished stays under way. */
     public synchronized Effort.Outcome learn(Samples samples, List<String> labels, Effort effort) {
+        folder.checkOpen();
         if (state.task != null) {
             throw new SparclException(
                     "a task is under way; go on with it by learn() without samples, or end it with endTask()");
@@ -144,13 +145,14 @@ public final class Learner implements AutoCloseable {
         if (sample.count() != 1) {
             throw new SparclException("`sample`: are " + sample.count() + " samples; give one, of the shape [1, ...]");
         }
-        Rows one = intake.rows(sample);
-        state.keep(one, label);
+        folder.checkOpen();
+        state.keep(intake.rows(sample), label);
         return effort.steps == 0 ? new Effort.Outcome("done", 0, Double.NaN) : study(effort, false);
     }
 
     /** Goes on until the effort is spent; {@code all}: as {@link #learn(Effort)} does, else as an observation. */
     private Effort.Outcome study(Effort effort, boolean all) {
+        folder.checkOpen();
         Course course = new Course(effort, state, values);
         try {
             while (course.goesOn()) {
@@ -168,18 +170,16 @@ public final class Learner implements AutoCloseable {
         if (all && state.changed) {
             state.save();
         }
-        boolean left = state.task != null || state.pending.count() >= enough(all);
-        return course.outcome(left ? course.reason() : "done");
+        return course.outcome(state.task == null && state.pending.count() < enough(all) ? "done" : course.reason());
     }
 
     /** Begins a task of the observed samples: all of them, or where there are as many as a batch has. */
     private boolean next(Effort effort, boolean all) {
         int count = state.pending.count();
-        if (count < enough(all)) {
-            return false;
+        if (count >= enough(all)) {
+            beginning.begin(state.pending.joined(state), effort, count);
         }
-        beginning.begin(state.pending.joined(state), effort, count);
-        return true;
+        return count >= enough(all);
     }
 
     /** How many observed samples make a task. */
@@ -189,6 +189,7 @@ public final class Learner implements AutoCloseable {
 
     /** Ends the task under way as it stands; its other samples are dropped. */
     public synchronized void endTask() {
+        folder.checkOpen();
         if (state.task == null) {
             throw new SparclException("no task is under way; begin one with learn(samples, labels)");
         }
@@ -213,8 +214,7 @@ public final class Learner implements AutoCloseable {
     /** The names of the classes of a task, counted from 0. */
     public synchronized List<String> classesOf(int task) {
         if (task < 0 || task >= tasks()) {
-            String line = "`task` " + task + ": " + tasks() + " tasks are learnt, counted from 0; give one of them";
-            throw new SparclException(line);
+            throw new SparclException("`task` " + task + ": " + tasks() + " are learnt, counted from 0; give one");
         }
         List<String> made = new ArrayList<>();
         for (long place : state.tasks.get(task)) {
@@ -250,6 +250,7 @@ public final class Learner implements AutoCloseable {
 
     /** The classes of samples, out of some. */
     public synchronized Answers predict(Samples samples, List<String> classes) {
+        folder.checkOpen();
         return questions.predict(intake.rows(samples), classes);
     }
 
@@ -260,16 +261,19 @@ public final class Learner implements AutoCloseable {
 
     /** The accuracy over samples, with some classes to choose among. */
     public synchronized Evaluation evaluate(Samples samples, List<String> labels, List<String> classes) {
+        folder.checkOpen();
         return questions.evaluate(intake.rows(samples), labels, classes);
     }
 
     /** What is known of this learner. */
     public synchronized Report report() {
+        folder.checkOpen();
         return questions.report();
     }
 
     /** Writes the state as it is, also in the middle of an epoch. */
     public synchronized void save() {
+        folder.checkOpen();
         if (state.isBegun()) {
             state.save();
         }

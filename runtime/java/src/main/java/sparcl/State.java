@@ -105,7 +105,7 @@ final class State {
     void take(Collection<String> given) {
         Set<String> needed = new LinkedHashSet<>(names);
         needed.addAll(given);
-        if (given.contains("")) {
+        if (needed.contains("") || needed.contains(null)) {
             throw new SparclException("`labels`: one is empty; give each sample a name");
         }
         long classes = artifact.manifest.get("model").get("classes").integer();

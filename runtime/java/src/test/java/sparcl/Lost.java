@@ -8,7 +8,7 @@ import java.nio.file.Paths;
 import java.util.ArrayList;
 import java.util.List;
 
-/** A learner whose folder goes from under it, and comes back: {@code Lost ARTIFACT STATE}. */
+/** A learner whose folder goes from under it and comes back, and one that is closed: {@code Lost ARTIFACT STATE}. */
 final class Lost {
     private static final int COUNT = 20;
     private static final int SIZE = 64;
@@ -44,13 +44,34 @@ final class Lost {
         Samples samples = Samples.of(values, COUNT, 1, 8, 8);
         Path state = Paths.get(given[1]);
         Options options = new Options().threads(1).learningRate(0.01);
+        Learner closed;
         try (Learner learner = Learner.open(Paths.get(given[0]), state, options)) {
+            closed = learner;
             remove(state);
             refused(() -> learner.learn(samples, labels));
             refused(() -> learner.observe(samples.row(0), "c", new Effort().steps(0)));
             System.out.println(learner.classes() + " " + learner.isUnderWay() + " " + learner.observed());
             Files.createDirectory(state);
             System.out.println(learner.learn(samples, labels).reason + " " + learner.classes() + " " + learner.tasks());
+        }
+        try (Learner again = Learner.open(Paths.get(given[0]), state, options)) {
+            again.observe(samples.row(0), null, new Effort());
+        } catch (SparclException error) {
+            System.out.println(error.getMessage());
+        }
+        Learner.open(Paths.get(given[0]), state, options).close();
+        closed.close();
+        refusedBehindClose(() -> closed.learn(samples, labels));
+        refusedBehindClose(() -> closed.observe(samples.row(0), "c", new Effort().steps(0)));
+        refusedBehindClose(() -> closed.predict(samples));
+        refusedBehindClose(closed::save);
+    }
+
+    private static void refusedBehindClose(Runnable call) {
+        try {
+            call.run();
+        } catch (SparclException error) {
+            System.out.println(error.getMessage().contains(": this learner is closed; open it again"));
         }
     }
 }
