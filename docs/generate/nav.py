@@ -9,6 +9,10 @@ NAV: Mapping[str, object] = {
         "README": "readme.md",
         "Changes": "changelog.md",
     },
+    "Tutorials": {
+        "Your own photos": "tutorials/photos.md",
+        "A sensor": "tutorials/sensor.md",
+    },
     "Use": {
         "The commands": "cli.md",
         "Exporting a model": "exporting.md",

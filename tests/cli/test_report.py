@@ -193,6 +193,7 @@ def test_memory_table() -> None:
         ((None, 64), 10, "--data digits --tasks 5 "),
         ((3, 32, 32), 10, "--data cifar10:PATH --tasks 5 "),
         ((None, 28, 28, 1), 9, "--data idx:DIR --tasks 3 "),
+        ((3, 64, 64), 4, "--data folder:DIR --tasks 2 "),
         ((None, 7), 7, "--data npz:FILE --tasks 2 "),
         ((None, 7), 1, "--data npz:FILE --tasks 1 "),
     ],
