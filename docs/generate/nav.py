@@ -61,6 +61,9 @@ NAV: Mapping[str, object] = {
     },
     "Join": {
         "Contributing": "contributing.md",
+        "A first change": "joining.md",
+        "What stays": "stability.md",
+        "Reporting a hole": "security-policy.md",
     },
 }
 """Titles to pages, or to titles of a part."""

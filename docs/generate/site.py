@@ -124,6 +124,7 @@ OUTSIDE: Mapping[str, str] = {
     "README.md": "readme.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
+    "SECURITY.md": "security-policy.md",
     "examples/python/README.md": "examples/python.md",
     "examples/web/README.md": "examples/web.md",
     "examples/android/README.md": "examples/android.md",
