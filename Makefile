@@ -119,7 +119,8 @@ test-training: $(TRAINING_STAMP) ## the tests that need or consult ONNX Runtime'
 
 # What a commit most often breaks: the walls, the style, the contract and the passes as text. `test` has the rest.
 QUICK := tests/test_walls.py tests/test_style.py tests/test_driver_size.py tests/interface/test_schema.py tests/plan \
-	tests/targets tests/passes/core tests/passes/sparsifying tests/passes/scheduling tests/conformance/test_replay.py
+	tests/targets tests/passes/core tests/passes/sparsifying tests/passes/scheduling tests/conformance/test_replay.py \
+	tests/docs/test_generated.py
 
 .PHONY: quick
 quick: $(STAMP) ## the tests that take less than a minute, which also run before a commit

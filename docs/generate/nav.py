@@ -9,6 +9,10 @@ NAV: Mapping[str, object] = {
         "README": "readme.md",
         "Changes": "changelog.md",
     },
+    "Tutorials": {
+        "Your own photos": "tutorials/photos.md",
+        "A sensor": "tutorials/sensor.md",
+    },
     "Use": {
         "The commands": "cli.md",
         "Exporting a model": "exporting.md",
@@ -57,6 +61,9 @@ NAV: Mapping[str, object] = {
     },
     "Join": {
         "Contributing": "contributing.md",
+        "A first change": "joining.md",
+        "What stays": "stability.md",
+        "Reporting a hole": "security-policy.md",
     },
 }
 """Titles to pages, or to titles of a part."""

@@ -26,6 +26,7 @@ LANGUAGES = {
     ".java": "java",
     ".mjs": "javascript",
 }
+UNSEARCHED = "---\nsearch:\n  exclude: true\n---\n\n"
 SETTINGS = """site_name: sparcl-compile
 site_description: A compiler for sparse continual learning on edge devices
 docs_dir: docs
@@ -124,6 +125,7 @@ OUTSIDE: Mapping[str, str] = {
     "README.md": "readme.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
+    "SECURITY.md": "security-policy.md",
     "examples/python/README.md": "examples/python.md",
     "examples/web/README.md": "examples/web.md",
     "examples/android/README.md": "examples/android.md",
@@ -144,7 +146,7 @@ def place_of(root: Path, target: Path) -> Path:
 
 def code_page(source: Path, text: str) -> str:
     """A page with a file of the repository."""
-    return f"# {source}\n\n````{LANGUAGES.get(source.suffix, 'text')}\n{text.rstrip()}\n````\n"
+    return f"{UNSEARCHED}# {source}\n\n````{LANGUAGES.get(source.suffix, 'text')}\n{text.rstrip()}\n````\n"
 
 
 def folder_page(root: Path, folder: Path) -> str:
@@ -206,4 +208,4 @@ if __name__ == "__main__":
     parser.add_argument("--target", type=Path, default=ROOT / BUILD / "site")
     given = parser.parse_args()
     build(ROOT, ROOT / BUILD / "docs", given.target)
-    print(f"{len(titles())} pages: open {given.target}/index.html")
+    print(f"{len(titles())} pages: open {given.target}/index.html, or serve that folder, with which its search works")

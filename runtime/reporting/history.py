@@ -19,7 +19,7 @@ KINDS: Mapping[str, type[EpochPoint] | type[TaskPoint]] = {"epoch": EpochPoint, 
 
 @dataclasses.dataclass(frozen=True)
 class History:
-    """What was recorded of a run.
+    """The recorded points of a run.
 
     Attributes:
         epochs: in their order; from where recording began.

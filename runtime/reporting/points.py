@@ -73,7 +73,7 @@ class TaskPoint:
 
 
 class Recorder(Protocol):
-    """What is told the points of a run, in their order."""
+    """A listener to the points of a run, in their order."""
 
     def begin(self, start: TaskPoint, epochs_done: int) -> None:
         """Hear where the run stands; what was recorded beyond is void, since the run makes it again."""

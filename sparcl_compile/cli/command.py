@@ -76,11 +76,10 @@ class Command(click.Command):
         except OptionError as error:
             fail(str(error))
 
-    def _show_first_steps(self, info_name: str | None) -> NoReturn:
-        """A script whose variable is empty has done nothing: the code is that of a mistake."""
+    def _show_first_steps(self, info_name: str | None) -> None:
+        """Print them; the line that says what is missing follows, since a script whose variable is empty is wrong."""
         context = self.context_class(self, info_name=info_name)
-        click.echo(first_steps(GUIDES[self.section], context), err=True)
-        sys.exit(USER_ERROR)
+        click.echo(first_steps(GUIDES[self.section], context))
 
     def _with_origin(self, error: click.UsageError) -> str:
         """Click's message, with the place in the file of a value that is not on the command line."""
@@ -176,5 +175,5 @@ def _message(error: SparclError, options: Container[str | None]) -> str:
 
 def fail(message: str, code: int = USER_ERROR) -> NoReturn:
     """Print an error as one line and leave."""
-    click.echo(f"{click.style('error:', fg='red', bold=True)} {' '.join(message.split())}", err=True)
+    click.echo(f"{click.style('error: ', fg='red', bold=True)}{' '.join(message.split())}", err=True)
     sys.exit(code)

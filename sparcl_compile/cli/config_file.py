@@ -24,7 +24,7 @@ KEY = re.compile(r"\s*\"?([\w-]+)\"?\s*=")
 
 @dataclasses.dataclass(frozen=True)
 class Configured:
-    """What a file says for one command.
+    """The options that a file gives one command.
 
     Attributes:
         file: its path; empty where no file says anything.

@@ -84,7 +84,7 @@ def _packages() -> Iterator[Finding]:
 
 
 def _required(extra: str = "") -> list[Requirement]:
-    """What the installation asks for, always or for one extra."""
+    """The requirements of the installation, always or for one extra."""
     try:
         every = [Requirement(text) for text in requires(PACKAGE) or ()]
     except PackageNotFoundError:

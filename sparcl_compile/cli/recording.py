@@ -1,4 +1,4 @@
-"""What a run is recorded to: its history for the page, and its curves."""
+"""The recorders of a run: its history for the page, and its curves."""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from sparcl_compile.cli.notes import MASKS_ONLY, gradients_line, masks_only, units_line
 from sparcl_compile.interface.channels import ChannelSpec, Stop
-from sparcl_compile.interface.manifest import Flops, Manifest, Model, Update
+from sparcl_compile.interface.manifest import IMAGES, Flops, Manifest, Model, Update
 from sparcl_compile.interface.report import Choice, CompileReport, KernelChoices, Memory, PassTrace, Recomputation
 from sparcl_compile.interface.specs import MASKED, DenseSpec, OptimizerSpec, WeightSpec
 
@@ -26,7 +26,7 @@ UNSTRUCTURED = "unstructured"
 
 # A source whose samples have this many numbers; what the models of the papers' benchmarks take.
 SOURCES = {64: "digits", 784: "idx:DIR", 3072: "cifar10:PATH"}
-OWN_DATA = "npz:FILE"
+OWN_DATA, PHOTOS = "npz:FILE", "folder:DIR"
 
 
 def console(file: IO[str] | None = None, *, stderr: bool = False) -> Console:
@@ -247,7 +247,8 @@ def artifact_size(folder: Path) -> int:
 def next_command(model: Model, folder: Path) -> str:
     """The command that trains the artifact, with a data source that fits the model's input."""
     elements, classes = math.prod(length for length in model.input_shape if length is not None), model.classes
-    source = SOURCES.get(elements, OWN_DATA) if model.rows is None else OWN_DATA
+    own = PHOTOS if model.layout in IMAGES and len(model.input_shape) == 3 else OWN_DATA
+    source = SOURCES.get(elements, own) if model.rows is None else OWN_DATA
     tasks = next((count for count in (5, 4, 3, 2) if classes % count == 0 and classes > count), min(classes, 2))
     return f"sparcl-run {shlex.quote(str(folder))} --data {source} --tasks {tasks} --epochs 5"
 

@@ -1,7 +1,8 @@
 """sparcl-run."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,6 +11,9 @@ from sparcl_compile.cli.common import silence_libraries
 from sparcl_compile.cli.loudness import is_quiet, is_verbose
 from sparcl_compile.interface.names import AUGMENTS
 from sparcl_compile.interface.version import __version__
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def dealing(text: str) -> int | tuple[int, ...]:
@@ -116,7 +120,7 @@ def run_command(
     from sparcl_compile.interface.files import check_writable
     from sparcl_compile.runtime.config import RunConfig
     from sparcl_compile.runtime.reporting.progress import Reporter
-    from sparcl_compile.runtime.reporting.report import console, result_table, write_json
+    from sparcl_compile.runtime.reporting.report import console
 
     loaded = load(artifact)
     if isinstance(options["tasks"], tuple):
@@ -132,9 +136,16 @@ def run_command(
     click.get_current_context().obj = f"interrupted; continue after the last whole epoch, in {folder}, with --resume"
     with recordings.recording() as recorders:
         result = learn(loaded, config, folder, resume, reporter, recorders)
-    screen.print(result_table(result))
-    if json_file is not None:
-        write_json(json_file, result)
+    _tell(result, json_file, screen)
     page = recordings.write_report(result)
     if page and not is_quiet():
         screen.print(f"Written to {page}", soft_wrap=True)
+
+
+def _tell(result: Mapping[str, Any], json_file: Path | None, screen: "Console") -> None:
+    """Print the result of a run, and write it to a file where one is named."""
+    from sparcl_compile.runtime.reporting.report import result_table, write_json
+
+    screen.print(result_table(result))
+    if json_file is not None:
+        write_json(json_file, result)

@@ -10,6 +10,7 @@ from rich.console import Console, RenderableType
 from sparcl_compile.cli import notes, report
 from sparcl_compile.interface.channels import ChannelSpec, SpaceSpec, Stop
 from sparcl_compile.interface.errors import WriteError
+from sparcl_compile.interface.manifest import Layout
 from sparcl_compile.interface.options import Options
 from sparcl_compile.interface.specs import DenseSpec, OptimizerSpec, WeightSpec
 from sparcl_compile.runtime.reporting.report import console, result_table, write_json
@@ -202,6 +203,12 @@ def test_next_command_fits_the_model(shape: tuple[int | None, ...], classes: int
     command = report.next_command(model, pathlib.Path("my model.sparcl"))
     assert command.startswith("sparcl-run 'my model.sparcl' ")
     assert expected in command
+
+
+@pytest.mark.parametrize(("layout", "shape"), [("NCHW", (3, 64, 64)), ("NHWC", (96, 96, 1))])
+def test_the_next_command_names_a_folder_of_photos_for_images(layout: Layout, shape: tuple[int, ...]) -> None:
+    model = dataclasses.replace(MODEL, layout=layout, input_shape=shape, classes=4)
+    assert "--data folder:DIR --tasks 2 " in report.next_command(model, pathlib.Path("m.sparcl"))
 
 
 def test_the_next_command_names_no_pictures_for_tokens() -> None:

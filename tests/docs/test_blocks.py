@@ -2,16 +2,34 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.test_readme import run, runnable_blocks
 
-PAGES = ("deploying.md", "index.md", "looking.md")
+PAGES = ("deploying.md", "index.md", "looking.md", "tutorials/photos.md", "tutorials/sensor.md")
+PHOTOS = ("apple", "bread", "cheese", "dates")
+
+
+def write_photos(folder: Path) -> None:
+    """Photos of several sizes, each class of one colour: what the reader of the tutorial brings."""
+    rng = np.random.default_rng(0)
+    for number, name in enumerate(PHOTOS):
+        (folder / name).mkdir(parents=True)
+        for photo in range(24):
+            pixels = rng.integers(0, 90, (*rng.integers(40, 90, 2), 3), dtype=np.uint8)
+            pixels[..., number % 3] += 100
+            pixels[: 20 * (number == 3)] += 60
+            Image.fromarray(pixels).save(folder / name / f"{photo}.jpg")
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_the_blocks_run_in_order(page: str, root: Path, console_scripts: Path, tmp_path: Path) -> None:
     (tmp_path / "models").symlink_to(root / "models")
+    if page.startswith("tutorials/"):
+        pytest.importorskip("torch", reason="the tutorials export from PyTorch (the extra torch)")
+        write_photos(tmp_path / "photos")
     blocks = runnable_blocks((root / "docs" / page).read_text(encoding="utf-8"))
     assert blocks
     for block in blocks:

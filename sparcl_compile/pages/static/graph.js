@@ -99,7 +99,7 @@ function viewer(one, told) {
   function paint(laid, boxes, changed) {
     const arrows = laid.edges.map((points) => s("path", { class: "edge", d: curve(points), "marker-end": "url(#arrow)" }));
     const drawn = laid.nodes.map(([key, x, y]) => node(boxes.get(key), x, y, changed));
-    const arrow = s("defs", {}, s("marker", { id: "arrow", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 6, markerHeight: 6, orient: "auto" }, s("path", { d: "M0 0L8 4L0 8z", fill: "var(--soft)" })));
+    const arrow = s("defs", {}, s("marker", { id: "arrow", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 9, markerHeight: 9, markerUnits: "userSpaceOnUse", orient: "auto" }, s("path", { d: "M0 0L8 4L0 8z", fill: "var(--soft)" })));
     svg.replaceChildren(arrow, s("g", {}, arrows, drawn));
     camera.show(laid.width, laid.height);
     const origins = [...new Set(laid.nodes.map(([key]) => boxes.get(key).node?.[ORIGIN]).filter((step) => step !== undefined))].sort((a, b) => a - b);
