@@ -211,7 +211,7 @@ def compiled(setting: Setting, batch: int, threads: int, folder: Path) -> Step:
 
     target = artifact_folder(setting, folder)
     if not target.exists():
-        _compile(setting, folder / f"{setting.name}.onnx", target)
+        compile_to(setting, target)
     artifact = load(target)
     engine = Engine(artifact, threads, Sizes(dimensions={"samples": batch}))
     engine.reset_all()
@@ -231,10 +231,12 @@ def artifact_folder(setting: Setting, folder: Path) -> Path:
     return folder / f"{setting.name}.sparcl"
 
 
-def _compile(setting: Setting, path: Path, target: Path) -> None:
+def compile_to(setting: Setting, target: Path) -> None:
+    """Compile a contestant's model into its folder, beside which the model is written."""
     from sparcl_compile.compiling.compiler import compile_model
     from sparcl_compile.settings.options import CompileOptions
 
+    path = target.with_suffix(".onnx")
     export_to(setting, path)
     options = CompileOptions(
         sparsity=setting.sparsity,

@@ -1,18 +1,20 @@
 """Training step time of the target ``ort`` against ``ort-training``, interleaved.
 
-``python -m benchmarks.targets`` compiles each model for both targets, dense and masked, lets the steps take turns and
-prints the speed of ``ort`` relative to ``ort-training``: above 1 is faster. Both run in the ONNX Runtime that is
-installed, which must be the training build; it computes standard operators as the stock package of its version does.
+``python -m benchmarks.targets`` compiles each model for both targets, dense, masked and so on, lets the steps take
+turns and prints the speed of ``ort`` relative to ``ort-training``: above 1 is faster. It is run where the training
+build is installed, which computes standard operators as the stock package of its version does; ``--stock PYTHON`` names
+an interpreter with the stock package, whose step of ``ort`` takes turns as a third one. Each step has a process of its
+own.
 
-The ratio is the median of the ratios of the rounds: what slows a machine down for a while slows both steps of a round.
+The ratio is the median of the ratios of the rounds: what slows a machine down for a while slows all steps of a round.
 On one thread seconds are those of the thread that runs the step, without the time in which other programs had its core;
 on several they are those of the clock on the wall.
 """
 
 import dataclasses
 import json
+import sys
 import tempfile
-import time
 import warnings
 from pathlib import Path
 
@@ -21,66 +23,99 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.alone import BATCH
-from benchmarks.contestants import Setting, compiled
-from benchmarks.step import in_turns
+from benchmarks.contestants import artifact_folder, compile_to
+from benchmarks.turns import FORMS, Turns, setting_of
 
 MODELS = (("resnet18", 64), ("resnet18", 20), ("depthwise", 128), ("mlp", 1024), ("transformer", 96))
 """Models of ``contestants.NETS`` with their widths."""
-FORMS = (
-    ("dense", {"sparsity": 0.0}),
-    ("masked", {"scheme": "unstructured", "sparsity": 0.75}),
-    ("stored", {"sparsity": 0.0, "method": "der++"}),
-    ("compressed", {"scheme": "unstructured", "sparsity": 0.9, "compress": True}),
-)
-"""What is compared of each model; ``stored`` keeps gradients between the batches of a step."""
+SMALL, MORE = ("mlp",), 4
+"""Models whose steps are short, and how many times as many rounds they have."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One line of the table: seconds a step for both targets, and the speed of ``ort`` relative to the other."""
+    """One line of the table: seconds a step, and the speed of ``ort`` relative to ``ort-training``.
+
+    Attributes:
+        model: with its width.
+        form: of ``FORMS``.
+        ort_training: seconds of the target ``ort-training``.
+        ort: of ``ort`` in the same build.
+        stock: of ``ort`` in the stock package; None where none is given.
+        ratio: of the speeds, in the same build.
+        stock_ratio: of the speeds, in the stock package.
+    """
 
     model: str
     form: str
     ort_training: float
     ort: float
+    stock: float | None
     ratio: float
+    stock_ratio: float | None
 
 
-def pair(net: str, width: int, form: str, repeats: int, threads: int) -> Row:
-    """Time both targets' steps of one model in one form."""
-    given = dict(FORMS)[form]
-    settings = {
-        target: Setting(f"{form}-{target}", compiled, net=net, width=width, target=target, **given)  # type: ignore[arg-type]
-        for target in ("ort-training", "ort")
-    }
+def row_of(net: str, width: int, form: str, rounds: int, threads: int, stock: str | None) -> tuple[Row, list[str]]:
+    """Time the steps of one model in one form; also the versions that ran."""
     with tempfile.TemporaryDirectory() as folder:
-        steps = {name: one.make(one, BATCH, threads, Path(folder)) for name, one in settings.items()}
-        seconds = in_turns(steps, repeats, time.thread_time if threads == 1 else time.perf_counter)
-    theirs, ours = (np.array(seconds[target]) for target in ("ort-training", "ort"))
-    return Row(
-        f"{net}-w{width}", form, float(np.median(theirs)), float(np.median(ours)), float(np.median(theirs / ours))
-    )
+        for target in ("ort-training", "ort"):
+            setting = setting_of(net, width, form, target)
+            compile_to(setting, artifact_folder(setting, Path(folder)))
+        places = [(sys.executable, "ort-training"), (sys.executable, "ort"), *([(stock, "ort")] if stock else [])]
+        steps = [Turns(python, net, width, form, target, threads, folder) for python, target in places]
+        seconds = _in_turns(steps, rounds)
+        versions = [step.version for step in steps]
+        for step in steps:
+            step.close()
+    medians = [float(np.median(one)) for one in seconds]
+    ratios = [float(np.median(seconds[0] / one)) for one in seconds[1:]]
+    third, speed = (medians[2], ratios[1]) if stock else (None, None)
+    return Row(f"{net}-w{width}", form, medians[0], medians[1], third, ratios[0], speed), versions
+
+
+def _in_turns(steps: list[Turns], rounds: int) -> np.ndarray:
+    """Seconds [step, round] after one round that does not count; each round begins with another step."""
+    found = np.zeros((len(steps), rounds + 1))
+    for round_ in range(rounds + 1):
+        for place in range(len(steps)):
+            turn = (place + round_) % len(steps)
+            found[turn, round_] = steps[turn]()
+    return found[:, 1:]
 
 
 @click.command()
-@click.option("--repeats", default=15, show_default=True, help="Timed steps of each.")
+@click.option("--repeats", default=15, show_default=True, help="Timed steps of each; of a small model four times that.")
 @click.option("--threads", default=1, show_default=True, help="Threads of each.")
 @click.option("--only", multiple=True, metavar="TEXT", help="Measure rows with this text in their names alone.")
+@click.option("--stock", metavar="PYTHON", help="An interpreter with the stock onnxruntime.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("build/bench/targets.json"))
-def main(repeats: int, threads: int, only: tuple[str, ...], output: Path) -> None:
+def main(repeats: int, threads: int, only: tuple[str, ...], stock: str | None, output: Path) -> None:
     """Measure one training step of every model and form for both targets."""
     warnings.filterwarnings("ignore")
-    names = [(net, width, form) for net, width in MODELS for form, _ in FORMS]
+    names = [(net, width, form) for net, width in MODELS for form in FORMS]
     wanted = [name for name in names if not only or any(text in f"{name[0]}-w{name[1]}-{name[2]}" for text in only)]
-    found = [pair(*name, repeats, threads) for name in wanted]
+    table = Table("model", "form", "ort-training ms", "ort ms", "stock ms", "ratio", "stock ratio", box=None)
+    rows, versions = [], list[str]()
     output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps([dataclasses.asdict(row) for row in found], indent=1) + "\n", encoding="utf-8")
-    table = Table("model", "form", "ort-training ms", "ort ms", "ratio", box=None)
-    for row in found:
-        table.add_row(row.model, row.form, f"{row.ort_training * 1e3:.1f}", f"{row.ort * 1e3:.1f}", f"{row.ratio:.2f}")
+    for name in wanted:
+        row, versions = row_of(*name, repeats * (MORE if name[0] in SMALL else 1), threads, stock)
+        rows.append(row)
+        seconds = (_number(one, 1e3, 1) for one in (row.ort_training, row.ort, row.stock))
+        table.add_row(row.model, row.form, *seconds, *(_number(one, 1.0, 2) for one in (row.ratio, row.stock_ratio)))
+        output.write_text(json.dumps([dataclasses.asdict(one) for one in rows], indent=1) + "\n", encoding="utf-8")
     Console().print(table)
-    click.echo(f"mean ratio {np.mean([row.ratio for row in found]):.2f}; written to {output}")
+    _print_means(rows, versions, output)
+
+
+def _number(value: float | None, factor: float, digits: int) -> str:
+    return "" if value is None else f"{value * factor:.{digits}f}"
+
+
+def _print_means(rows: list[Row], versions: list[str], output: Path) -> None:
+    stock = [row.stock_ratio for row in rows if row.stock_ratio is not None]
+    click.echo(f"ONNX Runtime of the steps: {', '.join(versions)}")
+    click.echo(f"mean ratio {np.mean([row.ratio for row in rows]):.2f}" + (f", {np.mean(stock):.2f}" if stock else ""))
+    click.echo(f"written to {output}")
 
 
 if __name__ == "__main__":

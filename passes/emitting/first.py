@@ -17,6 +17,8 @@ from sparcl_compile.passes.core.values import dims
 
 SHARE = 0.5
 """The share of the parameters that are read once a sample from which on the graph pays."""
+LEAST = 1 << 18
+"""The fewest numbers of these parameters: gradients of fewer stay in the caches."""
 ADDER = "Add"
 """The operator that gives the next accumulator where that is an output of the graph."""
 
@@ -36,7 +38,7 @@ def pays(forward: ir.Model, training: ir.Model) -> bool:
         return False
     weights = {str(value.name): math.prod(dims(value)) for value in values_with_role(forward, Role.PARAMETER)}
     once = {str(value.name) for value in _read_once(forward.graph)}
-    return sum(weights[name] for name in once) > SHARE * sum(weights.values())
+    return sum(weights[name] for name in once) >= max(LEAST, SHARE * sum(weights.values()))
 
 
 def to_first(made_by: Pass, model: ir.Model) -> None:

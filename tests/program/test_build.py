@@ -202,6 +202,14 @@ def trained(*batches: str, indent: str = "  ") -> str:
     return "\n".join([*runs, f"{indent}check_loss(losses=[{losses}])"])
 
 
+def test_the_first_batch_may_have_a_graph_of_its_own() -> None:
+    made = text(program("er").blocks["move"])
+    other = text(program("er", first="train_first").blocks["move"])
+    # One for the batch alone, and one for the batch before a replayed one.
+    assert made.count("train(current.*") == other.count("train_first(current.*") == 2
+    assert other.replace("train_first", "train") == made
+
+
 # Fine-tuning
 
 

@@ -76,6 +76,14 @@ def test_what_is_no_state_is_no_candidate() -> None:
     assert found('"v.next" = Sub (w, g)', 'float[4] "v.next"') == []
 
 
+def test_an_accumulator_that_begins_anew_has_its_memory_for_the_gradient() -> None:
+    name = "w_grad.accumulation.buffer"
+    assert found(f'"{name}.next" = MatMul (g, g)', f'float[4] "{name}.next"') == [name]
+    assert (
+        found(f'"{name}.next" = MatMul (g, "{name}")', f'float "{name}.next"', f'float[4] g, float[4] "{name}"') == []
+    )
+
+
 @pytest.mark.parametrize(("optimizer", "momentum"), [("sgd", 0.0), ("sgd", 0.9), ("adamw", 0.0)])
 def test_every_optimizer_writes_over_its_state(optimizer: str, momentum: float) -> None:
     _, model = differentiated()
