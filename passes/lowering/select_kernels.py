@@ -17,6 +17,7 @@ from sparcl_compile.passes.lowering.choice.choose import Offer, faster_sparse, o
 from sparcl_compile.passes.lowering.choice.costs import estimate
 from sparcl_compile.passes.lowering.choice.work import Work, work_of
 from sparcl_compile.passes.lowering.sparse.forms import kept_places, masked_product, only_reader, why_not
+from sparcl_compile.passes.schemes.names import BLOCK4X1
 
 SLOWER = "faster with dense kernels"
 WHOLE = "keeps all of its weights"
@@ -43,6 +44,7 @@ class SelectKernels(Pass):
         updated: of how many of them the gradient is computed; None for all.
         batch: samples of a training step. A hint: the graph takes any batch.
         measure: times a layer; None to take the table's word.
+        scheme: of the masks; the kernels are faster for blocks of output channels.
     """
 
     phase = Phase.LOWERING
@@ -53,6 +55,7 @@ class SelectKernels(Pass):
     updated: Mapping[str, int] | None = None
     batch: int = 32
     measure: Measure | None = None
+    scheme: str = "unstructured"
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Choose; the nodes stay as they are."""
@@ -85,7 +88,8 @@ class SelectKernels(Pass):
             reader = None if product is None else only_reader(product.outputs[0])
             if name not in places or product is None or reader is None or why_not(reader, product.outputs[0]):
                 continue
-            work = work_of(reader, weight, places[name], updated[name], reader.inputs[0] in trained)
+            blocks, has_trained = self.scheme == BLOCK4X1, reader.inputs[0] in trained
+            work = work_of(reader, weight, places[name], updated[name], has_trained, blocks)
             found[reader] = (weight, work)
         return found
 

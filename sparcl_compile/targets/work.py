@@ -75,7 +75,7 @@ MAKERS: Mapping[type[Pass], Callable[[Work, CompileOptions], Pass]] = {
     LimitSteps: lambda _, o: LimitSteps(o.effective_step_limit),
     FoldChannels: lambda work, _: FoldChannels(work.plan.capacity),
     SelectKernels: lambda work, o: SelectKernels(
-        work.plan.places, work.plan.updated_places, o.batch_size, work.measure
+        work.plan.places, work.plan.updated_places, o.batch_size, work.measure, o.scheme
     ),
     CompressWeights: lambda work, o: CompressWeights(work.plan.places, o.scheme),
     AttachLoss: lambda _, o: AttachLoss(method_of(o).distance),

@@ -113,6 +113,9 @@ SPARSE: Mapping[str, Mapping[str, float]] = {
 }
 """The same of the sparse form."""
 
+BLOCKS = {"kept products": 0.80, "updated products": 0.75}
+"""The share of a rate that blocks of output channels take, which share loads (docs/kernels.md, "What blocks give")."""
+
 TRANSPOSE_STEP, TRANSPOSE = 2000, 0.8
 """Nanoseconds of one Transpose and of each of its elements, which come from memory and not from a cache."""
 
@@ -130,7 +133,13 @@ def kind_of(work: Work) -> str:
 def estimate(work: Work, batch: int) -> Times:
     """The seconds of a training step of one layer on ``batch`` samples, on one thread, without any transpose."""
     kind = kind_of(work)
-    return Times(_seconds(DENSE[kind], work, batch), _seconds(SPARSE[kind], work, batch))
+    return Times(_seconds(DENSE[kind], work, batch), _seconds(_sparse_rates(kind, work), work, batch))
+
+
+def _sparse_rates(kind: str, work: Work) -> Mapping[str, float]:
+    # A gradient mask chooses single weights.
+    shares = {name: BLOCKS[name] for name in BLOCKS if name == "kept products" or work.updated == work.places}
+    return {name: rate * (shares.get(name, 1.0) if work.blocks else 1.0) for name, rate in SPARSE[kind].items()}
 
 
 def _seconds(rates: Mapping[str, float], work: Work, batch: int) -> float:

@@ -28,6 +28,7 @@ class Work:
         places: K, for how many kept weights there is room.
         updated: of how many of them the gradient is computed.
         input_gradient: whether the gradient of the input is computed.
+        blocks: whether every four output channels keep the same places.
     """
 
     kind: str
@@ -40,6 +41,7 @@ class Work:
     places: int
     updated: int
     input_gradient: bool
+    blocks: bool = False
 
     @property
     def weights(self) -> int:
@@ -67,7 +69,9 @@ class Work:
         return self.shape[0] * self.pixels
 
 
-def work_of(reader: ir.Node, weight: ir.Value, places: int, updated: int, input_gradient: bool) -> Work:
+def work_of(
+    reader: ir.Node, weight: ir.Value, places: int, updated: int, input_gradient: bool, blocks: bool = False
+) -> Work:
     """The work of a node that ``why_not`` finds nothing against; arguments as the attributes."""
     shape = dims(weight)
     full = [*(reversed(shape) if is_transposed(reader) else shape), 1, 1][:4]
@@ -83,6 +87,7 @@ def work_of(reader: ir.Node, weight: ir.Value, places: int, updated: int, input_
         places=places,
         updated=updated,
         input_gradient=input_gradient,
+        blocks=blocks,
     )
 
 

@@ -85,6 +85,15 @@ def test_without_measured_times_the_estimates_decide() -> None:
         assert bool(choice.reason) == (choice.estimated.sparse + choice.transposes >= choice.estimated.dense)
 
 
+def test_blocks_are_estimated_as_blocks() -> None:
+    model, blocks = masked_model(), masked_model()
+    SelectKernels(PLACES, PLACES, 32)(model)
+    SelectKernels(PLACES, PLACES, 32, scheme="block4x1")(blocks)
+    for single, block in zip(choices_of(model), choices_of(blocks), strict=True):
+        assert block.estimated.sparse < single.estimated.sparse
+        assert block.estimated.dense == single.estimated.dense
+
+
 def test_a_layer_that_keeps_everything_stays_masked() -> None:
     model = masked_model()
     select(model, dict.fromkeys(SECOND, Times(1.0, 0.1)), {"conv.weight": 18, "head.weight": 60})

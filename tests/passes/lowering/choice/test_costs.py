@@ -44,6 +44,22 @@ def both(times: Times) -> tuple[float, float]:
     return times.dense, times.sparse
 
 
+@given(works, batches)
+def test_blocks_take_less_time_than_single_weights(work: Work, batch: int) -> None:
+    single, blocks = (estimate(dataclasses.replace(work, blocks=blocks), batch) for blocks in (False, True))
+    assert blocks.dense == single.dense
+    assert 0.75 * single.sparse < blocks.sparse < single.sparse
+
+
+def test_a_gradient_mask_leaves_blocks_the_weight_gradient_of_single_weights() -> None:
+    work = dataclasses.replace(convolution(64, 64, 3, 16), input_gradient=False)
+    masked = dataclasses.replace(work, updated=work.places // 2)
+    saved = [
+        estimate(one, 32).sparse - estimate(dataclasses.replace(one, blocks=True), 32).sparse for one in (work, masked)
+    ]
+    assert 0.0 < saved[1] < saved[0]
+
+
 @given(works, batches, batches)
 def test_a_larger_batch_is_never_cheaper(work: Work, one: int, other: int) -> None:
     less, more = (estimate(work, batch) for batch in sorted((one, other)))
