@@ -36,8 +36,11 @@ def magnitude_mask(weight: np.ndarray, kept: int, cut: Cut | None = None) -> np.
 
 
 def channel_norm(data: np.ndarray, mask: np.ndarray) -> float:
-    """The norm of the output channels that keep any weight, without the mask; both are [output channels, weights]."""
-    return float(np.linalg.norm(data[mask.any(axis=1)].astype(np.float64)))
+    """The norm of the output channels that keep any weight, without the mask; both are [output channels, weights].
+
+    To 12 digits: the order of a sum is the processor's, and its last digit would make another artifact on arm64.
+    """
+    return float(f"{np.linalg.norm(data[mask.any(axis=1)].astype(np.float64)):.12g}")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,6 +13,7 @@ from tests.parity.compare import graphs
 from tests.parity.forms import FORMS, STEPS
 from tests.parity.recorder import GRAPHS
 from tests.parity.replayers import Replayer
+from tests.parity.tape import RESULTS
 from tests.runtime.kernels.arm64.machine import Unready
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,7 +31,9 @@ def learned(reference: runs.Reference, machine: str, runtime: Replayer) -> rows.
 def bits(reference: runs.Reference, one: Replayer, other: Replayer) -> str:
     """A line on the graphs whose bits differ between the builds for Android and Linux of the same sources."""
     folders = [reference.folder / runtime.folder / GRAPHS for runtime in (one, other)]
-    found = [graph.graph for graph in graphs(*folders) if not graph.bits]
+    if not all((folder / f"{RESULTS}.tsv").exists() for folder in folders):
+        return f"{reference.form}: {one.name} and {other.name} did not both run"
+    found = [graph.graph for graph in graphs(*folders, told=reference.recorded / GRAPHS) if not graph.bits]
     return f"{reference.form}: {', '.join(found) or 'no graph'} has other bits on {one.name} than on {other.name}"
 
 

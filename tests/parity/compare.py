@@ -108,10 +108,16 @@ class GraphDifference:
         return self.bits if self.promised else self.largest <= LIMIT
 
 
-def graphs(found: Path, wanted: Path) -> list[GraphDifference]:
-    """Compare the results of all graphs in two folders; the tape of ``wanted`` says what each promises."""
+def graphs(found: Path, wanted: Path, told: Path | None = None) -> list[GraphDifference]:
+    """Compare the results of all graphs in two folders.
+
+    Args:
+        found: a folder of results.
+        wanted: what it is held against.
+        told: the folder of the tape, which says what each graph promises; None for ``wanted``.
+    """
     ours, theirs = dict(tape.results(found)), dict(tape.results(wanted))
-    profiles = {parts[1]: parts[4] for parts in tape.instructions(wanted) if parts[0] == "graph"}
+    profiles = {parts[1]: parts[4] for parts in tape.instructions(told or wanted) if parts[0] == "graph"}
     by_graph: dict[str, list[str]] = {}
     for name in theirs:
         by_graph.setdefault(name.partition("/")[0], []).append(name)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
+import onnx.defs
 import pytest
 
 from sparcl_compile.interface.errors import UnsupportedOpsError
@@ -36,6 +37,13 @@ def test_what_the_importer_rewrites_is_named() -> None:
     (listed,) = re.findall(r"The importer says these.*?: (.*?)\.\n", PAGE, flags=re.DOTALL)
     ruled = {op_type for _, op_type in table.RULES}
     assert re.findall(r"`(\w+)`", listed) == sorted(BY_TARGET["ort"].keys() - ruled)
+
+
+def test_what_is_missing_is_missing() -> None:
+    (listed,) = re.findall(r"\*\*Missing\*\*(.*?)\n\n", PAGE, flags=re.DOTALL)
+    missing = set(re.findall(r"`(\w+)`", listed))
+    assert missing <= {schema.name for schema in onnx.defs.get_all_schemas()}
+    assert not missing & (BY_TARGET["ort"].keys() | {op_type for _, op_type in table.RULES})
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from sparcl_compile.passes.core.marks import AXES_KEY, DENSE_KEY, PASS_KEY
 from sparcl_compile.passes.core.roles import values_with_role
 from sparcl_compile.passes.core.values import data_of
 from sparcl_compile.passes.schemes.density import check_kept, densities, least
-from sparcl_compile.passes.sparsifying.insert_weight_masks import InsertWeightMasks, magnitude_mask
+from sparcl_compile.passes.sparsifying.insert_weight_masks import InsertWeightMasks, channel_norm, magnitude_mask
 from tests.support.gradient_check import imported
 from tests.support.small_model import changed_lines, forward_model, run_twice
 from tests.support.zoo import CLASSES, ZOO
@@ -170,3 +170,11 @@ def test_the_sparsity_that_the_refusal_names_is_taken(name: str) -> None:
     InsertWeightMasks(sparsity=float(str(caught.value).rpartition(" ")[2]))(model)
     kept = [data_of(value).sum() for value in values_with_role(model, Role.MASK)]
     assert CLASSES - 1 <= min(kept) <= CLASSES + 1  # the residual network has layers of four channels
+
+
+def test_the_norm_does_not_depend_on_the_order_of_the_sum() -> None:
+    data = np.random.default_rng(0).normal(size=(64, 144)).astype(np.float32)
+    every = np.ones_like(data)
+    orders = [data, data[::-1], data[:, ::-1], np.sort(data)]
+    assert len({float(np.sqrt(np.add.accumulate(np.square(one.astype(np.float64)).ravel())[-1])) for one in orders}) > 1
+    assert len({channel_norm(one, every) for one in orders}) == 1
