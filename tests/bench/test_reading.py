@@ -84,7 +84,18 @@ def test_the_least_grid_has_one_row_and_one_seed(tmp_path: Path) -> None:
 
 def test_every_option_of_a_compilation_has_its_name() -> None:
     """But for the seed, and for those of the command that say where to write and what to print."""
-    apart = {"output", "dump-passes", "dump-after", "print-after", "check-passes", "json", "seed", "version", "replay"}
+    where = {
+        "output",
+        "dump-passes",
+        "dump-after",
+        "print-after",
+        "check-passes",
+        "json",
+        "quiet",
+        "verbose",
+        "version",
+    }
+    apart = where | {"seed", "replay"}
     names = {opt for param in compile_command.params for opt in param.opts if opt.startswith("--")}
     assert {name.removeprefix("--") for name in names} - apart == set(COMPILE)
 

@@ -18,13 +18,15 @@ TRAINING = (
     "fold_fixed_norms,attach_loss,insert_sample_filter,save_batch_statistics,differentiate,insert_gradient_masks,"
     "attach_optimizer,prune_backward,pack_relu_masks,order_backward"
 )
+BY_ROWS = TRAINING.replace("differentiate", "differentiate{by_rows=true}")
+"""As a compilation with gradient masks chooses."""
 CHAINS = {
-    "plain": f"{MASKED},{TRAINING}",
-    "momentum": f"{MASKED},{TRAINING},update_in_backward".replace("optimizer", "optimizer{momentum=0.9}"),
+    "plain": f"{MASKED},{BY_ROWS}",
+    "momentum": f"{MASKED},{BY_ROWS},update_in_backward".replace("optimizer", "optimizer{momentum=0.9}"),
     "channel": (
         "import_forward,mark_dense_weights,freeze_parameters,insert_weight_masks{sparsity=0.5,scheme=channel},"
         "fold_channels,"
-        f"{TRAINING},recompute_activations{{enabled=true}},compute_gradient_rows"
+        f"{BY_ROWS},recompute_activations{{enabled=true}},compute_gradient_rows"
     ),
     "compress": (
         f"{MASKED},select_kernels,compress_weights,run_dense_on_sparse_kernels,fold_fixed_norms,lay_out_batch_last,"
@@ -142,7 +144,7 @@ def test_a_wrong_list_is_one_line_and_nothing_is_written(passes: str, tmp_path: 
 def test_passes_are_read_before_the_file(tmp_path: Path) -> None:
     check_refused(call("opt", tmp_path / "absent.onnx", "-p", "atach_loss"), "did you mean attach_loss")
     check_refused(call("opt", tmp_path / "absent.onnx", "-p", "attach_loss"), "absent.onnx does not exist")
-    check_refused(call("opt"), "Missing", "sparcl-opt --help")
+    check_refused(call("opt", "-p", "attach_loss"), "Missing", "sparcl-opt --help")
 
 
 def test_files_that_are_no_model(tmp_path: Path) -> None:

@@ -213,7 +213,11 @@ def test_more_classes_than_memory(model: Path, shared: Path) -> None:
 
 @pytest.mark.parametrize("command", ["compile", "run", "inspect", "export"])
 def test_a_missing_argument(command: str) -> None:
-    check_refused(call(command), "Missing", f"sparcl-{command} --help")
+    """A command that is called with nothing shows its first steps; one that lacks its file says so."""
+    alone = call(command)
+    assert (alone.code, alone.err) == (2, "")
+    assert f"sparcl-{command} --help" in alone.out
+    check_refused(call(command, "--json"), "Missing", f"sparcl-{command} --help")
 
 
 def test_an_unknown_pass(artifact: Path, shared: Path) -> None:
