@@ -11,6 +11,7 @@ from onnx.external_data_helper import load_external_data_for_model
 
 from sparcl_compile.compiling.carried import check_roles, drop_foreign_metadata
 from sparcl_compile.compiling.sparse import make_dense
+from sparcl_compile.compiling.texts import damaged_text
 from sparcl_compile.interface.errors import ModelError
 from sparcl_compile.interface.files import check_plain, readable
 from sparcl_compile.passes.importing.checks import check_version
@@ -97,9 +98,12 @@ def read(path: Path) -> onnx.ModelProto:
     if not content:
         raise ModelError(f"{path} is empty: export the model again")
     try:
-        return onnx.load_model_from_string(content)
+        proto = onnx.load_model_from_string(content)
     except (DecodeError, ValueError, TypeError) as error:
         raise ModelError(f"{path} is not an ONNX model or is truncated: export or download it again") from error
+    if field := damaged_text(proto):
+        raise ModelError(f"{path}: a text in the file ({field}) is not UTF-8; export or download the model again")
+    return proto
 
 
 def _content(path: Path) -> bytes:

@@ -221,7 +221,23 @@ def test_parts_that_contradict_each_other(file: Path, damage: Callable[[onnx.Mod
 def test_names_that_are_no_text(file: Path) -> None:
     content = mlp().SerializeToString()
     file.write_bytes(content.replace(b"fc1.weight", b"fc1.we\xaeght"))
-    refusal(file)
+    assert "a text in the file (input) is not UTF-8" in refusal(file)
+
+
+def test_the_name_of_a_constant_s_tensor_that_is_no_text(file: Path) -> None:
+    model = mlp()
+    tensor = helper.make_tensor("odd_name", TensorProto.FLOAT, [1], [0.0])
+    model.graph.node.insert(0, helper.make_node("Constant", [], ["unread"], value=tensor))
+    file.write_bytes(model.SerializeToString().replace(b"odd_name", b"odd\xffname"))
+    assert "a text in the file (name) is not UTF-8; export or download the model again" in refusal(file)
+
+
+def test_bytes_that_need_be_no_text(file: Path) -> None:
+    model = mlp()
+    texts = helper.make_tensor("texts", TensorProto.STRING, [1], [b"\xff\xfe"])
+    model.graph.node.insert(0, helper.make_node("Constant", [], ["unread"], value=texts))
+    onnx.save(model, file)
+    load_model(file)
 
 
 def test_metadata_of_a_foreign_file_mean_nothing(file: Path) -> None:

@@ -1,0 +1,26 @@
+"""Whether the texts of an ONNX file are texts."""
+
+from typing import Any
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+DATA = ("raw_data", "string_data", "s", "strings")
+"""Fields that may hold any bytes."""
+
+
+def damaged_text(message: Message) -> str | None:
+    """Find the first text that is not UTF-8, which protobuf hands out as bytes; returns the name of its field."""
+    for field, value in message.ListFields():
+        if found := _damaged(field, value):
+            return found
+    return None
+
+
+def _damaged(field: FieldDescriptor, value: Any) -> str | None:
+    values = [value] if isinstance(value, (Message, str, bytes, int, float)) else value
+    if field.message_type is not None:
+        return next((found for one in values if (found := damaged_text(one))), None)
+    if field.type != FieldDescriptor.TYPE_STRING or field.name in DATA:
+        return None
+    return field.name if any(isinstance(one, bytes) for one in values) else None
