@@ -144,7 +144,7 @@ def test_a_wrong_list_is_one_line_and_nothing_is_written(passes: str, tmp_path: 
 def test_passes_are_read_before_the_file(tmp_path: Path) -> None:
     check_refused(call("opt", tmp_path / "absent.onnx", "-p", "atach_loss"), "did you mean attach_loss")
     check_refused(call("opt", tmp_path / "absent.onnx", "-p", "attach_loss"), "absent.onnx does not exist")
-    check_refused(call("opt", "-p", "attach_loss"), "Missing", "sparcl-opt --help")
+    check_refused(call("opt"), "Missing", "sparcl-opt --help")
 
 
 def test_files_that_are_no_model(tmp_path: Path) -> None:
