@@ -4,7 +4,6 @@ import contextlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from numpy.typing import ArrayLike
@@ -128,9 +127,7 @@ class Learner:
         """Return the learner."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close it."""
         self.close()
 
@@ -177,8 +174,7 @@ class Learner:
         standing = self._standing
         if samples is not None:
             standing.refuse_under_way()
-            dataset, names = standing.labelled(samples, labels)
-            standing.begin(dataset, names, epochs)
+            standing.begin(*standing.labelled(samples, labels), epochs)
         learned = standing.study(budget, epochs, least=1)
         if standing.unsaved:
             standing.save()
