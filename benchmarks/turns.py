@@ -45,7 +45,7 @@ class Turns:
     def _read(self) -> str:
         line = self._process.stdout.readline().strip()  # type: ignore[union-attr]
         if not line:
-            raise RuntimeError(f"{self._process.args} ended")
+            raise RuntimeError(f"{self._process.args!r} ended")
         return line
 
     def __call__(self) -> float:
