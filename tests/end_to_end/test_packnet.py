@@ -10,6 +10,7 @@ from sparcl_compile.interface.artifact import load
 from sparcl_compile.runtime.config import RunConfig
 from sparcl_compile.runtime.reporting.progress import Reporter
 from sparcl_compile.runtime.reporting.report import console
+from sparcl_compile.runtime.runs.observer import Observer
 from sparcl_compile.runtime.runs.run import Run
 from sparcl_compile.settings.options import CompileOptions
 from tests.support.cli import write_model
@@ -32,8 +33,8 @@ class Watched(Run):
         """The logits of the network of a task."""
         return self.engine.run("eval_of", {"x": self.asked, "of": np.array(of)})["logits"].numpy().copy()
 
-    def _train_task(self, reporter: Reporter) -> None:
-        super()._train_task(reporter)
+    def _train_task(self, reporter: Reporter, observer: Observer) -> None:
+        super()._train_task(reporter, observer)
         self.owned.append({name: self.engine.array(name).copy() for name in self.names()})
         self.answers.append(self.answer(len(self.answers)))
 
