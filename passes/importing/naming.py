@@ -54,7 +54,7 @@ GRADIENT = re.compile(r"_Grad/|_grad\b|_grad_\d+$|_grad\.accumulation\b")
 BEGINNINGS = (
     *("loss.", "rows.axis_", "rows.nowhere_", "rows.numbers_", "saved_mean_def", "saved_inv_std"),
     *("accumulate.axes_", "accumulate.keep", "gradient.filled_", "gradient.ints_", "gradient.number_"),
-    *("gradient.inside_", "gradient.reverse_"),
+    *("gradient.inside_", "gradient.reverse_", "unit_"),
     "statistics.number_",
 )
 """Beginnings of the names of values that passes and the gradient builder insert."""
