@@ -176,11 +176,8 @@ def _begin_epoch(settings: Settings) -> Block:
 
 def _step(settings: Settings) -> Block:
     parts = settings.parts
-    replay = (
-        (When((REPLAYING,), replay_batches(settings.replay, settings.merged, settings.augment, parts.replayed)),)
-        if settings.replay
-        else ()
-    )
+    batches = (settings.replay, settings.merged, settings.augment, parts.replayed)
+    replay = (When((REPLAYING,), replay_batches(*batches)),) if settings.replay else ()
     return (
         *current_batch(settings.augment),
         *parts.current,
