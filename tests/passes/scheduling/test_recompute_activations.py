@@ -145,7 +145,7 @@ def test_where_nothing_can_be_saved_nothing_is_changed(name: str, tmp_path: Path
 
 
 SHARES = [
-    ("ort", "resnet18", 0.65),
+    ("ort", "resnet18", 0.75),
     *(
         pytest.param("ort-training", name, share, marks=pytest.mark.training_build)
         for name, share in (("resnet18", 0.6), ("mobilenet", 0.65), ("densenet_symbolic", 0.9))
@@ -154,7 +154,8 @@ SHARES = [
 """By target and model the largest share of the peak that is left.
 
 Convolutions' gradients in standard operators hold more at once than the builder's, and of that nothing is recomputed;
-nor is what the gradient of a Clip compares.
+nor is what the gradient of a Clip compares. One product of all the parts that X is moved by, which is faster than one for
+each part, holds three of them at once: with single products 0.58 of the peak was left here.
 """
 
 
