@@ -154,8 +154,8 @@ SHARES = [
 """By target and model the largest share of the peak that is left.
 
 Convolutions' gradients in standard operators hold more at once than the builder's, and of that nothing is recomputed;
-nor is what the gradient of a Clip compares. One product of all the parts that X is moved by, which is faster than one for
-each part, holds three of them at once: with single products 0.58 of the peak was left here.
+nor is what the gradient of a Clip compares. One product of all the parts that X is moved by is faster than one for each
+part, and holds three of them at once: with single products 0.58 of the peak was left here.
 """
 
 
