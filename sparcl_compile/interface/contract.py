@@ -26,6 +26,8 @@ DRIVER_GRAPHS = {"standardise": "x_ready", "eval": "logits"}
 """Graphs that predictions and exports are made with, beside a program, and their results."""
 FIRST_VALUES = ("file", "zeros", "ones", "nan")
 COLUMNS = ("mask", "index", "rows", "gradient_mask", "gradient_rows")
+MOST_NUMBERS = 2**31
+"""The most numbers of a sample."""
 INNER = ("then", "otherwise", "block")
 """Fields of operations that hold operations."""
 
@@ -46,6 +48,8 @@ def check(manifest: Manifest) -> None:
     _check_driver(manifest)
     _check_weights(manifest)
     _check_program(manifest)
+    if math.prod(length or 1 for length in manifest.model.input_shape) > MOST_NUMBERS:
+        raise ValueError(f"model.input_shape has more than {MOST_NUMBERS:,} numbers")
     if manifest.model.classes < 1:
         raise ValueError("model.classes is below 1")
     if manifest.model.rows is not None and manifest.model.rows < 1:

@@ -174,6 +174,10 @@ SENSELESS: dict[str, tuple[Callable[[Any], object], str]] = {
         "names 'data.mean', which there is not",
     ),
     "no logits": (lambda m: m["graphs"]["eval"].update(results=[]), "the driver names 'logits', which there is not"),
+    "a sample beyond any memory": (
+        lambda m: m["model"].update(input_shape=[3, 8, 10**40]),
+        "model.input_shape has more than 2,147,483,648 numbers",
+    ),
     "no classes": (lambda m: m["model"].update(classes=0), "model.classes is below 1"),
 }
 
