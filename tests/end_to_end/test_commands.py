@@ -123,7 +123,7 @@ def test_a_phase_prints_and_dumps_the_graph_after_its_last_pass(tmp_path: Path) 
     assert text.strip() == done("inspect", artifact, "--after", "differentiating").out.strip()
     shown = done("inspect", artifact, "--diff", "importing", "sparsifying").out
     assert "nodes: " in shown
-    assert "after scale_by_density" in shown
+    assert "after limit_steps" in shown
 
 
 def test_dense_keeps_layers_out(folder: Path, tmp_path: Path) -> None:
