@@ -1,5 +1,6 @@
 """Reading an ONNX file, with an error that says what is wrong with it."""
 
+import collections
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -125,6 +126,10 @@ def read_external_data(proto: onnx.ModelProto, path: Path) -> None:
 
 def sorted_model(proto: onnx.ModelProto, path: Path) -> ir.Model:
     """The model as IR, its nodes in topological order."""
+    counted = collections.Counter(tensor.name for tensor in proto.graph.initializer)
+    twice = next((name for name, count in counted.items() if count > 1), None)
+    if twice is not None:
+        raise ModelError(f"{path}: two initializers are called {twice}; export the model again")
     try:
         model = ir.from_proto(proto)
         model.graph.sort()

@@ -281,3 +281,10 @@ def test_an_attribute_of_another_type(file: Path, kind: str) -> None:
     node.attribute.add(name="transB", type=getattr(onnx.AttributeProto, kind))
     onnx.save(proto, file)
     assert f"the attribute transB of node Gemm is of type {kind}, not INT" in refusal(file)
+
+
+def test_two_initializers_of_one_name(file: Path) -> None:
+    proto = onnx.load(file)
+    proto.graph.initializer.append(proto.graph.initializer[0])
+    onnx.save(proto, file)
+    assert f"two initializers are called {proto.graph.initializer[0].name}; export the model again" in refusal(file)

@@ -342,3 +342,18 @@ def test_the_checkpoint_lies_beside_the_artifact(folder: Path, tmp_path: Path, m
     monkeypatch.chdir(tmp_path / "b.sparcl")
     done("run", ".", "--data", source(folder), *SMALL_RUN)
     assert sorted(os.listdir(tmp_path)) == ["b.run", "b.sparcl", "v1.2.run"]
+
+
+def test_passes_are_checked_on_a_model_that_states_no_shapes(tmp_path: Path) -> None:
+    """``fix_input`` runs before ``import_forward``, which states them."""
+    path = write_model(tmp_path)
+    proto = onnx.load(path)
+    del proto.graph.value_info[:]
+    proto.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8
+    first = proto.graph.input[0].name
+    for node in proto.graph.node:
+        node.input[:] = ["x_float" if name == first else name for name in node.input]
+    proto.graph.node.insert(0, onnx.helper.make_node("Cast", [first], ["x_float"], to=onnx.TensorProto.FLOAT))
+    onnx.save(proto, path)
+    outcome = done("compile", path, "--check-passes")
+    assert "samples are fed as they are" in outcome.out + outcome.err
