@@ -198,7 +198,9 @@ def rate_line(optimizer: OptimizerSpec, weights: Sequence[WeightSpec]) -> str:
     line = f"Learning rate {optimizer.learning_rate:g} with {optimizer.name}"
     if optimizer.few_epochs_rate != optimizer.learning_rate:
         line += f" ({optimizer.few_epochs_rate:g} up to {optimizer.few_epochs} epochs a task)"
-    return line + _factors_of(weights) + _limit_of(optimizer)
+    limit = optimizer.step_limit
+    limited = f"; no step is larger than {limit:g} of its layer's first norm" if limit else ""
+    return line + _factors_of(weights) + limited
 
 
 def _factors_of(weights: Sequence[WeightSpec]) -> str:
@@ -207,11 +209,6 @@ def _factors_of(weights: Sequence[WeightSpec]) -> str:
         return ""
     low, high = (f"{factor:.3g}" for factor in (factors[0], factors[-1]))
     return f", times {low if low == high else f'{low} to {high}'} in masked layers"
-
-
-def _limit_of(optimizer: OptimizerSpec) -> str:
-    limit = optimizer.step_limit
-    return f"; no step is larger than {limit:g} of its layer's first norm" if limit else ""
 
 
 def memory_table(memory: Memory, layers: int = 0) -> RenderableType:

@@ -18,6 +18,8 @@ from sparcl_compile.interface.files import check_plain, readable
 from sparcl_compile.passes.importing.checks import check_version
 from sparcl_compile.passes.importing.original import RUNTIME, UNNAMED
 
+LAST_OPSET = 2**31 - 1
+"""The largest number that ONNX takes for an opset; the file may state any."""
 DAMAGE = (
     *(ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RuntimeError, AssertionError),
     DecodeError,
@@ -220,7 +222,7 @@ def _attribute_problem(attribute: ir.Attr, types: Mapping[str, ir.AttributeType]
 
 def _attribute_types(node: ir.Node, model: ir.Model) -> Mapping[str, ir.AttributeType]:
     """The types that an operator gives its attributes; nothing for an operator that ONNX does not know."""
-    version = model.opset_imports.get(node.domain, 0)
+    version = min(model.opset_imports.get(node.domain, 0), LAST_OPSET)
     if not onnx.defs.has(node.op_type, max_inclusive_version=version, domain=node.domain):
         return {}
     known = onnx.defs.get_schema(node.op_type, version, node.domain).attributes

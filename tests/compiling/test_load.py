@@ -288,3 +288,10 @@ def test_two_initializers_of_one_name(file: Path) -> None:
     proto.graph.initializer.append(proto.graph.initializer[0])
     onnx.save(proto, file)
     assert f"two initializers are called {proto.graph.initializer[0].name}; export the model again" in refusal(file)
+
+
+def test_an_opset_beyond_all_numbers_of_opsets(file: Path) -> None:
+    proto = onnx.load(file)
+    proto.opset_import[0].version = 2**62
+    onnx.save(proto, file)
+    assert "opset" in refusal(file)

@@ -261,7 +261,7 @@ def test_er_merged() -> None:
     check(made, "move", block_of("when task >= 1:", trained("whole"), "else:", trained("current"), FINITE))
 
 
-TWO = block_of(drawn(0, 0, 0.0, 0.1), drawn(1, 1, 0.5, 0.0))
+TWO = block_of(drawn(0, 0, 0.0, 0.2), drawn(1, 1, 1.0, 0.0))
 COUNTED_TWO = """
 when task >= 1:
   samples_replayed += rows of replay0.labels

@@ -14,7 +14,7 @@ test("it learns one class after the other, answers, and is where it was when it 
   const learner = await open(state, { learningRate: 0.2 }); // the artifact's own is for more samples
   for (const classes of ["ab", "cd"]) {
     const { samples, labels } = lot(classes);
-    assert.equal((await learner.learn(samples, labels, { epochs: 12 })).reason, "done");
+    assert.equal((await learner.learn(samples, labels, { epochs: 40 })).reason, "done");
   }
   const asked = lot("abcd", 5, "der", "test");
   const before = await learner.predict(asked.samples);
