@@ -20,6 +20,7 @@ from sparcl_compile.passes.importing.original import RUNTIME, UNNAMED
 
 LAST_OPSET = 2**31 - 1
 """The largest number that ONNX takes for an opset; the file may state any."""
+GROUPED = ("Conv", "ConvTranspose")
 DAMAGE = (
     *(ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RuntimeError, AssertionError),
     DecodeError,
@@ -211,6 +212,19 @@ def check_attributes(model: ir.Model, path: Path) -> None:
             if problem := _attribute_problem(attribute, types):
                 where = f"attribute {attribute.name} of node {node.name or node.op_type}"
                 raise ModelError(f"{path}: the {where} {problem}; export the model again")
+        if node.op_type in GROUPED and (problem := _group_problem(node)):
+            raise ModelError(f"{path}: the group of node {node.name or node.op_type} {problem}; export the model again")
+
+
+def _group_problem(node: ir.Node) -> str | None:
+    """What is wrong with the groups of a convolution, at which shape inference does not look."""
+    attribute = node.attributes.get("group")
+    weight = node.inputs[1] if len(node.inputs) > 1 else None
+    shape = None if weight is None else weight.shape
+    if attribute is None or attribute.type is not ir.AttributeType.INT or not shape or not isinstance(shape[0], int):
+        return None
+    groups = attribute.as_int()
+    return f"is {groups}, which does not divide {shape[0]} channels" if groups < 1 or shape[0] % groups else None
 
 
 def _attribute_problem(attribute: ir.Attr, types: Mapping[str, ir.AttributeType]) -> str | None:

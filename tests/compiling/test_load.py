@@ -295,3 +295,12 @@ def test_an_opset_beyond_all_numbers_of_opsets(file: Path) -> None:
     proto.opset_import[0].version = 2**62
     onnx.save(proto, file)
     assert "opset" in refusal(file)
+
+
+@pytest.mark.parametrize("groups", [0, -1, 7, 2**40])
+def test_groups_that_do_not_divide_the_channels(groups: int, file: Path) -> None:
+    proto = ZOO["cnn_bn"]()
+    conv = next(node for node in proto.graph.node if node.op_type == "Conv")
+    conv.attribute.append(helper.make_attribute("group", groups))
+    onnx.save(proto, file)
+    assert f"is {groups}, which does not divide" in refusal(file)
