@@ -201,7 +201,7 @@ def check_data(model: ir.Model, path: Path) -> None:
 
 
 def check_attributes(model: ir.Model, path: Path) -> None:
-    """Check that attributes are of the type that their operator gives them, and that texts can be read as such.
+    """Check that attributes have the type of their operator, that texts are UTF-8, and that groups divide channels.
 
     Raises:
         ModelError: the message names the node and the attribute.

@@ -105,6 +105,13 @@ def check_refused(outcome: Outcome, *parts: object, code: int = 2) -> None:
         assert str(part) in outcome.err, outcome
 
 
+def check_no_compilation(model: Path, options: Sequence[str], parts: Sequence[str]) -> None:
+    """A compilation under these options is refused with these words, and nothing is written beside the model."""
+    before = contents(model.parent)
+    check_refused(call("compile", model, *options, "-o", model.parent / "a.sparcl"), *parts)
+    assert contents(model.parent) == before
+
+
 def contents(folder: Path) -> dict[str, str]:
     """Everything below a folder, hidden files included, with checksums of the files."""
     return {

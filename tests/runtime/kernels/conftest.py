@@ -1,6 +1,8 @@
 """Without a library these tests are skipped, or fail where SPARCL_KERNELS_REQUIRED is set (continuous integration)."""
 
+import ctypes
 import os
+from collections.abc import Iterator
 
 import pytest
 
@@ -14,3 +16,13 @@ def _library() -> None:
     if os.environ.get("SPARCL_KERNELS_REQUIRED"):
         pytest.fail(kernels.reason())
     pytest.skip(kernels.reason())
+
+
+@pytest.fixture
+def loaded() -> Iterator[ctypes.CDLL]:
+    """The library; its best instruction set is in use again behind the test."""
+    found = ctypes.CDLL(str(kernels.library()))
+    found.SparclTarget.restype = ctypes.c_char_p
+    best = found.SparclTarget()
+    yield found
+    assert found.SparclUseTarget(best) == 1

@@ -5,7 +5,7 @@ of each kind is compared here too.
 """
 
 import ctypes
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparcl_compile.runtime.session import kernel_library as kernels
 from tests.runtime.kernels.cases import cases
 from tests.runtime.kernels.sparse import (
     BLOCK,
@@ -121,15 +120,6 @@ def test_the_number_of_threads_changes_no_bit(op: str, case: Case) -> None:
     results = [compute(op, case, found, threads, block=BLOCK) for threads in (1, 2, 3)]
     assert np.array_equal(results[0], results[1])
     assert np.array_equal(results[0], results[2])
-
-
-@pytest.fixture
-def loaded() -> Iterator[ctypes.CDLL]:
-    found = ctypes.CDLL(str(kernels.library()))
-    found.SparclTarget.restype = ctypes.c_char_p
-    best = found.SparclTarget()
-    yield found
-    assert found.SparclUseTarget(best) == 1
 
 
 @pytest.mark.parametrize("name", [b"AVX2", b"SCALAR", b"EMU128", b"SSE2"])

@@ -4,7 +4,6 @@ import ctypes
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -51,15 +50,6 @@ def test_the_kernels_can_be_switched_off() -> None:
     assert (
         ask("k.library(), k.reason()", "").strip() == "(None, 'the sparse kernels are switched off by SPARCL_KERNELS')"
     )
-
-
-@pytest.fixture
-def loaded() -> Iterator[ctypes.CDLL]:
-    found = ctypes.CDLL(str(kernels.library()))
-    found.SparclTarget.restype = ctypes.c_char_p
-    best = found.SparclTarget()
-    yield found
-    assert found.SparclUseTarget(best) == 1
 
 
 @pytest.mark.parametrize("name", [b"AVX2", b"SCALAR", b"EMU128", b"SSE2"])
