@@ -76,7 +76,7 @@ class FixInput(Pass):
         kind = value.dtype
         widths = sorted(floats.to_float32(model))
         if widths:
-            remarks.note(model, f"the model computes in {' and '.join(widths)}: it became float32")
+            remarks.note(model, f"all that computes in {' and '.join(widths)} became float32")
         if kind in floats.OTHERS:
             _drop_casts(model.graph, value)
             note_input(model, type=floats.OTHERS[kind])
