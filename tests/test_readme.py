@@ -1,18 +1,12 @@
 """The README is run and short; docs/cli.md has every command's options; links of pages lead somewhere."""
 
-import os
 import re
-import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-BLOCK = re.compile(
-    r"^<!-- runs(?:: exit (?P<code>\d+))? -->\n```(?P<language>bash|python)\n(?P<script>.*?)^```$",
-    re.MULTILINE | re.DOTALL,
-)
-INTERPRETERS = {"bash": ("bash", "-euo", "pipefail", "-c"), "python": ("python", "-c")}
+from tests.support.pages import Block, run, runnable_blocks
+
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 LINK = re.compile(r"\]\((?!https?://)([^)#]+)")
 COMMANDS = (
@@ -29,27 +23,6 @@ EVERYWHERE = {"--help", "--version", "--quiet", "--verbose"}
 WORDS = 900
 ROOT = Path(__file__).resolve().parent.parent
 LINKING = sorted(path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")))
-
-
-@dataclass(frozen=True)
-class Block:
-    """A block of the README that runs, and the exit code that it promises."""
-
-    script: str
-    code: int = 0
-    language: str = "bash"
-
-
-def runnable_blocks(text: str) -> list[Block]:
-    """The blocks marked by ``<!-- runs -->`` or ``<!-- runs: exit 2 -->``, in order."""
-    return [Block(match["script"], int(match["code"] or 0), match["language"]) for match in BLOCK.finditer(text)]
-
-
-def run(block: Block, folder: Path, scripts: Path) -> subprocess.CompletedProcess[str]:
-    """Run a block in a folder, with the console scripts of this environment first on the path."""
-    environment = {**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
-    command = [*INTERPRETERS[block.language], block.script]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
 
 
 @pytest.fixture(scope="module")

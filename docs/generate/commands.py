@@ -32,6 +32,7 @@ file counts, from the one that the command is called in upwards, and what is typ
 an option that may be repeated a list. What the file has wrong (a command or an option that there is not) is refused
 with its line.
 
+<!-- runs in tests/cli/test_config_file.py -->
 ```toml
 [compile]
 sparsity = 0.9
@@ -85,8 +86,8 @@ def _command(name: str, notes: Mapping[str, str]) -> Iterator[str]:
     command = command_of(name)
     options = {long_name(one): one for one in command.params if isinstance(one, click.Option)}
     words = " ".join(str(one.metavar or one.name).upper() for one in command.params if isinstance(one, click.Argument))
-    yield f"\n## sparcl-{name}\n\n{_purpose(command)}\n\n```\nsparcl-{name} {f'{words} ' if words else ''}[OPTIONS]\n"
-    yield "```\n"
+    yield f"\n## sparcl-{name}\n\n{_purpose(command)}\n\n"
+    yield f"```text\nsparcl-{name} {f'{words} ' if words else ''}[OPTIONS]\n```\n"
     for heading, names in GUIDES[name].topics.items():
         own = [options[one] for one in names if one in options and one not in SHARED]
         if own:

@@ -8,6 +8,7 @@ from sparcl_compile.cli import compile_command
 from sparcl_compile.cli.config_file import SECTIONS, configured, option_names
 from sparcl_compile.interface.errors import OptionError
 from tests.support.cli import COMMANDS, Outcome, call, check_refused, done, read_json, write_model
+from tests.support.pages import blocks
 
 
 @pytest.fixture
@@ -32,6 +33,21 @@ def test_a_file_gives_options_and_flags_win(folder: Path) -> None:
     written(folder, "[compile]\nsparsity = 0.5\n")
     assert sparsity(folder) == 0.5
     assert sparsity(folder, "--sparsity", "0.75") == 0.75
+
+
+@pytest.mark.parametrize("section", ["compile", "run"])
+def test_the_example_of_the_page_is_taken(section: str, folder: Path, root: Path) -> None:
+    """That of docs/cli.md."""
+    (example,) = (block for block in blocks((root / "docs" / "cli.md").read_text()) if block.language == "toml")
+    written(folder, example.script)
+    found = configured(section, COMMANDS[section].params, folder).values
+    assert (
+        found
+        == {
+            "compile": {"sparsity": 0.9, "compress": True, "freeze": ["backbone.*"]},
+            "run": {"data": "folder:photos", "epochs": 20},
+        }[section]
+    )
 
 
 def test_the_nearest_folder_with_a_file_holds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The examples in Python, run as a new user would."""
+"""The examples in Python, run as a new user would: the lines of their README.md and of the project's."""
 
 import os
 import shutil

@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.conformance.kit import Kit
 from tests.js import tools
 
-BLOCK = re.compile(r"^<!-- runs -->\n```js\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^<!-- runs in \S+ -->\n```js\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 GIVEN = """
 const dims = [8, 1, 8, 8];
 const samples = { data: Uint8Array.from({ length: 512 }, (_, place) => (place * 31) % 256), dims };
