@@ -131,10 +131,10 @@ class ImportForward(Pass):
         RemoveInitializersFromInputsPass()(model)
         checks.single_input(model)
         training.drop_dropout(model.graph)
-        newer = [node for node in model.graph if node.op_type in rewrites.NEWER_THAN_18]
-        if newer:
+        first = [node for node in model.graph if node.op_type in rewrites.FIRST]
+        if first:
             ShapeInferencePass()(model)
-            rewrites.rewrite(model.graph, newer, self.target)
+            rewrites.rewrite(model.graph, first, self.target)
         opset.to_opset_18(model)
         sort(model.graph)
         names.name_nodes(model.graph)

@@ -129,6 +129,16 @@ def mean(e: Inserter, node: ir.Node) -> ir.Value:
     return e.op("Mul", add_up(e, node), e.const("share", 1.0 / len(node.inputs)))
 
 
+def cast_like(e: Inserter, node: ir.Node) -> ir.Value | None:
+    """CastLike as a Cast to the other input's type; None where that is not known.
+
+    PyTorch's exporter writes the zero bias of a convolution so, and a Cast can be computed in advance.
+    """
+    x, like = node.inputs
+    kind = None if like is None else like.dtype
+    return None if kind is None else e.op("Cast", x, to=kind)
+
+
 REWRITES: dict[str, Rewrite] = {
     "Elu": elu,
     "Celu": celu,
@@ -144,6 +154,7 @@ REWRITES: dict[str, Rewrite] = {
     "Swish": swish,
     "Sum": add_up,
     "Mean": mean,
+    "CastLike": cast_like,
     **rewrite_grids.REWRITES,
     **rewrite_norms.REWRITES,
     **rewrite_pools.REWRITES,
@@ -165,8 +176,9 @@ BY_TARGET: Mapping[str, Mapping[str, Rewrite]] = {
     },
     "ort-training": REWRITES,
 }
-NEWER_THAN_18 = ("AffineGrid", "Gelu", "GroupNormalization", "RMSNormalization", "Swish")
-"""Operators that opset 18 lacks or defines otherwise: rewritten before the opset is changed."""
+FIRST = ("AffineGrid", "CastLike", "Gelu", "GroupNormalization", "RMSNormalization", "Swish")
+"""Operators that are rewritten before the opset is changed: opset 18 lacks them, defines them otherwise, or, of
+CastLike, the type that decides is still in the file."""
 
 
 def rewrite(graph: ir.Graph, nodes: Iterable[ir.Node], target: str) -> bool:

@@ -23,6 +23,7 @@ from sparcl_compile.interface.specs import MASKED, DenseSpec, OptimizerSpec, Wei
 
 PLAIN_WIDTH = 200
 UNSTRUCTURED = "unstructured"
+UNSEEN = "order, values, types or notes"  # what a pass changed that left each operator as often as it was
 
 # A source whose samples have this many numbers; what the models of the papers' benchmarks take.
 SOURCES = {64: "digits", 784: "idx:DIR", 3072: "cifar10:PATH"}
@@ -86,7 +87,7 @@ def change(trace: PassTrace) -> str:
     parts = [(sign, count, op) for sign, counts in signed for op, count in sorted(counts.items(), key=_frequent)[:4]]
     text = " ".join(f"{sign}{count} {op}" for sign, count, op in parts)
     more = " ..." if any(len(counts) > 4 for _, counts in signed) else ""
-    return text + more or ("weights, state or types" if trace.modified else "nothing")
+    return text + more or (UNSEEN if trace.modified else "nothing")
 
 
 def _frequent(item: tuple[str, int]) -> tuple[int, str]:
@@ -262,14 +263,14 @@ def compile_report(manifest: Manifest, log: CompileReport) -> RenderableType:
         "",
         *((line, "") if (line := _form(manifest.weights, log.kernels)) else ()),
         Text(classes_line(manifest.model)),
-        *(Text(f"note: {line}") for line in log.remarks),
-        *((Text(note),) if (note := units_line(manifest.channels)) else ()),
         Text(update_line(manifest.update)),
         *((Text(note),) if (note := gradients_line(manifest.options)) else ()),
         Text(rate_line(manifest.optimizer, manifest.weights)),
         "",
         memory_table(log.memory),
         "",
+        *(Text(f"note: {line}", style="yellow") for line in log.remarks),
+        *((Text(note, style="yellow"),) if (note := units_line(manifest.channels)) else ()),
     )
 
 

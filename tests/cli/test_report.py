@@ -48,7 +48,7 @@ def test_passes_table() -> None:
     lines = [words(line) for line in cells(report.passes_table(PASSES))]
     assert lines[1:] == [
         ["pass", "ms", "nodes", "added", "removed", "parameters", "MFLOPs/sample", "changed"],
-        ["import_forward", "12", "2", "0", "0", "12,345", "3.00", "weights, state or types"],
+        ["import_forward", "12", "2", "0", "0", "12,345", "3.00", "order, values, types or notes"],
         ["insert_weight_masks", "12", "4", "+2", "0", "12,345", "3.00", "+2 Mul"],
         ["prune_backward", "12", "2", "0", "-8", "12,345", "-", "-5 Identity -3 Sum"],
         ["emit", "12", "2", "0", "0", "12,345", "3.00", "nothing"],

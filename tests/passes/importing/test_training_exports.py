@@ -11,7 +11,7 @@ import torch
 from onnx import TensorProto, helper
 
 from sparcl_compile.interface.errors import ModelError
-from sparcl_compile.passes.importing import verify
+from sparcl_compile.passes.importing import rewrites, verify
 from tests.support.gradient_check import imported
 from tests.support.zoo import CLASSES, IMAGE, Net, cnn_bn
 
@@ -79,6 +79,35 @@ def test_an_export_of_pytorch_for_training() -> None:
     found = logits(onnx.load_model_from_string(file.getvalue()))
     x = torch.from_numpy(verify.random_input((5, 3, 4, 4), seed=7))
     np.testing.assert_allclose(found, net.eval()(x).detach().numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_the_exporter_by_torch_export_keeps_batch_normalization_where_it_does_not_optimise() -> None:
+    """It writes the zero bias of a convolution as a CastLike."""
+    convolutions = [torch.nn.Conv2d(3, 4, 3, bias=False), torch.nn.BatchNorm2d(4), torch.nn.ReLU()]
+    net = torch.nn.Sequential(*convolutions, torch.nn.Flatten(), torch.nn.Linear(16, 5))
+    net(torch.randn(16, 3, 4, 4))  # moves the running statistics
+    file, rows = io.BytesIO(), torch.export.Dim("N")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            net.eval(), (torch.randn(2, 3, 4, 4),), file, optimize=False, dynamic_shapes=({0: rows},), verbose=False
+        )
+    proto = onnx.load_model_from_string(file.getvalue())
+    assert "CastLike" in {node.op_type for node in proto.graph.node}
+    assert [node.op_type for node in imported(proto).graph].count("BatchNormalization") == 1
+    x = torch.from_numpy(verify.random_input((5, 3, 4, 4), seed=7))
+    np.testing.assert_allclose(logits(proto), net.eval()(x).detach().numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_a_cast_to_a_type_that_nobody_knows_is_refused() -> None:
+    net = Net(["batch", 6])
+    net.op("Gemm", net.weight("w", 6, CLASSES))
+    model = ir.from_proto(net.model())
+    node = next(iter(model.graph))
+    unknown = ir.Value(name="unknown")
+    cast = ir.Node("", "CastLike", [node.outputs[0], unknown])
+    model.graph.append(cast)
+    assert not rewrites.rewrite(model.graph, [cast], "ort")
 
 
 def squeezed(batch: int | str, *, opset: int = 18, tail: bool = False) -> onnx.ModelProto:
