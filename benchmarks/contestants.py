@@ -304,7 +304,9 @@ CONTESTANTS = (
         for sparsity in SPARSITIES
     ),
     *(
-        Setting(f"compressed-{sparsity:.2f}-bf16", compiled, "unstructured", sparsity, compress=True, activations="bf16")
+        Setting(
+            f"compressed-{sparsity:.2f}-bf16", compiled, "unstructured", sparsity, compress=True, activations="bf16"
+        )
         for sparsity in SPARSITIES
     ),
     Setting("channel-0.75-masked", compiled, "channel", 0.75, fold=False),

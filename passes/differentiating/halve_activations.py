@@ -58,20 +58,22 @@ class HalveActivations(Pass):
         """Halve what can be halved; a graph without sparse operators is left alone."""
         nodes = [node for node in sparse_nodes(model.graph) if node.op_type in OUTPUTS]
         backward = backward_nodes(model.graph) if nodes else set()
-        chosen = [node for node in nodes if _pays(node.outputs[0], backward)]
+        chosen = [node for node in nodes if pays(node.outputs[0], backward)]
         for node in chosen:
             _halve(node)
         return ir.passes.PassResult(model, bool(chosen))
 
 
-def _pays(value: ir.Value, backward: Set[ir.Node]) -> bool:
+def pays(value: ir.Value, backward: Set[ir.Node]) -> bool:
+    """Whether the backward reads a value, and sparse operators alone do so there."""
     if not value.name or value.dtype is not ir.DataType.FLOAT:
         return False
     late = late_readers(value, backward)
-    return bool(late) and all(_takes_half(node, slot) for node, slot in late) and not _is_kept(value, backward)
+    return bool(late) and all(takes_half(node, slot) for node, slot in late) and not _is_kept(value, backward)
 
 
-def _takes_half(node: ir.Node, slot: int) -> bool:
+def takes_half(node: ir.Node, slot: int) -> bool:
+    """Whether a node can read this input in half precision."""
     return slot in INPUTS.get(node.op_type, ())
 
 
@@ -85,7 +87,7 @@ def _halve(node: ir.Node) -> None:
     whole = node.outputs[0]
     half = _output(node, OUTPUTS[node.op_type])
     half.name, half.shape, half.type = f"{whole.name}{ENDING}", whole.shape, HALF
-    for reader, slot in [(usage.node, usage.idx) for usage in whole.uses() if _takes_half(usage.node, usage.idx)]:
+    for reader, slot in [(usage.node, usage.idx) for usage in whole.uses() if takes_half(usage.node, usage.idx)]:
         to = INPUTS[reader.op_type][slot]
         reader.resize_inputs(max(to + 1, len(reader.inputs)))
         reader.replace_input_with(slot, None)

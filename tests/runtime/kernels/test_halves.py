@@ -51,7 +51,9 @@ def rounded(values: Array) -> Array:
     return np.where(np.isnan(values), quiet, near).view(np.float32)
 
 
-def compute(op: str, feeds: Mapping[str, Array], outputs: Sequence[str], threads: int = 2, **attributes: Any) -> list[Array]:
+def compute(
+    op: str, feeds: Mapping[str, Array], outputs: Sequence[str], threads: int = 2, **attributes: Any
+) -> list[Array]:
     """Run one op on float32 feeds; a port with the suffix is behind or in front of a Cast to bfloat16."""
     inputs, results = PORTS[op]
     nodes = [helper.make_node("Cast", [f"{n}.in"], [n], to=HALF) for n in feeds if n.endswith(STORED)]
@@ -84,11 +86,15 @@ def same_bits(found: Array, wanted: Array) -> None:
     np.testing.assert_array_equal(found.view(np.uint32), wanted.view(np.uint32))
 
 
-def check_equal(op: str, feeds: Mapping[str, Array], names: Sequence[str], outputs: Sequence[str], **attributes: Any) -> None:
+def check_equal(
+    op: str, feeds: Mapping[str, Array], names: Sequence[str], outputs: Sequence[str], **attributes: Any
+) -> None:
     """Of the outputs, those that have a port for bfloat16 are asked for in both types, and then in that alone."""
     halves = [n + STORED for n in outputs if n + STORED in PORTS[op][1]]
     wanted = dict(zip(outputs, compute(op, plain(feeds, *names), outputs, **attributes), strict=True))
-    both = dict(zip([*outputs, *halves], compute(op, stored(feeds, *names), [*outputs, *halves], **attributes), strict=True))
+    both = dict(
+        zip([*outputs, *halves], compute(op, stored(feeds, *names), [*outputs, *halves], **attributes), strict=True)
+    )
     rest = [n for n in outputs if n + STORED not in halves]
     alone = dict(zip([*rest, *halves], compute(op, stored(feeds, *names), [*rest, *halves], **attributes), strict=True))
     for name, value in wanted.items():
@@ -157,7 +163,9 @@ def test_normalisations_equal_casts_around_them(
 
 
 def gradient_feeds(shape: tuple[int, int, int, int], seed: int, relu: bool) -> dict[str, Array]:
-    parameters = {n: normal(shape[:1], seed + i) for i, n in enumerate(("scale", "saved_mean", "saved_inv_std"), start=1)}
+    parameters = {
+        n: normal(shape[:1], seed + i) for i, n in enumerate(("scale", "saved_mean", "saved_inv_std"), start=1)
+    }
     found = {"dy": normal(shape, seed), "x": normal(shape, seed + 4), **parameters}
     return found | ({"y": np.maximum(normal(shape, seed + 5), 0)} if relu else {})
 
@@ -238,11 +246,16 @@ def test_the_same_input_in_both_types_is_refused() -> None:
         compute("BatchNormGrad", gradient | {"y.bf16": gradient["y"]}, ["dx"], relu=1)
 
 
-@pytest.mark.parametrize(("op", "name"), [("SparseConv", "x"), ("SparseConvWeightGrad", "x"), ("BatchNormTraining", "x"), ("BatchNormGrad", "x")])
+@pytest.mark.parametrize(
+    ("op", "name"),
+    [("SparseConv", "x"), ("SparseConvWeightGrad", "x"), ("BatchNormTraining", "x"), ("BatchNormGrad", "x")],
+)
 def test_an_input_in_neither_type_is_refused(op: str, name: str) -> None:
     case = Case(16, 4, 4, 5, 5)
     weight = random_weight(case)
-    every = convolution_feeds(case, weight) | normalisation_feeds((4, 5, 5, 16), 0) | gradient_feeds((4, 5, 5, 16), 0, True)
+    every = (
+        convolution_feeds(case, weight) | normalisation_feeds((4, 5, 5, 16), 0) | gradient_feeds((4, 5, 5, 16), 0, True)
+    )
     feeds = {n: every[n] for n in PORTS[op][0] if n in every and n not in (name, "addend")}
     geometry = {"channels": 4, **case.attributes} if "Conv" in op else {"relu": 1}
     with pytest.raises(Exception, match=f"{op}: input {name} is missing"):
@@ -253,6 +266,6 @@ def test_a_stored_input_of_another_shape_is_refused() -> None:
     feeds = gradient_feeds((3, 2, 2, 16), 0, True)
     with pytest.raises(Exception, match=r"BatchNormGrad: y is \[3, 2, 2, 15\] and x is \[3, 2, 2, 16\]"):
         compute("BatchNormGrad", stored(feeds | {"y": feeds["y"][..., 1:]}, "x", "y"), ["dx"], relu=1)
+    feeds = normalisation_feeds((3, 2, 2, 16), 0)
     with pytest.raises(Exception, match=r"BatchNormTraining: addend is \[3, 2, 1, 16\] and x is \[3, 2, 2, 16\]"):
-        feeds = normalisation_feeds((3, 2, 2, 16), 0)
         compute("BatchNormTraining", stored(feeds | {"addend": feeds["addend"][:, :, 1:]}, "addend"), ["y"])
