@@ -64,6 +64,7 @@ class Setting:
         compress: whether the kept weights alone are stored, and sparse kernels compute with them.
         method: of the compiled step; with separate batches of replay the gradients are stored between them.
         target: the runtime that the compiled step is for.
+        activations: what the backward reads of the sparse kernels' activations is kept as this.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Setting:
     compress: bool = False
     method: str = "finetune"
     target: str = TARGET
+    activations: str = "f32"
 
     @property
     def model(self) -> str:
@@ -249,6 +251,7 @@ def compile_to(setting: Setting, target: Path) -> None:
         compress=setting.compress,
         method=setting.method,
         target=setting.target,
+        activations=setting.activations,
     )
     compile_model(path, target, options)
 
@@ -298,6 +301,12 @@ CONTESTANTS = (
     ),
     *(
         Setting(f"compressed-{sparsity:.2f}-block4x1", compiled, "block4x1", sparsity, compress=True)
+        for sparsity in SPARSITIES
+    ),
+    *(
+        Setting(
+            f"compressed-{sparsity:.2f}-bf16", compiled, "unstructured", sparsity, compress=True, activations="bf16"
+        )
         for sparsity in SPARSITIES
     ),
     Setting("channel-0.75-masked", compiled, "channel", 0.75, fold=False),

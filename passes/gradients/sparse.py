@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
+from sparcl_compile.passes.core.edit import int_attribute
 from sparcl_compile.passes.core.operators import (
     BATCH_NORM,
     BATCH_NORM_GRADIENT,
@@ -51,7 +52,9 @@ def _batch_norm(g: Gradient) -> Sequence[ir.Value | None]:
     """One kernel gives the gradients of the input, of scale and shift, and of what was added in front of the ReLU."""
     y, *_, mean, deviation = g.node.outputs
     count = 4 if g.wants(3) else 3
-    inputs = (g.dy, g.x, g.input(1), mean, deviation, y)
+    # Only the gate of a ReLU reads the output, which would be kept for nothing otherwise.
+    gate = (y,) if int_attribute(g.node, "relu", 0) else ()
+    inputs = (g.dy, g.x, g.input(1), mean, deviation, *gate)
     found = g.outputs(BATCH_NORM_GRADIENT, *inputs, count=count, domain=SPARSE_DOMAIN, **kept(g.node))
     for out, like in zip(found, (g.x, g.input(1), g.input(1), g.x), strict=False):
         out.shape, out.type = like.shape, like.type

@@ -47,6 +47,7 @@ ENDINGS = (
     ".saved_mean",
     ".saved_inv_std",
     "_grad",
+    ".bf16",
 )
 """Endings with a meaning in artifacts, or in the names that passes make from those of weights and nodes."""
 GRADIENT = re.compile(r"_Grad/|_grad\b|_grad_\d+$|_grad\.accumulation\b")

@@ -72,7 +72,9 @@ void ForEachRow(const WalkJob& job, const Task& task, float* y, const Body& body
 void CopyOut(const Simd& simd, const WalkJob& job, const Task& task, float* y) {
   const int64_t run = job.cut.run, step = OutputStep(job, task);
   ForEachRow(job, task, y, [&](int64_t place, const float* row) {
-    simd.copy_runs(row, run, job.output + place, step, run, task.block.cols);
+    const Written to = job.output + place;
+    if (to.floats != nullptr) simd.copy_runs(row, run, to.floats, step, run, task.block.cols);
+    if (to.halves != nullptr) simd.narrow_runs(row, run, to.halves, step, run, task.block.cols);
   });
 }
 
@@ -103,11 +105,12 @@ void RunTask(const Simd& simd, const WalkJob& job, const Task& task, Workspace& 
     if (taps) CopyIn(simd, cut, walk, task.block, job.input, from, Least(cut.chunk, walk.input.channels - from), x);
     for (int64_t part = 0; part < cut.parts; ++part) {
       Tile tile = {x + part * cut.InputFloats(), InputRowStride(cut, walk), task.block.rows, cut.Vectors(task.block.cols),
-                   InScratch<const float>(job, task, part, y), InScratch(job, task, part, y), bias, false};
+                   InScratch<const float>(job, task, part, y), InScratch(job, task, part, y), bias, false, {nullptr, 0, 0, 0}};
       if (chunk == 0 && !copied) tile.from = InTensor(job, task, part, job.addend);
       if (direct && chunk + 1 == cut.chunks) {
-        tile.to = InTensor(job, task, part, job.output);
-        tile.past_caches = PastCaches(simd, job.output, walk.batch * job.plane.channels * job.plane.rows * job.plane.cols);
+        tile.to = InTensor(job, task, part, job.output.floats);
+        tile.half = InTensor(job, task, part, job.output.halves);
+        tile.past_caches = tile.to.at != nullptr && PastCaches(simd, job.output.floats, walk.batch * job.plane.channels * job.plane.rows * job.plane.cols);
       }
       if (job.block > 1) {
         simd.accumulate_blocks({job.blocks, starts + chunk, cut.chunks, task.count}, tile);

@@ -23,11 +23,11 @@ struct WalkJob {
   // Of bucket (walk * lists + list) * chunks + chunk, with a list an output channel or block; one more at the end.
   const int32_t* starts;
 
-  const float* input;
+  Numbers input;
   // What the sums start from: one number a channel, or a tensor of the output's shape; null: 0. Not both.
   const float* bias;
   const float* addend;
-  float* output;  // [channels, rows, cols, batch] of this plane
+  Written output;  // [channels, rows, cols, batch] of this plane
   Plane plane;
 };
 

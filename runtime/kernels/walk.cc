@@ -30,6 +30,19 @@ bool Reads(const TapAxis& axis, int64_t displacement) {
   return false;
 }
 
+void Prefetch(Numbers ahead, int64_t count) {
+  if (ahead.halves != nullptr) {
+    for (int64_t line = 0; line < count; line += 32) __builtin_prefetch(ahead.halves + line, 0, 2);
+    return;
+  }
+  for (int64_t line = 0; line < count; line += 16) __builtin_prefetch(ahead.floats + line, 0, 2);
+}
+
+void CopyRuns(const Simd& simd, Numbers from, int64_t from_step, float* to, int64_t run, int64_t count) {
+  if (from.halves != nullptr) return simd.widen_runs(from.halves, from_step, to, run, run, count);
+  simd.copy_runs(from.floats, from_step, to, run, run, count);
+}
+
 }  // namespace
 
 TapAxis ForwardTaps(const Axis& axis) {
@@ -141,7 +154,7 @@ void FillForwardTable(const ConvShape& shape, const Walk& walk, const Cut& cut, 
   }
 }
 
-void CopyIn(const Simd& simd, const Cut& cut, const Walk& walk, const Block& block, const float* input, int64_t first,
+void CopyIn(const Simd& simd, const Cut& cut, const Walk& walk, const Block& block, Numbers input, int64_t first,
             int64_t count, float* scratch) {
   const int64_t batch = walk.batch, stride = walk.cols.stride, run = cut.run;
   const int64_t input_rows = (block.rows - 1) * walk.rows.stride + walk.rows.reach;
@@ -158,17 +171,14 @@ void CopyIn(const Simd& simd, const Cut& cut, const Walk& walk, const Block& blo
         const int64_t left = Least(columns, start >= 0 ? 0 : DivideUp(-start, stride));
         const int64_t before = inside ? left : columns;
         const int64_t after = Most(before, Least(columns, DivideUp(walk.input.cols - start, stride)));
-        const float* from = input + (first + channel) * plane + block.batch +
+        Numbers from = input + (first + channel) * plane + block.batch +
                             ((top + row) * walk.input.cols + start + before * stride) * batch;
         float* to = scratch + channel * cut.channel_floats + row * cut.row_floats + phase * cut.phase_floats;
         // The same row two channels on: planes lie too far apart for the processor to see a pattern.
-        for (int64_t m = 0; m < after - before; ++m) {
-          const float* ahead = from + 2 * plane + m * stride * batch;
-          for (int64_t line = 0; line < cut.parts * run; line += 16) __builtin_prefetch(ahead + line, 0, 2);
-        }
-        for (int64_t part = 0; part < cut.parts; ++part, from += run, to += cut.InputFloats()) {
+        for (int64_t m = 0; m < after - before; ++m) Prefetch(from + (2 * plane + m * stride * batch), cut.parts * run);
+        for (int64_t part = 0; part < cut.parts; ++part, from = from + run, to += cut.InputFloats()) {
           if (before > 0) simd.fill(0.0f, to, before * run);
-          simd.copy_runs(from, stride * batch, to + before * run, run, run, after - before);
+          CopyRuns(simd, from, stride * batch, to + before * run, run, after - before);
           if (after < columns) simd.fill(0.0f, to + after * run, (columns - after) * run);
         }
       }

@@ -94,7 +94,7 @@ void FillForwardTable(const ConvShape& shape, const Walk& walk, const Cut& cut, 
 inline int64_t InputRowStride(const Cut& cut, const Walk& walk) { return walk.rows.stride * cut.row_floats; }
 
 // Copies channels first to first + count - 1 of what the block reads, with zeros outside of the plane.
-void CopyIn(const Simd& simd, const Cut& cut, const Walk& walk, const Block& block, const float* input, int64_t first,
+void CopyIn(const Simd& simd, const Cut& cut, const Walk& walk, const Block& block, Numbers input, int64_t first,
             int64_t count, float* scratch);
 
 }  // namespace sparcl

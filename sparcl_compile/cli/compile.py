@@ -17,6 +17,7 @@ from sparcl_compile.interface.version import __version__
 from sparcl_compile.passes.schemes.names import SCHEMES, sparsity_for
 from sparcl_compile.settings.methods import METHODS
 from sparcl_compile.settings.options import (
+    ACTIVATIONS,
     DISTRIBUTIONS,
     GRADIENT_SCHEMES,
     INITS,
@@ -187,6 +188,12 @@ class MethodName(click.Choice[str]):
 )
 @click.option(
     "--measure-kernels", is_flag=True, help="Choose them by times measured on this machine, not by estimates."
+)
+@click.option(
+    "--activations",
+    type=click.Choice(ACTIVATIONS),
+    default=DEFAULTS.activations,
+    help="What the backward reads of the sparse kernels' activations is kept as this (bf16: with --compress).",
 )
 @click.option(
     "--batch-size",

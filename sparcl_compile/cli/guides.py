@@ -42,6 +42,7 @@ COMPILE = Guide(
             "compress",
             "select-kernels",
             "measure-kernels",
+            "activations",
             "fold",
             "recompute",
             "batch-size",

@@ -33,9 +33,9 @@ class Sized:
         """The dimensions of an input; raises ModelError where they are unknown."""
         return self._dims(self.node.inputs[index])
 
-    def output(self, index: int = 0) -> list[int]:
-        """The dimensions of an output; raises ModelError where they are unknown."""
-        return self._dims(self.node.outputs[index])
+    def output(self) -> list[int]:
+        """The dimensions of the first output that is there; raises ModelError where they are unknown."""
+        return self._dims(next((out for out in self.node.outputs if out.name), self.node.outputs[0]))
 
     def is_known(self, index: int) -> bool:
         """Whether the dimensions of an input are known."""

@@ -46,6 +46,7 @@ class Options:
     compress: bool = False
     select_kernels: bool = True
     measure_kernels: bool = False
+    activations: str = "f32"
     batch_size: int = BATCH_SIZE
     freeze: tuple[str, ...] = ()
     update: str = "all"

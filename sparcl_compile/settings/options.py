@@ -27,6 +27,7 @@ TARGETS = ("ort", "ort-training")
 INITS = ("keep", "fresh")
 UPDATES = ("all", "bias", "norm")
 GRADIENT_SCHEMES = ("unstructured", "channel")
+ACTIVATIONS = ("f32", "bf16")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +100,9 @@ class CompileOptions(Options):
             raise FieldError("compress", None, problem, "leave one of the two out")
         if self.measure_kernels and not (self.compress and self.select_kernels):
             raise FieldError("measure_kernels", None, "chooses the layers of `compress`", "add that or leave this out")
+        if self.activations != "f32" and not self.compress:
+            problem = "is for the sparse kernels, which `compress` computes with"
+            raise FieldError("activations", self.activations, problem, "add that or leave this out")
         if self.ort_format and self.target == "ort-training":
             problem = "is for a minimal build of ONNX Runtime, which has no operators of `target` ort-training"
             raise FieldError("ort_format", None, problem, "add `target` ort or leave this out")
@@ -118,4 +122,5 @@ _CHOICES = {
     "recipe": RECIPES,
     "init": INITS,
     "target": TARGETS,
+    "activations": ACTIVATIONS,
 }

@@ -4,6 +4,7 @@ from sparcl_compile.passes.differentiating.add_inside_input_gradients import Add
 from sparcl_compile.passes.differentiating.attach_loss import AttachLoss
 from sparcl_compile.passes.differentiating.attach_optimizer import AttachOptimizer
 from sparcl_compile.passes.differentiating.differentiate import Differentiate
+from sparcl_compile.passes.differentiating.halve_activations import HalveActivations
 from sparcl_compile.passes.differentiating.insert_gradient_masks import InsertGradientMasks
 from sparcl_compile.passes.differentiating.insert_sample_filter import InsertSampleFilter
 from sparcl_compile.passes.differentiating.pack_relu_masks import PackReluMasks
@@ -29,5 +30,6 @@ def steps(options: CompileOptions) -> Steps:
         PruneBackward,
         PackReluMasks,
         *only(options.compress, AddInsideInputGradients),
+        *only(options.activations == "bf16", HalveActivations),
     )
     return around(options, differentiating)

@@ -3,6 +3,7 @@
 from sparcl_compile.passes.differentiating.add_inside_input_gradients import AddInsideInputGradients
 from sparcl_compile.passes.differentiating.attach_loss import AttachLoss
 from sparcl_compile.passes.differentiating.attach_optimizer import AttachOptimizer
+from sparcl_compile.passes.differentiating.halve_activations import HalveActivations
 from sparcl_compile.passes.differentiating.insert_gradient_masks import InsertGradientMasks
 from sparcl_compile.passes.differentiating.insert_sample_filter import InsertSampleFilter
 from sparcl_compile.passes.differentiating.ort_training.differentiate_by_builder import DifferentiateByBuilder
@@ -31,5 +32,6 @@ def steps(options: CompileOptions) -> Steps:
         KeepReluMasks,
         ReplaceReluGradients,
         *only(options.compress, AddInsideInputGradients),
+        *only(options.activations == "bf16", HalveActivations),
     )
     return around(options, differentiating)

@@ -31,8 +31,9 @@ OPTIONS = {
     "dense": {"sparsity": 0.0, "gradient_sparsity": 0.0},
     "bias": {"update": "bias", "gradient_sparsity": 0.9},
     "compress": {"compress": True, "select_kernels": False, "gradient_sparsity": 0.9},
+    "halved": {"compress": True, "activations": "bf16"},
 }
-LISTS = [pytest.param(name, marks=needs_kernels if name == "compress" else ()) for name in OPTIONS]
+LISTS = [pytest.param(name, marks=needs_kernels if "compress" in given else ()) for name, given in OPTIONS.items()]
 
 
 def compilation(options: str, folder: Path, target: str) -> list[tuple[Pass, ir.Model, ir.Model]]:
@@ -211,6 +212,7 @@ OUT_OF_ORDER = {
     "replace_relu_gradients": (NOT_DIFFERENTIATED,),
     "pack_relu_masks": (NOT_DIFFERENTIATED, TWICE, after_moving("pack_relu_masks")),
     "add_inside_input_gradients": (NOT_DIFFERENTIATED, TWICE),
+    "halve_activations": (NOT_DIFFERENTIATED, TWICE, after_moving("halve_activations")),
     "order_backward": (NOT_DIFFERENTIATED, after_moving("order_backward")),
     "recompute_activations": (NOT_DIFFERENTIATED,),
     "compute_gradient_rows": (

@@ -33,6 +33,8 @@ def every_target() -> Iterator[Steps]:
             yield from (steps(CompileOptions(**given)) for steps in choice.TARGETS.values())
     ste = CompileOptions(mask_policy="sr-ste", scheme="2:4", sparsity=0.5, gradient_sparsity=0.0)
     yield from (steps(ste) for steps in choice.TARGETS.values())
+    halved = CompileOptions(compress=True, activations="bf16")
+    yield from (steps(halved) for steps in choice.TARGETS.values())
     yield inference.STEPS
 
 

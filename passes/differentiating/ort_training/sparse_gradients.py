@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import onnx_ir as ir
 
+from sparcl_compile.passes.core.edit import int_attribute
 from sparcl_compile.passes.core.operators import (
     BATCH_NORM,
     BATCH_NORM_GRADIENT,
@@ -52,6 +53,9 @@ activation's is (rule 7 of ``differentiate_by_builder``).
 KEY_INPUT = {SPARSE_INPUT_GRADIENT: 2, SPARSE_WEIGHT_GRADIENT: 2, BATCH_NORM_GRADIENT: 3, MAX_POOL_GRADIENT: 2}
 """Which input of a gradient node says whose it is: a weight's index, a normalisation's saved mean, a pool's output."""
 
+GATE = 5
+"""Which input of a normalisation's gradient is the normalisation's output."""
+
 
 def complete(graph: ir.Graph) -> None:
     """Give the gradient nodes that the builder made the attributes of their operators."""
@@ -62,6 +66,9 @@ def complete(graph: ir.Graph) -> None:
     for node in (node for node in nodes if node.op_type in KEY_INPUT):
         owner = owners[node.inputs[KEY_INPUT[node.op_type]]]
         node.attributes.update(kept(owner))
+        if node.op_type == BATCH_NORM_GRADIENT and not int_attribute(owner, "relu", 0):
+            # Only the gate of a ReLU reads the output, which would be kept for nothing otherwise.
+            node.resize_inputs(GATE)
         if node.op_type == SPARSE_INPUT_GRADIENT:
             plane = dims_of_plane(owner.inputs[0])
             node.attributes["input_shape"] = ir.AttrInt64s("input_shape", plane)

@@ -88,6 +88,22 @@ Failure Context::Input(size_t index, const char* name, int rank, Tensor& tensor)
   return tensor ? nullptr : Fail(Message() << "input " << name << " is missing");
 }
 
+Failure Context::OptionalStoredInput(size_t index, size_t half, const char* name, int rank, Tensor& tensor) const {
+  Tensor stored;
+  if (Failure failure = OptionalInput(index, name, rank, tensor)) return failure;
+  if (Failure failure = OptionalInput(half, name, rank, stored)) return failure;
+  if (!stored) return nullptr;
+  if (tensor) return Fail(Message() << "input " << name << " is there twice, as float32 and as bfloat16");
+  tensor = stored;
+  tensor.half = true;
+  return nullptr;
+}
+
+Failure Context::StoredInput(size_t index, size_t half, const char* name, int rank, Tensor& tensor) const {
+  if (Failure failure = OptionalStoredInput(index, half, name, rank, tensor)) return failure;
+  return tensor ? nullptr : Fail(Message() << "input " << name << " is missing");
+}
+
 Failure Context::Output(size_t index, const int64_t* shape, int rank, Tensor& tensor) const {
   size_t count = 0;
   if (Failure failure =

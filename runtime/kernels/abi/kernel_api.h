@@ -3,6 +3,7 @@
 
 #include "abi/message.h"
 #include "abi/ort_abi.h"
+#include "numbers.h"
 
 namespace sparcl {
 
@@ -14,10 +15,13 @@ struct Tensor {
   int rank = 0;
   int64_t shape[kMaxRank] = {};
   int64_t size = 0;
+  bool half = false;  // bfloat16 in place of float32
 
   explicit operator bool() const { return data != nullptr || rank != 0; }
   float* floats() const { return static_cast<float*>(data); }
   int32_t* ints() const { return static_cast<int32_t*>(data); }
+  uint16_t* halves() const { return static_cast<uint16_t*>(data); }
+  Numbers numbers() const { return half ? Numbers{nullptr, halves()} : Numbers{floats(), nullptr}; }
 };
 
 // Writes "[2, 3]".
@@ -57,6 +61,9 @@ class Context {
 
   Failure Input(size_t index, const char* name, int rank, Tensor& tensor) const;
   Failure OptionalInput(size_t index, const char* name, int rank, Tensor& tensor) const;
+  // One tensor that comes as the float32 input `index` or as the bfloat16 input `half`.
+  Failure StoredInput(size_t index, size_t half, const char* name, int rank, Tensor& tensor) const;
+  Failure OptionalStoredInput(size_t index, size_t half, const char* name, int rank, Tensor& tensor) const;
   // Allocates the output. `tensor.data` stays null when nothing reads it.
   Failure Output(size_t index, const int64_t* shape, int rank, Tensor& tensor) const;
 

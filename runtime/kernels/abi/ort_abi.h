@@ -26,7 +26,7 @@ struct Domain;
 struct Allocator;
 
 enum ErrorCode : int { kFail = 1, kInvalidArgument = 2 };
-enum ElementType : int { kFloat = 1, kInt32 = 6 };
+enum ElementType : int { kFloat = 1, kInt32 = 6, kBFloat16 = 16 };
 enum Characteristic : int { kRequired = 0, kOptional = 1 };
 enum MemoryType : int { kDefaultMemory = 0 };
 

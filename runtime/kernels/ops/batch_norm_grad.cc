@@ -13,14 +13,14 @@ Failure BatchNormGrad::Run(const Context& context) const {
   Tensor dy, x, parameters[3], y, dx, sums[2], daddend;
   const char* const names[3] = {"scale", "saved_mean", "saved_inv_std"};
   if (Failure failure = context.Input(0, "dy", 4, dy)) return failure;
-  if (Failure failure = context.Input(1, "x", 4, x)) return failure;
+  if (Failure failure = context.StoredInput(1, 6, "x", 4, x)) return failure;
   const int64_t channels = x.shape[0];
   for (int i = 0; i < 3; ++i) {
     if (Failure failure = context.Input(2 + i, names[i], 1, parameters[i])) return failure;
     if (parameters[i].size == channels) continue;
     return context.Fail(Message() << names[i] << " has " << parameters[i].size << " numbers for " << channels << " channels");
   }
-  if (Failure failure = context.OptionalInput(5, "y", 4, y)) return failure;
+  if (Failure failure = context.OptionalStoredInput(5, 7, "y", 4, y)) return failure;
   if (relu != 0 && !y) return context.Fail(Message() << "input y is missing, which the attribute relu needs");
   for (int axis = 0; axis < 4; ++axis) {
     if (dy.shape[axis] != x.shape[axis]) return context.Fail(Message() << "dy is " << dy << " and x is " << x);
@@ -35,16 +35,17 @@ Failure BatchNormGrad::Run(const Context& context) const {
 
   const Simd& simd = ChosenSimd();
   const int64_t count = x.size / channels;
+  const Numbers from = x.numbers();
   const bool past_caches = count % simd.lanes == 0 && PastCaches(simd, dx.floats(), x.size) &&
                            (daddend.data == nullptr || PastCaches(simd, daddend.floats(), x.size));
   return context.Parallel(channels, [&](size_t task) {
     const int64_t channel = static_cast<int64_t>(task), at = channel * count;
-    const float* gate = relu != 0 ? y.floats() + at : nullptr;
+    const Numbers gate = relu != 0 ? y.numbers() + at : Numbers();
     const float mean = parameters[1].floats()[channel];
     const double scale = static_cast<double>(parameters[0].floats()[channel]);
     const double inv_std = static_cast<double>(parameters[2].floats()[channel]);
     double moments[2] = {0, 0};
-    simd.gradient_moments(dy.floats() + at, x.floats() + at, gate, count, mean, moments);
+    simd.gradient_moments(dy.floats() + at, from + at, gate, count, mean, moments);
     const double dbias = moments[0], dscale = moments[1] * inv_std;
     if (sums[0].data != nullptr) sums[0].floats()[channel] = static_cast<float>(dscale);
     if (sums[1].data != nullptr) sums[1].floats()[channel] = static_cast<float>(dbias);
@@ -52,7 +53,7 @@ Failure BatchNormGrad::Run(const Context& context) const {
     const double a = scale * inv_std;
     const double b = -a * inv_std * dscale / static_cast<double>(count);
     const double c = -a * dbias / static_cast<double>(count) - b * static_cast<double>(mean);
-    simd.normalise_gradient(dy.floats() + at, x.floats() + at, gate, count, static_cast<float>(a), static_cast<float>(b),
+    simd.normalise_gradient(dy.floats() + at, from + at, gate, count, static_cast<float>(a), static_cast<float>(b),
                             static_cast<float>(c), past_caches, dx.floats() + at,
                             daddend.data == nullptr ? nullptr : daddend.floats() + at);
   });

@@ -13,9 +13,9 @@ Failure BatchNormTraining::Read(const Attributes& attributes) {
 }
 
 Failure BatchNormTraining::Run(const Context& context) const {
-  Tensor x, addend, parameters[4], y, statistics[4];
+  Tensor x, addend, parameters[4], y, y16, statistics[4];
   const char* const names[4] = {"scale", "bias", "mean", "var"};
-  if (Failure failure = context.Input(0, "x", 4, x)) return failure;
+  if (Failure failure = context.StoredInput(0, 6, "x", 4, x)) return failure;
   const int64_t channels = x.shape[0];
   const int places[4] = {1, 2, 4, 5};
   for (int i = 0; i < 4; ++i) {
@@ -23,30 +23,34 @@ Failure BatchNormTraining::Run(const Context& context) const {
     if (parameters[i].size == channels) continue;
     return context.Fail(Message() << names[i] << " has " << parameters[i].size << " numbers for " << channels << " channels");
   }
-  if (Failure failure = context.OptionalInput(3, "addend", 4, addend)) return failure;
+  if (Failure failure = context.OptionalStoredInput(3, 7, "addend", 4, addend)) return failure;
   for (int axis = 0; addend && axis < 4; ++axis) {
     if (addend.shape[axis] == x.shape[axis]) continue;
     return context.Fail(Message() << "addend is " << addend << " and x is " << x);
   }
   if (x.size == 0) return context.Fail(Message() << "x is empty: " << x);
   if (Failure failure = context.Output(0, x.shape, 4, y)) return failure;
+  if (Failure failure = context.Output(5, x.shape, 4, y16)) return failure;
   for (int i = 0; i < 4; ++i) {
     if (Failure failure = context.Output(1 + i, &channels, 1, statistics[i])) return failure;
   }
 
   const Simd& simd = ChosenSimd();
   const int64_t count = x.size / channels;
-  const bool past_caches = count % simd.lanes == 0 && PastCaches(simd, y.floats(), x.size);
+  const Numbers from = x.numbers(), added = addend.numbers();
+  const Written to = {y.floats(), y16.halves()};
+  const bool past_caches = to.floats != nullptr && count % simd.lanes == 0 && PastCaches(simd, y.floats(), x.size);
   auto set = [](const Tensor& tensor, int64_t channel, double value) {
     if (tensor.data != nullptr) tensor.floats()[channel] = static_cast<float>(value);
   };
   return context.Parallel(channels, [&](size_t task) {
     const int64_t channel = static_cast<int64_t>(task);
-    const float* from = x.floats() + channel * count;
+    const int64_t at = channel * count;
+    const float first = (from + at).First();
     // Moments about a value of the channel lose fewer digits than about 0.
-    const double shift = static_cast<double>(from[0]);
+    const double shift = static_cast<double>(first);
     double sums[2] = {0, 0};
-    simd.moments(from, count, from[0], sums);
+    simd.moments(from + at, count, first, sums);
     const double offset = sums[0] / static_cast<double>(count), square = sums[1] / static_cast<double>(count);
     const double mean = shift + offset;
     const double variance = square > offset * offset ? square - offset * offset : 0.0;
@@ -57,10 +61,9 @@ Failure BatchNormTraining::Run(const Context& context) const {
     set(statistics[1], channel, static_cast<double>(parameters[3].floats()[channel]) * keep + variance * (1.0 - keep));
     set(statistics[2], channel, mean);
     set(statistics[3], channel, inv_std);
-    const float* added = addend ? addend.floats() + channel * count : nullptr;
     const double bias = static_cast<double>(parameters[1].floats()[channel]) - mean * scale;
-    simd.normalise(from, added, count, static_cast<float>(scale), static_cast<float>(bias), relu != 0,
-                   past_caches, y.floats() + channel * count);
+    simd.normalise(from + at, added + at, count, static_cast<float>(scale), static_cast<float>(bias), relu != 0,
+                   past_caches, to + at);
   });
 }
 

@@ -13,9 +13,9 @@ constexpr Budget kBlockBudget = {2048, 30 * 1024, 512 * 1024};
 }  // namespace
 
 Failure SparseConv::Run(const Context& context) const {
-  Tensor x, values, bias, y;
+  Tensor x, values, bias, y, y16;
   Weight weight;
-  if (Failure failure = context.Input(0, "x", 4, x)) return failure;
+  if (Failure failure = context.StoredInput(0, 5, "x", 4, x)) return failure;
   if (Failure failure = context.Input(1, "values", 1, values)) return failure;
   if (Failure failure = ReadWeight(context, shape, &values, 2, weight)) return failure;
   if (Failure failure = context.OptionalInput(4, "bias", 1, bias)) return failure;
@@ -29,7 +29,8 @@ Failure SparseConv::Run(const Context& context) const {
   }
   const int64_t y_shape[] = {weight.channels, rows, cols, x.shape[3]};
   if (Failure failure = context.Output(0, y_shape, 4, y)) return failure;
-  if (y.size == 0) return nullptr;
+  if (Failure failure = context.Output(1, y_shape, 4, y16)) return failure;
+  if (y.size == 0 && y16.size == 0) return nullptr;
 
   const Walk walk = {x.shape[3], {shape.channels, x.shape[1], x.shape[2]}, {weight.channels, rows, cols},
                      ForwardTaps(shape.height), ForwardTaps(shape.width)};
@@ -52,8 +53,8 @@ Failure SparseConv::Run(const Context& context) const {
   if (Failure failure = SortEntries(context, weight, places, block, table, target)) return failure;
 
   const Placement placement = {0, 0, 1, 1};
-  return RunWalks(context, {&walk, &placement, 1, cut, block, entries, blocks, starts, x.floats(), bias.floats(), nullptr,
-                            y.floats(), {weight.channels, rows, cols}});
+  return RunWalks(context, {&walk, &placement, 1, cut, block, entries, blocks, starts, x.numbers(), bias.floats(), nullptr,
+                            {y.floats(), y16.halves()}, {weight.channels, rows, cols}});
 }
 
 }  // namespace sparcl

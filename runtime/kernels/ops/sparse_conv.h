@@ -1,4 +1,6 @@
-// SparseConv(x [C,H,W,N], values [K], index [K], rows [O+1], bias? [O]) -> y [O,Ho,Wo,N]
+// SparseConv(x [C,H,W,N], values [K], index [K], rows [O+1], bias? [O], x16?) -> (y? [O,Ho,Wo,N], y16?)
+//
+// x16 is x as bfloat16, in its place; y16 is y rounded to bfloat16, beside it or in its place.
 #pragma once
 
 #include "abi/op.h"
@@ -9,8 +11,9 @@ namespace sparcl {
 struct SparseConv {
   static constexpr const char* kName = "SparseConv";
   static constexpr Port kInputs[] = {
-      {ort::kFloat}, {ort::kFloat}, {ort::kInt32}, {ort::kInt32}, {ort::kFloat, ort::kOptional}};
-  static constexpr Port kOutputs[] = {{ort::kFloat}};
+      {ort::kFloat, ort::kOptional}, {ort::kFloat}, {ort::kInt32}, {ort::kInt32}, {ort::kFloat, ort::kOptional},
+      {ort::kBFloat16, ort::kOptional}};
+  static constexpr Port kOutputs[] = {{ort::kFloat, ort::kOptional}, {ort::kBFloat16, ort::kOptional}};
 
   Failure Read(const Attributes& attributes) { return shape.Read(attributes); }
   Failure Run(const Context& context) const;

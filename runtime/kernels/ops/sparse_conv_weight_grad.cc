@@ -24,7 +24,7 @@ struct Job {
   const Place* places;
   int64_t block;          // 1, or kBlock for blocks of output channels
   const int32_t* starts;  // by (output channel or block, chunk)
-  const float* x;
+  Numbers x;
   const float* dy;
   int64_t parts;    // of the blocks; each sums on its own, and the sums are added in order
   float* partial;   // [parts, K]; with one part the output itself
@@ -116,7 +116,7 @@ Failure RunTasks(const Context& context, const Job& job) {
 Failure SparseConvWeightGrad::Run(const Context& context) const {
   Tensor x, dy, mask, dvalues;
   Weight weight;
-  if (Failure failure = context.Input(0, "x", 4, x)) return failure;
+  if (Failure failure = context.StoredInput(0, 5, "x", 4, x)) return failure;
   if (Failure failure = context.Input(1, "dy", 4, dy)) return failure;
   if (Failure failure = ReadWeight(context, shape, nullptr, 2, weight)) return failure;
   if (Failure failure = context.OptionalInput(4, "mask", 1, mask)) return failure;
@@ -158,7 +158,7 @@ Failure SparseConvWeightGrad::Run(const Context& context) const {
   FillForwardTable(shape, walk, cut, bucket, offset);
   const SortTable table = {bucket, offset, buckets, 1, cut.chunks, 0};
   if (Failure failure = SortEntries(context, weight, places, block, table, {nullptr, nullptr, kept, mask.floats(), starts})) return failure;
-  const Job job = {weight, walk, cut, kept, block, starts, x.floats(), dy.floats(), parts, partial};
+  const Job job = {weight, walk, cut, kept, block, starts, x.numbers(), dy.floats(), parts, partial};
   if (Failure failure = RunTasks(context, job)) return failure;
   if (parts == 1) return nullptr;
   simd.copy(partial, dvalues.floats(), weight.live());

@@ -1,4 +1,6 @@
-// SparseConvWeightGrad(x [C,H,W,N], dy [O,Ho,Wo,N], index [K], rows [O+1], mask? [K]) -> dvalues [K]
+// SparseConvWeightGrad(x [C,H,W,N], dy [O,Ho,Wo,N], index [K], rows [O+1], mask? [K], x16?) -> dvalues [K]
+//
+// x16 is x as bfloat16, in its place.
 #pragma once
 
 #include "abi/op.h"
@@ -9,7 +11,8 @@ namespace sparcl {
 struct SparseConvWeightGrad {
   static constexpr const char* kName = "SparseConvWeightGrad";
   static constexpr Port kInputs[] = {
-      {ort::kFloat}, {ort::kFloat}, {ort::kInt32}, {ort::kInt32}, {ort::kFloat, ort::kOptional}};
+      {ort::kFloat, ort::kOptional}, {ort::kFloat}, {ort::kInt32}, {ort::kInt32}, {ort::kFloat, ort::kOptional},
+      {ort::kBFloat16, ort::kOptional}};
   static constexpr Port kOutputs[] = {{ort::kFloat}};
 
   Failure Read(const Attributes& attributes) { return shape.Read(attributes); }

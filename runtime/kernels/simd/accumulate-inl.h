@@ -24,7 +24,7 @@ constexpr int kAccumulators = 8;
 template <int kRows, int kVectors>
 HWY_INLINE void AccumulateTile(const Entry* HWY_RESTRICT entry, const Entry* HWY_RESTRICT end,
                                const float* HWY_RESTRICT x, int64_t x_row, float start, const Sums<const float>& from,
-                               const Sums<float>& to, bool past_caches) {
+                               const Sums<float>& to, const Sums<uint16_t>& half, bool past_caches) {
   const Floats d;
   constexpr int64_t kLanes = HWY_LANES(float);
   Vector sums[kRows * kVectors];
@@ -46,9 +46,17 @@ HWY_INLINE void AccumulateTile(const Entry* HWY_RESTRICT entry, const Entry* HWY
       }
     }
   }
+  if (to.at != nullptr) {
 #pragma GCC unroll 16
-  for (int i = 0; i < kRows * kVectors; ++i) {
-    Store(sums[i], d, to.at + (i / kVectors) * to.row + (i % kVectors) * to.vector, past_caches);
+    for (int i = 0; i < kRows * kVectors; ++i) {
+      Store(sums[i], d, to.at + (i / kVectors) * to.row + (i % kVectors) * to.vector, past_caches);
+    }
+  }
+  if (half.at != nullptr) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows * kVectors; ++i) {
+      StoreHalf(sums[i], half.at + (i / kVectors) * half.row + (i % kVectors) * half.vector);
+    }
   }
 }
 
@@ -70,13 +78,15 @@ void AccumulateChannels(const EntryLists& lists, const Tile& tile, int64_t row, 
   const float* x = tile.x + row * tile.x_row + vector * HWY_LANES(float);
   Sums<const float> from = At(tile.from, row, vector);
   Sums<float> to = At(tile.to, row, vector);
+  Sums<uint16_t> half = At(tile.half, row, vector);
   const int32_t* starts = lists.starts;
   for (int64_t channel = 0; channel < lists.channels; ++channel) {
     const float start = tile.bias == nullptr ? 0.0f : tile.bias[channel];
     AccumulateTile<kRows, kVectors>(lists.entries + starts[0], lists.entries + starts[1], x, tile.x_row, start, from, to,
-                                    tile.past_caches);
+                                    half, tile.past_caches);
     Advance(from);
     Advance(to);
+    Advance(half);
     starts += lists.stride;
   }
 }

@@ -16,12 +16,13 @@ constexpr int kBlockVectors = 2;
 // A register tile of kRows rows of kVectors vectors of the kChannels channels of a block.
 template <int kChannels, int kRows, int kVectors>
 HWY_INLINE void AccumulateBlock(const BlockLists& lists, int64_t block, const float* HWY_RESTRICT x, const Tile& tile,
-                                Sums<const float> from, Sums<float> to) {
+                                Sums<const float> from, Sums<float> to, Sums<uint16_t> half) {
   const BlockEntry* HWY_RESTRICT entry = lists.entries + lists.starts[block * lists.stride];
   const BlockEntry* HWY_RESTRICT end = lists.entries + lists.starts[block * lists.stride + 1];
   const float* bias = tile.bias == nullptr ? nullptr : tile.bias + block * kBlock;
   if (from.at != nullptr) from.at += block * kBlock * from.channel;
-  to.at += block * kBlock * to.channel;
+  if (to.at != nullptr) to.at += block * kBlock * to.channel;
+  if (half.at != nullptr) half.at += block * kBlock * half.channel;
   const int64_t x_row = tile.x_row;
   const Floats d;
   constexpr int64_t kLanes = HWY_LANES(float);
@@ -51,7 +52,8 @@ HWY_INLINE void AccumulateBlock(const BlockLists& lists, int64_t block, const fl
 #pragma GCC unroll 16
   for (int i = 0; i < kChannels * kTile; ++i) {
     const int channel = i / kTile, row = i % kTile / kVectors, v = i % kVectors;
-    Store(sums[i], d, to.at + channel * to.channel + row * to.row + v * to.vector, tile.past_caches);
+    if (to.at != nullptr) Store(sums[i], d, to.at + channel * to.channel + row * to.row + v * to.vector, tile.past_caches);
+    if (half.at != nullptr) StoreHalf(sums[i], half.at + channel * half.channel + row * half.row + v * half.vector);
   }
 }
 
@@ -61,14 +63,15 @@ void AccumulateTileOfBlocks(const BlockLists& lists, const Tile& tile, int64_t r
   const float* x = tile.x + row * tile.x_row + vector * HWY_LANES(float);
   const Sums<const float> from = At(tile.from, row, vector);
   const Sums<float> to = At(tile.to, row, vector);
+  const Sums<uint16_t> half = At(tile.half, row, vector);
   const int64_t whole = lists.channels / kBlock;
   for (int64_t block = 0; block < whole; ++block) {
-    AccumulateBlock<kBlock, kRows, kVectors>(lists, block, x, tile, from, to);
+    AccumulateBlock<kBlock, kRows, kVectors>(lists, block, x, tile, from, to, half);
   }
   switch (lists.channels % kBlock) {
-    case 3: return AccumulateBlock<3, kRows, kVectors>(lists, whole, x, tile, from, to);
-    case 2: return AccumulateBlock<2, kRows, kVectors>(lists, whole, x, tile, from, to);
-    case 1: return AccumulateBlock<1, kRows, kVectors>(lists, whole, x, tile, from, to);
+    case 3: return AccumulateBlock<3, kRows, kVectors>(lists, whole, x, tile, from, to, half);
+    case 2: return AccumulateBlock<2, kRows, kVectors>(lists, whole, x, tile, from, to, half);
+    case 1: return AccumulateBlock<1, kRows, kVectors>(lists, whole, x, tile, from, to, half);
   }
 }
 

@@ -1,4 +1,4 @@
-// Batch normalisation over one channel's run of floats. No include guard on purpose.
+// Batch normalisation over one channel's run of numbers. No include guard on purpose.
 #include "simd/simd.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -9,7 +9,8 @@ namespace hn = hwy::HWY_NAMESPACE;
 // Sums go from float vectors into doubles after this many floats: long float sums lose digits.
 constexpr int64_t kRun = 2048;
 
-void Moments(const float* HWY_RESTRICT x, int64_t count, float shift, double* sums) {
+template <class X>
+void MomentsOf(const X* HWY_RESTRICT x, int64_t count, float shift, double* sums) {
   const hn::ScalableTag<float> d;
   const int64_t lanes = hn::Lanes(d);
   const auto centre = hn::Set(d, shift);
@@ -18,8 +19,8 @@ void Moments(const float* HWY_RESTRICT x, int64_t count, float shift, double* su
     auto sum0 = hn::Zero(d), sum1 = hn::Zero(d), square0 = hn::Zero(d), square1 = hn::Zero(d);
     int64_t i = begin;
     for (; i + 2 * lanes <= end; i += 2 * lanes) {
-      const auto value0 = hn::Sub(hn::LoadU(d, x + i), centre);
-      const auto value1 = hn::Sub(hn::LoadU(d, x + i + lanes), centre);
+      const auto value0 = hn::Sub(LoadNumbers(d, x + i), centre);
+      const auto value1 = hn::Sub(LoadNumbers(d, x + i + lanes), centre);
       sum0 = hn::Add(sum0, value0);
       sum1 = hn::Add(sum1, value1);
       square0 = hn::MulAdd(value0, value0, square0);
@@ -28,15 +29,23 @@ void Moments(const float* HWY_RESTRICT x, int64_t count, float shift, double* su
     sums[0] += static_cast<double>(hn::GetLane(hn::SumOfLanes(d, hn::Add(sum0, sum1))));
     sums[1] += static_cast<double>(hn::GetLane(hn::SumOfLanes(d, hn::Add(square0, square1))));
     for (; i < end; ++i) {
-      const double value = static_cast<double>(x[i] - shift);
+      const double value = static_cast<double>(Value(x[i]) - shift);
       sums[0] += value;
       sums[1] += value * value;
     }
   }
 }
 
-void Normalise(const float* HWY_RESTRICT x, const float* HWY_RESTRICT addend, int64_t count, float scale, float offset,
-               bool relu, bool past_caches, float* HWY_RESTRICT y) {
+void Moments(Numbers x, int64_t count, float shift, double* sums) {
+  if (x.halves != nullptr) return MomentsOf(x.halves, count, shift, sums);
+  MomentsOf(x.floats, count, shift, sums);
+}
+
+template <class X, class Addend>
+void NormaliseOf(const X* HWY_RESTRICT x, const Addend* HWY_RESTRICT addend, int64_t count, float scale, float offset,
+                 bool relu, bool past_caches, Written y) {
+  float* HWY_RESTRICT floats = y.floats;
+  uint16_t* HWY_RESTRICT halves = y.halves;
   const hn::ScalableTag<float> d;
   const int64_t lanes = hn::Lanes(d);
   const auto a = hn::Set(d, scale);
@@ -46,19 +55,36 @@ void Normalise(const float* HWY_RESTRICT x, const float* HWY_RESTRICT addend, in
   const auto floor = hn::Set(d, least);
   int64_t i = 0;
   for (; i + lanes <= count; i += lanes) {
-    auto value = hn::MulAdd(hn::LoadU(d, x + i), a, b);
-    if (addend != nullptr) value = hn::Add(value, hn::LoadU(d, addend + i));
-    Store(hn::Max(value, floor), d, y + i, past_caches);
+    auto value = hn::MulAdd(LoadNumbers(d, x + i), a, b);
+    if (addend != nullptr) value = hn::Add(value, LoadNumbers(d, addend + i));
+    value = hn::Max(value, floor);
+    if (floats != nullptr) Store(value, d, floats + i, past_caches);
+    if (halves != nullptr) StoreHalf(value, halves + i);
   }
   for (; i < count; ++i) {
-    const float value = x[i] * scale + offset + (addend != nullptr ? addend[i] : 0.0f);
-    y[i] = value > least ? value : least;
+    const float sum = Value(x[i]) * scale + offset + (addend != nullptr ? Value(addend[i]) : 0.0f);
+    const float value = sum > least ? sum : least;
+    if (floats != nullptr) floats[i] = value;
+    if (halves != nullptr) halves[i] = Half(value);
   }
   if (past_caches) hwy::FlushStream();
 }
 
-void GradientMoments(const float* HWY_RESTRICT dy, const float* HWY_RESTRICT x, const float* HWY_RESTRICT y,
-                     int64_t count, float mean, double* sums) {
+template <class X>
+void NormaliseAdding(const X* x, Numbers addend, int64_t count, float scale, float offset, bool relu, bool past_caches,
+                     Written y) {
+  if (addend.halves != nullptr) return NormaliseOf(x, addend.halves, count, scale, offset, relu, past_caches, y);
+  NormaliseOf(x, addend.floats, count, scale, offset, relu, past_caches, y);
+}
+
+void Normalise(Numbers x, Numbers addend, int64_t count, float scale, float offset, bool relu, bool past_caches, Written y) {
+  if (x.halves != nullptr) return NormaliseAdding(x.halves, addend, count, scale, offset, relu, past_caches, y);
+  NormaliseAdding(x.floats, addend, count, scale, offset, relu, past_caches, y);
+}
+
+template <class X, class Y>
+void GradientMomentsOf(const float* HWY_RESTRICT dy, const X* HWY_RESTRICT x, const Y* HWY_RESTRICT y, int64_t count,
+                       float mean, double* sums) {
   const hn::ScalableTag<float> d;
   const int64_t lanes = hn::Lanes(d);
   const auto centre = hn::Set(d, mean);
@@ -68,39 +94,63 @@ void GradientMoments(const float* HWY_RESTRICT dy, const float* HWY_RESTRICT x, 
     int64_t i = begin;
     for (; i + lanes <= end; i += lanes) {
       auto gradient = hn::LoadU(d, dy + i);
-      if (y != nullptr) gradient = hn::IfThenElseZero(hn::Gt(hn::LoadU(d, y + i), hn::Zero(d)), gradient);
+      if (y != nullptr) gradient = hn::IfThenElseZero(hn::Gt(LoadNumbers(d, y + i), hn::Zero(d)), gradient);
       sum = hn::Add(sum, gradient);
-      product = hn::MulAdd(gradient, hn::Sub(hn::LoadU(d, x + i), centre), product);
+      product = hn::MulAdd(gradient, hn::Sub(LoadNumbers(d, x + i), centre), product);
     }
     sums[0] += static_cast<double>(hn::GetLane(hn::SumOfLanes(d, sum)));
     sums[1] += static_cast<double>(hn::GetLane(hn::SumOfLanes(d, product)));
     for (; i < end; ++i) {
-      if (y != nullptr && !(y[i] > 0.0f)) continue;
+      if (y != nullptr && !(Value(y[i]) > 0.0f)) continue;
       sums[0] += static_cast<double>(dy[i]);
-      sums[1] += static_cast<double>(dy[i]) * static_cast<double>(x[i] - mean);
+      sums[1] += static_cast<double>(dy[i]) * static_cast<double>(Value(x[i]) - mean);
     }
   }
 }
 
-void NormaliseGradient(const float* HWY_RESTRICT dy, const float* HWY_RESTRICT x, const float* HWY_RESTRICT y,
-                       int64_t count, float a, float b, float c, bool past_caches, float* HWY_RESTRICT dx,
-                       float* HWY_RESTRICT daddend) {
+template <class X>
+void GradientMomentsGated(const float* dy, const X* x, Numbers y, int64_t count, float mean, double* sums) {
+  if (y.halves != nullptr) return GradientMomentsOf(dy, x, y.halves, count, mean, sums);
+  GradientMomentsOf(dy, x, y.floats, count, mean, sums);
+}
+
+void GradientMoments(const float* dy, Numbers x, Numbers y, int64_t count, float mean, double* sums) {
+  if (x.halves != nullptr) return GradientMomentsGated(dy, x.halves, y, count, mean, sums);
+  GradientMomentsGated(dy, x.floats, y, count, mean, sums);
+}
+
+template <class X, class Y>
+void NormaliseGradientOf(const float* HWY_RESTRICT dy, const X* HWY_RESTRICT x, const Y* HWY_RESTRICT y, int64_t count,
+                         float a, float b, float c, bool past_caches, float* HWY_RESTRICT dx, float* HWY_RESTRICT daddend) {
   const hn::ScalableTag<float> d;
   const int64_t lanes = hn::Lanes(d);
   const auto va = hn::Set(d, a), vb = hn::Set(d, b), vc = hn::Set(d, c);
   int64_t i = 0;
   for (; i + lanes <= count; i += lanes) {
     auto gradient = hn::LoadU(d, dy + i);
-    if (y != nullptr) gradient = hn::IfThenElseZero(hn::Gt(hn::LoadU(d, y + i), hn::Zero(d)), gradient);
+    if (y != nullptr) gradient = hn::IfThenElseZero(hn::Gt(LoadNumbers(d, y + i), hn::Zero(d)), gradient);
     if (daddend != nullptr) Store(gradient, d, daddend + i, past_caches);
-    Store(hn::MulAdd(gradient, va, hn::MulAdd(hn::LoadU(d, x + i), vb, vc)), d, dx + i, past_caches);
+    Store(hn::MulAdd(gradient, va, hn::MulAdd(LoadNumbers(d, x + i), vb, vc)), d, dx + i, past_caches);
   }
   for (; i < count; ++i) {
-    const float gradient = y == nullptr || y[i] > 0.0f ? dy[i] : 0.0f;
+    const float gradient = y == nullptr || Value(y[i]) > 0.0f ? dy[i] : 0.0f;
     if (daddend != nullptr) daddend[i] = gradient;
-    dx[i] = gradient * a + (x[i] * b + c);
+    dx[i] = gradient * a + (Value(x[i]) * b + c);
   }
   if (past_caches) hwy::FlushStream();
+}
+
+template <class X>
+void NormaliseGradientGated(const float* dy, const X* x, Numbers y, int64_t count, float a, float b, float c,
+                            bool past_caches, float* dx, float* daddend) {
+  if (y.halves != nullptr) return NormaliseGradientOf(dy, x, y.halves, count, a, b, c, past_caches, dx, daddend);
+  NormaliseGradientOf(dy, x, y.floats, count, a, b, c, past_caches, dx, daddend);
+}
+
+void NormaliseGradient(const float* dy, Numbers x, Numbers y, int64_t count, float a, float b, float c, bool past_caches,
+                       float* dx, float* daddend) {
+  if (x.halves != nullptr) return NormaliseGradientGated(dy, x.halves, y, count, a, b, c, past_caches, dx, daddend);
+  NormaliseGradientGated(dy, x.floats, y, count, a, b, c, past_caches, dx, daddend);
 }
 
 }  // namespace HWY_NAMESPACE

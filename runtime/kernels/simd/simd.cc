@@ -10,6 +10,7 @@
 #include <hwy/highway.h>
 
 #include "simd/store-inl.h"
+#include "simd/half-inl.h"
 
 #include "simd/accumulate-inl.h"
 #include "simd/accumulate_blocks-inl.h"
@@ -38,6 +39,8 @@ const Simd kSimd = {
     DotBlocks,
     Copy,
     CopyRuns,
+    WidenRuns,
+    NarrowRuns,
     StreamRuns,
     Fill,
     Add,

@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "numbers.h"
+
 namespace sparcl {
 
 // A kept weight as the walk over it wants it: where its input lies relative to the chunk's scratch copy, and its value.
@@ -65,6 +67,7 @@ struct Tile {
   Sums<float> to;
   const float* bias;  // one number a channel; null: 0
   bool past_caches;   // whether `to` is written past the caches
+  Sums<uint16_t> half;  // the same sums as bfloat16; nowhere: they are not wanted
 };
 
 // Rows of pixels of a tensor, each `vectors` vectors: pixel (c, r, p) is at + c * channel + r * row + p * pixel, in floats.
@@ -101,7 +104,10 @@ struct Simd {
   void (*copy)(const float* from, float* to, int64_t count);
   // `count` runs of `run` floats, which lie from_step and to_step floats apart.
   void (*copy_runs)(const float* from, int64_t from_step, float* to, int64_t to_step, int64_t run, int64_t count);
-  // The same of runs of one vector, written past the caches.
+  // The same from and to bfloat16.
+  void (*widen_runs)(const uint16_t* from, int64_t from_step, float* to, int64_t to_step, int64_t run, int64_t count);
+  void (*narrow_runs)(const float* from, int64_t from_step, uint16_t* to, int64_t to_step, int64_t run, int64_t count);
+  // copy_runs of runs of one vector, written past the caches.
   void (*stream_runs)(const float* from, int64_t from_step, float* to, int64_t to_step, int64_t count);
   void (*fill)(float value, float* to, int64_t count);
   // to += from
@@ -115,14 +121,14 @@ struct Simd {
 
   // Batch normalisation over one channel's run of numbers.
   // sums[0] += sum(x - shift), sums[1] += sum((x - shift)^2)
-  void (*moments)(const float* x, int64_t count, float shift, double* sums);
+  void (*moments)(Numbers x, int64_t count, float shift, double* sums);
   // y = relu?(x * scale + offset + addend); addend may be null
-  void (*normalise)(const float* x, const float* addend, int64_t count, float scale, float offset, bool relu,
-                    bool past_caches, float* y);
+  void (*normalise)(Numbers x, Numbers addend, int64_t count, float scale, float offset, bool relu, bool past_caches,
+                    Written y);
   // sums[0] += sum(g), sums[1] += sum(g * (x - mean)) where g = dy, or 0 where y is given and not positive
-  void (*gradient_moments)(const float* dy, const float* x, const float* y, int64_t count, float mean, double* sums);
+  void (*gradient_moments)(const float* dy, Numbers x, Numbers y, int64_t count, float mean, double* sums);
   // dx = g * a + x * b + c; daddend = g; daddend may be null
-  void (*normalise_gradient)(const float* dy, const float* x, const float* y, int64_t count, float a, float b, float c,
+  void (*normalise_gradient)(const float* dy, Numbers x, Numbers y, int64_t count, float a, float b, float c,
                              bool past_caches, float* dx, float* daddend);
 };
 
