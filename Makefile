@@ -138,6 +138,16 @@ sanitize: $(STAMP) ## test the kernels under the address and undefined-behaviour
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
 		UBSAN_OPTIONS=halt_on_error=1 SPARCL_KERNELS=build/sanitize/libsparcl_kernels.so SPARCL_KERNELS_REQUIRED=1 \
 		$(BIN)/python -m pytest tests/runtime/kernels $(ARGS)
+	$(MAKE) --no-print-directory sanitize-threads
+
+# ONNX Runtime is not built for the thread sanitizer, which would take its hand-overs for races: a stand-in runs the ops.
+.PHONY: sanitize-threads
+sanitize-threads: $(STAMP) ## run every op with eight threads under the thread sanitizer
+	$(BIN)/cmake -S runtime/kernels -B build/sanitize-threads -DSPARCL_SANITIZE=thread
+	$(BIN)/cmake --build build/sanitize-threads
+	$(CXX) -std=c++17 -g -O1 -Wall -Wextra -fsanitize=thread -I runtime/kernels tests/runtime/kernels/native/run.cc \
+		-o build/sanitize-threads/run -ldl -pthread
+	TSAN_OPTIONS=halt_on_error=1 build/sanitize-threads/run build/sanitize-threads/libsparcl_kernels.so threads
 
 # `test` has a fixed handful of its cases; this goes on from there (CONTRIBUTING.md).
 .PHONY: fuzz

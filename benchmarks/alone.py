@@ -25,12 +25,10 @@ def main(name: str, width: str, threads: str, folder: str) -> None:
 
     setting = next(s for s in contestants.CONTESTANTS if s.name == name)
     setting = dataclasses.replace(setting, width=int(width))
-    if setting.make is contestants.pytorch:
-        import torch  # noqa: F401  # counted as an import, not as memory of the step
-    elif setting.make is contestants.compiled:
-        pass
-    else:
-        import onnxruntime  # noqa: F401  # the same
+    if setting.make is contestants.ort_dense:
+        import onnxruntime  # noqa: F401  # counted as an import, not as memory of the step
+    elif setting.make is not contestants.compiled:
+        import torch  # noqa: F401  # the same
     imports = status("VmRSS")
     step = setting.make(setting, BATCH, int(threads), Path(folder))
     for _ in range(STEPS):

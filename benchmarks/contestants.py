@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmarks.rivals import SPARSEPROP, channels_last, inductor, sparseprop
 from sparcl_compile.interface.options import TARGET
 
 if TYPE_CHECKING:
@@ -281,6 +282,13 @@ def _fifth(sparsity: float) -> float:
 
 CONTESTANTS = (
     Setting("pytorch-dense", pytorch),
+    Setting("channels-last", channels_last),
+    Setting("torch-compiled", inductor),
+    *(
+        Setting(f"sparseprop-{sparsity:.2f}", sparseprop, "unstructured", sparsity)
+        for sparsity in SPARSITIES
+        if SPARSEPROP
+    ),
     Setting("ort-dense", ort_dense),
     Setting("compiled-dense", compiled),
     Setting("stored-gradients", compiled, method="der++"),

@@ -1,11 +1,11 @@
-"""Training step time, interleaved: dense PyTorch, ONNX Runtime's own dense step, and this tool's forms.
+"""Training step time, interleaved: PyTorch, ONNX Runtime's own dense step, SparseProp, and this tool's forms.
 
 ``python -m benchmarks.step`` prints a table and writes build/bench/step.json. One step is forward, backward and SGD on
 one batch of 32 images of 3x32x32 by a ResNet-18; the last rows are three smaller models, each with its own dense steps
-to compare with. The contestants take turns, so that a noisy machine disturbs all alike; the median of a contestant's
-times counts. Peak memory is that of a process which only runs this contestant's step (benchmarks/alone.py), its
-libraries included; beside it stand what the libraries alone take and what the compiler estimates for activations,
-gradients, state and feeds together.
+to compare with; SparseProp has rows where it is installed. The contestants take turns, so that a noisy machine disturbs
+all alike; the median of a contestant's times counts. Peak memory is that of a process which only runs this contestant's
+step (benchmarks/alone.py), its libraries included; beside it stand what the libraries alone take and what the compiler
+estimates for activations, gradients, state and feeds together.
 """
 
 import dataclasses

@@ -12,9 +12,9 @@ int64_t DivideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
 // rows around it once more.
 constexpr int64_t kLeastTasks = 4;
 constexpr int64_t kLeastBand = 12;
-// Rows of dy in a slab, and the floats of a task's scratch, which should stay in L2 beside them.
+// Rows of dy in a slab, and the share of the second level of the caches that a task's scratch takes, beside them.
 constexpr int64_t kSlab = 2;
-constexpr int64_t kScratch = 160 * 1024;
+constexpr double kScratch = 0.625;
 // Multiply-adds for each number of dy and dx from which on scattering is faster: below, moving them takes the time, and a
 // walk moves less.
 constexpr int64_t kLeastWork = 50;
@@ -198,7 +198,7 @@ ScatterCut CutScatter(const Walk* walks, int64_t count, const Simd& simd) {
   cut.bands = Most(1, Least(tasks, rows / kLeastBand));
   cut.band = DivideUp(rows, cut.bands);
   cut.bands = DivideUp(rows, cut.band);
-  const int64_t fitting = kScratch / (count * cut.channel_floats);
+  const int64_t fitting = ChosenCaches().SecondFloats(kScratch) / (count * cut.channel_floats);
   const int64_t most = Most(1, Least(fitting, DivideUp(channels, DivideUp(tasks, cut.bands))));
   cut.chunk = DivideUp(channels, DivideUp(channels, most));
   cut.chunks = DivideUp(channels, cut.chunk);

@@ -69,6 +69,13 @@ int64_t Run(int64_t batch, int64_t rows, int64_t cols, const TileShape& tile, co
 
 }  // namespace
 
+Budget BudgetFor(double window) {
+  // Times the second level: a task's outputs.
+  constexpr double kOutput = 2.0;
+  const Caches caches = ChosenCaches();
+  return {kBlockFloats, caches.FirstFloats(window), caches.SecondFloats(kOutput)};
+}
+
 TileShape TileOf(const Simd& simd, int64_t block) {
   if (block > 1) return {Most(1, simd.accumulators / (2 * block)), 2, block};
   return {Most(1, simd.accumulators / 4), 4, 1};

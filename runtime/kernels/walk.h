@@ -5,6 +5,7 @@
 // L2: without the copy, planes of a power of two in size would fall on the same few lines of the cache.
 #pragma once
 
+#include "caches.h"
 #include "conv_shape.h"
 #include "simd/simd.h"
 
@@ -59,12 +60,18 @@ struct Block {
   int64_t batch;       // the first batch element
 };
 
-// How much a block may hold, in floats.
+// Outputs of one channel in a block, in floats. The weight gradient's sums follow it: it must not follow the caches.
+constexpr int64_t kBlockFloats = 2048;
+
+// How much a block may hold, in floats. Only what changes no order of sums follows the caches.
 struct Budget {
   int64_t block;   // outputs of one channel
   int64_t window;  // what one register tile reads of all channels of a chunk
   int64_t output;  // a task's outputs: should fit L2, with the scratch of the inputs
 };
+
+// That of a walk on this machine, whose window is so many times the first level of the caches.
+Budget BudgetFor(double window);
 
 // Pixels and output channels of a register tile.
 struct TileShape {

@@ -36,7 +36,10 @@ bool Grow(const ort::Api& api, Slot& slot, size_t bytes) {
   if (api.At<ort::Status*(ort::Allocator**)>(ort::kGetAllocatorWithDefaultOptions)(&allocator)) return false;
   auto free = api.At<ort::Status*(ort::Allocator*, void*)>(ort::kAllocatorFree);
   if (slot.block != nullptr) free(allocator, slot.block);
-  slot = Slot{1, nullptr, nullptr, 0};
+  // Not `busy`: other threads look at it.
+  slot.block = nullptr;
+  slot.memory = nullptr;
+  slot.bytes = 0;
   auto allocate = api.At<ort::Status*(ort::Allocator*, size_t, void**)>(ort::kAllocatorAlloc);
   if (ort::Status* failure = allocate(allocator, bytes + kAlignment, &slot.block)) {
     api.At<void(ort::Status*)>(ort::kReleaseStatus)(failure);

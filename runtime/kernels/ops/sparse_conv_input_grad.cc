@@ -7,8 +7,8 @@ namespace sparcl {
 
 namespace {
 
-// Measured on the layers of ResNet-18 (benchmarks/kernels.py).
-constexpr Budget kBudget = {2048, 12 * 1024, 512 * 1024};
+// Times the first level, as in the forward pass.
+constexpr double kWindow = 1.5;
 
 // The input pixels h with (h + pad_begin) % stride == phase are fed by the taps with (i * dilation) % stride == phase
 // alone. Numbered from the first of them, they make a grid on which the gradient is a walk of stride 1 over dy.
@@ -155,7 +155,7 @@ Failure SparseConvInputGrad::Run(const Context& context) const {
     return Scatter(context, shape, weight, {walks, placements, scatter, nullptr, nullptr, dy.floats(),
                                             addend.floats(), dx.floats(), plane});
   }
-  const Cut cut = CutUp(walks, phases, kBudget, TileOf(ChosenSimd(), 1), ChosenSimd());
+  const Cut cut = CutUp(walks, phases, BudgetFor(kWindow), TileOf(ChosenSimd(), 1), ChosenSimd());
   const int64_t buckets = phases * shape.channels * cut.chunks;
   if (Failure failure = CheckCut(context, cut, buckets)) return failure;
   Workspace memory(context.api(), Workspace::Bytes<Entry>(weight.live()) + 2 * Workspace::Bytes<int32_t>(places) +

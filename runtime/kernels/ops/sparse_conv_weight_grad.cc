@@ -10,8 +10,10 @@ namespace {
 int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }
 int64_t Most(int64_t a, int64_t b) { return a > b ? a : b; }
 
-// A longer run than the walks have, because each place ends with a sum across its vector.
-constexpr Budget kBudget = {2048, 24 * 1024, 512 * 1024};
+// Times the first level: more channels than the walks have, because each place ends with a sum across its vector.
+constexpr double kWindow = 3.0;
+// Floats of a task's gradients. Fixed, because the order of the sums follows from it.
+constexpr int64_t kOutput = 512 * 1024;
 // Tasks to aim at: enough for the threads of a phone or a desktop to balance.
 constexpr int64_t kTasks = 16;
 // Floats of the partial sums of all parts.
@@ -140,7 +142,8 @@ Failure SparseConvWeightGrad::Run(const Context& context) const {
                      ForwardTaps(shape.height), ForwardTaps(shape.width)};
   // A gradient mask chooses single weights.
   const int64_t block = mask ? 1 : shape.block;
-  const Cut cut = CutUp(&walk, 1, kBudget, TileOf(simd, block), simd);
+  const Budget budget = {kBlockFloats, ChosenCaches().FirstFloats(kWindow), kOutput};
+  const Cut cut = CutUp(&walk, 1, budget, TileOf(simd, block), simd);
   const int64_t most_parts = Most(1, kPartialFloats / Most(1, weight.stored));
   const int64_t parts = Least(Least(cut.blocks(), most_parts), Most(1, kTasks / cut.output_blocks));
   const int64_t partial_floats = parts == 1 ? 0 : parts * weight.stored;

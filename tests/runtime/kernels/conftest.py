@@ -20,9 +20,10 @@ def _library() -> None:
 
 @pytest.fixture
 def loaded() -> Iterator[ctypes.CDLL]:
-    """The library; its best instruction set is in use again behind the test."""
+    """The library; its best instruction set and the machine's caches are in use again behind the test."""
     found = ctypes.CDLL(str(kernels.library()))
     found.SparclTarget.restype = ctypes.c_char_p
     best = found.SparclTarget()
     yield found
     assert found.SparclUseTarget(best) == 1
+    found.SparclUseCaches(ctypes.c_int64(0), ctypes.c_int64(0))

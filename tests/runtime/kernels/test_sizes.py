@@ -1,5 +1,6 @@
 """Sizes at their ends: nothing at all, and more than 32 bits hold. Refused or right, never a crash."""
 
+import ctypes
 from typing import Any
 
 import numpy as np
@@ -109,9 +110,10 @@ def test_a_kernel_whose_offsets_need_more_than_32_bits_is_refused(op: str, batch
         convolve(op, (1, 1, 1, batch), (1, 1, 1, batch), integers(0, 2), **far)
 
 
-def test_more_lists_of_places_than_32_bits_count_are_refused() -> None:
-    # 256 phases of the stride, 8192 input channels, and 1639 chunks of output channels: five of them fill a chunk's
-    # window of 65 times 65 pixels.
+def test_more_lists_of_places_than_32_bits_count_are_refused(loaded: ctypes.CDLL) -> None:
+    # 256 phases of the stride, 8192 input channels, and 1639 chunks of output channels: with a cache of 32 KiB five of
+    # them fill a chunk's window of 65 times 65 pixels.
+    loaded.SparclUseCaches(ctypes.c_int64(32 * 1024), ctypes.c_int64(1024 * 1024))
     many, far = 2**13, {"kernel_shape": [2, 2], "dilations": [1024, 1024], "pads": [512] * 4, "strides": [16, 16]}
     rows = np.zeros(many + 1, dtype=np.int32)
     with pytest.raises(Exception, match="SparseConvInputGrad: the kernel, the batch or the channels are too large"):
