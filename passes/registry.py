@@ -46,6 +46,7 @@ FILES: Mapping[Phase, tuple[str, ...]] = {
         "ort_training.replace_relu_gradients",
         "pack_relu_masks",
         "add_inside_input_gradients",
+        "normalise_on_load",
         "halve_activations",
     ),
     Phase.SCHEDULING: ("order_backward", "recompute_activations"),

@@ -46,6 +46,8 @@ ENDINGS = (
     ".values",
     ".saved_mean",
     ".saved_inv_std",
+    ".saved_factor",
+    ".saved_offset",
     "_grad",
     ".bf16",
 )

@@ -40,6 +40,7 @@ Failure ConvShape::Read(const Attributes& attributes) {
   int64_t group = 1;
   attributes.Get("channels", channels);
   attributes.Get("group", group);
+  attributes.Get("relu", relu);
   attributes.Get("block", block);
   if (group != 1) return attributes.Fail(Message() << "attribute group is " << group << ": only 1 is supported");
   if (block != 1 && block != kBlock) {
@@ -92,6 +93,19 @@ Failure ReadWeight(const Context& context, const ConvShape& shape, const Tensor*
 Failure CheckChannels(const Context& context, const ConvShape& shape, const Tensor& x) {
   if (x.shape[0] == shape.channels) return nullptr;
   return context.Fail(Message() << "x has " << x.shape[0] << " channels, the attribute channels says " << shape.channels);
+}
+
+Failure ReadNormalisation(const Context& context, const ConvShape& shape, size_t first, Normalisation& normalisation) {
+  Tensor factor, offset;
+  if (Failure failure = context.OptionalInput(first, "factor", 1, factor)) return failure;
+  if (Failure failure = context.OptionalInput(first + 1, "offset", 1, offset)) return failure;
+  if (!factor && !offset && shape.relu == 0) return nullptr;
+  if (factor.size != shape.channels || offset.size != shape.channels) {
+    return context.Fail(Message() << "factor and offset have " << factor.size << " and " << offset.size << " numbers for "
+                                  << shape.channels << " input channels");
+  }
+  normalisation = {factor.floats(), offset.floats(), shape.relu != 0};
+  return nullptr;
 }
 
 Failure CheckGradient(const Context& context, const ConvShape& shape, const Weight& weight, const Tensor& dy,

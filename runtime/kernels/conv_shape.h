@@ -39,6 +39,7 @@ struct Window {
 struct ConvShape : Window {
   int64_t channels = 0;  // input channels of the weight
   int64_t block = 1;     // output channels that keep the same places: 1 or kBlock
+  int64_t relu = 0;      // whether the normalised input is rectified
 
   Failure Read(const Attributes& attributes);
 
@@ -65,6 +66,9 @@ Failure ReadWeight(const Context& context, const ConvShape& shape, const Tensor*
 
 // Whether x [C,H,W,N] has the input channels of the weight.
 Failure CheckChannels(const Context& context, const ConvShape& shape, const Tensor& x);
+
+// The optional inputs factor [C] and offset [C], `first` and the next: how x is normalised as it is read.
+Failure ReadNormalisation(const Context& context, const ConvShape& shape, size_t first, Normalisation& normalisation);
 
 // Whether dy [O,Ho,Wo,N] is the gradient of this convolution of an input of `height` rows and `width` columns.
 Failure CheckGradient(const Context& context, const ConvShape& shape, const Weight& weight, const Tensor& dy,

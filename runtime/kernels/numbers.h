@@ -23,6 +23,13 @@ struct Numbers {
   }
 };
 
+// What is done to the numbers of a channel as they are read: max(number * factor + offset, least).
+struct Normalisation {
+  const float* factor = nullptr;  // one number a channel; null: the numbers are taken as they are
+  const float* offset = nullptr;
+  bool relu = false;
+};
+
 // Where numbers are written: as float32, as bfloat16 (rounded to nearest, ties to even), as both.
 struct Written {
   float* floats = nullptr;

@@ -102,7 +102,7 @@ void RunTask(const Simd& simd, const WalkJob& job, const Task& task, Workspace& 
   const int32_t* starts = job.starts + (task.walk * lists + task.first / job.block) * cut.chunks;
   for (int64_t chunk = 0; chunk < cut.chunks; ++chunk) {
     const int64_t from = chunk * cut.chunk;
-    if (taps) CopyIn(simd, cut, walk, task.block, job.input, from, Least(cut.chunk, walk.input.channels - from), x);
+    if (taps) CopyIn(simd, cut, walk, task.block, job.input, job.normalisation, from, Least(cut.chunk, walk.input.channels - from), x);
     for (int64_t part = 0; part < cut.parts; ++part) {
       Tile tile = {x + part * cut.InputFloats(), InputRowStride(cut, walk), task.block.rows, cut.Vectors(task.block.cols),
                    InScratch<const float>(job, task, part, y), InScratch(job, task, part, y), bias, false, {nullptr, 0, 0, 0}};

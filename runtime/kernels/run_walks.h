@@ -24,6 +24,7 @@ struct WalkJob {
   const int32_t* starts;
 
   Numbers input;
+  Normalisation normalisation;  // of the input
   // What the sums start from: one number a channel, or a tensor of the output's shape; null: 0. Not both.
   const float* bias;
   const float* addend;

@@ -38,7 +38,11 @@ void Prefetch(Numbers ahead, int64_t count) {
   for (int64_t line = 0; line < count; line += 16) __builtin_prefetch(ahead.floats + line, 0, 2);
 }
 
-void CopyRuns(const Simd& simd, Numbers from, int64_t from_step, float* to, int64_t run, int64_t count) {
+void CopyRuns(const Simd& simd, Numbers from, int64_t from_step, float* to, int64_t run, int64_t count,
+              const Normalisation& of, int64_t channel) {
+  if (of.factor != nullptr) {
+    return simd.normalise_runs(from, from_step, to, run, run, count, of.factor[channel], of.offset[channel], of.relu);
+  }
   if (from.halves != nullptr) return simd.widen_runs(from.halves, from_step, to, run, run, count);
   simd.copy_runs(from.floats, from_step, to, run, run, count);
 }
@@ -161,8 +165,8 @@ void FillForwardTable(const ConvShape& shape, const Walk& walk, const Cut& cut, 
   }
 }
 
-void CopyIn(const Simd& simd, const Cut& cut, const Walk& walk, const Block& block, Numbers input, int64_t first,
-            int64_t count, float* scratch) {
+void CopyIn(const Simd& simd, const Cut& cut, const Walk& walk, const Block& block, Numbers input,
+            const Normalisation& normalisation, int64_t first, int64_t count, float* scratch) {
   const int64_t batch = walk.batch, stride = walk.cols.stride, run = cut.run;
   const int64_t input_rows = (block.rows - 1) * walk.rows.stride + walk.rows.reach;
   const int64_t columns = block.cols + (walk.cols.reach - 1) / stride;
@@ -185,7 +189,7 @@ void CopyIn(const Simd& simd, const Cut& cut, const Walk& walk, const Block& blo
         for (int64_t m = 0; m < after - before; ++m) Prefetch(from + (2 * plane + m * stride * batch), cut.parts * run);
         for (int64_t part = 0; part < cut.parts; ++part, from = from + run, to += cut.InputFloats()) {
           if (before > 0) simd.fill(0.0f, to, before * run);
-          CopyRuns(simd, from, stride * batch, to + before * run, run, after - before);
+          CopyRuns(simd, from, stride * batch, to + before * run, run, after - before, normalisation, first + channel);
           if (after < columns) simd.fill(0.0f, to + after * run, (columns - after) * run);
         }
       }

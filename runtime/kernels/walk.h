@@ -100,8 +100,8 @@ void FillForwardTable(const ConvShape& shape, const Walk& walk, const Cut& cut, 
 // Floats from one output row's input to the next one's in the scratch copy.
 inline int64_t InputRowStride(const Cut& cut, const Walk& walk) { return walk.rows.stride * cut.row_floats; }
 
-// Copies channels first to first + count - 1 of what the block reads, with zeros outside of the plane.
-void CopyIn(const Simd& simd, const Cut& cut, const Walk& walk, const Block& block, Numbers input, int64_t first,
-            int64_t count, float* scratch);
+// Copies channels first to first + count - 1 of what the block reads, normalised, with zeros outside of the plane.
+void CopyIn(const Simd& simd, const Cut& cut, const Walk& walk, const Block& block, Numbers input,
+            const Normalisation& normalisation, int64_t first, int64_t count, float* scratch);
 
 }  // namespace sparcl

@@ -13,7 +13,8 @@ def without_library(options: CompileOptions) -> tuple[CompileOptions, str]:
     """The options as they are; without a library to compress with, those of the masked form, and the reason."""
     if not options.compress or kernels.library() is not None:
         return options, ""
-    return dataclasses.replace(options, compress=False, measure_kernels=False), kernels.reason()
+    masked = dataclasses.replace(options, compress=False, measure_kernels=False, activations="f32")
+    return masked, kernels.reason()
 
 
 def installed() -> Path | None:

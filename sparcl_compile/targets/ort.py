@@ -7,6 +7,7 @@ from sparcl_compile.passes.differentiating.differentiate import Differentiate
 from sparcl_compile.passes.differentiating.halve_activations import HalveActivations
 from sparcl_compile.passes.differentiating.insert_gradient_masks import InsertGradientMasks
 from sparcl_compile.passes.differentiating.insert_sample_filter import InsertSampleFilter
+from sparcl_compile.passes.differentiating.normalise_on_load import NormaliseOnLoad
 from sparcl_compile.passes.differentiating.pack_relu_masks import PackReluMasks
 from sparcl_compile.passes.differentiating.pass_gradients_through import PassGradientsThrough
 from sparcl_compile.passes.differentiating.prune_backward import PruneBackward
@@ -30,6 +31,7 @@ def steps(options: CompileOptions) -> Steps:
         PruneBackward,
         PackReluMasks,
         *only(options.compress, AddInsideInputGradients),
+        *only(options.compress, NormaliseOnLoad),
         *only(options.activations == "bf16", HalveActivations),
     )
     return around(options, differentiating)

@@ -6,6 +6,7 @@ from sparcl_compile.passes.differentiating.attach_optimizer import AttachOptimiz
 from sparcl_compile.passes.differentiating.halve_activations import HalveActivations
 from sparcl_compile.passes.differentiating.insert_gradient_masks import InsertGradientMasks
 from sparcl_compile.passes.differentiating.insert_sample_filter import InsertSampleFilter
+from sparcl_compile.passes.differentiating.normalise_on_load import NormaliseOnLoad
 from sparcl_compile.passes.differentiating.ort_training.differentiate_by_builder import DifferentiateByBuilder
 from sparcl_compile.passes.differentiating.ort_training.keep_relu_masks import KeepReluMasks
 from sparcl_compile.passes.differentiating.ort_training.replace_relu_gradients import ReplaceReluGradients
@@ -32,6 +33,7 @@ def steps(options: CompileOptions) -> Steps:
         KeepReluMasks,
         ReplaceReluGradients,
         *only(options.compress, AddInsideInputGradients),
+        *only(options.compress, NormaliseOnLoad),
         *only(options.activations == "bf16", HalveActivations),
     )
     return around(options, differentiating)

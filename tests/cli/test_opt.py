@@ -30,7 +30,7 @@ CHAINS = {
     ),
     "compress": (
         f"{MASKED},select_kernels,compress_weights,run_dense_on_sparse_kernels,fold_fixed_norms,lay_out_batch_last,"
-        "attach_loss,save_batch_statistics,differentiate,prune_backward,add_inside_input_gradients,halve_activations"
+        "attach_loss,save_batch_statistics,differentiate,prune_backward,add_inside_input_gradients,normalise_on_load,halve_activations"
     ),
     "fresh": (
         "import_forward{classes=7,init=fresh,seed=3},mark_dense_weights,freeze_parameters{freeze=stem*,update=norm},"

@@ -100,13 +100,26 @@ def test_refusals(options: tuple[str, ...], folder: Path, tmp_path: Path) -> Non
     assert not contents(tmp_path)
 
 
+def test_half_precision_is_refused_without_the_kernels_that_have_it(folder: Path, tmp_path: Path) -> None:
+    options = ("--activations", "bf16", "-o", tmp_path / "x.sparcl")
+    refused = call("compile", folder / "resnet.onnx", *options)
+    mend = "is for the sparse kernels, which --compress computes with; add that or leave this out"
+    check_refused(refused, "--activations bf16", mend)
+    refused = call(
+        "compile", folder / "resnet.onnx", "--compress", "--activations", "fp16", "-o", tmp_path / "x.sparcl"
+    )
+    check_refused(refused, "--activations", "f32", "bf16")
+    assert not contents(tmp_path)
+
+
 def test_without_the_kernels_the_masked_form_is_compiled_and_nothing_sparse_run(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kernels, "_find", lambda: (None, "the sparse kernels were not built"))
     with pytest.raises(OptionError, match="`compress`: the sparse kernels were not built; leave it out for the masked"):
         compile_model(folder / "resnet.onnx", tmp_path / "y.sparcl", CompileOptions(compress=True))
-    found = done("compile", folder / "resnet.onnx", "--compress", "--measure-kernels", "-o", tmp_path / "x.sparcl")
+    more = ("--measure-kernels", "--activations", "bf16")
+    found = done("compile", folder / "resnet.onnx", "--compress", *more, "-o", tmp_path / "x.sparcl")
     assert found.err.count("note: --compress: the sparse kernels were not built; compiling the masked form") == 1
     assert not manifest(tmp_path, "x").kernels
     refused = call("run", folder / "--compress.sparcl", "--data", f"npz:{folder / 'data.npz'}", *SMALL_RUN)

@@ -212,6 +212,7 @@ OUT_OF_ORDER = {
     "replace_relu_gradients": (NOT_DIFFERENTIATED,),
     "pack_relu_masks": (NOT_DIFFERENTIATED, TWICE, after_moving("pack_relu_masks")),
     "add_inside_input_gradients": (NOT_DIFFERENTIATED, TWICE),
+    "normalise_on_load": (NOT_DIFFERENTIATED, TWICE, after_moving("normalise_on_load")),
     "halve_activations": (NOT_DIFFERENTIATED, TWICE, after_moving("halve_activations")),
     "order_backward": (NOT_DIFFERENTIATED, after_moving("order_backward")),
     "recompute_activations": (NOT_DIFFERENTIATED,),

@@ -21,7 +21,15 @@ Failure BatchNormGrad::Run(const Context& context) const {
     return context.Fail(Message() << names[i] << " has " << parameters[i].size << " numbers for " << channels << " channels");
   }
   if (Failure failure = context.OptionalStoredInput(5, 7, "y", 4, y)) return failure;
-  if (relu != 0 && !y) return context.Fail(Message() << "input y is missing, which the attribute relu needs");
+  Tensor factor, offset;
+  if (Failure failure = context.OptionalInput(8, "factor", 1, factor)) return failure;
+  if (Failure failure = context.OptionalInput(9, "offset", 1, offset)) return failure;
+  const bool of_x = factor && offset;
+  if (relu != 0 && !y && !of_x) return context.Fail(Message() << "input y is missing, which the attribute relu needs");
+  if (of_x && (factor.size != channels || offset.size != channels)) {
+    return context.Fail(Message() << "factor and offset have " << factor.size << " and " << offset.size << " numbers for "
+                                  << channels << " channels");
+  }
   for (int axis = 0; axis < 4; ++axis) {
     if (dy.shape[axis] != x.shape[axis]) return context.Fail(Message() << "dy is " << dy << " and x is " << x);
     if (y && y.shape[axis] != x.shape[axis]) return context.Fail(Message() << "y is " << y << " and x is " << x);
@@ -40,7 +48,9 @@ Failure BatchNormGrad::Run(const Context& context) const {
                            (daddend.data == nullptr || PastCaches(simd, daddend.floats(), x.size));
   return context.Parallel(channels, [&](size_t task) {
     const int64_t channel = static_cast<int64_t>(task), at = channel * count;
-    const Numbers gate = relu != 0 ? y.numbers() + at : Numbers();
+    Gate gate;
+    if (relu != 0 && y) gate.y = y.numbers() + at;
+    if (relu != 0 && !y) gate = {{}, true, factor.floats()[channel], offset.floats()[channel]};
     const float mean = parameters[1].floats()[channel];
     const double scale = static_cast<double>(parameters[0].floats()[channel]);
     const double inv_std = static_cast<double>(parameters[2].floats()[channel]);

@@ -13,7 +13,7 @@ Failure BatchNormTraining::Read(const Attributes& attributes) {
 }
 
 Failure BatchNormTraining::Run(const Context& context) const {
-  Tensor x, addend, parameters[4], y, y16, statistics[4];
+  Tensor x, addend, parameters[4], y, y16, statistics[6];
   const char* const names[4] = {"scale", "bias", "mean", "var"};
   if (Failure failure = context.StoredInput(0, 6, "x", 4, x)) return failure;
   const int64_t channels = x.shape[0];
@@ -31,8 +31,9 @@ Failure BatchNormTraining::Run(const Context& context) const {
   if (x.size == 0) return context.Fail(Message() << "x is empty: " << x);
   if (Failure failure = context.Output(0, x.shape, 4, y)) return failure;
   if (Failure failure = context.Output(5, x.shape, 4, y16)) return failure;
-  for (int i = 0; i < 4; ++i) {
-    if (Failure failure = context.Output(1 + i, &channels, 1, statistics[i])) return failure;
+  const int results[6] = {1, 2, 3, 4, 6, 7};
+  for (int i = 0; i < 6; ++i) {
+    if (Failure failure = context.Output(results[i], &channels, 1, statistics[i])) return failure;
   }
 
   const Simd& simd = ChosenSimd();
@@ -62,6 +63,9 @@ Failure BatchNormTraining::Run(const Context& context) const {
     set(statistics[2], channel, mean);
     set(statistics[3], channel, inv_std);
     const double bias = static_cast<double>(parameters[1].floats()[channel]) - mean * scale;
+    set(statistics[4], channel, scale);
+    set(statistics[5], channel, bias);
+    if (to.floats == nullptr && to.halves == nullptr) return;
     simd.normalise(from + at, added + at, count, static_cast<float>(scale), static_cast<float>(bias), relu != 0,
                    past_caches, to + at);
   });

@@ -1,9 +1,10 @@
 // BatchNormTraining(x [C,H,W,N], scale, bias [C], addend? [C,H,W,N], mean, var [C], x16?, addend16?)
-//   -> (y? [C,H,W,N], next_mean, next_var, saved_mean, saved_inv_std [C], y16?)
+//   -> (y? [C,H,W,N], next_mean, next_var, saved_mean, saved_inv_std [C], y16?, factor? [C], offset? [C])
 //
 // y = relu?(bn(x) + addend): BatchNormalization in training form with the Add and Relu that follow it in a residual
 // network, in one pass over memory. A channel is one contiguous run, so it is read twice, but from L2 the second time.
 // x16 and addend16 are x and addend as bfloat16, in their places; y16 is y rounded to bfloat16, beside it or in its place.
+// factor and offset are what y is computed with: bn(x) = x * factor + offset. Without y and y16 x is read once.
 #pragma once
 
 #include "abi/op.h"
@@ -21,7 +22,8 @@ struct BatchNormTraining {
                                      {ort::kBFloat16, ort::kOptional},
                                      {ort::kBFloat16, ort::kOptional}};
   static constexpr Port kOutputs[] = {{ort::kFloat, ort::kOptional}, {ort::kFloat}, {ort::kFloat}, {ort::kFloat},
-                                      {ort::kFloat}, {ort::kBFloat16, ort::kOptional}};
+                                      {ort::kFloat}, {ort::kBFloat16, ort::kOptional},
+                                      {ort::kFloat, ort::kOptional}, {ort::kFloat, ort::kOptional}};
 
   Failure Read(const Attributes& attributes);
   Failure Run(const Context& context) const;

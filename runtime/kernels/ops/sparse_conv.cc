@@ -20,6 +20,8 @@ Failure SparseConv::Run(const Context& context) const {
   if (Failure failure = ReadWeight(context, shape, &values, 2, weight)) return failure;
   if (Failure failure = context.OptionalInput(4, "bias", 1, bias)) return failure;
   if (Failure failure = CheckChannels(context, shape, x)) return failure;
+  Normalisation normalisation;
+  if (Failure failure = ReadNormalisation(context, shape, 6, normalisation)) return failure;
   if (bias && bias.size != weight.channels) {
     return context.Fail(Message() << "bias has " << bias.size << " numbers for " << weight.channels << " output channels");
   }
@@ -53,7 +55,7 @@ Failure SparseConv::Run(const Context& context) const {
   if (Failure failure = SortEntries(context, weight, places, block, table, target)) return failure;
 
   const Placement placement = {0, 0, 1, 1};
-  return RunWalks(context, {&walk, &placement, 1, cut, block, entries, blocks, starts, x.numbers(), bias.floats(), nullptr,
+  return RunWalks(context, {&walk, &placement, 1, cut, block, entries, blocks, starts, x.numbers(), normalisation, bias.floats(), nullptr,
                             {y.floats(), y16.halves()}, {weight.channels, rows, cols}});
 }
 

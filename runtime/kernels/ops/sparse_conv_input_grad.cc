@@ -168,7 +168,7 @@ Failure SparseConvInputGrad::Run(const Context& context) const {
   FillTable(shape, walks, cut, bucket, offset);
   const SortTable table = {bucket, offset, buckets, cut.chunk, 1, cut.channel_floats};
   if (Failure failure = SortEntries(context, weight, places, 1, table, {entries, nullptr, nullptr, nullptr, starts})) return failure;
-  return RunWalks(context, {walks, placements, phases, cut, 1, entries, nullptr, starts, {dy.floats(), nullptr}, nullptr, addend.floats(),
+  return RunWalks(context, {walks, placements, phases, cut, 1, entries, nullptr, starts, {dy.floats(), nullptr}, {}, nullptr, addend.floats(),
                             {dx.floats(), nullptr}, plane});
 }
 

@@ -27,6 +27,7 @@ struct Job {
   int64_t block;          // 1, or kBlock for blocks of output channels
   const int32_t* starts;  // by (output channel or block, chunk)
   Numbers x;
+  Normalisation normalisation;
   const float* dy;
   int64_t parts;    // of the blocks; each sums on its own, and the sums are added in order
   float* partial;   // [parts, K]; with one part the output itself
@@ -56,7 +57,7 @@ void AddBlock(const Simd& simd, const Job& job, const Block& block, int64_t firs
   CopyGradient(simd, job, block, first, count, dy);
   for (int64_t chunk = 0; chunk < cut.chunks; ++chunk) {
     const int64_t from = chunk * cut.chunk;
-    CopyIn(simd, cut, job.walk, block, job.x, from, Least(cut.chunk, job.walk.input.channels - from), x);
+    CopyIn(simd, cut, job.walk, block, job.x, job.normalisation, from, Least(cut.chunk, job.walk.input.channels - from), x);
     for (int64_t part = 0; part < cut.parts; ++part) {
       const int32_t* starts = job.starts + first / job.block * cut.chunks + chunk;
       for (int64_t channel = 0; channel < count; channel += job.block, starts += cut.chunks) {
@@ -123,6 +124,8 @@ Failure SparseConvWeightGrad::Run(const Context& context) const {
   if (Failure failure = ReadWeight(context, shape, nullptr, 2, weight)) return failure;
   if (Failure failure = context.OptionalInput(4, "mask", 1, mask)) return failure;
   if (Failure failure = CheckChannels(context, shape, x)) return failure;
+  Normalisation normalisation;
+  if (Failure failure = ReadNormalisation(context, shape, 6, normalisation)) return failure;
   if (x.shape[3] != dy.shape[3]) {
     return context.Fail(Message() << "the batch of x " << x << " is not that of dy " << dy);
   }
@@ -161,7 +164,7 @@ Failure SparseConvWeightGrad::Run(const Context& context) const {
   FillForwardTable(shape, walk, cut, bucket, offset);
   const SortTable table = {bucket, offset, buckets, 1, cut.chunks, 0};
   if (Failure failure = SortEntries(context, weight, places, block, table, {nullptr, nullptr, kept, mask.floats(), starts})) return failure;
-  const Job job = {weight, walk, cut, kept, block, starts, x.numbers(), dy.floats(), parts, partial};
+  const Job job = {weight, walk, cut, kept, block, starts, x.numbers(), normalisation, dy.floats(), parts, partial};
   if (Failure failure = RunTasks(context, job)) return failure;
   if (parts == 1) return nullptr;
   simd.copy(partial, dvalues.floats(), weight.live());

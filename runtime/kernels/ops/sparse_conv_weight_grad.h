@@ -1,6 +1,6 @@
-// SparseConvWeightGrad(x [C,H,W,N], dy [O,Ho,Wo,N], index [K], rows [O+1], mask? [K], x16?) -> dvalues [K]
+// SparseConvWeightGrad(x [C,H,W,N], dy [O,Ho,Wo,N], index [K], rows [O+1], mask? [K], x16?, factor? [C], offset? [C]) -> dvalues [K]
 //
-// x16 is x as bfloat16, in its place.
+// x16 is x as bfloat16, in its place; factor and offset are those of SparseConv.
 #pragma once
 
 #include "abi/op.h"
@@ -12,7 +12,7 @@ struct SparseConvWeightGrad {
   static constexpr const char* kName = "SparseConvWeightGrad";
   static constexpr Port kInputs[] = {
       {ort::kFloat, ort::kOptional}, {ort::kFloat}, {ort::kInt32}, {ort::kInt32}, {ort::kFloat, ort::kOptional},
-      {ort::kBFloat16, ort::kOptional}};
+      {ort::kBFloat16, ort::kOptional}, {ort::kFloat, ort::kOptional}, {ort::kFloat, ort::kOptional}};
   static constexpr Port kOutputs[] = {{ort::kFloat}};
 
   Failure Read(const Attributes& attributes) { return shape.Read(attributes); }

@@ -82,10 +82,44 @@ void Normalise(Numbers x, Numbers addend, int64_t count, float scale, float offs
   NormaliseAdding(x.floats, addend, count, scale, offset, relu, past_caches, y);
 }
 
-template <class X, class Y>
-void GradientMomentsOf(const float* HWY_RESTRICT dy, const X* HWY_RESTRICT x, const Y* HWY_RESTRICT y, int64_t count,
-                       float mean, double* sums) {
-  const hn::ScalableTag<float> d;
+// The three kinds of a Gate: what passes of a vector of gradients, and whether a single one does.
+struct Open {
+  template <class X>
+  HWY_INLINE hn::Vec<FloatLanes> Pass(hn::Vec<FloatLanes> gradient, const X*, int64_t) const { return gradient; }
+  template <class X>
+  HWY_INLINE bool Passes(const X*, int64_t) const { return true; }
+};
+
+template <class Y>
+struct GateOfY {
+  const Y* HWY_RESTRICT y;
+
+  template <class X>
+  HWY_INLINE hn::Vec<FloatLanes> Pass(hn::Vec<FloatLanes> gradient, const X*, int64_t i) const {
+    const FloatLanes d;
+    return hn::IfThenElseZero(hn::Gt(LoadNumbers(d, y + i), hn::Zero(d)), gradient);
+  }
+  template <class X>
+  HWY_INLINE bool Passes(const X*, int64_t i) const { return Value(y[i]) > 0.0f; }
+};
+
+struct GateOfX {
+  float factor, offset;
+
+  template <class X>
+  HWY_INLINE hn::Vec<FloatLanes> Pass(hn::Vec<FloatLanes> gradient, const X* x, int64_t i) const {
+    const FloatLanes d;
+    const auto y = hn::MulAdd(LoadNumbers(d, x + i), hn::Set(d, factor), hn::Set(d, offset));
+    return hn::IfThenElseZero(hn::Gt(y, hn::Zero(d)), gradient);
+  }
+  template <class X>
+  HWY_INLINE bool Passes(const X* x, int64_t i) const { return Value(x[i]) * factor + offset > 0.0f; }
+};
+
+template <class X, class Kind>
+void GradientMomentsOf(const float* HWY_RESTRICT dy, const X* HWY_RESTRICT x, Kind gate, int64_t count, float mean,
+                       double* sums) {
+  const FloatLanes d;
   const int64_t lanes = hn::Lanes(d);
   const auto centre = hn::Set(d, mean);
   for (int64_t begin = 0; begin < count; begin += kRun) {
@@ -93,15 +127,14 @@ void GradientMomentsOf(const float* HWY_RESTRICT dy, const X* HWY_RESTRICT x, co
     auto sum = hn::Zero(d), product = hn::Zero(d);
     int64_t i = begin;
     for (; i + lanes <= end; i += lanes) {
-      auto gradient = hn::LoadU(d, dy + i);
-      if (y != nullptr) gradient = hn::IfThenElseZero(hn::Gt(LoadNumbers(d, y + i), hn::Zero(d)), gradient);
+      const auto gradient = gate.Pass(hn::LoadU(d, dy + i), x, i);
       sum = hn::Add(sum, gradient);
       product = hn::MulAdd(gradient, hn::Sub(LoadNumbers(d, x + i), centre), product);
     }
     sums[0] += static_cast<double>(hn::GetLane(hn::SumOfLanes(d, sum)));
     sums[1] += static_cast<double>(hn::GetLane(hn::SumOfLanes(d, product)));
     for (; i < end; ++i) {
-      if (y != nullptr && !(Value(y[i]) > 0.0f)) continue;
+      if (!gate.Passes(x, i)) continue;
       sums[0] += static_cast<double>(dy[i]);
       sums[1] += static_cast<double>(dy[i]) * static_cast<double>(Value(x[i]) - mean);
     }
@@ -109,31 +142,32 @@ void GradientMomentsOf(const float* HWY_RESTRICT dy, const X* HWY_RESTRICT x, co
 }
 
 template <class X>
-void GradientMomentsGated(const float* dy, const X* x, Numbers y, int64_t count, float mean, double* sums) {
-  if (y.halves != nullptr) return GradientMomentsOf(dy, x, y.halves, count, mean, sums);
-  GradientMomentsOf(dy, x, y.floats, count, mean, sums);
+void GradientMomentsGated(const float* dy, const X* x, const Gate& gate, int64_t count, float mean, double* sums) {
+  if (gate.of_x) return GradientMomentsOf(dy, x, GateOfX{gate.factor, gate.offset}, count, mean, sums);
+  if (gate.y.halves != nullptr) return GradientMomentsOf(dy, x, GateOfY<uint16_t>{gate.y.halves}, count, mean, sums);
+  if (gate.y.floats != nullptr) return GradientMomentsOf(dy, x, GateOfY<float>{gate.y.floats}, count, mean, sums);
+  GradientMomentsOf(dy, x, Open{}, count, mean, sums);
 }
 
-void GradientMoments(const float* dy, Numbers x, Numbers y, int64_t count, float mean, double* sums) {
-  if (x.halves != nullptr) return GradientMomentsGated(dy, x.halves, y, count, mean, sums);
-  GradientMomentsGated(dy, x.floats, y, count, mean, sums);
+void GradientMoments(const float* dy, Numbers x, const Gate& gate, int64_t count, float mean, double* sums) {
+  if (x.halves != nullptr) return GradientMomentsGated(dy, x.halves, gate, count, mean, sums);
+  GradientMomentsGated(dy, x.floats, gate, count, mean, sums);
 }
 
-template <class X, class Y>
-void NormaliseGradientOf(const float* HWY_RESTRICT dy, const X* HWY_RESTRICT x, const Y* HWY_RESTRICT y, int64_t count,
-                         float a, float b, float c, bool past_caches, float* HWY_RESTRICT dx, float* HWY_RESTRICT daddend) {
-  const hn::ScalableTag<float> d;
+template <class X, class Kind>
+void NormaliseGradientOf(const float* HWY_RESTRICT dy, const X* HWY_RESTRICT x, Kind gate, int64_t count, float a, float b,
+                         float c, bool past_caches, float* HWY_RESTRICT dx, float* HWY_RESTRICT daddend) {
+  const FloatLanes d;
   const int64_t lanes = hn::Lanes(d);
   const auto va = hn::Set(d, a), vb = hn::Set(d, b), vc = hn::Set(d, c);
   int64_t i = 0;
   for (; i + lanes <= count; i += lanes) {
-    auto gradient = hn::LoadU(d, dy + i);
-    if (y != nullptr) gradient = hn::IfThenElseZero(hn::Gt(LoadNumbers(d, y + i), hn::Zero(d)), gradient);
+    const auto gradient = gate.Pass(hn::LoadU(d, dy + i), x, i);
     if (daddend != nullptr) Store(gradient, d, daddend + i, past_caches);
     Store(hn::MulAdd(gradient, va, hn::MulAdd(LoadNumbers(d, x + i), vb, vc)), d, dx + i, past_caches);
   }
   for (; i < count; ++i) {
-    const float gradient = y == nullptr || Value(y[i]) > 0.0f ? dy[i] : 0.0f;
+    const float gradient = gate.Passes(x, i) ? dy[i] : 0.0f;
     if (daddend != nullptr) daddend[i] = gradient;
     dx[i] = gradient * a + (Value(x[i]) * b + c);
   }
@@ -141,16 +175,53 @@ void NormaliseGradientOf(const float* HWY_RESTRICT dy, const X* HWY_RESTRICT x, 
 }
 
 template <class X>
-void NormaliseGradientGated(const float* dy, const X* x, Numbers y, int64_t count, float a, float b, float c,
-                            bool past_caches, float* dx, float* daddend) {
-  if (y.halves != nullptr) return NormaliseGradientOf(dy, x, y.halves, count, a, b, c, past_caches, dx, daddend);
-  NormaliseGradientOf(dy, x, y.floats, count, a, b, c, past_caches, dx, daddend);
+void NormaliseGradientGated(const float* dy, const X* x, const Gate& gate, int64_t count, float a, float b, float c,
+                            bool past, float* dx, float* daddend) {
+  const Numbers y = gate.y;
+  if (gate.of_x) {
+    return NormaliseGradientOf(dy, x, GateOfX{gate.factor, gate.offset}, count, a, b, c, past, dx, daddend);
+  }
+  if (y.halves != nullptr) {
+    return NormaliseGradientOf(dy, x, GateOfY<uint16_t>{y.halves}, count, a, b, c, past, dx, daddend);
+  }
+  if (y.floats != nullptr) {
+    return NormaliseGradientOf(dy, x, GateOfY<float>{y.floats}, count, a, b, c, past, dx, daddend);
+  }
+  NormaliseGradientOf(dy, x, Open{}, count, a, b, c, past, dx, daddend);
 }
 
-void NormaliseGradient(const float* dy, Numbers x, Numbers y, int64_t count, float a, float b, float c, bool past_caches,
-                       float* dx, float* daddend) {
-  if (x.halves != nullptr) return NormaliseGradientGated(dy, x.halves, y, count, a, b, c, past_caches, dx, daddend);
-  NormaliseGradientGated(dy, x.floats, y, count, a, b, c, past_caches, dx, daddend);
+void NormaliseGradient(const float* dy, Numbers x, const Gate& gate, int64_t count, float a, float b, float c,
+                       bool past_caches, float* dx, float* daddend) {
+  if (x.halves != nullptr) return NormaliseGradientGated(dy, x.halves, gate, count, a, b, c, past_caches, dx, daddend);
+  NormaliseGradientGated(dy, x.floats, gate, count, a, b, c, past_caches, dx, daddend);
+}
+
+template <class X>
+void NormaliseRunsOf(const X* HWY_RESTRICT from, int64_t from_step, float* HWY_RESTRICT to, int64_t to_step, int64_t run,
+                     int64_t count, float factor, float offset, float least) {
+  const FloatLanes d;
+  const int64_t lanes = hn::Lanes(d);
+  const auto a = hn::Set(d, factor), b = hn::Set(d, offset), floor = hn::Set(d, least);
+  for (; count > 0; --count, from += from_step, to += to_step) {
+    int64_t i = 0;
+    for (; i + lanes <= run; i += lanes) {
+      hn::StoreU(hn::Max(hn::MulAdd(LoadNumbers(d, from + i), a, b), floor), d, to + i);
+    }
+    for (; i < run; ++i) {
+      const float value = Value(from[i]) * factor + offset;
+      to[i] = value > least ? value : least;
+    }
+  }
+}
+
+void NormaliseRuns(Numbers from, int64_t from_step, float* to, int64_t to_step, int64_t run, int64_t count, float factor,
+                   float offset, bool relu) {
+  const float least = relu ? 0.0f : -__builtin_inff();
+  if (from_step == run && to_step == run) run *= count, from_step = to_step = run, count = 1;
+  if (from.halves != nullptr) {
+    return NormaliseRunsOf(from.halves, from_step, to, to_step, run, count, factor, offset, least);
+  }
+  NormaliseRunsOf(from.floats, from_step, to, to_step, run, count, factor, offset, least);
 }
 
 }  // namespace HWY_NAMESPACE

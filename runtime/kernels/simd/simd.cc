@@ -41,6 +41,7 @@ const Simd kSimd = {
     CopyRuns,
     WidenRuns,
     NarrowRuns,
+    NormaliseRuns,
     StreamRuns,
     Fill,
     Add,

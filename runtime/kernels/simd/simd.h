@@ -78,6 +78,13 @@ struct Rows {
   int64_t vectors;
 };
 
+// Where a gradient passes a ReLU: everywhere, where y > 0, or where x * factor + offset > 0.
+struct Gate {
+  Numbers y;
+  bool of_x = false;
+  float factor = 0.0f, offset = 0.0f;
+};
+
 struct Simd {
   const char* name;
   int64_t lanes;
@@ -107,6 +114,9 @@ struct Simd {
   // The same from and to bfloat16.
   void (*widen_runs)(const uint16_t* from, int64_t from_step, float* to, int64_t to_step, int64_t run, int64_t count);
   void (*narrow_runs)(const float* from, int64_t from_step, uint16_t* to, int64_t to_step, int64_t run, int64_t count);
+  // The same of a channel's numbers, normalised: to = number * factor + offset, with relu at least 0.
+  void (*normalise_runs)(Numbers from, int64_t from_step, float* to, int64_t to_step, int64_t run, int64_t count,
+                         float factor, float offset, bool relu);
   // copy_runs of runs of one vector, written past the caches.
   void (*stream_runs)(const float* from, int64_t from_step, float* to, int64_t to_step, int64_t count);
   void (*fill)(float value, float* to, int64_t count);
@@ -125,10 +135,10 @@ struct Simd {
   // y = relu?(x * scale + offset + addend); addend may be null
   void (*normalise)(Numbers x, Numbers addend, int64_t count, float scale, float offset, bool relu, bool past_caches,
                     Written y);
-  // sums[0] += sum(g), sums[1] += sum(g * (x - mean)) where g = dy, or 0 where y is given and not positive
-  void (*gradient_moments)(const float* dy, Numbers x, Numbers y, int64_t count, float mean, double* sums);
+  // sums[0] += sum(g), sums[1] += sum(g * (x - mean)) where g = dy, or 0 where the gate is shut
+  void (*gradient_moments)(const float* dy, Numbers x, const Gate& gate, int64_t count, float mean, double* sums);
   // dx = g * a + x * b + c; daddend = g; daddend may be null
-  void (*normalise_gradient)(const float* dy, Numbers x, Numbers y, int64_t count, float a, float b, float c,
+  void (*normalise_gradient)(const float* dy, Numbers x, const Gate& gate, int64_t count, float a, float b, float c,
                              bool past_caches, float* dx, float* daddend);
 };
 
