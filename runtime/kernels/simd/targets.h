@@ -22,7 +22,9 @@
 #define HWY_NEON_BF16 0
 #endif
 
-#if HWY_ARCH_X86
+// Measurements compile others (tests/runtime/kernels/native/counts.py).
+#ifdef SPARCL_LEFT_OUT
+#elif HWY_ARCH_X86
 #define SPARCL_LEFT_OUT (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL | HWY_AVX3_ZEN4 | HWY_AVX3_SPR | HWY_AVX10_2)
 #else
 #define SPARCL_LEFT_OUT (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_NEON_BF16)
