@@ -12,6 +12,10 @@ NAV: Mapping[str, object] = {
     "Tutorials": {
         "Your own photos": "tutorials/photos.md",
         "A sensor": "tutorials/sensor.md",
+        "From PyTorch to a phone": "tutorials/pytorch.md",
+        "From Keras to a phone": "tutorials/keras.md",
+        "From scikit-learn to a phone": "tutorials/scikit-learn.md",
+        "Onto a phone": "tutorials/phone.md",
     },
     "Use": {
         "The commands": "cli.md",

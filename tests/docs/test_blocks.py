@@ -37,6 +37,8 @@ model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Flatten(), nn.Li
 """
 KERAS = """
 import keras
+import numpy as np
+x = np.zeros((4, 16), np.float32)
 model = keras.Sequential([keras.Input((16,)), keras.layers.Dense(32, "relu"), keras.layers.Dense(3)])
 """
 SKLEARN = """
