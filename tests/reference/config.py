@@ -29,7 +29,7 @@ class Config:
     ``logit_weight`` and ``label_weight`` stand for those of the method, where they are given.
     ``loss_classes`` "task" masks the other tasks' classes out of the current batch's loss, "all" masks nothing.
     ``scaling`` gives masked layers their norm back, and a learning rate of 1/density.
-    ``step_limit`` is the largest step of a layer, as a share of the norm that its weight begins with; 0 for none.
+    ``step_limit`` is the largest step of a parameter, as a share of the norm that it begins with; 0 for none.
     ``rate_decay`` is the share of a task, from its end, over which the learning rate falls to 0.
     ``max_steps`` ends the run after so many optimizer steps (their events included).
     ``record`` keeps a copy of the masks at every update and the sample ids of every step.

@@ -1,4 +1,4 @@
-"""Weights and learning rates of a masked layer, scaled by its density, and the largest steps of all layers.
+"""Weights and learning rates of a masked layer, scaled by its density, and the largest steps of all parameters.
 
 Output channels lie on axis 0.
 """
@@ -22,9 +22,10 @@ def rate_factor(mask: NDArray[np.bool_]) -> float:
     return sum(mask[channel].size for channel in alive) / int(mask.sum())
 
 
-def usual_norm(weight: torch.Tensor) -> float:
-    """The norm of a weight, or that of a fresh ``Linear`` or ``Conv2d`` with as many outputs where it is larger."""
-    return max(float(weight.double().norm()), (len(weight) / 3) ** 0.5)
+def first_norm(parameter: torch.Tensor) -> float:
+    """The norm of a weight, or a fresh one's where it is larger; half of the fresh one's for vectors."""
+    usual = (len(parameter) / 3) ** 0.5
+    return max(float(parameter.double().norm()), usual) if parameter.dim() > 1 else usual / 2
 
 
 def limited(rate: float, gradient: torch.Tensor, limit: float) -> float:

@@ -79,8 +79,7 @@ class _Learner:
         for name, parameter in self.network.module.named_parameters():
             mask = self.network.masks.get(name)
             kept = parameter if mask is None else parameter * torch.from_numpy(mask.reshape(parameter.shape))
-            limited = share and parameter.dim() > 1
-            limits.append(share * scaling.usual_norm(kept.detach()) if limited else float("inf"))
+            limits.append(share * scaling.first_norm(kept.detach()) if share else float("inf"))
         return limits
 
     def _groups(self, weight: torch.Tensor) -> schemes.Groups:

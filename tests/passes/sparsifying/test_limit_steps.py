@@ -1,4 +1,4 @@
-"""The largest step of a layer: a share of the norm that its weight begins with."""
+"""The largest step of a parameter: a share of the norm that a layer begins with."""
 
 import numpy as np
 import onnx_ir as ir
@@ -22,6 +22,8 @@ from tests.support.training_form import differentiated
 WEIGHT = "conv.weight"
 RATE = np.array(0.05, np.float32)
 CLASSES = 3
+VECTORS = ("bn.scale", "bn.bias", "head.bias")
+PARAMETERS = {WEIGHT, "head.weight", *VECTORS}
 
 
 def limits(model: ir.Model) -> dict[str, float | None]:
@@ -30,6 +32,11 @@ def limits(model: ir.Model) -> dict[str, float | None]:
 
 def norm_of(model: ir.Model, name: str) -> float:
     return float(np.linalg.norm(data_of(model.graph.initializers[name]).astype(np.float64)))
+
+
+def fill(model: ir.Model, name: str, value: float) -> None:
+    parameter = model.graph.initializers[name]
+    parameter.const_value = ir.tensor(np.full_like(data_of(parameter), value), name=name)
 
 
 def masked_model() -> ir.Model:
@@ -41,21 +48,31 @@ def masked_model() -> ir.Model:
 # The limits
 
 
-def test_layers_have_a_share_of_the_norm_of_their_kept_weights_and_nothing_else_has_a_limit() -> None:
+def test_weights_have_a_share_of_the_norm_of_their_kept_elements_and_all_else_has_a_limit_too() -> None:
     model = masked_model()
     before = model.clone()
     assert LimitSteps(share=0.1)(model).modified
     found = limits(model)
     assert found["conv.weight"] == pytest.approx(0.1 * max(norm_of(model, "conv.weight"), (2 / 3) ** 0.5))
     assert found["head.weight"] == pytest.approx(0.1 * norm_of(model, "head.weight"))
-    assert {name for name, limit in found.items() if limit is not None} == {"conv.weight", "head.weight"}
+    assert {name for name, limit in found.items() if limit is not None} == PARAMETERS
     assert not changed_lines(before, model)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_vectors_have_half_of_what_a_layer_with_as_many_outputs_has(value: float) -> None:
+    model = masked_model()
+    for name in VECTORS:
+        fill(model, name, value)
+    LimitSteps(share=0.1)(model)
+    found = limits(model)
+    assert found["bn.scale"] == found["bn.bias"] == pytest.approx(0.1 * (2 / 3) ** 0.5 / 2)
+    assert found["head.bias"] == pytest.approx(0.1 * (CLASSES / 3) ** 0.5 / 2)
 
 
 def test_a_layer_that_begins_at_nothing_may_move_as_a_fresh_one() -> None:
     model = masked_model()
-    head = model.graph.initializers["head.weight"]
-    head.const_value = ir.tensor(np.zeros_like(data_of(head)), name="head.weight")
+    fill(model, "head.weight", 0.0)
     LimitSteps(share=0.1)(model)
     assert limits(model)["head.weight"] == pytest.approx(0.1 * (CLASSES / 3) ** 0.5)
 
