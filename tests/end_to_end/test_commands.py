@@ -313,7 +313,7 @@ def test_a_reader_that_stops_early(option: tuple[str, ...], folder: Path) -> Non
 @pytest.mark.parametrize("command", ["compile", "run", "inspect", "export"])
 def test_help_and_version(command: str) -> None:
     assert "--help" in done(command, "--help").out
-    assert "0.1.0" in done(command, "--version").out
+    assert "0.2.0" in done(command, "--version").out
 
 
 def test_help_says_what_resuming_may_change() -> None:

@@ -116,7 +116,7 @@ def test_the_file_is_plain(digits: Path) -> None:
     )
     assert [(o.domain, o.version) for o in model.opset_import] == [("", 18)]
     assert model.ir_version == 10
-    assert (model.producer_name, model.producer_version) == ("sparcl-compile", "0.1.0")
+    assert (model.producer_name, model.producer_version) == ("sparcl-compile", "0.2.0")
     assert model.doc_string.startswith("digits_cnn as learned")
     assert b"sparcl." not in model.SerializeToString()
     assert [value.name for value in (*model.graph.input, *model.graph.output)] == ["x", "logits"]
