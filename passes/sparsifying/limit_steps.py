@@ -32,7 +32,7 @@ class LimitSteps(Pass):
        sqrt(n / 3) / 2. A shift that jumps below the outputs of its normalisation ends as many ReLUs as a weight can,
        and it moves all samples in one direction, where a weight moves each in its own: hence the half.
     4. The optimizer's graph multiplies the learning rate of the parameter by limit / norm of its step where that is
-       below 1. The direction of the step stays.
+       below 1, or under momentum the gradient, which would go on in later steps. The direction of the step stays.
     5. A parameter that has its limit is left alone, which makes the pass idempotent; a ``share`` of 0 limits nothing.
 
     Source: the trust ratio of LARS (You, Gitman and Ginsburg, "Large batch training of convolutional networks", arXiv

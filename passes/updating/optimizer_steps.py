@@ -15,6 +15,8 @@ from sparcl_compile.passes.core.values import Feeds, constant, dims
 from sparcl_compile.passes.differentiating.attach_optimizer import optimizer_states
 
 FEEDS = ("learning_rate", "count")
+MOMENTUM = "sgd_momentum"
+"""The optimizer whose steps go on beyond the gradient that they came from."""
 
 
 class Stepper:
@@ -52,7 +54,11 @@ class Stepper:
         states = optimizer_states(self._variant, name)
         memory = [set_role(self._feeds(state, shape), Role.OPTIMIZER) for state in states]
         unit, rate = self._with_axes(len(shape))
-        rate = self._limited(self._scaled(rate, name, len(shape)), gradient, name)
+        rate = self._scaled(rate, name, len(shape))
+        if self._limits[name] is not None and self._variant == MOMENTUM:
+            gradient = self._shortened(rate, gradient, name)
+        else:
+            rate = self._limited(rate, gradient, name)
         mask = gradient_mask_name(name)
         moves = self._feeds(mask, shape) if mask in self._masks else unit
         inputs = (weight, gradient, moves, unit, rate, self._count, *memory)
@@ -74,15 +80,28 @@ class Stepper:
 
         A gradient of 0 has no limit: x / 0 is infinite.
         """
-        limit = self._limits[name]
-        if limit is None:
+        if self._limits[name] is None:
             return rate
-        shape = dims(rate)
-        largest = constant(self._graph, f"{name}.limit", np.full(shape, limit, np.float32))
+        most = self._most(rate, gradient, name)
+        return self._insert.op("Min", rate, most, name=f"{name}.limited_rate", like=rate)
+
+    def _shortened(self, rate: ir.Value, gradient: ir.Value, name: str) -> ir.Value:
+        """The gradient of one parameter, shorter where its own step would be too large.
+
+        Momentum would take a long one on into the next steps, whatever the rate of this one is.
+        """
         op = self._insert.op
+        share = op("Div", self._most(rate, gradient, name), rate, name=f"{name}.share", like=rate)
+        one = constant(self._graph, f"{name}.whole", np.ones(dims(rate), np.float32))
+        share = op("Min", share, one, name=f"{name}.limited_share", like=rate)
+        return op("Mul", gradient, share, name=f"{name}.limited_gradient", like=gradient)
+
+    def _most(self, rate: ir.Value, gradient: ir.Value, name: str) -> ir.Value:
+        """The learning rate under which the step of a gradient has the largest norm."""
+        shape, op = dims(rate), self._insert.op
+        largest = constant(self._graph, f"{name}.limit", np.full(shape, self._limits[name], np.float32))
         norm = op("ReduceL2", gradient, name=f"{name}.step_norm", shape=shape, keepdims=1)
-        most = op("Div", largest, norm, name=f"{name}.most", shape=shape)
-        return op("Min", rate, most, name=f"{name}.limited_rate", shape=shape)
+        return op("Div", largest, norm, name=f"{name}.most", shape=shape)
 
     def _with_axes(self, rank: int) -> tuple[ir.Value, ir.Value]:
         """A 1 and the learning rate, with so many axes."""

@@ -31,7 +31,7 @@ from sparcl_compile.passes.lowering.select_kernels import choices_of
 from sparcl_compile.passes.sparsifying.freeze_parameters import update_summary
 from sparcl_compile.plan.channels import channel_spec
 from sparcl_compile.plan.compiled import Compiled
-from sparcl_compile.settings.options import FEW_EPOCHS, LEARNING_RATES, CompileOptions
+from sparcl_compile.settings.options import FEW_EPOCHS, CompileOptions, learning_rates
 from sparcl_compile.settings.policies import smooths
 
 LIBRARIES = ("onnx", "onnx-ir")
@@ -111,7 +111,7 @@ def _model(source: Path, compiled: Compiled) -> Model:
 
 
 def _optimizer(compiled: Compiled, options: CompileOptions) -> OptimizerSpec:
-    rates = LEARNING_RATES[options.optimizer, hidden_layers_are_normalised(compiled.full.graph)]
+    rates = learning_rates(options, hidden_layers_are_normalised(compiled.full.graph))
     return OptimizerSpec(options.optimizer, rates.many, rates.few, FEW_EPOCHS, options.effective_step_limit)
 
 

@@ -47,7 +47,7 @@ LEARNING_RATES = {
     ("adamw", False): Rates(many=0.001, few=0.001),
 }
 """By optimizer, and by whether the model's hidden layers are normalised, what a run begins with when its user names no
-rate (docs/algorithm.md, Learning rates).
+rate (docs/algorithm.md, Learning rates); without momentum.
 """
 
 
@@ -109,6 +109,19 @@ class CompileOptions(Options):
         if self.update not in UPDATES and not _LAST.fullmatch(self.update):
             mend = f"give one of {', '.join(UPDATES)} or last:K, for example last:1"
             raise FieldError("update", self.update, mend=mend)
+
+
+def learning_rates(options: CompileOptions, normalised: bool) -> Rates:
+    """Return what a run begins with when its user names no rate.
+
+    Momentum m adds up a gradient that stays the same to 1 / (1 - m) times its step, which the rates take back.
+
+    Args:
+        options: of the compilation.
+        normalised: whether the model's hidden layers are normalised.
+    """
+    rates, share = LEARNING_RATES[options.optimizer, normalised], 1.0 - options.momentum
+    return Rates(many=round(rates.many * share, 9), few=round(rates.few * share, 9))
 
 
 _LAST = re.compile(r"last:[1-9]\d*")

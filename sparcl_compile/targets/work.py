@@ -72,7 +72,7 @@ MAKERS: Mapping[type[Pass], Callable[[Work, CompileOptions], Pass]] = {
     FreezeParameters: lambda _, o: FreezeParameters(freeze=o.freeze, update=o.update),
     InsertWeightMasks: lambda _, o: InsertWeightMasks(o.sparsity, o.distribution, o.scheme, first_of(o), o.seed),
     ScaleByDensity: lambda _, o: ScaleByDensity(o.sparsity > 0.0 and POLICIES[o.mask_policy].scores_first),
-    LimitSteps: lambda _, o: LimitSteps(o.effective_step_limit),
+    LimitSteps: lambda _, o: LimitSteps(o.effective_step_limit * (1.0 - o.momentum)),
     FoldChannels: lambda work, _: FoldChannels(work.plan.capacity),
     SelectKernels: lambda work, o: SelectKernels(
         work.plan.places, work.plan.updated_places, o.batch_size, work.measure, o.scheme

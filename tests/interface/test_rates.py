@@ -3,7 +3,7 @@
 import pytest
 
 from sparcl_compile.interface.specs import OptimizerSpec
-from sparcl_compile.settings.options import FEW_EPOCHS, LEARNING_RATES
+from sparcl_compile.settings.options import FEW_EPOCHS, LEARNING_RATES, CompileOptions, Rates, learning_rates
 
 
 @pytest.mark.parametrize(("epochs", "rate"), [(1, 0.5), (5, 0.5), (6, 0.3), (50, 0.3)])
@@ -15,3 +15,12 @@ def test_every_optimizer_has_rates_and_few_epochs_never_a_smaller_one() -> None:
     assert {name for name, _ in LEARNING_RATES} == {"sgd", "adamw"}
     assert all(rates.few >= rates.many > 0 for rates in LEARNING_RATES.values())
     assert FEW_EPOCHS >= 3
+
+
+@pytest.mark.parametrize(("momentum", "many", "few"), [(0.0, 0.1, 0.15), (0.5, 0.05, 0.075), (0.9, 0.01, 0.015)])
+def test_momentum_takes_back_what_it_adds_up(momentum: float, many: float, few: float) -> None:
+    assert learning_rates(CompileOptions(momentum=momentum), normalised=False) == Rates(many, few)
+
+
+def test_an_optimizer_with_moments_of_its_own_keeps_its_rate() -> None:
+    assert learning_rates(CompileOptions(optimizer="adamw"), normalised=True) == LEARNING_RATES["adamw", True]

@@ -28,7 +28,7 @@ def first_norm(parameter: torch.Tensor) -> float:
     return max(float(parameter.double().norm()), usual) if parameter.dim() > 1 else usual / 2
 
 
-def limited(rate: float, gradient: torch.Tensor, limit: float) -> float:
-    """The learning rate, or the one under which a step has the largest norm where it is smaller."""
+def share(rate: float, gradient: torch.Tensor, limit: float) -> float:
+    """How much of a gradient makes a step of at most the largest norm, at most all of it."""
     norm = float(gradient.norm())
-    return min(rate, limit / norm) if norm else rate
+    return min(1.0, limit / (rate * norm)) if norm else 1.0

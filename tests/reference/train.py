@@ -75,7 +75,7 @@ class _Learner:
 
     def _largest_steps(self) -> list[float]:
         """By parameter the largest norm of its step; infinite where there is no limit."""
-        share, limits = self.config.step_limit, []
+        share, limits = self.config.step_limit * (1.0 - self.config.momentum), []
         for name, parameter in self.network.module.named_parameters():
             mask = self.network.masks.get(name)
             kept = parameter if mask is None else parameter * torch.from_numpy(mask.reshape(parameter.shape))
@@ -189,14 +189,12 @@ class _Learner:
         return parts
 
     def move(self) -> None:
-        """Move the parameters, under learning rates that keep every step in its limit."""
-        groups, rates = self.optimizer.param_groups, [group["lr"] for group in self.optimizer.param_groups]
-        for group, limit in zip(groups, self.limits, strict=True):
+        """Move the parameters, by gradients that keep every step in its limit."""
+        for group, limit in zip(self.optimizer.param_groups, self.limits, strict=True):
             gradient = group["params"][0].grad
-            group["lr"] = group["lr"] if gradient is None else scaling.limited(group["lr"], gradient, limit)
+            if gradient is not None:
+                gradient *= scaling.share(group["lr"], gradient, limit)
         self.optimizer.step()
-        for group, rate in zip(groups, rates, strict=True):
-            group["lr"] = rate
 
     def change_gradients(self) -> None:
         """Change the gradients of the step before the parameters move."""

@@ -111,6 +111,13 @@ def test_a_share_below_0_is_refused() -> None:
 
 def step(gradient: np.ndarray, *, limit: float | None, factor: float = 1.0, momentum: float = 0.0) -> np.ndarray:
     """The change of a weight of zeros in one step of the optimizer's graph."""
+    return steps([gradient], limit=limit, factor=factor, momentum=momentum)[0]
+
+
+def steps(
+    gradients: list[np.ndarray], *, limit: float | None, factor: float = 1.0, momentum: float = 0.0
+) -> list[np.ndarray]:
+    """The changes of a weight of zeros in steps of the optimizer's graph."""
     _, model = differentiated()
     for value in model.graph.inputs:
         if value.name == WEIGHT:
@@ -122,10 +129,15 @@ def step(gradient: np.ndarray, *, limit: float | None, factor: float = 1.0, mome
         str(v.name): np.zeros([int(d) for d in v.shape or () if isinstance(d, int)], np.float32)
         for v in graph.graph.inputs
     }
-    inputs |= {"learning_rate": RATE, accumulator_name(WEIGHT): gradient}
+    inputs |= {"learning_rate": RATE}
     inputs |= {"count": np.array(1, np.float32)} if "count" in inputs else {}
-    (moved,) = ort.InferenceSession(ir.to_proto(graph).SerializeToString()).run([f"{WEIGHT}{NEXT}"], inputs)
-    return -np.asarray(moved)
+    session, changes = ort.InferenceSession(ir.to_proto(graph).SerializeToString()), []
+    names = [str(value.name) for value in graph.graph.outputs]
+    for gradient in gradients:
+        found = dict(zip(names, session.run(names, {**inputs, accumulator_name(WEIGHT): gradient}), strict=True))
+        changes.append(inputs[WEIGHT] - found[f"{WEIGHT}{NEXT}"])
+        inputs |= {name.removesuffix(NEXT): value for name, value in found.items() if name.removesuffix(NEXT) in inputs}
+    return changes
 
 
 def gradient_of(norm: float) -> np.ndarray:
@@ -149,3 +161,9 @@ def test_any_other_step_is_the_same_to_the_bit(norm: float, momentum: float) -> 
     plain = step(gradient, limit=None, factor=5.0, momentum=momentum)
     np.testing.assert_array_equal(step(gradient, limit=0.3, factor=5.0, momentum=momentum), plain)
     assert rate_factor(differentiated()[1].graph.inputs[0]) == 1.0
+
+
+def test_momentum_carries_no_more_than_the_limit_into_the_next_steps() -> None:
+    moved = steps([gradient_of(1000.0), *[gradient_of(0.0)] * 3], limit=0.3, momentum=0.9)
+    sizes = [float(np.linalg.norm(one)) for one in moved]
+    assert sizes == pytest.approx([0.3, 0.27, 0.243, 0.2187], rel=1e-5)
