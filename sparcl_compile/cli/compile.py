@@ -193,7 +193,7 @@ class MethodName(click.Choice[str]):
     "--activations",
     type=click.Choice(ACTIVATIONS),
     default=DEFAULTS.activations,
-    help="What the backward reads of the sparse kernels' activations is kept as this (bf16: with --compress).",
+    help="What the backward reads of the sparse kernels' activations is kept as this (bf16 with --compress).",
 )
 @click.option(
     "--batch-size",
