@@ -1,7 +1,7 @@
 """Activations that the backward reads in half precision."""
 
 import dataclasses
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 
 import onnx_ir as ir
 
@@ -41,14 +41,18 @@ class HalveActivations(Pass):
        or of a normalisation reads, is rounded to bfloat16 where it is written. It is as long in memory as before, in
        half the bytes, and a step of a sparse network waits for memory.
     2. Sparse operators read it as bfloat16, in the forward and in the backward, and compute in float32. Both then
-       compute with the same numbers: those of a network whose activations are rounded, not those of the wrong forward.
-    3. All other operators read the float32 numbers, which the operator writes beside the rounded ones where there is
+       compute with the same numbers, and the gradient is that of a network whose activations are rounded.
+    3. With ``backward_only`` the forward's readers take the float32 numbers, which are written too and live until the
+       last of them: no bit of the forward changes, gradients hardly differ, and less traffic is saved.
+    4. All other operators read the float32 numbers, which the operator writes beside the rounded ones where there is
        such a reader. Where one of these is in the backward, or holds a view of them there, the activation stays
        float32: two copies are more than one.
-    4. Gradients, statistics, weights and the evaluation graph stay float32. As under mixed precision (Micikevicius et
+    5. Gradients, statistics, weights and the evaluation graph stay float32. As under mixed precision (Micikevicius et
        al., ICLR 2018; Kalamkar et al., 2019, for bfloat16, whose range is that of float32), a rounded activation passes
        its gradient on as it is.
     """
+
+    backward_only: bool = False
 
     phase = Phase.DIFFERENTIATING
     needs = (DIFFERENTIATED, PRUNED)
@@ -60,7 +64,7 @@ class HalveActivations(Pass):
         backward = backward_nodes(model.graph) if nodes else set()
         chosen = [node for node in nodes if pays(node.outputs[0], backward)]
         for node in chosen:
-            _halve(node)
+            _halve(node, [reader for reader in _readers(node) if not self.backward_only or reader[0] in backward])
         return ir.passes.PassResult(model, bool(chosen))
 
 
@@ -83,11 +87,16 @@ def _is_kept(value: ir.Value, backward: Set[ir.Node]) -> bool:
     return value.is_graph_output() or any(late_readers(v, backward) or _is_kept(v, backward) for v in views)
 
 
-def _halve(node: ir.Node) -> None:
+def _readers(node: ir.Node) -> list[tuple[ir.Node, int]]:
+    uses = [(usage.node, usage.idx) for usage in node.outputs[0].uses()]
+    return [(reader, slot) for reader, slot in uses if takes_half(reader, slot)]
+
+
+def _halve(node: ir.Node, readers: Sequence[tuple[ir.Node, int]]) -> None:
     whole = node.outputs[0]
     half = _output(node, OUTPUTS[node.op_type])
     half.name, half.shape, half.type = f"{whole.name}{ENDING}", whole.shape, HALF
-    for reader, slot in [(usage.node, usage.idx) for usage in whole.uses() if takes_half(usage.node, usage.idx)]:
+    for reader, slot in readers:
         to = INPUTS[reader.op_type][slot]
         reader.resize_inputs(max(to + 1, len(reader.inputs)))
         reader.replace_input_with(slot, None)

@@ -190,10 +190,7 @@ class MethodName(click.Choice[str]):
     "--measure-kernels", is_flag=True, help="Choose them by times measured on this machine, not by estimates."
 )
 @click.option(
-    "--activations",
-    type=click.Choice(ACTIVATIONS),
-    default=DEFAULTS.activations,
-    help="What the backward reads of the sparse kernels' activations is kept as this (bf16: with --compress).",
+    "--activations", type=click.Choice(ACTIVATIONS), default=DEFAULTS.activations, help="How sparse kernels keep them."
 )
 @click.option(
     "--batch-size",

@@ -27,7 +27,7 @@ TARGETS = ("ort", "ort-training")
 INITS = ("keep", "fresh")
 UPDATES = ("all", "bias", "norm")
 GRADIENT_SCHEMES = ("unstructured", "channel")
-ACTIVATIONS = ("f32", "bf16")
+ACTIVATIONS = ("f32", "bf16", "bf16-backward")
 
 
 @dataclasses.dataclass(frozen=True)

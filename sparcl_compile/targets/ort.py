@@ -4,10 +4,8 @@ from sparcl_compile.passes.differentiating.add_inside_input_gradients import Add
 from sparcl_compile.passes.differentiating.attach_loss import AttachLoss
 from sparcl_compile.passes.differentiating.attach_optimizer import AttachOptimizer
 from sparcl_compile.passes.differentiating.differentiate import Differentiate
-from sparcl_compile.passes.differentiating.halve_activations import HalveActivations
 from sparcl_compile.passes.differentiating.insert_gradient_masks import InsertGradientMasks
 from sparcl_compile.passes.differentiating.insert_sample_filter import InsertSampleFilter
-from sparcl_compile.passes.differentiating.normalise_on_load import NormaliseOnLoad
 from sparcl_compile.passes.differentiating.pack_relu_masks import PackReluMasks
 from sparcl_compile.passes.differentiating.pass_gradients_through import PassGradientsThrough
 from sparcl_compile.passes.differentiating.prune_backward import PruneBackward
@@ -15,7 +13,7 @@ from sparcl_compile.passes.differentiating.save_batch_statistics import SaveBatc
 from sparcl_compile.settings.options import CompileOptions
 from sparcl_compile.settings.policies import passes_through
 from sparcl_compile.targets.steps import Steps, only
-from sparcl_compile.targets.training import around
+from sparcl_compile.targets.training import around, kept_activations
 
 
 def steps(options: CompileOptions) -> Steps:
@@ -31,7 +29,6 @@ def steps(options: CompileOptions) -> Steps:
         PruneBackward,
         PackReluMasks,
         *only(options.compress, AddInsideInputGradients),
-        *only(options.compress, NormaliseOnLoad),
-        *only(options.activations == "bf16", HalveActivations),
+        *kept_activations(options),
     )
     return around(options, differentiating)

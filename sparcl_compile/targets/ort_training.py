@@ -3,10 +3,8 @@
 from sparcl_compile.passes.differentiating.add_inside_input_gradients import AddInsideInputGradients
 from sparcl_compile.passes.differentiating.attach_loss import AttachLoss
 from sparcl_compile.passes.differentiating.attach_optimizer import AttachOptimizer
-from sparcl_compile.passes.differentiating.halve_activations import HalveActivations
 from sparcl_compile.passes.differentiating.insert_gradient_masks import InsertGradientMasks
 from sparcl_compile.passes.differentiating.insert_sample_filter import InsertSampleFilter
-from sparcl_compile.passes.differentiating.normalise_on_load import NormaliseOnLoad
 from sparcl_compile.passes.differentiating.ort_training.differentiate_by_builder import DifferentiateByBuilder
 from sparcl_compile.passes.differentiating.ort_training.keep_relu_masks import KeepReluMasks
 from sparcl_compile.passes.differentiating.ort_training.replace_relu_gradients import ReplaceReluGradients
@@ -16,7 +14,7 @@ from sparcl_compile.passes.differentiating.prune_backward import PruneBackward
 from sparcl_compile.settings.options import CompileOptions
 from sparcl_compile.settings.policies import passes_through
 from sparcl_compile.targets.steps import Steps, only
-from sparcl_compile.targets.training import around
+from sparcl_compile.targets.training import around, kept_activations
 
 
 def steps(options: CompileOptions) -> Steps:
@@ -33,7 +31,6 @@ def steps(options: CompileOptions) -> Steps:
         KeepReluMasks,
         ReplaceReluGradients,
         *only(options.compress, AddInsideInputGradients),
-        *only(options.compress, NormaliseOnLoad),
-        *only(options.activations == "bf16", HalveActivations),
+        *kept_activations(options),
     )
     return around(options, differentiating)

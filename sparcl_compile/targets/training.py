@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 from sparcl_compile.passes.core.phases import Phase
+from sparcl_compile.passes.differentiating.halve_activations import HalveActivations
+from sparcl_compile.passes.differentiating.normalise_on_load import NormaliseOnLoad
 from sparcl_compile.passes.emitting.emit import Emit
 from sparcl_compile.passes.importing.expand_ml_operators import ExpandMlOperators
 from sparcl_compile.passes.importing.expand_runtime_operators import ExpandRuntimeOperators
@@ -27,6 +29,15 @@ from sparcl_compile.settings.methods import accumulates
 from sparcl_compile.settings.options import CompileOptions
 from sparcl_compile.settings.policies import measures
 from sparcl_compile.targets.steps import Product, Step, Steps, only
+
+
+def kept_activations(options: CompileOptions) -> Sequence[Step]:
+    """The passes by which sparse operators keep less for the backward.
+
+    A gate that is computed again from a rounded input is not quite the forward's, where that is not rounded.
+    """
+    loads = options.compress and options.activations != "bf16-backward"
+    return (*only(loads, NormaliseOnLoad), *only(options.activations != "f32", HalveActivations))
 
 
 def around(options: CompileOptions, differentiating: Sequence[Step]) -> Steps:

@@ -11,6 +11,7 @@ from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.differentiating.attach_loss import AttachLoss
 from sparcl_compile.passes.differentiating.attach_optimizer import AttachOptimizer
 from sparcl_compile.passes.differentiating.differentiate import Differentiate
+from sparcl_compile.passes.differentiating.halve_activations import HalveActivations
 from sparcl_compile.passes.differentiating.insert_gradient_masks import InsertGradientMasks
 from sparcl_compile.passes.differentiating.insert_sample_filter import InsertSampleFilter
 from sparcl_compile.passes.differentiating.ort_training.differentiate_by_builder import DifferentiateByBuilder
@@ -84,6 +85,7 @@ MAKERS: Mapping[type[Pass], Callable[[Work, CompileOptions], Pass]] = {
     DifferentiateByBuilder: lambda work, _: DifferentiateByBuilder(work.library),
     InsertGradientMasks: lambda _, o: InsertGradientMasks(gradient_sparsity=o.effective_gradient_sparsity),
     AttachOptimizer: lambda _, o: AttachOptimizer(o.optimizer, o.momentum, o.weight_decay),
+    HalveActivations: lambda _, o: HalveActivations(backward_only=o.activations == "bf16-backward"),
     OrderBackward: lambda _, o: OrderBackward(batch=o.batch_size),
     RecomputeActivations: lambda _, o: RecomputeActivations(enabled=o.recompute, batch=o.batch_size),
     ComputeGradientRows: lambda _, o: ComputeGradientRows(o.effective_gradient_sparsity),

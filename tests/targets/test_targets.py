@@ -64,6 +64,14 @@ def out_of_phase(steps: Steps) -> list[str]:
     return late + strangers
 
 
+def test_a_forward_that_is_not_rounded_writes_what_it_normalises() -> None:
+    """A gate that is computed again from a rounded input would not be the forward's."""
+    for name in ("f32", "bf16", "bf16-backward"):
+        names = pass_names(choice.steps(CompileOptions(compress=True, activations=name)))
+        assert ("normalise_on_load" in names) == (name != "bf16-backward")
+        assert ("halve_activations" in names) == (name != "f32")
+
+
 def test_every_target_is_in_the_order_of_the_phases() -> None:
     for steps in every_target():
         assert not out_of_phase(steps)
