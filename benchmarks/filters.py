@@ -21,13 +21,8 @@ import onnx_ir as ir
 from scipy.optimize import nnls
 
 from sparcl_compile.interface.onnx_runtime import ort
-from sparcl_compile.passes.core.contract import IR_VERSION, OPSET
-from sparcl_compile.passes.core.edit import Names
-from sparcl_compile.passes.core.insert import Inserter
+from sparcl_compile.passes.gradients.filter_choice import graph_of
 from sparcl_compile.passes.gradients.filter_costs import BATCH, COUNTS, Layer
-from sparcl_compile.passes.gradients.filter_parts import Parts
-from sparcl_compile.passes.gradients.filters import FORMS
-from sparcl_compile.passes.gradients.gradient import Gradient
 from sparcl_compile.passes.gradients.window import Window
 from sparcl_compile.runtime.session.engine import device_copy
 from sparcl_compile.runtime.session.sessions import session_options
@@ -87,24 +82,6 @@ def random_layer(rng: np.random.Generator) -> Layer:
 def _width(rng: np.random.Generator) -> int:
     width = round(float(np.exp(rng.uniform(np.log(3), np.log(512)))))
     return max(16, width // 16 * 16) if rng.random() < 0.5 else width
-
-
-def graph_of(layer: Layer, form: str) -> ir.Model:
-    """The weight gradient in one form: x [N, ...], dy [N, ...] to dw."""
-    window = layer.window
-    shapes: dict[str, tuple[int | str, ...]] = {
-        "x": ("N", window.groups * layer.inner, *window.inputs),
-        "dy": ("N", layer.filters, *window.outputs),
-        "w": (layer.filters, layer.inner, *window.kernel),
-    }
-    x, dy, w = (ir.Value(name=n, shape=ir.Shape(s), type=ir.TensorType(ir.DataType.FLOAT)) for n, s in shapes.items())
-    graph = ir.Graph([x, dy, w], [], nodes=[], opset_imports={"": OPSET}, name=form)
-    node = ir.Node("", "Conv", [x, w], num_outputs=1, name="layer")
-    g = Gradient(Inserter("filters", graph, Names(graph)), node, [dy], [1])
-    out = FORMS[form](Parts(g, layer, x, dy))
-    out.type = ir.TensorType(ir.DataType.FLOAT)
-    graph.outputs.append(out)
-    return ir.Model(graph, ir_version=IR_VERSION)
 
 
 def measure(layer: Layer, turns: int = TURNS) -> dict[str, float]:

@@ -24,7 +24,7 @@ from benchmarks.alone import BATCH
 from benchmarks.contestants import CONTESTANTS, Setting, artifact_folder, compiled
 from sparcl_compile.costs.flops import layer_costs
 from sparcl_compile.interface.onnx_runtime import ort
-from sparcl_compile.passes.analysis.liveness.buffers import VIEWS
+from sparcl_compile.passes.analysis.liveness.executor import VIEWS
 from sparcl_compile.passes.analysis.liveness.sizes import at_batch, bytes_of
 
 COMPILED = tuple(setting.name for setting in CONTESTANTS if setting.make is compiled)

@@ -43,6 +43,7 @@ class Differentiate(Pass):
 
     Options:
         by_rows: whether weight gradients take forms alone of which ``compute_gradient_rows`` can cut rows.
+        sparing: whether weight gradients take forms that hold little at once and are somewhat slower.
     """
 
     phase = Phase.DIFFERENTIATING
@@ -50,6 +51,7 @@ class Differentiate(Pass):
     gives = (DIFFERENTIATED, ACCUMULATING)
 
     by_rows: bool = False
+    sparing: bool = False
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Differentiate; raises UnsupportedOpsError for operators that have no gradient, all of which are named."""
@@ -59,7 +61,7 @@ class Differentiate(Pass):
         path = path_to_loss(graph)
         check_rules(path)
         insert = Inserter(self.name, graph, Names(graph))
-        found = _Backward(insert, path, self.by_rows).walk(graph.outputs[0])
+        found = _Backward(insert, path, self).walk(graph.outputs[0])
         parameters = list(values_with_role(model, Role.PARAMETER))
         _feed_state(graph)
         self._accumulate(graph, insert, [(weight, found.get(weight)) for weight in parameters])
@@ -124,8 +126,8 @@ def check_rules(path: Sequence[ir.Node]) -> None:
 class _Backward:
     """The walk from the loss back to the parameters."""
 
-    def __init__(self, insert: Inserter, path: Sequence[ir.Node], by_rows: bool) -> None:
-        self._insert, self._path, self._by_rows = insert, path, by_rows
+    def __init__(self, insert: Inserter, path: Sequence[ir.Node], options: Differentiate) -> None:
+        self._insert, self._path, self._options = insert, path, options
         self._trained = _depending(insert.graph)
         self._parts: dict[ir.Value, list[ir.Value]] = {}
 
@@ -142,7 +144,7 @@ class _Backward:
         if rule is None or not any(gradients):
             return
         wanted = [number for number, value in enumerate(node.inputs) if value in self._trained]
-        made = rule(Gradient(self._insert, node, gradients, wanted, self._by_rows))
+        made = rule(Gradient(self._insert, node, gradients, wanted, self._options.by_rows, self._options.sparing))
         for number, part in enumerate(made):
             if number in wanted and part is not None:
                 self._parts.setdefault(node.inputs[number], []).append(part)  # type: ignore[arg-type]

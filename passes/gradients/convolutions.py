@@ -7,7 +7,7 @@ import numpy as np
 import onnx_ir as ir
 
 from sparcl_compile.passes.core.edit import Attributes
-from sparcl_compile.passes.gradients.filters import weight_gradient
+from sparcl_compile.passes.gradients.filter_choice import weight_gradient
 from sparcl_compile.passes.gradients.gradient import Gradient, Rule, each
 from sparcl_compile.passes.gradients.window import Window, window_of
 

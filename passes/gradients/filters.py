@@ -1,4 +1,4 @@
-"""The gradient of a convolution's weight, in several forms of which the cheapest is written (filter_costs.py).
+"""The gradient of a convolution's weight, in several forms of which one is written (filter_choice.py).
 
 A tap's gradient is the product of dY with those rows of X that it meets. To bring both together, X is moved along the
 last axis and dY along all others, with zeros for what leaves and enters: a kernel of 3 by 3 takes three parts of each
@@ -14,28 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from sparcl_compile.passes.gradients.filter_costs import Layer, cheapest
 from sparcl_compile.passes.gradients.filter_parts import Parts
-from sparcl_compile.passes.gradients.gradient import Gradient
 from sparcl_compile.passes.gradients.window import Tap, Window
-
-
-def weight_gradient(g: Gradient, window: Window, x: ir.Value, dy: ir.Value) -> ir.Value:
-    """The gradient of a weight [groups * O, I, kernel ...] in the cheapest of its forms.
-
-    Args:
-        g: the gradient of a Conv, or of a ConvTranspose, whose output and input take each other's places.
-        window: the geometry from ``x`` to ``dy``.
-        x: [N, groups * I, input ...].
-        dy: [N, groups * O, output ...].
-    """
-    outer, inner, *_ = g.static(g.input(1))
-    layer = Layer(window, inner, outer // window.groups)
-    return FORMS[cheapest(layer, WHOLE if g.by_rows else ())](Parts(g, layer, x, dy))
-
-
-WHOLE = ("crossing",)
-"""Forms that mix the rows of a gradient, so that none can be computed alone."""
 
 
 def by_samples(parts: Parts) -> ir.Value:

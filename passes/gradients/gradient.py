@@ -25,6 +25,7 @@ class Gradient:
     Attributes:
         node: the node of the forward graph.
         by_rows: whether rows of a weight's gradient may be asked for alone.
+        sparing: whether a form that holds little is better than a fast one.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class Gradient:
         of_outputs: Sequence[ir.Value | None],
         wanted: Collection[int],
         by_rows: bool = False,
+        sparing: bool = False,
     ) -> None:
         """Begin the gradient of a node.
 
@@ -43,8 +45,9 @@ class Gradient:
             of_outputs: the gradient of each output, None for one that the loss does not depend on.
             wanted: the numbers of the inputs whose gradients are asked for.
             by_rows: whether rows of a weight's gradient may be asked for alone.
+            sparing: whether a form that holds little is better than a fast one.
         """
-        self.by_rows = by_rows
+        self.by_rows, self.sparing = by_rows, sparing
         self.node, self._insert, self._of_outputs, self._wanted = node, insert, of_outputs, frozenset(wanted)
 
     @property

@@ -39,7 +39,7 @@ def _batch(g: Gradient) -> Sequence[ir.Value | None]:
     gain = g.div(g.summed(g.mul(g.dy, centred), over), deviation)
     if not g.wants(0):
         return [None, gain, shift]
-    share = g.div(g.number(-float(*channels)), g.op("Cast", g.op("Size", g.x), to=FLOAT_TYPE))
+    share = g.div(g.number(-float(*channels)), g.op("Cast", g.op("Size", g.dy), to=FLOAT_TYPE))
     slope, offset = g.div(g.mul(gain, share), deviation), g.mul(shift, share)
     inner = g.add(g.dy, _affine(g, centred, slope, offset))
     return [_affine(g, inner, g.div(scale, deviation), g.filled(0.0, channels)), gain, shift]

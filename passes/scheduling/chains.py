@@ -7,6 +7,7 @@ import onnx_ir as ir
 
 from sparcl_compile.passes.analysis.liveness.chains import (
     AGAIN,
+    ASK_FOR_SHAPES,
     NORMS,
     activations,
     after_loss,
@@ -14,7 +15,6 @@ from sparcl_compile.passes.analysis.liveness.chains import (
     is_cheap,
     late_readers,
 )
-from sparcl_compile.passes.analysis.liveness.order import AT_ONCE
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.edit import is_read, replace_uses
 from sparcl_compile.passes.core.values import constant
@@ -59,7 +59,7 @@ class Chains:
         """What is made of a value that is not kept has to wait like it: nothing may ask for its shape before."""
         self._graph.remove(reader)
         self._graph.insert_after(self._insert.place, reader)
-        for shape in [usage.node for usage in reader.outputs[0].uses() if usage.node.op_type in AT_ONCE]:
+        for shape in [usage.node for usage in reader.outputs[0].uses() if usage.node.op_type in ASK_FOR_SHAPES]:
             for view in [usage.node for usage in shape.outputs[0].uses() if usage.node.op_type == "Reshape"]:
                 replace_uses(self._graph, view.outputs[0], view.inputs[0])  # type: ignore[arg-type]
                 self._graph.remove(view, safe=True)

@@ -7,6 +7,7 @@ import onnx_ir as ir
 
 from sparcl_compile.passes.analysis.liveness.buffers import lay_out
 from sparcl_compile.passes.analysis.liveness.chains import backward_nodes, candidates
+from sparcl_compile.passes.analysis.liveness.executor import STOCK, Executor, executor_of
 from sparcl_compile.passes.analysis.liveness.sizes import at_batch, bytes_of
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.facts import DIFFERENTIATED
@@ -38,6 +39,7 @@ class RecomputeActivations(Pass):
     Options:
         enabled: whether to do anything.
         batch: the batch size that the peak is estimated for.
+        executor: the build of ONNX Runtime that the peak is estimated for (``liveness/executor.py``).
     """
 
     phase = Phase.SCHEDULING
@@ -45,12 +47,13 @@ class RecomputeActivations(Pass):
 
     enabled: bool = False
     batch: int = 32
+    executor: str = STOCK
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Recompute in a differentiated graph."""
         if not self.enabled or is_recomputed(model):
             return ir.passes.PassResult(model, False)
-        chosen = choose(at_batch(model, self.batch), self)
+        chosen = choose(at_batch(model, self.batch), self, executor_of(self.executor))
         apply(model, chosen, self)
         return ir.passes.PassResult(model, bool(chosen))
 
@@ -70,17 +73,17 @@ def _is_made_here(node: ir.Node) -> bool:
     return node.metadata_props.get(PASS_KEY) == RecomputeActivations().name
 
 
-def choose(sized: ir.Model, made_by: Pass) -> tuple[str, ...]:
+def choose(sized: ir.Model, made_by: Pass, executor: Executor) -> tuple[str, ...]:
     """The names of the activations whose recomputation lowers the peak, in graph order; the model is not changed."""
     found = candidates(sized.graph, backward_nodes(sized.graph))
     names = [str(value.name) for value in found]
     sizes = {str(value.name): bytes_of(value) or 0 for value in found}
-    lowest = _peak(sized, names, made_by)
-    if lowest >= lay_out(sized).peak_bytes:
+    lowest = _peak(sized, names, made_by, executor)
+    if lowest >= lay_out(sized, executor=executor).peak_bytes:
         return ()
     for name in sorted(reversed(names), key=sizes.__getitem__):
         fewer = [other for other in names if other != name]
-        peak = _peak(sized, fewer, made_by)
+        peak = _peak(sized, fewer, made_by, executor)
         if peak <= lowest:
             names, lowest = fewer, peak
     return tuple(names)
@@ -92,10 +95,10 @@ def recompute_everything(model: ir.Model) -> None:
     apply(model, names, RecomputeActivations())
 
 
-def _peak(sized: ir.Model, names: Collection[str], made_by: Pass) -> int:
+def _peak(sized: ir.Model, names: Collection[str], made_by: Pass, executor: Executor) -> int:
     trial = sized.clone()
     apply(trial, names, made_by)
-    return lay_out(trial).peak_bytes
+    return lay_out(trial, executor=executor).peak_bytes
 
 
 def apply(model: ir.Model, names: Collection[str], made_by: Pass) -> None:

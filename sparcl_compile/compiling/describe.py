@@ -20,6 +20,7 @@ from sparcl_compile.interface.onnx_runtime import ort
 from sparcl_compile.interface.report import CompileReport, KernelChoices, PassTrace
 from sparcl_compile.interface.specs import DenseSpec, OptimizerSpec
 from sparcl_compile.interface.version import __version__
+from sparcl_compile.passes.analysis.liveness.executor import executor_of
 from sparcl_compile.passes.analysis.normalised import hidden_layers_are_normalised
 from sparcl_compile.passes.core.layers import layer_weights
 from sparcl_compile.passes.core.marks import DENSE_KEY
@@ -33,6 +34,7 @@ from sparcl_compile.plan.channels import channel_spec
 from sparcl_compile.plan.compiled import Compiled
 from sparcl_compile.settings.options import FEW_EPOCHS, CompileOptions, learning_rates
 from sparcl_compile.settings.policies import smooths
+from sparcl_compile.targets.choice import EXECUTORS
 
 LIBRARIES = ("onnx", "onnx-ir")
 
@@ -88,7 +90,9 @@ def report(compiled: Compiled, options: CompileOptions, facts: Facts, traces: It
     return CompileReport(
         remarks=(*compiled.remarks, *remarks(compiled.full)),
         passes=tuple(traces),
-        memory=memory.to_report(compiled.training, facts.state, options.batch_size),
+        memory=memory.to_report(
+            compiled.training, facts.state, options.batch_size, executor_of(EXECUTORS[options.target])
+        ),
         kernels=choices if options.compress and options.select_kernels else None,
     )
 

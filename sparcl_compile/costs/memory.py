@@ -1,8 +1,8 @@
 """The memory of training: the peak of the activations and gradients, by layer, and the state beside it.
 
-The estimate (``passes/analysis/liveness``) follows ONNX Runtime's order, its views and its in-place operators under the
-session options of ``runtime/session/sessions.py``. Not in it: kernels' workspaces, the runtime's own code and graphs,
-and the optimizer's step, which runs when the activations are gone.
+The estimate (``passes/analysis/liveness``) follows the target's executor: its order, its views, its in-place operators
+and its kernels' workspaces under the session options of ``runtime/session/sessions.py``. Not in it: holes between the
+values, the runtime's own code and graphs, and the optimizer's step, which runs when the activations are gone.
 """
 
 import collections
@@ -20,10 +20,12 @@ from sparcl_compile.interface.report import LayerBytes, LiveValue, Memory, Recom
 from sparcl_compile.interface.specs import StateSpec
 from sparcl_compile.passes.analysis.liveness.buffers import Plan, lay_out, plan
 from sparcl_compile.passes.analysis.liveness.chains import originals
+from sparcl_compile.passes.analysis.liveness.executor import EXECUTORS, STOCK, Executor
 from sparcl_compile.passes.analysis.liveness.in_place import overwritable
 from sparcl_compile.passes.analysis.liveness.sizes import at_batch, bytes_of
 from sparcl_compile.passes.core.roles import role_of
 from sparcl_compile.passes.core.unused import remove_unused
+from sparcl_compile.passes.gradients.gradient import PART
 from sparcl_compile.passes.scheduling.recompute_activations import is_again, is_recomputed, recompute_everything
 
 LARGEST = 10
@@ -61,9 +63,9 @@ class MemoryReport:
     unknown: tuple[str, ...]
 
 
-def peak(model: ir.Model, batch: int = BATCH_SIZE) -> MemoryReport:
+def peak(model: ir.Model, batch: int = BATCH_SIZE, executor: Executor = EXECUTORS[STOCK]) -> MemoryReport:
     """Estimate a graph's peak memory; the model is not changed."""
-    return _report(plan(model, batch), batch)
+    return _report(plan(model, batch, executor), batch)
 
 
 def _report(found: Plan, batch: int) -> MemoryReport:
@@ -110,6 +112,7 @@ def _by_layer(found: Plan, layers: Mapping[ir.Value, str]) -> dict[str, int]:
     sums: collections.Counter[str] = collections.Counter()
     for one in found.live:
         sums[layers.get(one.value, "")] += one.bytes
+    sums[layers.get(found.node.outputs[0], "")] += found.workspace
     return {name: sums[name] for name in dict.fromkeys(layers.values()) if sums[name]}
 
 
@@ -126,11 +129,13 @@ def state_bytes(specs: Iterable[StateSpec]) -> dict[str, int]:
     return dict(sums)
 
 
-def to_report(training: ir.Model, specs: Iterable[StateSpec], batch: int = BATCH_SIZE) -> Memory:
+def to_report(
+    training: ir.Model, specs: Iterable[StateSpec], batch: int = BATCH_SIZE, executor: Executor = EXECUTORS[STOCK]
+) -> Memory:
     """The report's ``memory`` of a training graph: the estimate as compiled, and with and without recomputation."""
     sized = at_batch(training, batch)
-    found = _report(lay_out(sized), batch)
-    recompute = _both_ways(sized, found)
+    found = _report(lay_out(sized, executor=executor), batch)
+    recompute = _both_ways(sized, found, executor)
     return Memory(
         batch=found.batch,
         peak_activation_bytes=found.peak_bytes,
@@ -145,26 +150,35 @@ def to_report(training: ir.Model, specs: Iterable[StateSpec], batch: int = BATCH
     )
 
 
-def _both_ways(sized: ir.Model, found: MemoryReport) -> Recomputation:
+def _both_ways(sized: ir.Model, found: MemoryReport, executor: Executor) -> Recomputation:
     """The peak without and with recomputation, from the one that is known; ``sized`` is turned into the other graph.
 
     Where it was not asked for, everything is recomputed that can be. The pass then keeps what does not raise the peak,
-    which takes a search; the peak falls further only where it lies in the recomputation itself.
+    which takes a search; the peak falls further only where it lies in the recomputation itself, or in the gradient of a
+    convolution's weight, for which ``--recompute`` takes a form that holds less.
     """
     if is_recomputed(sized):
         keep_everything(sized)
-        kept = lay_out(sized).peak_bytes
+        kept = lay_out(sized, executor=executor).peak_bytes
         return Recomputation(enabled=True, peak_without=kept, peak_with=found.peak_bytes, at_most=False)
     recompute_everything(sized)
-    other = lay_out(sized)
+    other = lay_out(sized, executor=executor)
     again = min(found.peak_bytes, other.peak_bytes)
-    return Recomputation(enabled=False, peak_without=found.peak_bytes, peak_with=again, at_most=_is_in_chain(other))
+    return Recomputation(
+        enabled=False, peak_without=found.peak_bytes, peak_with=again, at_most=_is_in_chain(other) or _is_in_form(other)
+    )
 
 
 def _is_in_chain(found: Plan) -> bool:
     """Whether the peak lies in a recomputation: an intermediate value of one is alive there."""
     results = originals(found.model.graph)
     return any(is_again(one.value) and one.value not in results for one in found.live)
+
+
+def _is_in_form(found: Plan) -> bool:
+    """Whether a part of a convolution's weight gradient is alive at the peak."""
+    layers = tuple(f"{node.name}{PART}" for node in found.model.graph if node.op_type in ("Conv", "ConvTranspose"))
+    return any(str(one.value.name).startswith(layers) for one in found.live)
 
 
 def keep_everything(model: ir.Model) -> None:

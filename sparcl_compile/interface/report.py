@@ -65,7 +65,8 @@ class Recomputation:
         enabled: whether that was asked for.
         peak_without: the peak in bytes without it.
         peak_with: the peak in bytes with it.
-        at_most: whether ``peak_with`` is a bound: a lower peak is found where it pays to keep some of the activations.
+        at_most: whether ``peak_with`` is a bound: a lower peak is found where it pays to keep some of the activations,
+            or to write a weight's gradient in another form.
     """
 
     enabled: bool

@@ -1,5 +1,6 @@
 """The target ``ort``: our own gradients in standard operators, which every build of ONNX Runtime runs."""
 
+from sparcl_compile.passes.analysis.liveness.executor import STOCK
 from sparcl_compile.passes.differentiating.add_inside_input_gradients import AddInsideInputGradients
 from sparcl_compile.passes.differentiating.attach_loss import AttachLoss
 from sparcl_compile.passes.differentiating.attach_optimizer import AttachOptimizer
@@ -14,6 +15,9 @@ from sparcl_compile.settings.options import CompileOptions
 from sparcl_compile.settings.policies import passes_through
 from sparcl_compile.targets.steps import Steps, only
 from sparcl_compile.targets.training import around, kept_activations
+
+EXECUTOR = STOCK
+"""What the passes that schedule take to run the graphs."""
 
 
 def steps(options: CompileOptions) -> Steps:

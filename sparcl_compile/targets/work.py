@@ -33,6 +33,7 @@ from sparcl_compile.plan.plan import SparsityPlan, plan_sparsity
 from sparcl_compile.settings.methods import method_of, stores_between_batches
 from sparcl_compile.settings.options import CompileOptions
 from sparcl_compile.settings.policies import POLICIES, first_of, grows_by_gradient, smooths
+from sparcl_compile.targets.choice import EXECUTORS
 from sparcl_compile.targets.steps import Product
 
 
@@ -81,13 +82,15 @@ MAKERS: Mapping[type[Pass], Callable[[Work, CompileOptions], Pass]] = {
     CompressWeights: lambda work, o: CompressWeights(work.plan.places, o.scheme),
     AttachLoss: lambda _, o: AttachLoss(method_of(o).distance),
     InsertSampleFilter: lambda work, _: InsertSampleFilter(score=work.plan.recipe.score),
-    Differentiate: lambda _, o: Differentiate(by_rows=o.effective_gradient_sparsity > 0.0),
+    Differentiate: lambda _, o: Differentiate(by_rows=o.effective_gradient_sparsity > 0.0, sparing=o.recompute),
     DifferentiateByBuilder: lambda work, _: DifferentiateByBuilder(work.library),
     InsertGradientMasks: lambda _, o: InsertGradientMasks(gradient_sparsity=o.effective_gradient_sparsity),
     AttachOptimizer: lambda _, o: AttachOptimizer(o.optimizer, o.momentum, o.weight_decay),
     HalveActivations: lambda _, o: HalveActivations(backward_only=o.activations == "bf16-backward"),
-    OrderBackward: lambda _, o: OrderBackward(batch=o.batch_size),
-    RecomputeActivations: lambda _, o: RecomputeActivations(enabled=o.recompute, batch=o.batch_size),
+    OrderBackward: lambda _, o: OrderBackward(batch=o.batch_size, executor=EXECUTORS[o.target], recompute=o.recompute),
+    RecomputeActivations: lambda _, o: RecomputeActivations(
+        enabled=o.recompute, batch=o.batch_size, executor=EXECUTORS[o.target]
+    ),
     ComputeGradientRows: lambda _, o: ComputeGradientRows(o.effective_gradient_sparsity),
     Emit: lambda work, o: Emit(
         work.folder,

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import click
 import numpy as np
@@ -21,6 +22,7 @@ from models.export import export
 from sparcl_compile.compiling.compiler import compile_model
 from sparcl_compile.interface.artifact import read_manifest, read_report, write
 from sparcl_compile.interface.onnx_runtime import has_training_build
+from sparcl_compile.passes.emitting import first
 from sparcl_compile.settings.options import CompileOptions
 from tests.conformance import trace
 from tests.conformance.kit import ARTIFACT, FOLDER, SAMPLES, TRACE, Kit
@@ -39,12 +41,18 @@ WHOLE = ("manifest.json", "manifest.sha256", "report.json")
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """The model's widths, the compile options, the type of the samples, and how the artifact is run."""
+    """The model's widths, the compile options, the type of the samples, and how the artifact is run.
+
+    Attributes:
+        dense: whether the layers are fully connected, and have ``train_first`` for a step's first batch; so small a
+            network would not have it by itself.
+    """
 
     widths: Sequence[int]
     options: CompileOptions
     samples: str
     run: Mapping[str, Any]
+    dense: bool = False
 
 
 PORTABLE: Mapping[str, Case] = {
@@ -110,6 +118,22 @@ PORTABLE: Mapping[str, Case] = {
             "class_order_seed": None,
         },
     ),
+    "er_dense": Case(
+        (16, 12),
+        CompileOptions(sparsity=0.5, gradient_sparsity=0.0, data_removal=0.3, method="er", momentum=0.9),
+        "float32",
+        {
+            "seed": 4,
+            "tasks": 2,
+            "epochs": 6,
+            "batch": 8,
+            "buffer": 12,
+            "learning_rate": 0.01,
+            "augment": 0,
+            "class_order_seed": None,
+        },
+        dense=True,
+    ),
 }
 
 FOR_TRAINING = {
@@ -121,14 +145,10 @@ FOR_TRAINING = {
 CASES: Mapping[str, Case] = {**PORTABLE, **FOR_TRAINING}
 
 
-def network(widths: Sequence[int]) -> torch.nn.Module:
-    """Convolutions with batch normalisation and a linear classifier; the weights are made by an integer formula."""
-    layers: list[torch.nn.Module] = []
-    for number, (into, out) in enumerate(itertools.pairwise((SHAPE[0], *widths))):
-        conv = torch.nn.Conv2d(into, out, 3, stride=2 if number == 1 else 1, padding=1, bias=False)
-        layers += [conv, torch.nn.BatchNorm2d(out), torch.nn.ReLU()]
-    head = [torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(widths[-1], CLASSES)]
-    made = torch.nn.Sequential(*layers, *head)
+def network(widths: Sequence[int], dense: bool = False) -> torch.nn.Module:
+    """Hidden layers and a linear classifier; the weights are made by an integer formula."""
+    hidden = fully_connected(widths) if dense else convolutions(widths)
+    made = torch.nn.Sequential(*hidden, torch.nn.Linear(widths[-1], CLASSES))
     for number, parameter in enumerate(p for p in made.parameters() if p.dim() > 1):
         spread = words(parameter.numel(), number) / 2**31 - 1
         bound = (2.0 / parameter[0].numel()) ** 0.5
@@ -136,6 +156,22 @@ def network(widths: Sequence[int]) -> torch.nn.Module:
     # A classifier's bias is drawn at random as well.
     made[-1].bias.data.zero_()  # type: ignore[operator, union-attr]
     return made
+
+
+def convolutions(widths: Sequence[int]) -> list[torch.nn.Module]:
+    """Convolutions with batch normalisation, averaged over the plane."""
+    layers: list[torch.nn.Module] = []
+    for number, (into, out) in enumerate(itertools.pairwise((SHAPE[0], *widths))):
+        conv = torch.nn.Conv2d(into, out, 3, stride=2 if number == 1 else 1, padding=1, bias=False)
+        layers += [conv, torch.nn.BatchNorm2d(out), torch.nn.ReLU()]
+    return [*layers, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()]
+
+
+def fully_connected(widths: Sequence[int]) -> list[torch.nn.Module]:
+    """Layers without normalisation; no bias, whose first numbers would be drawn."""
+    sizes = itertools.pairwise((math.prod(SHAPE), *widths))
+    pairs = [(torch.nn.Linear(into, out, bias=False), torch.nn.ReLU()) for into, out in sizes]
+    return [torch.nn.Flatten(), *itertools.chain.from_iterable(pairs)]
 
 
 def words(count: int, seed: int) -> np.ndarray:
@@ -182,8 +218,9 @@ def record(name: str, folder: Path) -> Kit:
     kit.folder.mkdir(parents=True)
     with tempfile.TemporaryDirectory() as scratch:
         source = Path(scratch) / "network.onnx"
-        export(network(case.widths), SHAPE, source)
-        compile_model(source, kit.folder / ARTIFACT, case.options)
+        export(network(case.widths, case.dense), SHAPE, source)
+        with mock.patch.object(first, "LEAST", 1 if case.dense else first.LEAST):
+            compile_model(source, kit.folder / ARTIFACT, case.options)
         slim(kit.artifact, case.samples)
         save_file(samples(case.samples), kit.folder / SAMPLES)
         found = learn(prepared(kit, case.run, Path(scratch)), case.run)

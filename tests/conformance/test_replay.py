@@ -55,7 +55,7 @@ def test_a_driver_that_rounds_otherwise_is_accepted(seed: int, kit: Kit, tmp_pat
 
 def test_all_kits_together_have_every_form(root: Path) -> None:
     """Every verb, every way of replay and both types of samples are in one of them."""
-    assert len(KITS) == 4
+    assert len(KITS) == 5
     manifests = [json.loads((kit.artifact / "manifest.json").read_text()) for kit in KITS.values()]
     text = "".join(json.dumps(found["program"]) for found in manifests)
     verbs = {"run", "when", "each", "rows", "slice", "gather", "reset", "set", "count", "due", "fail", "call"}
@@ -72,6 +72,7 @@ def test_all_kits_together_have_every_form(root: Path) -> None:
     assert {one["augment"] for one in told} == {0, 1}
     graphs = {call["graph"] for kit in KITS.values() for call in kit.trace["calls"]}
     assert {"update_masks", "update_gradient_masks", "remove_samples", "replay_batch", "write_buffer"} <= graphs
+    assert '"graph": "train_first"' in text
 
 
 def test_a_kit_is_small(kit: Kit) -> None:
@@ -193,6 +194,7 @@ FAULTS: dict[str, tuple[Patch, ...]] = {
         samples_that_come_back,
     ),
     "er_channels": (late_events, always_the_first_step, no_running_statistics),
+    "er_dense": (into_the_accumulators, batches_before_feeds),
 }
 
 

@@ -12,7 +12,7 @@ from tests.conformance.trace import differences
 from tests.java.jvm import FETCH, Jvm
 
 KITS = for_apps()
-FAULTS = {"der": ("wrong-order", "skipped-event"), "er_channels": ("wrong-order",)}
+FAULTS = {"der": ("wrong-order", "skipped-event"), "er_channels": ("wrong-order",), "er_dense": ("no-into",)}
 MORE_FAULTS = {"der": ("no-into", "no-feeds-first", "uncounted-rows"), "er_channels": ("skipped-event",)}
 """Tried by ``make test-java`` only."""
 

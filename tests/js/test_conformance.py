@@ -9,13 +9,14 @@ from tests.conformance.kit import Kit
 from tests.conformance.trace import differences
 from tests.js import tools
 
-KITS = ("der", "er_channels")
+KITS = ("der", "er_channels", "er_dense")
 FAULTS = {
     "der": (
         *("skippedEvent", "lateEvents", "wrongOrder", "movedFirst", "batchesBeforeFeeds", "intoOne"),
         "noRunningStatistics",
     ),
     "er_channels": ("skippedEvent", "lateEvents", "wrongOrder", "alwaysTheFirstStep", "noRunningStatistics"),
+    "er_dense": ("intoOne",),
 }
 """Faults of runtime/js/test/faults.ts, by the kit that must notice them."""
 

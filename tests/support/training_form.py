@@ -7,6 +7,8 @@ import pytest
 
 from sparcl_compile.interface.names import accumulator_name
 from sparcl_compile.interface.options import TARGET
+from sparcl_compile.passes.analysis.liveness.buffers import Plan, plan
+from sparcl_compile.passes.analysis.liveness.executor import executor_of
 from sparcl_compile.passes.differentiating.attach_loss import AttachLoss
 from sparcl_compile.passes.differentiating.differentiate import Differentiate
 from sparcl_compile.passes.differentiating.insert_sample_filter import InsertSampleFilter
@@ -14,12 +16,18 @@ from sparcl_compile.passes.differentiating.ort_training.differentiate_by_builder
 from sparcl_compile.passes.differentiating.save_batch_statistics import SaveBatchStatistics
 from sparcl_compile.passes.sparsifying.insert_weight_masks import InsertWeightMasks
 from sparcl_compile.runtime.session.engine import device_copy
+from sparcl_compile.targets.choice import EXECUTORS
 from tests.support.small_model import forward_model
 
 BATCH = 5
 PASSES = {"ort": (SaveBatchStatistics, Differentiate), "ort-training": (DifferentiateByBuilder,)}
 TARGETS = ("ort", pytest.param("ort-training", marks=pytest.mark.training_build))
 """Both targets, as parameters of a test."""
+
+
+def planned(model: ir.Model, batch: int, target: str) -> Plan:
+    """The peak of a graph of a target on the build that it is for."""
+    return plan(model, batch, executor_of(EXECUTORS[target]))
 
 
 def with_loss() -> ir.Model:

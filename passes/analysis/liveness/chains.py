@@ -5,7 +5,6 @@ from collections.abc import Set
 import onnx_ir as ir
 
 from sparcl_compile.interface.names import gradient_name
-from sparcl_compile.passes.analysis.liveness.order import AT_ONCE
 from sparcl_compile.passes.analysis.liveness.sizes import bytes_of
 from sparcl_compile.passes.core.edit import float_attribute, int_attribute
 from sparcl_compile.passes.core.values import value_named
@@ -18,6 +17,8 @@ AGAIN = ".again"
 """Suffix of a recomputed activation's name."""
 CHEAP = NORMS | {"Add", "Clip", "Relu"}
 LOSS = "loss"
+ASK_FOR_SHAPES = frozenset(["Shape", "Size"])
+"""They read no contents."""
 CAST = "Cast"
 
 
@@ -51,7 +52,7 @@ def packed(graph: ir.Graph) -> list[ir.Value]:
     Sizes must be known (:func:`at_batch`).
     """
     gradients, backward = after_loss(graph), backward_nodes(graph)
-    waiting = [n for n in graph if n in backward and n not in gradients and n.op_type not in AT_ONCE]
+    waiting = [n for n in graph if n in backward and n not in gradients and n.op_type not in ASK_FOR_SHAPES]
     ready = [node for node in waiting if _readers(node) <= gradients]
     return [node.outputs[0] for node in ready if _packs(node, backward)]
 
@@ -59,7 +60,7 @@ def packed(graph: ir.Graph) -> list[ir.Value]:
 def _readers(node: ir.Node) -> set[ir.Node]:
     """The nodes that read a node's contents; where its shape is read as well, a Cast waits, and its readers count."""
     found = {usage.node for out in node.outputs for usage in out.uses()}
-    shapes = {reader for reader in found if reader.op_type in AT_ONCE}
+    shapes = {reader for reader in found if reader.op_type in ASK_FOR_SHAPES}
     casts = {reader for reader in found if shapes and reader.op_type == CAST}
     return (found - shapes - casts).union(*map(_readers, casts))
 
@@ -117,7 +118,7 @@ def late_readers(value: ir.Value, backward: Set[ir.Node]) -> list[tuple[ir.Node,
     return [
         (usage.node, usage.idx)
         for usage in value.uses()
-        if usage.node in backward and usage.node.op_type not in AT_ONCE
+        if usage.node in backward and usage.node.op_type not in ASK_FOR_SHAPES
     ]
 
 

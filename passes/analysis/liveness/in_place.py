@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import onnx_ir as ir
 
 from sparcl_compile.interface.names import NEXT, accumulator_name
-from sparcl_compile.passes.analysis.liveness.buffers import VIEWS, alike
+from sparcl_compile.passes.analysis.liveness.buffers import alike
+from sparcl_compile.passes.analysis.liveness.executor import VIEWS
 
 _UNARY = (
     *("Abs", "Cast", "Ceil", "Clip", "Elu", "Erf", "Exp", "Floor", "HardSigmoid", "LeakyRelu", "Log", "Neg", "Not"),

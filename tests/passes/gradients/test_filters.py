@@ -10,8 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.filters import graph_of
 from sparcl_compile.interface.onnx_runtime import ort
+from sparcl_compile.passes.gradients.filter_choice import graph_of
 from sparcl_compile.passes.gradients.filter_costs import COUNTS, Layer
 from sparcl_compile.passes.gradients.filters import FORMS
 from sparcl_compile.passes.gradients.window import Window

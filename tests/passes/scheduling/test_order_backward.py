@@ -5,13 +5,15 @@ import pytest
 
 from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.analysis.liveness.buffers import plan
+from sparcl_compile.passes.analysis.liveness.executor import TRAINING_BUILD, executor_of
 from sparcl_compile.passes.analysis.liveness.order import execution_order
 from sparcl_compile.passes.core.roles import set_role
 from sparcl_compile.passes.scheduling.order_backward import OrderBackward
+from sparcl_compile.targets.choice import EXECUTORS
 from tests.passes.analysis.liveness.test_buffers import resnet18_training_model, training_model
 from tests.support.numbers import check_same
 from tests.support.small_model import forward_model, run_twice
-from tests.support.training_form import TARGETS, differentiated, gradients, training_feeds
+from tests.support.training_form import TARGETS, differentiated, gradients, planned, training_feeds
 
 TEXT = """
 <ir_version: 10, opset_import: ["" : 18, "com.microsoft" : 1]>
@@ -85,14 +87,15 @@ def accumulators(model: ir.Model) -> list[ir.Node]:
 @pytest.mark.parametrize("name", ["resnet", "group_norm_21"])
 def test_the_peak_never_rises(name: str, target: str, tmp_path: Path) -> None:
     model = training_model(name, tmp_path, target=target)
-    assert not OrderBackward()(model).modified
+    order = OrderBackward(executor=EXECUTORS[target])
+    assert not order(model).modified
     shuffled = model.clone()
     last = accumulators(shuffled)
     shuffled.graph.remove(last)
     shuffled.graph.extend(last[::-1])
-    worse = plan(shuffled, 32).peak_bytes
-    assert OrderBackward()(shuffled).modified
-    assert plan(shuffled, 32).peak_bytes == plan(model, 32).peak_bytes <= worse
+    worse = planned(shuffled, 32, target).peak_bytes
+    assert order(shuffled).modified
+    assert planned(shuffled, 32, target).peak_bytes == planned(model, 32, target).peak_bytes <= worse
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -102,11 +105,11 @@ def test_weight_gradients_do_not_wait(target: str, tmp_path: Path) -> None:
     model.graph.remove(last)
     model.graph.extend(last[::-1])
     # At batch 1 the weights outweigh the activations, and in the wrong order all their gradients are alive together.
-    worse = plan(model, 1).peak_bytes
-    OrderBackward(batch=1)(model)
+    worse = planned(model, 1, target).peak_bytes
+    OrderBackward(batch=1, executor=EXECUTORS[target])(model)
     # A weight gradient of `ort` is a node of its own, which no order computes before it is asked for: the worst order
     # has three quarters of the builder's worst peak. What is left is a copy of a layer's weights that is turned round.
-    assert plan(model, 1).peak_bytes < (worse if target == "ort" else 0.8 * worse)
+    assert planned(model, 1, target).peak_bytes < (worse if target == "ort" else 0.8 * worse)
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -127,9 +130,11 @@ def test_masks_of_bytes_are_made_in_the_forward_pass_where_weights_are_frozen(tm
         (tmp_path / folder).mkdir()
     whole = resnet18_training_model(tmp_path / "whole", **options)
     model = resnet18_training_model(tmp_path / "norm", **options, update="norm")
-    order = [node.op_type for node in execution_order(model.graph)]
+    training_build = executor_of(TRAINING_BUILD)
+    order = [node.op_type for node in execution_order(model.graph, training_build)]
     masks = [place for place, op in enumerate(order) if op == "Greater"]
     assert len(masks) == order.count("Relu") > 10
     assert max(masks) < order.index("BatchNormalizationGrad")
     # Of 8 bytes an activation (the convolution's output and the ReLU's) 5 are left.
-    assert plan(model, 32).peak_bytes < 0.7 * plan(whole, 32).peak_bytes
+    found, kept = (plan(one, 32, training_build).peak_bytes for one in (model, whole))
+    assert found < 0.7 * kept

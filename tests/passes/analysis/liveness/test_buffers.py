@@ -1,5 +1,6 @@
 """Live ranges on graphs small enough to count by hand, and against what ONNX Runtime does."""
 
+import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -18,12 +19,14 @@ from models.export import export
 from models.resnet import resnet18
 from sparcl_compile.compiling import pipeline
 from sparcl_compile.compiling.load import load_model
-from sparcl_compile.passes.analysis.liveness.buffers import IN_PLACE, Plan, plan
+from sparcl_compile.passes.analysis.liveness.buffers import Plan, plan
+from sparcl_compile.passes.analysis.liveness.executor import EXECUTORS, IN_PLACE, STOCK, TRAINING_BUILD, Executor
 from sparcl_compile.passes.analysis.liveness.order import execution_order
 from sparcl_compile.passes.analysis.liveness.sizes import at_batch, bytes_of
 from sparcl_compile.runtime.session.sessions import session_options
 from sparcl_compile.settings.options import CompileOptions
 from tests.support.cli import measured
+from tests.support.training_form import TARGETS
 from tests.support.zoo import ZOO
 
 HEADER = '<ir_version: 10, opset_import: ["" : 18, "com.microsoft" : 1]>\n'
@@ -235,9 +238,18 @@ def test_the_youngest_reader_and_the_youngest_input_come_first() -> None:
     assert [node.outputs[0].name for node in execution_order(model.graph)] == ["c", "b", "e", "a", "d", "y"]
 
 
-def test_shapes_are_taken_at_once() -> None:
+@pytest.mark.parametrize(
+    ("build", "order"), [(TRAINING_BUILD, ["a", "s", "b", "c", "y"]), (STOCK, ["a", "b", "c", "s", "y"])]
+)
+def test_the_training_build_alone_takes_shapes_at_once(build: str, order: list[str]) -> None:
     model = parse("a = Relu(x) s = Shape(a) b = Neg(a) c = Abs(b) y = Expand(c, s)")
-    assert [node.outputs[0].name for node in execution_order(model.graph)] == ["a", "s", "b", "c", "y"]
+    assert [node.outputs[0].name for node in execution_order(model.graph, EXECUTORS[build])] == order
+
+
+def test_what_a_late_shape_is_read_off_is_kept_for_it() -> None:
+    model = parse("a = Neg(x) s = Shape(a) b = Neg(a) c = Abs(b) y = Expand(c, s)")
+    peaks = [plan(model, 1, EXECUTORS[build]).peak_bytes for build in (TRAINING_BUILD, STOCK)]
+    assert peaks[0] < peaks[1]
 
 
 def training_model(name: str, folder: Path, **options: Any) -> ir.Model:
@@ -288,27 +300,39 @@ def executed(model: ir.Model, folder: Path, level: Any) -> list[str]:
     return [name.removesuffix("_kernel_time") for name in names if name.endswith("_kernel_time")]
 
 
-# The model of the executor is that of the training build; stock ONNX Runtime puts nodes that ask for a size elsewhere.
-@pytest.mark.training_build
+def executor() -> Executor:
+    """The model of the build that is installed."""
+    return EXECUTORS[TRAINING_BUILD if importlib.util.find_spec("onnxruntime.training") else STOCK]
+
+
+@pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize("name", ["resnet", "mobilenet", "densenet_symbolic", "token_transformer_symbolic"])
-def test_the_order_is_that_of_a_session(name: str, recompute: bool, tmp_path: Path) -> None:
-    model = training_model(name, tmp_path, recompute=recompute, target="ort-training")
+def test_the_order_is_that_of_a_session(name: str, recompute: bool, target: str, tmp_path: Path) -> None:
+    model = training_model(name, tmp_path, recompute=recompute, target=target)
     model.functions.clear()
-    order = [str(node.name) for node in execution_order(model.graph)]
+    order = [str(node.name) for node in execution_order(model.graph, executor())]
     assert executed(model, tmp_path, ort.GraphOptimizationLevel.ORT_DISABLE_ALL) == order
 
 
 @pytest.mark.training_build
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet"])
-def test_the_session_s_optimizers_leave_the_order_and_the_recomputed_nodes(name: str, tmp_path: Path) -> None:
+def test_the_session_s_optimizers_leave_the_order(name: str, tmp_path: Path) -> None:
     model = training_model(name, tmp_path, recompute=True, target="ort-training")
     model.functions.clear()
-    order = [str(node.name) for node in execution_order(model.graph)]
+    order = [str(node.name) for node in execution_order(model.graph, executor())]
     found = executed(model, tmp_path, ort.GraphOptimizationLevel.ORT_ENABLE_ALL)
     assert [name for name in order if name in set(found)] == [name for name in found if name in set(order)]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_session_s_optimizers_leave_the_recomputed_nodes(target: str, tmp_path: Path) -> None:
+    model = training_model("resnet18", tmp_path, recompute=True, target=target)
+    model.functions.clear()
+    found = executed(model, tmp_path, ort.GraphOptimizationLevel.ORT_ENABLE_ALL)
     # Two chains may share their gain, a number a channel.
-    again = [name for name in order if ".again" in name and not name.endswith(".gain")]
+    names = [str(node.name) for node in model.graph]
+    again = [name for name in names if ".again" in name and not name.endswith(".gain")]
     assert again
     assert set(again) <= set(found)
 
