@@ -36,9 +36,9 @@ HWY_INLINE void AccumulateTile(const Entry* HWY_RESTRICT entry, const Entry* HWY
   for (; entry != end; ++entry) {
     const Vector value = hn::Set(d, entry->value);
     // One pointer that moves from row to row: sixteen precomputed distances would not fit the scalar registers.
-    const float* at = x + entry->offset;
+    const float* at = Held(x + entry->offset);
 #pragma GCC unroll 4
-    for (int row = 0; row < kRows; ++row, at += x_row) {
+    for (int row = 0; row < kRows; ++row, at = Held(at + x_row)) {
 #pragma GCC unroll 16
       for (int v = 0; v < kVectors; ++v) {
         Vector& sum = sums[row * kVectors + v];

@@ -7,6 +7,52 @@ namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // kPlaces places share every vector of dy; as many independent sums hide the latency of the multiply-add.
+#if HWY_ARCH_ARM_A64
+
+// Each place has a pointer that a pair of loads moves on, which takes no instruction of its own; more vectors at once would
+// not stay in registers.
+constexpr int kDotVectors = 2;
+
+template <int kPlaces, int kVectors>
+HWY_INLINE void DotRun(const float** HWY_RESTRICT x, const float* HWY_RESTRICT dy, Vector* sums) {
+  const Floats d;
+  constexpr int64_t kLanes = HWY_LANES(float);
+  Vector gradient[kVectors];
+#pragma GCC unroll 4
+  for (int v = 0; v < kVectors; ++v) gradient[v] = hn::LoadU(d, dy + v * kLanes);
+#pragma GCC unroll 8
+  for (int i = 0; i < kPlaces; ++i) {
+    x[i] = Held(x[i]);
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) sums[i] = hn::MulAdd(gradient[v], hn::LoadU(d, x[i] + v * kLanes), sums[i]);
+    x[i] += kVectors * kLanes;
+  }
+}
+
+template <int kPlaces>
+HWY_INLINE void DotPlaces(const Place* HWY_RESTRICT places, const float* HWY_RESTRICT x, int64_t x_row,
+                          const float* HWY_RESTRICT dy, int64_t rows, int64_t vectors, float* HWY_RESTRICT sums) {
+  const Floats d;
+  constexpr int64_t kLanes = HWY_LANES(float);
+  Vector partial[kPlaces];
+  const float* from[kPlaces];
+#pragma GCC unroll 8
+  for (int i = 0; i < kPlaces; ++i) partial[i] = hn::Zero(d), from[i] = x + places[i].offset;
+  for (int64_t row = 0; row < rows; ++row) {
+    int64_t v = 0;
+    for (; v + kDotVectors <= vectors; v += kDotVectors, dy += kDotVectors * kLanes) {
+      DotRun<kPlaces, kDotVectors>(from, dy, partial);
+    }
+    for (; v < vectors; ++v, dy += kLanes) DotRun<kPlaces, 1>(from, dy, partial);
+#pragma GCC unroll 8
+    for (int i = 0; i < kPlaces; ++i) from[i] += x_row - vectors * kLanes;
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < kPlaces; ++i) sums[places[i].index] += hn::GetLane(hn::SumOfLanes(d, partial[i]));
+}
+
+#else
+
 template <int kPlaces, int kVectors>
 HWY_INLINE void DotRun(const Place* HWY_RESTRICT places, const float* HWY_RESTRICT x, const float* HWY_RESTRICT dy,
                        hn::Vec<hn::ScalableTag<float>>* sums) {
@@ -39,6 +85,8 @@ HWY_INLINE void DotPlaces(const Place* HWY_RESTRICT places, const float* HWY_RES
 #pragma GCC unroll 8
   for (int i = 0; i < kPlaces; ++i) sums[places[i].index] += hn::GetLane(hn::SumOfLanes(d, partial[i]));
 }
+
+#endif
 
 void Dot(const Place* places, int64_t count, const float* x, int64_t x_row, const float* dy, int64_t rows,
          int64_t vectors, float* sums) {

@@ -18,6 +18,15 @@ HWY_INLINE void Store(hn::Vec<D> value, D d, float* to, bool past_caches) {
   }
 }
 
+// Makes the compiler keep a pointer in a register of its own. On arm64 GCC else adds a row's offset in its first load,
+// which then cannot be one of a pair: a fifth of the walk's instructions (docs/kernels.md, "Counted on arm64").
+HWY_INLINE const float* Held(const float* pointer) {
+#if HWY_ARCH_ARM_A64
+  asm("" : "+r"(pointer));
+#endif
+  return pointer;
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace sparcl
 HWY_AFTER_NAMESPACE();
