@@ -15,7 +15,6 @@ from sparcl_compile.runtime.session import kernel_library as kernels
 from sparcl_compile.settings.options import CompileOptions
 from tests.support.form import Form, batches, write_small
 from tests.support.small_model import changed_lines, run_twice
-from tests.support.training_form import TARGETS
 
 needs_kernels = pytest.mark.skipif(kernels.library() is None, reason=kernels.reason())
 HALF = ir.DataType.BFLOAT16
@@ -163,21 +162,21 @@ def trained(form: Form, sample: tuple[int, ...], steps: int) -> dict[str, np.nda
 
 
 @needs_kernels
-@pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize(
     ("model", "changed"),
     [
         ("resnet", {}),
+        pytest.param("resnet", {"target": "ort-training"}, marks=pytest.mark.training_build),
         ("resnet", {"scheme": "block4x1", "method": "finetune", "gradient_sparsity": 0.0}),
         ("resnet", {"activations": "bf16-backward"}),
         ("pooled", {"update": "last:1"}),
     ],
 )
 def test_the_kernels_round_as_casts_do(
-    model: str, changed: dict[str, Any], target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: str, changed: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sample = write_small(model, tmp_path / "model.onnx", seed=0)
-    options = CompileOptions(**(OPTIONS | {"target": target} | changed))
+    options = CompileOptions(**(OPTIONS | changed))
     found = trained(Form(tmp_path / "model.onnx", tmp_path / "halved.sparcl", options), sample, 2)
     monkeypatch.setattr(HalveActivations, "call", Cast.call)
     wanted = trained(Form(tmp_path / "model.onnx", tmp_path / "casts.sparcl", options), sample, 2)

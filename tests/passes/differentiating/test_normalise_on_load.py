@@ -13,7 +13,6 @@ from sparcl_compile.runtime.session import kernel_library as kernels
 from sparcl_compile.settings.options import CompileOptions
 from tests.support.form import Form, batches, write_small
 from tests.support.small_model import changed_lines, run_twice
-from tests.support.training_form import TARGETS
 
 needs_kernels = pytest.mark.skipif(kernels.library() is None, reason=kernels.reason())
 
@@ -89,13 +88,16 @@ OPTIONS: dict[str, Any] = {"compress": True, "select_kernels": False, "sparsity"
 
 
 @needs_kernels
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("changed", [{}, {"scheme": "block4x1", "method": "finetune", "gradient_sparsity": 0.0}])
-def test_the_same_training(
-    changed: dict[str, Any], target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"scheme": "block4x1", "method": "finetune", "gradient_sparsity": 0.0},
+        pytest.param({"target": "ort-training"}, marks=pytest.mark.training_build),
+    ],
+)
+def test_the_same_training(changed: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sample = write_small("resnet", tmp_path / "model.onnx", seed=0)
-    options = CompileOptions(**(OPTIONS | {"target": target} | changed))
+    options = CompileOptions(**(OPTIONS | changed))
     loaded = Form(tmp_path / "model.onnx", tmp_path / "loaded.sparcl", options)
     monkeypatch.setattr(NormaliseOnLoad, "call", lambda _, model: ir.passes.PassResult(model, False))
     written = Form(tmp_path / "model.onnx", tmp_path / "written.sparcl", options)
