@@ -42,7 +42,7 @@ class LiveBuffer:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """When memory peaks.
+    """The moment at which memory peaks, and what is alive then.
 
     Attributes:
         peak_bytes: the most bytes that node outputs take at one time; graph inputs and outputs and constants are apart.
