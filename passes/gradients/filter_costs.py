@@ -102,11 +102,11 @@ class Layer:
 
 
 Counts = Mapping[str, float]
-"""How much of each is done: the names of the rates."""
+"""Names of the rates: the kinds of work that a form does."""
 
 
 def _products(number: int, left: int, over: int, right: int) -> Counts:
-    """What products [left, over] x [over, right] do."""
+    """The work of ``number`` products [left, over] x [over, right]."""
     columns = -(-right // LANES) * LANES
     return {
         "multiplied": number * left * over * columns,
@@ -212,7 +212,7 @@ COUNTS: Mapping[str, Count] = {
     "channels": _channels,
     "columns": _columns,
 }
-"""What each form of passes/gradients/filters.py does."""
+"""Work of each form of passes/gradients/filters.py, by rate."""
 
 
 def seconds(form: str, layer: Layer) -> float | None:

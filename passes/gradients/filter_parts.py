@@ -19,7 +19,7 @@ SHORT = 16
 
 @dataclasses.dataclass
 class Parts:
-    """What the products read; each part is written once.
+    """Operands of the products; each is written once.
 
     A part has its elements in the order of the layout and any shape: what is moved along one axis is moved in a shape
     in which the others lie together. ONNX Runtime copies what it pads row by row, since 1.32 without joining axes.
@@ -66,7 +66,7 @@ class Parts:
         return Parts(self.g, self.layer, x, dy, samples_last)
 
     def once(self, key: Hashable, write: Callable[[], ir.Value]) -> ir.Value:
-        """What is known under a key, written where nothing is."""
+        """Return the value under a key; the first call writes it."""
         if key not in self.written:
             self.written[key] = write()
         return self.written[key]

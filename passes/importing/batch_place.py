@@ -1,4 +1,4 @@
-"""Where the batch sits in a tensor that is reshaped."""
+"""The place of the batch in a tensor that is reshaped."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What is known of the batch while a graph is followed; the repairs of ``batch_repairs`` read and extend it."""
+"""Knowledge of the batch while a graph is followed; the repairs of ``batch_repairs`` read and extend it."""
 
 import onnx_ir as ir
 

@@ -182,7 +182,7 @@ def optional(node: ir.Node, index: int) -> ir.Value | None:
 
 
 def some_attributes(node: ir.Node, names: tuple[str, ...]) -> Attributes:
-    """Those of a node's attributes that the standard operator has as well."""
+    """Return the attributes of a node that the standard operator has as well."""
     return {name: one for name, one in kept_attributes(node).items() if name in names}
 
 

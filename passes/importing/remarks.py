@@ -1,4 +1,4 @@
-"""What the import has to say about a model that it takes: lines for the report, kept in the model's metadata."""
+"""Remarks of the import about a model that it takes: lines for the report, kept in the model's metadata."""
 
 from collections.abc import Iterator, Sequence
 

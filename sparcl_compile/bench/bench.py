@@ -18,7 +18,7 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Place:
-    """Where runs are learned: cores of this machine, threads a run, or the address of a Dask scheduler."""
+    """The machine of the runs: cores here, threads a run, or the address of a Dask scheduler."""
 
     cores: int
     threads: int

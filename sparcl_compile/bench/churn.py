@@ -1,4 +1,4 @@
-"""How far the masks of a run have moved."""
+"""The distance that the masks of a run have moved."""
 
 from collections.abc import Mapping, Sequence
 

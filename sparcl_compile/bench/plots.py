@@ -105,4 +105,4 @@ def _by_layer(axes: Any, lines: Sequence[Line], name: str, of: Callable[[Outcome
 
 
 PLOTS: dict[str, Draw] = {"flops": _flops, "seconds": _seconds, "tasks": _tasks, "sparsity": _sparsity, "churn": _churn}
-"""How each file is drawn."""
+"""The function that draws each file."""

@@ -14,7 +14,7 @@ from sparcl_compile.bench.work import perform
 from sparcl_compile.interface.errors import FieldError
 
 SECONDS = 10
-"""How long a Dask scheduler may take to answer."""
+"""Seconds that a Dask scheduler may take to answer."""
 
 
 def outcomes(jobs: Iterable[Job], cores: int, threads: int, dask: str | None, work: Path) -> Iterator[dict[str, Any]]:

@@ -37,7 +37,7 @@ class Configured:
     lines: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def place(self, name: str) -> str:
-        """Where the value of a parameter is written: ``sparcl.toml, line 3``."""
+        """Return the place where a parameter's value is written: ``sparcl.toml, line 3``."""
         line = self.lines.get(name)
         return f"{self.file}, line {line}" if line else self.file
 

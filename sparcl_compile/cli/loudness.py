@@ -1,4 +1,4 @@
-"""How much a command prints: ``--quiet`` its result alone, ``--verbose`` also what it does on the way."""
+"""The amount that a command prints: ``--quiet`` its result alone, ``--verbose`` also what it does on the way."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ import click
 
 QUIET, VERBOSE = "quiet", "verbose"
 META = "sparcl.loudness"
-"""Where click's context keeps it."""
+"""Key of the amount in click's context."""
 
 
 def _keep(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:

@@ -18,12 +18,12 @@ def without_library(options: CompileOptions) -> tuple[CompileOptions, str]:
 
 
 def installed() -> Path | None:
-    """Where it is, or None when it was not built."""
+    """Return the path of the library, or None where it was not built."""
     return kernels.library()
 
 
 def library() -> Path:
-    """Where it is; raises FieldError when it was not built."""
+    """Return the path of the library; raises FieldError where it was not built."""
     found = kernels.library()
     if found is None:
         raise FieldError("compress", None, kernels.reason(), "leave it out for the masked form")

@@ -106,7 +106,7 @@ def _packing(compiled: Compiled) -> Graphs:
 
 
 def packing_of(compiled: Compiled) -> Packing:
-    """What PackNet does with each parameter: those of the last layer, which has rows of each task, are free."""
+    """Return PackNet's treatment of each parameter: those of the last layer, which has rows of each task, are free."""
     gradients = {one.name: one for one in _gradients(compiled)}
     packed, head = packed_weights(compiled.full), head_parameters(compiled.full.graph)
     shared = [one for name, one in gradients.items() if name not in {*packed, *head}]

@@ -17,7 +17,7 @@ SUFFIXES = (SUFFIX, f".{CONFIG}")
 TRAINS = "BatchNormalization"
 """The operator of whose kernel a minimal build leaves out the half that a training graph runs."""
 DEFINE = "BATCHNORM_INCLUDE_TRAINING_SUPPORT"
-"""What a build has to define to keep it (onnxruntime/core/providers/cpu/nn/batch_norm.h)."""
+"""Macro that a build defines to keep it (onnxruntime/core/providers/cpu/nn/batch_norm.h)."""
 ADVICE = f"# Build with CXXFLAGS=-D{DEFINE}: without it no graph loads that trains {TRAINS}.\n"
 
 

@@ -94,7 +94,7 @@ class _Infos:
         self._types: dict[tuple[ir.DataType | None, tuple[int | str, ...] | None], onnx.TypeProto] = {}
 
     def of(self, value: ir.Value) -> onnx.ValueInfoProto:
-        """What is known of a value."""
+        """Return the type and the shape of a value, as far as they are known."""
         if value.type is not None and not isinstance(value.type, ir.TensorType):
             return ir.serde.serialize_value(value)
         shape = None if value.shape is None else tuple(d if isinstance(d, int) else str(d) for d in value.shape)

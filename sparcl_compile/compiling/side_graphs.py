@@ -65,7 +65,7 @@ LEARNED = (Role.PARAMETER, Role.OPTIMIZER, Role.RUNNING_STAT)
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
-    """What the stand-alone graphs are built from, beside the compiled graphs.
+    """Facts that the stand-alone graphs are built from, beside the compiled graphs.
 
     Attributes:
         state: the state tensors of the model.

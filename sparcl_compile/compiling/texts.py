@@ -1,4 +1,4 @@
-"""Whether the texts of an ONNX file are texts."""
+"""A check that the texts of an ONNX file are valid UTF-8."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What a pass did to a graph: operators, parameters, state and cost before and after; the graph itself as a file."""
+"""The trace of a pass: operators, parameters, state and cost before and after; the graph itself as a file."""
 
 import collections
 import dataclasses
@@ -64,7 +64,7 @@ def _state(graph: ir.Graph) -> dict[str, int]:
 
 
 def compare(name: str, seconds: float, modified: bool, before: Snapshot, after: Snapshot) -> PassTrace:
-    """What the pass ``name`` did, from the graph's numbers before and after it."""
+    """Return the trace of the pass ``name``, from the graph's numbers before and after it."""
     return PassTrace(
         name=name,
         seconds=seconds,

@@ -1,4 +1,4 @@
-"""What the FLOPs of a sample depend on: the kept weights of each layer, and those whose gradient is used."""
+"""Counts that a sample's FLOPs depend on: the kept weights of each layer, and those whose gradient is used."""
 
 from collections.abc import Mapping
 

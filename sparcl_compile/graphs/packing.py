@@ -8,7 +8,7 @@ from sparcl_compile.graphs.builder import FLOAT, INT64, Builder
 from sparcl_compile.graphs.gradients import Gradient, kept
 
 OWNER = "owner"
-"""Ending of the state that says whose a weight is: 0 nobody's yet, k that of task k, from 1."""
+"""Suffix of the state with the owner of each weight: 0 for none yet, k for task k, from 1."""
 LEFT = -1.0
 """The owner of a weight that was pruned in this task: a later one will have it."""
 OF_TASKS = "of_tasks"
@@ -43,5 +43,5 @@ def number_of_task(b: Builder) -> ir.Value:
 
 
 def trains(b: Builder, owners: ir.Value, task: ir.Value) -> ir.Value:
-    """Whether a weight trains in a task: where it is nobody's or the task's own. bool of the owners' shape."""
+    """Whether a weight trains in a task: it has no owner, or the task is its owner. bool of the owners' shape."""
     return b.op.Or(b.op.Equal(owners, 0.0), b.op.Equal(owners, task))

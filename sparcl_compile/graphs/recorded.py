@@ -1,4 +1,4 @@
-"""What a method remembers of the network before a task, which several graphs share."""
+"""A method's record of the network before a task, which several graphs share."""
 
 import onnx_ir as ir
 

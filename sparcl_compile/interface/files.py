@@ -211,7 +211,7 @@ def _flush(folder: Path) -> None:
 
 
 REASONS: Mapping[int, str] = {code: "a file stands where a folder is needed" for code in (errno.EEXIST, errno.ENOTDIR)}
-"""What an error's code means here, where the system's own words do not say it."""
+"""Meanings of error codes, where the system's own words do not say them."""
 MENDS: Mapping[int, str] = {
     errno.EACCES: "change the permissions of its folder, or choose another place",
     errno.EPERM: "change the permissions of its folder, or choose another place",
@@ -252,7 +252,7 @@ def reason_of(error: OSError) -> str:
 
 
 NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
-"""What the system says of a path that leads to nothing."""
+"""Error codes of a path that leads to nothing."""
 
 
 @contextlib.contextmanager
@@ -273,7 +273,7 @@ def readable(path: Path, kind: type[SparclError], plain: bool = False) -> Iterat
 
 
 def status_of(path: Path) -> os.stat_result | None:
-    """What the system says of a path, None where there is nothing.
+    """Return the status of a path, None where there is nothing.
 
     Raises:
         OSError: it says neither; ``Path.exists`` and the like hide that from Python 3.14 on.

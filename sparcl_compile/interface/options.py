@@ -5,7 +5,7 @@ import dataclasses
 BATCH_SIZE = 32
 """Samples a step: the default of ``sparcl-run`` and of the papers."""
 TARGET = "ort"
-"""What an artifact is compiled for, where nothing else is asked: any build of ONNX Runtime."""
+"""The default target: any build of ONNX Runtime."""
 STEP_LIMIT = 0.2
 """The largest step of SGD in a layer, as a share of the norm of its weight (docs/algorithm.md, Learning rates)."""
 NOISE = 1e-9

@@ -13,7 +13,7 @@ from sparcl_compile.interface import program as ops
 from sparcl_compile.interface.manifest import Manifest
 
 OPTIONS = ("seed", "batch", "epochs", "learning_rate", "augment", "class_order_seed", "classes_in_data")
-"""What a driver gives of the options of a run."""
+"""Values that a driver takes from the options of a run."""
 COUNTERS = ("task", "epoch", "step", "task_step", "samples_seen")
 """The counters that a driver reads, beside those of the result."""
 RESULT = (
@@ -36,7 +36,7 @@ READ: Mapping[str, tuple[str, ...]] = {
     "report": tuple(f"result.{name}" for name in REPORTED),
     "resize": ("resized",),
 }
-"""What a driver reads behind a block, beside counters."""
+"""Values that a driver reads behind a block, beside counters."""
 EPOCH = ("begin_epoch", "step", "step", "end_epoch", "end_task")
 """An epoch and what may come behind it. A resumed run begins here, and a second step finds what the first has left."""
 APART: Mapping[str, tuple[str, ...]] = {
@@ -47,11 +47,11 @@ APART: Mapping[str, tuple[str, ...]] = {
 }
 """Blocks that may be the first of all, or are not called in every run: nothing is there but what the driver gives."""
 ROWS = ("raw", "labels", "classes")
-"""What a table gives."""
+"""Values that a table gives."""
 TABLES = {"data": (), "train": ("task",), "test": ("of",)}
 """The value that says which of the tables of this name is meant."""
 DUE = ("task", "epoch", "epochs", "done", "total")
-"""What says whether an event is due."""
+"""Values that decide whether an event is due."""
 MOST = 100_000
 """Operations that are traced: blocks that call others several times each could take for ever."""
 

@@ -15,7 +15,7 @@ from sparcl_compile.interface.report import PassTrace
 MODEL = -1
 """The origin of nodes that the model's own file has."""
 ORIGIN = 5
-"""Where a node has the number of the pass that made it."""
+"""Place of a drawn node at which the number of the pass that made it stands."""
 LONGEST = 60
 """Characters of an attribute that are shown."""
 
@@ -118,7 +118,7 @@ def _plain(value: Any) -> str:
 
 
 def counts_by_origin(found: Mapping[str, Any], step: int) -> dict[str, int]:
-    """How many nodes of the graph after a pass each pass has made, by its name; those of the model's file are left out.
+    """Return the number of nodes that each pass has made, by its name, after a pass; the model's own are left out.
 
     Args:
         found: as ``graphs`` returns it.

@@ -51,7 +51,7 @@ COUNTERS = {
 """The integers of a run: where it stands, steps of the optimizer (``count`` is the next one's, from 1), totals."""
 _EVENT = {name: f"event.{name}" for name in LEVELS}
 KEPT = ("order", "position", "length", "done", "total", "now.overall")
-"""What an epoch's beginning gives its steps, and these hand on."""
+"""Values that an epoch's beginning gives its steps, and these hand on."""
 LEARNING_RATE, RATE = "learning_rate", "rate"
 """Names of the run's learning rate, and of that of a step where it falls."""
 KEEP = "gradient_keep"

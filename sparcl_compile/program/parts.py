@@ -1,4 +1,4 @@
-"""What a method adds to the blocks of a program."""
+"""Operations that a method adds to the blocks of a program."""
 
 import dataclasses
 from collections.abc import Callable, Mapping

@@ -65,7 +65,7 @@ class Method:
 
     @property
     def in_apps(self) -> bool:
-        """Whether a learner in an app can have it: no earlier samples are there, and nobody says whose a new one is."""
+        """Whether an app's learner can have it: earlier samples are gone there, and a new one does not say its task."""
         return self.train == "task" and not self.packs
 
     @property

@@ -186,7 +186,7 @@ POLICIES: Mapping[str, Policy] = {policy.name: policy for policy in _ALL}
 
 
 def growth_of(options: Options) -> str:
-    """How weights are chosen that grow: as the user says, or as the policy does it."""
+    """Return the way in which growing weights are chosen: the user's, or else the policy's."""
     return options.growth or POLICIES[options.mask_policy].growth
 
 

@@ -1,4 +1,4 @@
-"""What the passes of a training target are made from, and how each is made."""
+"""Settings that the passes of a training target are made from, and the functions that make them."""
 
 import dataclasses
 import functools

@@ -1,1 +1,1 @@
-"""When the values of a training graph live, and how many bytes that takes on ONNX Runtime's CPU provider."""
+"""Lifetimes of the values of a training graph, and the bytes that they take on ONNX Runtime's CPU provider."""

@@ -30,7 +30,7 @@ class LiveBuffer:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """When memory peaks.
+    """The moment at which memory peaks, and what is alive then.
 
     Attributes:
         peak_bytes: the most bytes that node outputs, and the workspace of the node that runs, take at one time; graph

@@ -26,7 +26,7 @@ ScatterND copies its data and then writes rows of it; ONNX Runtime leaves the co
 """
 
 ACCUMULATOR = accumulator_name("")
-"""How the name of a gradient accumulator ends."""
+"""Suffix of a gradient accumulator's name."""
 
 SHARED = VIEWS | {"Transpose"}
 """Views, and what a session may leave out: a product of matrices then reads the value itself, when it runs."""

@@ -27,7 +27,7 @@ EPSILON, MOMENTUM = 1e-5, 0.9
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """When a node whose output 0 has a batch-last form can take the layout itself, and what writes it there."""
+    """A condition under which a node can take the batch-last layout itself, and the function that writes it so."""
 
     can: Callable[[ir.Node], bool]
     write: Callable[[Mover], None]

@@ -21,6 +21,8 @@ function changes(counts, sign, kind) {
   const all = parts.map(([op, number]) => `${sign}${number} ${op}`).join(", ");
   return h("span", { class: kind, title: all }, text, parts.length > 4 ? " ..." : "", " ");
 }
+// A name that may break behind each underscore.
+const foldable = (name) => name.split("_").flatMap((part, at) => (at ? ["_", h("wbr"), part] : [part]));
 function pipeline(one, index) {
   const head = h("tr", {}, ["pass", "nodes", "changed", "MFLOPs/sample", "ms"].map((text, at) => h("th", { class: at === 2 || at === 0 ? "" : at > 2 ? "number extra" : "number" }, text)));
   let phase = null;
@@ -30,8 +32,8 @@ function pipeline(one, index) {
     const changed = [changes(pass.added, "+", "add"), changes(pass.removed, "-", "remove")].filter(Boolean);
     const row = h("tr", { class: `pick${pass.modified ? "" : " idle"}`, tabindex: 0, "data-step": step, onclick: () => pick(index, step),
       onkeydown: (event) => event.key === "Enter" && pick(index, step) },
-    h("td", {}, h("i", { class: "dot", style: `background:${passColour(step)}` }), pass.name), h("td", { class: "number" }, count(pass.nodes)),
-    h("td", { class: "wraps" }, changed.length ? changed : pass.modified ? "weights, order or types" : "nothing"),
+    h("td", {}, h("i", { class: "dot", style: `background:${passColour(step)}` }), foldable(pass.name)), h("td", { class: "number" }, count(pass.nodes)),
+    h("td", { class: "wraps" }, changed.length ? changed : pass.modified ? "order, values, types or notes" : "nothing"),
     h("td", { class: "number extra" }, dash(pass.macs, (macs) => ((2 * macs) / 1e6).toFixed(2))), h("td", { class: "number extra" }, pass.ms.toFixed(0)));
     made.push(row);
     return made;

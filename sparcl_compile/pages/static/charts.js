@@ -34,14 +34,16 @@ function lines({ series, x, y, low, high, marks = [], whole = false }) {
   const px = (at) => box.left + ((at - left) / (right - left)) * (box.width - box.left - box.right);
   const py = (value) => box.height - box.bottom - ((value - bottom) / (top - bottom)) * (box.height - box.top - box.bottom);
   const xTicks = ticks(left, right, 6).filter((at) => !whole || Number.isInteger(at));
+  const begun = marks.filter(([at]) => at >= left && at < right);
+  const crowded = begun.some(([at], index) => index && px(at) - px(begun[index - 1][0]) < 44);
   const drawn = s("svg", { class: "chart", viewBox: `0 0 ${box.width} ${box.height}`, role: "img", "aria-label": `${y} by ${x}` },
     ticks(bottom, top).map((value) => [
       s("line", { class: "axis", x1: box.left, x2: box.width - box.right, y1: py(value), y2: py(value) }),
       s("text", { x: box.left - 6, y: py(value) + 4, "text-anchor": "end" }, short(value))]),
     xTicks.map((at) => s("text", { x: px(at), y: box.height - box.bottom + 16, "text-anchor": "middle" }, short(at))),
-    marks.filter(([at]) => at >= left && at < right).map(([at, text]) => [
+    begun.map(([at, text]) => [
       s("line", { class: "mark", x1: px(at), x2: px(at), y1: box.top, y2: box.height - box.bottom }),
-      s("text", { x: px(at) + 4, y: box.top - 5 }, text)]),
+      s("text", { x: px(at) + 4, y: box.top - 5 }, crowded ? text.replace(/^\D+/, "") : text)]),
     s("text", { x: (box.left + box.width - box.right) / 2, y: box.height - 4, "text-anchor": "middle" }, x),
     series.map((one, index) => drawLine(one, one.colour || lineColour(index), px, py)));
   const legend = series.length > 1 ? h("div", { class: "legend" }, series.map((one, index) =>
@@ -61,7 +63,7 @@ function drawLine(one, colour, px, py) {
 function heat({ rows, columns, values, form, least = 0, most, tight = false, corner = "" }) {
   const shade = (value) => Math.max(0, Math.min(1, (value - least) / (most - least)));
   const style = (value) => `background:color-mix(in srgb, var(--ink) ${Math.round(6 + 82 * shade(value))}%, var(--card));` +
-    `color:${shade(value) > (dark ? 0.55 : 0.45) ? "var(--back)" : "var(--text)"}`;
+    `color:${shade(value) > (dark ? 0.7 : 0.85) ? "var(--back)" : "var(--text)"}`;
   const cell = (value, title) => value === null || value === undefined ? h("td") :
     h("td", { class: tight ? "cell tight" : "cell", style: style(value), title: `${title}: ${form(value)}` }, tight ? "" : form(value));
   const head = h("thead", {}, h("tr", {}, h("th", {}, corner), columns.map((name) => h("th", {}, name))));
