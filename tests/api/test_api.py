@@ -152,7 +152,8 @@ def test_mistakes_of_other_arguments_name_them(artifact: Artifact, folder: Path,
         learn(artifact, dataclasses.replace(config(folder), tasks=99), tmp_path / "run")
 
 
-def test_a_run_that_diverges_names_the_arguments_to_change(artifact: Artifact, tmp_path: Path) -> None:
+def test_a_run_that_diverges_names_the_arguments_to_change(tmp_path: Path) -> None:
+    artifact = compile_model(write_model(tmp_path), dataclasses.replace(OPTIONS, step_limit=0.0))
     message = r"lower `learning_rate` \(now 1e\+20\); no epoch was finished, so start again without `resume`$"
     with pytest.raises(TrainingError, match=message):
         learn(artifact, config(tmp_path, learning_rate=1e20), tmp_path / "run")
