@@ -56,6 +56,12 @@ def artifact(shared: Path) -> Path:
     return shared / "cnn_bn.sparcl"
 
 
+@pytest.fixture(scope="module")
+def unlimited(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An artifact without a largest step, under which no rate diverges."""
+    return write_artifact(tmp_path_factory.mktemp("unlimited"), "--step-limit", 0)
+
+
 @pytest.fixture
 def data(shared: Path) -> str:
     return f"npz:{shared / 'data.npz'}"
@@ -335,9 +341,9 @@ def test_not_an_artifact(data: str, model: Path, tmp_path: Path) -> None:
 # A loss that is no number
 
 
-def test_a_loss_that_is_no_number_at_once(artifact: Path, data: str, tmp_path: Path) -> None:
+def test_a_loss_that_is_no_number_at_once(unlimited: Path, data: str, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    outcome = call("run", artifact, "--data", data, *SMALL_RUN, "--lr", "1e20", "--checkpoint", folder)
+    outcome = call("run", unlimited, "--data", data, *SMALL_RUN, "--lr", "1e20", "--checkpoint", folder)
     check_refused(outcome, "task 1, epoch 1", "--lr", "no epoch was finished")
     assert os.listdir(folder) == ["state.safetensors"]
 
@@ -356,10 +362,10 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, epochs: int) -> None:
 
 
 def test_the_last_good_epoch_is_kept_and_goes_on_with_another_rate(
-    artifact: Path, data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    unlimited: Path, data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = tmp_path / "result.json"
-    run = ["run", artifact, "--data", data, *SMALL_RUN, "--checkpoint", tmp_path / "run", "--json", target]
+    run = ["run", unlimited, "--data", data, *SMALL_RUN, "--checkpoint", tmp_path / "run", "--json", target]
     interrupt_at(monkeypatch, 2)
     check_refused(call(*run), "interrupted", tmp_path / "run", "--resume", code=130)
     good = contents(tmp_path)
@@ -370,16 +376,16 @@ def test_the_last_good_epoch_is_kept_and_goes_on_with_another_rate(
     assert "resuming after 1 of 4 epochs with learning rate 0.01" in again.out
     result = read_json(target)
     assert result["learning_rates"] == [
-        {"after_epochs": 0, "learning_rate": read_manifest(artifact).optimizer.rate_for(2)},
+        {"after_epochs": 0, "learning_rate": read_manifest(unlimited).optimizer.rate_for(2)},
         {"after_epochs": 1, "learning_rate": 0.01},
     ]
     assert result["config"]["learning_rate"] == 0.01
 
 
-def test_an_epoch_that_ends_in_infinite_weights_is_not_kept(artifact: Path, data: str, tmp_path: Path) -> None:
+def test_an_epoch_that_ends_in_infinite_weights_is_not_kept(unlimited: Path, data: str, tmp_path: Path) -> None:
     """The last step of an epoch shows in no loss of that epoch."""
     one_step = ("--batch-size", "1000", "--epochs", "1", "--lr", "1e39")
-    outcome = call("run", artifact, "--data", data, *SMALL_RUN, *one_step, "--checkpoint", tmp_path / "run")
+    outcome = call("run", unlimited, "--data", data, *SMALL_RUN, *one_step, "--checkpoint", tmp_path / "run")
     check_refused(outcome, "no longer finite", "task 1, epoch 1", "--lr", "no epoch was finished")
 
 
