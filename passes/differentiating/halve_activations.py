@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence, Set
 
 import onnx_ir as ir
 
-from sparcl_compile.passes.analysis.liveness.executor import VIEWS
 from sparcl_compile.passes.analysis.liveness.chains import backward_nodes, late_readers
+from sparcl_compile.passes.analysis.liveness.executor import VIEWS
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.facts import DIFFERENTIATED, MOVING, PRUNED
 from sparcl_compile.passes.core.operators import (
