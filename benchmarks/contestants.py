@@ -282,6 +282,7 @@ def _fifth(sparsity: float) -> float:
 
 CONTESTANTS = (
     Setting("pytorch-dense", pytorch),
+    Setting("ort-dense", ort_dense),
     Setting("channels-last", channels_last),
     Setting("torch-compiled", inductor),
     *(
@@ -289,7 +290,6 @@ CONTESTANTS = (
         for sparsity in SPARSITIES
         if SPARSEPROP
     ),
-    Setting("ort-dense", ort_dense),
     Setting("compiled-dense", compiled),
     Setting("stored-gradients", compiled, method="der++"),
     Setting("recompute", compiled, recompute=True),

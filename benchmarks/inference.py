@@ -93,7 +93,7 @@ def main(width: int, sparsity: float, batch: int, repeats: int, threads: int, ou
         before = exported(module_of(width), DENSE, Path(folder, "before.onnx"))
     same = weights_of(pruned) == weights_of(by_hand) and graph_of(pruned) == graph_of(by_hand)
     models = {"folded": pruned, "by-hand": by_hand, "dense": before}
-    seconds = measure({name: inference(model, batch, threads) for name, model in models.items()}, repeats)
+    seconds = measure({name: inference(model, batch, threads) for name, model in models.items()}, repeats, threads)
     row = {
         "model": f"resnet18-w{width}",
         "sparsity": sparsity,

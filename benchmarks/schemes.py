@@ -52,7 +52,7 @@ def speeds(repeats: int, threads: int) -> dict[str, float]:
     """Samples a second of every contestant."""
     with tempfile.TemporaryDirectory() as folder:
         steps = {name: one.make(one, BATCH, threads, Path(folder)) for name, one in contestants().items()}
-        return {name: BATCH / seconds for name, seconds in measure(steps, repeats).items()}
+        return {name: BATCH / seconds for name, seconds in measure(steps, repeats, threads).items()}
 
 
 def accuracies(scheme: str) -> list[tuple[float, float]]:

@@ -12,7 +12,7 @@ from elftools.elf.relocation import RelocationSection
 PAGE = 16 * 1024
 """Bytes; Android has pages of 4 KiB, and from version 15 on of 16 KiB."""
 
-EXPORTED = frozenset({"RegisterCustomOps", "SparclTarget", "SparclUseTarget"})
+EXPORTED = frozenset({"RegisterCustomOps", "SparclCaches", "SparclTarget", "SparclUseCaches", "SparclUseTarget"})
 """Symbols that ONNX Runtime or the tests call."""
 
 RELATIVE = {

@@ -42,7 +42,10 @@ def test_the_library_needs_nothing() -> None:
     [
         ({"undefined": frozenset({"memcpy", "malloc"})}, "has undefined symbols: malloc, memcpy"),
         ({"needed": ("libc.so.6",)}, "needs other libraries: libc.so.6"),
-        ({"exported": EXPORTED | {"helper"}}, "exports RegisterCustomOps, SparclTarget, SparclUseTarget, helper"),
+        (
+            {"exported": EXPORTED | {"helper"}},
+            "exports RegisterCustomOps, SparclCaches, SparclTarget, SparclUseCaches, SparclUseTarget, helper",
+        ),
         ({"tags": frozenset({"DT_HASH"})}, "has no table of its symbols (DT_GNU_HASH)"),
         ({"segments": frozenset({"PT_LOAD", "PT_TLS"})}, "has thread-local storage"),
         ({"tags": frozenset({"DT_GNU_HASH", "DT_TEXTREL"})}, "has text relocations"),

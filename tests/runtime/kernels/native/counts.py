@@ -3,7 +3,7 @@
     python -m tests.runtime.kernels.native.counts [--channels 64] [--size 16] [--batch 32] [--percent 10]
 
 Builds the library for NEON (128 bits), for SSE4 (128 bits, without fused multiply-adds) and for AVX2 (256 bits), runs
-each sparse convolution of a 3x3 layer under a plugin that counts what is executed (count_plugin.cc), and prints one line
+each sparse convolution of a 3x3 layer under a plugin that counts what is executed (count_plugin.cc), and prints a line
 for each. What starting the program takes is subtracted. It needs Debian's packages g++-aarch64-linux-gnu, qemu-user and
 libhwy-dev. QEMU knows no AVX-512.
 """
@@ -24,7 +24,7 @@ REPEATS = 2
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
-    """An emulated machine: the compiler and its flags, the emulator with its options, the toolchain file's arguments."""
+    """An emulated machine: the compiler and its flags, the emulator with its options, arguments of CMake."""
 
     name: str
     bits: int
@@ -43,7 +43,13 @@ MACHINES = (
         ("qemu-aarch64", "-L", "/usr/aarch64-linux-gnu"),
         (f"-DCMAKE_TOOLCHAIN_FILE={KERNELS / 'aarch64-linux-gnu.cmake'}",),
     ),
-    Machine("SSE4", 128, "g++", "-msse4.2 -mpclmul -maes -DSPARCL_LEFT_OUT=HWY_AVX3_DL", ("qemu-x86_64", "-cpu", "Nehalem,+aes,+pclmulqdq")),
+    Machine(
+        "SSE4",
+        128,
+        "g++",
+        "-msse4.2 -mpclmul -maes -DSPARCL_LEFT_OUT=HWY_AVX3_DL",
+        ("qemu-x86_64", "-cpu", "Nehalem,+aes,+pclmulqdq"),
+    ),
     Machine("AVX2", 256, "g++", "", ("qemu-x86_64", "-cpu", "max")),
 )
 
@@ -94,7 +100,7 @@ def main(channels: int, size: int, batch: int, percent: int, only: tuple[str, ..
     """Build, run and print."""
     folder.mkdir(parents=True, exist_ok=True)
     counter = plugin(folder)
-    click.echo(f"{'machine':>8} {'op':>20} {'block':>5} {'multiply-adds':>13} {'instructions':>12} {'loads':>6} {'stores':>6}")
+    click.echo(f"{'machine':>8} {'op':>20} {'block':>5} {'multiply-adds':>13} {'instructions':>12} loads stores")
     for machine in (one for one in MACHINES if not only or one.name in only):
         files = (*built(machine, folder / machine.name), counter)
         for block in (1, 4):
@@ -105,7 +111,7 @@ def main(channels: int, size: int, batch: int, percent: int, only: tuple[str, ..
                 each = [found[name] / products for name in ("instructions", "loads", "stores")]
                 click.echo(
                     f"{machine.name:>8} {op:>20} {block:>5} {products:>13.0f} "
-                    f"{each[0]:>12.2f} {each[1]:>6.2f} {each[2]:>6.2f}"
+                    f"{each[0]:>12.2f} {each[1]:>5.2f} {each[2]:>6.2f}"
                 )
 
 

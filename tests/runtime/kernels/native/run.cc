@@ -1,5 +1,6 @@
 // run LIBRARY threads: every op over random shapes with 1 and with 8 threads; exit code 1 where a bit differs.
-// run LIBRARY OP CHANNELS OUTPUTS SIZE BATCH PERCENT BLOCK REPEATS: one op again and again, for tools that count.
+// run LIBRARY OP CHANNELS OUTPUTS SIZE BATCH PERCENT BLOCK REPEATS [FIRST SECOND]: one op again and again, for tools that
+// count, with caches of so many bytes where they are given.
 #include <random>
 
 #include "stand_in.h"
@@ -118,6 +119,7 @@ int main(int count, char** arguments) {
   const std::string what = arguments[2];
   if (what == "threads") return CheckThreads();
   if (count < 10) return 2;
+  if (count > 11) stand_in::UseCaches(arguments[1], std::atoll(arguments[10]), std::atoll(arguments[11]));
   int64_t of[7];
   for (int i = 0; i < 7; ++i) of[i] = std::atoll(arguments[3 + i]);
   const Convolution layer(of[0], of[1], of[2], of[3], of[4], of[5], 3, 1);

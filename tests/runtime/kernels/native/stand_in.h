@@ -185,6 +185,12 @@ inline void Load(const char* path) {
   Check(reinterpret_cast<Register*>(dlsym(library, "RegisterCustomOps"))(nullptr, &base));
 }
 
+// Makes the library take the caches for so large, in bytes.
+inline void UseCaches(const char* path, int64_t first, int64_t second) {
+  void* library = dlopen(path, RTLD_NOW);
+  reinterpret_cast<void (*)(int64_t, int64_t)>(dlsym(library, "SparclUseCaches"))(first, second);
+}
+
 // Runs an op. Ends the program with the op's message where it refuses.
 inline std::vector<Array> Run(const std::string& name, std::vector<const Array*> inputs, const Attributes& attributes,
                               size_t outputs, int threads, int repeats = 1) {
