@@ -106,7 +106,7 @@ REFUSED = [
     ("seeds = [0, 1]", "seed = [0, 1]", 1, "seed is unknown; allowed here: choose, compile, data, models, rows"),
     ("narrow.onnx", "no.onnx", 5, "models.narrow is no.onnx, where no file is; give an ONNX file that exists"),
     ('"wide.onnx"', "3", 3, "models is {'wide': 3"),
-    ('init = "fresh"', 'inits = "fresh"', 11, "compile.inits is unknown; allowed here: activations, batch-size, classes"),
+    ('init = "fresh"', 'inits = "fresh"', 11, "compile.inits is unknown; allowed here: activations, batch-size"),
     ('init = "fresh"', 'init = "old"', 11, "init old: give one of keep, fresh"),
     ('init = "fresh"', "fold = 1", 11, "compile.fold is 1; give true or false"),
     ('init = "fresh"', "gradient_sparsity = 0.5", 11, "compile.gradient_sparsity is unknown"),
