@@ -222,8 +222,6 @@ class Gradient:
         """A constant of this node alone."""
         return constant(self.graph, f"{self.node.name}{PART}{hint}", array)
 
-    # Shapes that follow a forward value's.
-
     def shape_of(self, value: ir.Value) -> ir.Value:
         """The shape of a value: a constant where all lengths are numbers, else read off the value."""
         lengths = self.lengths(value)
