@@ -20,13 +20,15 @@ TRAINING = (
 )
 BY_ROWS = TRAINING.replace("differentiate", "differentiate{by_rows=true}")
 """As a compilation with gradient masks chooses."""
+SPARING = TRAINING.replace("differentiate", "differentiate{by_rows=true,sparing=true}")
+"""As one with ``--recompute`` chooses."""
 CHAINS = {
     "plain": f"{MASKED},{BY_ROWS}",
     "momentum": f"{MASKED},{BY_ROWS},update_in_backward".replace("optimizer", "optimizer{momentum=0.9}"),
     "channel": (
         "import_forward,mark_dense_weights,freeze_parameters,insert_weight_masks{sparsity=0.5,scheme=channel},"
         "fold_channels,"
-        f"{BY_ROWS},recompute_activations{{enabled=true}},compute_gradient_rows"
+        f"{SPARING}{{recompute=true}},recompute_activations{{enabled=true}},compute_gradient_rows"
     ),
     "compress": (
         f"{MASKED},select_kernels,compress_weights,run_dense_on_sparse_kernels,fold_fixed_norms,lay_out_batch_last,"
