@@ -266,9 +266,10 @@ def test_a_second_task_while_one_is_under_way(begun: Java, folder: Path, tmp_pat
     assert "no task is under way" in refused(java, data, "end")
 
 
-def test_a_loss_that_is_no_number(begun: Java, folder: Path, tmp_path: Path) -> None:
+def test_a_loss_that_is_no_number(linux: Jvm, folder: Path, tmp_path: Path) -> None:
     """The learner stands where its last save was, and goes on at a lower rate."""
-    java, data = copy(begun, tmp_path / "s"), folder / "task1.safetensors"
+    java, data = Java(linux, support.compiled(tmp_path, step_limit=0.0), tmp_path / "s"), folder / "task1.safetensors"
+    java.call(folder / "task0.safetensors", "learn", epochs=EPOCHS)
     line = refused(java, data, "learn", learning_rate=1e30)
     assert re.search(r"the loss became \S+ in task 2, epoch 1, step \d+; lower the learning rate \(now 1.0E30\)$", line)
     assert progress(java.state)["counters"]["step"] == STEPS
