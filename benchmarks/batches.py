@@ -11,13 +11,14 @@ disturbs less; of more threads than one it also counts their spinning.
 
 import contextlib
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 import numpy as np
 
-from benchmarks.stepper import Stepper
+from benchmarks.processes import Turns, in_turns
 
 DENSE = "pytorch-dense"
 CLOCKS = ("wall", "processor")
@@ -26,20 +27,14 @@ Key = tuple[str, int]
 """A contestant and a batch size."""
 
 
-def in_turns(keys: Sequence[Key], threads: int, rounds: int, folder: Path) -> dict[Key, list[float]]:
+def medians(keys: Sequence[Key], threads: int, rounds: int, folder: Path) -> dict[Key, list[float]]:
     """Median wall-clock and processor seconds of a step of each contestant and batch."""
-    times: dict[Key, list[tuple[float, float]]] = {key: [] for key in keys}
     with contextlib.ExitStack() as stack:
-        steppers = {(name, batch): Stepper(name, batch, threads, folder) for name, batch in keys}
-        for stepper in steppers.values():
-            stack.callback(stepper.close)
-        for round_ in range(rounds + 1):
-            first = round_ % len(keys)
-            for key in (*keys[first:], *keys[:first]):
-                took = steppers[key]()
-                if round_ > 0:
-                    times[key].append(took)
-    return {key: np.median(np.array(some), axis=0).tolist() for key, some in times.items()}
+        steps = [Turns(sys.executable, "benchmarks.stepper", *key, threads, folder) for key in keys]
+        for step in steps:
+            stack.callback(step.close)
+        seconds = np.median(in_turns(steps, rounds), axis=1)
+    return dict(zip(keys, seconds.tolist(), strict=True))
 
 
 def lines(seconds: dict[Key, float], names: Sequence[str], batches: Sequence[int], threads: int) -> list[str]:
@@ -79,7 +74,7 @@ def main(
     click.echo(f"{'threads':>7} {'batch':>6} {'contestant':>26} {'ms':>9} {'ratio':>7} {'kept':>6}")
     for count in threads:
         keys = [(name, batch) for batch in batches for name in (DENSE, *names)]
-        found = in_turns(keys, count, rounds, folder)
+        found = medians(keys, count, rounds, folder)
         seconds = {key: both[CLOCKS.index(clock)] for key, both in found.items()}
         click.echo("\n".join(lines(seconds, (DENSE, *names), batches, count)))
 

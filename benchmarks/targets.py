@@ -24,7 +24,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.contestants import artifact_folder, compile_to
-from benchmarks.turns import FORMS, Turns, setting_of
+from benchmarks.processes import Turns, in_turns
+from benchmarks.turns import FORMS, setting_of
 
 MODELS = (("resnet18", 64), ("resnet18", 20), ("depthwise", 128), ("mlp", 1024), ("transformer", 96))
 """Models of ``contestants.NETS`` with their widths."""
@@ -62,25 +63,17 @@ def row_of(net: str, width: int, form: str, rounds: int, threads: int, stock: st
             setting = setting_of(net, width, form, target)
             compile_to(setting, artifact_folder(setting, Path(folder)))
         places = [(sys.executable, "ort-training"), (sys.executable, "ort"), *([(stock, "ort")] if stock else [])]
-        steps = [Turns(python, net, width, form, target, threads, folder) for python, target in places]
-        seconds = _in_turns(steps, rounds)
-        versions = [step.version for step in steps]
+        steps = [
+            Turns(python, "benchmarks.turns", net, width, form, target, threads, folder) for python, target in places
+        ]
+        seconds = in_turns(steps, rounds)[..., 0]
+        versions = [step.made for step in steps]
         for step in steps:
             step.close()
     medians = [float(np.median(one)) for one in seconds]
     ratios = [float(np.median(seconds[0] / one)) for one in seconds[1:]]
     third, speed = (medians[2], ratios[1]) if stock else (None, None)
     return Row(f"{net}-w{width}", form, medians[0], medians[1], third, ratios[0], speed), versions
-
-
-def _in_turns(steps: list[Turns], rounds: int) -> np.ndarray:
-    """Seconds [step, round] after one round that does not count; each round begins with another step."""
-    found = np.zeros((len(steps), rounds + 1))
-    for round_ in range(rounds + 1):
-        for place in range(len(steps)):
-            turn = (place + round_) % len(steps)
-            found[turn, round_] = steps[turn]()
-    return found[:, 1:]
 
 
 @click.command()

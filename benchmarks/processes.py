@@ -1,0 +1,64 @@
+"""Steps in processes of their own, which take turns: in one process the threads of one would spin on another's time."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+
+class Turns:
+    """A process with a step, which it takes whenever it is asked to.
+
+    Args:
+        python: the interpreter, whose ONNX Runtime it is.
+        module: the module whose ``main`` makes the step and calls :func:`serve`.
+        arguments: the arguments of that ``main``.
+
+    Attributes:
+        made: the line that the process prints when the step is made.
+    """
+
+    def __init__(self, python: str, module: str, *arguments: object) -> None:
+        command = [python, "-W", "ignore", "-m", module, *map(str, arguments)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.made = self._read()
+
+    def _read(self) -> str:
+        line = self._process.stdout.readline().strip()  # type: ignore[union-attr]
+        if not line:
+            raise RuntimeError(f"{self._process.args!r} ended")
+        return line
+
+    def __call__(self) -> list[float]:
+        """The seconds of a step by each clock of the process."""
+        self._process.stdin.write("\n")  # type: ignore[union-attr]
+        self._process.stdin.flush()  # type: ignore[union-attr]
+        return [float(seconds) for seconds in self._read().split()]
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate()
+
+
+def in_turns(steps: Sequence[Turns], rounds: int) -> np.ndarray:
+    """Seconds [step, round, clock] after one round that does not count; each round begins with another step."""
+    found: list[list[list[float]]] = [[] for _ in steps]
+    for round_ in range(rounds + 1):
+        for place in range(len(steps)):
+            turn = (place + round_) % len(steps)
+            found[turn].append(steps[turn]())
+    return np.array(found)[:, 1:]
+
+
+def serve(made: str, step: Callable[[], object], *clocks: Callable[[], float]) -> None:
+    """Print a line, and then for each line that comes the seconds of a step by each clock.
+
+    It is the second step of two: the first finds the caches full of another's values.
+    """
+    print(made, flush=True)
+    for _ in sys.stdin:
+        step()
+        started = [clock() for clock in clocks]
+        step()
+        print(*(clock() - start for clock, start in zip(clocks, started, strict=True)), flush=True)
