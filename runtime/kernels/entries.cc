@@ -4,6 +4,8 @@ namespace sparcl {
 
 namespace {
 
+constexpr int64_t kTaps = kKernel * kKernel;
+
 // Calls body(local, e) for every wanted place e of output channel o, where local is its place within the channel.
 // Returns the first place that is out of order or out of range, or -1.
 template <class Body>
@@ -40,6 +42,7 @@ struct Sorter {
   int64_t per_task;
   int64_t* wrong;   // [tasks] places, or ~channel of a block's channel that keeps others than the first
   int32_t* cursor;  // [buckets]
+  int64_t group;    // places of an entry
 
   static constexpr int64_t kNothing = INT64_MIN;
 
@@ -49,7 +52,7 @@ struct Sorter {
       int32_t* counts = cursor + unit / table.chunk * table.bucket_step;
       const int64_t o = unit * block;
       const int64_t bad = ForEachPlace(weight, row_places, o, target.mask,
-                                       [&](int64_t local, int64_t) { ++counts[table.bucket[local]]; });
+                                       [&](int64_t local, int64_t) { counts[table.bucket[local]] += local % group == 0; });
       if (bad >= 0 && wrong[task] == kNothing) wrong[task] = bad;
       for (int64_t other = o + 1; other < EndOfBlock(unit) && wrong[task] == kNothing; ++other) {
         if (!KeepsTheSame(weight, row_places, o, other)) wrong[task] = ~other;
@@ -73,22 +76,29 @@ struct Sorter {
       const int64_t o = unit * block, first = weight.rows[o];
       int32_t* next = cursor + unit / table.chunk * table.bucket_step;
       const int32_t share = static_cast<int32_t>(unit % table.chunk * table.offset_step);
-      if (target.blocks != nullptr) {
+      if (target.entries.blocks != nullptr) {
         ForEachPlace(weight, row_places, o, nullptr, [&](int64_t local, int64_t e) {
-          BlockEntry& entry = target.blocks[next[table.bucket[local]]++];
+          BlockEntry& entry = target.entries.blocks[next[table.bucket[local]]++];
           entry.offset = table.offset[local] + share;
           for (int64_t i = 0; i < kBlock; ++i) {
             entry.values[i] = o + i < EndOfBlock(unit) ? weight.values[weight.rows[o + i] + e - first] : 0.0f;
           }
         });
-      } else if (target.entries != nullptr) {
+      } else if (target.entries.kernels != nullptr) {
         ForEachPlace(weight, row_places, o, nullptr, [&](int64_t local, int64_t e) {
-          target.entries[next[table.bucket[local]]++] = {table.offset[local] + share, weight.values[e]};
+          if (local % kTaps != 0) return;
+          KernelEntry& entry = target.entries.kernels[next[table.bucket[local]]++];
+          entry.offset = table.offset[target.entries.mirrored ? local + kTaps - 1 : local] + share;
+          for (int64_t i = 0; i < kTaps; ++i) entry.values[i] = weight.values[e + i];
+        });
+      } else if (target.entries.single != nullptr) {
+        ForEachPlace(weight, row_places, o, nullptr, [&](int64_t local, int64_t e) {
+          target.entries.single[next[table.bucket[local]]++] = {table.offset[local] + share, weight.values[e]};
         });
       } else {
         const int64_t base = block > 1 ? first : 0;
         ForEachPlace(weight, row_places, o, target.mask, [&](int64_t local, int64_t e) {
-          target.places[next[table.bucket[local]]++] = {table.offset[local] + share, static_cast<int32_t>(e - base)};
+          if (local % group == 0) target.places[next[table.bucket[local]]++] = {table.offset[local] + share, static_cast<int32_t>(e - base)};
         });
       }
     }
@@ -121,10 +131,35 @@ Failure DescribeWrong(const Context& context, const Weight& weight, int64_t row_
 
 }  // namespace
 
+bool KeepsWholeKernels(const Window& window, const Weight& weight) {
+  const Axis axes[] = {window.height, window.width};
+  for (const Axis& axis : axes) {
+    if (axis.kernel != kKernel || axis.stride != 1 || axis.dilation != 1) return false;
+  }
+  for (int64_t o = 0; o <= weight.channels; ++o) {
+    if (weight.rows[o] % kTaps != 0) return false;
+  }
+  for (int64_t e = 0; e < weight.live(); e += kTaps) {
+    if (weight.index[e] % kTaps != 0 || weight.index[e + kTaps - 1] - int64_t{weight.index[e]} != kTaps - 1) return false;
+  }
+  return true;
+}
+
 int64_t BlockPlaces(const Weight& weight) {
   int64_t places = 0;
   for (int64_t o = 0; o < weight.channels; o += kBlock) places += weight.rows[o + 1] - weight.rows[o];
   return places;
+}
+
+size_t EntryBytes(const Weight& weight, int64_t block, bool kernels) {
+  if (kernels) return Workspace::Bytes<KernelEntry>(weight.live() / kTaps);
+  return block > 1 ? Workspace::Bytes<BlockEntry>(BlockPlaces(weight)) : Workspace::Bytes<Entry>(weight.live());
+}
+
+Entries TakeEntries(Workspace& memory, const Weight& weight, int64_t block, bool kernels) {
+  if (kernels) return {nullptr, nullptr, memory.Take<KernelEntry>(weight.live() / kTaps), false};
+  if (block > 1) return {nullptr, memory.Take<BlockEntry>(BlockPlaces(weight)), nullptr, false};
+  return {memory.Take<Entry>(weight.live()), nullptr, nullptr, false};
 }
 
 Failure SortEntries(const Context& context, const Weight& weight, int64_t row_places, int64_t block,
@@ -140,7 +175,7 @@ Failure SortEntries(const Context& context, const Weight& weight, int64_t row_pl
   int32_t* cursor = memory.Take<int32_t>(table.buckets);
   for (int64_t bucket = 0; bucket < table.buckets; ++bucket) cursor[bucket] = 0;
 
-  const Sorter sorter{weight, row_places, block, table, target, per_task, wrong, cursor};
+  const Sorter sorter{weight, row_places, block, table, target, per_task, wrong, cursor, target.first_taps ? kTaps : 1};
   if (Failure failure = context.Parallel(tasks, [&](size_t task) { sorter.Count(task); })) return failure;
   for (int64_t task = 0; task < tasks; ++task) {
     if (wrong[task] != Sorter::kNothing) return DescribeWrong(context, weight, row_places, wrong[task]);

@@ -28,18 +28,33 @@ struct SortTable {
   int64_t offset_step;
 };
 
+// The entries of a walk, of one kind; the others are null.
+struct Entries {
+  Entry* single = nullptr;
+  BlockEntry* blocks = nullptr;
+  KernelEntry* kernels = nullptr;
+  bool mirrored = false;  // of kernels: whether the last tap reads the first pixel
+};
+
 // What is sorted: the entries for a walk, or the places of the weight gradient, of which only those are taken whose mask
 // is not 0 (null: all).
 struct SortTarget {
-  Entry* entries;
-  BlockEntry* blocks;
+  Entries entries;
   Place* places;  // of a block: the index within its channels' places
+  bool first_taps;  // whether of a whole kernel only the first place is taken
   const float* mask;
   int32_t* starts;  // [buckets + 1]
 };
 
+// Whether these are kernels of 3 by 3 and of stride 1, each of which is kept whole or not at all. The order of the index is not looked at.
+bool KeepsWholeKernels(const Window& window, const Weight& weight);
+
 // The places of the first channels of the blocks.
 int64_t BlockPlaces(const Weight& weight);
+
+// Scratch for the entries of all kept weights: of blocks where `block` is more than 1, of whole kernels, or of single weights.
+size_t EntryBytes(const Weight& weight, int64_t block, bool kernels);
+Entries TakeEntries(Workspace& memory, const Weight& weight, int64_t block, bool kernels);
 
 // Sorts stably, by output channel within a bucket. Fails where the index of an output channel is not ascending within
 // its range.

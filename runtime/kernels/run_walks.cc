@@ -112,10 +112,13 @@ void RunTask(const Simd& simd, const WalkJob& job, const Task& task, Workspace& 
         tile.half = InTensor(job, task, part, job.output.halves);
         tile.past_caches = tile.to.at != nullptr && PastCaches(simd, job.output.floats, walk.batch * job.plane.channels * job.plane.rows * job.plane.cols);
       }
-      if (job.block > 1) {
-        simd.accumulate_blocks({job.blocks, starts + chunk, cut.chunks, task.count}, tile);
+      const Entries& entries = job.entries;
+      if (entries.kernels != nullptr) {
+        simd.accumulate_kernels({entries.kernels, starts + chunk, cut.chunks, task.count, entries.mirrored}, tile);
+      } else if (entries.blocks != nullptr) {
+        simd.accumulate_blocks({entries.blocks, starts + chunk, cut.chunks, task.count}, tile);
       } else {
-        simd.accumulate({job.entries, starts + chunk, cut.chunks, task.count}, tile);
+        simd.accumulate({entries.single, starts + chunk, cut.chunks, task.count}, tile);
       }
     }
   }

@@ -18,8 +18,7 @@ struct WalkJob {
   int64_t count;
   Cut cut;
   int64_t block;              // 1, or kBlock for blocks of output channels
-  const Entry* entries;       // of single weights
-  const BlockEntry* blocks;   // of blocks
+  Entries entries;            // of kernels only where a run is one vector
   // Of bucket (walk * lists + list) * chunks + chunk, with a list an output channel or block; one more at the end.
   const int32_t* starts;
 

@@ -6,9 +6,9 @@ namespace sparcl {
 
 namespace {
 
-// Times the first level; measured on the layers of ResNet-18 (docs/kernels.md, "Caches"). Blocks share each load, so that
-// it may come from further away.
-constexpr double kWindow = 1.5, kBlockWindow = 3.75;
+// Times the first level; measured on the layers of ResNet-18 (docs/kernels.md, "Caches"). Blocks and whole kernels share each load, so
+// that it may come from further away.
+constexpr double kWindow = 1.5, kSharedWindow = 3.75;
 
 }  // namespace
 
@@ -37,25 +37,24 @@ Failure SparseConv::Run(const Context& context) const {
   const Walk walk = {x.shape[3], {shape.channels, x.shape[1], x.shape[2]}, {weight.channels, rows, cols},
                      ForwardTaps(shape.height), ForwardTaps(shape.width)};
   const int64_t block = shape.block;
-  const Cut cut = CutUp(&walk, 1, BudgetFor(block > 1 ? kBlockWindow : kWindow), TileOf(ChosenSimd(), block), ChosenSimd());
+  const bool whole = block == 1 && x.shape[3] % ChosenSimd().lanes == 0 && KeepsWholeKernels(shape, weight);
+  const Cut cut = CutUp(&walk, 1, BudgetFor(block > 1 || whole ? kSharedWindow : kWindow), TileOf(ChosenSimd(), block), ChosenSimd());
+  const bool kernels = whole && cut.run == cut.lanes;
   const int64_t buckets = weight.Lists(block) * cut.chunks, places = shape.row_places();
   if (Failure failure = CheckCut(context, cut, buckets)) return failure;
-  const int64_t single_places = block > 1 ? 0 : weight.live(), block_places = block > 1 ? BlockPlaces(weight) : 0;
-  Workspace memory(context.api(), Workspace::Bytes<Entry>(single_places) + Workspace::Bytes<BlockEntry>(block_places) +
-                                      2 * Workspace::Bytes<int32_t>(places) + Workspace::Bytes<int32_t>(buckets + 1));
+  Workspace memory(context.api(), EntryBytes(weight, block, kernels) + 2 * Workspace::Bytes<int32_t>(places) + Workspace::Bytes<int32_t>(buckets + 1));
   if (memory.failed()) return context.Fail(Message() << "out of memory");
-  Entry* entries = memory.Take<Entry>(single_places);
-  BlockEntry* blocks = block > 1 ? memory.Take<BlockEntry>(block_places) : nullptr;
+  const Entries entries = TakeEntries(memory, weight, block, kernels);
   int32_t* bucket = memory.Take<int32_t>(places);
   int32_t* offset = memory.Take<int32_t>(places);
   int32_t* starts = memory.Take<int32_t>(buckets + 1);
   FillForwardTable(shape, walk, cut, bucket, offset);
   const SortTable table = {bucket, offset, buckets, 1, cut.chunks, 0};
-  const SortTarget target = {entries, blocks, nullptr, nullptr, starts};
+  const SortTarget target = {entries, nullptr, kernels, nullptr, starts};
   if (Failure failure = SortEntries(context, weight, places, block, table, target)) return failure;
 
   const Placement placement = {0, 0, 1, 1};
-  return RunWalks(context, {&walk, &placement, 1, cut, block, entries, blocks, starts, x.numbers(), normalisation, bias.floats(), nullptr,
+  return RunWalks(context, {&walk, &placement, 1, cut, block, entries, starts, x.numbers(), normalisation, bias.floats(), nullptr,
                             {y.floats(), y16.halves()}, {weight.channels, rows, cols}});
 }
 

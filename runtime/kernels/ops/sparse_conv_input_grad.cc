@@ -8,7 +8,7 @@ namespace sparcl {
 namespace {
 
 // Times the first level, as in the forward pass.
-constexpr double kWindow = 1.5;
+constexpr double kWindow = 1.5, kSharedWindow = 3.75;
 
 // The input pixels h with (h + pad_begin) % stride == phase are fed by the taps with (i * dilation) % stride == phase
 // alone. Numbered from the first of them, they make a grid on which the gradient is a walk of stride 1 over dy.
@@ -95,7 +95,7 @@ Failure Scatter(const Context& context, const ConvShape& shape, const Weight& we
   int32_t* starts = memory.Take<int32_t>(buckets + 1);
   FillScatterTable(shape, job.walks, cut, blocks, bucket, offset);
   const SortTable table = {bucket, offset, buckets, 1, cut.chunks, 0};
-  const SortTarget target = {nullptr, entries, nullptr, nullptr, starts};
+  const SortTarget target = {{nullptr, entries}, nullptr, false, nullptr, starts};
   if (Failure failure = SortEntries(context, weight, places, kBlock, table, target)) return failure;
   job.blocks = entries;
   job.starts = starts;
@@ -151,24 +151,27 @@ Failure SparseConvInputGrad::Run(const Context& context) const {
   }
   const ScatterCut scatter = CutScatter(walks, phases, ChosenSimd());
   const Plane plane = {shape.channels, input_shape[0], input_shape[1]};
-  if (shape.block > 1 && Scatters(walks[0], scatter, weight.live())) {
+  const bool whole = batch % ChosenSimd().lanes == 0 && KeepsWholeKernels(shape, weight);
+  if (shape.block > 1 && !whole && Scatters(walks[0], scatter, weight.live())) {
     return Scatter(context, shape, weight, {walks, placements, scatter, nullptr, nullptr, dy.floats(),
                                             addend.floats(), dx.floats(), plane});
   }
-  const Cut cut = CutUp(walks, phases, BudgetFor(kWindow), TileOf(ChosenSimd(), 1), ChosenSimd());
+  const Cut cut = CutUp(walks, phases, BudgetFor(whole ? kSharedWindow : kWindow), TileOf(ChosenSimd(), 1), ChosenSimd());
+  const bool kernels = whole && cut.run == cut.lanes;
   const int64_t buckets = phases * shape.channels * cut.chunks;
   if (Failure failure = CheckCut(context, cut, buckets)) return failure;
-  Workspace memory(context.api(), Workspace::Bytes<Entry>(weight.live()) + 2 * Workspace::Bytes<int32_t>(places) +
+  Workspace memory(context.api(), EntryBytes(weight, 1, kernels) + 2 * Workspace::Bytes<int32_t>(places) +
                                       Workspace::Bytes<int32_t>(buckets + 1));
   if (memory.failed()) return context.Fail(Message() << "out of memory");
-  Entry* entries = memory.Take<Entry>(weight.live());
+  Entries entries = TakeEntries(memory, weight, 1, kernels);
+  entries.mirrored = true;
   int32_t* bucket = memory.Take<int32_t>(places);
   int32_t* offset = memory.Take<int32_t>(places);
   int32_t* starts = memory.Take<int32_t>(buckets + 1);
   FillTable(shape, walks, cut, bucket, offset);
   const SortTable table = {bucket, offset, buckets, cut.chunk, 1, cut.channel_floats};
-  if (Failure failure = SortEntries(context, weight, places, 1, table, {entries, nullptr, nullptr, nullptr, starts})) return failure;
-  return RunWalks(context, {walks, placements, phases, cut, 1, entries, nullptr, starts, {dy.floats(), nullptr}, {}, nullptr, addend.floats(),
+  if (Failure failure = SortEntries(context, weight, places, 1, table, {entries, nullptr, kernels, nullptr, starts})) return failure;
+  return RunWalks(context, {walks, placements, phases, cut, 1, entries, starts, {dy.floats(), nullptr}, {}, nullptr, addend.floats(),
                             {dx.floats(), nullptr}, plane});
 }
 

@@ -26,6 +26,7 @@ struct Job {
   const Place* places;
   int64_t block;          // 1, or kBlock for blocks of output channels
   const int32_t* starts;  // by (output channel or block, chunk)
+  bool kernels;           // whether a place stands for a whole kernel
   Numbers x;
   Normalisation normalisation;
   const float* dy;
@@ -60,6 +61,12 @@ void AddBlock(const Simd& simd, const Job& job, const Block& block, int64_t firs
     CopyIn(simd, cut, job.walk, block, job.x, job.normalisation, from, Least(cut.chunk, job.walk.input.channels - from), x);
     for (int64_t part = 0; part < cut.parts; ++part) {
       const int32_t* starts = job.starts + first / job.block * cut.chunks + chunk;
+      if (job.kernels) {
+        const DotTile tile = {x + part * cut.InputFloats(), InputRowStride(cut, job.walk), dy + part * cut.outputs * cut.OutputFloats(),
+                              cut.OutputFloats(), block.rows, cut.Vectors(block.cols)};
+        simd.dot_kernels({job.places, starts, cut.chunks, count}, tile, sums);
+        continue;
+      }
       for (int64_t channel = 0; channel < count; channel += job.block, starts += cut.chunks) {
         const float* gradient = dy + (part * cut.outputs + channel) * cut.OutputFloats();
         const Place* places = job.places + starts[0];
@@ -145,8 +152,10 @@ Failure SparseConvWeightGrad::Run(const Context& context) const {
                      ForwardTaps(shape.height), ForwardTaps(shape.width)};
   // A gradient mask chooses single weights.
   const int64_t block = mask ? 1 : shape.block;
+  const bool whole = !mask && block == 1 && x.shape[3] % simd.lanes == 0 && KeepsWholeKernels(shape, weight);
   const Budget budget = {kBlockFloats, ChosenCaches().FirstFloats(kWindow), kOutput};
   const Cut cut = CutUp(&walk, 1, budget, TileOf(simd, block), simd);
+  const bool kernels = whole && cut.run == cut.lanes;
   const int64_t most_parts = Most(1, kPartialFloats / Most(1, weight.stored));
   const int64_t parts = Least(Least(cut.blocks(), most_parts), Most(1, kTasks / cut.output_blocks));
   const int64_t partial_floats = parts == 1 ? 0 : parts * weight.stored;
@@ -163,8 +172,8 @@ Failure SparseConvWeightGrad::Run(const Context& context) const {
   float* partial = parts == 1 ? dvalues.floats() : memory.Take<float>(partial_floats);
   FillForwardTable(shape, walk, cut, bucket, offset);
   const SortTable table = {bucket, offset, buckets, 1, cut.chunks, 0};
-  if (Failure failure = SortEntries(context, weight, places, block, table, {nullptr, nullptr, kept, mask.floats(), starts})) return failure;
-  const Job job = {weight, walk, cut, kept, block, starts, x.numbers(), normalisation, dy.floats(), parts, partial};
+  if (Failure failure = SortEntries(context, weight, places, block, table, {{}, kept, kernels, mask.floats(), starts})) return failure;
+  const Job job = {weight, walk, cut, kept, block, starts, kernels, x.numbers(), normalisation, dy.floats(), parts, partial};
   if (Failure failure = RunTasks(context, job)) return failure;
   if (parts == 1) return nullptr;
   simd.copy(partial, dvalues.floats(), weight.live());

@@ -14,9 +14,12 @@
 
 #include "simd/accumulate-inl.h"
 #include "simd/accumulate_blocks-inl.h"
+#include "simd/accumulate_kernels-inl.h"
 #include "simd/batch_norm-inl.h"
 #include "simd/dot-inl.h"
 #include "simd/dot_blocks-inl.h"
+#include "simd/lanes-inl.h"
+#include "simd/dot_kernels-inl.h"
 #include "simd/pool-inl.h"
 #include "simd/runs-inl.h"
 #include "simd/scatter_blocks-inl.h"
@@ -32,11 +35,13 @@ const Simd kSimd = {
     kAccumulators,
     Accumulate,
     AccumulateBlocks,
+    AccumulateWholeKernels,
     ScatterBlocks,
     PackRows,
     PackedRows,
     Dot,
     DotBlocks,
+    DotWholeKernels,
     Copy,
     CopyRuns,
     WidenRuns,

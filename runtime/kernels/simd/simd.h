@@ -23,6 +23,15 @@ struct BlockEntry {
   float values[kBlock];
 };
 
+// Rows and columns of a kernel that may be kept whole.
+constexpr int64_t kKernel = 3;
+
+// A kept kernel, whose taps are all kept: where the first pixel that it reads lies, and its values in the order of the weight.
+struct KernelEntry {
+  int32_t offset;  // in floats
+  float values[kKernel * kKernel];
+};
+
 // A kept place whose gradient is wanted: where its input lies, and which of the K stored values it is.
 struct Place {
   int32_t offset;  // in floats
@@ -44,6 +53,33 @@ struct BlockLists {
   const int32_t* starts;
   int64_t stride;
   int64_t channels;  // of which the last block may have fewer than kBlock
+};
+
+// The same of whole kernels. Mirrored, as the input gradient reads them, tap (i, j) reads the pixel (2 - i, 2 - j) on.
+struct KernelLists {
+  const KernelEntry* entries;
+  const int32_t* starts;
+  int64_t stride;
+  int64_t channels;
+  bool mirrored;
+};
+
+// The kept places of `channels` output channels against one chunk of input channels, as those of EntryLists.
+struct PlaceLists {
+  const Place* places;
+  const int32_t* starts;
+  int64_t stride;
+  int64_t channels;
+};
+
+// A block of dy and of the x that meets it.
+struct DotTile {
+  const float* x;
+  int64_t x_row;  // floats from an output row's input to the next output row's
+  const float* dy;
+  int64_t dy_channel;  // floats from an output channel to the next; its rows lie one behind the other
+  int64_t rows;
+  int64_t vectors;  // per row
 };
 
 // Where the sums of one block of every output channel lie, in floats: at + c * channel + r * row + v * vector.
@@ -93,6 +129,8 @@ struct Simd {
   void (*accumulate)(const EntryLists& lists, const Tile& tile);
   // The same for blocks, whose channels share each load of x.
   void (*accumulate_blocks)(const BlockLists& lists, const Tile& tile);
+  // The same bits as accumulate's for whole kernels of stride 1, whose taps share each load of x; a vector is a pixel.
+  void (*accumulate_kernels)(const KernelLists& lists, const Tile& tile);
   // to[e.offset + r * to_row + v] += sum over the channels c of a block of e.values[c] * from[c, r, v], for the entries e
   // of every block.
   void (*scatter_blocks)(const BlockLists& lists, const float* from, int64_t rows, int64_t vectors, float* to,
@@ -108,6 +146,8 @@ struct Simd {
   // floats on, and its sums are those of sums[channel].
   void (*dot_blocks)(const Place* places, int64_t count, const float* x, int64_t x_row, const float* dy,
                      int64_t dy_channel, int64_t channels, int64_t rows, int64_t vectors, float* const* sums);
+  // The same for whole kernels of stride 1, each a place: that of its first tap. A vector is a pixel.
+  void (*dot_kernels)(const PlaceLists& lists, const DotTile& tile, float* sums);
   void (*copy)(const float* from, float* to, int64_t count);
   // `count` runs of `run` floats, which lie from_step and to_step floats apart.
   void (*copy_runs)(const float* from, int64_t from_step, float* to, int64_t to_step, int64_t run, int64_t count);

@@ -130,6 +130,14 @@ def blocked_weight(case: Case) -> Weight:
     return compress(np.where(mask, generator.standard_normal(shape), 0).astype(np.float32), mask)
 
 
+def whole_kernels(case: Case) -> Weight:
+    """A random weight of which each kernel, an output channel's taps on an input channel, is kept whole or not at all."""
+    generator = np.random.default_rng(case.seed)
+    shape = (case.outputs, case.channels, *case.kernel)
+    mask = np.broadcast_to(generator.random((*shape[:2], 1, 1)) < case.density, shape)
+    return compress(np.where(mask, generator.standard_normal(shape), 0).astype(np.float32), mask)
+
+
 def normal(shape: tuple[int, ...], seed: int) -> Array:
     return np.random.default_rng(seed + 1000).standard_normal(shape).astype(np.float32)
 
