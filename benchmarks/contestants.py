@@ -308,8 +308,9 @@ CONTESTANTS = (
         for sparsity in SPARSITIES
     ),
     *(
-        Setting(f"compressed-{sparsity:.2f}-block4x1", compiled, "block4x1", sparsity, compress=True)
+        Setting(f"compressed-{sparsity:.2f}-{scheme}", compiled, scheme, sparsity, compress=True)
         for sparsity in SPARSITIES
+        for scheme in ("block4x1", "kernel")
     ),
     *(
         Setting(
