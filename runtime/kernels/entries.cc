@@ -6,17 +6,17 @@ namespace {
 
 constexpr int64_t kTaps = kKernel * kKernel;
 
-// Calls body(local, e) for every wanted place e of output channel o, where local is its place within the channel.
+// Calls body(local, e) for every `group`th place e of output channel o, where local is its place within the channel.
 // Returns the first place that is out of order or out of range, or -1.
 template <class Body>
-int64_t ForEachPlace(const Weight& weight, int64_t row_places, int64_t o, const float* mask, const Body& body) {
+int64_t ForEachPlace(const Weight& weight, int64_t row_places, int64_t o, int64_t group, const Body& body) {
   const int64_t base = o * row_places;
   int64_t before = -1;
-  for (int64_t e = weight.rows[o]; e < weight.rows[o + 1]; ++e) {
+  for (int64_t e = weight.rows[o]; e < weight.rows[o + 1]; e += group) {
     const int64_t local = weight.index[e] - base;
     if (local <= before || local >= row_places) return e;
     before = local;
-    if (mask == nullptr || mask[e] != 0.0f) body(local, e);
+    body(local, e);
   }
   return -1;
 }
@@ -32,31 +32,85 @@ bool KeepsTheSame(const Weight& weight, int64_t row_places, int64_t first, int64
   return true;
 }
 
-// Units, output channels or blocks of them, are handled `chunk` at a time, so that no two tasks share a bucket.
+// Calls body(write), where write(slot, offset, e, unit) puts what the target wants of the place e into its slot.
+template <class Body>
+void WithWriter(const Weight& weight, int64_t block, const SortTarget& target, const Body& body) {
+  const Entries& entries = target.entries;
+  if (entries.single != nullptr) {
+    return body([&](int32_t slot, int32_t offset, int64_t e, int64_t) { entries.single[slot] = {offset, weight.values[e]}; });
+  }
+  if (entries.kernels != nullptr) {
+    return body([&](int32_t slot, int32_t offset, int64_t e, int64_t) {
+      entries.kernels[slot].offset = offset;
+      for (int64_t i = 0; i < kTaps; ++i) entries.kernels[slot].values[i] = weight.values[e + i];
+    });
+  }
+  if (entries.blocks != nullptr) {
+    return body([&](int32_t slot, int32_t offset, int64_t e, int64_t unit) {
+      const int64_t o = unit * kBlock, from_first = e - weight.rows[o];
+      entries.blocks[slot].offset = offset;
+      for (int64_t i = 0; i < kBlock; ++i) {
+        entries.blocks[slot].values[i] = o + i < weight.channels ? weight.values[weight.rows[o + i] + from_first] : 0.0f;
+      }
+    });
+  }
+  body([&](int32_t slot, int32_t offset, int64_t e, int64_t unit) {
+    target.places[slot] = {offset, static_cast<int32_t>(block > 1 ? e - weight.rows[unit * block] : e)};
+  });
+}
+
+// Places of an entry, of which the first is looked at. KeepsWholeKernels has seen the others.
+int64_t Group(const SortTarget& target) { return target.kernels ? kTaps : 1; }
+
+// Returns the first channel of a block that keeps other places than the first channel, as ~channel, or kNothing.
+constexpr int64_t kNothing = INT64_MIN;
+
+int64_t OtherPlaces(const Weight& weight, int64_t row_places, int64_t block, int64_t unit) {
+  const int64_t o = unit * block;
+  for (int64_t other = o + 1; other < o + block && other < weight.channels; ++other) {
+    if (!KeepsTheSame(weight, row_places, o, other)) return ~other;
+  }
+  return kNothing;
+}
+
+// Which units, output channels or blocks of them, are a task's.
+struct Share {
+  int64_t units, per_task;
+
+  int64_t tasks() const { return (units + per_task - 1) / per_task; }
+  int64_t Begin(size_t task) const { return static_cast<int64_t>(task) * per_task; }
+  int64_t End(size_t task) const {
+    const int64_t end = Begin(task) + per_task;
+    return end < units ? end : units;
+  }
+};
+
+// About 32 tasks of whole chunks of units.
+Share ShareOut(int64_t units, int64_t chunk) {
+  constexpr int64_t kTasks = 32;
+  const int64_t chunks = (units + chunk - 1) / chunk;
+  return {units, (chunks + kTasks - 1) / kTasks * chunk};
+}
+
+// Units are handled `chunk` at a time, so that no two tasks share a bucket.
 struct Sorter {
   const Weight& weight;
   int64_t row_places;
   int64_t block;
   const SortTable& table;
   const SortTarget& target;
-  int64_t per_task;
+  Share share;
   int64_t* wrong;   // [tasks] places, or ~channel of a block's channel that keeps others than the first
   int32_t* cursor;  // [buckets]
-  int64_t group;    // places of an entry
-
-  static constexpr int64_t kNothing = INT64_MIN;
 
   void Count(size_t task) const {
     wrong[task] = kNothing;
-    for (int64_t unit = Begin(task); unit < End(task); ++unit) {
+    for (int64_t unit = share.Begin(task); unit < share.End(task); ++unit) {
       int32_t* counts = cursor + unit / table.chunk * table.bucket_step;
-      const int64_t o = unit * block;
-      const int64_t bad = ForEachPlace(weight, row_places, o, target.mask,
-                                       [&](int64_t local, int64_t) { counts[table.bucket[local]] += local % group == 0; });
-      if (bad >= 0 && wrong[task] == kNothing) wrong[task] = bad;
-      for (int64_t other = o + 1; other < EndOfBlock(unit) && wrong[task] == kNothing; ++other) {
-        if (!KeepsTheSame(weight, row_places, o, other)) wrong[task] = ~other;
-      }
+      const int64_t bad = ForEachPlace(weight, row_places, unit * block, Group(target),
+                                       [&](int64_t local, int64_t) { ++counts[table.bucket[local]]; });
+      if (wrong[task] != kNothing) continue;
+      wrong[task] = bad >= 0 ? bad : OtherPlaces(weight, row_places, block, unit);
     }
   }
 
@@ -72,46 +126,74 @@ struct Sorter {
   }
 
   void Place(size_t task) const {
-    for (int64_t unit = Begin(task); unit < End(task); ++unit) {
-      const int64_t o = unit * block, first = weight.rows[o];
-      int32_t* next = cursor + unit / table.chunk * table.bucket_step;
-      const int32_t share = static_cast<int32_t>(unit % table.chunk * table.offset_step);
-      if (target.entries.blocks != nullptr) {
-        ForEachPlace(weight, row_places, o, nullptr, [&](int64_t local, int64_t e) {
-          BlockEntry& entry = target.entries.blocks[next[table.bucket[local]]++];
-          entry.offset = table.offset[local] + share;
-          for (int64_t i = 0; i < kBlock; ++i) {
-            entry.values[i] = o + i < EndOfBlock(unit) ? weight.values[weight.rows[o + i] + e - first] : 0.0f;
-          }
-        });
-      } else if (target.entries.kernels != nullptr) {
-        ForEachPlace(weight, row_places, o, nullptr, [&](int64_t local, int64_t e) {
-          if (local % kTaps != 0) return;
-          KernelEntry& entry = target.entries.kernels[next[table.bucket[local]]++];
-          entry.offset = table.offset[target.entries.mirrored ? local + kTaps - 1 : local] + share;
-          for (int64_t i = 0; i < kTaps; ++i) entry.values[i] = weight.values[e + i];
-        });
-      } else if (target.entries.single != nullptr) {
-        ForEachPlace(weight, row_places, o, nullptr, [&](int64_t local, int64_t e) {
-          target.entries.single[next[table.bucket[local]]++] = {table.offset[local] + share, weight.values[e]};
-        });
-      } else {
-        const int64_t base = block > 1 ? first : 0;
-        ForEachPlace(weight, row_places, o, target.mask, [&](int64_t local, int64_t e) {
-          if (local % group == 0) target.places[next[table.bucket[local]]++] = {table.offset[local] + share, static_cast<int32_t>(e - base)};
+    // A mirrored kernel reads the first pixel with its last tap.
+    const int64_t first = target.kernels ? kTaps - 1 : 0;
+    WithWriter(weight, block, target, [&](const auto& write) {
+      for (int64_t unit = share.Begin(task); unit < share.End(task); ++unit) {
+        int32_t* next = cursor + unit / table.chunk * table.bucket_step;
+        const int32_t moved = static_cast<int32_t>(unit % table.chunk * table.offset_step);
+        ForEachPlace(weight, row_places, unit * block, Group(target), [&](int64_t local, int64_t e) {
+          write(next[table.bucket[local]]++, table.offset[local + first] + moved, e, unit);
         });
       }
+    });
+  }
+};
+
+// Units whose places are in order already: each task writes those of some units, from slots that are known before.
+struct Lister {
+  const Weight& weight;
+  int64_t row_places;
+  int64_t block;
+  const ListTable& table;
+  const SortTarget& target;
+  Share share;
+  int64_t* wrong;   // as the Sorter's
+  int32_t* slots;   // [units + 1]: where the entries of a unit begin
+
+  void Count(size_t task) const {
+    for (int64_t unit = share.Begin(task); unit < share.End(task); ++unit) {
+      const int64_t begin = weight.rows[unit * block], end = weight.rows[unit * block + 1];
+      int32_t wanted = static_cast<int32_t>((end - begin) / Group(target));
+      if (target.mask != nullptr) {
+        wanted = 0;
+        for (int64_t e = begin; e < end; ++e) wanted += target.mask[e] != 0.0f;
+      }
+      slots[unit + 1] = wanted;
     }
   }
 
-  int64_t EndOfBlock(int64_t unit) const {
-    const int64_t end = (unit + 1) * block;
-    return end < weight.channels ? end : weight.channels;
+  void Sum() const {
+    const int64_t units = weight.Lists(block);
+    slots[0] = 0;
+    for (int64_t unit = 0; unit < units; ++unit) slots[unit + 1] += slots[unit];
+    target.starts[units * table.chunks] = slots[units];
   }
-  int64_t Begin(size_t task) const { return static_cast<int64_t>(task) * per_task; }
-  int64_t End(size_t task) const {
-    const int64_t end = Begin(task) + per_task, units = weight.Lists(block);
-    return end < units ? end : units;
+
+  void List(size_t task) const {
+    wrong[task] = kNothing;
+    WithWriter(weight, block, target, [&](const auto& write) {
+      for (int64_t unit = share.Begin(task); unit < share.End(task) && wrong[task] == kNothing; ++unit) {
+        const int64_t bad = ListUnit(unit, write);
+        wrong[task] = bad >= 0 ? bad : OtherPlaces(weight, row_places, block, unit);
+      }
+    });
+  }
+
+  template <class Write>
+  int64_t ListUnit(int64_t unit, const Write& write) const {
+    int32_t slot = slots[unit];
+    int32_t* starts = target.starts + unit * table.chunks;
+    int32_t* const last = starts + table.chunks - 1;
+    int64_t end_of_chunk = table.chunk_places;
+    *starts = slot;
+    const int64_t bad = ForEachPlace(weight, row_places, unit * block, Group(target), [&](int64_t local, int64_t e) {
+      if (target.mask != nullptr && target.mask[e] == 0.0f) return;
+      for (; local >= end_of_chunk; end_of_chunk += table.chunk_places) *++starts = slot;
+      write(slot++, table.offset[local], e, unit);
+    });
+    while (starts < last) *++starts = slot;
+    return bad;
   }
 };
 
@@ -140,7 +222,10 @@ bool KeepsWholeKernels(const Window& window, const Weight& weight) {
     if (weight.rows[o] % kTaps != 0) return false;
   }
   for (int64_t e = 0; e < weight.live(); e += kTaps) {
-    if (weight.index[e] % kTaps != 0 || weight.index[e + kTaps - 1] - int64_t{weight.index[e]} != kTaps - 1) return false;
+    if (weight.index[e] % kTaps != 0) return false;
+    for (int64_t i = 1; i < kTaps; ++i) {
+      if (weight.index[e + i] - int64_t{weight.index[e]} != i) return false;
+    }
   }
   return true;
 }
@@ -162,26 +247,48 @@ Entries TakeEntries(Workspace& memory, const Weight& weight, int64_t block, bool
   return {memory.Take<Entry>(weight.live()), nullptr, nullptr, false};
 }
 
+namespace {
+
+Failure DescribeFirst(const Context& context, const Weight& weight, int64_t row_places, const int64_t* wrong, int64_t tasks) {
+  for (int64_t task = 0; task < tasks; ++task) {
+    if (wrong[task] != kNothing) return DescribeWrong(context, weight, row_places, wrong[task]);
+  }
+  return nullptr;
+}
+
+}  // namespace
+
 Failure SortEntries(const Context& context, const Weight& weight, int64_t row_places, int64_t block,
                     const SortTable& table, const SortTarget& target) {
-  // About 32 tasks of whole chunks.
-  const int64_t units = weight.Lists(block);
-  const int64_t chunks = (units + table.chunk - 1) / table.chunk;
-  const int64_t per_task = (chunks + 31) / 32 * table.chunk;
-  const int64_t tasks = (units + per_task - 1) / per_task;
+  const Share share = ShareOut(weight.Lists(block), table.chunk);
+  const int64_t tasks = share.tasks();
   Workspace memory(context.api(), Workspace::Bytes<int64_t>(tasks) + Workspace::Bytes<int32_t>(table.buckets));
   if (memory.failed()) return context.Fail(Message() << "out of memory");
   int64_t* wrong = memory.Take<int64_t>(tasks);
   int32_t* cursor = memory.Take<int32_t>(table.buckets);
   for (int64_t bucket = 0; bucket < table.buckets; ++bucket) cursor[bucket] = 0;
 
-  const Sorter sorter{weight, row_places, block, table, target, per_task, wrong, cursor, target.first_taps ? kTaps : 1};
+  const Sorter sorter{weight, row_places, block, table, target, share, wrong, cursor};
   if (Failure failure = context.Parallel(tasks, [&](size_t task) { sorter.Count(task); })) return failure;
-  for (int64_t task = 0; task < tasks; ++task) {
-    if (wrong[task] != Sorter::kNothing) return DescribeWrong(context, weight, row_places, wrong[task]);
-  }
+  if (Failure failure = DescribeFirst(context, weight, row_places, wrong, tasks)) return failure;
   sorter.Sum();
   return context.Parallel(tasks, [&](size_t task) { sorter.Place(task); });
+}
+
+Failure ListEntries(const Context& context, const Weight& weight, int64_t row_places, int64_t block,
+                    const ListTable& table, const SortTarget& target) {
+  const Share share = ShareOut(weight.Lists(block), 1);
+  const int64_t tasks = share.tasks();
+  Workspace memory(context.api(), Workspace::Bytes<int64_t>(tasks) + Workspace::Bytes<int32_t>(share.units + 1));
+  if (memory.failed()) return context.Fail(Message() << "out of memory");
+  int64_t* wrong = memory.Take<int64_t>(tasks);
+  int32_t* slots = memory.Take<int32_t>(share.units + 1);
+
+  const Lister lister{weight, row_places, block, table, target, share, wrong, slots};
+  if (Failure failure = context.Parallel(tasks, [&](size_t task) { lister.Count(task); })) return failure;
+  lister.Sum();
+  if (Failure failure = context.Parallel(tasks, [&](size_t task) { lister.List(task); })) return failure;
+  return DescribeFirst(context, weight, row_places, wrong, tasks);
 }
 
 }  // namespace sparcl

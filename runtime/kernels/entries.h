@@ -1,8 +1,7 @@
 // The kept weights in the order in which a walk wants them.
 //
-// Every call sorts anew, in two passes over the index that cost a few nanoseconds a kept weight: a copy of the sorted
-// index kept between calls would double the memory of the weights, and could be stale. The first pass also finds what is
-// wrong with the index.
+// Every call lists or sorts anew, for one to four nanoseconds a kept weight: a copy of the sorted index kept between calls
+// would double the memory of the weights, and could be stale. The first pass over the index also finds what is wrong with it.
 //
 // Of blocks (the attribute `block`), a block of output channels is sorted as one: `o` below is then a block's number, and
 // channels that do not keep the same places are refused.
@@ -33,7 +32,7 @@ struct Entries {
   Entry* single = nullptr;
   BlockEntry* blocks = nullptr;
   KernelEntry* kernels = nullptr;
-  bool mirrored = false;  // of kernels: whether the last tap reads the first pixel
+  bool mirrored = false;  // of kernels: whether the last tap reads the first pixel, as in what SortEntries sorts
 };
 
 // What is sorted: the entries for a walk, or the places of the weight gradient, of which only those are taken whose mask
@@ -41,7 +40,7 @@ struct Entries {
 struct SortTarget {
   Entries entries;
   Place* places;  // of a block: the index within its channels' places
-  bool first_taps;  // whether of a whole kernel only the first place is taken
+  bool kernels;  // whether an entry or place stands for a whole kernel
   const float* mask;
   int32_t* starts;  // [buckets + 1]
 };
@@ -56,8 +55,20 @@ int64_t BlockPlaces(const Weight& weight);
 size_t EntryBytes(const Weight& weight, int64_t block, bool kernels);
 Entries TakeEntries(Workspace& memory, const Weight& weight, int64_t block, bool kernels);
 
-// Sorts stably, by output channel within a bucket. Fails where the index of an output channel is not ascending within
-// its range.
+// Where the place `p` of output channel o goes in a forward walk, which reads the places in their order: behind those
+// before it, with offset[p] as its offset. Of each `chunk_places` places of a channel, those of a chunk of input channels, a list begins.
+struct ListTable {
+  const int32_t* offset;
+  int64_t chunk_places;
+  int64_t chunks;
+};
+
+// Writes the lists of every output channel. Fails where the index of an output channel is not ascending within its range.
+Failure ListEntries(const Context& context, const Weight& weight, int64_t row_places, int64_t block,
+                    const ListTable& table, const SortTarget& target);
+
+// Sorts stably, by output channel within a bucket, what a walk over the gradient reads; the mask is not looked at. Fails as
+// ListEntries does.
 Failure SortEntries(const Context& context, const Weight& weight, int64_t row_places, int64_t block,
                     const SortTable& table, const SortTarget& target);
 

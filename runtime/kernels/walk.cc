@@ -153,12 +153,11 @@ int32_t TapOffset(const Cut& cut, const Walk& walk, int64_t i, int64_t j) {
   return static_cast<int32_t>(row * cut.row_floats + phase * cut.phase_floats + step * cut.run);
 }
 
-void FillForwardTable(const ConvShape& shape, const Walk& walk, const Cut& cut, int32_t* bucket, int32_t* offset) {
+void FillForwardOffsets(const ConvShape& shape, const Walk& walk, const Cut& cut, int32_t* offset) {
   int64_t place = 0;
   for (int64_t c = 0; c < shape.channels; ++c) {
     for (int64_t i = 0; i < shape.height.kernel; ++i) {
       for (int64_t j = 0; j < shape.width.kernel; ++j, ++place) {
-        bucket[place] = static_cast<int32_t>(c / cut.chunk);
         offset[place] = static_cast<int32_t>(c % cut.chunk * cut.channel_floats) + TapOffset(cut, walk, i, j);
       }
     }

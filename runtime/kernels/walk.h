@@ -94,8 +94,8 @@ Block BlockAt(const Cut& cut, const Walk& walk, int64_t number);
 // Where tap (i, j)'s input lies in the scratch copy of one channel, in floats.
 int32_t TapOffset(const Cut& cut, const Walk& walk, int64_t i, int64_t j);
 
-// Of each place of one output channel of a forward walk: its chunk of input channels, and its offset in the copy of it.
-void FillForwardTable(const ConvShape& shape, const Walk& walk, const Cut& cut, int32_t* bucket, int32_t* offset);
+// Of each place of one output channel of a forward walk: its offset in the copy of its chunk of input channels.
+void FillForwardOffsets(const ConvShape& shape, const Walk& walk, const Cut& cut, int32_t* offset);
 
 // Floats from one output row's input to the next one's in the scratch copy.
 inline int64_t InputRowStride(const Cut& cut, const Walk& walk) { return walk.rows.stride * cut.row_floats; }

@@ -42,16 +42,15 @@ Failure SparseConv::Run(const Context& context) const {
   const bool kernels = whole && cut.run == cut.lanes;
   const int64_t buckets = weight.Lists(block) * cut.chunks, places = shape.row_places();
   if (Failure failure = CheckCut(context, cut, buckets)) return failure;
-  Workspace memory(context.api(), EntryBytes(weight, block, kernels) + 2 * Workspace::Bytes<int32_t>(places) + Workspace::Bytes<int32_t>(buckets + 1));
+  Workspace memory(context.api(), EntryBytes(weight, block, kernels) + Workspace::Bytes<int32_t>(places) + Workspace::Bytes<int32_t>(buckets + 1));
   if (memory.failed()) return context.Fail(Message() << "out of memory");
   const Entries entries = TakeEntries(memory, weight, block, kernels);
-  int32_t* bucket = memory.Take<int32_t>(places);
   int32_t* offset = memory.Take<int32_t>(places);
   int32_t* starts = memory.Take<int32_t>(buckets + 1);
-  FillForwardTable(shape, walk, cut, bucket, offset);
-  const SortTable table = {bucket, offset, buckets, 1, cut.chunks, 0};
+  FillForwardOffsets(shape, walk, cut, offset);
+  const ListTable table = {offset, cut.chunk * shape.taps(), cut.chunks};
   const SortTarget target = {entries, nullptr, kernels, nullptr, starts};
-  if (Failure failure = SortEntries(context, weight, places, block, table, target)) return failure;
+  if (Failure failure = ListEntries(context, weight, places, block, table, target)) return failure;
 
   const Placement placement = {0, 0, 1, 1};
   return RunWalks(context, {&walk, &placement, 1, cut, block, entries, starts, x.numbers(), normalisation, bias.floats(), nullptr,

@@ -161,18 +161,17 @@ Failure SparseConvWeightGrad::Run(const Context& context) const {
   const int64_t partial_floats = parts == 1 ? 0 : parts * weight.stored;
   const int64_t buckets = weight.Lists(block) * cut.chunks, places = shape.row_places();
   if (Failure failure = CheckCut(context, cut, buckets)) return failure;
-  Workspace memory(context.api(), Workspace::Bytes<Place>(weight.live()) + 2 * Workspace::Bytes<int32_t>(places) +
+  Workspace memory(context.api(), Workspace::Bytes<Place>(weight.live()) + Workspace::Bytes<int32_t>(places) +
                                       Workspace::Bytes<int32_t>(buckets + 1) +
                                       Workspace::Bytes<float>(partial_floats));
   if (memory.failed()) return context.Fail(Message() << "out of memory");
   Place* kept = memory.Take<Place>(weight.live());
-  int32_t* bucket = memory.Take<int32_t>(places);
   int32_t* offset = memory.Take<int32_t>(places);
   int32_t* starts = memory.Take<int32_t>(buckets + 1);
   float* partial = parts == 1 ? dvalues.floats() : memory.Take<float>(partial_floats);
-  FillForwardTable(shape, walk, cut, bucket, offset);
-  const SortTable table = {bucket, offset, buckets, 1, cut.chunks, 0};
-  if (Failure failure = SortEntries(context, weight, places, block, table, {{}, kept, kernels, mask.floats(), starts})) return failure;
+  FillForwardOffsets(shape, walk, cut, offset);
+  const ListTable table = {offset, cut.chunk * shape.taps(), cut.chunks};
+  if (Failure failure = ListEntries(context, weight, places, block, table, {{}, kept, kernels, mask.floats(), starts})) return failure;
   const Job job = {weight, walk, cut, kept, block, starts, kernels, x.numbers(), normalisation, dy.floats(), parts, partial};
   if (Failure failure = RunTasks(context, job)) return failure;
   if (parts == 1) return nullptr;
