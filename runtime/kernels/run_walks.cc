@@ -99,9 +99,10 @@ void RunTask(const Simd& simd, const WalkJob& job, const Task& task, Workspace& 
   const float* bias = job.bias == nullptr ? nullptr : job.bias + task.first;
   const bool taps = walk.rows.count * walk.cols.count > 0;
   const int64_t lists = (walk.output.channels + job.block - 1) / job.block;
-  const int32_t* starts = job.starts + (task.walk * lists + task.first / job.block) * cut.chunks;
+  const int32_t* first_starts = job.starts + task.walk * lists * cut.chunks + task.first / job.block * job.list_step;
   for (int64_t chunk = 0; chunk < cut.chunks; ++chunk) {
     const int64_t from = chunk * cut.chunk;
+    const int32_t* starts = first_starts + chunk * job.chunk_step;
     if (taps) CopyIn(simd, cut, walk, task.block, job.input, job.normalisation, from, Least(cut.chunk, walk.input.channels - from), x);
     for (int64_t part = 0; part < cut.parts; ++part) {
       Tile tile = {x + part * cut.InputFloats(), InputRowStride(cut, walk), task.block.rows, cut.Vectors(task.block.cols),
@@ -114,11 +115,11 @@ void RunTask(const Simd& simd, const WalkJob& job, const Task& task, Workspace& 
       }
       const Entries& entries = job.entries;
       if (entries.kernels != nullptr) {
-        simd.accumulate_kernels({entries.kernels, starts + chunk, cut.chunks, task.count, entries.mirrored}, tile);
+        simd.accumulate_kernels({entries.kernels, starts, job.list_step, task.count, entries.mirrored}, tile);
       } else if (entries.blocks != nullptr) {
-        simd.accumulate_blocks({entries.blocks, starts + chunk, cut.chunks, task.count}, tile);
+        simd.accumulate_blocks({entries.blocks, starts, job.list_step, task.count}, tile);
       } else {
-        simd.accumulate({entries.single, starts + chunk, cut.chunks, task.count}, tile);
+        simd.accumulate({entries.single, starts, job.list_step, task.count}, tile);
       }
     }
   }

@@ -19,8 +19,10 @@ struct WalkJob {
   Cut cut;
   int64_t block;              // 1, or kBlock for blocks of output channels
   Entries entries;            // of kernels only where a run is one vector
-  // Of bucket (walk * lists + list) * chunks + chunk, with a list an output channel or block; one more at the end.
+  // Where the entries of a list, an output channel's or a block's of a chunk, begin: starts + walk * lists * chunks + list *
+  // list_step + chunk * chunk_step. They end where the next one's begin.
   const int32_t* starts;
+  int64_t list_step, chunk_step;
 
   Numbers input;
   Normalisation normalisation;  // of the input

@@ -53,7 +53,7 @@ Failure SparseConv::Run(const Context& context) const {
   if (Failure failure = ListEntries(context, weight, places, block, table, target)) return failure;
 
   const Placement placement = {0, 0, 1, 1};
-  return RunWalks(context, {&walk, &placement, 1, cut, block, entries, starts, x.numbers(), normalisation, bias.floats(), nullptr,
+  return RunWalks(context, {&walk, &placement, 1, cut, block, entries, starts, cut.chunks, 1, x.numbers(), normalisation, bias.floats(), nullptr,
                             {y.floats(), y16.halves()}, {weight.channels, rows, cols}});
 }
 

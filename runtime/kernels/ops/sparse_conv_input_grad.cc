@@ -49,6 +49,7 @@ int64_t PhaseOfTap(const ConvShape& shape, int64_t i, int64_t j) {
   return i * height.dilation % height.stride * width.stride + j * width.dilation % width.stride;
 }
 
+// The lists of a chunk of output channels lie one behind the other: sorting them then writes to few pages at a time.
 void FillTable(const ConvShape& shape, const Walk* walks, const Cut& cut, int32_t* bucket, int32_t* offset) {
   const Axis &height = shape.height, &width = shape.width;
   for (int64_t i = 0; i < height.kernel; ++i) {
@@ -57,8 +58,7 @@ void FillTable(const ConvShape& shape, const Walk* walks, const Cut& cut, int32_
       const int32_t at = TapOffset(cut, walks[phase], Rank(height, i), Rank(width, j));
       for (int64_t c = 0; c < shape.channels; ++c) {
         const int64_t place = (c * height.kernel + i) * width.kernel + j;
-        const int64_t list = phase * shape.channels + c;
-        bucket[place] = static_cast<int32_t>(list * cut.chunks);
+        bucket[place] = static_cast<int32_t>(phase * cut.chunks * shape.channels + c);
         offset[place] = at;
       }
     }
@@ -169,9 +169,9 @@ Failure SparseConvInputGrad::Run(const Context& context) const {
   int32_t* offset = memory.Take<int32_t>(places);
   int32_t* starts = memory.Take<int32_t>(buckets + 1);
   FillTable(shape, walks, cut, bucket, offset);
-  const SortTable table = {bucket, offset, buckets, cut.chunk, 1, cut.channel_floats};
+  const SortTable table = {bucket, offset, buckets, cut.chunk, shape.channels, cut.channel_floats};
   if (Failure failure = SortEntries(context, weight, places, 1, table, {entries, nullptr, kernels, nullptr, starts})) return failure;
-  return RunWalks(context, {walks, placements, phases, cut, 1, entries, starts, {dy.floats(), nullptr}, {}, nullptr, addend.floats(),
+  return RunWalks(context, {walks, placements, phases, cut, 1, entries, starts, 1, shape.channels, {dy.floats(), nullptr}, {}, nullptr, addend.floats(),
                             {dx.floats(), nullptr}, plane});
 }
 
