@@ -10,8 +10,8 @@ namespace {
 int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }
 int64_t Most(int64_t a, int64_t b) { return a > b ? a : b; }
 
-// Times the first level: more channels than the walks have, because each place ends with a sum across its vector.
-constexpr double kWindow = 3.0;
+// Times the first level: what a register tile reads of a chunk, as in the walks. Blocks of channels share each load.
+constexpr double kWindow = 1.5, kSharedWindow = 3.0;
 // Floats of a task's gradients. Fixed, because the order of the sums follows from it.
 constexpr int64_t kOutput = 512 * 1024;
 // Tasks to aim at: enough for the threads of a phone or a desktop to balance.
@@ -61,26 +61,22 @@ void AddBlock(const Simd& simd, const Job& job, const Block& block, int64_t firs
     CopyIn(simd, cut, job.walk, block, job.x, job.normalisation, from, Least(cut.chunk, job.walk.input.channels - from), x);
     for (int64_t part = 0; part < cut.parts; ++part) {
       const int32_t* starts = job.starts + first / job.block * cut.chunks + chunk;
-      if (job.kernels) {
-        const DotTile tile = {x + part * cut.InputFloats(), InputRowStride(cut, job.walk), dy + part * cut.outputs * cut.OutputFloats(),
-                              cut.OutputFloats(), block.rows, cut.Vectors(block.cols)};
-        simd.dot_kernels({job.places, starts, cut.chunks, count}, tile, sums);
+      const float* gradient = dy + part * cut.outputs * cut.OutputFloats();
+      const int64_t x_row = InputRowStride(cut, job.walk), vectors = cut.Vectors(block.cols);
+      if (job.block == 1) {
+        const GradientTile tile = {x + part * cut.InputFloats(), x_row, gradient, cut.OutputFloats(), block.rows, vectors};
+        const auto dot = job.kernels ? simd.dot_kernels : simd.dot;
+        dot({job.places, starts, cut.chunks, count}, tile, sums);
         continue;
       }
       for (int64_t channel = 0; channel < count; channel += job.block, starts += cut.chunks) {
-        const float* gradient = dy + (part * cut.outputs + channel) * cut.OutputFloats();
         const Place* places = job.places + starts[0];
-        const int64_t kept = starts[1] - starts[0], x_row = InputRowStride(cut, job.walk);
-        const int64_t vectors = cut.Vectors(block.cols);
-        if (job.block > 1) {
-          float* of[kBlock];
-          const int64_t channels = Least(kBlock, count - channel);
-          for (int64_t i = 0; i < channels; ++i) of[i] = sums + job.weight.rows[first + channel + i];
-          simd.dot_blocks(places, kept, x + part * cut.InputFloats(), x_row, gradient, cut.OutputFloats(), channels,
-                          block.rows, vectors, of);
-        } else {
-          simd.dot(places, kept, x + part * cut.InputFloats(), x_row, gradient, block.rows, vectors, sums);
-        }
+        const int64_t kept = starts[1] - starts[0];
+        float* of[kBlock];
+        const int64_t channels = Least(kBlock, count - channel);
+        for (int64_t i = 0; i < channels; ++i) of[i] = sums + job.weight.rows[first + channel + i];
+        simd.dot_blocks(places, kept, x + part * cut.InputFloats(), x_row, gradient + channel * cut.OutputFloats(),
+                        cut.OutputFloats(), channels, block.rows, vectors, of);
       }
     }
   }
@@ -153,7 +149,7 @@ Failure SparseConvWeightGrad::Run(const Context& context) const {
   // A gradient mask chooses single weights.
   const int64_t block = mask ? 1 : shape.block;
   const bool whole = !mask && block == 1 && x.shape[3] % simd.lanes == 0 && KeepsWholeKernels(shape, weight);
-  const Budget budget = {kBlockFloats, ChosenCaches().FirstFloats(kWindow), kOutput};
+  const Budget budget = {kBlockFloats, ChosenCaches().FirstFloats(block > 1 || whole ? kSharedWindow : kWindow), kOutput};
   const Cut cut = CutUp(&walk, 1, budget, TileOf(simd, block), simd);
   const bool kernels = whole && cut.run == cut.lanes;
   const int64_t most_parts = Most(1, kPartialFloats / Most(1, weight.stored));

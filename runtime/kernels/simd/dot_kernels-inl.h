@@ -34,9 +34,22 @@ HWY_INLINE void DotInputRow(int input_row, const float* HWY_RESTRICT x, const Ve
   }
 }
 
+// to[i] += the sum of the lanes of sums[i], for the taps of a kernel.
+HWY_INLINE void AddTaps(const Vector* HWY_RESTRICT sums, float* HWY_RESTRICT to) {
+  const hn::CappedTag<float, kDotPlaces> d;
+  HWY_ALIGN float each[kDotPlaces];
+  SumLanes<kDotPlaces>(sums, each);
+#pragma GCC unroll 8
+  for (size_t i = 0; i < kDotPlaces; i += hn::MaxLanes(d)) {
+    hn::StoreU(hn::Add(hn::LoadU(d, to + i), hn::LoadU(d, each + i)), d, to + i);
+  }
+  static_assert(kTapsOfKernel == kDotPlaces + 1, "one tap is left");
+  to[kDotPlaces] += hn::GetLane(hn::SumOfLanes(Floats(), sums[kDotPlaces]));
+}
+
 // All kernels of all channels at one tile.
 template <int kRows, int kVectors>
-void DotTileOfKernels(const PlaceLists& lists, const DotTile& tile, int64_t row, int64_t vector, float* HWY_RESTRICT sums) {
+void DotTileOfKernels(const PlaceLists& lists, const GradientTile& tile, int64_t row, int64_t vector, float* HWY_RESTRICT sums) {
   const Floats d;
   constexpr int64_t kLanes = HWY_LANES(float);
   constexpr int kInputRows = kRows + static_cast<int>(kKernel) - 1;
@@ -56,20 +69,20 @@ void DotTileOfKernels(const PlaceLists& lists, const DotTile& tile, int64_t row,
       for (Vector& sum : partial) sum = hn::Zero(d);
 #pragma GCC unroll 6
       for (int i = 0; i < kInputRows; ++i) DotInputRow<kRows, kVectors>(i, at + i * tile.x_row, gradient, partial);
-      AddSumsOfLanes<kTapsOfKernel>(partial, sums + place->index);
+      AddTaps(partial, sums + place->index);
     }
   }
 }
 
 template <int kVectors>
-void DotColumnOfKernels(const PlaceLists& lists, const DotTile& tile, int64_t vector, float* sums) {
+void DotColumnOfKernels(const PlaceLists& lists, const GradientTile& tile, int64_t vector, float* sums) {
   constexpr int kRows = kAccumulators / 4;
   int64_t row = 0;
   for (; row + kRows <= tile.rows; row += kRows) DotTileOfKernels<kRows, kVectors>(lists, tile, row, vector, sums);
   for (; row < tile.rows; ++row) DotTileOfKernels<1, kVectors>(lists, tile, row, vector, sums);
 }
 
-void DotWholeKernels(const PlaceLists& lists, const DotTile& tile, float* sums) {
+void DotWholeKernels(const PlaceLists& lists, const GradientTile& tile, float* sums) {
   int64_t vector = 0;
   for (; vector + 4 <= tile.vectors; vector += 4) DotColumnOfKernels<4>(lists, tile, vector, sums);
   if (vector + 2 <= tile.vectors) DotColumnOfKernels<2>(lists, tile, vector, sums), vector += 2;

@@ -18,7 +18,6 @@
 #include "simd/batch_norm-inl.h"
 #include "simd/dot-inl.h"
 #include "simd/dot_blocks-inl.h"
-#include "simd/lanes-inl.h"
 #include "simd/dot_kernels-inl.h"
 #include "simd/pool-inl.h"
 #include "simd/runs-inl.h"

@@ -64,7 +64,8 @@ struct KernelLists {
   bool mirrored;
 };
 
-// The kept places of `channels` output channels against one chunk of input channels, as those of EntryLists.
+// Places of `channels` output channels against one chunk of input channels: those of channel c are
+// places[starts[c * stride] : starts[c * stride + 1]].
 struct PlaceLists {
   const Place* places;
   const int32_t* starts;
@@ -72,14 +73,13 @@ struct PlaceLists {
   int64_t channels;
 };
 
-// A block of dy and of the x that meets it.
-struct DotTile {
+// One block of dy: of each output channel `rows` rows of `vectors` vectors, and what they read of x.
+struct GradientTile {
   const float* x;
   int64_t x_row;  // floats from an output row's input to the next output row's
   const float* dy;
-  int64_t dy_channel;  // floats from an output channel to the next; its rows lie one behind the other
-  int64_t rows;
-  int64_t vectors;  // per row
+  int64_t dy_channel;  // floats from an output channel to the next
+  int64_t rows, vectors;
 };
 
 // Where the sums of one block of every output channel lie, in floats: at + c * channel + r * row + v * vector.
@@ -139,15 +139,14 @@ struct Simd {
   void (*pack_rows)(const Rows& from, float* to);
   // Floats that pack_rows writes to.
   int64_t (*packed_floats)(int64_t channels, int64_t rows, int64_t vectors);
-  // sums[p.index] += dot(dy, x[p.offset ...]) over rows and vectors for each of the `count` places.
-  void (*dot)(const Place* places, int64_t count, const float* x, int64_t x_row, const float* dy, int64_t rows,
-              int64_t vectors, float* sums);
+  // sums[p.index] += dot(dy of c, x[p.offset ...]) over rows and vectors for each place p of each channel c.
+  void (*dot)(const PlaceLists& lists, const GradientTile& tile, float* sums);
   // The same for the `channels` channels of a block, which share each load of x: dy of the next channel lies dy_channel
   // floats on, and its sums are those of sums[channel].
   void (*dot_blocks)(const Place* places, int64_t count, const float* x, int64_t x_row, const float* dy,
                      int64_t dy_channel, int64_t channels, int64_t rows, int64_t vectors, float* const* sums);
   // The same for whole kernels of stride 1, each a place: that of its first tap. A vector is a pixel.
-  void (*dot_kernels)(const PlaceLists& lists, const DotTile& tile, float* sums);
+  void (*dot_kernels)(const PlaceLists& lists, const GradientTile& tile, float* sums);
   void (*copy)(const float* from, float* to, int64_t count);
   // `count` runs of `run` floats, which lie from_step and to_step floats apart.
   void (*copy_runs)(const float* from, int64_t from_step, float* to, int64_t to_step, int64_t run, int64_t count);
