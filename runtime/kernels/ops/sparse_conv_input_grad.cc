@@ -8,7 +8,7 @@ namespace sparcl {
 namespace {
 
 // Times the first level, as in the forward pass.
-constexpr double kWindow = 1.5, kSharedWindow = 3.75;
+constexpr double kWindow = 1.5, kSharedWindow = 6.0;
 
 // The input pixels h with (h + pad_begin) % stride == phase are fed by the taps with (i * dilation) % stride == phase
 // alone. Numbered from the first of them, they make a grid on which the gradient is a walk of stride 1 over dy.
