@@ -4,8 +4,6 @@ namespace sparcl {
 
 namespace {
 
-constexpr int64_t kTaps = kKernel * kKernel;
-
 // Calls body(local, e) for every `group`th place e of output channel o, where local is its place within the channel.
 // Returns the first place that is out of order or out of range, or -1.
 template <class Body>
@@ -32,35 +30,69 @@ bool KeepsTheSame(const Weight& weight, int64_t row_places, int64_t first, int64
   return true;
 }
 
-// Calls body(write), where write(slot, offset, e, unit) puts what the target wants of the place e into its slot.
+constexpr int64_t kFour = 4;
+constexpr int32_t kWhole = kPatterns - 1;
+
+// The pattern of the four places of one kernel from `index` on, or kPatterns where they have none.
+int32_t PatternOfFour(const int32_t* index) {
+  const int64_t kernel = index[0] - index[0] % kTaps;
+  int32_t taps = 0, outside = 0;
+  for (int64_t i = 0; i < kFour; ++i) {
+    const int64_t tap = index[i] - kernel;
+    outside |= tap < 0 || tap >= kTaps || taps >> tap != 0;
+    taps |= 1 << (tap & 15);
+  }
+  return outside != 0 ? kPatterns : kPatternTable.of[taps];
+}
+
+bool IsWhole(const int32_t* index) {
+  int32_t others = index[0] % kTaps;
+  for (int32_t i = 1; i < kTaps; ++i) others |= index[i] ^ (index[0] + i);
+  return others == 0;
+}
+
+int32_t PatternOf(const int32_t* index, int64_t group) { return group == kTaps ? kWhole : PatternOfFour(index); }
+
+// Calls body(write), where write(slot, local, share, e, unit) puts what the target wants of the place e, the channel's place
+// `local`, into its slot; its offset is that of the table, and the share.
 template <class Body>
-void WithWriter(const Weight& weight, int64_t block, const SortTarget& target, const Body& body) {
+void WithWriter(const Weight& weight, int64_t block, const int32_t* offset, const SortTarget& target, const Body& body) {
   const Entries& entries = target.entries;
+  const int64_t group = target.group;
   if (entries.single != nullptr) {
-    return body([&](int32_t slot, int32_t offset, int64_t e, int64_t) { entries.single[slot] = {offset, weight.values[e]}; });
+    return body([&](int32_t slot, int64_t local, int32_t share, int64_t e, int64_t) {
+      entries.single[slot] = {offset[local] + share, weight.values[e]};
+    });
   }
   if (entries.kernels != nullptr) {
-    return body([&](int32_t slot, int32_t offset, int64_t e, int64_t) {
-      entries.kernels[slot].offset = offset;
-      for (int64_t i = 0; i < kTaps; ++i) entries.kernels[slot].values[i] = weight.values[e + i];
+    // Mirrored, the last tap reads the first pixel.
+    const int32_t* first = offset + (entries.mirrored ? kTaps - 1 : 0);
+    return body([&](int32_t slot, int64_t local, int32_t share, int64_t e, int64_t) {
+      KernelEntry& entry = entries.kernels[slot];
+      entry.offset = first[local - local % kTaps] + share;
+      entry.pattern = PatternOf(weight.index + e, group);
+      for (int64_t i = 0; i < group; ++i) entry.values[i] = weight.values[e + i];
     });
   }
   if (entries.blocks != nullptr) {
-    return body([&](int32_t slot, int32_t offset, int64_t e, int64_t unit) {
+    return body([&](int32_t slot, int64_t local, int32_t share, int64_t e, int64_t unit) {
       const int64_t o = unit * kBlock, from_first = e - weight.rows[o];
-      entries.blocks[slot].offset = offset;
+      BlockEntry& entry = entries.blocks[slot];
+      entry.offset = offset[local] + share;
       for (int64_t i = 0; i < kBlock; ++i) {
-        entries.blocks[slot].values[i] = o + i < weight.channels ? weight.values[weight.rows[o + i] + from_first] : 0.0f;
+        entry.values[i] = o + i < weight.channels ? weight.values[weight.rows[o + i] + from_first] : 0.0f;
       }
     });
   }
-  body([&](int32_t slot, int32_t offset, int64_t e, int64_t unit) {
-    target.places[slot] = {offset, static_cast<int32_t>(block > 1 ? e - weight.rows[unit * block] : e)};
+  if (target.kernel_places != nullptr) {
+    return body([&](int32_t slot, int64_t local, int32_t share, int64_t e, int64_t) {
+      target.kernel_places[slot] = {offset[local - local % kTaps] + share, PatternOf(weight.index + e, group), static_cast<int32_t>(e)};
+    });
+  }
+  body([&](int32_t slot, int64_t local, int32_t share, int64_t e, int64_t unit) {
+    target.places[slot] = {offset[local] + share, static_cast<int32_t>(block > 1 ? e - weight.rows[unit * block] : e)};
   });
 }
-
-// Places of an entry, of which the first is looked at. KeepsWholeKernels has seen the others.
-int64_t Group(const SortTarget& target) { return target.kernels ? kTaps : 1; }
 
 // Returns the first channel of a block that keeps other places than the first channel, as ~channel, or kNothing.
 constexpr int64_t kNothing = INT64_MIN;
@@ -107,7 +139,7 @@ struct Sorter {
     wrong[task] = kNothing;
     for (int64_t unit = share.Begin(task); unit < share.End(task); ++unit) {
       int32_t* counts = cursor + unit / table.chunk * table.bucket_step;
-      const int64_t bad = ForEachPlace(weight, row_places, unit * block, Group(target),
+      const int64_t bad = ForEachPlace(weight, row_places, unit * block, target.group,
                                        [&](int64_t local, int64_t) { ++counts[table.bucket[local]]; });
       if (wrong[task] != kNothing) continue;
       wrong[task] = bad >= 0 ? bad : OtherPlaces(weight, row_places, block, unit);
@@ -126,14 +158,12 @@ struct Sorter {
   }
 
   void Place(size_t task) const {
-    // A mirrored kernel reads the first pixel with its last tap.
-    const int64_t first = target.kernels ? kTaps - 1 : 0;
-    WithWriter(weight, block, target, [&](const auto& write) {
+    WithWriter(weight, block, table.offset, target, [&](const auto& write) {
       for (int64_t unit = share.Begin(task); unit < share.End(task); ++unit) {
         int32_t* next = cursor + unit / table.chunk * table.bucket_step;
         const int32_t moved = static_cast<int32_t>(unit % table.chunk * table.offset_step);
-        ForEachPlace(weight, row_places, unit * block, Group(target), [&](int64_t local, int64_t e) {
-          write(next[table.bucket[local]]++, table.offset[local + first] + moved, e, unit);
+        ForEachPlace(weight, row_places, unit * block, target.group, [&](int64_t local, int64_t e) {
+          write(next[table.bucket[local]]++, local, moved, e, unit);
         });
       }
     });
@@ -154,7 +184,7 @@ struct Lister {
   void Count(size_t task) const {
     for (int64_t unit = share.Begin(task); unit < share.End(task); ++unit) {
       const int64_t begin = weight.rows[unit * block], end = weight.rows[unit * block + 1];
-      int32_t wanted = static_cast<int32_t>((end - begin) / Group(target));
+      int32_t wanted = static_cast<int32_t>((end - begin) / target.group);
       if (target.mask != nullptr) {
         wanted = 0;
         for (int64_t e = begin; e < end; ++e) wanted += target.mask[e] != 0.0f;
@@ -172,7 +202,7 @@ struct Lister {
 
   void List(size_t task) const {
     wrong[task] = kNothing;
-    WithWriter(weight, block, target, [&](const auto& write) {
+    WithWriter(weight, block, table.offset, target, [&](const auto& write) {
       for (int64_t unit = share.Begin(task); unit < share.End(task) && wrong[task] == kNothing; ++unit) {
         const int64_t bad = ListUnit(unit, write);
         wrong[task] = bad >= 0 ? bad : OtherPlaces(weight, row_places, block, unit);
@@ -187,10 +217,10 @@ struct Lister {
     int32_t* const last = starts + table.chunks - 1;
     int64_t end_of_chunk = table.chunk_places;
     *starts = slot;
-    const int64_t bad = ForEachPlace(weight, row_places, unit * block, Group(target), [&](int64_t local, int64_t e) {
+    const int64_t bad = ForEachPlace(weight, row_places, unit * block, target.group, [&](int64_t local, int64_t e) {
       if (target.mask != nullptr && target.mask[e] == 0.0f) return;
       for (; local >= end_of_chunk; end_of_chunk += table.chunk_places) *++starts = slot;
-      write(slot++, table.offset[local], e, unit);
+      write(slot++, local, 0, e, unit);
     });
     while (starts < last) *++starts = slot;
     return bad;
@@ -213,21 +243,30 @@ Failure DescribeWrong(const Context& context, const Weight& weight, int64_t row_
 
 }  // namespace
 
-bool KeepsWholeKernels(const Window& window, const Weight& weight) {
-  const Axis axes[] = {window.height, window.width};
-  for (const Axis& axis : axes) {
-    if (axis.kernel != kKernel || axis.stride != 1 || axis.dilation != 1) return false;
-  }
+namespace {
+
+// Whether `is` holds for each `group` kept places, none of which belong to two output channels.
+template <class Is>
+bool AllGroups(const Weight& weight, int64_t group, const Is& is) {
   for (int64_t o = 0; o <= weight.channels; ++o) {
-    if (weight.rows[o] % kTaps != 0) return false;
+    if (weight.rows[o] % group != 0) return false;
   }
-  for (int64_t e = 0; e < weight.live(); e += kTaps) {
-    if (weight.index[e] % kTaps != 0) return false;
-    for (int64_t i = 1; i < kTaps; ++i) {
-      if (weight.index[e + i] - int64_t{weight.index[e]} != i) return false;
-    }
+  for (int64_t e = 0; e < weight.live(); e += group) {
+    if (weight.index[e] < 0 || weight.index[e] > INT32_MAX - kTaps || !is(weight.index + e)) return false;
   }
   return true;
+}
+
+}  // namespace
+
+int64_t PlacesOfKernel(const Window& window, const Weight& weight) {
+  const Axis axes[] = {window.height, window.width};
+  for (const Axis& axis : axes) {
+    if (axis.kernel != kKernel || axis.stride != 1 || axis.dilation != 1) return 1;
+  }
+  if (AllGroups(weight, kTaps, IsWhole)) return kTaps;
+  const auto has_pattern = [](const int32_t* index) { return PatternOfFour(index) != kPatterns; };
+  return AllGroups(weight, kFour, has_pattern) ? kFour : 1;
 }
 
 int64_t BlockPlaces(const Weight& weight) {
@@ -236,13 +275,13 @@ int64_t BlockPlaces(const Weight& weight) {
   return places;
 }
 
-size_t EntryBytes(const Weight& weight, int64_t block, bool kernels) {
-  if (kernels) return Workspace::Bytes<KernelEntry>(weight.live() / kTaps);
+size_t EntryBytes(const Weight& weight, int64_t block, int64_t group) {
+  if (group > 1) return Workspace::Bytes<KernelEntry>(weight.live() / group);
   return block > 1 ? Workspace::Bytes<BlockEntry>(BlockPlaces(weight)) : Workspace::Bytes<Entry>(weight.live());
 }
 
-Entries TakeEntries(Workspace& memory, const Weight& weight, int64_t block, bool kernels) {
-  if (kernels) return {nullptr, nullptr, memory.Take<KernelEntry>(weight.live() / kTaps), false};
+Entries TakeEntries(Workspace& memory, const Weight& weight, int64_t block, int64_t group) {
+  if (group > 1) return {nullptr, nullptr, memory.Take<KernelEntry>(weight.live() / group), false};
   if (block > 1) return {nullptr, memory.Take<BlockEntry>(BlockPlaces(weight)), nullptr, false};
   return {memory.Take<Entry>(weight.live()), nullptr, nullptr, false};
 }

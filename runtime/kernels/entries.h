@@ -40,20 +40,23 @@ struct Entries {
 struct SortTarget {
   Entries entries;
   Place* places;  // of a block: the index within its channels' places
-  bool kernels;  // whether an entry or place stands for a whole kernel
+  KernelPlace* kernel_places;
+  int64_t group;  // places of an entry: those of a kernel, or 1
   const float* mask;
   int32_t* starts;  // [buckets + 1]
 };
 
-// Whether these are kernels of 3 by 3 and of stride 1, each of which is kept whole or not at all. The order of the index is not looked at.
-bool KeepsWholeKernels(const Window& window, const Weight& weight);
+// The places of a kept kernel, where the kernels are 3 by 3 and of stride 1, and all that are kept are whole, or all have a
+// pattern of four taps; else 1: the weights are single ones. The order of the kernels is not looked at.
+int64_t PlacesOfKernel(const Window& window, const Weight& weight);
 
 // The places of the first channels of the blocks.
 int64_t BlockPlaces(const Weight& weight);
 
-// Scratch for the entries of all kept weights: of blocks where `block` is more than 1, of whole kernels, or of single weights.
-size_t EntryBytes(const Weight& weight, int64_t block, bool kernels);
-Entries TakeEntries(Workspace& memory, const Weight& weight, int64_t block, bool kernels);
+// Scratch for the entries of all kept weights: of kernels of `group` places where that is more than 1, of blocks where
+// `block` is, or of single weights.
+size_t EntryBytes(const Weight& weight, int64_t block, int64_t group);
+Entries TakeEntries(Workspace& memory, const Weight& weight, int64_t block, int64_t group);
 
 // Where the place `p` of output channel o goes in a forward walk, which reads the places in their order: behind those
 // before it, with offset[p] as its offset. Of each `chunk_places` places of a channel, those of a chunk of input channels, a list begins.

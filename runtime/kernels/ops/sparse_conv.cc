@@ -37,19 +37,19 @@ Failure SparseConv::Run(const Context& context) const {
   const Walk walk = {x.shape[3], {shape.channels, x.shape[1], x.shape[2]}, {weight.channels, rows, cols},
                      ForwardTaps(shape.height), ForwardTaps(shape.width)};
   const int64_t block = shape.block;
-  const bool whole = block == 1 && x.shape[3] % ChosenSimd().lanes == 0 && KeepsWholeKernels(shape, weight);
-  const Cut cut = CutUp(&walk, 1, BudgetFor(block > 1 || whole ? kSharedWindow : kWindow), TileOf(ChosenSimd(), block), ChosenSimd());
-  const bool kernels = whole && cut.run == cut.lanes;
+  const int64_t kernel = block == 1 && x.shape[3] % ChosenSimd().lanes == 0 ? PlacesOfKernel(shape, weight) : 1;
+  const Cut cut = CutUp(&walk, 1, BudgetFor(block > 1 || kernel > 1 ? kSharedWindow : kWindow), TileOf(ChosenSimd(), block), ChosenSimd());
+  const int64_t group = cut.run == cut.lanes ? kernel : 1;
   const int64_t buckets = weight.Lists(block) * cut.chunks, places = shape.row_places();
   if (Failure failure = CheckCut(context, cut, buckets)) return failure;
-  Workspace memory(context.api(), EntryBytes(weight, block, kernels) + Workspace::Bytes<int32_t>(places) + Workspace::Bytes<int32_t>(buckets + 1));
+  Workspace memory(context.api(), EntryBytes(weight, block, group) + Workspace::Bytes<int32_t>(places) + Workspace::Bytes<int32_t>(buckets + 1));
   if (memory.failed()) return context.Fail(Message() << "out of memory");
-  const Entries entries = TakeEntries(memory, weight, block, kernels);
+  const Entries entries = TakeEntries(memory, weight, block, group);
   int32_t* offset = memory.Take<int32_t>(places);
   int32_t* starts = memory.Take<int32_t>(buckets + 1);
   FillForwardOffsets(shape, walk, cut, offset);
   const ListTable table = {offset, cut.chunk * shape.taps(), cut.chunks};
-  const SortTarget target = {entries, nullptr, kernels, nullptr, starts};
+  const SortTarget target = {entries, nullptr, nullptr, group, nullptr, starts};
   if (Failure failure = ListEntries(context, weight, places, block, table, target)) return failure;
 
   const Placement placement = {0, 0, 1, 1};

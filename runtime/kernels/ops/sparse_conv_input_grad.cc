@@ -95,7 +95,7 @@ Failure Scatter(const Context& context, const ConvShape& shape, const Weight& we
   int32_t* starts = memory.Take<int32_t>(buckets + 1);
   FillScatterTable(shape, job.walks, cut, blocks, bucket, offset);
   const SortTable table = {bucket, offset, buckets, 1, cut.chunks, 0};
-  const SortTarget target = {{nullptr, entries}, nullptr, false, nullptr, starts};
+  const SortTarget target = {{nullptr, entries}, nullptr, nullptr, 1, nullptr, starts};
   if (Failure failure = SortEntries(context, weight, places, kBlock, table, target)) return failure;
   job.blocks = entries;
   job.starts = starts;
@@ -151,26 +151,26 @@ Failure SparseConvInputGrad::Run(const Context& context) const {
   }
   const ScatterCut scatter = CutScatter(walks, phases, ChosenSimd());
   const Plane plane = {shape.channels, input_shape[0], input_shape[1]};
-  const bool whole = batch % ChosenSimd().lanes == 0 && KeepsWholeKernels(shape, weight);
-  if (shape.block > 1 && !whole && Scatters(walks[0], scatter, weight.live())) {
+  const int64_t kernel = batch % ChosenSimd().lanes == 0 ? PlacesOfKernel(shape, weight) : 1;
+  if (shape.block > 1 && kernel == 1 && Scatters(walks[0], scatter, weight.live())) {
     return Scatter(context, shape, weight, {walks, placements, scatter, nullptr, nullptr, dy.floats(),
                                             addend.floats(), dx.floats(), plane});
   }
-  const Cut cut = CutUp(walks, phases, BudgetFor(whole ? kSharedWindow : kWindow), TileOf(ChosenSimd(), 1), ChosenSimd());
-  const bool kernels = whole && cut.run == cut.lanes;
+  const Cut cut = CutUp(walks, phases, BudgetFor(kernel > 1 ? kSharedWindow : kWindow), TileOf(ChosenSimd(), 1), ChosenSimd());
+  const int64_t group = cut.run == cut.lanes ? kernel : 1;
   const int64_t buckets = phases * shape.channels * cut.chunks;
   if (Failure failure = CheckCut(context, cut, buckets)) return failure;
-  Workspace memory(context.api(), EntryBytes(weight, 1, kernels) + 2 * Workspace::Bytes<int32_t>(places) +
+  Workspace memory(context.api(), EntryBytes(weight, 1, group) + 2 * Workspace::Bytes<int32_t>(places) +
                                       Workspace::Bytes<int32_t>(buckets + 1));
   if (memory.failed()) return context.Fail(Message() << "out of memory");
-  Entries entries = TakeEntries(memory, weight, 1, kernels);
+  Entries entries = TakeEntries(memory, weight, 1, group);
   entries.mirrored = true;
   int32_t* bucket = memory.Take<int32_t>(places);
   int32_t* offset = memory.Take<int32_t>(places);
   int32_t* starts = memory.Take<int32_t>(buckets + 1);
   FillTable(shape, walks, cut, bucket, offset);
   const SortTable table = {bucket, offset, buckets, cut.chunk, shape.channels, cut.channel_floats};
-  if (Failure failure = SortEntries(context, weight, places, 1, table, {entries, nullptr, kernels, nullptr, starts})) return failure;
+  if (Failure failure = SortEntries(context, weight, places, 1, table, {entries, nullptr, nullptr, group, nullptr, starts})) return failure;
   return RunWalks(context, {walks, placements, phases, cut, 1, entries, starts, 1, shape.channels, {dy.floats(), nullptr}, {}, nullptr, addend.floats(),
                             {dx.floats(), nullptr}, plane});
 }

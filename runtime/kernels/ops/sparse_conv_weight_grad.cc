@@ -24,9 +24,9 @@ struct Job {
   const Walk& walk;
   const Cut& cut;
   const Place* places;
-  int64_t block;          // 1, or kBlock for blocks of output channels
-  const int32_t* starts;  // by (output channel or block, chunk)
-  bool kernels;           // whether a place stands for a whole kernel
+  const KernelPlace* kernels;  // in place of the places; null: the weights are not kept by kernels
+  int64_t block;               // 1, or kBlock for blocks of output channels
+  const int32_t* starts;       // by (output channel or block, chunk)
   Numbers x;
   Normalisation normalisation;
   const float* dy;
@@ -63,10 +63,13 @@ void AddBlock(const Simd& simd, const Job& job, const Block& block, int64_t firs
       const int32_t* starts = job.starts + first / job.block * cut.chunks + chunk;
       const float* gradient = dy + part * cut.outputs * cut.OutputFloats();
       const int64_t x_row = InputRowStride(cut, job.walk), vectors = cut.Vectors(block.cols);
+      const GradientTile tile = {x + part * cut.InputFloats(), x_row, gradient, cut.OutputFloats(), block.rows, vectors};
+      if (job.kernels != nullptr) {
+        simd.dot_kernels({job.kernels, starts, cut.chunks, count}, tile, sums);
+        continue;
+      }
       if (job.block == 1) {
-        const GradientTile tile = {x + part * cut.InputFloats(), x_row, gradient, cut.OutputFloats(), block.rows, vectors};
-        const auto dot = job.kernels ? simd.dot_kernels : simd.dot;
-        dot({job.places, starts, cut.chunks, count}, tile, sums);
+        simd.dot({job.places, starts, cut.chunks, count}, tile, sums);
         continue;
       }
       for (int64_t channel = 0; channel < count; channel += job.block, starts += cut.chunks) {
@@ -148,27 +151,29 @@ Failure SparseConvWeightGrad::Run(const Context& context) const {
                      ForwardTaps(shape.height), ForwardTaps(shape.width)};
   // A gradient mask chooses single weights.
   const int64_t block = mask ? 1 : shape.block;
-  const bool whole = !mask && block == 1 && x.shape[3] % simd.lanes == 0 && KeepsWholeKernels(shape, weight);
-  const Budget budget = {kBlockFloats, ChosenCaches().FirstFloats(block > 1 || whole ? kSharedWindow : kWindow), kOutput};
+  const int64_t kernel = !mask && block == 1 && x.shape[3] % simd.lanes == 0 ? PlacesOfKernel(shape, weight) : 1;
+  const Budget budget = {kBlockFloats, ChosenCaches().FirstFloats(block > 1 || kernel > 1 ? kSharedWindow : kWindow), kOutput};
   const Cut cut = CutUp(&walk, 1, budget, TileOf(simd, block), simd);
-  const bool kernels = whole && cut.run == cut.lanes;
+  const int64_t group = cut.run == cut.lanes ? kernel : 1;
   const int64_t most_parts = Most(1, kPartialFloats / Most(1, weight.stored));
   const int64_t parts = Least(Least(cut.blocks(), most_parts), Most(1, kTasks / cut.output_blocks));
   const int64_t partial_floats = parts == 1 ? 0 : parts * weight.stored;
   const int64_t buckets = weight.Lists(block) * cut.chunks, places = shape.row_places();
   if (Failure failure = CheckCut(context, cut, buckets)) return failure;
-  Workspace memory(context.api(), Workspace::Bytes<Place>(weight.live()) + Workspace::Bytes<int32_t>(places) +
+  const int64_t single = group > 1 ? 0 : weight.live(), by_kernel = group > 1 ? weight.live() / group : 0;
+  Workspace memory(context.api(), Workspace::Bytes<Place>(single) + Workspace::Bytes<KernelPlace>(by_kernel) + Workspace::Bytes<int32_t>(places) +
                                       Workspace::Bytes<int32_t>(buckets + 1) +
                                       Workspace::Bytes<float>(partial_floats));
   if (memory.failed()) return context.Fail(Message() << "out of memory");
-  Place* kept = memory.Take<Place>(weight.live());
+  Place* kept = memory.Take<Place>(single);
+  KernelPlace* kernels = group > 1 ? memory.Take<KernelPlace>(by_kernel) : nullptr;
   int32_t* offset = memory.Take<int32_t>(places);
   int32_t* starts = memory.Take<int32_t>(buckets + 1);
   float* partial = parts == 1 ? dvalues.floats() : memory.Take<float>(partial_floats);
   FillForwardOffsets(shape, walk, cut, offset);
   const ListTable table = {offset, cut.chunk * shape.taps(), cut.chunks};
-  if (Failure failure = ListEntries(context, weight, places, block, table, {{}, kept, kernels, mask.floats(), starts})) return failure;
-  const Job job = {weight, walk, cut, kept, block, starts, kernels, x.numbers(), normalisation, dy.floats(), parts, partial};
+  if (Failure failure = ListEntries(context, weight, places, block, table, {{}, kept, kernels, group, mask.floats(), starts})) return failure;
+  const Job job = {weight, walk, cut, kept, kernels, block, starts, x.numbers(), normalisation, dy.floats(), parts, partial};
   if (Failure failure = RunTasks(context, job)) return failure;
   if (parts == 1) return nullptr;
   simd.copy(partial, dvalues.floats(), weight.live());

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "numbers.h"
+#include "patterns.h"
 
 namespace sparcl {
 
@@ -23,13 +24,18 @@ struct BlockEntry {
   float values[kBlock];
 };
 
-// Rows and columns of a kernel that may be kept whole.
-constexpr int64_t kKernel = 3;
-
-// A kept kernel, whose taps are all kept: where the first pixel that it reads lies, and its values in the order of the weight.
+// A kept kernel of a pattern: where the first pixel of its nine lies, and the values of its taps in the order of the weight.
 struct KernelEntry {
+  int32_t offset;   // in floats
+  int32_t pattern;  // patterns.h
+  float values[kTaps];
+};
+
+// A kept kernel whose gradient is wanted: `index` is the number of its first value.
+struct KernelPlace {
   int32_t offset;  // in floats
-  float values[kKernel * kKernel];
+  int32_t pattern;
+  int32_t index;
 };
 
 // A kept place whose gradient is wanted: where its input lies, and which of the K stored values it is.
@@ -55,7 +61,7 @@ struct BlockLists {
   int64_t channels;  // of which the last block may have fewer than kBlock
 };
 
-// The same of whole kernels. Mirrored, as the input gradient reads them, tap (i, j) reads the pixel (2 - i, 2 - j) on.
+// The same of kernels of a pattern. Mirrored, as the input gradient reads them, tap (i, j) reads the pixel (2 - i, 2 - j) on.
 struct KernelLists {
   const KernelEntry* entries;
   const int32_t* starts;
@@ -68,6 +74,14 @@ struct KernelLists {
 // places[starts[c * stride] : starts[c * stride + 1]].
 struct PlaceLists {
   const Place* places;
+  const int32_t* starts;
+  int64_t stride;
+  int64_t channels;
+};
+
+// The same of kernels of a pattern.
+struct KernelPlaceLists {
+  const KernelPlace* places;
   const int32_t* starts;
   int64_t stride;
   int64_t channels;
@@ -129,7 +143,7 @@ struct Simd {
   void (*accumulate)(const EntryLists& lists, const Tile& tile);
   // The same for blocks, whose channels share each load of x.
   void (*accumulate_blocks)(const BlockLists& lists, const Tile& tile);
-  // The same bits as accumulate's for whole kernels of stride 1, whose taps share each load of x; a vector is a pixel.
+  // The same bits as accumulate's for kernels of stride 1, whose taps share each load of x; a vector is a pixel.
   void (*accumulate_kernels)(const KernelLists& lists, const Tile& tile);
   // to[e.offset + r * to_row + v] += sum over the channels c of a block of e.values[c] * from[c, r, v], for the entries e
   // of every block.
@@ -145,8 +159,8 @@ struct Simd {
   // floats on, and its sums are those of sums[channel].
   void (*dot_blocks)(const Place* places, int64_t count, const float* x, int64_t x_row, const float* dy,
                      int64_t dy_channel, int64_t channels, int64_t rows, int64_t vectors, float* const* sums);
-  // The same for whole kernels of stride 1, each a place: that of its first tap. A vector is a pixel.
-  void (*dot_kernels)(const PlaceLists& lists, const GradientTile& tile, float* sums);
+  // The same for kernels of stride 1; a vector is a pixel.
+  void (*dot_kernels)(const KernelPlaceLists& lists, const GradientTile& tile, float* sums);
   void (*copy)(const float* from, float* to, int64_t count);
   // `count` runs of `run` floats, which lie from_step and to_step floats apart.
   void (*copy_runs)(const float* from, int64_t from_step, float* to, int64_t to_step, int64_t run, int64_t count);

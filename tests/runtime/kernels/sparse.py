@@ -9,6 +9,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from sparcl_compile.passes.schemes.cuts import PATTERN_FLAGS
 from sparcl_compile.runtime.session import kernel_library as kernels
 
 Array = NDArray[Any]
@@ -131,11 +132,21 @@ def blocked_weight(case: Case) -> Weight:
 
 
 def whole_kernels(case: Case) -> Weight:
-    """A random weight of which each kernel, an output channel's taps on an input channel, is kept whole or not at all."""
+    """A random weight whose kernels, the taps of an output channel on an input channel, are kept whole or not at all."""
     generator = np.random.default_rng(case.seed)
     shape = (case.outputs, case.channels, *case.kernel)
     mask = np.broadcast_to(generator.random((*shape[:2], 1, 1)) < case.density, shape)
     return compress(np.where(mask, generator.standard_normal(shape), 0).astype(np.float32), mask)
+
+
+def patterned_kernels(case: Case) -> Weight:
+    """A random weight of 3x3 kernels that keep one of the patterns of four taps, or none."""
+    generator = np.random.default_rng(case.seed)
+    kernels = (case.outputs, case.channels)
+    kept = generator.random(kernels) < case.density
+    flags = PATTERN_FLAGS[generator.integers(len(PATTERN_FLAGS), size=kernels)]
+    mask = (flags & kept[..., None]).reshape(*kernels, *case.kernel)
+    return compress(np.where(mask, generator.standard_normal(mask.shape), 0).astype(np.float32), mask)
 
 
 def normal(shape: tuple[int, ...], seed: int) -> Array:

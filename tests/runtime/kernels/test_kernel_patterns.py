@@ -1,17 +1,30 @@
-"""Weights of which whole kernels of 3 by 3 are kept: they are found in the index, and their taps share each load.
+"""Weights of 3x3 kernels that are kept whole, or by patterns of four taps: the index shows it, and taps share each load.
 
-An output channel of one tap alone makes the same weight one of single weights, so that both forms can be compared to the bit.
+An output channel of one tap alone makes the same weight one of single weights, so that both forms are compared to the bit.
 """
 
 import ctypes
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.runtime.kernels.sparse import BLOCK, LARGE, Array, Case, Weight, assert_close, compress, whole_kernels
+from sparcl_compile.passes.schemes.cuts import PATTERNS
+from tests.runtime.kernels.sparse import (
+    BLOCK,
+    LARGE,
+    Array,
+    Case,
+    Weight,
+    assert_close,
+    compress,
+    patterned_kernels,
+    whole_kernels,
+)
 from tests.runtime.kernels.test_blocks import OPS, compute, feeds
 from tests.runtime.kernels.test_sparse_conv_gradients import expected
 
@@ -32,6 +45,8 @@ def cases(draw: st.DrawFn) -> Case:
         seed=draw(st.integers(0, 1000)),
     )
 
+
+KINDS = {"whole": whole_kernels, "pattern": patterned_kernels}
 
 LARGE_CASES = [
     Case(32, 40, 70, 16, 16),
@@ -59,8 +74,8 @@ def channel_more(found: dict[str, Array], weight: Weight) -> dict[str, Array]:
     return {**found, "dy": dy, "bias": bias, "values": weight.values, "index": weight.index, "rows": weight.rows}
 
 
-def check_bits(case: Case) -> None:
-    weight = whole_kernels(case)
+def check_bits(case: Case, kind: str) -> None:
+    weight = KINDS[kind](case)
     found = dict(feeds(case, weight))
     wider, single = with_a_single_tap(case, weight)
     more = channel_more(found, single)
@@ -74,19 +89,21 @@ def check_bits(case: Case) -> None:
 
 
 @settings(max_examples=120, deadline=None)
-@given(case=cases())
-def test_no_bit_differs_from_single_weights(case: Case) -> None:
-    check_bits(case)
+@given(case=cases(), kind=st.sampled_from(sorted(KINDS)))
+def test_no_bit_differs_from_single_weights(case: Case, kind: str) -> None:
+    check_bits(case, kind)
 
 
 @pytest.mark.parametrize("case", LARGE_CASES)
-def test_several_blocks_and_chunks(case: Case) -> None:
-    check_bits(case)
+@pytest.mark.parametrize("kind", KINDS)
+def test_several_blocks_and_chunks(case: Case, kind: str) -> None:
+    check_bits(case, kind)
 
 
 @pytest.mark.parametrize("case", [LARGE_CASES[0], LARGE_CASES[3]])
-def test_equal_autograd(case: Case) -> None:
-    weight = whole_kernels(case)
+@pytest.mark.parametrize("kind", KINDS)
+def test_equal_autograd(case: Case, kind: str) -> None:
+    weight = KINDS[kind](case)
     found = feeds(case, weight)
     dx, dvalues = expected(case, weight, found["x"], found["dy"])
     assert_close(compute("SparseConvInputGrad", case, found) - found["addend"], dx)
@@ -102,17 +119,19 @@ def test_the_input_gradient_of_blocks_of_whole_kernels(case: Case) -> None:
 
 @pytest.mark.parametrize("op", OPS)
 @pytest.mark.parametrize("case", [LARGE_CASES[0], LARGE_CASES[4]])
-def test_the_number_of_threads_changes_no_bit(op: str, case: Case) -> None:
-    found = feeds(case, whole_kernels(case))
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_number_of_threads_changes_no_bit(op: str, case: Case, kind: str) -> None:
+    found = feeds(case, KINDS[kind](case))
     results = [compute(op, case, found, threads) for threads in (1, 2, 3)]
     assert np.array_equal(results[0], results[1])
     assert np.array_equal(results[0], results[2])
 
 
 @pytest.mark.parametrize("op", OPS)
-def test_the_caches_change_no_bit(loaded: ctypes.CDLL, op: str) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_caches_change_no_bit(loaded: ctypes.CDLL, op: str, kind: str) -> None:
     case = LARGE_CASES[1]
-    found = feeds(case, whole_kernels(case))
+    found = feeds(case, KINDS[kind](case))
     first = compute(op, case, found)
     loaded.SparclUseCaches(ctypes.c_int64(8192), ctypes.c_int64(65536))
     assert np.array_equal(first, compute(op, case, found))
@@ -120,8 +139,9 @@ def test_the_caches_change_no_bit(loaded: ctypes.CDLL, op: str) -> None:
 
 @pytest.mark.parametrize("name", [b"AVX2", b"SCALAR", b"EMU128", b"SSE2"])
 @pytest.mark.parametrize("case", [LARGE_CASES[0], LARGE_CASES[3], Case(24, 33, 35, 9, 7)])
-def test_every_instruction_set_agrees(loaded: ctypes.CDLL, name: bytes, case: Case) -> None:
-    found = feeds(case, whole_kernels(case))
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_instruction_set_agrees(loaded: ctypes.CDLL, name: bytes, case: Case, kind: str) -> None:
+    found = feeds(case, KINDS[kind](case))
     best = [compute(op, case, found) for op in OPS]
     if not loaded.SparclUseTarget(name):
         pytest.skip(f"{name.decode()} is not in this build")
@@ -137,11 +157,12 @@ def moved(weight: Weight, place: int, to: int) -> Weight:
 
 @pytest.mark.parametrize("op", OPS)
 @pytest.mark.parametrize(
-    ("place", "to"), [(4, 6), (4, np.iinfo(np.int32).min), (0, np.iinfo(np.int32).min), (8, np.iinfo(np.int32).max)]
+    ("place", "to"), [(4, 0), (4, np.iinfo(np.int32).min), (0, np.iinfo(np.int32).min), (7, np.iinfo(np.int32).max)]
 )
-def test_a_wrong_index_is_refused(op: str, place: int, to: int) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_wrong_index_is_refused(op: str, place: int, to: int, kind: str) -> None:
     case = replace(LARGE_CASES[0], density=1.0)
-    found = feeds(case, moved(whole_kernels(case), place, to))
+    found = feeds(case, moved(KINDS[kind](case), place, to))
     with pytest.raises(Exception, match=f"{op}: index.* needs ascending positions"):
         compute(op, case, found)
 
@@ -155,3 +176,23 @@ def test_nine_places_across_two_kernels_are_single_weights() -> None:
     dx, dvalues = expected(case, weight, found["x"], found["dy"])
     assert_close(compute("SparseConvInputGrad", case, found) - found["addend"], dx)
     assert_close(compute("SparseConvWeightGrad", case, found), dvalues)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_kernels_out_of_order_are_refused(kind: str) -> None:
+    """Each kernel by itself is in order, but two of them have changed places."""
+    case = replace(LARGE_CASES[0], density=1.0)
+    weight = KINDS[kind](case)
+    size = 9 if kind == "whole" else 4
+    index = weight.index.copy()
+    index[:size], index[size : 2 * size] = weight.index[size : 2 * size], weight.index[:size]
+    found = feeds(case, Weight(weight.dense, weight.values, index, weight.rows))
+    for op in OPS:
+        with pytest.raises(Exception, match=f"{op}: index.* needs ascending positions"):
+            compute(op, case, found)
+
+
+def test_the_patterns_are_those_of_the_scheme() -> None:
+    header = Path(__file__).parents[3] / "runtime/kernels/patterns.h"
+    found = [int(bits, 2) for bits in re.findall("0b([01]+)", header.read_text(encoding="utf-8"))]
+    assert found == [sum(1 << tap for tap in pattern) for pattern in (*PATTERNS, range(9))]
