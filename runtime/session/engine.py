@@ -14,7 +14,7 @@ from sparcl_compile.interface.onnx_runtime import ort
 from sparcl_compile.interface.specs import GraphSpec, StateSpec
 from sparcl_compile.interface.values import UnknownValue, Values
 from sparcl_compile.runtime.session.sessions import (
-    LARGEST_REST,
+    SMALL,
     check_build,
     check_kernels,
     check_samples,
@@ -197,7 +197,7 @@ class Engine:
         if in_place:
             return self.state[name]
         array = self.array(name)
-        if array.nbytes > LARGEST_REST:
+        if array.nbytes > SMALL:
             return None
         if name not in self._small:
             self._small[name] = ort.OrtValue.ortvalue_from_numpy(pages(array.shape, array.dtype))
