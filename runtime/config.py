@@ -11,6 +11,10 @@ MOST_THREADS = max(64, os.cpu_count() or 1)
 """More than this machine has cores, every graph having threads of its own, take only time."""
 LARGEST = 2**62
 """Counts are integers of 64 bits."""
+LARGEST_RATE = 2.0**24
+"""Gradients are sums in float32, which rounds by 2**-24: at this rate the rounding of terms of the size of a weight is
+a step of that size. Where steps have a limit, no larger rate would show in anything.
+"""
 BATCH_SIZES = (32, 16, 8)
 STEPS = 100
 """A run that names no batch size takes the largest of these that gives a task so many steps, or the smallest: what a
@@ -80,6 +84,12 @@ class RunConfig:
         if self.buffer_size < least:
             problem = f"the artifact's method keeps samples of each class of the model, which are {least}"
             raise FieldError("buffer_size", self.buffer_size, problem, f"give at least {least}")
+
+    def check_rate(self, step_limit: float) -> None:
+        """Raise FieldError for a learning rate that steps with a limit do not depend on; 0 limits none of them."""
+        if step_limit > 0.0 and (self.learning_rate or 0.0) > LARGEST_RATE:
+            problem = f"steps have a limit, {step_limit:g}, which rounding errors of gradients alone would reach"
+            raise FieldError("learning_rate", self.learning_rate, problem, f"give at most {LARGEST_RATE:.0f}")
 
     def completed(self, samples: int, rate: float) -> tuple["RunConfig", int, float]:
         """Give what was left open its value.

@@ -46,7 +46,9 @@ class Opening:
             check_whole(name, getattr(self, name))
         if self.learning_rate is not None and not isinstance(self.learning_rate, Real):
             raise FieldError("learning_rate", self.learning_rate, mend="give a number above 0")
-        self._config(self._given(), 1).check_buffer(manifest.program.least_buffer)
+        config = self._config(self._given(), 1)
+        config.check_buffer(manifest.program.least_buffer)
+        config.check_rate(manifest.optimizer.step_limit)
         check_augment(self.augment or "auto", manifest.model)
         if self.normalise not in (None, *get_args(Normalise)):
             raise FieldError("normalise", self.normalise, mend=f"give one of {', '.join(get_args(Normalise))}")

@@ -50,7 +50,8 @@ def learn(
     Raises:
         DataError: the data cannot be read or do not fit the model.
         FieldError: the data have fewer classes than ``tasks``, the buffer does not fit into the memory, the
-            augmentation is one for samples of another kind, or ``checkpoint`` lies in an artifact.
+            augmentation is one for samples of another kind, ``checkpoint`` lies in an artifact, or no step with a limit
+            depends on such a learning rate.
         ArtifactError: the artifact is being replaced, or was since it was loaded.
         CheckpointError: there is no run to resume, or it is another one, or another process runs in the folder.
         TrainingError: the loss is not a number; the state of the last good epoch is kept.
@@ -59,6 +60,7 @@ def learn(
     folder = run_of(artifact.folder) if checkpoint is None else Path(checkpoint)
     check_outside(artifact.folder, folder, "checkpoint")
     check_augment(config.augment, artifact.manifest.model)
+    config.check_rate(artifact.manifest.optimizer.step_limit)
     told = reporter or Reporter(console(), config.tasks, config.epochs, quiet=True)
     with in_use(artifact), running(artifact):
         run = Run(artifact, config, folder)

@@ -348,6 +348,13 @@ def test_a_loss_that_is_no_number_at_once(unlimited: Path, data: str, tmp_path: 
     assert os.listdir(folder) == ["state.safetensors"]
 
 
+@pytest.mark.parametrize("rate", ["1e30", "1e39"])
+def test_a_rate_that_steps_with_a_limit_do_not_depend_on(artifact: Path, data: str, tmp_path: Path, rate: str) -> None:
+    outcome = call("run", artifact, "--data", data, *SMALL_RUN, "--lr", rate, "--checkpoint", tmp_path / "run")
+    check_refused(outcome, f"--lr {float(rate)}: steps have a limit, 0.2,", "give at most 16777216")
+    assert os.listdir(tmp_path) == []
+
+
 def interrupt_at(monkeypatch: pytest.MonkeyPatch, epochs: int) -> None:
     """Ctrl-C at the end of the n-th epoch, before its checkpoint; the run after that is left alone."""
     end_epoch, ended = Reporter.end_epoch, []

@@ -1,6 +1,7 @@
 import dataclasses
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sparcl_compile.cli.command import in_options
@@ -37,6 +38,23 @@ def test_out_of_range(name: str, value: float, flag: str) -> None:
         dataclasses.replace(SOUND, **{name: value})
     assert str(refused.value).startswith(f"`{name}` {value}: give ")
     assert in_options(refused.value, run_command).startswith(f"{flag} {value}: give ")
+
+
+@pytest.mark.parametrize("rate", [2.0**24 + 2.0, 1e30, 1e39])
+def test_a_rate_that_steps_with_a_limit_do_not_depend_on(rate: float) -> None:
+    config = dataclasses.replace(SOUND, learning_rate=rate)
+    config.check_rate(0.0)
+    with pytest.raises(FieldError) as refused:
+        config.check_rate(0.2)
+    problem = "steps have a limit, 0.2, which rounding errors of gradients alone would reach"
+    assert str(refused.value) == f"`learning_rate` {rate}: {problem}; give at most 16777216"
+    assert in_options(refused.value, run_command) == f"--lr {rate}: {problem}; give at most 16777216"
+
+
+@pytest.mark.parametrize("rate", [None, 0.03, 2.0**24])
+def test_the_largest_rate_is_that_of_the_rounding_of_float32(rate: float | None) -> None:
+    dataclasses.replace(SOUND, learning_rate=rate).check_rate(0.2)
+    assert np.float32(1.0) - np.nextafter(np.float32(1.0), np.float32(0.0)) == 2.0**-24
 
 
 @pytest.mark.parametrize(

@@ -230,6 +230,13 @@ def test_options_of_a_state_that_no_learner_writes(
         Learner.open(artifact, state, threads=1)
 
 
+def test_a_rate_that_steps_with_a_limit_do_not_depend_on(tmp_path: Path, state: Path) -> None:
+    artifact = story.compiled(tmp_path)
+    with pytest.raises(FieldError, match=r"^`learning_rate` 1e\+30: steps have a limit, 0\.2, .*at most 16777216$"):
+        story.opened(artifact, state, learning_rate=1e30)
+    assert not state.exists()
+
+
 def test_a_loss_that_is_no_number(tmp_path: Path, state: Path) -> None:
     artifact = story.compiled(tmp_path, step_limit=0.0)
     images, names = digits(artifact, 0, 1)
