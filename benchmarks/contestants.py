@@ -310,7 +310,7 @@ CONTESTANTS = (
     *(
         Setting(f"compressed-{sparsity:.2f}-{scheme}", compiled, scheme, sparsity, compress=True)
         for sparsity in SPARSITIES
-        for scheme in ("block4x1", "kernel")
+        for scheme in ("block4x1", "kernel", "pattern")
     ),
     *(
         Setting(

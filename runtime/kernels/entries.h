@@ -46,10 +46,6 @@ struct SortTarget {
   int32_t* starts;  // [buckets + 1]
 };
 
-// The places of a kept kernel, where the kernels are 3 by 3 and of stride 1, and all that are kept are whole, or all have a
-// pattern of four taps; else 1: the weights are single ones. The order of the kernels is not looked at.
-int64_t PlacesOfKernel(const Window& window, const Weight& weight);
-
 // The places of the first channels of the blocks.
 int64_t BlockPlaces(const Weight& weight);
 

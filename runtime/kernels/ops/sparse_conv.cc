@@ -1,5 +1,6 @@
 #include "ops/sparse_conv.h"
 
+#include "kept_kernels.h"
 #include "run_walks.h"
 
 namespace sparcl {

@@ -1,5 +1,6 @@
 #include "ops/sparse_conv_input_grad.h"
 
+#include "kept_kernels.h"
 #include "run_scatter.h"
 #include "run_walks.h"
 

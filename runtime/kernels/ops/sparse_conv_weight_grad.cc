@@ -1,6 +1,7 @@
 #include "ops/sparse_conv_weight_grad.h"
 
 #include "entries.h"
+#include "kept_kernels.h"
 #include "walk.h"
 
 namespace sparcl {

@@ -132,7 +132,7 @@ def blocked_weight(case: Case) -> Weight:
 
 
 def whole_kernels(case: Case) -> Weight:
-    """A random weight whose kernels, the taps of an output channel on an input channel, are kept whole or not at all."""
+    """A random weight of kernels, an output channel's taps on an input channel, that are kept whole or not at all."""
     generator = np.random.default_rng(case.seed)
     shape = (case.outputs, case.channels, *case.kernel)
     mask = np.broadcast_to(generator.random((*shape[:2], 1, 1)) < case.density, shape)

@@ -1,6 +1,6 @@
-"""Weights of 3x3 kernels that are kept whole, or by patterns of four taps: the index shows it, and taps share each load.
+"""Weights of 3x3 kernels that are kept whole or by patterns of four taps: the index shows it, and taps share loads.
 
-An output channel of one tap alone makes the same weight one of single weights, so that both forms are compared to the bit.
+An output channel of one tap alone makes the same weight one of single weights: both forms are compared to the bit.
 """
 
 import ctypes
