@@ -15,9 +15,11 @@ from tests.runtime.kernels.sparse import (
     blocked_weight,
     normal,
     one_op,
+    patterned_kernels,
     random_weight,
     session,
     to_nchw,
+    whole_kernels,
 )
 
 BATCHES = (1, 2, 3, 5, 8, 16, 17, 31, 32, 48, 64)
@@ -35,6 +37,13 @@ BLOCKED = (
     Case(16, 40, 38, 33, 35, strides=(2, 2), density=0.7),
 )
 """For blocks of output channels: few places, and so many that the input gradient scatters."""
+
+KERNELS = (
+    *(Case(batch, 9, 11, 7, 6, seed=batch) for batch in BATCHES),
+    Case(32, 40, 70, 16, 16),
+    Case(16, 24, 24, 13, 9, pads=(2, 0, 1, 2)),
+)
+"""For 3x3 kernels that are kept whole or by patterns."""
 
 THREADS = (1, 2, 3)
 ONE_THREAD = (1,)
@@ -124,6 +133,9 @@ def runs() -> Iterator[Recorded]:
         yield from pools(case)
     for case in BLOCKED:
         yield from convolutions(case, blocked_weight(case), block=BLOCK)
+    for case in KERNELS:
+        yield from convolutions(case, whole_kernels(case))
+        yield from convolutions(case, patterned_kernels(case))
     generator = np.random.default_rng(1)
     for seed, (batch, relu, addend) in enumerate(product(BATCHES, (False, True), (False, True))):
         channels, height, width = map(int, generator.integers(1, 9, 3))
