@@ -20,27 +20,6 @@ constexpr int kAccumulators = 16;
 constexpr int kAccumulators = 8;
 #endif
 
-// Where a register tile's sums are read from and written to.
-struct TileSums {
-  Sums<const float> from;
-  Sums<float> to;
-  Sums<uint16_t> half;
-
-  // On to the next channel.
-  void Advance() {
-    if (from.at != nullptr) from.at += from.channel;
-    if (to.at != nullptr) to.at += to.channel;
-    if (half.at != nullptr) half.at += half.channel;
-  }
-};
-
-template <class Float>
-Sums<Float> At(const Sums<Float>& sums, int64_t row, int64_t vector) {
-  Sums<Float> moved = sums;
-  if (moved.at != nullptr) moved.at += row * sums.row + vector * sums.vector;
-  return moved;
-}
-
 template <int kRows, int kVectors>
 HWY_INLINE void ReadSums(const Sums<const float>& from, float start, Vector* sums) {
   const Floats d;
@@ -52,10 +31,8 @@ HWY_INLINE void ReadSums(const Sums<const float>& from, float start, Vector* sum
 }
 
 template <int kRows, int kVectors>
-HWY_INLINE void WriteSums(const Vector* sums, const TileSums& at, bool past_caches) {
+HWY_INLINE void WriteSums(const Vector* sums, const Sums<float>& to, const Sums<uint16_t>& half, bool past_caches) {
   const Floats d;
-  const Sums<float>& to = at.to;
-  const Sums<uint16_t>& half = at.half;
   if (to.at != nullptr) {
 #pragma GCC unroll 16
     for (int i = 0; i < kRows * kVectors; ++i) {
@@ -73,9 +50,12 @@ HWY_INLINE void WriteSums(const Vector* sums, const TileSums& at, bool past_cach
 // A register tile of kRows rows of kVectors vectors.
 template <int kRows, int kVectors>
 HWY_INLINE void AccumulateTile(const Entry* HWY_RESTRICT entry, const Entry* HWY_RESTRICT end,
-                               const float* HWY_RESTRICT x, int64_t x_row, Vector* sums) {
+                               const float* HWY_RESTRICT x, int64_t x_row, float start, const Sums<const float>& from,
+                               const Sums<float>& to, const Sums<uint16_t>& half, bool past_caches) {
   const Floats d;
   constexpr int64_t kLanes = HWY_LANES(float);
+  Vector sums[kRows * kVectors];
+  ReadSums<kRows, kVectors>(from, start, sums);
   for (; entry != end; ++entry) {
     const Vector value = hn::Set(d, entry->value);
     // One pointer that moves from row to row: sixteen precomputed distances would not fit the scalar registers.
@@ -89,20 +69,37 @@ HWY_INLINE void AccumulateTile(const Entry* HWY_RESTRICT entry, const Entry* HWY
       }
     }
   }
+  WriteSums<kRows, kVectors>(sums, to, half, past_caches);
+}
+
+template <class Float>
+Sums<Float> At(const Sums<Float>& sums, int64_t row, int64_t vector) {
+  Sums<Float> moved = sums;
+  if (moved.at != nullptr) moved.at += row * sums.row + vector * sums.vector;
+  return moved;
+}
+
+template <class Float>
+void Advance(Sums<Float>& sums) {
+  if (sums.at != nullptr) sums.at += sums.channel;
 }
 
 // All channels at one tile: its input stays in L1 while the lists stream by.
 template <int kRows, int kVectors>
 void AccumulateChannels(const EntryLists& lists, const Tile& tile, int64_t row, int64_t vector) {
   const float* x = tile.x + row * tile.x_row + vector * HWY_LANES(float);
-  TileSums at = {At(tile.from, row, vector), At(tile.to, row, vector), At(tile.half, row, vector)};
+  Sums<const float> from = At(tile.from, row, vector);
+  Sums<float> to = At(tile.to, row, vector);
+  Sums<uint16_t> half = At(tile.half, row, vector);
   const int32_t* starts = lists.starts;
-  for (int64_t channel = 0; channel < lists.channels; ++channel, starts += lists.stride) {
-    Vector sums[kRows * kVectors];
-    ReadSums<kRows, kVectors>(at.from, tile.bias == nullptr ? 0.0f : tile.bias[channel], sums);
-    AccumulateTile<kRows, kVectors>(lists.entries + starts[0], lists.entries + starts[1], x, tile.x_row, sums);
-    WriteSums<kRows, kVectors>(sums, at, tile.past_caches);
-    at.Advance();
+  for (int64_t channel = 0; channel < lists.channels; ++channel) {
+    const float start = tile.bias == nullptr ? 0.0f : tile.bias[channel];
+    AccumulateTile<kRows, kVectors>(lists.entries + starts[0], lists.entries + starts[1], x, tile.x_row, start, from, to,
+                                    half, tile.past_caches);
+    Advance(from);
+    Advance(to);
+    Advance(half);
+    starts += lists.stride;
   }
 }
 

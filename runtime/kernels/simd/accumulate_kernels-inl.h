@@ -71,19 +71,23 @@ HWY_INLINE void AccumulateKernels(const KernelEntry* HWY_RESTRICT entry, const K
 template <int kRows, int kVectors>
 void AccumulateChannelsOfKernels(const KernelLists& lists, const Tile& tile, int64_t row, int64_t vector) {
   const float* x = tile.x + row * tile.x_row + vector * HWY_LANES(float);
-  TileSums at = {At(tile.from, row, vector), At(tile.to, row, vector), At(tile.half, row, vector)};
+  Sums<const float> from = At(tile.from, row, vector);
+  Sums<float> to = At(tile.to, row, vector);
+  Sums<uint16_t> half = At(tile.half, row, vector);
   const int32_t* starts = lists.starts;
   for (int64_t channel = 0; channel < lists.channels; ++channel, starts += lists.stride) {
     const KernelEntry *entry = lists.entries + starts[0], *end = lists.entries + starts[1];
     Vector sums[kRows * kVectors];
-    ReadSums<kRows, kVectors>(at.from, tile.bias == nullptr ? 0.0f : tile.bias[channel], sums);
+    ReadSums<kRows, kVectors>(from, tile.bias == nullptr ? 0.0f : tile.bias[channel], sums);
     if (lists.mirrored) {
       AccumulateKernels<kRows, kVectors, true>(entry, end, x, tile.x_row, sums);
     } else {
       AccumulateKernels<kRows, kVectors, false>(entry, end, x, tile.x_row, sums);
     }
-    WriteSums<kRows, kVectors>(sums, at, tile.past_caches);
-    at.Advance();
+    WriteSums<kRows, kVectors>(sums, to, half, tile.past_caches);
+    Advance(from);
+    Advance(to);
+    Advance(half);
   }
 }
 
