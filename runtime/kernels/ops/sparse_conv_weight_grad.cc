@@ -63,8 +63,8 @@ void AddBlock(const Simd& simd, const Job& job, const Block& block, int64_t firs
       const float* gradient = dy + part * cut.outputs * cut.OutputFloats();
       const int64_t x_row = InputRowStride(cut, job.walk), vectors = cut.Vectors(block.cols);
       if (job.block == 1) {
-        const GradientTile tile = {x + part * cut.InputFloats(), x_row, gradient, cut.OutputFloats(), block.rows, vectors};
-        simd.dot({job.places, starts, cut.chunks, count}, tile, sums);
+        const GradientBlock of_part = {x + part * cut.InputFloats(), x_row, gradient, cut.OutputFloats(), block.rows, vectors};
+        simd.dot({job.places, starts, cut.chunks, count}, of_part, sums);
         continue;
       }
       for (int64_t channel = 0; channel < count; channel += job.block, starts += cut.chunks) {

@@ -56,7 +56,7 @@ struct PlaceLists {
 };
 
 // One block of dy: of each output channel `rows` rows of `vectors` vectors, and what they read of x.
-struct GradientTile {
+struct GradientBlock {
   const float* x;
   int64_t x_row;  // floats from an output row's input to the next output row's
   const float* dy;
@@ -120,7 +120,7 @@ struct Simd {
   // Floats that pack_rows writes to.
   int64_t (*packed_floats)(int64_t channels, int64_t rows, int64_t vectors);
   // sums[p.index] += dot(dy of c, x[p.offset ...]) over rows and vectors for each place p of each channel c.
-  void (*dot)(const PlaceLists& lists, const GradientTile& tile, float* sums);
+  void (*dot)(const PlaceLists& lists, const GradientBlock& block, float* sums);
   // The same for the `channels` channels of a block, which share each load of x: dy of the next channel lies dy_channel
   // floats on, and its sums are those of sums[channel].
   void (*dot_blocks)(const Place* places, int64_t count, const float* x, int64_t x_row, const float* dy,
