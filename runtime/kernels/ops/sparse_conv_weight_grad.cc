@@ -64,13 +64,13 @@ void AddBlock(const Simd& simd, const Job& job, const Block& block, int64_t firs
       const int32_t* starts = job.starts + first / job.block * cut.chunks + chunk;
       const float* gradient = dy + part * cut.outputs * cut.OutputFloats();
       const int64_t x_row = InputRowStride(cut, job.walk), vectors = cut.Vectors(block.cols);
-      const GradientTile tile = {x + part * cut.InputFloats(), x_row, gradient, cut.OutputFloats(), block.rows, vectors};
+      const GradientBlock of_part = {x + part * cut.InputFloats(), x_row, gradient, cut.OutputFloats(), block.rows, vectors};
       if (job.kernels != nullptr) {
-        simd.dot_kernels({job.kernels, starts, cut.chunks, count}, tile, sums);
+        simd.dot_kernels({job.kernels, starts, cut.chunks, count}, of_part, sums);
         continue;
       }
       if (job.block == 1) {
-        simd.dot({job.places, starts, cut.chunks, count}, tile, sums);
+        simd.dot({job.places, starts, cut.chunks, count}, of_part, sums);
         continue;
       }
       for (int64_t channel = 0; channel < count; channel += job.block, starts += cut.chunks) {

@@ -9,10 +9,55 @@ namespace sparcl {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// A square of pixels, whose taps overlap the most.
-constexpr int kDotRows = 4, kDotVectors = 4;
 // As many independent sums hide the latency of the multiply-add.
 constexpr int kDotPlaces = 8;
+constexpr int64_t kDotLanes = HWY_LANES(float);
+// Vectors of dy that are loaded together: on arm64 more, whose loads of x come in pairs from one pointer.
+constexpr int kDotRun = HWY_ARCH_ARM_A64 ? 8 : 4;
+// A tile: the shorter a vector, the more of them.
+constexpr int64_t kDotRows = kDotLanes >= 8 ? 4 : 8, kDotVectors = kDotLanes >= 16 ? 4 : 8;
+
+HWY_INLINE Vector VectorAt(const float* HWY_RESTRICT at, int vector) {
+  return hn::LoadU(Floats(), at + vector * kDotLanes);
+}
+
+// kPlaces places share every vector of dy.
+template <int kPlaces, int kVectors>
+HWY_INLINE void DotRun(const float* HWY_RESTRICT dy, const float* const* HWY_RESTRICT from, int64_t at,
+                       Vector* HWY_RESTRICT sums) {
+  Vector gradient[kVectors];
+#pragma GCC unroll 8
+  for (int v = 0; v < kVectors; ++v) gradient[v] = VectorAt(dy, v);
+#pragma GCC unroll 8
+  for (int i = 0; i < kPlaces; ++i) {
+    const float* x = Held(from[i] + at);
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) sums[i] = hn::MulAdd(gradient[v], VectorAt(x, v), sums[i]);
+  }
+}
+
+// A tile of dy whose rows lie row_floats apart.
+struct TileInMemory {
+  const float* HWY_RESTRICT dy;
+  int64_t row_floats, rows, vectors;
+
+  HWY_INLINE TileInMemory(const float* HWY_RESTRICT at, int64_t distance, int64_t high, int64_t wide)
+      : dy(at), row_floats(distance), rows(high), vectors(wide) {}
+
+  template <int kPlaces>
+  HWY_INLINE void Sum(const float* const* HWY_RESTRICT from, int64_t x_row, Vector* HWY_RESTRICT sums) const {
+    for (int64_t row = 0; row < rows; ++row) {
+      const float* gradient = dy + row * row_floats;
+      int64_t v = 0;
+      for (; v + kDotRun <= vectors; v += kDotRun) {
+        DotRun<kPlaces, kDotRun>(gradient + v * kDotLanes, from, row * x_row + v * kDotLanes, sums);
+      }
+      for (; v < vectors; ++v) DotRun<kPlaces, 1>(gradient + v * kDotLanes, from, row * x_row + v * kDotLanes, sums);
+    }
+  }
+};
+
+#if HWY_TARGET == HWY_AVX3
 
 // Keeps the compiler from adding further distances to a row's: they would not fit the scalar registers.
 HWY_INLINE int64_t Held(int64_t distance) {
@@ -20,66 +65,34 @@ HWY_INLINE int64_t Held(int64_t distance) {
   return distance;
 }
 
-// A whole register tile of dy, for the places of one channel.
-struct WholeTile {
-#if HWY_TARGET == HWY_AVX3
-  Vector gradient[kDotRows * kDotVectors];
+// A tile that stays in half of the registers over all places of a channel.
+template <int kRows>
+struct TileInRegisters {
+  static constexpr int kVectors = kAccumulators / kRows;
+  Vector gradient[kAccumulators];
 
-  HWY_INLINE WholeTile(const float* HWY_RESTRICT dy, int64_t row) {
+  HWY_INLINE TileInRegisters(const float* HWY_RESTRICT dy, int64_t row_floats, int64_t, int64_t) {
 #pragma GCC unroll 16
-    for (int i = 0; i < kDotRows * kDotVectors; ++i) gradient[i] = Load(dy + i / kDotVectors * row, i % kDotVectors);
-  }
-  HWY_INLINE Vector At(int row, int vector) const { return gradient[row * kDotVectors + vector]; }
-#else
-  // Fewer registers: each vector is loaded once for kDotPlaces places.
-  const float* HWY_RESTRICT dy;
-  int64_t row_floats;
-
-  HWY_INLINE WholeTile(const float* HWY_RESTRICT at, int64_t row) : dy(at), row_floats(row) {}
-  HWY_INLINE Vector At(int row, int vector) const { return Load(dy + row * row_floats, vector); }
-#endif
-
-  static HWY_INLINE Vector Load(const float* HWY_RESTRICT at, int vector) {
-    return hn::LoadU(Floats(), at + vector * HWY_LANES(float));
+    for (int i = 0; i < kAccumulators; ++i) gradient[i] = VectorAt(dy + i / kVectors * row_floats, i % kVectors);
   }
 
   template <int kPlaces>
   HWY_INLINE void Sum(const float* const* HWY_RESTRICT from, int64_t x_row, Vector* HWY_RESTRICT sums) const {
-#pragma GCC unroll 8
-    for (int i = 0; i < kPlaces; ++i) sums[i] = hn::Zero(Floats());
 #pragma GCC unroll 4
-    for (int row = 0; row < kDotRows; ++row) {
+    for (int row = 0; row < kRows; ++row) {
       const int64_t at = Held(row * x_row);
-#pragma GCC unroll 4
-      for (int v = 0; v < kDotVectors; ++v) {
-        const Vector shared = At(row, v);
+#pragma GCC unroll 16
+      for (int v = 0; v < kVectors; ++v) {
 #pragma GCC unroll 8
-        for (int i = 0; i < kPlaces; ++i) sums[i] = hn::MulAdd(shared, Load(from[i] + at, v), sums[i]);
+        for (int i = 0; i < kPlaces; ++i) {
+          sums[i] = hn::MulAdd(gradient[row * kVectors + v], VectorAt(from[i] + at, v), sums[i]);
+        }
       }
     }
   }
 };
 
-// What is left at the edges of a block.
-struct PartTile {
-  const float* HWY_RESTRICT dy;
-  int64_t row_floats, rows, vectors;
-
-  template <int kPlaces>
-  HWY_INLINE void Sum(const float* const* HWY_RESTRICT from, int64_t x_row, Vector* HWY_RESTRICT sums) const {
-    const Floats d;
-    constexpr int64_t kLanes = HWY_LANES(float);
-#pragma GCC unroll 8
-    for (int i = 0; i < kPlaces; ++i) sums[i] = hn::Zero(d);
-    for (int64_t row = 0; row < rows; ++row) {
-      for (int64_t v = 0; v < vectors * kLanes; v += kLanes) {
-        const Vector shared = hn::LoadU(d, dy + row * row_floats + v);
-#pragma GCC unroll 8
-        for (int i = 0; i < kPlaces; ++i) sums[i] = hn::MulAdd(shared, hn::LoadU(d, from[i] + row * x_row + v), sums[i]);
-      }
-    }
-  }
-};
+#endif
 
 #if HWY_TARGET == HWY_SCALAR
 
@@ -138,25 +151,33 @@ HWY_INLINE void SumLanes(const Vector* HWY_RESTRICT sums, float* HWY_RESTRICT to
 
 #endif
 
+// to[i] += each[i]
+template <int kPlaces>
+HWY_INLINE void AddEach(const float* HWY_RESTRICT each, float* HWY_RESTRICT to) {
+#if HWY_TARGET == HWY_AVX3
+  // Its masked stores cost no more than others. What lies behind the last may be another thread's.
+  const hn::CappedTag<float, kDotPlaces> d;
+  const auto mask = hn::FirstN(d, kPlaces);
+  hn::BlendedStore(hn::Add(hn::MaskedLoad(mask, d, to), hn::LoadU(d, each)), mask, d, to);
+#else
+#pragma GCC unroll 8
+  for (int i = 0; i < kPlaces; ++i) to[i] += each[i];
+#endif
+}
+
 template <int kPlaces, class Gradient>
 HWY_INLINE void DotPlaces(const Place* HWY_RESTRICT places, const float* HWY_RESTRICT x, int64_t x_row,
                           const Gradient& gradient, float* HWY_RESTRICT sums) {
   const float* from[kPlaces];
-#pragma GCC unroll 8
-  for (int i = 0; i < kPlaces; ++i) from[i] = x + places[i].offset;
   Vector partial[kPlaces];
+#pragma GCC unroll 8
+  for (int i = 0; i < kPlaces; ++i) from[i] = x + places[i].offset, partial[i] = hn::Zero(Floats());
   gradient.template Sum<kPlaces>(from, x_row, partial);
   HWY_ALIGN float each[kDotPlaces];
   SumLanes<kPlaces>(partial, each);
-  if (kPlaces == kDotPlaces && places[kPlaces - 1].index - places[0].index == kPlaces - 1) {
-    const hn::CappedTag<float, kDotPlaces> d;
-#pragma GCC unroll 2
-    for (size_t i = 0; i < kDotPlaces; i += hn::MaxLanes(d)) {
-      float* to = sums + places[0].index + i;
-      hn::StoreU(hn::Add(hn::LoadU(d, to), hn::LoadU(d, each + i)), d, to);
-    }
-    return;
-  }
+  const int32_t first = places[0].index;
+  // Without a gradient mask the places of a list follow each other.
+  if (places[kPlaces - 1].index - first == kPlaces - 1) return AddEach<kPlaces>(each, sums + first);
 #pragma GCC unroll 8
   for (int i = 0; i < kPlaces; ++i) sums[places[i].index] += each[i];
 }
@@ -178,42 +199,40 @@ HWY_INLINE void DotList(const Place* places, int64_t count, const float* x, int6
   }
 }
 
-void DotWhole(const PlaceLists& lists, const float* x, int64_t x_row, const float* dy, const GradientTile& tile,
-              float* sums) {
+// Of all channels the tile that begins at `vector` of `row`.
+template <class Gradient>
+void DotChannels(const PlaceLists& lists, const GradientBlock& block, int64_t row, int64_t vector, int64_t rows,
+                 int64_t vectors, float* sums) {
+  const float* x = block.x + row * block.x_row + vector * kDotLanes;
+  const float* dy = block.dy + (row * block.vectors + vector) * kDotLanes;
   const int32_t* starts = lists.starts;
-  for (int64_t channel = 0; channel < lists.channels; ++channel, starts += lists.stride, dy += tile.dy_channel) {
+  for (int64_t channel = 0; channel < lists.channels; ++channel, starts += lists.stride, dy += block.dy_channel) {
     if (starts[0] == starts[1]) continue;
-    const WholeTile gradient(dy, tile.vectors * HWY_LANES(float));
-    DotList(lists.places + starts[0], starts[1] - starts[0], x, x_row, gradient, sums);
+    const Gradient gradient(dy, block.vectors * kDotLanes, rows, vectors);
+    DotList(lists.places + starts[0], starts[1] - starts[0], x, block.x_row, gradient, sums);
   }
 }
 
-void DotPart(const PlaceLists& lists, const float* x, int64_t x_row, const float* dy, const GradientTile& tile, int64_t rows,
+void DotTile(const PlaceLists& lists, const GradientBlock& block, int64_t row, int64_t vector, int64_t rows,
              int64_t vectors, float* sums) {
-  const int32_t* starts = lists.starts;
-  for (int64_t channel = 0; channel < lists.channels; ++channel, starts += lists.stride, dy += tile.dy_channel) {
-    const PartTile gradient = {dy, tile.vectors * HWY_LANES(float), rows, vectors};
-    DotList(lists.places + starts[0], starts[1] - starts[0], x, x_row, gradient, sums);
+#if HWY_TARGET == HWY_AVX3
+  if (rows * vectors == kAccumulators) {
+    if (rows == 4) return DotChannels<TileInRegisters<4>>(lists, block, row, vector, rows, vectors, sums);
+    if (rows == 2) return DotChannels<TileInRegisters<2>>(lists, block, row, vector, rows, vectors, sums);
   }
+#endif
+  DotChannels<TileInMemory>(lists, block, row, vector, rows, vectors, sums);
 }
 
 int64_t LesserOf(int64_t a, int64_t b) { return a < b ? a : b; }
 
-void Dot(const PlaceLists& lists, const GradientTile& tile, float* sums) {
-  constexpr int64_t kLanes = HWY_LANES(float), kTile = kDotRows * kDotVectors;
-  for (int64_t row = 0; row < tile.rows; row += kDotRows) {
-    const int64_t rows = LesserOf(kDotRows, tile.rows - row);
+void Dot(const PlaceLists& lists, const GradientBlock& block, float* sums) {
+  for (int64_t row = 0; row < block.rows; row += kDotRows) {
+    const int64_t rows = LesserOf(kDotRows, block.rows - row);
     // Where a block is low, its tiles are wide.
-    const int64_t wide = rows < 3 ? kTile / rows : kDotVectors;
-    for (int64_t vector = 0; vector < tile.vectors; vector += wide) {
-      const int64_t vectors = LesserOf(wide, tile.vectors - vector);
-      const float* x = tile.x + row * tile.x_row + vector * kLanes;
-      const float* dy = tile.dy + (row * tile.vectors + vector) * kLanes;
-      if (rows == kDotRows && vectors == kDotVectors) {
-        DotWhole(lists, x, tile.x_row, dy, tile, sums);
-      } else {
-        DotPart(lists, x, tile.x_row, dy, tile, rows, vectors, sums);
-      }
+    const int64_t wide = 2 * rows > kDotRows ? kDotVectors : kDotRows * kDotVectors / rows;
+    for (int64_t vector = 0; vector < block.vectors; vector += wide) {
+      DotTile(lists, block, row, vector, rows, LesserOf(wide, block.vectors - vector), sums);
     }
   }
 }

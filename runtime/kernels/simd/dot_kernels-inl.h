@@ -80,7 +80,7 @@ HWY_INLINE void DotKernels(const KernelPlace* HWY_RESTRICT place, const KernelPl
 
 // All kernels of all channels at one tile.
 template <int kRows, int kVectors>
-void DotTileOfKernels(const KernelPlaceLists& lists, const GradientTile& tile, int64_t row, int64_t vector, float* sums) {
+void DotTileOfKernels(const KernelPlaceLists& lists, const GradientBlock& tile, int64_t row, int64_t vector, float* sums) {
   const Floats d;
   constexpr int64_t kLanes = HWY_LANES(float);
   const float* x = tile.x + row * tile.x_row + vector * kLanes;
@@ -97,14 +97,14 @@ void DotTileOfKernels(const KernelPlaceLists& lists, const GradientTile& tile, i
 }
 
 template <int kVectors>
-void DotColumnOfKernels(const KernelPlaceLists& lists, const GradientTile& tile, int64_t vector, float* sums) {
+void DotColumnOfKernels(const KernelPlaceLists& lists, const GradientBlock& tile, int64_t vector, float* sums) {
   constexpr int kRows = kAccumulators / 4;
   int64_t row = 0;
   for (; row + kRows <= tile.rows; row += kRows) DotTileOfKernels<kRows, kVectors>(lists, tile, row, vector, sums);
   for (; row < tile.rows; ++row) DotTileOfKernels<1, kVectors>(lists, tile, row, vector, sums);
 }
 
-void DotPatterns(const KernelPlaceLists& lists, const GradientTile& tile, float* sums) {
+void DotPatterns(const KernelPlaceLists& lists, const GradientBlock& tile, float* sums) {
   int64_t vector = 0;
   for (; vector + 4 <= tile.vectors; vector += 4) DotColumnOfKernels<4>(lists, tile, vector, sums);
   if (vector + 2 <= tile.vectors) DotColumnOfKernels<2>(lists, tile, vector, sums), vector += 2;

@@ -88,7 +88,7 @@ struct KernelPlaceLists {
 };
 
 // One block of dy: of each output channel `rows` rows of `vectors` vectors, and what they read of x.
-struct GradientTile {
+struct GradientBlock {
   const float* x;
   int64_t x_row;  // floats from an output row's input to the next output row's
   const float* dy;
@@ -154,13 +154,13 @@ struct Simd {
   // Floats that pack_rows writes to.
   int64_t (*packed_floats)(int64_t channels, int64_t rows, int64_t vectors);
   // sums[p.index] += dot(dy of c, x[p.offset ...]) over rows and vectors for each place p of each channel c.
-  void (*dot)(const PlaceLists& lists, const GradientTile& tile, float* sums);
+  void (*dot)(const PlaceLists& lists, const GradientBlock& block, float* sums);
   // The same for the `channels` channels of a block, which share each load of x: dy of the next channel lies dy_channel
   // floats on, and its sums are those of sums[channel].
   void (*dot_blocks)(const Place* places, int64_t count, const float* x, int64_t x_row, const float* dy,
                      int64_t dy_channel, int64_t channels, int64_t rows, int64_t vectors, float* const* sums);
   // The same for kernels of stride 1; a vector is a pixel.
-  void (*dot_kernels)(const KernelPlaceLists& lists, const GradientTile& tile, float* sums);
+  void (*dot_kernels)(const KernelPlaceLists& lists, const GradientBlock& tile, float* sums);
   void (*copy)(const float* from, float* to, int64_t count);
   // `count` runs of `run` floats, which lie from_step and to_step floats apart.
   void (*copy_runs)(const float* from, int64_t from_step, float* to, int64_t to_step, int64_t run, int64_t count);
