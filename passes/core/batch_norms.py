@@ -16,7 +16,7 @@ ENDINGS = (".saved_factor", ".saved_offset")
 
 
 def factor_and_offset(node: ir.Node) -> tuple[ir.Value, ir.Value]:
-    """The factor and the offset [C] of a normalisation, with which it computes ``x * factor + offset``; it gives them."""
+    """The factor and the offset [C] of a normalisation, which computes ``x * factor + offset``; it gives them now."""
     given = len(node.outputs)
     node.resize_outputs(FIRST_NUMBER + len(ENDINGS))
     for value in node.outputs[given:]:
