@@ -30,18 +30,44 @@ class Turns:
             raise RuntimeError(f"{self._process.args!r} ended")
         return line
 
-    def __call__(self) -> list[float]:
-        """The seconds of a step by each clock of the process."""
+    def start(self) -> None:
+        """Let the process take its step."""
         self._process.stdin.write("\n")  # type: ignore[union-attr]
         self._process.stdin.flush()  # type: ignore[union-attr]
+
+    def wait(self) -> list[float]:
+        """The seconds of the step by each clock of the process, when it is done."""
         return [float(seconds) for seconds in self._read().split()]
+
+    def __call__(self) -> list[float]:
+        """The seconds of a step by each clock of the process."""
+        self.start()
+        return self.wait()
 
     def close(self) -> None:
         """End the process."""
         self._process.communicate()
 
 
-def in_turns(steps: Sequence[Turns], rounds: int) -> np.ndarray:
+class AtOnce:
+    """Processes that take the same step at the same time, as on a machine whose memory they share."""
+
+    def __init__(self, copies: Sequence[Turns]) -> None:
+        self._copies = copies
+
+    def __call__(self) -> list[float]:
+        """The mean seconds of the copies' steps by each clock."""
+        for copy in self._copies:
+            copy.start()
+        return list(np.mean([copy.wait() for copy in self._copies], axis=0))
+
+    def close(self) -> None:
+        """End the processes."""
+        for copy in self._copies:
+            copy.close()
+
+
+def in_turns(steps: Sequence[Callable[[], list[float]]], rounds: int) -> np.ndarray:
     """Seconds [step, round, clock] after one round that does not count; each round begins with another step."""
     found: list[list[list[float]]] = [[] for _ in steps]
     for round_ in range(rounds + 1):

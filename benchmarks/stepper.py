@@ -1,9 +1,10 @@
 """The step of a contestant of benchmarks.step in a process of its own, which takes turns with others.
 
-``python -m benchmarks.stepper NAME BATCH THREADS FOLDER`` serves the wall-clock and the processor seconds of a step;
-the artifact of a compiled contestant is made in the folder where it is missing.
+``python -m benchmarks.stepper NAME BATCH THREADS FOLDER [CORE]`` serves the wall-clock and the processor seconds of a
+step; the artifact of a compiled contestant is made in the folder where it is missing. With a core it runs there alone.
 """
 
+import os
 import sys
 import time
 import warnings
@@ -12,8 +13,10 @@ from pathlib import Path
 from benchmarks.processes import serve
 
 
-def main(name: str, batch: str, threads: str, folder: str) -> None:
+def main(name: str, batch: str, threads: str, folder: str, core: str = "") -> None:
     """Make the step and take it whenever a line comes."""
+    if core:
+        os.sched_setaffinity(0, {int(core)})
     warnings.filterwarnings("ignore")
     from benchmarks.step import chosen
 

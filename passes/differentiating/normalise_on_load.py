@@ -4,6 +4,7 @@ import dataclasses
 
 import onnx_ir as ir
 
+from sparcl_compile.passes.core.batch_norms import ADDEND, factor_and_offset
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.edit import int_attribute
 from sparcl_compile.passes.core.facts import DIFFERENTIATED, MOVING, PRUNED
@@ -15,17 +16,11 @@ from sparcl_compile.passes.core.operators import (
     sparse_nodes,
 )
 from sparcl_compile.passes.core.phases import Phase
-from sparcl_compile.passes.core.values import FLOAT
 
-ADDEND, SCALE = 3, 1
 GATE = 5
 """The slot of a normalisation's gradient that reads the normalisation's output."""
-FACTOR, OFFSET = ".saved_factor", ".saved_offset"
-"""What the names of a normalisation's factor and offset end with, behind its output's."""
 LOADS = (SPARSE_CONV, SPARSE_WEIGHT_GRADIENT)
 """Operators that normalise their first input as they read it."""
-FIRST_RESULT = 6
-"""The output of a normalisation that is its factor; the next one is its offset."""
 FIRST_INPUT = {SPARSE_CONV: 6, SPARSE_WEIGHT_GRADIENT: 6, BATCH_NORM_GRADIENT: 8}
 """By operator the input that takes the factor; the next one takes the offset."""
 
@@ -71,10 +66,7 @@ def _takes(reader: ir.Node, slot: int) -> bool:
 
 def _load(node: ir.Node) -> None:
     out, x = node.outputs[0], node.inputs[0]
-    node.resize_outputs(FIRST_RESULT + 2)
-    numbers = node.outputs[FIRST_RESULT : FIRST_RESULT + 2]
-    for value, ending in zip(numbers, (FACTOR, OFFSET), strict=True):
-        value.name, value.shape, value.type = f"{out.name}{ending}", node.inputs[SCALE].shape, FLOAT  # type: ignore[union-attr]
+    numbers = factor_and_offset(node)
     for reader, slot in [(usage.node, usage.idx) for usage in out.uses()]:
         first = FIRST_INPUT[reader.op_type]
         reader.resize_inputs(first + 2)
@@ -84,5 +76,3 @@ def _load(node: ir.Node) -> None:
         if reader.op_type in LOADS and int_attribute(node, "relu", 0):
             reader.attributes["relu"] = ir.AttrInt64("relu", 1)
     out.name, out.shape, out.type = "", None, None
-    for value in node.outputs[5:FIRST_RESULT]:
-        value.name = ""

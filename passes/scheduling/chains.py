@@ -9,14 +9,17 @@ from sparcl_compile.passes.analysis.liveness.chains import (
     AGAIN,
     ASK_FOR_SHAPES,
     NORMS,
+    ROOTS,
     activations,
     after_loss,
     gives_batch_statistics,
     is_cheap,
     late_readers,
 )
+from sparcl_compile.passes.core.batch_norms import ADDEND, ADDEND_HALF, X_HALF, Y_HALF, X, factor_and_offset
 from sparcl_compile.passes.core.contract import Pass
-from sparcl_compile.passes.core.edit import is_read, replace_uses
+from sparcl_compile.passes.core.edit import int_attribute, is_read, replace_uses
+from sparcl_compile.passes.core.operators import BATCH_NORM, BATCH_NORM_AGAIN, SPARSE_DOMAIN
 from sparcl_compile.passes.core.values import constant
 
 
@@ -70,6 +73,8 @@ class Chains:
         node = _producer(value)
         if node.op_type in NORMS:
             return self._normalise(node, name)
+        if node.op_type == BATCH_NORM:
+            return self._apply(node, value, name)
         again = [self._input(v, f"{name}.{i}") for i, v in enumerate(activations(node))]
         return self._insert.op(node.op_type, *again, *node.inputs[len(again) :], name=name, like=value)
 
@@ -79,6 +84,26 @@ class Chains:
         if node is None or kept or not is_cheap(node) or not _reaches_norm(node):
             return value
         return self._again(value, name)
+
+    def _apply(self, node: ir.Node, value: ir.Value, name: str) -> ir.Value:
+        """A batch-last normalisation with its addend and its ReLU, from the factor and the offset that it gives."""
+        inputs = dict(enumerate(node.inputs))
+        for slot in (ADDEND, ADDEND_HALF):
+            if (addend := inputs.get(slot)) is not None:
+                inputs[slot] = self._input(addend, f"{name}.{slot}")
+        read = [inputs[X], *factor_and_offset(node), inputs[ADDEND], inputs.get(X_HALF), inputs.get(ADDEND_HALF)]
+        last = max(slot for slot, one in enumerate(read) if one is not None)
+        made = self._insert.node(
+            BATCH_NORM_AGAIN,
+            *read[: last + 1],
+            name=name,
+            domain=SPARSE_DOMAIN,
+            outputs=1 + (value is node.outputs[Y_HALF]),
+            relu=int_attribute(node, "relu", 0),
+        )
+        made.outputs[0].name, out = "", made.outputs[-1]
+        out.name, out.shape, out.type = name, value.shape, value.type
+        return out
 
     def _normalise(self, node: ir.Node, name: str) -> ir.Value:
         x, scale, shift, mean, variance = node.inputs[:5]
@@ -119,7 +144,7 @@ def _producer(value: ir.Value) -> ir.Node:
 
 def _reaches_norm(node: ir.Node) -> bool:
     """Whether a normalisation stands among what a chain would compute again."""
-    if node.op_type in NORMS:
+    if node.op_type in ROOTS:
         return True
     producers = (value.producer() for value in activations(node))
     return any(_reaches_norm(producer) for producer in producers if producer is not None and is_cheap(producer))

@@ -28,11 +28,14 @@ class RecomputeActivations(Pass):
        times the inverse deviation as scale, a variance of 1 and an epsilon of 0, which gives the very bits of the
        builder's forward; that of the target ``ort`` may differ in the last one), then its Adds, ReLUs and Clips. What
        the chain needs on the way and is not kept is computed again as well, over at most ``MAX_ADDS`` residual
-       additions; a value behind more of them is kept. So is what is compared with another value (``chains.py``).
+       additions; a value behind more of them is kept. So is what is compared with another value (``chains.py``). A
+       batch-last normalisation of the sparse kernels, with its addend and its ReLU, is one node again: BatchNormApply,
+       from the factor and the offset that the forward gives, to the bit and in the precision that the backward reads.
     3. The chain stands behind the forward node in the file, and depends on nothing of the backward. ONNX Runtime visits
        of two inputs the younger one first, so a chain runs when the gradient is there, just before its reader.
     4. Nothing may merge the copies again: they are another operator than the forward's, and where two chains
-       normalise the same value, their attribute ``momentum``, which inference form ignores, differs.
+       normalise the same value, their attribute ``momentum``, which inference form ignores, differs. Operators of a
+       domain that ONNX Runtime does not know it does not merge.
     5. Only what lowers the peak (``liveness/buffers.py``, at ``batch`` samples) is recomputed: first everything, then,
        small values first, whatever can be kept without raising the peak again is kept.
 

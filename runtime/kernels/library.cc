@@ -1,5 +1,6 @@
 // What ONNX Runtime calls when it loads the library: registers the ops in the domain `sparcl`.
 #include "abi/op.h"
+#include "ops/batch_norm_apply.h"
 #include "ops/batch_norm_grad.h"
 #include "ops/batch_norm_training.h"
 #include "ops/max_pool_batch_last.h"
@@ -28,6 +29,7 @@ Failure Register(ort::SessionOptions* options, const ort::Api& api) {
       Registered<SparseConvInputGrad>(),
       Registered<SparseConvWeightGrad>(),
       Registered<BatchNormTraining>(),
+      Registered<BatchNormApply>(),
       Registered<BatchNormGrad>(),
       Registered<MaxPoolBatchLast>(),
       Registered<MaxPoolBatchLastGrad>(),

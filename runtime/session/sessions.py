@@ -23,8 +23,8 @@ leave holes that the gradient of a large weight does not fit into. Pages that no
 BATCH = "N"
 """The first dimension of inputs that have a row for each sample of a batch."""
 LARGEST_REST = 1 << 12
-"""Bytes by which a piece of a block may exceed its tensor; a longer one is divided. What is not divided is lost while the
-tensor lives: with a mebibyte here, a step of ResNet-18 in half precision took a third more than its tensors."""
+"""Bytes by which a piece of a block may exceed its tensor; a longer one is divided. What is not divided is lost while
+the tensor lives: with a mebibyte here, a step of ResNet-18 in half precision took a third more than its tensors."""
 SMALL = 1 << 20
 """Bytes up to which a next value of state has memory of its own, beside the pool."""
 

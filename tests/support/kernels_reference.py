@@ -156,6 +156,17 @@ class BatchNormTraining(OpRun):
         return tuple(result.astype(np.float32) for result in results)
 
 
+class BatchNormApply(OpRun):
+    """(x, factor, offset [C], addend?) -> y."""
+
+    op_domain = "sparcl"
+
+    def _run(self, x: Array, factor: Array, offset: Array, addend: Array | None = None, *, relu: int) -> tuple[Array]:
+        y = x.astype(np.float64) * vector(factor) + vector(offset)
+        y = y if addend is None else y + addend
+        return ((np.maximum(y, 0.0) if relu else y).astype(np.float32),)
+
+
 class BatchNormGrad(OpRun):
     """(dy, x, scale, saved_mean, saved_inv_std, y?) -> (dx, dscale, dbias, daddend): the last is dy behind the Relu."""
 
@@ -229,5 +240,5 @@ def candidates(
 
 KERNELS = [
     *(SparseConv, SparseConvInputGrad, SparseConvWeightGrad),
-    *(BatchNormTraining, BatchNormGrad, MaxPoolBatchLast, MaxPoolBatchLastGrad),
+    *(BatchNormTraining, BatchNormApply, BatchNormGrad, MaxPoolBatchLast, MaxPoolBatchLastGrad),
 ]

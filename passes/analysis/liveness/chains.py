@@ -6,13 +6,17 @@ import onnx_ir as ir
 
 from sparcl_compile.interface.names import gradient_name
 from sparcl_compile.passes.analysis.liveness.sizes import bytes_of
+from sparcl_compile.passes.core.batch_norms import kept_result, read_activations
 from sparcl_compile.passes.core.edit import float_attribute, int_attribute
+from sparcl_compile.passes.core.operators import BATCH_NORM
 from sparcl_compile.passes.core.values import value_named
 
 MAX_ADDS = 4
 """The work of all chains grows with the square of their length."""
 
 NORMS = frozenset(["BatchNormInternal", "BatchNormalization"])
+ROOTS = NORMS | {BATCH_NORM}
+"""Where a chain begins: at what the backward keeps for a normalisation's gradient."""
 AGAIN = ".again"
 """Suffix of a recomputed activation's name."""
 CHEAP = NORMS | {"Add", "Clip", "Relu"}
@@ -79,11 +83,9 @@ def candidates(graph: ir.Graph, backward: Set[ir.Node]) -> list[ir.Value]:
     for node in graph:
         if node in backward or not is_cheap(node):
             continue
-        value, inputs = node.outputs[0], [adds[v] for v in activations(node) if v in adds]
-        if node.op_type in NORMS:
-            adds[value] = 0
-        elif inputs:
-            adds[value] = max(inputs) + (node.op_type == "Add")
+        value, inputs = result(node), [adds[v] for v in activations(node) if v in adds]
+        if inputs or node.op_type in ROOTS:
+            adds[value] = max(inputs, default=0) + (len(activations(node)) > 1)
         if value not in adds or not late_readers(value, backward):
             continue
         if adds[value] > MAX_ADDS or value.is_graph_output():
@@ -95,11 +97,18 @@ def candidates(graph: ir.Graph, backward: Set[ir.Node]) -> list[ir.Value]:
 
 def is_cheap(node: ir.Node) -> bool:
     """Whether a second computation costs a walk over memory, from values that the backward keeps."""
+    if node.op_type == BATCH_NORM:
+        return bool(result(node).name)
     if node.op_type == "BatchNormInternal":
         return len(node.outputs) == 5 and all(out.name for out in node.outputs[3:])
     if node.op_type == "BatchNormalization":
         return not int_attribute(node, "training_mode", 0) or gives_batch_statistics(node)
     return node.op_type in CHEAP
+
+
+def result(node: ir.Node) -> ir.Value:
+    """What a cheap node gives to the backward."""
+    return kept_result(node) if node.op_type == BATCH_NORM else node.outputs[0]
 
 
 def gives_batch_statistics(node: ir.Node) -> bool:
@@ -109,6 +118,8 @@ def gives_batch_statistics(node: ir.Node) -> bool:
 
 def activations(node: ir.Node) -> list[ir.Value]:
     """The inputs that a cheap node transforms; statistics, parameters and bounds are none."""
+    if node.op_type == BATCH_NORM:
+        return read_activations(node)
     inputs = node.inputs if node.op_type == "Add" else node.inputs[:1]
     return [value for value in inputs if value is not None]
 

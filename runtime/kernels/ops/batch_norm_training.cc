@@ -1,5 +1,6 @@
 #include "ops/batch_norm_training.h"
 
+#include "ops/batch_norm_operands.h"
 #include "simd/simd.h"
 
 namespace sparcl {
@@ -19,16 +20,9 @@ Failure BatchNormTraining::Run(const Context& context) const {
   const int64_t channels = x.shape[0];
   const int places[4] = {1, 2, 4, 5};
   for (int i = 0; i < 4; ++i) {
-    if (Failure failure = context.Input(places[i], names[i], 1, parameters[i])) return failure;
-    if (parameters[i].size == channels) continue;
-    return context.Fail(Message() << names[i] << " has " << parameters[i].size << " numbers for " << channels << " channels");
+    if (Failure failure = PerChannel(context, places[i], names[i], channels, parameters[i])) return failure;
   }
-  if (Failure failure = context.OptionalStoredInput(3, 7, "addend", 4, addend)) return failure;
-  for (int axis = 0; addend && axis < 4; ++axis) {
-    if (addend.shape[axis] == x.shape[axis]) continue;
-    return context.Fail(Message() << "addend is " << addend << " and x is " << x);
-  }
-  if (x.size == 0) return context.Fail(Message() << "x is empty: " << x);
+  if (Failure failure = Addend(context, 3, 7, x, addend)) return failure;
   if (Failure failure = context.Output(0, x.shape, 4, y)) return failure;
   if (Failure failure = context.Output(5, x.shape, 4, y16)) return failure;
   const int results[6] = {1, 2, 3, 4, 6, 7};

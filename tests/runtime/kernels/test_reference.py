@@ -145,3 +145,15 @@ def test_batch_normalisation_and_its_gradients(relu: int, added: bool) -> None:
     if added:
         np.testing.assert_allclose(daddend, batch_last(beside.grad), **CLOSE)
     assert run("BatchNormGrad", inputs, 3, relu=relu)[0].tolist() == dx.tolist()
+
+
+@pytest.mark.parametrize("relu", [0, 1])
+def test_a_normalisation_from_its_factor_and_offset(relu: int) -> None:
+    rng = np.random.default_rng(1)
+    x, addend = (rng.normal(size=(4, 3, 2, 5)).astype(np.float32) for _ in range(2))
+    scale, bias, mean = (rng.normal(size=4).astype(np.float32) for _ in range(3))
+    inputs = {"x": x, "scale": scale, "bias": bias, "addend": addend, "mean": mean, "var": mean * mean}
+    y, _, _, saved_mean, inv_std = run("BatchNormTraining", inputs, 5, epsilon=1e-3, momentum=0.75, relu=relu)
+    factor = scale * inv_std
+    again = {"x": x, "factor": factor, "offset": bias - saved_mean * factor, "addend": addend}
+    np.testing.assert_allclose(run("BatchNormApply", again, 1, relu=relu)[0], y, **CLOSE)

@@ -8,12 +8,15 @@ import onnx_ir as ir
 import pytest
 import torch
 
+from benchmarks.contestants import Setting
+from benchmarks.contestants import compiled as compiled_step
 from models.export import export
 from models.resnet import resnet18
 from models.small import depthwise_cnn, mlp
 from sparcl_compile.passes.analysis.liveness.buffers import plan
+from sparcl_compile.runtime.session import kernel_library as kernels
 from tests.passes.analysis.liveness.test_buffers import compiled, random_feeds, training_model
-from tests.support.allocations import check_tools, most_bytes
+from tests.support.allocations import check_tools, most_bytes, most_bytes_of_a_step
 
 DIGITS = Path(__file__).resolve().parents[4] / "models" / "digits_cnn.onnx"
 DENSE = {"sparsity": 0.0, "gradient_sparsity": 0.0}
@@ -66,3 +69,17 @@ def test_a_training_step_asks_for_what_is_planned(
     found = plan(model, batch)
     assert not found.unknown
     assert most_bytes(model, feeds, tmp_path) == pytest.approx(found.peak_bytes, rel=bound, abs=SMALL)
+
+
+@pytest.mark.skipif(kernels.library() is None, reason=kernels.reason())
+@pytest.mark.parametrize(
+    "changed",
+    [{}, {"recompute": True}, {"recompute": True, "activations": "bf16"}],
+    ids=["as compiled", "recomputed", "recomputed in half precision"],
+)
+def test_a_step_of_the_sparse_kernels_asks_for_what_is_planned(changed: dict[str, Any], tmp_path: Path) -> None:
+    check_tools()
+    setting = Setting("watched", compiled_step, "unstructured", 0.9, width=20, compress=True, **changed)
+    asked = most_bytes_of_a_step(setting, 32, tmp_path)
+    planned = plan(ir.load(tmp_path / "watched.sparcl/train/training_model.onnx"), 32).peak_bytes
+    assert asked == pytest.approx(planned, rel=PLANNED, abs=SMALL)

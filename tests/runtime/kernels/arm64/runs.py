@@ -110,7 +110,7 @@ def pools(case: Case) -> Iterator[Recorded]:
 
 
 def normalisations(shape: tuple[int, int, int, int], seed: int, relu: bool, addend: bool) -> Iterator[Recorded]:
-    """BatchNormTraining and its gradient, with and without what is fused with them."""
+    """BatchNormTraining, its output a second time and its gradient, with and without what is fused with them."""
     made = {name: normal(shape[:1], seed + place) for place, name in enumerate(("scale", "bias", "mean", "var"))}
     feeds = {"x": normal(shape, seed + 4) * 2 + 3, "scale": made["scale"], "bias": made["bias"]}
     feeds |= {"addend": normal(shape, seed + 5)} if addend else {}
@@ -119,6 +119,9 @@ def normalisations(shape: tuple[int, int, int, int], seed: int, relu: bool, adde
     outputs = ["y", "next_mean", "next_var", "saved_mean", "saved_inv_std"]
     forward = record("BatchNormTraining", one_op("BatchNormTraining", inputs, outputs, relu=int(relu)), feeds)
     yield forward
+    again = {"x": feeds["x"], "factor": made["scale"], "offset": made["bias"]}
+    again |= {"addend": feeds["addend"]} if addend else {}
+    yield record("BatchNormApply", one_op("BatchNormApply", list(again), ["y"], relu=int(relu)), again)
     y, _, _, mean, inv_std = forward.results
     feeds = {"dy": normal(shape, seed + 6), "x": feeds["x"], "scale": made["scale"]}
     feeds |= {"saved_mean": mean, "saved_inv_std": inv_std, **({"y": y} if relu else {})}

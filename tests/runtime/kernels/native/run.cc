@@ -76,6 +76,7 @@ std::vector<Array> RunNormalisation(const Array& x, const Array& dy, int threads
   const std::vector<Array> back =
       stand_in::Run("BatchNormGrad", {&dy, &x, &scale, &made[3], &made[4], &made[0]}, attributes, 4, threads);
   made.insert(made.end(), back.begin(), back.end());
+  made.push_back(stand_in::Run("BatchNormApply", {&x, &scale, &bias, &dy}, attributes, 1, threads)[0]);
   return made;
 }
 
