@@ -18,7 +18,7 @@ class Options:
 
     sparsity: float = 0.8
     gradient_sparsity: float = 0.8
-    data_removal: float = 0.15
+    data_removal: float = 0.3
     scheme: str = "unstructured"
     gradient_scheme: str = "unstructured"
     distribution: str = "uniform"
