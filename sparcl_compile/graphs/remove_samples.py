@@ -60,7 +60,7 @@ def build(score: Score = "misclassified") -> ir.Model:
     counted = _effective(b, score, counters["sample_score"])
     spared = op.And(op.And(op.Greater(keep, 0.0), op.Equal(counted, 0)), op.GreaterOrEqual(seen, PROOF))
     beyond_a_batch = op.Sub(b.count(op.Greater(keep, 0.0)), batch)
-    leaving = _leaving(b, op.Max(op.Min(wanted, beyond_a_batch), 0), spared, seen)
+    leaving = _leaving(b, op.Max(op.Min(wanted, beyond_a_batch), 0), spared, seen, order)
     left = op.ScatterElements(keep, leaving, op.Expand(0.0, op.Shape(leaving)), axis=0)
     kept = op.Cast(op.Gather(left, order), to=int(ir.DataType.BOOL))
     presented = op.Less(op.Range(0, b.size(order), 1), position)
@@ -94,10 +94,14 @@ def _effective(b: Builder, score: Score, counted: ir.Value) -> ir.Value:
     return b.op.Where(b.op.Greater(learned, 0), counted, NEVER_LEARNED)
 
 
-def _leaving(b: Builder, wanted: ir.Value, spared: ir.Value, seen: ir.Value) -> ir.Value:
-    """Indices of so many of the samples that can be spared: first those most often seen, then those of lower index."""
+def _leaving(b: Builder, wanted: ir.Value, spared: ir.Value, seen: ir.Value, order: ir.Value) -> ir.Value:
+    """Indices of so many of the samples that can be spared: first those most often seen, then those early in the order.
+
+    The order of an epoch is random. Samples of low index are alike where a data set lies in the order of its classes,
+    of its writers or of time, and a task must not lose them all.
+    """
     op = b.op
     with b.scope("leaving"):
         k = op.Min(wanted, b.count(spared))
-        _, leaving = b.top(op.Where(spared, seen, LEAST), k, largest=True)
-        return leaving
+        _, places = b.top(op.Gather(op.Where(spared, seen, LEAST), order), k, largest=True)
+        return op.Gather(order, places)

@@ -49,7 +49,7 @@ def call(graph: harness.Graph, feeds: Feeds) -> Feeds:
 
 def simple(graph: harness.Graph, remove: int, **changes: harness.Array) -> Feeds:
     feeds = feeds_for([True] * 6, [3, 0, 2, 0, 1, 0], [2] * 6, [True] * 6, remove, 0)
-    return call(graph, {**feeds, **changes})
+    return call(graph, {**feeds, "order": np.arange(6), **changes})
 
 
 def test_form(graphs: dict[str, harness.Graph]) -> None:
@@ -111,14 +111,14 @@ def test_equals_the_specification(
     effective = counted if score == "misclassified" else [c if k else 50 for c, k in zip(counted, learned, strict=True)]
     kept = [i for i in range(SAMPLES) if keep[i]]
     spared = [i for i in kept if effective[i] == 0 and seen[i] >= 2]
-    gone = sorted(spared, key=lambda i: (-seen[i], i))[: max(min(remove, len(kept) - batch), 0)]
+    old = feeds["order"].tolist()
+    gone = sorted(spared, key=lambda i: (-seen[i], old.index(i)))[: max(min(remove, len(kept) - batch), 0)]
     left = [i for i in kept if i not in gone]
 
     assert (int(found["removed_now"]), int(found["removed_total"])) == (len(gone), SAMPLES - len(left))
     assert np.flatnonzero(found["sample_keep.next"]).tolist() == left
     assert int(found["length"]) == len(left)
     assert sorted(found["new_order"].tolist()) == list(range(SAMPLES))
-    old = feeds["order"].tolist()
     assert found["new_order"][: len(left)].tolist() == [i for i in old if i in left]
     start = int(found["new_position"])
     assert int(found["steps"]) == 7 + (len(left) - start) // batch
@@ -143,12 +143,23 @@ def test_those_removed_were_never_wrong(
     assert (left | gone == before).all()
 
 
-def test_ties_go_to_the_more_often_seen_then_the_lower_index(graphs: dict[str, harness.Graph]) -> None:
+def test_ties_go_to_the_more_often_seen_then_the_earlier_in_the_order(graphs: dict[str, harness.Graph]) -> None:
     seen = np.array([9, 2, 9, 3, 9, 3], np.int64)
     found = simple(graphs["misclassified"], 2, sample_seen=seen)
     assert found["sample_keep.next"].tolist() == [1, 1, 1, 0, 1, 0]
     found = simple(graphs["misclassified"], 2)
     assert found["sample_keep.next"].tolist() == [1, 0, 1, 0, 1, 1]
+    found = simple(graphs["misclassified"], 2, order=np.array([2, 5, 4, 3, 1, 0]))
+    assert found["sample_keep.next"].tolist() == [1, 1, 1, 0, 1, 0]
+
+
+def test_a_data_set_in_the_order_of_its_classes_loses_of_each(graphs: dict[str, harness.Graph]) -> None:
+    samples = 200  # the first half of them of one class
+    every, twice = np.zeros(samples, np.int64), np.full(samples, 2, np.int64)
+    feeds = feeds_for([True] * samples, every.tolist(), twice.tolist(), [True] * samples, 60, 0)
+    left = call(graphs["misclassified"], feeds)["sample_keep.next"]
+    assert left.sum() == 140
+    assert 20 <= 100 - left[:100].sum() <= 40
 
 
 def test_a_sample_never_learned_stays(graphs: dict[str, harness.Graph]) -> None:

@@ -42,12 +42,17 @@ class Samples:
         """The kept samples that the task can spare: presented twice in this stage, and of score 0."""
         return self.keep & (self.seen >= 2) & (self.score() == 0)
 
-    def remove(self, total: int, batch: int) -> None:
-        """Remove samples that can be spared until ``total`` are gone or a batch is left, and begin the next stage."""
+    def remove(self, total: int, batch: int, order: Ids | None = None) -> None:
+        """Remove samples that can be spared until ``total`` are gone or a batch is left, and begin the next stage.
+
+        Of those seen as often the first in ``order`` go first, the kept samples in the order of the epoch; by index
+        without it.
+        """
         leaving = min(total - int((~self.keep).sum()), int(self.keep.sum()) - batch)
         if leaving > 0:
-            spared = np.flatnonzero(self.spared())
-            first = np.lexsort((spared, -self.seen[spared]))
+            kept = np.flatnonzero(self.keep) if order is None else order
+            spared = kept[self.spared()[kept]]
+            first = np.argsort(-self.seen[spared], kind="stable")
             self.keep[spared[first[:leaving]]] = False
         self.seen[:] = 0
         self.wrong[:] = 0

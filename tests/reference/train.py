@@ -100,7 +100,7 @@ class _Learner:
         self.trace.sample_keep.append(self.samples.keep)
         self.mask_events = schedule.mask_events(task, self.counts, self.config.recipe)
         self.filter_events = schedule.filter_events(len(self.x), self.config)
-        self.task_step, self.stale = 0, True
+        self.task_step, self.epoch, self.stale = 0, 0, True
         self.run_events(Fraction(0), [])
 
     def order(self, epoch: int) -> NDArray[np.int64]:
@@ -229,7 +229,7 @@ class _Learner:
         while self.mask_events and self.mask_events[0].fraction <= progress:
             self.update_masks(self.mask_events.pop(0), parts)
         while self.filter_events and self.filter_events[0].fraction <= progress:
-            self.samples.remove(self.filter_events.pop(0).total, self.config.batch_size)
+            self.samples.remove(self.filter_events.pop(0).total, self.config.batch_size, self.order(self.epoch))
             if self.config.record:
                 self.trace.removals.append((self.trace.steps, self.task, self.samples.keep.copy()))
 
@@ -252,7 +252,7 @@ class _Learner:
 
 def _run_epoch(learner: _Learner, epoch: int) -> None:
     """The steps of one epoch. The epoch's length follows removals inside it: done + what can still be done."""
-    config = learner.config
+    config, learner.epoch = learner.config, epoch
     waiting = learner.order(epoch)
     size, done = min(config.batch_size, len(waiting)), 0
     while len(waiting) >= size > 0 and not learner.done:
