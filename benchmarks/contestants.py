@@ -318,6 +318,16 @@ CONTESTANTS = (
         )
         for sparsity in SPARSITIES
     ),
+    Setting("compressed-0.95-recompute", compiled, "unstructured", 0.95, compress=True, recompute=True),
+    Setting(
+        "compressed-0.95-bf16-recompute",
+        compiled,
+        "unstructured",
+        0.95,
+        compress=True,
+        activations="bf16",
+        recompute=True,
+    ),
     Setting("channel-0.75-masked", compiled, "channel", 0.75, fold=False),
     Setting("channel-0.75", compiled, "channel", 0.75),
     Setting("channel-0.90", compiled, "channel", 0.90),
