@@ -102,12 +102,13 @@ def profiled(setting: Setting, threads: int, steps: int, folder: Path) -> dict[s
         step = setting.make(setting, BATCH, threads, folder)
         for _ in range(steps):
             step()
-    seconds: collections.Counter[str] = collections.Counter()
+    seconds: dict[str, float] = {}
     for session in sessions:
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
         if sum(event["name"] == "model_run" for event in events) >= steps:
-            seconds.update(fastest_of(events))
-    return dict(seconds)
+            for op, took in fastest_of(events).items():
+                seconds[op] = seconds.get(op, 0.0) + took
+    return seconds
 
 
 def fastest_of(events: Sequence[Mapping[str, Any]]) -> dict[str, float]:
@@ -117,10 +118,10 @@ def fastest_of(events: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         if event["cat"] == "Node" and event["name"].endswith("_kernel_time"):
             node = (event["args"]["op_name"], event["args"]["node_index"])
             least[node] = min(event["dur"] * 1e-6, least.get(node, math.inf))
-    seconds: collections.Counter[str] = collections.Counter()
+    seconds: dict[str, float] = {}
     for (op, _), took in least.items():
-        seconds[op] += took
-    return dict(seconds)
+        seconds[op] = seconds.get(op, 0.0) + took
+    return seconds
 
 
 def table(seconds: Mapping[str, float], work: Mapping[str, Work], limits: Machine, least: float) -> Table:

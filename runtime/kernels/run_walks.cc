@@ -105,9 +105,12 @@ void RunTask(const Simd& simd, const WalkJob& job, const Task& task, Workspace& 
     const int32_t* starts = first_starts + chunk * job.chunk_step;
     if (taps) CopyIn(simd, cut, walk, task.block, job.input, job.normalisation, from, Least(cut.chunk, walk.input.channels - from), x);
     for (int64_t part = 0; part < cut.parts; ++part) {
-      Tile tile = {x + part * cut.InputFloats(), InputRowStride(cut, walk), task.block.rows, cut.Vectors(task.block.cols),
-                   InScratch<const float>(job, task, part, y), InScratch(job, task, part, y), bias, false, {nullptr, 0, 0, 0}};
-      if (chunk == 0 && !copied) tile.from = InTensor(job, task, part, job.addend);
+      Tile tile = {x + part * cut.InputFloats(), InputRowStride(cut, walk), task.block.rows, cut.Vectors(task.block.cols), cut.tile_rows,
+                   InScratch<const float>(job, task, part, y), false, InScratch(job, task, part, y), bias, false, {nullptr, 0, 0, 0}};
+      if (chunk == 0 && !copied) {
+        tile.from = InTensor(job, task, part, job.addend);
+        tile.from_far = tile.from.at != nullptr;
+      }
       if (direct && chunk + 1 == cut.chunks) {
         tile.to = InTensor(job, task, part, job.output.floats);
         tile.half = InTensor(job, task, part, job.output.halves);

@@ -85,9 +85,19 @@ TileShape TileOf(const Simd& simd, int64_t block) {
   return {Most(1, simd.accumulators / 4), 4, 1};
 }
 
+// With few weights it is the sums of every chunk that take the time, which are read and written in between. A tile of half
+// the height has twice the channels in a chunk.
+TileShape TileOf(const Simd& simd, int64_t kept, int64_t of) {
+  constexpr int64_t kFew = 12, kLowRows = 2;
+  TileShape tile = TileOf(simd, 1);
+  if (kept * kFew <= of) tile.rows = Least(tile.rows, kLowRows);
+  return tile;
+}
+
 Cut CutUp(const Walk* walks, int64_t count, const Budget& budget, const TileShape& tile, const Simd& simd) {
   Cut cut{};
   cut.lanes = simd.lanes;
+  cut.tile_rows = tile.rows;
   int64_t rows = 1, cols = 1, row_reach = 1, col_reach = 1, phases = 1;
   for (int64_t w = 0; w < count; ++w) {
     const Walk& walk = walks[w];

@@ -40,6 +40,7 @@ struct Cut {
   int64_t parts;                   // runs of a block; each has its own scratch
   int64_t rows, cols;              // output pixels of a block
   int64_t batch_blocks, row_blocks, col_blocks;
+  int64_t tile_rows;               // of a register tile
   int64_t chunk, chunks;           // input channels
   int64_t outputs, output_blocks;  // output channels of a task
   // The scratch copy of one block and chunk: [channel][row][column phase][column][run], in floats.
@@ -79,6 +80,9 @@ struct TileShape {
 };
 
 TileShape TileOf(const Simd& simd, int64_t block);
+
+// That of single weights of which so many are kept of so many.
+TileShape TileOf(const Simd& simd, int64_t kept, int64_t of);
 
 // The taps of a forward pass along one axis.
 TapAxis ForwardTaps(const Axis& axis);

@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.alone import BATCH
 from benchmarks.contestants import Setting, artifact_folder, compiled
-from benchmarks.profile_step import Machine, Work, profiled, table, work_of
+from benchmarks.profile_step import Machine, Work, fastest_of, profiled, table, work_of
 from tests.support.training_form import TARGETS
 
 WIDTH = 16
@@ -54,3 +54,12 @@ def test_the_profile_of_a_step_has_its_products_and_its_optimizer(
     assert sum(one.operations for one in work.values()) == 2 * BATCH * (3 * layers - 784 * WIDTH)
     shown = table(seconds, work, Machine(1e12, 1e11), least=0.0)
     assert shown.row_count == len(seconds) + 1
+
+
+def test_a_node_s_time_is_its_fastest_run() -> None:
+    def event(op: str, node: str, dur: int, name: str = "n_kernel_time") -> dict[str, object]:
+        return {"cat": "Node", "name": name, "dur": dur, "args": {"op_name": op, "node_index": node}}
+
+    runs = [event("Add", "0", 30), event("Add", "1", 8), event("Add", "0", 20), event("Add", "1", 9)]
+    others = [event("Add", "0", 1, "n_fence_before"), {"cat": "Session", "name": "model_run", "dur": 99}]
+    assert fastest_of([*runs, event("Mul", "2", 5), *others]) == pytest.approx({"Add": 28e-6, "Mul": 5e-6})

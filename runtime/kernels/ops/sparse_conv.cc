@@ -38,8 +38,11 @@ Failure SparseConv::Run(const Context& context) const {
   const Walk walk = {x.shape[3], {shape.channels, x.shape[1], x.shape[2]}, {weight.channels, rows, cols},
                      ForwardTaps(shape.height), ForwardTaps(shape.width)};
   const int64_t block = shape.block;
-  const int64_t kernel = block == 1 && x.shape[3] % ChosenSimd().lanes == 0 ? PlacesOfKernel(shape, weight) : 1;
-  const Cut cut = CutUp(&walk, 1, BudgetFor(block > 1 || kernel > 1 ? kSharedWindow : kWindow), TileOf(ChosenSimd(), block), ChosenSimd());
+  const Simd& simd = ChosenSimd();
+  const int64_t kernel = block == 1 && x.shape[3] % simd.lanes == 0 ? PlacesOfKernel(shape, weight) : 1;
+  const bool shared = block > 1 || kernel > 1;
+  const TileShape tile = shared ? TileOf(simd, block) : TileOf(simd, weight.live(), weight.channels * shape.row_places());
+  const Cut cut = CutUp(&walk, 1, BudgetFor(shared ? kSharedWindow : kWindow), tile, simd);
   const int64_t group = cut.run == cut.lanes ? kernel : 1;
   const int64_t buckets = weight.Lists(block) * cut.chunks, places = shape.row_places();
   if (Failure failure = CheckCut(context, cut, buckets)) return failure;

@@ -157,7 +157,8 @@ Failure SparseConvInputGrad::Run(const Context& context) const {
     return Scatter(context, shape, weight, {walks, placements, scatter, nullptr, nullptr, dy.floats(),
                                             addend.floats(), dx.floats(), plane});
   }
-  const Cut cut = CutUp(walks, phases, BudgetFor(kernel > 1 ? kSharedWindow : kWindow), TileOf(ChosenSimd(), 1), ChosenSimd());
+  const TileShape tile = kernel > 1 ? TileOf(ChosenSimd(), 1) : TileOf(ChosenSimd(), weight.live(), weight.channels * places);
+  const Cut cut = CutUp(walks, phases, BudgetFor(kernel > 1 ? kSharedWindow : kWindow), tile, ChosenSimd());
   const int64_t group = cut.run == cut.lanes ? kernel : 1;
   const int64_t buckets = phases * shape.channels * cut.chunks;
   if (Failure failure = CheckCut(context, cut, buckets)) return failure;

@@ -84,15 +84,28 @@ void Advance(Sums<Float>& sums) {
   if (sums.at != nullptr) sums.at += sums.channel;
 }
 
-// All channels at one tile: its input stays in L1 while the lists stream by.
+// Fetches what a tile starts from some channels on.
 template <int kRows, int kVectors>
-void AccumulateChannels(const EntryLists& lists, const Tile& tile, int64_t row, int64_t vector) {
+HWY_INLINE void FetchTile(const Sums<const float>& from, int64_t channels) {
+  const float* at = from.at + channels * from.channel;
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows * kVectors; ++i) {
+    __builtin_prefetch(at + (i / kVectors) * from.row + (i % kVectors) * from.vector, 0, 3);
+  }
+}
+
+// All channels at one tile: its input stays in L1 while the lists stream by. kFar: the sums start from a tensor.
+template <int kRows, int kVectors, bool kFar>
+void AccumulateChannelsFrom(const EntryLists& lists, const Tile& tile, int64_t row, int64_t vector) {
   const float* x = tile.x + row * tile.x_row + vector * HWY_LANES(float);
   Sums<const float> from = At(tile.from, row, vector);
   Sums<float> to = At(tile.to, row, vector);
   Sums<uint16_t> half = At(tile.half, row, vector);
   const int32_t* starts = lists.starts;
   for (int64_t channel = 0; channel < lists.channels; ++channel) {
+    // Its planes lie too far apart for the processor to see a pattern.
+    constexpr int64_t kAhead = 2;
+    if (kFar && channel + kAhead < lists.channels) FetchTile<kRows, kVectors>(from, kAhead);
     const float start = tile.bias == nullptr ? 0.0f : tile.bias[channel];
     AccumulateTile<kRows, kVectors>(lists.entries + starts[0], lists.entries + starts[1], x, tile.x_row, start, from, to,
                                     half, tile.past_caches);
@@ -103,12 +116,22 @@ void AccumulateChannels(const EntryLists& lists, const Tile& tile, int64_t row, 
   }
 }
 
+template <int kRows, int kVectors>
+void AccumulateChannels(const EntryLists& lists, const Tile& tile, int64_t row, int64_t vector) {
+  if (tile.from_far) return AccumulateChannelsFrom<kRows, kVectors, true>(lists, tile, row, vector);
+  AccumulateChannelsFrom<kRows, kVectors, false>(lists, tile, row, vector);
+}
+
 // One column of tiles, kVectors wide: as many rows at a time as there are accumulators for, but at most four.
 template <int kVectors>
 void AccumulateColumn(const EntryLists& lists, const Tile& tile, int64_t vector) {
   constexpr int kRows = kAccumulators / kVectors < 4 ? kAccumulators / kVectors : 4;
+  constexpr int kLow = kRows > 2 ? 2 : 1;
   int64_t row = 0;
-  for (; row + kRows <= tile.rows; row += kRows) AccumulateChannels<kRows, kVectors>(lists, tile, row, vector);
+  if (kRows <= tile.tile_rows) {
+    for (; row + kRows <= tile.rows; row += kRows) AccumulateChannels<kRows, kVectors>(lists, tile, row, vector);
+  }
+  for (; row + kLow <= tile.rows; row += kLow) AccumulateChannels<kLow, kVectors>(lists, tile, row, vector);
   for (; row < tile.rows; ++row) AccumulateChannels<1, kVectors>(lists, tile, row, vector);
 }
 

@@ -113,7 +113,9 @@ struct Tile {
   int64_t x_row;  // floats from an output row's input to the next output row's
   int64_t rows;
   int64_t vectors;         // per row
+  int64_t tile_rows;       // the most rows of a register tile
   Sums<const float> from;  // nowhere: the sums start from the bias
+  bool from_far;           // whether `from` lies in a tensor, not in scratch
   Sums<float> to;
   const float* bias;  // one number a channel; null: 0
   bool past_caches;   // whether `to` is written past the caches

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 
 from sparcl_compile.runtime.session import kernel_library as kernels
 from tests.runtime.kernels.cases import cases
-from tests.runtime.kernels.sparse import BLOCK, Case, blocked_weight, random_weight
+from tests.runtime.kernels.sparse import BLOCK, Case, Weight, blocked_weight, compress, random_weight
 from tests.runtime.kernels.test_blocks import MANY_BLOCKS, OPS, compute, feeds
 
 KIB = 1024
@@ -83,3 +83,28 @@ def test_caches_change_no_bit(case: Case) -> None:
 @pytest.mark.parametrize("case", [*MANY_BLOCKS[:3], Case(32, 96, 64, 16, 16, density=0.1)])
 def test_caches_change_no_bit_of_several_chunks_and_tasks(case: Case) -> None:
     check_equal(case)
+
+
+def with_zeros(weight: Weight) -> Weight:
+    """The same weight with as many zeros kept beside its places as make a third of all."""
+    generator = np.random.default_rng(1)
+    mask = (weight.dense != 0) | (generator.random(weight.dense.shape) < 0.3)
+    return compress(weight.dense, mask)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case(32, 96, 64, 16, 16, density=0.05),
+        Case(32, 24, 30, 13, 9, density=0.06),
+        Case(48, 64, 40, 11, 12, strides=(2, 1), density=0.04),
+        Case(8, 40, 40, 6, 5, density=0.05),
+    ],
+)
+def test_the_height_of_a_tile_changes_no_bit(case: Case) -> None:
+    # Tiles are lower where few weights are kept; a kept zero adds nothing.
+    claim(0, 0)
+    few = random_weight(case)
+    for op in ("SparseConv", "SparseConvInputGrad"):
+        low, high = (compute(op, case, feeds(case, weight)) for weight in (few, with_zeros(few)))
+        assert np.array_equal(low, high)
