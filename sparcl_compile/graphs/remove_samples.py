@@ -34,8 +34,8 @@ def build(score: Score = "misclassified") -> ir.Model:
     made in this epoch; state ``sample_keep`` float32 [S], ``sample_score`` and ``sample_seen`` int64 [S], for
     ``forgetting`` ``sample_learned`` int64 [S] as well.
     Up to ``floor(share * S + 1/2)`` samples have left afterwards, and only samples leave that the task can spare: those
-    that the stage has presented twice or more and that have the score 0. A task keeps a full batch: without one an
-    epoch would have no step.
+    that the stage has presented twice or more and that have the score 0, those presented most often first, and of
+    these the first in the order. A task keeps a full batch: without one an epoch would have no step.
     Results: ``removed_total`` int64 [], how many have left now, and ``removed_now`` int64 [], how many of them in this
     stage; ``new_order`` int64 [S], the kept samples in the old order and then the
     removed ones; ``new_position`` int64 [], how many of the kept ones were presented; ``length`` int64 [], how many are
