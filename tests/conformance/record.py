@@ -69,7 +69,7 @@ PORTABLE: Mapping[str, Case] = {
         ),
         "uint8",
         {
-            "seed": 7,  # no gradient of it stands at a tie, whatever the rounding
+            "seed": 0,  # no gradient of it stands at a tie, whatever the rounding
             "tasks": 2,
             "epochs": 12,  # a stage of data removal, a tenth of them, presents some samples twice: others never leave
             "batch": 8,
