@@ -20,6 +20,9 @@ constexpr int64_t kTasks = 16;
 // Floats of the partial sums of all parts.
 constexpr int64_t kPartialFloats = int64_t{1} << 22;
 
+// Channels between a row that is copied and the one that is fetched meanwhile.
+constexpr int64_t kAhead = 2;
+
 struct Job {
   const Weight& weight;
   const Walk& walk;
@@ -40,9 +43,15 @@ void CopyGradient(const Simd& simd, const Job& job, const Block& block, int64_t 
   const Cut& cut = job.cut;
   const int64_t batch = job.walk.batch, floats = block.cols * cut.run;
   const int64_t row_floats = cut.Vectors(block.cols) * cut.lanes;
+  const int64_t plane = job.walk.output.rows * job.walk.output.cols * batch;
   for (int64_t channel = 0; channel < count; ++channel) {
     for (int64_t row = 0; row < block.rows; ++row) {
       const int64_t at = ((first + channel) * job.walk.output.rows + block.row + row) * job.walk.output.cols + block.col;
+      // As in CopyIn: the same row of a plane to come, which lies too far away for the processor to see a pattern.
+      for (int64_t pixel = 0; pixel < block.cols; ++pixel) {
+        const float* ahead = job.dy + kAhead * plane + (at + pixel) * batch + block.batch;
+        for (int64_t line = 0; line < cut.parts * cut.run; line += 16) __builtin_prefetch(ahead + line, 0, 2);
+      }
       for (int64_t part = 0; part < cut.parts; ++part) {
         float* to = scratch + (part * cut.outputs + channel) * cut.OutputFloats() + row * row_floats;
         simd.copy_runs(job.dy + at * batch + block.batch + part * cut.run, batch, to, cut.run, cut.run, block.cols);
@@ -153,8 +162,10 @@ Failure SparseConvWeightGrad::Run(const Context& context) const {
   // A gradient mask chooses single weights.
   const int64_t block = mask ? 1 : shape.block;
   const int64_t kernel = !mask && block == 1 && x.shape[3] % simd.lanes == 0 ? PlacesOfKernel(shape, weight) : 1;
-  const Budget budget = {kBlockFloats, ChosenCaches().FirstFloats(block > 1 || kernel > 1 ? kSharedWindow : kWindow), kOutput};
-  const Cut cut = CutUp(&walk, 1, budget, TileOf(simd, block), simd);
+  const bool shared = block > 1 || kernel > 1;
+  const Budget budget = {kBlockFloats, ChosenCaches().FirstFloats(shared ? kSharedWindow : kWindow), kOutput};
+  const TileShape tile = shared ? TileOf(simd, block) : TileShape{simd.dot_rows, simd.dot_vectors, 1};
+  const Cut cut = CutUp(&walk, 1, budget, tile, simd);
   const int64_t group = cut.run == cut.lanes ? kernel : 1;
   const int64_t most_parts = Most(1, kPartialFloats / Most(1, weight.stored));
   const int64_t parts = Least(Least(cut.blocks(), most_parts), Most(1, kTasks / cut.output_blocks));

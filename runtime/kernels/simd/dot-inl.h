@@ -103,6 +103,14 @@ HWY_INLINE void SumLanes(const Vector* HWY_RESTRICT sums, float* HWY_RESTRICT to
 
 #else
 
+#if HWY_ARCH_ARM_A64
+
+// Arm adds neighbours in one instruction.
+HWY_INLINE Vector AddPairs(Vector a, Vector b) { return Vector(vpaddq_f32(a.raw, b.raw)); }
+HWY_INLINE Vector AddFours(Vector ab, Vector cd) { return AddPairs(ab, cd); }
+
+#else
+
 // Of each 128 bits: a0 + a2, b0 + b2, a1 + a3, b1 + b3.
 HWY_INLINE Vector AddPairs(Vector a, Vector b) {
   const Floats d;
@@ -117,6 +125,8 @@ HWY_INLINE Vector AddFours(Vector ab, Vector cd) {
   return hn::Add(hn::BitCast(d, hn::InterleaveLower(wide, left, right)),
                  hn::BitCast(d, hn::InterleaveUpper(wide, left, right)));
 }
+
+#endif
 
 // Eight sums of what is left in the 128-bit blocks of two vectors.
 template <class D, class V>

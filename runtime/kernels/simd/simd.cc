@@ -32,6 +32,8 @@ const Simd kSimd = {
     hwy::TargetName(HWY_TARGET),
     static_cast<int64_t>(HWY_LANES(float)),
     kAccumulators,
+    kDotRows,
+    kDotVectors,
     Accumulate,
     AccumulateBlocks,
     AccumulatePatterns,

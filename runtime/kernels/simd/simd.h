@@ -141,6 +141,7 @@ struct Simd {
   const char* name;
   int64_t lanes;
   int64_t accumulators;  // vectors of a register tile
+  int64_t dot_rows, dot_vectors;  // of a tile of `dot`
   // to[c] = from[c] + sum over the entries e of c of e.value * x[e.offset ...], elementwise over rows and vectors.
   void (*accumulate)(const EntryLists& lists, const Tile& tile);
   // The same for blocks, whose channels share each load of x.

@@ -1,5 +1,6 @@
 """SparseConvInputGrad and SparseConvWeightGrad against PyTorch's autograd in double precision, and by differences."""
 
+import ctypes
 from typing import Any
 
 import numpy as np
@@ -167,3 +168,19 @@ def test_an_input_shape_is_needed() -> None:
     weight, _, dy = tensors(CASE)
     with pytest.raises(Exception, match="SparseConvInputGrad: attribute input_shape is missing or not positive"):
         input_gradient(CASE, weight, dy, input_shape=[0, 5])
+
+
+TILES = [Case(32, 13, 10, rows, cols, density=0.4) for rows in (1, 2, 3, 4, 6, 9) for cols in (1, 3, 4, 9)]
+"""Whole tiles of the weight gradient and what is left at their edges."""
+
+
+@pytest.mark.parametrize("name", [b"AVX3", b"AVX2", b"SCALAR", b"EMU128", b"SSE2", b"NEON"])
+def test_whole_tiles_and_edges_of_every_instruction_set(loaded: ctypes.CDLL, name: bytes) -> None:
+    if not loaded.SparclUseTarget(name):
+        pytest.skip(f"{name.decode()} is not in this build or processor")
+    for case in [*TILES, Case(48, 9, 10, 12, 10, strides=(2, 2)), Case(8, 30, 30, 9, 7), Case(11, 9, 10, 5, 6)]:
+        weight, x, dy = tensors(case)
+        found = weight_gradient(case, weight, x, dy)
+        assert_close(found, expected(case, weight, x, dy)[1])
+        mask = (normal(found.shape, case.seed + 3) > 0).astype(np.float32)
+        assert_close(weight_gradient(case, weight, x, dy, mask), np.where(mask != 0, found, 0))
