@@ -118,7 +118,7 @@ void RunTask(const Simd& simd, const WalkJob& job, const Task& task, Workspace& 
       }
       const Entries& entries = job.entries;
       if (entries.kernels != nullptr) {
-        simd.accumulate_kernels({entries.kernels, starts, job.list_step, task.count, entries.mirrored}, tile);
+        simd.accumulate_kernels({{entries.kernels, starts, job.list_step, task.count}, entries.mirrored}, tile);
       } else if (entries.blocks != nullptr) {
         simd.accumulate_blocks({entries.blocks, starts, job.list_step, task.count}, tile);
       } else {

@@ -219,7 +219,7 @@ void DotChannels(const PlaceLists& lists, const GradientBlock& block, int64_t ro
   for (int64_t channel = 0; channel < lists.channels; ++channel, starts += lists.stride, dy += block.dy_channel) {
     if (starts[0] == starts[1]) continue;
     const Gradient gradient(dy, block.vectors * kDotLanes, rows, vectors);
-    DotList(lists.places + starts[0], starts[1] - starts[0], x, block.x_row, gradient, sums);
+    DotList(lists.entries + starts[0], starts[1] - starts[0], x, block.x_row, gradient, sums);
   }
 }
 

@@ -92,7 +92,7 @@ void DotTileOfKernels(const KernelPlaceLists& lists, const GradientBlock& tile, 
     for (int i = 0; i < kRows * kVectors; ++i) {
       gradient[i] = hn::LoadU(d, dy + (i / kVectors * tile.vectors + i % kVectors) * kLanes);
     }
-    DotKernels<kRows, kVectors>(lists.places + starts[0], lists.places + starts[1], x, tile.x_row, gradient, sums);
+    DotKernels<kRows, kVectors>(lists.entries + starts[0], lists.entries + starts[1], x, tile.x_row, gradient, sums);
   }
 }
 

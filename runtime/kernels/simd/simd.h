@@ -44,47 +44,24 @@ struct Place {
   int32_t index;
 };
 
-// Entries of `channels` output channels against one chunk of input channels: those of channel c are
-// entries[starts[c * stride] : starts[c * stride + 1]].
-struct EntryLists {
-  const Entry* entries;
-  const int32_t* starts;
-  int64_t stride;
-  int64_t channels;
-};
-
-// The same of blocks of output channels: the entries of block b are entries[starts[b * stride] : starts[b * stride + 1]].
-struct BlockLists {
-  const BlockEntry* entries;
+// What is kept of `channels` output channels against one chunk of input channels: that of list i, a channel's or of blocks
+// a block's, is entries[starts[i * stride] : starts[i * stride + 1]].
+template <class Kind>
+struct Lists {
+  const Kind* entries;
   const int32_t* starts;
   int64_t stride;
   int64_t channels;  // of which the last block may have fewer than kBlock
 };
 
-// The same of kernels of a pattern. Mirrored, as the input gradient reads them, tap (i, j) reads the pixel (2 - i, 2 - j) on.
-struct KernelLists {
-  const KernelEntry* entries;
-  const int32_t* starts;
-  int64_t stride;
-  int64_t channels;
+using EntryLists = Lists<Entry>;
+using BlockLists = Lists<BlockEntry>;
+using PlaceLists = Lists<Place>;
+using KernelPlaceLists = Lists<KernelPlace>;
+
+// Mirrored, as the input gradient reads them, tap (i, j) of a kernel reads the pixel (2 - i, 2 - j) on.
+struct KernelLists : Lists<KernelEntry> {
   bool mirrored;
-};
-
-// Places of `channels` output channels against one chunk of input channels: those of channel c are
-// places[starts[c * stride] : starts[c * stride + 1]].
-struct PlaceLists {
-  const Place* places;
-  const int32_t* starts;
-  int64_t stride;
-  int64_t channels;
-};
-
-// The same of kernels of a pattern.
-struct KernelPlaceLists {
-  const KernelPlace* places;
-  const int32_t* starts;
-  int64_t stride;
-  int64_t channels;
 };
 
 // One block of dy: of each output channel `rows` rows of `vectors` vectors, and what they read of x.
