@@ -12,28 +12,64 @@ namespace hn = hwy::HWY_NAMESPACE;
 // As many independent sums hide the latency of the multiply-add.
 constexpr int kDotPlaces = 8;
 constexpr int64_t kDotLanes = HWY_LANES(float);
-// Vectors of dy that are loaded together: on arm64 more, whose loads of x come in pairs from one pointer.
-constexpr int kDotRun = HWY_ARCH_ARM_A64 ? 8 : 4;
 // A tile: the shorter a vector, the more of them.
-constexpr int64_t kDotRows = kDotLanes >= 8 ? 4 : 8, kDotVectors = kDotLanes >= 16 ? 4 : 8;
+constexpr int64_t kDotRows = kDotLanes >= 8 ? 4 : 16, kDotVectors = kDotLanes >= 16 ? 4 : kDotLanes >= 8 ? 8 : 16;
 
 HWY_INLINE Vector VectorAt(const float* HWY_RESTRICT at, int vector) {
   return hn::LoadU(Floats(), at + vector * kDotLanes);
 }
 
+#if HWY_ARCH_ARM_A64
+
+// Vectors of dy that are loaded together. Each place has a pointer that a pair of loads moves on, which takes no instruction
+// of its own; more vectors at once would not stay in registers.
+constexpr int kDotRun = 2;
+
+// The pointers into x of kPlaces places.
+template <int kPlaces>
+struct Pointers {
+  const float* at[kPlaces];
+
+  HWY_INLINE explicit Pointers(const float* const* HWY_RESTRICT from) {
+#pragma GCC unroll 8
+    for (int i = 0; i < kPlaces; ++i) at[i] = from[i];
+  }
+  HWY_INLINE const float* Held(int place) { return at[place] = HWY_NAMESPACE::Held(at[place]); }
+  HWY_INLINE void Move(int64_t floats) {
+#pragma GCC unroll 8
+    for (int i = 0; i < kPlaces; ++i) at[i] += floats;
+  }
+};
+
+#else
+
+constexpr int kDotRun = 4;
+
+template <int kPlaces>
+struct Pointers {
+  const float* const* HWY_RESTRICT from;
+  int64_t at = 0;
+
+  HWY_INLINE explicit Pointers(const float* const* HWY_RESTRICT places) : from(places) {}
+  HWY_INLINE const float* Held(int place) const { return from[place] + at; }
+  HWY_INLINE void Move(int64_t floats) { at += floats; }
+};
+
+#endif
+
 // kPlaces places share every vector of dy.
 template <int kPlaces, int kVectors>
-HWY_INLINE void DotRun(const float* HWY_RESTRICT dy, const float* const* HWY_RESTRICT from, int64_t at,
-                       Vector* HWY_RESTRICT sums) {
+HWY_INLINE void DotRun(const float* HWY_RESTRICT dy, Pointers<kPlaces>& x, Vector* HWY_RESTRICT sums) {
   Vector gradient[kVectors];
-#pragma GCC unroll 8
+#pragma GCC unroll 4
   for (int v = 0; v < kVectors; ++v) gradient[v] = VectorAt(dy, v);
 #pragma GCC unroll 8
   for (int i = 0; i < kPlaces; ++i) {
-    const float* x = Held(from[i] + at);
-#pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v) sums[i] = hn::MulAdd(gradient[v], VectorAt(x, v), sums[i]);
+    const float* from = x.Held(i);
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) sums[i] = hn::MulAdd(gradient[v], VectorAt(from, v), sums[i]);
   }
+  x.Move(kVectors * kDotLanes);
 }
 
 // A tile of dy whose rows lie row_floats apart.
@@ -46,13 +82,12 @@ struct TileInMemory {
 
   template <int kPlaces>
   HWY_INLINE void Sum(const float* const* HWY_RESTRICT from, int64_t x_row, Vector* HWY_RESTRICT sums) const {
-    for (int64_t row = 0; row < rows; ++row) {
-      const float* gradient = dy + row * row_floats;
+    Pointers<kPlaces> x(from);
+    const float* HWY_RESTRICT gradient = dy;
+    for (int64_t row = 0; row < rows; ++row, gradient += row_floats, x.Move(x_row - vectors * kDotLanes)) {
       int64_t v = 0;
-      for (; v + kDotRun <= vectors; v += kDotRun) {
-        DotRun<kPlaces, kDotRun>(gradient + v * kDotLanes, from, row * x_row + v * kDotLanes, sums);
-      }
-      for (; v < vectors; ++v) DotRun<kPlaces, 1>(gradient + v * kDotLanes, from, row * x_row + v * kDotLanes, sums);
+      for (; v + kDotRun <= vectors; v += kDotRun) DotRun<kPlaces, kDotRun>(gradient + v * kDotLanes, x, sums);
+      for (; v < vectors; ++v) DotRun<kPlaces, 1>(gradient + v * kDotLanes, x, sums);
     }
   }
 };
