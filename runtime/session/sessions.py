@@ -74,7 +74,15 @@ def session_options(threads: int) -> ort.SessionOptions:
     # Every session has threads of its own. Those of the optimizer would go on spinning for milliseconds, on the cores
     # of the next training step.
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    # With more threads than cores, one that waits would spin on the core of one that works.
+    if threads > _cores():
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def open_session(path: Path, threads: int | None, spec: GraphSpec) -> ort.InferenceSession:

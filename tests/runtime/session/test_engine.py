@@ -14,6 +14,7 @@ from sparcl_compile.interface.artifact import Artifact
 from sparcl_compile.interface.errors import ArtifactError, OptionError, RuntimeBuildError
 from sparcl_compile.interface.onnx_runtime import ort
 from sparcl_compile.interface.specs import GraphSpec, InputSpec
+from sparcl_compile.runtime.session import sessions
 from sparcl_compile.runtime.session.engine import Engine, Sizes, device_copy
 from sparcl_compile.runtime.session.sessions import _share_arena, session_options
 from tests.support.cli import measured
@@ -253,6 +254,17 @@ def test_no_thread_goes_on_spinning_when_a_graph_is_done() -> None:
         time.sleep(rest)
         used.append(time.process_time() - begin)
     assert min(used) < rest / 4
+
+
+@pytest.mark.parametrize(("threads", "spins"), [(1, True), (2, True), (3, False), (8, False)])
+def test_threads_spin_only_where_each_has_a_core(threads: int, spins: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "_cores", lambda: 2)
+    options, key = session_options(threads), "session.intra_op.allow_spinning"
+    if not spins:
+        assert options.get_session_config_entry(key) == "0"
+        return
+    with pytest.raises(RuntimeError, match="does not have"):
+        options.get_session_config_entry(key)
 
 
 def test_a_pool_that_is_there_already_is_shared() -> None:
