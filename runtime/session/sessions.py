@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sparcl_compile.interface.artifact import Artifact
+from sparcl_compile.interface.cores import usable_cores
 from sparcl_compile.interface.errors import ArtifactError
 from sparcl_compile.interface.onnx_runtime import check_training_build, failures, ort
 from sparcl_compile.interface.specs import GraphSpec
@@ -75,14 +76,9 @@ def session_options(threads: int) -> ort.SessionOptions:
     # of the next training step.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     # With more threads than cores, one that waits would spin on the core of one that works.
-    if threads > _cores():
+    if threads > usable_cores():
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
-
-
-def _cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def open_session(path: Path, threads: int | None, spec: GraphSpec) -> ort.InferenceSession:

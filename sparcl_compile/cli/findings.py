@@ -12,6 +12,7 @@ from packaging.requirements import Requirement
 from rich.text import Text
 
 from sparcl_compile.cli.report import console, table
+from sparcl_compile.interface.cores import usable_cores
 from sparcl_compile.interface.errors import RuntimeBuildError
 from sparcl_compile.interface.runtime_builds import STOCK, TRAINING, installed_builds, named, training_mend
 from sparcl_compile.interface.version import __version__
@@ -171,8 +172,7 @@ def _kernels() -> Iterator[Finding]:
 
 
 def _machine() -> Iterator[Finding]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    yield Finding("machine", f"{platform.system()} {platform.machine()}, {cores} cores, {_memory()}")
+    yield Finding("machine", f"{platform.system()} {platform.machine()}, {usable_cores()} cores, {_memory()}")
 
 
 def _memory() -> str:

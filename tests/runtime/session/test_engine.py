@@ -258,7 +258,7 @@ def test_no_thread_goes_on_spinning_when_a_graph_is_done() -> None:
 
 @pytest.mark.parametrize(("threads", "spins"), [(1, True), (2, True), (3, False), (8, False)])
 def test_threads_spin_only_where_each_has_a_core(threads: int, spins: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "_cores", lambda: 2)
+    monkeypatch.setattr(sessions, "usable_cores", lambda: 2)
     options, key = session_options(threads), "session.intra_op.allow_spinning"
     if not spins:
         assert options.get_session_config_entry(key) == "0"
