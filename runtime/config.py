@@ -6,6 +6,7 @@ from typing import Any
 
 from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.interface.ranges import check_seed
+from sparcl_compile.interface.specs import OptimizerSpec
 
 MOST_THREADS = max(64, os.cpu_count() or 1)
 """More than this machine has cores, every graph having threads of its own, take only time."""
@@ -15,6 +16,8 @@ LARGEST_RATE = 2.0**24
 """Gradients are sums in float32, which rounds by 2**-24: at this rate the rounding of terms of the size of a weight is
 a step of that size. Where steps have a limit, no larger rate would show in anything.
 """
+FAR_RATE = 10.0
+"""So many times the artifact's own rate is far from it: the digits lose accuracy from 8 times on (docs/results.md)."""
 BATCH_SIZES = (32, 16, 8)
 STEPS = 100
 """A run that names no batch size takes the largest of these that gives a task so many steps, or the smallest: what a
@@ -90,6 +93,19 @@ class RunConfig:
         if step_limit > 0.0 and (self.learning_rate or 0.0) > LARGEST_RATE:
             problem = f"steps have a limit, {step_limit:g}, which rounding errors of gradients alone would reach"
             raise FieldError("learning_rate", self.learning_rate, problem, f"give at most {LARGEST_RATE:.0f}")
+
+    def rate_notes(self, own: OptimizerSpec) -> tuple[str, ...]:
+        """What is doubtful about the learning rate that was given: one line, or none.
+
+        Args:
+            own: the artifact's own rates, and the limit of its steps. Without a limit a rate too high ends in a loss
+                that is no number, which says so itself.
+        """
+        rate, usual = self.learning_rate, own.rate_for(self.epochs)
+        if rate is None or own.step_limit == 0.0 or rate <= FAR_RATE * usual:
+            return ()
+        limited = f"most steps will be as large as their limit, {own.step_limit:g}, whatever their gradients are"
+        return (f"learning rate {rate:g} is {rate / usual:.0f} times the artifact's own, {usual:g}: {limited}",)
 
     def completed(self, samples: int, rate: float) -> tuple["RunConfig", int, float]:
         """Give what was left open its value.

@@ -68,7 +68,7 @@ def learn(
             if resume:
                 shown.resumed(run.resume(config.learning_rate), run.trainer.number("learning_rate"))
             shown.classes(len(run.dataset.classes), artifact.manifest.model.classes)
-            for note in run.dataset.notes:
+            for note in (*config.rate_notes(artifact.manifest.optimizer), *run.dataset.notes):
                 shown.note(note)
             return run.train(shown, recorders)
 

@@ -355,6 +355,13 @@ def test_a_rate_that_steps_with_a_limit_do_not_depend_on(artifact: Path, data: s
     assert os.listdir(tmp_path) == []
 
 
+def test_a_rate_far_from_the_artifact_s_own_is_said(artifact: Path, data: str, tmp_path: Path) -> None:
+    told = done("run", artifact, "--data", data, *SMALL_RUN, "--lr", "5000", "--checkpoint", tmp_path / "run")
+    assert "note: learning rate 5000 is 10000 times the artifact's own, 0.5: most steps will be" in told.out
+    told = done("run", artifact, "--data", data, *SMALL_RUN, "--checkpoint", tmp_path / "own")
+    assert "learning rate" not in told.out
+
+
 def interrupt_at(monkeypatch: pytest.MonkeyPatch, epochs: int) -> None:
     """Ctrl-C at the end of the n-th epoch, before its checkpoint; the run after that is left alone."""
     end_epoch, ended = Reporter.end_epoch, []

@@ -7,6 +7,7 @@ import pytest
 from sparcl_compile.cli.command import in_options
 from sparcl_compile.cli.run import run_command
 from sparcl_compile.interface.errors import FieldError
+from sparcl_compile.interface.specs import OptimizerSpec
 from sparcl_compile.runtime.config import RunConfig, batch_size_for
 
 SOUND = RunConfig(data="digits", learning_rate=0.03)
@@ -55,6 +56,26 @@ def test_a_rate_that_steps_with_a_limit_do_not_depend_on(rate: float) -> None:
 def test_the_largest_rate_is_that_of_the_rounding_of_float32(rate: float | None) -> None:
     dataclasses.replace(SOUND, learning_rate=rate).check_rate(0.2)
     assert np.float32(1.0) - np.nextafter(np.float32(1.0), np.float32(0.0)) == 2.0**-24
+
+
+@pytest.mark.parametrize(
+    ("rate", "epochs", "limit", "noted"),
+    [
+        (None, 9, 0.2, None),
+        (5.0, 9, 0.2, None),
+        (6.0, 9, 0.2, "learning rate 6 is 12 times the artifact's own, 0.5"),
+        (6.0, 9, 0.0, None),
+        (2.0, 5, 0.2, "learning rate 2 is 20 times the artifact's own, 0.1"),
+    ],
+)
+def test_a_rate_far_from_the_artifact_s_own_is_noted(
+    rate: float | None, epochs: int, limit: float, noted: str | None
+) -> None:
+    config = dataclasses.replace(SOUND, learning_rate=rate, epochs=epochs)
+    notes = config.rate_notes(OptimizerSpec("sgd", 0.5, 0.1, few_epochs=5, step_limit=limit))
+    assert [one.split(": most steps will be as large as their limit, 0.2,")[0] for one in notes] == [
+        one for one in (noted,) if one is not None
+    ]
 
 
 @pytest.mark.parametrize(
