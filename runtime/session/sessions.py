@@ -86,13 +86,13 @@ def open_session(path: Path, threads: int | None, spec: GraphSpec) -> ort.Infere
 
     Args:
         path: its file.
-        threads: how many; None for all cores.
+        threads: how many; None for all cores that the process may use.
         spec: the manifest's entry of it.
 
     Raises:
         ArtifactError: it cannot be loaded, or has other inputs or outputs than the manifest says.
     """
-    options = session_options(threads or os.cpu_count() or 1)
+    options = session_options(threads or usable_cores())
     if spec.kernels:
         kernels.register(options)
     try:

@@ -1,6 +1,5 @@
 """sparcl-bench."""
 
-import os
 from pathlib import Path
 
 import click
@@ -8,6 +7,7 @@ import click
 from sparcl_compile.cli.command import Command
 from sparcl_compile.cli.common import silence_libraries
 from sparcl_compile.cli.loudness import progress_lines
+from sparcl_compile.interface.cores import usable_cores
 from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.interface.version import __version__
 
@@ -41,7 +41,7 @@ def bench_command(
         check_installed()
     wanted, folder = read_grid(grid), output or beside(grid, ".toml", ".bench")
     click.get_current_context().obj = "interrupted; what is finished is kept, and the same command goes on from there"
-    place = Place(cores or os.cpu_count() or 1, threads, dask)
+    place = Place(cores or usable_cores(), threads, dask)
     lines = learn_grid(wanted, folder, place, progress_lines())
     text = summary(lines)
     write_text(folder / TABLE, text)

@@ -16,7 +16,7 @@ from sparcl_compile.interface.onnx_runtime import ort
 from sparcl_compile.interface.specs import GraphSpec, InputSpec
 from sparcl_compile.runtime.session import sessions
 from sparcl_compile.runtime.session.engine import Engine, Sizes, device_copy
-from sparcl_compile.runtime.session.sessions import _share_arena, session_options
+from sparcl_compile.runtime.session.sessions import _share_arena, open_session, session_options
 from tests.support.cli import measured
 from tests.support.described import manifest, state
 
@@ -265,6 +265,17 @@ def test_threads_spin_only_where_each_has_a_core(threads: int, spins: bool, monk
         return
     with pytest.raises(RuntimeError, match="does not have"):
         options.get_session_config_entry(key)
+
+
+def test_a_session_takes_the_cores_of_the_process_where_no_number_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    onnx.save(onnx.parser.parse_model(GRAPH), tmp_path / "g.onnx")
+    inputs = (InputSpec("w", "float32", (2,)), InputSpec("x", "float32", (2,)), InputSpec("s", "float32", ()))
+    graph = GraphSpec("g.onnx", inputs, ("w.next", "total"), ("total",), {"w.next": "w"}, (), False)
+    monkeypatch.setattr(sessions, "usable_cores", lambda: 3)
+    opened = [open_session(tmp_path / "g.onnx", threads, graph) for threads in (None, 1)]
+    assert [one.get_session_options().intra_op_num_threads for one in opened] == [3, 1]
 
 
 def test_a_pool_that_is_there_already_is_shared() -> None:
