@@ -20,7 +20,7 @@ from safetensors.numpy import load_file
 from torch import nn
 
 from benchmarks.contestants import IMAGE, batch_of, module_of
-from benchmarks.step import measure
+from benchmarks.one_process import measure
 from models.export import export
 from sparcl_compile.compiling.compiler import compile_model
 from sparcl_compile.exporting.export import export_model

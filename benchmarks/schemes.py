@@ -18,8 +18,8 @@ from rich.table import Table
 
 from benchmarks.alone import BATCH
 from benchmarks.contestants import Setting, compiled, ort_dense, pytorch
+from benchmarks.one_process import measure
 from benchmarks.split_cifar10 import RESULTS, SCHEMES, SETTINGS, WIDTH, slug
-from benchmarks.step import measure
 
 SPARSITY = 0.75
 DENSE = "dense"

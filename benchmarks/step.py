@@ -2,20 +2,22 @@
 
 ``python -m benchmarks.step`` prints a table and writes build/bench/step.json. One step is forward, backward and SGD on
 one batch of 32 images of 3x32x32 by a ResNet-18; the last rows are three smaller models, each with its own dense steps
-to compare with; SparseProp has rows where it is installed. The contestants take turns, so that a noisy machine disturbs
-all alike; the median of a contestant's times counts. Peak memory is that of a process which only runs this contestant's
-step (benchmarks/alone.py), its libraries included; beside it stand what the libraries alone take and what the compiler
-estimates for activations, gradients, state and feeds together.
+to compare with; SparseProp has rows where it is installed. Each contestant runs in a process of its own, as a user's
+does: one pool of memory for all of them would cost the sparse forms 5 to 8 % of their ratio. A few at a time take turns
+with their model's dense steps, so that a noisy machine disturbs all alike; the median of a contestant's times counts,
+and its ratios are to the dense steps of its own turns. Peak memory is that of a process which only runs this
+contestant's step (benchmarks/alone.py), its libraries included; beside it stand what the libraries alone take and what
+the compiler estimates for activations, gradients, state and feeds together.
 """
 
+import contextlib
 import dataclasses
 import json
 import subprocess
 import sys
 import tempfile
-import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -23,8 +25,14 @@ import numpy as np
 from rich.console import Console
 
 from benchmarks.alone import BATCH
-from benchmarks.contestants import BASELINES, CONTESTANTS, QUICK, RESNET, WIDTH, Setting, Step, artifact_folder
+from benchmarks.contestants import BASELINES, CONTESTANTS, QUICK, RESNET, WIDTH, Setting, artifact_folder
+from benchmarks.processes import Turns, in_turns
 from sparcl_compile.interface.artifact import read_report
+
+AT_ONCE = 6
+"""Contestants that are there at once beside their dense steps: of ResNet-18 with width 64 three to four gigabytes."""
+WALL, PROCESSOR = 0, 1
+"""The clocks of benchmarks/stepper.py."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,35 +52,53 @@ class Row:
     estimated_bytes: int | None
 
 
-def measure(steps: Mapping[str, Step], repeats: int, threads: int) -> dict[str, float]:
-    """Median seconds a step of each contestant, taken in turns after one warm-up round.
+@dataclasses.dataclass(frozen=True)
+class Times:
+    """Median seconds of a contestant's step, and of the dense steps it took turns with, by their suffixes."""
+
+    step: float
+    baselines: Mapping[str, float]
+
+
+def measure(settings: Sequence[Setting], repeats: int, threads: int, folder: Path) -> dict[str, Times]:
+    """Time every contestant, a group after the other."""
+    times: dict[str, Times] = {}
+    for group in groups(settings):
+        times |= times_of(group, steps_of(group, repeats, threads, folder))
+    return times
+
+
+def groups(settings: Sequence[Setting]) -> list[list[Setting]]:
+    """The contestants by model, so many at a time, each time behind the dense steps of the model."""
+    found = []
+    for model in dict.fromkeys(s.model for s in settings):
+        own = [s for s in settings if s.model == model]
+        dense = [s for s in own if s.name.endswith(BASELINES)]
+        others = [s for s in own if s not in dense]
+        found += [[*dense, *others[at : at + AT_ONCE]] for at in range(0, max(1, len(others)), AT_ONCE)]
+    return found
+
+
+def steps_of(group: Sequence[Setting], repeats: int, threads: int, folder: Path) -> dict[str, float]:
+    """Median seconds a step of each contestant, which take turns after a round that does not count.
 
     One thread is timed by the processor's clock, which stands still while a neighbour runs.
     """
-    clock = time.process_time if threads == 1 else time.perf_counter
-    return {name: float(np.median(values)) for name, values in in_turns(steps, repeats, clock).items()}
+    with contextlib.ExitStack() as stack:
+        steps = []
+        for setting in group:
+            arguments = (setting.name, BATCH, threads, folder, "", setting.width)
+            steps.append(Turns(sys.executable, "benchmarks.stepper", *arguments))
+            stack.callback(steps[-1].close)
+        seconds = in_turns(steps, repeats)
+    clock = PROCESSOR if threads == 1 else WALL
+    return {setting.name: float(np.median(of[:, clock])) for setting, of in zip(group, seconds, strict=True)}
 
 
-def in_turns(
-    steps: Mapping[str, Step], repeats: int, clock: Callable[[], float] = time.perf_counter
-) -> dict[str, list[float]]:
-    """Seconds of a step of each contestant by round, after one warm-up round.
-
-    A turn is two steps, of which the second counts: training repeats its step, and the first one of a turn finds the
-    caches full of another contestant's values. Each round begins with another contestant: on a busy machine the place
-    in the round would matter otherwise.
-    """
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    names = list(steps)
-    for round_ in range(repeats + 1):
-        first = round_ % len(names)
-        for name in (*names[first:], *names[:first]):
-            steps[name]()
-            started = clock()
-            steps[name]()
-            if round_ >= 1:
-                times[name].append(clock() - started)
-    return times
+def times_of(group: Sequence[Setting], seconds: Mapping[str, float]) -> dict[str, Times]:
+    """The times of a group, each beside those of its dense steps."""
+    dense = {end: seconds[s.name] for end in BASELINES for s in group if s.name.endswith(end)}
+    return {s.name: Times(seconds[s.name], dense) for s in group}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,13 +121,12 @@ def memory_of(setting: Setting, threads: int, folder: Path) -> Memory:
     return Memory(found["peak"], found["imports"], estimate)
 
 
-def rows(settings: list[Setting], seconds: Mapping[str, float], memory: Mapping[str, Memory]) -> list[Row]:
-    """Ratios are speeds relative to the baseline of the same run and model: above 1 is faster."""
-    baselines = {(s.model, end): s.name for s in settings for end in BASELINES if s.name.endswith(end)}
+def rows(settings: Sequence[Setting], times: Mapping[str, Times], memory: Mapping[str, Memory]) -> list[Row]:
+    """Ratios are speeds relative to the dense steps of the same turns: above 1 is faster."""
 
     def ratio(setting: Setting, end: str) -> float | None:
-        baseline = baselines.get((setting.model, end))
-        return seconds[baseline] / seconds[setting.name] if baseline else None
+        taken = times[setting.name]
+        return taken.baselines[end] / taken.step if end in taken.baselines else None
 
     return [
         Row(
@@ -110,7 +135,7 @@ def rows(settings: list[Setting], seconds: Mapping[str, float], memory: Mapping[
             scheme=s.scheme,
             sparsity=s.sparsity,
             gradient_sparsity=s.gradient_sparsity,
-            samples_per_second=BATCH / seconds[s.name],
+            samples_per_second=BATCH / times[s.name].step,
             ratio_to_pytorch=ratio(s, "pytorch-dense"),
             ratio_to_ort_dense=ratio(s, "ort-dense"),
             peak_memory_bytes=memory[s.name].peak,
@@ -133,11 +158,9 @@ def main(width: int, repeats: int, threads: int, quick: bool, only: tuple[str, .
     warnings.filterwarnings("ignore")
     settings = [sized(setting, width) for setting in chosen(only or (QUICK if quick else ()))]
     with tempfile.TemporaryDirectory() as folder:
-        made = {setting.name: setting.make(setting, BATCH, threads, Path(folder)) for setting in settings}
-        seconds = measure(made, 5 if quick else repeats, threads)
-        made.clear()
+        times = measure(settings, 5 if quick else repeats, threads, Path(folder))
         memory = {setting.name: memory_of(setting, threads, Path(folder)) for setting in settings}
-    table = rows(settings, seconds, memory)
+    table = rows(settings, times, memory)
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps([dataclasses.asdict(row) for row in table], indent=1) + "\n", encoding="utf-8")
     _print(Console(), table)
