@@ -17,7 +17,7 @@ TABLE = "summary.md"
 @click.command(cls=Command, context_settings={"show_default": True})
 @click.argument("grid", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder of the results.  [default: GRID.bench]")
-@click.option("--cores", type=int, help="Cores that the runs take together.  [default: all]")
+@click.option("--cores", type=int, help="Cores that the runs take together.  [default: the process's]")
 @click.option("--threads", type=int, default=1, help="Threads of each run.")
 @click.option("--dask", metavar="ADDRESS", help="Learn on the workers of this Dask scheduler.")
 @click.option("--plots", is_flag=True, help="Draw accuracy against FLOPs, seconds and tasks, and sparsity by layer.")

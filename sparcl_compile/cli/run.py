@@ -70,7 +70,7 @@ def dealing(text: str) -> int | tuple[int, ...]:
     default="auto",
     help="auto: mean 0, deviation 1; unit: x / 255; raw: as stored.",
 )
-@click.option("--threads", type=int, help="Threads of ONNX Runtime.  [default: all cores]")
+@click.option("--threads", type=int, help="Threads of ONNX Runtime.  [default: the process's cores]")
 @click.option(
     "--checkpoint",
     type=click.Path(path_type=Path, file_okay=False),
