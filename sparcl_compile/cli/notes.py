@@ -35,9 +35,19 @@ def units_line(channels: ChannelSpec | None) -> str:
     return f"note: a single channel is left of {each}, which lets hardly anything through; give a lower --sparsity"
 
 
-def gradients_line(options: Options) -> str:
-    """The note that a wanted gradient sparsity is without effect; empty where it has one."""
-    if options.masks_gradients or options.gradient_sparsity == 0.0:
+def unmasked_line(options: Options, weights: Sequence[WeightSpec]) -> str:
+    """The note that wanted sparsities are without effect, since no weight is masked; empty where one is."""
+    if weights or not options.is_sparse:
+        return ""
+    wanted = {"--sparsity": options.sparsity, "--gradient-sparsity": options.effective_gradient_sparsity}
+    given = " and ".join(f"{flag} {value:g}" for flag, value in wanted.items() if value)
+    why = "since no weight is masked, for the reasons in the table above"
+    return f"note: {given} without effect, {why}; train and mask more of the model, or give 0"
+
+
+def gradients_line(options: Options, weights: Sequence[WeightSpec]) -> str:
+    """The note that a wanted gradient sparsity is without effect; empty where it has one, or no weight is masked."""
+    if options.masks_gradients or options.gradient_sparsity == 0.0 or not weights:
         return ""
     kept = f"{options.sparsity:g}"
     return (

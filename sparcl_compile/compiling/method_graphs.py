@@ -31,6 +31,7 @@ from sparcl_compile.graphs import (
 )
 from sparcl_compile.graphs.gradients import Gradient
 from sparcl_compile.graphs.packing import Packing
+from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.interface.names import Role, gradient_mask_name, mask_name
 from sparcl_compile.passes.analysis.features import feature_count, head_parameters, packed_weights
 from sparcl_compile.passes.core.layers import rate_factor
@@ -97,6 +98,9 @@ def _projecting(gradients: Sequence[Gradient]) -> Graphs:
 
 def _packing(compiled: Compiled) -> Graphs:
     packing = packing_of(compiled)
+    if not packing.packed:
+        problem = "gives each task weights of the layers below the classifier, and none of them trains"
+        raise FieldError("method", "packnet", problem, "train more of the model, or give another `method`")
     return {
         "hold": hold.build(packing),
         "pack": pack.build(packing),

@@ -19,6 +19,7 @@ from sparcl_compile.plan.schedule import (
     policy_updates,
     schedule_for,
 )
+from sparcl_compile.plan.unmasked import check_masks_nothing
 from sparcl_compile.settings.options import CompileOptions
 from sparcl_compile.settings.policies import POLICIES, RANDOM, TDM, Policy, growth_of, updates_measure
 from sparcl_compile.settings.recipes import RECIPES, Recipe
@@ -30,8 +31,8 @@ class SparsityPlan:
 
     Attributes:
         recipe: the numbers of the way in which SparCL is run.
-        masks: whether weights are sparse.
-        gradient_masks: whether gradients are sparser than weights.
+        masks: whether weights are sparse; not where none can be masked.
+        gradient_masks: whether gradients are sparser than weights; not where no weight can be masked.
         layers: the masked weights in layer order; none where neither is sparse.
         channels: the channel masks, with the places that their units get; None under the other schemes.
         roles: by tensor on an axis of channels its role, where it is state.
@@ -88,13 +89,15 @@ def plan_sparsity(masked: ir.Model, options: CompileOptions) -> SparsityPlan:
         layers = channel_layers(channels, spaces, options)
         levels = {level: [*kept.values()] for level, kept in spaces.items()}
         updates = channel_updates(recipe) if policy.moves else ()
+    if options.is_sparse and not layers:
+        check_masks_nothing(masked, options)
     rows = rows_of(masked, layers, channels, options)
     layers = updated_elements(layers, rows) if rows else layers
     keep = [one.kept for one in rows.values()] or [layer.gradient_keep for layer in layers]
     return SparsityPlan(
         recipe=recipe,
-        masks=options.sparsity > 0.0,
-        gradient_masks=options.masks_gradients,
+        masks=options.sparsity > 0.0 and bool(layers),
+        gradient_masks=options.masks_gradients and bool(layers),
         layers=layers,
         channels=channels,
         roles=_roles(masked, channels),
@@ -102,7 +105,7 @@ def plan_sparsity(masked: ir.Model, options: CompileOptions) -> SparsityPlan:
         schedule=schedule_for(levels, updates, keep, options),
         policy=policy,
         growth=growth_of(options),
-        updates_measure=updates_measure(options),
+        updates_measure=updates_measure(options) and bool(layers),
     )
 
 

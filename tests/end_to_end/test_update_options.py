@@ -337,6 +337,28 @@ def test_a_killed_run_with_rows_resumes_to_the_same_bits(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--update", "norm"), "note: --sparsity 0.8 without effect, since no weight is masked, for the reasons"),
+        (("--dense", "*", "--gradient-sparsity", "0.9"), "note: --sparsity 0.8 and --gradient-sparsity 0.9 without"),
+        (("--update", "bias", "--sparsity", "0"), "note: --gradient-sparsity 0.8 without effect"),
+        (("--update", "bias", "--sparsity", "0", "--gradient-sparsity", "0"), ""),
+        (("--update", "last:1"), ""),
+    ],
+)
+def test_sparsity_that_finds_no_weight_is_said_and_the_artifact_runs(
+    options: tuple[str, ...], said: str, tmp_path: Path
+) -> None:
+    artifact = tmp_path / "model.sparcl"
+    out = done("compile", write_model(tmp_path), "-o", artifact, *options).out
+    assert said in out
+    assert ("without effect" in out) == bool(said)
+    assert "Gradient masks: none" not in out or not said
+    ran = done("run", artifact, "--data", write_data(tmp_path), *SMALL_RUN, "--checkpoint", tmp_path / "run").out
+    assert "class-IL" in ran
+
+
+@pytest.mark.parametrize(
     ("options", "parts"),
     [
         (("--update", "last:9"), ("--update last:9", "has 2 stages")),
@@ -348,6 +370,18 @@ def test_a_killed_run_with_rows_resumes_to_the_same_bits(tmp_path: Path) -> None
         (("--gradient-scheme", "channel", "--gradient-sparsity", "0"), ("--gradient-scheme channel",)),
         (("--gradient-scheme", "rows"), ("--gradient-scheme",)),
         (("--scheme", "channel", "--update", "bias"), ("--scheme channel: no channel can be removed", "frozen")),
+        (
+            ("--update", "norm", "--mask-policy", "rigl"),
+            ("--mask-policy rigl: acts on masked weights", "stem.weight: "),
+        ),
+        (("--update", "norm", "--growth", "gradient"), ("--growth gradient: acts on masked weights",)),
+        (("--update", "bias", "--first-mask", "random"), ("--first-mask random: acts on masked weights",)),
+        (("--update", "norm", "--compress"), ("--compress: acts on masked weights", "frozen")),
+        (("--dense", "*", "--mask-policy", "snip"), ("--mask-policy snip: acts on masked weights", "user")),
+        (
+            ("--method", "packnet", "--update", "norm", "--sparsity", "0", "--gradient-sparsity", "0"),
+            ("--method packnet: gives each task weights", "none of them trains"),
+        ),
     ],
 )
 def test_refusals(options: tuple[str, ...], parts: tuple[str, ...], tmp_path: Path) -> None:
