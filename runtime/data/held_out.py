@@ -17,7 +17,8 @@ def held_out(dataset: Dataset) -> Dataset:
     """
     _check_counts(dataset)
     (x_train, y_train), (x_test, y_test) = stratified(dataset.x_train, dataset.y_train)
-    return dataclasses.replace(dataset, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
+    held = dataset.held + len(y_test)
+    return dataclasses.replace(dataset, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test, held=held)
 
 
 def _check_counts(dataset: Dataset) -> None:

@@ -40,6 +40,12 @@ def test_all_else_is_the_source_s_own() -> None:
     assert len(held.x_train) + len(held.x_test) == len(whole.x_train)
 
 
+def test_the_number_of_training_samples_is_that_of_the_source() -> None:
+    whole, held, twice = (load(f"{front}digits") for front in ("", "held-out:", "held-out:held-out:"))
+    assert len(twice.x_train) < len(held.x_train) < len(whole.x_train)
+    assert twice.training_samples == held.training_samples == whole.training_samples == len(whole.x_train)
+
+
 @pytest.mark.parametrize(("count", "label", "samples"), [(8, 0, 4), (9, 1, 4), (2, 0, 1)])
 def test_a_class_without_a_fifth_sample_is_refused(count: int, label: int, samples: int, tmp_path: Path) -> None:
     source = write(tmp_path, count=count)
