@@ -130,7 +130,7 @@ class Run:
             shown = _Shown(trainer, reporter, observer, self._interrupt, self._end_epoch)
             learn_task(trainer, self._config.epochs, shown)
         except TrainingError as error:
-            raise TrainingError(f"{error}; {self._kept()}") from error
+            raise TrainingError(str(error), self._kept()) from error
         trainer.call("end_task")
         reporter.end_task(task, trainer.number("class_mean"), trainer.number("task_mean"))
         observer.task()
