@@ -111,7 +111,7 @@ class RunConfig:
         """Give what was left open its value.
 
         Args:
-            samples: for training, of all tasks.
+            samples: for training, of all tasks, those that are held out included.
             rate: the learning rate where none was given.
 
         Returns:

@@ -133,7 +133,8 @@ def load(source: str, path: Path, model: Model | None, suffix: str, read: Read) 
         _check_alike(source, *parts)
         notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
         (train, test), more = ((part.features, np.asarray(part.labels)) for part in parts), ()
-    (y_train, y_test), classes, told = numbered(source, [_whole(source, y) for y in (train[1], test[1])])
+    labels = _whole(source, np.concatenate([train[1], test[1]]))
+    (y_train, y_test), classes, told = numbered(source, np.split(labels, [len(train[1])]))
     pairs = [(_samples(source, x, model), y) for x, y in ((train[0], y_train), (test[0], y_test))]
     return build(source, pairs[0], pairs[1], classes, notes=(*notes, *more, *told))
 
@@ -183,7 +184,7 @@ def _divided(source: str, part: Part) -> tuple[Split, Split, tuple[str, ...]]:
 
 
 def _whole(source: str, labels: np.ndarray) -> np.ndarray:
-    """Labels as integers where all are whole numbers, else as texts.
+    """Labels as integers where all, for training and for testing, are whole numbers, else as texts.
 
     Raises:
         DataError: they are numbers with a fraction, and no classes.

@@ -35,6 +35,7 @@ class Dataset:
         raw: whether samples are fed as they are unless the user says otherwise.
         tokens: whether they are places in a table, which can be neither scaled nor cropped.
         notes: what was changed or guessed in reading, one line each, for the user.
+        held: how many of the source's training samples are held out as test set.
     """
 
     name: str
@@ -48,6 +49,15 @@ class Dataset:
     raw: bool = False
     tokens: bool = False
     notes: tuple[str, ...] = ()
+    held: int = 0
+
+    @property
+    def training_samples(self) -> int:
+        """Training samples of the source, those that are held out included.
+
+        A run takes its batch size by them, so that a trial has the one of the run that it chooses for.
+        """
+        return len(self.x_train) + self.held
 
     @property
     def scale(self) -> float:

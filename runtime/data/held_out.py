@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import numpy as np
+
 from sparcl_compile.interface.errors import DataError
 from sparcl_compile.runtime.data.dataset import Dataset
 from sparcl_compile.runtime.data.split import EVERY, stratified
@@ -11,9 +13,18 @@ def held_out(dataset: Dataset) -> Dataset:
     """Return the data with every fifth training sample of a class as test set; the data's own is dropped, unused.
 
     Raises:
-        DataError: no class has so many training samples.
+        DataError: a class has too few training samples, so that none of it would be tested.
     """
+    _check_counts(dataset)
     (x_train, y_train), (x_test, y_test) = stratified(dataset.x_train, dataset.y_train)
-    if not len(y_test):
-        raise DataError(f"{dataset.name}: no class has {EVERY} training samples, so none is held out; give more data")
-    return dataclasses.replace(dataset, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
+    held = dataset.held + len(y_test)
+    return dataclasses.replace(dataset, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test, held=held)
+
+
+def _check_counts(dataset: Dataset) -> None:
+    for name, count in zip(dataset.classes, np.bincount(dataset.y_train).tolist(), strict=True):
+        if count < EVERY:
+            raise DataError(
+                f"{dataset.name}: class {name} has {count} training samples, and every fifth of a class is held out: "
+                f"it needs at least {EVERY}; give more, or leave the class out"
+            )

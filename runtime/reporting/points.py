@@ -30,8 +30,8 @@ class EpochPoint:
         loss: its mean over the epoch.
         learning_rate: of the run, before its decay and the factors of layers.
         sparsity: of all masked weights.
-        samples_seen: computed so far, replayed ones included.
-        samples_replayed: of them from the buffer.
+        samples_seen: presentations of the tasks' own samples so far, without replayed ones.
+        samples_replayed: presentations from the replay buffer so far.
         samples_removed: so far.
         seconds: of training so far.
         layers: by masked weight, or by space of channels.

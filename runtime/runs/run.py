@@ -41,7 +41,7 @@ class Run:
     def __init__(self, artifact: Artifact, config: RunConfig, folder: Path) -> None:
         self.dataset = load_for(config.data, artifact.manifest.model)
         best = artifact.manifest.optimizer.rate_for(config.epochs)
-        config, batch, rate = config.completed(len(self.dataset.x_train), best)
+        config, batch, rate = config.completed(self.dataset.training_samples, best)
         self._manifest, self._config, self._folder = artifact.manifest, config, folder
         check_tasks(self.dataset, config.dealing)
         config.check_buffer(artifact.manifest.program.least_buffer)
@@ -130,7 +130,7 @@ class Run:
             shown = _Shown(trainer, reporter, observer, self._interrupt, self._end_epoch)
             learn_task(trainer, self._config.epochs, shown)
         except TrainingError as error:
-            raise TrainingError(f"{error}; {self._kept()}") from error
+            raise TrainingError(str(error), self._kept()) from error
         trainer.call("end_task")
         reporter.end_task(task, trainer.number("class_mean"), trainer.number("task_mean"))
         observer.task()

@@ -8,7 +8,7 @@ from pathlib import Path
 from sparcl_compile.bench import pool
 from sparcl_compile.bench.grid import Cell, Grid
 from sparcl_compile.bench.jobs import Job, Jobs
-from sparcl_compile.bench.rates import Trials, best_rates
+from sparcl_compile.bench.rates import Choice, Trials, choices
 from sparcl_compile.bench.results import Outcome, Results
 from sparcl_compile.interface import locks
 from sparcl_compile.interface.errors import GridError
@@ -27,7 +27,10 @@ class Place:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of the table: its trials by rate, the rate that was taken, and the runs in the order of the seeds."""
+    """A line of the table: its trials by rate, the rate that was taken, and the runs in the order of the seeds.
+
+    Where there was no rate to take every run has failed.
+    """
 
     cell: Cell
     trials: Trials
@@ -53,12 +56,29 @@ def learn_grid(grid: Grid, folder: Path, place: Place, tell: Tell) -> tuple[Line
         tried = [jobs.trials(cell) for cell in grid.cells]
         _learn(_in_turns([job for several in one.values() for job in several] for one in tried), results, place, tell)
         trials = [{rate: results.read_all(several) for rate, several in one.items()} for one in tried]
-        rates = list(best_rates(grid.cells, trials))
-        finals = [jobs.finals(cell, rate) for cell, rate in zip(grid.cells, rates, strict=True)]
+        taken = choices(grid.cells, trials)
+        _tell_failures(grid.cells, taken, tell)
+        finals = [
+            [] if choice.failure else jobs.finals(cell, choice.rate)
+            for cell, choice in zip(grid.cells, taken, strict=True)
+        ]
         _learn(_in_turns(finals), results, place, tell)
         runs = [results.read_all(several) for several in finals]
         results.tidy()
+    rates = [choice.rate for choice in taken]
+    runs = [own or _failed(choice, grid) for own, choice in zip(runs, taken, strict=True)]
     return tuple(Line(*parts) for parts in zip(grid.cells, trials, rates, runs, strict=True))
+
+
+def _failed(choice: Choice, grid: Grid) -> tuple[Outcome, ...]:
+    """The runs of a line without a rate, none of which has begun."""
+    return tuple(Outcome("", choice.failure, None) for _ in grid.seeds)
+
+
+def _tell_failures(cells: Sequence[Cell], taken: Sequence[Choice], tell: Tell) -> None:
+    for cell, choice in zip(cells, taken, strict=True):
+        if choice.failure:
+            tell(f"row {cell.row} ({cell.model}, {cell.data}): failed: {choice.failure}")
 
 
 def _in_turns(lines: Iterable[Sequence[Job]]) -> list[Job]:

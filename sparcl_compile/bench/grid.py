@@ -1,7 +1,7 @@
 """A grid of runs: models, data, seeds, the choice of learning rates, and the lines of its table (docs/bench.md)."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sparcl_compile.bench.settings import Values
@@ -36,6 +36,16 @@ class Cell:
     running: Values
     rates: tuple[float, ...]
     rate_of: str = ""
+
+
+def givers(cell: Cell, cells: Sequence[Cell]) -> list[Cell]:
+    """The lines whose rate a line takes, one in a grid that is sound: of the row that it names.
+
+    They have its data, and its model where that row has several; the rate of a row of one model is for all.
+    """
+    named = [one for one in cells if one.row == cell.rate_of and not one.rate_of]
+    only_model = len({one.model for one in named}) == 1
+    return [one for one in named if one.data == cell.data and (only_model or one.model == cell.model)]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,13 +1,21 @@
 """The choice of a learning rate by trials on held-out training samples."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 
-from sparcl_compile.bench.grid import Cell
+from sparcl_compile.bench.grid import Cell, givers
 from sparcl_compile.bench.results import Outcome
-from sparcl_compile.interface.errors import GridError
 
 Trials = Mapping[float, Sequence[Outcome]]
 """The trials of one cell, by rate."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """The rate that a cell takes, None for the artifact's own, or the line that says why there is none to take."""
+
+    rate: float | None
+    failure: str | None = None
 
 
 def mean(trials: Sequence[Outcome]) -> float | None:
@@ -16,25 +24,22 @@ def mean(trials: Sequence[Outcome]) -> float | None:
     return sum(found) / len(found) if found and len(found) == len(trials) else None
 
 
-def best_rates(cells: Sequence[Cell], trials: Sequence[Trials]) -> Iterator[float | None]:
-    """The rate of each cell: its own best, or that of the row that it names; raises GridError as ``best_rate``."""
-    own = {cell.row: best_rate(cell, one) for cell, one in zip(cells, trials, strict=True) if not cell.rate_of}
-    for cell, one in zip(cells, trials, strict=True):
-        yield own[cell.rate_of] if cell.rate_of else best_rate(cell, one)
+def choices(cells: Sequence[Cell], trials: Sequence[Trials]) -> list[Choice]:
+    """The rate of each cell: its own best, or that of the row that it names, for the same data (``givers``)."""
+    own = [best(cell, one) for cell, one in zip(cells, trials, strict=True)]
+    takes = [givers(cell, cells)[0] if cell.rate_of else cell for cell in cells]
+    return [own[cells.index(cell)] for cell in takes]
 
 
-def best_rate(cell: Cell, trials: Trials) -> float | None:
-    """The rate with the best mean, of equals the smallest.
+def best(cell: Cell, trials: Trials) -> Choice:
+    """The rate with the best mean, of equals the smallest; a failure where under every rate a trial has failed.
 
-    Where there is nothing to choose it is the cell's only one; None stands for the artifact's own.
-
-    Raises:
-        GridError: under every rate a trial has failed.
+    Where there is nothing to choose it is the cell's only one, or the artifact's own.
     """
     if len(cell.rates) < 2:
-        return cell.rates[0] if cell.rates else None
+        return Choice(cell.rates[0] if cell.rates else None)
     means = {rate: found for rate in sorted(cell.rates) if (found := mean(trials[rate])) is not None}
-    if not means:
-        failure = next(one.failure for rate in cell.rates for one in trials[rate] if one.failure)
-        raise GridError(f"row {cell.row}: a trial failed under every learning rate ({failure}); add smaller ones to lr")
-    return max(means, key=lambda rate: means[rate])
+    if means:
+        return Choice(max(means, key=lambda rate: means[rate]))
+    first = next(one.failure for rate in cell.rates for one in trials[rate] if one.failure)
+    return Choice(None, f"a trial failed under every learning rate of row {cell.row} ({first}); add smaller ones")

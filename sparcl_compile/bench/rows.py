@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sparcl_compile.bench.grid import Cell
+from sparcl_compile.bench.grid import Cell, givers
 from sparcl_compile.bench.settings import (
     COMPILE,
     RATE,
@@ -119,13 +119,29 @@ def _combinations(
 
 
 def _check_rates(file: TomlFile, rows: Mapping[str, Sequence[Cell]]) -> None:
-    """Refuse a rate of a line of the table that is not there once, or that has none of its own."""
-    own = [cell.row for cells in rows.values() for cell in cells if not cell.rate_of]
-    wanted = f"a number, a list of such, or one of the rows with a rate of their own: {', '.join(own)}"
-    for name, cells in rows.items():
-        for cell in cells:
-            if cell.rate_of and own.count(cell.rate_of) != 1:
-                file.refuse(("rows", name, "run", RATE), f"is {shown(cell.rate_of)}; give {wanted}")
+    """Refuse the name of a row whose rate a line cannot take."""
+    cells = list(itertools.chain.from_iterable(rows.values()))
+    for name, own in rows.items():
+        for cell in own:
+            fault = _fault_of_taken(cell, cells) if cell.rate_of else ""
+            if fault:
+                file.refuse(("rows", name, "run", RATE), f"is {shown(cell.rate_of)}{fault}")
+
+
+def _fault_of_taken(cell: Cell, cells: Sequence[Cell]) -> str:
+    """The reason why a line cannot take the rate of the row that it names, and the mend; empty where it can."""
+    named = [one for one in cells if one.row == cell.rate_of and not one.rate_of]
+    if not named:
+        known = ", ".join(dict.fromkeys(one.row for one in cells if one.rates)) or "there is none yet"
+        return f"; give a number, a list of such, or one of the rows with a rate of their own: {known}"
+    if not all(one.rates for one in named):
+        return f", a row without rates of its own; give that row some, as in {RATE} = [0.1, 0.3]"
+    found, mend = givers(cell, cells), f"there, or give this row its own {RATE}"
+    if len(found) > 1:
+        return ", the name of several lines of the table; give each row another name"
+    if not found and all(one.data != cell.data for one in named):
+        return f", a row without the data {cell.data}; add them {mend}"
+    return "" if found else f", a row of several models without {cell.model}; add it {mend}"
 
 
 def _check(file: TomlFile, cell: Cell, axes: Mapping[str, Axis]) -> None:
@@ -137,4 +153,4 @@ def _check(file: TomlFile, cell: Cell, axes: Mapping[str, Axis]) -> None:
     except FieldError as error:
         option = option_of(error)
         keys = axes[option].keys if option in axes else ("rows", cell.row)
-        raise GridError(f"{file.place(keys)}: {named(error)}") from error
+        raise GridError(f"{file.place(keys)}: {named(error.message)}") from error

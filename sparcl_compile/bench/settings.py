@@ -91,9 +91,9 @@ def option_of(error: FieldError) -> str:
     return _NAMES.get(error.field, error.field)
 
 
-def named(error: FieldError) -> str:
+def named(message: str) -> str:
     """The message of an error, with the names of options in the place of the fields that it names in backquotes."""
-    return FIELD.sub(lambda found: _NAMES.get(found[1], found[1]), error.message)
+    return FIELD.sub(lambda found: _NAMES.get(found[1], found[1]), message)
 
 
 def absolute(source: str) -> str:

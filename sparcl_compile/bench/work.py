@@ -3,15 +3,18 @@
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from sparcl_compile.api.compiling import compile_model
 from sparcl_compile.api.learning import learn
 from sparcl_compile.bench.churn import moved
 from sparcl_compile.bench.jobs import Job
-from sparcl_compile.bench.settings import compile_options, run_config
+from sparcl_compile.bench.results import Result
+from sparcl_compile.bench.settings import compile_options, named, run_config
 from sparcl_compile.interface.artifact import Artifact, load
 from sparcl_compile.interface.errors import TrainingError
 from sparcl_compile.runtime import checkpoint as checkpoints
@@ -61,10 +64,26 @@ def perform(job: Job, threads: int, work: Path | None, owner: int) -> dict[str, 
         try:
             result = learn(artifact, config, run, checkpoints.exists(run), reporter)
         except TrainingError as error:
-            return {**_told(job), "failure": str(error).replace(f"{folder}/", ""), "result": None}
+            return _failed(job, named(error.fault).replace(f"{folder}/", ""))
+        lacking = _lacking(result)
+        if lacking:
+            return _failed(job, lacking)
         churn = _churn(artifact, run)
     result["config"]["data"] = job.cell.data
     return {**_told(job), "failure": None, "result": result, "churn": churn}
+
+
+def _failed(job: Job, failure: str) -> dict[str, Any]:
+    return {**_told(job), "failure": failure, "result": None}
+
+
+def _lacking(result: Mapping[str, Any]) -> str:
+    """The first number that a table needs and a result has not, such as the accuracy on no samples; empty for none."""
+    try:
+        msgspec.convert(result, Result)
+    except msgspec.ValidationError as error:
+        return f"the result lacks a number ({error})"
+    return ""
 
 
 def _churn(artifact: Artifact, run: Path) -> dict[str, float]:

@@ -77,7 +77,16 @@ class CheckpointError(SparclError):
 
 
 class TrainingError(SparclError):
-    """Training cannot go on, for example because the loss is not a number."""
+    """Training cannot go on, for example because the loss is not a number.
+
+    Attributes:
+        fault: the message without its end, which says where the run stands and how to go on.
+    """
+
+    def __init__(self, fault: str, standing: str = "") -> None:
+        """Put the message together."""
+        super().__init__("; ".join(part for part in (fault, standing) if part))
+        self.fault = fault
 
 
 class RuntimeBuildError(SparclError, ImportError):

@@ -21,6 +21,7 @@ from sparcl_compile.interface.errors import (
     OptionError,
     TrainingError,
 )
+from sparcl_compile.runtime.runs.run import Run
 from tests.support.cli import done, read_json, write_data, write_model
 
 OPTIONS = CompileOptions(sparsity=0.5)
@@ -54,6 +55,17 @@ def samples(folder: Path) -> np.ndarray:
 def test_the_artifact_lies_beside_the_model_and_loads_again(artifact: Artifact, folder: Path) -> None:
     assert artifact.folder.parent == folder
     assert load(artifact.folder).identity == artifact.identity
+
+
+def test_a_trial_on_held_out_samples_has_the_batch_size_of_the_run_that_it_chooses_for(
+    artifact: Artifact, folder: Path, tmp_path: Path
+) -> None:
+    whole = config(folder, batch_size=None, epochs=27)
+    trial = dataclasses.replace(whole, data=f"held-out:{whole.data}")
+    runs = [Run(artifact, one, tmp_path / "run") for one in (whole, trial)]
+    assert [run.trainer["batch"] for run in runs] == [16, 16]
+    fewer = [len(run.dataset.x_train) for run in runs]
+    assert [whole.completed(samples, 0.1)[1] for samples in fewer] == [16, 8]
 
 
 def test_learning_gives_what_the_command_writes(artifact: Artifact, result: dict[str, object], folder: Path) -> None:

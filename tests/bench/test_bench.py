@@ -16,6 +16,7 @@ import pytest
 from sparcl_compile.bench import pool, work
 from sparcl_compile.bench.jobs import Job, Jobs
 from sparcl_compile.bench.reading import read_grid
+from sparcl_compile.bench.results import Results
 from tests.support.cli import (
     ENVIRONMENT,
     arrays,
@@ -73,6 +74,11 @@ def runs(folder: Path) -> dict[str, dict[str, Any]]:
         for key in CLOCK:
             outcome["result"].pop(key)
     return found
+
+
+def runs_of(folder: Path) -> list[dict[str, Any]]:
+    """The outcomes as they lie in the files."""
+    return [read_json(path) for path in sorted((folder / "runs").glob("*.json"))]
 
 
 class Whole:
@@ -298,13 +304,70 @@ def test_a_rate_that_diverges_is_not_chosen(tmp_path: Path) -> None:
     assert again.out == outcome.out
 
 
-def test_every_rate_diverges(tmp_path: Path) -> None:
-    outcome = call("bench", write_grid(tmp_path, UNLIMITED.replace("[0.05, 0.2]", "[1e29, 1e30]")), "--cores", "1")
-    assert outcome.code == 2
-    last = outcome.err.splitlines()[-1]
-    assert last.startswith("error: row dense: a trial failed under every learning rate (")
-    assert last.endswith("add smaller ones to lr")
-    assert not (tmp_path / "grid.bench" / "summary.md").exists()
+def test_every_rate_of_every_row_diverges(tmp_path: Path) -> None:
+    text = UNLIMITED.replace("[0.05, 0.2]", "[1e29, 1e30]")
+    outcome = done("bench", write_grid(tmp_path, text), "--cores", "1", "--plots")
+    lines = outcome.err.splitlines()[-2:]
+    for line, row in zip(lines, ("dense", "sparse"), strict=True):
+        told = (
+            f"row {row} (zoo, noise): failed: a trial failed under every learning rate of row {row} (the loss became "
+        )
+        assert line.startswith(told)
+        assert line.endswith("; lower lr (now 1e+29)); add smaller ones")
+        assert f"| {row} | zoo | noise | - | - | failed, failed | - | - | - |" in outcome.out
+    assert outcome.out == (tmp_path / "grid.bench" / "summary.md").read_text(encoding="utf-8")
+    assert len(runs_of(tmp_path / "grid.bench")) == TRIALS
+    again = done("bench", tmp_path / "grid.toml", "--cores", "1")
+    assert (again.out, again.err.splitlines()[-2:]) == (outcome.out, lines)
+
+
+def test_a_row_without_a_rate_that_works_fails_with_those_that_take_it_and_the_rest_goes_on(tmp_path: Path) -> None:
+    text = UNLIMITED.replace("seeds = [0, 1]", "seeds = [0]").replace("lr = [0.05, 0.2]\n", "")
+    text += (
+        '\n[rows.sparse.run]\nlr = [1e29, 1e30]\n[rows.static]\nrun = {{lr = "sparse"}}\ncompile = {{sparsity = 0.5}}\n'
+    )
+    outcome = done("bench", write_grid(tmp_path, text), "--cores", "1")
+    told = [line for line in outcome.err.splitlines() if line.startswith("row ")]
+    assert [line.partition(": failed: ")[0] for line in told] == ["row sparse (zoo, noise)", "row static (zoo, noise)"]
+    assert all("a trial failed under every learning rate of row sparse (" in line for line in told)
+    for row in ("sparse", "static"):
+        assert f"| {row} | zoo | noise | - | - | failed | - | - | - |" in outcome.out
+    finals = [one for one in runs_of(tmp_path / "grid.bench") if not one["trial"]]
+    assert [one["row"] for one in finals] == ["dense"]
+    assert finals[0]["result"] is not None
+
+
+def test_the_line_of_a_failure_says_what_a_grid_has(tmp_path: Path) -> None:
+    text = UNLIMITED.replace("[0.05, 0.2]", "1e30").replace("seeds = [0, 1]", "seeds = [0]")
+    done("bench", write_grid(tmp_path, text), "--cores", "1")
+    for one in runs_of(tmp_path / "grid.bench"):
+        assert "resume" not in one["failure"]
+        assert one["failure"].endswith("; lower lr (now 1e+30)")
+
+
+def test_a_result_without_a_number_is_a_failure_that_is_read_again(
+    tmp_path: Path, whole: Whole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn = work.learn
+    monkeypatch.setattr(work, "learn", lambda *args: {**learn(*args), "class_il": None})
+    grid = read_grid(whole.grid)
+    job = Jobs(grid).finals(grid.cells[0], 0.2)[0]
+    results = Results(tmp_path)
+    results.write(work.perform(job, 1, tmp_path / "work", os.getpid()))
+    found = results.read(job.name)
+    assert found.result is None
+    assert found.failure is not None
+    assert found.failure.startswith("the result lacks a number (")
+    assert "class_il" in found.failure
+
+
+def test_a_class_too_small_to_hold_samples_out_is_refused_in_one_line(tmp_path: Path) -> None:
+    samples = arrays()
+    kept = np.flatnonzero((samples["y_train"] != 4) | (np.cumsum(samples["y_train"] == 4) <= 4))
+    grid = write_grid(tmp_path)
+    write_data(tmp_path, x_train=samples["x_train"][kept], y_train=samples["y_train"][kept])
+    check_refused(call("bench", grid, "--cores", "1"), "class 4 has 4 training samples", "it needs at least 5")
+    assert not list(tmp_path.glob("grid.bench/runs/*"))
 
 
 def test_dask_gives_the_same_numbers(whole: Whole, tmp_path: Path) -> None:

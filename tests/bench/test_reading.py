@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from sparcl_compile.bench.grid import givers
 from sparcl_compile.bench.reading import read_grid
 from sparcl_compile.bench.settings import COMPILE
 from sparcl_compile.bench.toml_file import TomlFile
@@ -73,6 +74,80 @@ def test_rows_lists_and_what_stands_before_what(tmp_path: Path) -> None:
 def test_a_row_takes_the_rate_of_another(tmp_path: Path) -> None:
     grid = read_grid(write(tmp_path, GRID.replace("lr = 0.2", 'lr = "dense"')))
     assert [(cell.rates, cell.rate_of) for cell in grid.cells] == [((0.1, 0.3), ""), ((), "dense"), ((), "dense")]
+
+
+def rate_grid(rows: str) -> str:
+    """A grid of two models and two data sets; rates stand in its rows alone."""
+    models = '[models]\nwide = "wide.onnx"\nnarrow = "narrow.onnx"\n'
+    return f'{models}[data]\na = "digits"\nb = "npz:b.npz"\n{rows}'
+
+
+DENSE = "[rows.dense]\nrun = {lr = [0.1, 0.3]}\n"
+TAKES = '[rows.takes]\nrun = {lr = "dense"}\n'
+
+
+@pytest.mark.parametrize(
+    ("dense", "takes", "pairs"),
+    [
+        ("", "", {"wide a": "wide a", "wide b": "wide b", "narrow a": "narrow a", "narrow b": "narrow b"}),
+        ('models = ["wide"]\n', 'models = ["narrow"]\n', {"narrow a": "wide a", "narrow b": "wide b"}),
+        ('models = ["wide"]\n', 'data = ["b"]\n', {"wide b": "wide b", "narrow b": "wide b"}),
+        ("", 'models = ["narrow"]\ndata = ["b"]\n', {"narrow b": "narrow b"}),
+    ],
+)
+def test_the_line_whose_rate_a_line_takes(dense: str, takes: str, pairs: dict[str, str], tmp_path: Path) -> None:
+    cells = read_grid(write(tmp_path, rate_grid(f"{DENSE}{dense}{TAKES}{takes}"))).cells
+    taken = {}
+    for cell in cells:
+        if cell.rate_of:
+            (giver,) = givers(cell, cells)
+            assert (giver.row, giver.rates) == ("dense", (0.1, 0.3))
+            taken[f"{cell.model} {cell.data}"] = f"{giver.model} {giver.data}"
+    assert taken == pairs
+
+
+NOT_TAKEN = [
+    ("[rows.dense]\n", "", "is 'dense', a row without rates of its own; give that row some, as in lr = [0.1, 0.3]"),
+    (DENSE + 'data = ["a"]\n', "", "is 'dense', a row without the data b; add them there, or give this row its own lr"),
+    (
+        DENSE + 'models = ["wide"]\n[rows.more.compile]\nsparsity = 0.5\n',
+        '[rows.own]\nrun = {lr = "more"}\n',
+        "is 'more', a row without rates of its own; give that row some",
+    ),
+    (
+        DENSE + 'compile = {sparsity = [0.5, 0.9]}\n[rows."dense, sparsity 0.5"]\nrun = {lr = 0.1}\n',
+        '[rows.own]\nrun = {lr = "dense, sparsity 0.5"}\n',
+        "is 'dense, sparsity 0.5', the name of several lines of the table; give each row another name",
+    ),
+    (
+        "[rows.other]\n",
+        "",
+        "is 'dense'; give a number, a list of such, or one of the rows with a rate of their own: there",
+    ),
+    (
+        DENSE + "[rows.more]\nrun = {lr = [0.2, 0.3]}\n",
+        '[rows.own]\nrun = {lr = "takes"}\n',
+        "is 'takes'; give a number, a list of such, or one of the rows with a rate of their own: dense, more",
+    ),
+]
+
+
+@pytest.mark.parametrize(("rows", "own", "told"), NOT_TAKEN)
+def test_a_rate_that_cannot_be_taken(rows: str, own: str, told: str, tmp_path: Path) -> None:
+    text = rate_grid(rows + (own or TAKES) + (TAKES if "takes" in own else ""))
+    path = write(tmp_path, text)
+    line = next(
+        number for number, line in enumerate(text.splitlines(), start=1) if line == (own or TAKES).split("\n")[1]
+    )
+    row = "own" if own else "takes"
+    with pytest.raises(GridError, match=f"^{re.escape(f'{path}, line {line}: rows.{row}.run.lr {told}')}"):
+        read_grid(path)
+
+
+def test_a_model_that_a_row_of_several_lacks(tmp_path: Path) -> None:
+    text = rate_grid(f'{DENSE}models = ["wide", "narrow"]\n{TAKES}').replace("[data]", 'third = "wide.onnx"\n[data]')
+    with pytest.raises(GridError, match="is 'dense', a row of several models without third; add it there, or give"):
+        read_grid(write(tmp_path, text))
 
 
 def test_the_least_grid_has_one_row_and_one_seed(tmp_path: Path) -> None:

@@ -134,6 +134,20 @@ def test_a_column_says_the_split(tmp_path: Path) -> None:
     assert found.notes == ("2 rows are neither train nor test and are left out",)
 
 
+def test_numbers_beside_a_text_are_texts_in_both_tables(tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        written(tmp_path / f"{name}.csv", "a,label\n1,x\n2,0\n3,1\n")
+    found = load(f"csv:{tmp_path}")
+    assert found.classes == ("0", "1", "x")
+    assert found.y_train.tolist() == found.y_test.tolist() == [2, 0, 1]
+
+
+def test_a_class_that_the_table_for_training_alone_has_is_named(tmp_path: Path) -> None:
+    written(tmp_path / "train.csv", "a,label\n1,x\n2,0\n3,1\n")
+    written(tmp_path / "test.csv", "a,label\n2,0\n3,1\n")
+    assert refusal(f"csv:{tmp_path}").startswith(": class x has no samples in y_test; every class needs")
+
+
 @pytest.mark.parametrize("name", ["test", "val", "valid", "validation"])
 def test_a_folder_of_two_tables(name: str, tmp_path: Path) -> None:
     written(tmp_path / "train.csv", table("a,b,label", values()[:14]))
@@ -215,6 +229,11 @@ WRONG = {
     "an infinite label": (GOOD + "1,2,inf\n", ": the label 'inf' is no class"),
     "a label that is not used": (GOOD.replace(",1\n", ",7\n"), ": no sample has label 1, the largest label is 7"),
     "few of a class": (GOOD + "1,2,2\n", ": class 2 has no samples in y_test"),
+    "few of a class, a text among numbers": (GOOD + "1,2,x\n", ": class x has no samples in y_test; every class needs"),
+    "a text for testing alone": (
+        "split,a,label\ntrain,1,0\ntrain,1,1\ntest,1,0\ntest,1,1\ntest,1,x\n",
+        ": class x has no samples in y_train; every class needs",
+    ),
     "an unknown split": ("split,a,label\nlater,1,0\n", ": the column split holds 'later'; give train or test in each"),
     "a split without test": ("split,a,label\ntrain,1,0\n", ": no row of the column split is test; give train or test"),
     "a split without train": ("split,a,label\nval,1,0\n", ": no row of the column split is train; give train or test"),

@@ -1,5 +1,6 @@
 """``held-out:SOURCE``: training samples in the place of the test set."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -39,9 +40,24 @@ def test_all_else_is_the_source_s_own() -> None:
     assert len(held.x_train) + len(held.x_test) == len(whole.x_train)
 
 
-def test_too_few_samples_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no class has 5 training samples, so none is held out; give more data"):
-        load(f"held-out:{write(tmp_path, count=8)}")
+def test_the_number_of_training_samples_is_that_of_the_source() -> None:
+    whole, held, twice = (load(f"{front}digits") for front in ("", "held-out:", "held-out:held-out:"))
+    assert len(twice.x_train) < len(held.x_train) < len(whole.x_train)
+    assert twice.training_samples == held.training_samples == whole.training_samples == len(whole.x_train)
+
+
+@pytest.mark.parametrize(("count", "label", "samples"), [(8, 0, 4), (9, 1, 4), (2, 0, 1)])
+def test_a_class_without_a_fifth_sample_is_refused(count: int, label: int, samples: int, tmp_path: Path) -> None:
+    source = write(tmp_path, count=count)
+    told = f"{source}: class {label} has {samples} training samples, and every fifth of a class is held out: it needs"
+    with pytest.raises(DataError, match=f"^{re.escape(told)} at least 5; give more, or leave the class out$"):
+        load(f"held-out:{source}")
+
+
+def test_what_is_held_out_twice_needs_five_samples_of_what_is_left(tmp_path: Path) -> None:
+    source = write(tmp_path, count=10)
+    with pytest.raises(DataError, match="class 0 has 4 training samples"):
+        load(f"held-out:held-out:{source}")
 
 
 @pytest.mark.parametrize("source", ["held-out:", "held-out:nothing", "held-out:npz:"])
