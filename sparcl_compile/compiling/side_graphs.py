@@ -157,16 +157,19 @@ def _result_graphs(compiled: Compiled, options: CompileOptions, facts: Facts) ->
         "count_correct": count_correct.build(compiled.classes),
         "record": record.build(),
         "summary": summary.build(),
-        "sparsity": _sparsity_graph(facts, tensors, kept),
+        "sparsity": _sparsity_graph(compiled, facts, tensors, kept),
         "flops": _flops_graph(compiled, options, facts, kept),
     }
 
 
-def _sparsity_graph(facts: Facts, tensors: Mapping[str, Tensor], kept: Mapping[str, Tensor]) -> ir.Model:
-    # Without gradient masks every kept weight is updated, and no other.
+def _sparsity_graph(
+    compiled: Compiled, facts: Facts, tensors: Mapping[str, Tensor], kept: Mapping[str, Tensor]
+) -> ir.Model:
+    # Without gradient masks every kept weight is updated, and pruned ones only where the gradient passes through.
     masks = [tensors[one.gradient_mask] if one.gradient_mask else kept[one.weight] for one in facts.weights]
+    updated = None if compiled.plan.policy.straight_through else masks
     parameters = [tensors[spec.name] for spec in facts.state if spec.role in TRAINABLE]
-    return sparsity.build([*kept.values()], masks, parameters)
+    return sparsity.build([*kept.values()], updated, parameters)
 
 
 def _flops_graph(compiled: Compiled, options: CompileOptions, facts: Facts, kept: Mapping[str, Tensor]) -> ir.Model:
