@@ -10,11 +10,11 @@ from sparcl_compile.compiling.graph_specs import graph_specs
 from sparcl_compile.compiling.loop import program_for
 from sparcl_compile.compiling.side_graphs import Facts
 from sparcl_compile.compiling.state_specs import state_specs, weight_specs
-from sparcl_compile.compiling.work_counts import gradient_densities
+from sparcl_compile.compiling.work_counts import flops_of_training
 from sparcl_compile.costs import memory
-from sparcl_compile.costs.flops import computed_gradients, layer_costs, remarks, to_manifest, training_flops
+from sparcl_compile.costs.flops import remarks, to_manifest
 from sparcl_compile.interface.files import sha256
-from sparcl_compile.interface.manifest import FORMAT, VERSION, Flops, Manifest, Model
+from sparcl_compile.interface.manifest import FORMAT, VERSION, Manifest, Model
 from sparcl_compile.interface.names import Role
 from sparcl_compile.interface.onnx_runtime import ort
 from sparcl_compile.interface.report import CompileReport, KernelChoices, PassTrace
@@ -42,7 +42,7 @@ LIBRARIES = ("onnx", "onnx-ir")
 def facts_of(compiled: Compiled) -> Facts:
     """Find out what the stand-alone graphs and the manifest are made from."""
     state = state_specs(compiled)
-    return Facts(state, weight_specs(compiled, state), _flops(compiled))
+    return Facts(state, weight_specs(compiled, state), to_manifest(flops_of_training(compiled)))
 
 
 def build(source: Path, compiled: Compiled, options: CompileOptions, facts: Facts, folder: Path) -> Manifest:
@@ -126,10 +126,3 @@ def _size(value: ir.Value) -> int:
 def _dense(compiled: Compiled) -> Iterable[DenseSpec]:
     weights = (w for w in layer_weights(compiled.full) if DENSE_KEY in w.metadata_props)
     return (DenseSpec(str(w.name), tuple(dims(w)), w.metadata_props[DENSE_KEY]) for w in weights)
-
-
-def _flops(compiled: Compiled) -> Flops:
-    plan = compiled.plan
-    density = {layer.weight: layer.base / layer.size for layer in plan.layers}
-    costs, computed = layer_costs(compiled.full), computed_gradients(compiled.full)
-    return to_manifest(training_flops(costs, density, gradient_densities(compiled), computed))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Container, Mapping, Sequence
 import onnx_ir as ir
 
 from sparcl_compile.compiling.method_graphs import method_graphs
-from sparcl_compile.compiling.work_counts import moving_flops
+from sparcl_compile.compiling.work_counts import flops_of_measuring, moving_flops
 from sparcl_compile.graphs import (
     batch,
     check_loss,
@@ -150,27 +150,38 @@ def _replay_graphs(compiled: Compiled, options: CompileOptions) -> dict[str, Gra
 
 
 def _result_graphs(compiled: Compiled, options: CompileOptions, facts: Facts) -> dict[str, Graph]:
-    state = {spec.name: spec for spec in facts.state}
-    kept = [state[str(weight.mask or weight.rows)] for weight in facts.weights]
-    # Without gradient masks every kept weight is updated, and no other.
-    updated = [state[weight.gradient_mask or one.name] for weight, one in zip(facts.weights, kept, strict=True)]
-    parameters = [spec for spec in facts.state if spec.role in TRAINABLE]
     sizes = {str(weight.rows): weight.size for weight in facts.weights if weight.rows}
-    flops_of_sample = flops.SampleFlops(
-        facts.flops.forward_dense,
-        facts.flops.forward_sparse,
-        facts.flops.training_dense,
-        facts.flops.training_sparse,
-    )
-    marks = {weight.weight: _tensor(one, sizes) for weight, one in zip(facts.weights, kept, strict=True)}
-    moving = moving_flops(compiled, marks, options) if work_moves(options) else None
+    tensors = {spec.name: _tensor(spec, sizes) for spec in facts.state}
+    kept = {weight.weight: tensors[str(weight.mask or weight.rows)] for weight in facts.weights}
     return {
         "count_correct": count_correct.build(compiled.classes),
         "record": record.build(),
         "summary": summary.build(),
-        "sparsity": sparsity.build(*([_tensor(spec, sizes) for spec in part] for part in (kept, updated, parameters))),
-        "flops": flops.build(flops_of_sample, moving),
+        "sparsity": _sparsity_graph(compiled, facts, tensors, kept),
+        "flops": _flops_graph(compiled, options, facts, kept),
     }
+
+
+def _sparsity_graph(
+    compiled: Compiled, facts: Facts, tensors: Mapping[str, Tensor], kept: Mapping[str, Tensor]
+) -> ir.Model:
+    # Without gradient masks every kept weight is updated, and pruned ones only where the gradient passes through.
+    masks = [tensors[one.gradient_mask] if one.gradient_mask else kept[one.weight] for one in facts.weights]
+    updated = None if compiled.plan.policy.straight_through else masks
+    parameters = [tensors[spec.name] for spec in facts.state if spec.role in TRAINABLE]
+    return sparsity.build([*kept.values()], updated, parameters)
+
+
+def _flops_graph(compiled: Compiled, options: CompileOptions, facts: Facts, kept: Mapping[str, Tensor]) -> ir.Model:
+    one, measuring = facts.flops, flops_of_measuring(compiled)
+    sample = flops.SampleFlops(
+        one.forward_dense,
+        one.forward_sparse,
+        one.training_dense,
+        one.training_sparse,
+        measuring.sparse if measuring else None,
+    )
+    return flops.build(sample, moving_flops(compiled, kept, options) if work_moves(options) else None)
 
 
 def learned(state: Sequence[StateSpec]) -> list[StateSpec]:

@@ -94,10 +94,11 @@ def _spec(name: str, role: Role, dtype: DType, shape: Sequence[Dimension], init:
 def weight_specs(compiled: Compiled, state: Collection[StateSpec]) -> tuple[WeightSpec, ...]:
     """The masked weights with their forms, counts and names; ``state`` is what ``state_specs`` gives."""
     names = {spec.name for spec in state}
-    return tuple(_weight_spec(layer, compiled.forward, names) for layer in compiled.plan.layers)
+    all_train = compiled.plan.policy.straight_through
+    return tuple(_weight_spec(layer, compiled.forward, names, all_train) for layer in compiled.plan.layers)
 
 
-def _weight_spec(layer: Layer, forward: ir.Model, names: Collection[str]) -> WeightSpec:
+def _weight_spec(layer: Layer, forward: ir.Model, names: Collection[str], all_train: bool) -> WeightSpec:
     weight = layer.weight
     marks = forward.graph.initializers[weight].metadata_props
 
@@ -116,7 +117,7 @@ def _weight_spec(layer: Layer, forward: ir.Model, names: Collection[str]) -> Wei
         base=layer.base,
         shrunk=layer.shrunk,
         grown=layer.grown,
-        updated=layer.updated,
+        updated=layer.size if all_train else layer.updated,
         rate=rate_factor(forward.graph.initializers[weight]),
         mask=there(mask_name(weight)),
         index=there(index_name(weight)),

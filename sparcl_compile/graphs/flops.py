@@ -16,12 +16,22 @@ COUNTED, SPENT = "flops.counted", "flops.spent"
 
 @dataclasses.dataclass(frozen=True)
 class SampleFlops:
-    """FLOPs of one sample's forward pass, and of its forward and backward pass, dense and with the sparsities."""
+    """FLOPs of one sample's forward pass, and of its forward and backward pass, dense and with the sparsities.
+
+    Attributes:
+        forward_dense: of the forward pass.
+        forward_sparse: of the same with the weight masks.
+        training_dense: of the forward and backward pass.
+        training_sparse: of the same with the weight masks and the gradient masks.
+        measuring_sparse: of the same with the weight masks alone, by which gradients are measured; None where there
+            are no gradient masks.
+    """
 
     forward_dense: float
     forward_sparse: float
     training_dense: float
     training_sparse: float
+    measuring_sparse: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +44,7 @@ class LayerFlops:
         forward: of the forward pass.
         input_gradient: of the gradient of its input.
         weight_gradient: of the gradient of its weight.
+        share: of the kept weights those whose gradient is used, where whole rows are chosen.
     """
 
     kept: Tensor
@@ -41,6 +52,7 @@ class LayerFlops:
     forward: float
     input_gradient: float
     weight_gradient: float
+    share: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +80,7 @@ def build(sample: SampleFlops, moving: MovingFlops | None = None) -> ir.Model:
     Results, float64 []: ``paper_dense`` and ``paper_sparse`` (SparCL, section 4), forward and backward for a current
     sample, the forward pass alone for a replayed one, so that N samples, E epochs and r replay batches give
     ``N * E * f * (1 + 2 + r)``; ``true_dense`` and ``true_sparse``, where a replayed sample costs its backward pass
-    too, and the sparse count includes the passes that measure gradients.
+    too, and the sparse count includes the passes that measure gradients, which no gradient mask makes cheaper.
 
     With ``moving`` the graph also has the masks as inputs, and the state ``flops.counted`` int64 [3] and
     ``flops.spent`` float64 [2] with ``.next`` of both: the presentations since the last call cost what the masks say
@@ -104,7 +116,14 @@ def _add_totals(b: Builder, counts: Sequence[ir.Value], sample: SampleFlops) -> 
     b.result("paper_dense", _paper(b, seen, replayed, sample.training_dense, sample.forward_dense), DOUBLE, [])
     b.result("paper_sparse", _paper(b, seen, replayed, sample.training_sparse, sample.forward_sparse), DOUBLE, [])
     b.result("true_dense", op.Mul(trained, sample.training_dense), DOUBLE, [])
-    b.result("true_sparse", op.Mul(op.Add(trained, measured), sample.training_sparse), DOUBLE, [])
+    b.result("true_sparse", _true_sparse(b, trained, measured, sample), DOUBLE, [])
+
+
+def _true_sparse(b: Builder, trained: ir.Value, measured: ir.Value, sample: SampleFlops) -> ir.Value:
+    op = b.op
+    if sample.measuring_sparse is None:
+        return op.Mul(op.Add(trained, measured), sample.training_sparse)
+    return op.Add(op.Mul(trained, sample.training_sparse), op.Mul(measured, sample.measuring_sparse))
 
 
 def _add_spent(b: Builder, totals: Sequence[ir.Value], sample: SampleFlops, moving: MovingFlops) -> None:
@@ -117,8 +136,8 @@ def _add_spent(b: Builder, totals: Sequence[ir.Value], sample: SampleFlops, movi
     spent = b.state(SPENT, DOUBLE, [2], Role.RESULT)
     now = op.Concat(*(op.Reshape(total, [1]) for total in totals), axis=0)
     seen, replayed, measured = (op.Squeeze(one) for one in b.parts(b.cast(op.Sub(now, counted), DOUBLE), 3))
-    forward, training = _at_the_density(b, moving)
-    measuring: Number = sample.training_dense if moving.measures_whole else training
+    forward, training, unmasked = _at_the_density(b, moving)
+    measuring: Number = sample.training_dense if moving.measures_whole else unmasked
     paper = _paper(b, seen, replayed, training, forward)
     true = op.Add(op.Mul(op.Add(seen, replayed), training), op.Mul(measured, measuring))
     after = op.Add(spent, op.Concat(*(op.Reshape(one, [1]) for one in (paper, true)), axis=0))
@@ -128,22 +147,26 @@ def _add_spent(b: Builder, totals: Sequence[ir.Value], sample: SampleFlops, movi
         b.result(name, op.Squeeze(one), DOUBLE, [])
 
 
-def _at_the_density(b: Builder, moving: MovingFlops) -> tuple[ir.Value, ir.Value]:
-    """The FLOPs of one sample's forward pass, and of its forward and backward pass: float64 [] each."""
+def _at_the_density(b: Builder, moving: MovingFlops) -> tuple[ir.Value, ir.Value, ir.Value]:
+    """The FLOPs of one sample's forward pass, and of its forward and backward pass with and without gradient masks.
+
+    They are float64 [] each.
+    """
     op, layers = b.op, moving.layers
     sizes = _constant(b, [layer.kept.size for layer in layers])
     kept = b.cast(op.Concat(*(kept_elements(b, layer.kept) for layer in layers), axis=0), DOUBLE)
-    updated = op.Min(kept, _constant(b, [layer.updated for layer in layers]))
+    chosen = op.Mul(kept, _constant(b, [layer.share for layer in layers]))
+    updated = op.Min(chosen, _constant(b, [layer.updated for layer in layers]))
     density, moved = op.Div(kept, sizes), op.Div(updated, sizes)
 
     def total(share: ir.Value, flops: Sequence[float]) -> ir.Value:
         return op.ReduceSum(op.Mul(share, _constant(b, flops)), keepdims=0)
 
     forward = total(density, [layer.forward for layer in layers])
-    data = total(density, [layer.input_gradient for layer in layers])
-    weights = total(moved, [layer.weight_gradient for layer in layers])
-    training = op.Add(op.Add(forward, data), weights)
-    return op.Add(forward, moving.forward), op.Add(training, moving.training)
+    data = op.Add(forward, total(density, [layer.input_gradient for layer in layers]))
+    weights = [layer.weight_gradient for layer in layers]
+    training, unmasked = (op.Add(op.Add(data, total(share, weights)), moving.training) for share in (moved, density))
+    return op.Add(forward, moving.forward), training, unmasked
 
 
 def _constant(b: Builder, numbers: Sequence[float]) -> ir.Value:

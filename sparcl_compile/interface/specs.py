@@ -106,7 +106,7 @@ class WeightSpec:
         base: how many elements are usually kept.
         shrunk: how many after a removal.
         grown: how many after the growth at the beginning of a later task.
-        updated: how many of those usually kept a step moves.
+        updated: how many of those usually kept a step moves; all elements where pruned weights train too.
         rate: factor of its learning rate, in the graph that updates it.
         mask: its mask.
         index: the flat positions of a compressed weight's values.

@@ -19,24 +19,17 @@ class Rows:
     Attributes:
         axis: of the weight, on which the channels lie.
         kept: how many are updated.
-        stored: how many folding leaves.
-        channels: how many there are.
+        live: how many may have kept weights: all, but under channel masks those of the kept units.
     """
 
     axis: int
     kept: int
-    stored: int
-    channels: int
+    live: int
 
     @property
     def share(self) -> float:
-        """The part of the weight gradient that is chosen, pruned weights included."""
-        return self.kept / self.channels
-
-    @property
-    def whole_share(self) -> float:
-        """The part of the weight gradient that is computed where its rows cannot be cut: all that is stored."""
-        return self.stored / self.channels
+        """The mean part of the kept weights that is in the updated channels: those without a kept weight come last."""
+        return min(1.0, self.kept / self.live)
 
 
 def rows_of(
@@ -46,13 +39,15 @@ def rows_of(
     if options.gradient_scheme != "channel":
         return {}
     axes = output_axes(masked.graph)
+    kept_units = plan.with_places(plan.counts) if plan else None
     found = {}
     for layer in layers:
         axis = axes[layer.weight]
         channels = layer.shape[axis]
         stored = plan.stored_shape(layer.weight)[axis] if plan else channels
+        live = kept_units.stored_shape(layer.weight)[axis] if kept_units else channels
         kept = min(stored, kept_rows(channels, options.effective_gradient_sparsity))
-        found[layer.weight] = Rows(axis, kept, stored, channels)
+        found[layer.weight] = Rows(axis, kept, live)
     return found
 
 

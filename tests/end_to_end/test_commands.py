@@ -55,6 +55,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+def test_a_run_whose_epochs_let_no_sample_leave_says_so_behind_the_numbers(folder: Path, tmp_path: Path) -> None:
+    run = ("run", folder / "cnn_bn.sparcl", "--data", source(folder), *SMALL_RUN, "--checkpoint", tmp_path / "a.run")
+    assert read_manifest(folder / "cnn_bn.sparcl").options.data_removal > 0.0
+    said = done(*run).out.splitlines()
+    (line,) = [index for index, one in enumerate(said) if one.startswith("note: samples removed 0")]
+    assert "with 2 epochs a task no stage" in said[line]
+    assert any(one.split() == ["samples", "removed", "0"] for one in said[:line])
+
+
+def test_a_run_without_data_removal_has_no_note_of_it(tmp_path: Path) -> None:
+    artifact, data = write_artifact(tmp_path, "--data-removal", "0"), write_data(tmp_path)
+    assert "note: samples removed" not in done("run", artifact, "--data", data, *SMALL_RUN).out
+
+
 def source(folder: Path) -> str:
     return f"npz:{folder / 'data.npz'}"
 

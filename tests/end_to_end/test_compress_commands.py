@@ -121,6 +121,7 @@ def test_without_the_kernels_the_masked_form_is_compiled_and_nothing_sparse_run(
     more = ("--measure-kernels", "--activations", "bf16")
     found = done("compile", folder / "resnet.onnx", "--compress", *more, "-o", tmp_path / "x.sparcl")
     assert found.err.count("note: --compress: the sparse kernels were not built; compiling the masked form") == 1
+    assert "the same method, equal but for rounding, which training can amplify" in found.err
     assert not manifest(tmp_path, "x").kernels
     refused = call("run", folder / "--compress.sparcl", "--data", f"npz:{folder / 'data.npz'}", *SMALL_RUN)
     check_refused(refused, "--compress.sparcl", "the sparse kernels were not built", "without compression")

@@ -133,6 +133,20 @@ def flags(layer: WeightSpec, state: dict[str, np.ndarray]) -> np.ndarray:
     return found.reshape(layer.shape[::-1]).T.reshape(-1) if layer.stored == "transposed" else found
 
 
+def test_under_sr_ste_every_weight_is_updated_and_the_report_and_the_result_say_so(tmp_path: Path) -> None:
+    form = ("--mask-policy", "sr-ste", "--scheme", "2:4", "--sparsity", "0.5", "--gradient-sparsity", "0")
+    printed = done("compile", write_model(tmp_path, "resnet"), *form, "-o", tmp_path / "a.sparcl").out
+    layers = read_manifest(tmp_path / "a.sparcl").weights
+    assert [(one.base, one.updated) for one in layers] == [(one.size // 2, one.size) for one in layers]
+    (total,) = [line.split() for line in printed.splitlines() if line.split()[:1] == ["all"]]
+    assert float(total[-2]) == 100.0
+    result = tmp_path / "r.json"
+    done("run", tmp_path / "a.sparcl", "--data", write_data(tmp_path), *SHORT, "--json", result)
+    found = read_json(result)
+    assert found["sparsity"]["overall"] == 0.5
+    assert found["gradient_sparsity"] == {"overall": 0.0, "per_layer": {one.weight: 0.0 for one in layers}}
+
+
 def test_static_masks_need_no_graph(tmp_path: Path) -> None:
     manifest = read_manifest(compiled(tmp_path, "static", "--gradient-sparsity", "0"))
     assert not {"update_masks", "measure"} & manifest.graphs.keys()

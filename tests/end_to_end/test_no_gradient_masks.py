@@ -110,6 +110,73 @@ def test_dense_weights_and_channels_have_masks_at_every_gradient_sparsity(
     assert NOTE not in said
 
 
+MASKED = {
+    "single weights": ("--sparsity", "0.8", "--gradient-sparsity", "0.96"),
+    "rows": ("--sparsity", "0.8", "--gradient-sparsity", "0.5", "--gradient-scheme", "channel"),
+    "folded rows": (
+        "--scheme",
+        "channel",
+        "--sparsity",
+        "0.5",
+        "--gradient-sparsity",
+        "0.5",
+        "--gradient-scheme",
+        "channel",
+    ),
+    "dense weights": ("--sparsity", "0", "--gradient-sparsity", "0.5"),
+    "another policy": ("--sparsity", "0.8", "--gradient-sparsity", "0.96", "--mask-policy", "mest-em"),
+}
+
+
+@pytest.mark.parametrize("form", MASKED)
+def test_a_measured_sample_costs_what_the_weight_masks_leave(form: str, tmp_path: Path) -> None:
+    folder, _ = compiled(write_model(tmp_path), tmp_path / "a.sparcl", *MASKED[form])
+    result = tmp_path / "r.json"
+    done("run", folder, "--data", write_data(tmp_path), *SMALL_RUN, "--json", result)
+    found, flops = read_json(result), read_manifest(folder).flops
+    trained = found["samples_seen"] + found["samples_replayed"]
+    # Without gradient masks the gradient of a weight is as dense as the weight.
+    measuring = 3 * flops.forward_sparse
+    assert found["samples_measured"] > 0
+    assert flops.training_sparse < measuring
+    wanted = trained * flops.training_sparse + found["samples_measured"] * measuring
+    assert found["training_flops"]["true_sparse"] == pytest.approx(wanted, rel=1e-12)
+
+
+ROWS: dict[str, tuple[str, ...]] = {
+    "unstructured": ("--sparsity", "0.8"),
+    "folded": ("--sparsity", "0.5", "--scheme", "channel"),
+    "not folded": ("--sparsity", "0.5", "--scheme", "channel", "--no-fold"),
+}
+
+
+@pytest.mark.parametrize("form", ROWS)
+def test_chosen_rows_count_their_kept_weights_and_never_more_than_the_weight_masks_keep(
+    form: str, tmp_path: Path
+) -> None:
+    model, flops = write_model(tmp_path, "resnet"), {}
+    for q in ("0.01", "0.2", "0.5", "0.9"):
+        options = (*ROWS[form], "--gradient-scheme", "channel", "--gradient-sparsity", q)
+        folder, _ = compiled(model, tmp_path / f"{q}.sparcl", *options)
+        manifest = read_manifest(folder)
+        flops[q] = manifest.flops.weight_gradient_sparse
+        assert manifest.flops.forward_sparse >= flops[q]
+        updated, base = (sum(getattr(one, name) for one in manifest.weights) for name in ("updated", "base"))
+        assert (updated == base) == (flops[q] == manifest.flops.forward_sparse)
+    assert flops["0.01"] == manifest.flops.forward_sparse
+    assert flops["0.01"] >= flops["0.2"] >= flops["0.5"] > flops["0.9"]
+
+
+def test_the_gradients_of_rows_are_the_same_work_folded_and_not(tmp_path: Path) -> None:
+    model, found = write_model(tmp_path, "resnet"), []
+    for fold in ("--fold", "--no-fold"):
+        options = (*ROWS["folded"], fold, "--gradient-scheme", "channel", "--gradient-sparsity", "0.6")
+        manifest = read_manifest(compiled(model, tmp_path / f"{fold}.sparcl", *options)[0])
+        found.append((manifest.flops, [weight.updated for weight in manifest.weights]))
+    assert found[0] == found[1]
+    assert sum(found[0][1]) < sum(weight.base for weight in manifest.weights)
+
+
 @pytest.mark.parametrize("scheme", ["unstructured", "folded", "compressed"])
 def test_a_run_measures_for_mask_updates_alone_and_counts_the_pruned_gradients(scheme: str, tmp_path: Path) -> None:
     needed(scheme)

@@ -43,6 +43,17 @@ def test_equals_the_formulas_to_the_last_bit(graph: harness.Graph, seen: int, re
     }
 
 
+@given(seen=COUNT, replayed=COUNT, measured=COUNT)
+def test_measuring_costs_what_it_does_without_gradient_masks(seen: int, replayed: int, measured: int) -> None:
+    sample = dataclasses.replace(SAMPLE, measuring_sparse=6.5e8)
+    with_masks, without = (
+        counted(harness.Graph(flops.build(one)), seen, replayed, measured) for one in (sample, SAMPLE)
+    )
+    assert with_masks.pop("true_sparse") == 5.7e8 * (seen + replayed) + 6.5e8 * measured
+    assert without.pop("true_sparse") == 5.7e8 * (seen + replayed + measured)
+    assert with_masks == without
+
+
 def test_the_papers_formula() -> None:
     f, samples, epochs, replays = 2.0e6, 1000, 5, 2
     graph = harness.Graph(flops.build(flops.SampleFlops(f, f / 5, 3 * f, 3 * f / 5)))
@@ -66,18 +77,22 @@ MOVING = flops.MovingFlops(
     training=250.0,
     layers=(
         flops.LayerFlops(MASK, 6, 1000.0, 900.0, 800.0),
-        flops.LayerFlops(ROWS, 60, 5000.0, 4000.0, 3000.0),
+        flops.LayerFlops(ROWS, 60, 5000.0, 4000.0, 3000.0, share=0.75),
     ),
     measures_whole=False,
 )
 
 
 def moving(kept: tuple[int, int]) -> dict[str, float]:
-    """FLOPs of one sample's forward pass, and of its training, at these numbers of kept weights."""
+    """FLOPs of one sample's forward pass, of its training and of measuring, at these numbers of kept weights."""
     a, b = kept[0] / 20, kept[1] / 60
     forward = 100.0 + 1000.0 * a + 5000.0 * b
-    gradients = 900.0 * a + 4000.0 * b + 800.0 * min(kept[0], 6) / 20 + 3000.0 * b
-    return {"forward": forward, "training": 250.0 + 1000.0 * a + 5000.0 * b + gradients}
+    both = 250.0 + 1900.0 * a + 9000.0 * b
+    return {
+        "forward": forward,
+        "training": both + 800.0 * min(kept[0], 6) / 20 + 3000.0 * 0.75 * b,
+        "measuring": both + 800.0 * a + 3000.0 * b,
+    }
 
 
 @pytest.mark.parametrize("whole", [False, True])
@@ -97,7 +112,7 @@ def test_presentations_cost_what_the_masks_said_then(whole: bool) -> None:
         cost = moving(kept)
         seen, replayed, measured = (now - then for now, then in zip(totals, before, strict=True))
         paper += seen * cost["training"] + replayed * cost["forward"]
-        measuring = SAMPLE.training_dense if whole else cost["training"]
+        measuring = SAMPLE.training_dense if whole else cost["measuring"]
         true += (seen + replayed) * cost["training"] + measured * measuring
         assert float(found["paper_sparse"]) == pytest.approx(paper, rel=1e-12)
         assert float(found["true_sparse"]) == pytest.approx(true, rel=1e-12)

@@ -73,6 +73,15 @@ def test_zeros_are_counted(graph: harness.Graph, seed: int) -> None:
     assert found["all_parameters"] == zeros(values, WEIGHTS)[1]
 
 
+def test_where_pruned_weights_train_too_no_gradient_is_left_out() -> None:
+    graph = harness.Graph(sparsity.build(KEPT, None, WEIGHTS))
+    graph.check_form()
+    values = {name: array for name, array in state(7).items() if name in graph.inputs}
+    found = {name: value.tolist() for name, value in graph(values).items()}
+    assert (found["per_layer"], found["overall"]) == zeros(values, KEPT)
+    assert (found["gradient_per_layer"], found["gradient_overall"]) == ([0.0] * len(KEPT), 0.0)
+
+
 def test_more_weights_than_float32_counts() -> None:
     tensor = Tensor("w.mask", (2**24 + 3,), Role.MASK)
     session = harness.session(sparsity.build([tensor], [], [Tensor("b", (1,), Role.PARAMETER)]))
