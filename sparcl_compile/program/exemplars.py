@@ -10,25 +10,27 @@ from sparcl_compile.program.remembering import LEARNED, recorded, seen_classes
 
 OLD = "old"
 """Prefix of the values of samples in the buffer."""
+OF_NEW = 1.0
+"""Weight of the mean loss of new samples."""
 OF_BATCH: dict[str, Source] = {"classes": f"{CURRENT}.classes"}
 OF_TASK: dict[str, Source] = {"classes": f"{LEARNED}.classes"}
 
 
-def exemplar_parts() -> Parts:
-    """Return what iCaRL adds to a program."""
+def exemplar_parts(weight: float) -> Parts:
+    """Return what iCaRL adds to a program in which the mean loss of exemplars has this weight."""
     recall = Run("recall", take=CURRENT, give=CURRENT)
     chosen = (*seen_classes(), *_described(), *_chosen(), *_summed())
     return Parts(
         begin_task=(Reset((SAMPLE_FEATURES, SAMPLE_LABELS)), *recorded(SAMPLE_OUTPUTS)),
-        current=(recall, _targets(CURRENT, f"{CURRENT}.outputs")),
-        replayed=lambda name: (_targets(name, f"{name}.distill_target"),),
+        current=(recall, _targets(CURRENT, f"{CURRENT}.outputs", OF_NEW)),
+        replayed=lambda name: (_targets(name, f"{name}.distill_target", weight),),
         end_task=chosen,
         answered=lambda name: (Run("features", take=name, give=name), Run("nearest_mean", take=name, give=name)),
     )
 
 
-def _targets(batch: str, outputs: str) -> Run:
-    return Run("sigmoid_targets", take=batch, feeds={"outputs": outputs, "distill": 1.0, **OF_BATCH}, give=batch)
+def _targets(batch: str, outputs: str, weight: float) -> Run:
+    return Run("sigmoid_targets", take=batch, feeds={"outputs": outputs, "distill": weight, **OF_BATCH}, give=batch)
 
 
 def _described() -> Block:

@@ -69,11 +69,20 @@ class Method:
         return self.train == "task" and not self.packs
 
     @property
+    def targets_labels(self) -> bool:
+        """Whether labels are part of the targets and no cross-entropy is learned, so that no class mask is read by it.
+
+        The removal of samples reads it: it counts the errors among the classes that the mask leaves.
+        """
+        return self.fills == "exemplars"
+
+    @property
     def changes_gradients(self) -> bool:
         """Whether something happens to the gradients of a step before the parameters move."""
         return self.projects or self.packs or self.penalty > 0.0
 
 
+DEFAULTS = Options()
 LABELS = ReplayBatch(draw=1, ce=1.0, distill=0.0)
 """Experience replay's batch: the mean cross-entropy of its labels."""
 
@@ -158,6 +167,9 @@ def check_method(options: Options) -> None:
     for applies, problem, mend in _refused(options, method):
         if applies:
             raise FieldError("method", options.method, problem, mend)
+    for field, unread, problem in _idle(options, method):
+        if unread and getattr(options, field) != getattr(DEFAULTS, field):
+            raise FieldError(field, getattr(options, field), f"changes nothing, {problem}", "leave it out")
 
 
 def _check_weight(field: str, value: float | None, method: str, has: bool) -> None:
@@ -185,6 +197,17 @@ def _refused(options: Options, method: Method) -> Sequence[tuple[bool, str, str]
          "leave `compress` out"),
         (method.penalty > 0.0 and options.scheme == "channel" and options.sparsity > 0.0,
          "holds weights in their places, and `scheme` channel moves them", "give another `scheme`"),
+    )  # fmt: skip
+
+
+def _idle(options: Options, method: Method) -> Sequence[tuple[str, bool, str]]:
+    """Options that a method leaves no effect, whatever their value: the field, whether that is so here, and why."""
+    name = f"`method` {method.name}"
+    return (
+        ("replay_batches", not method.replay, f"{name} replays no batch"),
+        ("loss_classes", bool(method.current), f"{name} says by itself which classes are in the loss"),
+        ("loss_classes", method.targets_labels and options.data_removal == 0.0,
+         f"{name} says by itself which classes are in the loss, and with `data_removal` 0 nothing else reads them"),
     )  # fmt: skip
 
 

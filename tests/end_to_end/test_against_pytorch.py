@@ -168,7 +168,7 @@ def test_training_equals_pytorch(
         {"gradient_scheme": "channel", **CONSTANT_RATE},
         {"gradient_sparsity": 0.75},
         {"step_limit": 2e-5},
-        {"step_limit": 2e-5, "method": "finetune", "replay_batches": "merged"},
+        {"step_limit": 2e-5, "method": "finetune"},
         {"method": "finetune", "data_removal": 0.0, "gradient_sparsity": 0.0},
     ],
     ids=lambda changed: "-".join(map(str, changed.values())),

@@ -53,6 +53,8 @@ def data_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("icarl", DENSE),
         ("icarl", {"replay_batches": "merged", "gradient_sparsity": 0.0}),
         ("icarl", {"target": "ort-training", **DENSE}),
+        ("icarl", {"logit_weight": 3.0, **DENSE}),
+        ("fdr", {"logit_weight": 1.0, **DENSE}),
         ("fdr", DENSE),
         ("fdr", {"target": "ort-training", "replay_batches": "merged"}),
     ],

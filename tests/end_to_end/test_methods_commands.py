@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from sparcl_compile.compiling.compiler import compile_model
 from sparcl_compile.interface.artifact import read_manifest
 from sparcl_compile.runtime.session import kernel_library as kernels
 from sparcl_compile.settings.methods import METHODS
+from sparcl_compile.settings.options import CompileOptions
 from tests.end_to_end.test_kill_resume import CLOCK, check_same_state
 from tests.end_to_end.test_mask_policies import SHORT, STEPS, dies_at
 from tests.support.cli import (
@@ -114,6 +116,43 @@ def test_compressed_weights_learn_by_a_method(method: str, tmp_path: Path) -> No
 )
 def test_what_means_nothing_is_refused(options: tuple[str, ...], parts: tuple[str, ...], tmp_path: Path) -> None:
     check_no_compilation(write_model(tmp_path, "resnet"), options, parts)
+
+
+OWN_LOSS = ("er-ace", "lwf", "packnet")
+ALONE = ("finetune", "joint", "lwf", "ewc", "packnet")
+IDLE = [
+    *(("--loss-classes task", name, ()) for name in OWN_LOSS),
+    ("--loss-classes task", "icarl", ("--data-removal", "0")),
+    *(("--replay-batches merged", name, ()) for name in ALONE),
+]
+
+
+@pytest.mark.parametrize(("option", "method", "more"), IDLE)
+def test_what_changes_nothing_is_refused(option: str, method: str, more: tuple[str, ...], tmp_path: Path) -> None:
+    """In a line whose mend works, and alone where it differs from the default."""
+    model, given = write_model(tmp_path, "resnet"), ("--method", method, *sparsity_of(method), *more)
+    name, value = option.split()
+    told = (f"{option}: changes nothing", f"--method {method} ", "; leave it out")
+    check_no_compilation(model, (*given, name, value), told)
+    default = {"task": "all", "merged": "separate"}[value]
+    done("compile", model, *given, name, default, "-o", tmp_path / "a.sparcl")
+
+
+ACTING = [
+    *(("loss_classes", "task", name) for name in METHODS if name not in OWN_LOSS),
+    *(("replay_batches", "merged", name) for name in METHODS if name not in (*ALONE, "a-gem")),
+]
+
+
+@pytest.mark.parametrize(("option", "value", "method"), ACTING)
+def test_what_is_taken_changes_the_artifact(option: str, value: str, method: str, tmp_path: Path) -> None:
+    """No method is left that takes the option in silence and computes the same."""
+    model, given, made = write_model(tmp_path), {"method": method, "sparsity": 0.0, "gradient_sparsity": 0.0}, []
+    for name, changed in (("plain", {}), ("changed", {option: value})):
+        options = CompileOptions(**given, **changed)  # type: ignore[arg-type]
+        manifest = compile_model(model, tmp_path / f"{name}.sparcl", options).manifest
+        made.append((manifest.program, manifest.files))
+    assert made[0] != made[1]
 
 
 def test_exemplars_need_a_row_for_each_class(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from sparcl_compile.cli.compile import compile_command
 from sparcl_compile.interface.program import Event, Program
 from sparcl_compile.program.batches import FIELDS, FIRST_TASK
 from sparcl_compile.program.build import COUNTERS, build
+from sparcl_compile.program.methods import parts_of
 from sparcl_compile.settings.methods import METHODS, ReplayBatch, method_of
 from sparcl_compile.settings.options import CompileOptions
 from tests.support.program_text import text
@@ -474,6 +475,19 @@ def test_the_options_weigh_the_replay(
     found = method_of(CompileOptions(method=method, sparsity=0.0, **weights)).replay  # type: ignore[arg-type]
     assert [(batch.ce, batch.distill) for batch in found] == wanted
     assert [(batch.draw, batch.seen) for batch in found] == [(b.draw, b.seen) for b in METHODS[method].replay]
+
+
+@pytest.mark.parametrize(("given", "weight"), [({}, 1.0), ({"logit_weight": 3.0}, 3.0)])
+def test_the_weight_of_exemplars_is_that_of_the_option(given: dict[str, float], weight: float) -> None:
+    """The targets of a replayed batch come with its weights, in the place of those that it was drawn with."""
+    method = method_of(CompileOptions(method="icarl", **given))  # type: ignore[arg-type]
+    made = program("icarl", parts=parts_of(method, (), (), "rate"))
+    targets = [line.strip() for line in text(made.blocks["step"]).splitlines() if "sigmoid_targets(" in line]
+    names = (("current", "outputs", 1.0), ("replay0", "distill_target", weight))
+    assert targets == [
+        f"sigmoid_targets({name}.*, outputs={name}.{outputs}, distill={number}, classes=current.classes) -> {name}.*"
+        for name, outputs, number in names
+    ]
 
 
 def test_every_method_of_the_command_is_in_the_table() -> None:

@@ -132,8 +132,8 @@ class Icarl(MethodLearner):
             return
         slots = self.buffer.draw(self.trace.steps, 1, self.config.batch_size)
         labels, mask = self.buffer.labels[slots], np.zeros(self.classes, np.float32)
-        target = self.targets(labels, self.buffer.logits[slots])
-        yield part(self.prepare(self.buffer.x[slots], 2), labels, class_mask=mask, distill=1.0, target=target)
+        target, weight = self.targets(labels, self.buffer.logits[slots]), self.config.logit_weight or 1.0
+        yield part(self.prepare(self.buffer.x[slots], 2), labels, class_mask=mask, distill=weight, target=target)
 
     def remember(self, ids: Ids, logits: NDArray[np.float32]) -> None:
         """Nothing before the end."""
