@@ -116,6 +116,7 @@ def run_command(
     from sparcl_compile.api.learning import learn
     from sparcl_compile.api.places import run_of
     from sparcl_compile.cli.recording import Recordings
+    from sparcl_compile.interface.answers import answers_note
     from sparcl_compile.interface.artifact import check_outside, load
     from sparcl_compile.interface.files import check_writable
     from sparcl_compile.runtime.config import RunConfig
@@ -137,6 +138,9 @@ def run_command(
     with recordings.recording() as recorders:
         result = learn(loaded, config, folder, resume, reporter, recorders)
     _tell(result, json_file, screen)
+    note = answers_note(loaded.manifest.program)
+    if note and not is_quiet():
+        screen.print(f"note: {note}", soft_wrap=True)
     page = recordings.write_report(result)
     if page and not is_quiet():
         screen.print(f"Written to {page}", soft_wrap=True)
