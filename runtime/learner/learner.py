@@ -229,7 +229,7 @@ class Learner:
     def predict(
         self, samples: Samples, *, classes: Sequence[str | int] | None = None, task: int | None = None
     ) -> Predictions:
-        """Return names and probabilities of samples.
+        """Return names and probabilities of samples, by the method's own answers: iCaRL's nearest mean of exemplars.
 
         Args:
             samples: as ``learn`` takes them.

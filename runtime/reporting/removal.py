@@ -15,8 +15,8 @@ LEAVES = {
 """When a sample leaves, by the recipe whose score it has."""
 
 
-def removal_line(manifest: Manifest, result: Mapping[str, Any]) -> str:
-    """The note that no sample left and why; empty where samples left or removal is off.
+def removal_note(manifest: Manifest, result: Mapping[str, Any]) -> str:
+    """Return why no sample left; empty where samples left or removal is off.
 
     Args:
         manifest: of the artifact that learned.
@@ -29,7 +29,7 @@ def removal_line(manifest: Manifest, result: Mapping[str, Any]) -> str:
     if not presents_twice(epochs, ends):
         return _too_few(epochs, max(end - start for start, end in _stages(ends)))
     return (
-        f"note: samples removed 0: a sample leaves when a stage {LEAVES[manifest.options.recipe]}, up to the share "
+        f"samples removed 0: a sample leaves when a stage {LEAVES[manifest.options.recipe]}, up to the share "
         f"{manifest.options.data_removal:g} of a task and while a full batch stays; more epochs a task present each "
         "more often"
     )
@@ -39,7 +39,7 @@ def _too_few(epochs: int, longest: Fraction) -> str:
     plural = "" if epochs == 1 else "s"
     some, every = math.floor(1 / longest) + 1, math.ceil(2 / longest)
     return (
-        f"note: samples removed 0: with {epochs} epoch{plural} a task no stage of data removal presents a sample "
+        f"samples removed 0: with {epochs} epoch{plural} a task no stage of data removal presents a sample "
         f"twice, before which none leaves; from {some} epochs a task on it lasts longer than one, from {every} on two "
         "or more"
     )

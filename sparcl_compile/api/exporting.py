@@ -27,6 +27,8 @@ def export_model(
 ) -> dict[str, Any]:
     """Write the learned model as plain ONNX for inference: masks folded, idle channels gone, normalisation fused.
 
+    It is the network with its logits; where a run answers otherwise (iCaRL, PackNet), ``note`` of the facts says so.
+
     Args:
         artifact: as ``load`` or ``compile_model`` gives it.
         output: the .onnx file; ``ARTIFACT.learned.onnx`` without it.

@@ -13,6 +13,9 @@ class Learner(learner.Learner):
     def export(self, output: str | Path, *, batch: int | None = None, ort_format: bool = False) -> dict[str, Any]:
         """Save, and write the learned model as plain ONNX for inference, as ``export_model`` does.
 
+        That is the network with its logits. Under iCaRL, whose answers here are those of the nearest mean of exemplars,
+        it answers otherwise than ``predict``.
+
         Args:
             output: the .onnx file.
             batch: a fixed batch size; any without it.

@@ -1,14 +1,16 @@
 """Training of an artifact, and predictions from the trained state."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sparcl_compile.api.places import run_of
+from sparcl_compile.interface.answers import TASK, answering
 from sparcl_compile.interface.artifact import Artifact, check_outside, in_use
-from sparcl_compile.interface.errors import DataError
+from sparcl_compile.interface.errors import DataError, FieldError
+from sparcl_compile.interface.values import UnknownValue
 from sparcl_compile.runtime import checkpoint as checkpoints
 from sparcl_compile.runtime.config import RunConfig
 from sparcl_compile.runtime.data.arrange import FORMS, in_model_axes
@@ -74,9 +76,17 @@ def learn(
 
 
 def predict(
-    artifact: Artifact, x: np.ndarray, checkpoint: str | Path | None = None, threads: int | None = None
+    artifact: Artifact,
+    x: np.ndarray,
+    checkpoint: str | Path | None = None,
+    threads: int | None = None,
+    task: int | None = None,
 ) -> np.ndarray:
-    """Return the logits that an artifact gives after learning, float32 [N, classes].
+    """Return the scores by which a run answers after learning, float32 [N, classes]; the highest one is the answer.
+
+    They are the logits of the network, which ``export_model`` writes as well, but for two methods. iCaRL answers by the
+    nearest mean of exemplars: its scores are negative squared distances, -1e9 for a class without exemplars, and the
+    exported network gives other ones. PackNet has a network of each task, of which ``task`` names one.
 
     Args:
         artifact: as ``load`` or ``compile_model`` gives it.
@@ -85,13 +95,17 @@ def predict(
             type. They are normalised as the run's were.
         checkpoint: folder of the run; ``ARTIFACT.run`` without it.
         threads: of ONNX Runtime; all cores without it.
+        task: a learned task, from 0, whose network is asked (PackNet); without it the network is asked as it stands,
+            which is the last task's.
 
     Raises:
+        FieldError: the artifact has one network for all tasks, or ``task`` is not learned yet.
         CheckpointError: there is no run, it is damaged, or it is that of another artifact.
         DataError: the samples are of another form than those that were learned.
     """
     folder = run_of(artifact.folder) if checkpoint is None else Path(checkpoint)
     found = checkpoints.read_run(folder, artifact)
+    asked, given = _answering(artifact, task, found.progress["counters"]["task"])
     model = artifact.manifest.model
     x = as_samples("x", "the samples", x, model)
     x = np.ascontiguousarray(FORMS[model.layout](x)) if in_model_axes(x, model) else x
@@ -99,9 +113,9 @@ def predict(
     with in_use(artifact), running(artifact):
         engine = Engine(artifact, threads, Sizes(str(x.dtype)))
         engine.reset_all()
-        read = {one.name for graph in ("standardise", "eval") for one in engine.spec(graph).inputs}
+        read = {one.name for graph in ("standardise", *asked) for one in engine.spec(graph).inputs}
         engine.restore({name: array for name, array in found.arrays.items() if name in read})
-        parts = [_logits(engine, x[start : start + CHUNK]) for start in range(0, len(x), CHUNK)]
+        parts = [_scores(engine, asked, {**given, "x": x[start : start + CHUNK]}) for start in range(0, len(x), CHUNK)]
     return np.concatenate([np.zeros((0, artifact.manifest.model.classes), np.float32), *parts])
 
 
@@ -113,7 +127,26 @@ def _check_samples(x: np.ndarray, channels: int) -> None:
         )
 
 
-def _logits(engine: Engine, x: np.ndarray) -> np.ndarray:
-    ready = engine.run("standardise", {"x": x})["x_ready"]
-    logits: np.ndarray = engine.run("eval", {"x": ready})["logits"].numpy()
-    return logits.copy()
+def _answering(artifact: Artifact, task: int | None, learned: int) -> tuple[list[str], dict[str, np.ndarray]]:
+    """The graphs to ask, and their inputs beside the samples; raises FieldError for a task without a network."""
+    runs = answering(artifact.manifest.program)
+    by_task = any(TASK in run.feeds for run in runs)
+    if task is None:
+        return ["eval"] if by_task else [run.graph for run in runs], {}
+    if not by_task:
+        raise FieldError("task", task, "the artifact has one network for all tasks", "leave it out")
+    if not 0 <= task < learned:
+        raise FieldError("task", task, f"{learned} tasks are learned", f"give a number from 0 to {learned - 1}")
+    return [run.graph for run in runs], {TASK: np.array(task)}
+
+
+def _scores(engine: Engine, asked: Sequence[str], given: Mapping[str, Any]) -> np.ndarray:
+    """What the graphs give one after the other, each fed by those before it, for standardised samples."""
+    values = {**given, "x": engine.run("standardise", {"x": given["x"]})["x_ready"]}
+    for graph in asked:
+        fed = {one.name: values[one.name] for one in engine.spec(graph).inputs if one.name in values}
+        values |= engine.run(graph, fed)
+    if "logits" not in values:
+        raise UnknownValue("no graph gives the logits of its tests")
+    scores: np.ndarray = values["logits"].numpy()
+    return scores.copy()

@@ -17,8 +17,10 @@ UNKNOWN = "unknown: the run is of an older version; look at its --data and --nor
 
 
 def print_facts(target: Console, found: Mapping[str, Any]) -> None:
-    """Print the facts as tables, then where the files lie and a command to go on with, which is never folded."""
+    """Print the facts as tables, then what is never folded: a note, where the files lie, a command to go on with."""
     target.print(tables(found, [from_plain(PassTrace, one) for one in found["passes"]]))
+    if found["note"]:
+        target.print(f"note: {found['note']}", soft_wrap=True)
     for path, size in found["files"].items():
         target.print(f"Written to {path} ({decimal(size)})", soft_wrap=True)
     target.print(f"Next: {next_command(found)}", soft_wrap=True)

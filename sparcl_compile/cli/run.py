@@ -116,11 +116,12 @@ def run_command(
     from sparcl_compile.api.learning import learn
     from sparcl_compile.api.places import run_of
     from sparcl_compile.cli.recording import Recordings
+    from sparcl_compile.interface.answers import answers_note
     from sparcl_compile.interface.artifact import check_outside, load
     from sparcl_compile.interface.files import check_writable
     from sparcl_compile.runtime.config import RunConfig
     from sparcl_compile.runtime.reporting.progress import Reporter
-    from sparcl_compile.runtime.reporting.removal import removal_line
+    from sparcl_compile.runtime.reporting.removal import removal_note
     from sparcl_compile.runtime.reporting.report import console
 
     loaded = load(artifact)
@@ -138,9 +139,9 @@ def run_command(
     with recordings.recording() as recorders:
         result = learn(loaded, config, folder, resume, reporter, recorders)
     _tell(result, json_file, screen)
-    note = removal_line(loaded.manifest, result)
-    if note and not is_quiet():
-        screen.print(note, soft_wrap=True)
+    for note in (removal_note(loaded.manifest, result), answers_note(loaded.manifest.program)):
+        if note and not is_quiet():
+            screen.print(f"note: {note}", soft_wrap=True)
     page = recordings.write_report(result)
     if page and not is_quiet():
         screen.print(f"Written to {page}", soft_wrap=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sparcl_compile.exporting.export import Exported
+from sparcl_compile.interface.answers import answers_note
 from sparcl_compile.interface.codec import plain
 from sparcl_compile.interface.manifest import Manifest
 from sparcl_compile.interface.names import Role
@@ -48,6 +49,7 @@ def facts_of(
         "check": exported.check,
         "input": {"name": "x", "shape": exported.input_shape, "layout": manifest.model.layout},
         "output": {"name": "logits", "classes": manifest.model.classes},
+        "note": answers_note(manifest.program),
         **origin,
         "passes": plain(exported.passes),
     }

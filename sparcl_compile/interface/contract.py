@@ -1,13 +1,13 @@
 """The sense of a manifest beyond the types of its fields: its names lead somewhere, its files lie in the artifact."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import Any
 
 from sparcl_compile.interface import program as ops
 from sparcl_compile.interface.manifest import Manifest
-from sparcl_compile.interface.program import Block, Program
+from sparcl_compile.interface.program import Program, operations
 from sparcl_compile.interface.specs import GraphSpec, StateSpec
 from sparcl_compile.interface.values import check_values
 
@@ -28,8 +28,6 @@ FIRST_VALUES = ("file", "zeros", "ones", "nan")
 COLUMNS = ("mask", "index", "rows", "gradient_mask", "gradient_rows")
 MOST_NUMBERS = 2**31
 """The most numbers of a sample."""
-INNER = ("then", "otherwise", "block")
-"""Fields of operations that hold operations."""
 
 
 def check(manifest: Manifest) -> None:
@@ -128,7 +126,7 @@ def _check_program(manifest: Manifest) -> None:
         _known("program.blocks", IN_APPS, program.blocks)
     state = {spec.name for spec in manifest.state}
     for name, block in program.blocks.items():
-        for operation in _operations(block):
+        for operation in operations(block):
             _check_operation(f"program.blocks.{name}", operation, manifest, state)
     for kind, events in program.events.items():
         for event in events:
@@ -138,15 +136,6 @@ def _check_program(manifest: Manifest) -> None:
                 raise ValueError(f"program.events.{kind} is due at {event.at[0]}/{event.at[1]}, which is no share")
     _check_no_circle(program)
     check_values(manifest)
-
-
-def _operations(block: Block) -> Iterator[Any]:
-    """All operations of a block with those inside of them."""
-    for operation in block:
-        yield operation
-        for field in INNER:
-            inner = getattr(operation, field, ())
-            yield from _operations(inner) if isinstance(inner, tuple) else ()
 
 
 def _check_operation(where: str, operation: Any, manifest: Manifest, state: set[str]) -> None:
@@ -166,7 +155,7 @@ def _check_operation(where: str, operation: Any, manifest: Manifest, state: set[
 
 def _check_no_circle(program: Program) -> None:
     calls = {
-        name: {operation.block for operation in _operations(block) if isinstance(operation, ops.Call)}
+        name: {operation.block for operation in operations(block) if isinstance(operation, ops.Call)}
         for name, block in program.blocks.items()
     }
     while calls:

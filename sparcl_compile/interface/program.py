@@ -4,6 +4,7 @@ A block is a list of operations over named values. A driver knows the operations
 a step, what they are fed with and when the masks change stands in the blocks.
 """
 
+from collections.abc import Iterator
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -160,6 +161,18 @@ class Call(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="d
 
 
 Operation: TypeAlias = Run | When | Each | Rows | Slice | Gather | Reset | Set | Count | Due | Fail | Call
+
+INNER = ("then", "otherwise", "block")
+"""Fields of operations that hold operations."""
+
+
+def operations(block: Block) -> Iterator[Operation]:
+    """Return all operations of a block with those inside of them."""
+    for operation in block:
+        yield operation
+        for field in INNER:
+            inner = getattr(operation, field, ())
+            yield from operations(inner) if isinstance(inner, tuple) else ()
 
 
 class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

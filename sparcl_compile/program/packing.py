@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from sparcl_compile.interface.answers import TASK
 from sparcl_compile.interface.program import Due, Event, Reset, Run
 from sparcl_compile.program.parts import Parts
 
@@ -20,5 +21,5 @@ def packing_parts(states: Sequence[str]) -> Parts:
         events={PACKINGS: (Event(PACKED_AT, "all", {}),)},
         due=(Due(PACKINGS, (Run("pack", feeds={**task}),)),),
         end_task=(Run("keep_statistics", feeds={**task}),),
-        answered=lambda name: (Run("eval_of", take=name, feeds={"of": "of"}, give=name),),
+        answered=lambda name: (Run("eval_of", take=name, feeds={TASK: TASK}, give=name),),
     )

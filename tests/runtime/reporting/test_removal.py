@@ -9,7 +9,7 @@ import pytest
 from sparcl_compile.interface.options import Options
 from sparcl_compile.interface.program import Event, Program
 from sparcl_compile.runtime.driver.interpreter import reached
-from sparcl_compile.runtime.reporting.removal import presents_twice, removal_line
+from sparcl_compile.runtime.reporting.removal import presents_twice, removal_note
 from tests.support import described
 
 STAGES = ((1, 10), (1, 5), (3, 10), (2, 5))
@@ -21,7 +21,7 @@ def line(epochs: int, removed: int = 0, recipe: str = "paper", stages: tuple[tup
     options = Options(recipe=recipe, data_removal=0.3)
     manifest = described.manifest(options=options, program=Program({}, {}, {}, events))
     result: dict[str, Any] = {"samples_removed": removed, "config": {"epochs": epochs}}
-    return removal_line(manifest, result)
+    return removal_note(manifest, result)
 
 
 def most_presentations(epochs: int, steps: int) -> int:
@@ -45,7 +45,7 @@ def test_a_sample_may_be_presented_twice_where_the_steps_of_a_stage_are_of_two_e
 def test_a_number_of_epochs_that_lets_no_sample_leave_is_said(epochs: int) -> None:
     found = line(epochs)
     assert found == (
-        f"note: samples removed 0: with {epochs} epoch{'s' * (epochs > 1)} a task no stage of data removal presents a "
+        f"samples removed 0: with {epochs} epoch{'s' * (epochs > 1)} a task no stage of data removal presents a "
         "sample twice, before which none leaves; from 11 epochs a task on it lasts longer than one, from 20 on "
         "two or more"
     )
