@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 DEFAULTS = CompileOptions()
 ALL = "all"
 """Stands for every pass."""
-SAME = "the same method, equal but for rounding, which training can amplify"
-"""The relation of the masked form to the compressed one."""
 NEW_OBJECTS = 50_000
 """After so many new objects Python looks for cycles. A graph has millions that stay, and by Python's own number (700) a
 third of a compilation would go into looking through them."""
@@ -248,14 +246,14 @@ def compile_command(
     silence_libraries()
     gc.set_threshold(NEW_OBJECTS)
     from sparcl_compile.api.compiling import compile_model
-    from sparcl_compile.compiling.kernel_library import without_library
+    from sparcl_compile.compiling.kernel_library import MASKED_FORM, without_library
     from sparcl_compile.interface.artifact import read_report
     from sparcl_compile.interface.codec import plain
 
     options["sparsity"] = sparsity_for(options["scheme"], options["sparsity"], DEFAULTS.sparsity)
     wanted, reason = without_library(CompileOptions(**options))
     if reason:
-        click.echo(f"note: --compress: {reason}; compiling the masked form, {SAME}", err=True)
+        click.echo(f"note: --compress: {reason}; compiling {MASKED_FORM}", err=True)
     if dump_after and dump_passes is None:
         raise OptionError(f"--dump-after {dump_after}: says what --dump-passes DIR writes; add that or leave this out")
     watch: list[Callable[[Any, Any], None]] = [_say_pass] if is_verbose() else []

@@ -8,6 +8,9 @@ from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.runtime.session import kernel_library as kernels
 from sparcl_compile.settings.options import CompileOptions
 
+MASKED_FORM = "the masked form, the same method, equal but for rounding, which training can amplify"
+"""The form that is compiled where the kernels are missing, and how it learns."""
+
 
 def without_library(options: CompileOptions) -> tuple[CompileOptions, str]:
     """The options as they are; without a library to compress with, those of the masked form, and the reason."""
