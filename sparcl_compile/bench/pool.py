@@ -13,6 +13,7 @@ from sparcl_compile.bench.jobs import Job
 from sparcl_compile.bench.work import perform
 from sparcl_compile.interface.errors import FieldError
 
+FILTERS, TRACKER = "PYTHONWARNINGS", "ignore:resource_tracker"
 SECONDS = 10
 """Seconds that a Dask scheduler may take to answer."""
 
@@ -38,9 +39,25 @@ def outcomes(jobs: Iterable[Job], cores: int, threads: int, dask: str | None, wo
 
 
 @contextlib.contextmanager
+def quiet_tracker() -> Iterator[None]:
+    """Let the process that joblib tracks its temporary files with say nothing of those that are gone already.
+
+    After Ctrl-C it removes them at the same time as the workers do, and would print a warning behind the last line.
+    """
+    before = os.environ.get(FILTERS)
+    os.environ[FILTERS] = TRACKER if not before else f"{before},{TRACKER}"
+    try:
+        yield
+    finally:
+        os.environ.pop(FILTERS)
+        os.environ.update({} if before is None else {FILTERS: before})
+
+
+@contextlib.contextmanager
 def _backend(cores: int, threads: int, dask: str | None) -> Iterator[None]:
     if dask is None:
-        with joblib.parallel_config("loky", n_jobs=max(1, cores // threads), inner_max_num_threads=threads):
+        loky = joblib.parallel_config("loky", n_jobs=max(1, cores // threads), inner_max_num_threads=threads)
+        with quiet_tracker(), loky:
             yield
         return
     with client(dask), joblib.parallel_config("dask", n_jobs=-1):
