@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from sparcl_compile.interface.channels import ChannelSpec
+from sparcl_compile.interface.manifest import Manifest
 from sparcl_compile.interface.options import Options
 from sparcl_compile.interface.specs import MASKED, WeightSpec
 
@@ -19,6 +20,12 @@ def masks_only(weights: Sequence[WeightSpec]) -> bool:
     """Whether weights are masked and dense kernels compute with all of them."""
     lowered = any(layer.stored != MASKED or layer.scheme == CHANNEL for layer in weights)
     return not lowered and any(layer.base < layer.size for layer in weights)
+
+
+def doubtful_lines(manifest: Manifest) -> list[str]:
+    """The notes about what a user may not have wanted."""
+    lines = (units_line(manifest.channels), unmasked_line(manifest.options, manifest.weights))
+    return [line for line in lines if line]
 
 
 def units_line(channels: ChannelSpec | None) -> str:
