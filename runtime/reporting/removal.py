@@ -39,9 +39,8 @@ def _too_few(epochs: int, longest: Fraction) -> str:
     plural = "" if epochs == 1 else "s"
     some, every = math.floor(1 / longest) + 1, math.ceil(2 / longest)
     return (
-        f"samples removed 0: with {epochs} epoch{plural} a task no stage of data removal presents a sample "
-        f"twice, before which none leaves; from {some} epochs a task on it lasts longer than one, from {every} on two "
-        "or more"
+        f"samples removed 0: one leaves when a stage of data removal has presented it twice, and with {epochs} "
+        f"epoch{plural} a task none does; from {some} epochs on some are presented so often, from {every} on all"
     )
 
 

@@ -60,7 +60,7 @@ def test_a_run_whose_epochs_let_no_sample_leave_says_so_behind_the_numbers(folde
     assert read_manifest(folder / "cnn_bn.sparcl").options.data_removal > 0.0
     said = done(*run).out.splitlines()
     (line,) = [index for index, one in enumerate(said) if one.startswith("note: samples removed 0")]
-    assert "with 2 epochs a task no stage" in said[line]
+    assert "with 2 epochs a task none does" in said[line]
     assert any(one.split() == ["samples", "removed", "0"] for one in said[:line])
 
 

@@ -45,9 +45,8 @@ def test_a_sample_may_be_presented_twice_where_the_steps_of_a_stage_are_of_two_e
 def test_a_number_of_epochs_that_lets_no_sample_leave_is_said(epochs: int) -> None:
     found = line(epochs)
     assert found == (
-        f"samples removed 0: with {epochs} epoch{'s' * (epochs > 1)} a task no stage of data removal presents a "
-        "sample twice, before which none leaves; from 11 epochs a task on it lasts longer than one, from 20 on "
-        "two or more"
+        f"samples removed 0: one leaves when a stage of data removal has presented it twice, and with {epochs} "
+        f"epoch{'s' * (epochs > 1)} a task none does; from 11 epochs on some are presented so often, from 20 on all"
     )
 
 
