@@ -68,7 +68,10 @@ class AtOnce:
 
 
 def in_turns(steps: Sequence[Callable[[], list[float]]], rounds: int) -> np.ndarray:
-    """Seconds [step, round, clock] after one round that does not count; each round begins with another step."""
+    """Seconds [step, round, clock] after one round that does not count.
+
+    Each round begins with another step: on a busy machine the place in the round would matter otherwise.
+    """
     found: list[list[list[float]]] = [[] for _ in steps]
     for round_ in range(rounds + 1):
         for place in range(len(steps)):
@@ -77,14 +80,19 @@ def in_turns(steps: Sequence[Callable[[], list[float]]], rounds: int) -> np.ndar
     return np.array(found)[:, 1:]
 
 
-def serve(made: str, step: Callable[[], object], *clocks: Callable[[], float]) -> None:
-    """Print a line, and then for each line that comes the seconds of a step by each clock.
+def second_of_two(step: Callable[[], object], *clocks: Callable[[], float]) -> list[float]:
+    """The seconds of the second of two steps by each clock.
 
-    It is the second step of two: the first finds the caches full of another's values.
+    Training repeats its step, and the first one of a turn finds the caches full of another's values.
     """
+    step()
+    started = [clock() for clock in clocks]
+    step()
+    return [clock() - start for clock, start in zip(clocks, started, strict=True)]
+
+
+def serve(made: str, step: Callable[[], object], *clocks: Callable[[], float]) -> None:
+    """Print a line, and then for each line that comes the seconds of a step by each clock."""
     print(made, flush=True)
     for _ in sys.stdin:
-        step()
-        started = [clock() for clock in clocks]
-        step()
-        print(*(clock() - start for clock, start in zip(clocks, started, strict=True)), flush=True)
+        print(*second_of_two(step, *clocks), flush=True)

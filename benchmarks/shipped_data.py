@@ -12,6 +12,7 @@ is its folder ``data``.
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import click
@@ -97,13 +98,12 @@ def soil(folder: Path) -> Parts:
 def main(output: Path, mlbench: Path | None) -> None:
     """Write each data set as OUTPUT/NAME.npz."""
     sets: dict[str, Callable[[], Parts]] = {
-        "digits28": lambda: digits(28),
-        "digits8": lambda: digits(8),
+        "digits28": partial(digits, 28),
+        "digits8": partial(digits, 8),
         "speakers": speakers,
     }
     if mlbench is not None:
-        folder = mlbench
-        sets |= {"letters": lambda: letters(folder), "soil": lambda: soil(folder)}
+        sets |= {"letters": partial(letters, mlbench), "soil": partial(soil, mlbench)}
     output.mkdir(parents=True, exist_ok=True)
     for name, parts in sets.items():
         (x_train, y_train), (x_test, y_test) = parts()

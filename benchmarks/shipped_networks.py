@@ -43,13 +43,18 @@ def flat(width: int, classes: int) -> nn.Module:
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(98 * width, classes))
 
 
+def _activated(channels: int, norm: bool) -> list[nn.Module]:
+    """The activation behind a layer, and the normalisation between them."""
+    return [nn.BatchNorm1d(channels), nn.ReLU()] if norm else [nn.ReLU()]
+
+
 def perceptron(features: int, norm: bool) -> Callable[[int, int], nn.Module]:
     """Two hidden layers for [N, features], with or without batch normalisation."""
 
     def build(width: int, classes: int) -> nn.Module:
         layers: list[nn.Module] = []
         for inputs in (features, width):
-            layers += [nn.Linear(inputs, width, bias=not norm), *([nn.BatchNorm1d(width)] if norm else []), nn.ReLU()]
+            layers += [nn.Linear(inputs, width, bias=not norm), *_activated(width, norm)]
         return nn.Sequential(*layers, nn.Linear(width, classes))
 
     return build
@@ -62,7 +67,7 @@ def speech(norm: bool) -> Callable[[int, int], nn.Module]:
         layers: list[nn.Module] = []
         for channels, out, stride in ((12, width, 1), (width, 2 * width, 2), (2 * width, 2 * width, 2)):
             conv = nn.Conv1d(channels, out, 5, stride, padding=2, bias=not norm)
-            layers += [conv, *([nn.BatchNorm1d(out)] if norm else []), nn.ReLU()]
+            layers += [conv, *_activated(out, norm)]
         return nn.Sequential(*layers, nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(2 * width, classes))
 
     return build

@@ -85,12 +85,9 @@ def steps_of(group: Sequence[Setting], repeats: int, threads: int, folder: Path)
     One thread is timed by the processor's clock, which stands still while a neighbour runs.
     """
     with contextlib.ExitStack() as stack:
-        steps = []
-        for setting in group:
-            arguments = (setting.name, BATCH, threads, folder, "", setting.width)
-            steps.append(Turns(sys.executable, "benchmarks.stepper", *arguments))
-            stack.callback(steps[-1].close)
-        seconds = in_turns(steps, repeats)
+        places = [(setting.name, BATCH, threads, folder, "", setting.width) for setting in group]
+        made = (Turns(sys.executable, "benchmarks.stepper", *arguments) for arguments in places)
+        seconds = in_turns([stack.enter_context(contextlib.closing(one)) for one in made], repeats)
     clock = PROCESSOR if threads == 1 else WALL
     return {setting.name: float(np.median(of[:, clock])) for setting, of in zip(group, seconds, strict=True)}
 

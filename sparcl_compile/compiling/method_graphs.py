@@ -55,7 +55,7 @@ def method_graphs(compiled: Compiled, method: Method, by_dtype: ByDtype) -> Grap
         **(_recalling(classes) if method.recalls or exemplars else {}),
         **(_consolidating(gradients, method) if method.penalty else {}),
         **(_projecting(gradients) if method.projects else {}),
-        **(_packing(compiled) if method.packs else {}),
+        **(_packing(compiled, method) if method.packs else {}),
         **({"old_targets": old_targets.build(classes)} if method.recalls else {}),
         **(_exemplars(classes, _features(compiled), by_dtype) if exemplars else {}),
     }
@@ -96,11 +96,11 @@ def _projecting(gradients: Sequence[Gradient]) -> Graphs:
     return {"keep_reference": keep_reference.build(gradients), "project": project.build(gradients)}
 
 
-def _packing(compiled: Compiled) -> Graphs:
+def _packing(compiled: Compiled, method: Method) -> Graphs:
     packing = packing_of(compiled)
     if not packing.packed:
         problem = "gives each task weights of the layers below the classifier, and none of them trains"
-        raise FieldError("method", "packnet", problem, "train more of the model, or give another `method`")
+        raise FieldError("method", method.name, problem, "train more of the model, or give another `method`")
     return {
         "hold": hold.build(packing),
         "pack": pack.build(packing),

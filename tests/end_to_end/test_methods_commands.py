@@ -1,5 +1,6 @@
 """Every method through the commands: runs that resume, both targets, sparse forms, and what is refused."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -147,9 +148,9 @@ ACTING = [
 @pytest.mark.parametrize(("option", "value", "method"), ACTING)
 def test_what_is_taken_changes_the_artifact(option: str, value: str, method: str, tmp_path: Path) -> None:
     """No method is left that takes the option in silence and computes the same."""
-    model, given, made = write_model(tmp_path), {"method": method, "sparsity": 0.0, "gradient_sparsity": 0.0}, []
-    for name, changed in (("plain", {}), ("changed", {option: value})):
-        options = CompileOptions(**given, **changed)  # type: ignore[arg-type]
+    model, made = write_model(tmp_path), []
+    plain = CompileOptions(method=method, sparsity=0.0, gradient_sparsity=0.0)
+    for name, options in (("plain", plain), ("changed", dataclasses.replace(plain, **{option: value}))):
         manifest = compile_model(model, tmp_path / f"{name}.sparcl", options).manifest
         made.append((manifest.program, manifest.files))
     assert made[0] != made[1]
