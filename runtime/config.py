@@ -17,11 +17,11 @@ LARGEST_RATE = 2.0**24
 a step of that size. Where steps have a limit, no larger rate would show in anything.
 """
 FAR_RATE = 10.0
-"""So many times the artifact's own rate is far from it: the digits lose accuracy from 8 times on (docs/results.md)."""
+"""So many times the artifact's own rate is far from it: the digits lose accuracy from 8 times on (docs/defaults.md)."""
 BATCH_SIZES = (32, 16, 8)
 STEPS = 100
 """A run that names no batch size takes the largest of these that gives a task so many steps, or the smallest: what a
-task learns depends on its steps more than on its samples (docs/results.md, Steps).
+task learns depends on its steps more than on its samples (docs/defaults.md, Steps).
 """
 AT_LEAST_ONE = ("tasks", "epochs", "batch_size", "buffer_size")
 

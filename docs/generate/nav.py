@@ -40,6 +40,7 @@ NAV: Mapping[str, object] = {
     },
     "How it works": {
         "The algorithm": "algorithm.md",
+        "How the defaults were chosen": "defaults.md",
         "The passes": "passes.md",
         "The passes, one by one": "pass-reference.md",
         "Gradients": "gradients.md",
