@@ -278,7 +278,7 @@ def test_result_table() -> None:
         ["backward transfer", "-20.0"],
         ["weight sparsity, overall", "0.750"],
         ["gradient sparsity", "0.800"],
-        ["samples computed", "123,456"],
+        ["samples seen", "123,456"],
         ["samples removed", "3,000"],
         ["training FLOPs, paper", "2.5e+15"],
         ["training FLOPs, true", "4.1e+15"],
