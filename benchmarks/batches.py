@@ -36,9 +36,8 @@ def taken(keys: Sequence[Key], threads: int, rounds: int, folder: Path, copies: 
     with contextlib.ExitStack() as stack:
         steps = []
         for key in keys:
-            made = [Turns(sys.executable, "benchmarks.stepper", *key, threads, folder, core) for core in cores]
-            steps.append(AtOnce(made))
-            stack.callback(steps[-1].close)
+            made = (Turns(sys.executable, "benchmarks.stepper", *key, threads, folder, core) for core in cores)
+            steps.append(AtOnce([stack.enter_context(contextlib.closing(one)) for one in made]))
         seconds = in_turns(steps, rounds)
     return dict(zip(keys, seconds, strict=True))
 

@@ -22,7 +22,11 @@ class Turns:
     def __init__(self, python: str, module: str, *arguments: object) -> None:
         command = [python, "-W", "ignore", "-m", module, *map(str, arguments)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.made = self._read()
+        try:
+            self.made = self._read()
+        except BaseException:
+            self.close()
+            raise
 
     def _read(self) -> str:
         line = self._process.stdout.readline().strip()  # type: ignore[union-attr]
@@ -60,11 +64,6 @@ class AtOnce:
         for copy in self._copies:
             copy.start()
         return list(np.mean([copy.wait() for copy in self._copies], axis=0))
-
-    def close(self) -> None:
-        """End the processes."""
-        for copy in self._copies:
-            copy.close()
 
 
 def in_turns(steps: Sequence[Callable[[], list[float]]], rounds: int) -> np.ndarray:

@@ -11,6 +11,7 @@ On one thread seconds are those of the thread that runs the step, without the ti
 on several they are those of the clock on the wall.
 """
 
+import contextlib
 import dataclasses
 import json
 import sys
@@ -58,18 +59,17 @@ class Row:
 
 def row_of(net: str, width: int, form: str, rounds: int, threads: int, stock: str | None) -> tuple[Row, list[str]]:
     """Time the steps of one model in one form; also the versions that ran."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         for target in ("ort-training", "ort"):
             setting = setting_of(net, width, form, target)
             compile_to(setting, artifact_folder(setting, Path(folder)))
         places = [(sys.executable, "ort-training"), (sys.executable, "ort"), *([(stock, "ort")] if stock else [])]
-        steps = [
-            Turns(python, "benchmarks.turns", net, width, form, target, threads, folder) for python, target in places
-        ]
+        arguments = (
+            (python, "benchmarks.turns", net, width, form, target, threads, folder) for python, target in places
+        )
+        steps = [stack.enter_context(contextlib.closing(Turns(*one))) for one in arguments]
         seconds = in_turns(steps, rounds)[..., 0]
         versions = [step.made for step in steps]
-        for step in steps:
-            step.close()
     medians = [float(np.median(one)) for one in seconds]
     ratios = [float(np.median(seconds[0] / one)) for one in seconds[1:]]
     third, speed = (medians[2], ratios[1]) if stock else (None, None)

@@ -54,8 +54,8 @@ class Reporter:
     def classes(self, data: int, head: int) -> None:
         """Say that the head has more classes than the data, where it has."""
         if head > data:
-            self._line(
-                f"note: the data have {data} classes and the model's head {head}: {head - data} of them are never "
+            self.note(
+                f"the data have {data} classes and the model's head {head}: {head - data} of them are never "
                 f"learned; sparcl-compile --classes {data} makes a head that fits"
             )
 
@@ -65,7 +65,7 @@ class Reporter:
         self._line(f"resuming after {epochs_done} of {self._total} epochs with learning rate {learning_rate:g}")
 
     def note(self, text: str) -> None:
-        """Say what was made of the data."""
+        """Say what a user may not have expected."""
         self._line(f"note: {text}")
 
     def begin_epoch(self, batch_size: int) -> None:

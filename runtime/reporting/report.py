@@ -31,7 +31,7 @@ SCALARS = (
     ("backward_transfer", "backward transfer", "{:+.1f}"),
     ("sparsity", "weight sparsity", "{:.3f}"),
     ("gradient_sparsity", "gradient sparsity", "{:.3f}"),
-    ("samples_seen", "samples computed", "{:,.0f}"),
+    ("samples_seen", "samples seen", "{:,.0f}"),
     ("samples_replayed", "samples replayed", "{:,.0f}"),
     ("samples_removed", "samples removed", "{:,.0f}"),
     ("training_flops", "training FLOPs", "{:.3g}"),

@@ -1,21 +1,26 @@
 """Training of an artifact, and predictions from the trained state."""
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import structs
 
 from sparcl_compile.api.places import run_of
-from sparcl_compile.interface.answers import TASK, answering
+from sparcl_compile.interface.answers import TASK, Answers, answering
 from sparcl_compile.interface.artifact import Artifact, check_outside, in_use
 from sparcl_compile.interface.errors import DataError, FieldError
+from sparcl_compile.interface.program import Program
 from sparcl_compile.interface.values import UnknownValue
 from sparcl_compile.runtime import checkpoint as checkpoints
 from sparcl_compile.runtime.config import RunConfig
 from sparcl_compile.runtime.data.arrange import FORMS, in_model_axes
 from sparcl_compile.runtime.data.fitting import check_augment
 from sparcl_compile.runtime.data.kinds import as_samples
+from sparcl_compile.runtime.data.tables import Table, Tables
+from sparcl_compile.runtime.driver.interpreter import Interpreter
 from sparcl_compile.runtime.reporting.points import Recorder
 from sparcl_compile.runtime.reporting.progress import Reporter
 from sparcl_compile.runtime.reporting.report import console
@@ -23,8 +28,8 @@ from sparcl_compile.runtime.runs.run import Run
 from sparcl_compile.runtime.session.engine import Engine, Sizes
 from sparcl_compile.runtime.session.running import running
 
-CHUNK = 256
-"""Samples at a time."""
+ANSWER = "answer"
+"""The block of a prediction."""
 
 
 def learn(
@@ -105,18 +110,18 @@ def predict(
     """
     folder = run_of(artifact.folder) if checkpoint is None else Path(checkpoint)
     found = checkpoints.read_run(folder, artifact)
-    asked, given = _answering(artifact, task, found.progress["counters"]["task"])
     model = artifact.manifest.model
     x = as_samples("x", "the samples", x, model)
     x = np.ascontiguousarray(FORMS[model.layout](x)) if in_model_axes(x, model) else x
     _check_samples(x, len(found.arrays["data.mean"]))
     with in_use(artifact), running(artifact):
+        answers = _answers(artifact.manifest.program, task, found.progress["counters"]["task"])
         engine = Engine(artifact, threads, Sizes(str(x.dtype)))
         engine.reset_all()
-        read = {one.name for graph in ("standardise", *asked) for one in engine.spec(graph).inputs}
+        read = {one.name for run in answers.runs for one in engine.spec(run.graph).inputs}
         engine.restore({name: array for name, array in found.arrays.items() if name in read})
-        parts = [_scores(engine, asked, {**given, "x": x[start : start + CHUNK]}) for start in range(0, len(x), CHUNK)]
-    return np.concatenate([np.zeros((0, artifact.manifest.model.classes), np.float32), *parts])
+        parts = list(_scores(engine, answers, x, {} if task is None else {TASK: task}))
+    return np.concatenate([np.zeros((0, model.classes), np.float32), *parts])
 
 
 def _check_samples(x: np.ndarray, channels: int) -> None:
@@ -127,26 +132,33 @@ def _check_samples(x: np.ndarray, channels: int) -> None:
         )
 
 
-def _answering(artifact: Artifact, task: int | None, learned: int) -> tuple[list[str], dict[str, np.ndarray]]:
-    """The graphs to ask, and their inputs beside the samples; raises FieldError for a task without a network."""
-    runs = answering(artifact.manifest.program)
-    by_task = any(TASK in run.feeds for run in runs)
+def _answers(program: Program, task: int | None, learned: int) -> Answers:
+    """How the program answers; without a task by one network for all, where it has a network of each.
+
+    Raises:
+        FieldError: a task without a network of its own.
+        UnknownValue: the program answers nothing.
+    """
+    answers = answering(program)
+    if answers is None:
+        raise UnknownValue("no graph gives the logits of its tests")
+    by_task = any(TASK in run.feeds for run in answers.runs)
     if task is None:
-        return ["eval"] if by_task else [run.graph for run in runs], {}
+        whole = (structs.replace(run, graph="eval", feeds={}) if TASK in run.feeds else run for run in answers.runs)
+        return dataclasses.replace(answers, runs=tuple(whole))
     if not by_task:
         raise FieldError("task", task, "the artifact has one network for all tasks", "leave it out")
     if not 0 <= task < learned:
         raise FieldError("task", task, f"{learned} tasks are learned", f"give a number from 0 to {learned - 1}")
-    return [run.graph for run in runs], {TASK: np.array(task)}
+    return answers
 
 
-def _scores(engine: Engine, asked: Sequence[str], given: Mapping[str, Any]) -> np.ndarray:
-    """What the graphs give one after the other, each fed by those before it, for standardised samples."""
-    values = {**given, "x": engine.run("standardise", {"x": given["x"]})["x_ready"]}
-    for graph in asked:
-        fed = {one.name: values[one.name] for one in engine.spec(graph).inputs if one.name in values}
-        values |= engine.run(graph, fed)
-    if "logits" not in values:
-        raise UnknownValue("no graph gives the logits of its tests")
-    scores: np.ndarray = values["logits"].numpy()
-    return scores.copy()
+def _scores(engine: Engine, answers: Answers, x: np.ndarray, given: Mapping[str, int]) -> Iterator[np.ndarray]:
+    """The logits of raw samples, chunk by chunk."""
+    program = structs.replace(engine.manifest.program, blocks={ANSWER: answers.runs})
+    table = Table(x, np.zeros(len(x), np.int64), ())
+    interpreter = Interpreter(engine, program, Tables(table), given)
+    for rows in table.chunks(answers.at_most):
+        interpreter.values[f"{answers.name}.raw"] = rows.raw
+        interpreter.call(ANSWER)
+        yield interpreter.array(f"{answers.name}.logits").copy()

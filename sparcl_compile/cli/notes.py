@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from sparcl_compile.interface.channels import ChannelSpec
 from sparcl_compile.interface.manifest import Manifest
 from sparcl_compile.interface.options import Options
+from sparcl_compile.interface.report import CompileReport
 from sparcl_compile.interface.specs import MASKED, WeightSpec
 
 CHANNEL = "channel"
@@ -22,9 +23,9 @@ def masks_only(weights: Sequence[WeightSpec]) -> bool:
     return not lowered and any(layer.base < layer.size for layer in weights)
 
 
-def doubtful_lines(manifest: Manifest) -> list[str]:
-    """The notes about what a user may not have wanted."""
-    lines = (units_line(manifest.channels), unmasked_line(manifest.options, manifest.weights))
+def notes(manifest: Manifest, log: CompileReport) -> list[str]:
+    """What the model made doubtful, and what a user may not have wanted."""
+    lines = (*log.remarks, units_line(manifest.channels), unmasked_line(manifest.options, manifest.weights))
     return [line for line in lines if line]
 
 
@@ -39,7 +40,7 @@ def units_line(channels: ChannelSpec | None) -> str:
     if not narrow:
         return ""
     each = ", ".join(f"{space.size} of {space.name}" for space in narrow[:SHOWN]) + ", ..." * (len(narrow) > SHOWN)
-    return f"note: a single channel is left of {each}, which lets hardly anything through; give a lower --sparsity"
+    return f"a single channel is left of {each}, which lets hardly anything through; give a lower --sparsity"
 
 
 def unmasked_line(options: Options, weights: Sequence[WeightSpec]) -> str:
@@ -49,7 +50,7 @@ def unmasked_line(options: Options, weights: Sequence[WeightSpec]) -> str:
     wanted = {"--sparsity": options.sparsity, "--gradient-sparsity": options.effective_gradient_sparsity}
     given = " and ".join(f"{flag} {value:g}" for flag, value in wanted.items() if value)
     why = "since no weight is masked, for the reasons in the table above"
-    return f"note: {given} without effect, {why}; train and mask more of the model, or give 0"
+    return f"{given} without effect, {why}; train and mask more of the model, or give 0"
 
 
 def gradients_line(options: Options, weights: Sequence[WeightSpec]) -> str:

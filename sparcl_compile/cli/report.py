@@ -15,7 +15,7 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from sparcl_compile.cli.notes import MASKS_ONLY, doubtful_lines, gradients_line, masks_only
+from sparcl_compile.cli.notes import MASKS_ONLY, gradients_line, masks_only, notes
 from sparcl_compile.interface.channels import ChannelSpec, Stop
 from sparcl_compile.interface.manifest import IMAGES, Flops, Manifest, Model, Update
 from sparcl_compile.interface.report import Choice, CompileReport, KernelChoices, Memory, PassTrace, Recomputation
@@ -269,8 +269,7 @@ def compile_report(manifest: Manifest, log: CompileReport) -> RenderableType:
         "",
         memory_table(log.memory),
         "",
-        *(Text(f"note: {line}", style="yellow") for line in log.remarks),
-        *(Text(line, style="yellow") for line in doubtful_lines(manifest)),
+        *(Text(f"note: {line}", style="yellow") for line in notes(manifest, log)),
     )
 
 

@@ -1,5 +1,6 @@
-"""The graphs by which a run answers test samples, and where other answers are than those of the network alone."""
+"""The operations by which a run answers test samples, and where that is not with the network alone."""
 
+import dataclasses
 from collections.abc import Mapping
 
 from sparcl_compile.interface.program import Program, Rows, Run, operations
@@ -15,12 +16,34 @@ DIFFERENT: Mapping[str, str] = {
 """By the graph that answers a run's test samples what is to be said where that is not the network as it stands."""
 
 
-def answering(program: Program) -> tuple[Run, ...]:
-    """Return the graphs that give ``logits`` for samples ``x``, in the order in which a run's evaluation asks them."""
-    tests = (one for one in operations(program.blocks["end_task"]) if isinstance(one, Rows) and one.table == "test")
-    return tuple(one for rows in tests for one in rows.block if isinstance(one, Run) and one.give == rows.give)
+@dataclasses.dataclass(frozen=True)
+class Answers:
+    """How a run's evaluation makes ``NAME.logits`` from ``NAME.raw``.
+
+    Attributes:
+        name: of the batch.
+        at_most: samples in one.
+        runs: the graphs with their feeds, in order.
+    """
+
+    name: str
+    at_most: int
+    runs: tuple[Run, ...]
+
+
+def answering(program: Program) -> Answers | None:
+    """Return how a run's evaluation answers test samples; None where it walks over none.
+
+    The graph that counts the right answers gives no value, and is left out.
+    """
+    for one in operations(program.blocks["end_task"]):
+        if isinstance(one, Rows) and one.table == "test":
+            runs = tuple(run for run in one.block if isinstance(run, Run) and (run.give or run.results))
+            return Answers(one.give, one.at_most, runs)
+    return None
 
 
 def answers_note(program: Program) -> str:
     """Return how the answers of a run differ from those of the exported network; empty where they are the same."""
-    return next((DIFFERENT[one.graph] for one in answering(program) if one.graph in DIFFERENT), "")
+    answers = answering(program)
+    return next((DIFFERENT[one.graph] for one in answers.runs if one.graph in DIFFERENT), "") if answers else ""

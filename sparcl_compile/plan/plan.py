@@ -1,7 +1,7 @@
 """The plan of a model's sparsity, computed once behind the masks; all later phases and the manifest read it."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
@@ -31,8 +31,8 @@ class SparsityPlan:
 
     Attributes:
         recipe: the numbers of the way in which SparCL is run.
-        masks: whether weights are sparse; not where none can be masked.
-        gradient_masks: whether gradients are sparser than weights; not where no weight can be masked.
+        masks: whether weights are sparse.
+        gradient_masks: whether gradients are sparser than weights.
         layers: the masked weights in layer order; none where neither is sparse.
         channels: the channel masks, with the places that their units get; None under the other schemes.
         roles: by tensor on an axis of channels its role, where it is state.
@@ -96,8 +96,6 @@ def plan_sparsity(masked: ir.Model, options: CompileOptions) -> SparsityPlan:
     keep = [one.kept for one in rows.values()] or [layer.gradient_keep for layer in layers]
     return SparsityPlan(
         recipe=recipe,
-        masks=options.sparsity > 0.0 and bool(layers),
-        gradient_masks=options.masks_gradients and bool(layers),
         layers=layers,
         channels=channels,
         roles=_roles(masked, channels),
@@ -105,8 +103,18 @@ def plan_sparsity(masked: ir.Model, options: CompileOptions) -> SparsityPlan:
         schedule=schedule_for(levels, updates, keep, options),
         policy=policy,
         growth=growth_of(options),
-        updates_measure=updates_measure(options) and bool(layers),
+        **_switches(options, layers),
     )
+
+
+def _switches(options: CompileOptions, layers: Sequence[Layer]) -> dict[str, bool]:
+    """What the options switch on, by field of the plan; nothing where no layer is masked."""
+    wanted = {
+        "masks": options.sparsity > 0.0,
+        "gradient_masks": options.masks_gradients,
+        "updates_measure": updates_measure(options),
+    }
+    return wanted if layers else dict.fromkeys(wanted, False)
 
 
 def recipe_of(options: CompileOptions) -> Recipe:

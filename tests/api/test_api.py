@@ -12,6 +12,8 @@ from onnx.reference import ReferenceEvaluator
 
 import sparcl_compile
 from sparcl_compile import CompileOptions, RunConfig, compile_model, export_model, learn, load, predict
+from sparcl_compile.interface import program as ops
+from sparcl_compile.interface.answers import Answers
 from sparcl_compile.interface.artifact import Artifact
 from sparcl_compile.interface.errors import (
     CheckpointError,
@@ -87,12 +89,28 @@ def test_the_exported_model_predicts_the_same(artifact: Artifact, result: dict[s
     facts = export_model(artifact, folder / "learned.onnx")
     assert facts["tasks_learned"] == 2
     proto = onnx.load(folder / "learned.onnx")
+    x = samples(folder)
+    (wanted,) = ReferenceEvaluator(proto).run(None, {"x": normalised(x, proto)})
+    np.testing.assert_allclose(predict(artifact, x), wanted, rtol=1e-4, atol=1e-4)
+
+
+def normalised(x: np.ndarray, proto: onnx.ModelProto) -> np.ndarray:
+    """Samples as the metadata of an exported model say that it takes them."""
     notes = {one.key: one.value for one in proto.metadata_props}
     scale, mean, std = (np.array(eval(notes[f"normalise.{key}"])) for key in ("scale", "mean", "std"))
-    x = samples(folder)
-    ready = ((x / scale - mean.reshape(1, -1, 1, 1)) / std.reshape(1, -1, 1, 1)).astype(np.float32)
-    (wanted,) = ReferenceEvaluator(proto).run(None, {"x": ready})
-    np.testing.assert_allclose(predict(artifact, x), wanted, rtol=1e-4, atol=1e-4)
+    return ((x / scale - mean.reshape(1, -1, 1, 1)) / std.reshape(1, -1, 1, 1)).astype(np.float32)
+
+
+def test_predictions_follow_the_program_whatever_it_feeds(
+    artifact: Artifact, result: dict[str, object], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = predict(artifact, samples(folder))
+    export_model(artifact, folder / "learned.onnx")
+    ready = normalised(samples(folder), onnx.load(folder / "learned.onnx"))
+    # A program whose evaluation takes samples as they are, five at a time.
+    alone = Answers("given", 5, (ops.Run("eval", feeds={"x": "given.raw"}, give="given"),))
+    monkeypatch.setattr("sparcl_compile.api.learning.answering", lambda _: alone)
+    np.testing.assert_allclose(predict(artifact, ready), wanted, rtol=1e-4, atol=1e-4)
 
 
 def test_more_samples_than_a_chunk_and_none(artifact: Artifact, result: dict[str, object], folder: Path) -> None:

@@ -129,13 +129,21 @@ def spaces(*bases: tuple[int, int]) -> ChannelSpec:
         (None, ""),
         (spaces(), ""),
         (spaces((2, 8), (1, 1)), ""),
-        (spaces((2, 8), (1, 16)), "note: a single channel is left of 16 of w1, which lets hardly anything through; "),
+        (spaces((2, 8), (1, 16)), "a single channel is left of 16 of w1, which lets hardly anything through; "),
         (spaces((1, 8), (1, 6), (1, 4), (1, 3)), "is left of 8 of w0, 6 of w1, 4 of w2, ..., which lets"),
     ],
 )
 def test_a_single_channel_is_said(channels: ChannelSpec | None, said: str) -> None:
     assert said in notes.units_line(channels)
     assert bool(said) == bool(notes.units_line(channels))
+
+
+def test_every_note_is_marked_once_where_it_is_printed() -> None:
+    manifest = dataclasses.replace(MANIFEST, channels=spaces((1, 16)))
+    lines = printed(report.compile_report(manifest, dataclasses.replace(LOG, remarks=("another output",))))
+    told = notes.notes(manifest, dataclasses.replace(LOG, remarks=("another output",)))
+    assert [line[:22] for line in told] == ["another output", "a single channel is le"]
+    assert [line for line in lines if line.startswith("note")] == [f"note: {line}" for line in told]
 
 
 @pytest.mark.parametrize(
@@ -278,7 +286,7 @@ def test_result_table() -> None:
         ["backward transfer", "-20.0"],
         ["weight sparsity, overall", "0.750"],
         ["gradient sparsity", "0.800"],
-        ["samples computed", "123,456"],
+        ["samples seen", "123,456"],
         ["samples removed", "3,000"],
         ["training FLOPs, paper", "2.5e+15"],
         ["training FLOPs, true", "4.1e+15"],

@@ -112,7 +112,7 @@ def test_an_export_says_it(learned: Learned) -> None:
 def test_a_program_whose_tests_no_graph_answers_is_refused(
     learned: Learned, x: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sparcl_compile.api.learning.answering", lambda _: ())
+    monkeypatch.setattr("sparcl_compile.api.learning.answering", lambda _: None)
     with pytest.raises(ArtifactError, match=r"its program is damaged \(no graph gives the logits of its tests\)"):
         predict(load(learned.artifact), x, threads=1)
 

@@ -8,6 +8,7 @@ import pytest
 
 from sparcl_compile.pages import artifact, run
 from sparcl_compile.pages.page import page
+from sparcl_compile.runtime.reporting.report import SCALARS
 
 SCRIPTS = [artifact.SCRIPTS, run.SCRIPTS]
 OUTSIDE = re.compile(r"(?:src|href)\s*=|@import|\burl\((?!#)|fetch\(|XMLHttpRequest|importScripts")
@@ -51,3 +52,10 @@ def test_the_layout_library_keeps_its_licence(root: Path) -> None:
 def test_numbers_that_json_lacks_are_an_error_and_no_broken_page() -> None:
     with pytest.raises(ValueError, match="JSON"):
         page("a", run.SCRIPTS, {"x": float("nan")})
+
+
+def test_the_page_of_a_run_counts_samples_in_the_words_of_the_terminal(root: Path) -> None:
+    script = (root / "sparcl_compile/pages/static/run.js").read_text()
+    found = re.findall(r'\["(\w+)", "(samples_\w+)"\]', script)
+    terminal = {key: label.removeprefix("samples ") for key, label, _ in SCALARS if label.startswith("samples ")}
+    assert {key: word for word, key in found} == terminal

@@ -66,7 +66,7 @@ function masks(run) {
   return [h("div", { class: "controls" }, select), place];
 }
 function samples(run) {
-  const series = [["of the tasks", "samples_seen"], ["replayed", "samples_replayed"], ["removed", "samples_removed"]]
+  const series = [["seen", "samples_seen"], ["replayed", "samples_replayed"], ["removed", "samples_removed"]]
     .map(([name, key]) => ({ name, points: atEpochs(run.epochs, (one) => one[key]) }));
   return [lines({ series, x: "epoch", y: "samples", low: 0, high: highest((one) => one.epochs.flatMap((epoch) => [epoch.samples_seen, epoch.samples_replayed])), marks: taskMarks(run.epochs), whole: true }),
     h("p", { class: "soft" }, `${count(run.samples_removed)} samples were removed from training, ${count(run.samples_replayed)} came from the buffer.`)];
@@ -86,7 +86,7 @@ show(
   half("Accuracy", "A row says how well every task so far was answered after one more had been learned, in percent.", accuracy),
   half("Accuracy by task", "A line a task, from where it was learned on, in percent.", byTask),
   half("Loss", "The mean loss of each epoch; where a task begins, its classes are new.", loss),
-  half("Samples", "Computed so far, those of the tasks and those from the buffer.", samples),
+  half("Samples", "So far: seen are the tasks' own, replayed those from the buffer.", samples),
   section("Layers over the epochs", "Churn is the share of the kept weights that an epoch has exchanged for others; a column is an epoch.", layers),
   section("Masks over time", "A row of a picture is an output channel, filled where weights are kept.", masks),
   half("Training FLOPs", "All of training, replay included; the paler bar is the dense network.", work),
