@@ -32,6 +32,7 @@ from sparcl_compile.passes.importing import (
     remarks,
     rewrites,
     roles,
+    sequences,
     training,
     verify,
 )
@@ -46,7 +47,7 @@ class ImportForward(Pass):
     0. Put a model that was exported for training into inference form: that is what step 6 compares with.
     1. Refuse what cannot be imported: several inputs, control flow, quantised or non-float32 weights, custom operators.
     2. Convert to opset 18 and IR 10; sort; inline local functions; drop Dropout (randomness never comes from a
-       platform's generator).
+       platform's generator); pieces of a list that SplitToSequence makes become slices.
     3. Follow the graph at two batch sizes: constants become initializers, the batch becomes symbolic "N", an If becomes
        the branch that it takes.
     4. Keep the one [N, C] output, without its Softmax, LogSoftmax or Sigmoid, as ``logits``; call the input ``x``.
@@ -127,6 +128,7 @@ class ImportForward(Pass):
         _inline(model)
         sort(model.graph)
         checks.check_opset(model)
+        sequences.take_apart(model.graph)
         checks.check_nodes(model.graph, self.target)
         RemoveInitializersFromInputsPass()(model)
         checks.single_input(model)

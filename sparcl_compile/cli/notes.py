@@ -6,7 +6,7 @@ from sparcl_compile.interface.channels import ChannelSpec
 from sparcl_compile.interface.manifest import Manifest
 from sparcl_compile.interface.options import Options
 from sparcl_compile.interface.report import CompileReport
-from sparcl_compile.interface.specs import MASKED, WeightSpec
+from sparcl_compile.interface.specs import MASKED, DenseSpec, WeightSpec
 
 CHANNEL = "channel"
 SHOWN = 3
@@ -25,7 +25,12 @@ def masks_only(weights: Sequence[WeightSpec]) -> bool:
 
 def notes(manifest: Manifest, log: CompileReport) -> list[str]:
     """What the model made doubtful, and what a user may not have wanted."""
-    lines = (*log.remarks, units_line(manifest.channels), unmasked_line(manifest.options, manifest.weights))
+    lines = (
+        *log.remarks,
+        units_line(manifest.channels),
+        unmasked_line(manifest.options, manifest.weights),
+        alone_line(manifest.options, manifest.weights, manifest.dense),
+    )
     return [line for line in lines if line]
 
 
@@ -51,6 +56,22 @@ def unmasked_line(options: Options, weights: Sequence[WeightSpec]) -> str:
     given = " and ".join(f"{flag} {value:g}" for flag, value in wanted.items() if value)
     why = "since no weight is masked, for the reasons in the table above"
     return f"{given} without effect, {why}; train and mask more of the model, or give 0"
+
+
+def alone_line(options: Options, weights: Sequence[WeightSpec], dense: Sequence[DenseSpec]) -> str:
+    """The note that the classifier is all that has a mask; empty where another layer has one.
+
+    The first mask goes by the size of weights, which says nothing of the features that a class to come will need: a
+    linear classifier of 300 word counts ended at 73 % where a dense one had 99 %, and at 97 % with RigL's masks.
+    """
+    if len(weights) != 1 or weights[0].base == weights[0].size or any(one.reason != "user" for one in dense):
+        return ""
+    share = f"{weights[0].base / weights[0].size:.0%}"
+    policy = "" if options.compress or options.mask_policy == "rigl" else "--mask-policy rigl and "
+    return (
+        f"the classifier is the only layer that can have a mask: a class reads {share} of the features, and "
+        f"which it needs is not known yet; compare with {policy}a lower --sparsity"
+    )
 
 
 def gradients_line(options: Options, weights: Sequence[WeightSpec]) -> str:

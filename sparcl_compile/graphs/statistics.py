@@ -7,7 +7,7 @@ from sparcl_compile.graphs.pixel_sums import centre, count_state, sum_state
 
 PIXEL_MAX = 255.0
 STD_FLOOR = 0.01
-"""Least standard deviation of a channel, as a share of all channels' root mean square."""
+"""Least standard deviation of a channel, as a share of the median of those that vary."""
 RESOLUTION = 2.0**-23
 """The distance from 1 to the next float32."""
 
@@ -19,8 +19,9 @@ def build(dtype: ir.DataType = FLOAT) -> ir.Model:
     leave them. Results: ``data.mean.next`` and ``data.std.next`` float32 [C], for ``(x / 255 - mean) / std``; the
     deviation is that of the population.
 
-    A channel that hardly varies gets ``STD_FLOOR`` times the root mean square of all channels' deviations, or 1 when
-    none varies beyond float32's resolution: a feature that first varies in the test set must not explode.
+    A channel that hardly varies gets ``STD_FLOOR`` times the median deviation (the lower of two) of the channels that
+    vary beyond float32's resolution, or 1 when none does: a feature that first varies in the test set must not
+    explode. A mean would go by the column of a table with the smallest unit, beside which all others look constant.
 
     Args:
         dtype: type of the raw samples, float32 or uint8.
@@ -44,10 +45,10 @@ def build(dtype: ir.DataType = FLOAT) -> ir.Model:
 def _floored(b: Builder, mean: ir.Value, std: ir.Value, dtype: ir.DataType) -> ir.Value:
     op = b.op
     with b.scope("floor"):
-        spread = op.Sqrt(op.ReduceMean(op.Mul(std, std), keepdims=0))
-        largest = op.ReduceMax(op.Abs(mean), keepdims=0)
-        varies = op.Greater(spread, _scaled(b, op.Mul(largest, RESOLUTION), dtype))
-        return op.Where(varies, op.Max(std, op.Mul(spread, STD_FLOOR)), 1.0)
+        varies = op.Greater(std, _scaled(b, op.Mul(op.Abs(mean), RESOLUTION), dtype))
+        ordered, _ = b.top(op.Where(varies, std, op.Sub(std, std)), b.size(std), largest=True)
+        median = op.Gather(ordered, op.Div(b.count(varies), 2))
+        return op.Where(op.Greater(median, 0.0), op.Max(std, op.Mul(median, STD_FLOOR)), 1.0)
 
 
 def _scaled(b: Builder, value: ir.Value, dtype: ir.DataType) -> ir.Value:

@@ -91,12 +91,13 @@ def check_outside(folder: Path | None, path: Path, field: str) -> None:
         raise FieldError(field, path, "is a compiled artifact or inside of one", "name another place")
 
 
-def load(folder: Path) -> Artifact:
+def load(folder: str | Path) -> Artifact:
     """Read and check an artifact.
 
     Raises:
         ArtifactError: not an artifact, of another version, or a file is missing or changed; the message names the file.
     """
+    folder = Path(folder)
     manifest = read_manifest(folder)
     _check_sum(folder / REPORT)
     for name, expected in manifest.files.items():

@@ -56,6 +56,7 @@ def samples(folder: Path) -> np.ndarray:
 
 def test_the_artifact_lies_beside_the_model_and_loads_again(artifact: Artifact, folder: Path) -> None:
     assert artifact.folder.parent == folder
+    assert load(artifact.folder) == load(str(artifact.folder))
     assert load(artifact.folder).identity == artifact.identity
 
 

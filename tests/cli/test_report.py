@@ -147,6 +147,28 @@ def test_every_note_is_marked_once_where_it_is_printed() -> None:
 
 
 @pytest.mark.parametrize(
+    ("weights", "dense", "options", "said"),
+    [
+        ([MASKED_LAYER], [], {}, "a class reads 20% of the features, and"),
+        ([MASKED_LAYER], [], {}, "compare with --mask-policy rigl and a lower --sparsity"),
+        ([MASKED_LAYER], [DenseSpec("v", (2, 2), "user")], {}, "the only layer that can have a mask"),
+        ([MASKED_LAYER], [], {"mask_policy": "rigl"}, "compare with a lower --sparsity"),
+        ([MASKED_LAYER], [], {"compress": True}, "compare with a lower --sparsity"),
+        ([MASKED_LAYER], [DenseSpec("v", (2, 2), "classifier")], {}, ""),
+        ([MASKED_LAYER, MASKED_LAYER], [], {}, ""),
+        ([dataclasses.replace(MASKED_LAYER, base=100)], [], {}, ""),
+        ([], [], {}, ""),
+    ],
+)
+def test_that_the_classifier_alone_has_a_mask_is_said(
+    weights: list[WeightSpec], dense: list[DenseSpec], options: dict[str, Any], said: str
+) -> None:
+    line = notes.alone_line(dataclasses.replace(MANIFEST.options, **options), weights, dense)
+    assert said in line
+    assert bool(said) == bool(line)
+
+
+@pytest.mark.parametrize(
     ("masks", "expected"),
     [
         ([MASKED_LAYER, MASKED_LAYER], True),

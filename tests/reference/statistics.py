@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 STD_FLOOR = 0.01
-"""Least standard deviation of a channel, as a share of all channels' root mean square."""
+"""Least standard deviation of a channel, as a share of the median of those that vary."""
 RESOLUTION = float(np.finfo(np.float32).eps)
 CHUNK = 1000
 
@@ -20,8 +20,8 @@ def scale_of(x: NDArray[np.generic]) -> float:
 def channel_statistics(x: NDArray[np.generic]) -> tuple[Float64s, Float64s]:
     """Mean and population standard deviation per channel of x / scale, summed in float64.
 
-    A channel that hardly varies gets ``STD_FLOOR`` times the root mean square of all channels' deviations,
-    or 1 when none varies beyond float32's resolution: a feature that first varies in the test set must not explode.
+    A channel that hardly varies gets ``STD_FLOOR`` times the median deviation of the channels that vary beyond
+    float32's resolution, or 1 when none does: a feature that first varies in the test set must not explode.
 
     Args:
         x: uint8 or float32 [N, C, H, W].
@@ -37,9 +37,11 @@ def channel_statistics(x: NDArray[np.generic]) -> tuple[Float64s, Float64s]:
     variance = np.sum([((chunk - centre) ** 2).sum(axis=(0, 2, 3)) for chunk in chunks], axis=0) / count
     scale = scale_of(x)
     std = np.sqrt(variance) / scale
-    spread = float(np.sqrt(np.mean(std**2)))
-    varies = spread > RESOLUTION * float(np.abs(mean).max()) / scale
-    return mean / scale, np.maximum(std, STD_FLOOR * spread) if varies else np.ones_like(std)
+    varying = std[std > RESOLUTION * np.abs(mean) / scale]
+    if varying.size == 0:
+        return mean / scale, np.ones_like(std)
+    median = np.quantile(varying, 0.5, method="lower")
+    return mean / scale, np.maximum(std, STD_FLOOR * median)
 
 
 def for_graphs(x: NDArray[np.generic]) -> tuple[Float32s, Float32s]:
