@@ -105,7 +105,7 @@ def _packing(compiled: Compiled, method: Method) -> Graphs:
         "hold": hold.build(packing),
         "pack": pack.build(packing),
         "release": release.build(packing),
-        "keep_statistics": keep_statistics.build(packing),
+        **({"keep_statistics": keep_statistics.build(packing)} if packing.statistics else {}),
     }
 
 

@@ -11,7 +11,9 @@ from sparcl_compile.program.remembering import old_targets, recorded, seen_class
 from sparcl_compile.settings.methods import Method
 
 
-def parts_of(method: Method, parameters: Sequence[str], momenta: Sequence[str], rate: str) -> Parts:
+def parts_of(
+    method: Method, parameters: Sequence[str], momenta: Sequence[str], rate: str, statistics: Sequence[str] = ()
+) -> Parts:
     """Return what the method adds to the blocks of every program.
 
     Args:
@@ -19,11 +21,12 @@ def parts_of(method: Method, parameters: Sequence[str], momenta: Sequence[str], 
         parameters: the names of those that train.
         momenta: the names of the optimizer's states.
         rate: the name of a step's learning rate.
+        statistics: the names of the running statistics.
     """
     if method.penalty:
         return consolidating_parts(parameters, rate)
     if method.packs:
-        return packing_parts(momenta)
+        return packing_parts(momenta, statistics)
     if method.projects:
         return projecting_parts()
     if method.recalls:

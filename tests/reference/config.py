@@ -31,6 +31,7 @@ class Config:
     ``scaling`` gives masked layers their norm back, and a learning rate of 1/density.
     ``step_limit`` is the largest step of a parameter, as a share of the norm that it begins with; 0 for none.
     ``rate_decay`` is the share of a task, from its end, over which the learning rate falls to 0.
+    ``tasks`` is their number, which PackNet alone has to know.
     ``max_steps`` ends the run after so many optimizer steps (their events included).
     ``record`` keeps a copy of the masks at every update and the sample ids of every step.
     """
@@ -53,10 +54,12 @@ class Config:
     batch_size: int = 32
     buffer_size: int = 200
     epochs: int = 5
+    tasks: int = 0
     lr: float = 0.03
     scaling: bool = False
     step_limit: float = 0.0
     rate_decay: float = 0.0
+    optimizer: Literal["sgd", "adamw"] = "sgd"
     momentum: float = 0.0
     weight_decay: float = 0.0
     seed: int = 0

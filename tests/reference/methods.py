@@ -1,6 +1,7 @@
 """The methods of docs/methods.md that are more than batches from a buffer, around the learner of this package."""
 
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 
 import numpy as np
 import torch
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 
 from .augment import normalise
 from .config import Config
+from .masks import top
 from .steps import LEFT_OUT, Part, part
 from .train import Task, Trace, _Learner
 from .train import run as run_learner
@@ -253,7 +255,71 @@ class Agem(MethodLearner):
                 parameter.grad -= share * self.reference[name]
 
 
-LEARNERS: dict[str, type[_Learner]] = {"lwf": Lwf, "fdr": Fdr, "icarl": Icarl, "ewc": Ewc, "a-gem": Agem}
+class PackNet(MethodLearner):
+    """PackNet for a module without normalisation whose last weight and bias are the classifier's.
+
+    At two thirds of a task its free weights are pruned, layer by layer, to the largest of the task's share.
+    """
+
+    def __init__(self, module: torch.nn.Module, config: Config, classes: int) -> None:
+        super().__init__(module, config, classes)
+        *body, _, _ = self.network.module.named_parameters()
+        self.packed = {name: p for name, p in body if p.dim() > 1}
+        self.shared = {name: p for name, p in body if p.dim() == 1}
+        self.owners = {name: torch.zeros_like(p) for name, p in self.packed.items()}
+
+    def begin_task(self, task: int, data: Task) -> None:
+        self.prunes = True
+        self.optimizer.state.clear()
+        self.owners = {name: owner.clamp(min=0) for name, owner in self.owners.items()}
+        super().begin_task(task, data)
+
+    def current(self, ids: Ids) -> Part:
+        mask = np.full(self.classes, LEFT_OUT, np.float32)
+        mask[self.own_classes] = 0
+        return part(self.prepare(self.x[ids], 0), self.labels[ids], class_mask=mask, ce=1.0)
+
+    def change_gradients(self) -> None:
+        for name, weight in self.packed.items():
+            assert weight.grad is not None
+            weight.grad *= (self.owners[name] == 0) | (self.owners[name] == self.task + 1)
+        for parameter in self.shared.values():
+            assert parameter.grad is not None
+            parameter.grad *= float(self.task == 0)
+
+    def run_events(self, progress: Fraction, parts: Sequence[Part]) -> None:
+        super().run_events(progress, parts)
+        if self.prunes and progress >= Fraction(2, 3):
+            self.prunes = False
+            for name, weight in self.packed.items():
+                self._prune(weight, self.owners[name])
+
+    def _prune(self, weight: torch.Tensor, owner: torch.Tensor) -> None:
+        values, owned, tasks = weight.detach().numpy().reshape(-1), owner.numpy().reshape(-1), self.config.tasks
+        count = values.size * (self.task + 1) // tasks - values.size * self.task // tasks
+        free = owned == 0
+        kept = top(np.abs(values), free, count)
+        owned[free], owned[kept] = -1, self.task + 1
+        values[free & ~kept] = 0
+        memory = self.optimizer.state[weight].get("momentum_buffer")
+        if memory is not None:
+            memory.numpy().reshape(-1)[free & ~kept] = 0
+
+    def answers(self, x: NDArray[np.generic], of: int) -> NDArray[np.float32]:
+        """Logits of the network of a task: the weights of the tasks up to this one."""
+        for name, weight in self.packed.items():
+            weight.detach().mul_((self.owners[name] > 0) & (self.owners[name] <= of + 1))
+        return self.outputs(x)
+
+
+LEARNERS: dict[str, type[_Learner]] = {
+    "lwf": Lwf,
+    "fdr": Fdr,
+    "icarl": Icarl,
+    "ewc": Ewc,
+    "a-gem": Agem,
+    "packnet": PackNet,
+}
 
 
 def run(module: torch.nn.Module, tasks: Sequence[Task], config: Config, classes: int) -> Trace:

@@ -1,7 +1,8 @@
 """A torch module with weight masks, gradient masks and an SGD optimizer around it."""
 
+import contextlib
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -77,13 +78,24 @@ class MaskedNetwork:
             if w.grad is not None:
                 w.grad *= self._mask(name, self.gradient_masks[name])
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Move no weight outside of the gradient masks, whatever is left in its momentum."""
+        before = {name: w.detach().clone() for name, w in self.weights.items()}
+        yield
+        with torch.no_grad():
+            for name, w in self.weights.items():
+                free = torch.from_numpy(self.gradient_masks[name].reshape(w.shape))
+                w.copy_(torch.where(free, w, before[name]))
+
     def set_mask(self, name: str, mask: Mask, touched: Mask, optimizer: torch.optim.Optimizer) -> None:
-        """Replace a layer's mask, and its gradient mask by it; weights and momenta start at 0 where touched."""
+        """Replace a layer's mask, and its gradient mask by it; weights and their memory start at 0 where touched."""
         self.masks[name], self.gradient_masks[name] = mask, mask.copy()
         self.weight(name)[touched] = 0
-        momentum = optimizer.state[self.weights[name]].get("momentum_buffer")
-        if momentum is not None:
-            momentum.numpy().reshape(-1)[touched] = 0
+        for memory in ("momentum_buffer", "exp_avg", "exp_avg_sq"):
+            found = optimizer.state[self.weights[name]].get(memory)
+            if found is not None:
+                found.numpy().reshape(-1)[touched] = 0
 
     def state(self) -> dict[str, NDArray[Any]]:
         """A copy of the parameters and running statistics by state_dict name."""

@@ -37,6 +37,7 @@ REPLAY = {
     "lwf": (),
     "ewc": (),
     "fdr": ((0, 0.0, 0.3),),
+    "packnet": (),
 }
 """The replay batches of a step: number in the random streams, weight of the cross-entropy, weight of the logits."""
 
@@ -49,12 +50,7 @@ class _Learner:
         network = MaskedNetwork(module, config.masked)
         self.trace = Trace(network, Buffer(config.buffer_size, config.seed))
         self.network, self.buffer = self.trace.network, self.trace.buffer
-        self.optimizer = torch.optim.SGD(
-            [{"params": [parameter]} for parameter in network.module.parameters()],
-            lr=config.lr,
-            momentum=config.momentum,
-            weight_decay=config.weight_decay,
-        )
+        self.optimizer = self._optimizer()
         self.groups = [self._groups(weight) for weight in network.weights.values()]
         self.counts = config.counts or tuple(self._counts(groups) for groups in self.groups)
         self.updates = 0
@@ -65,6 +61,12 @@ class _Learner:
             network.set_mask(name, mask, ~mask, self.optimizer)
         self.factors = [group["lr"] / config.lr for group in self.optimizer.param_groups]
         self.limits = self._largest_steps()
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        c, each = self.config, [{"params": [parameter]} for parameter in self.network.module.parameters()]
+        if c.optimizer == "adamw":
+            return torch.optim.AdamW(each, lr=c.lr, weight_decay=c.weight_decay)
+        return torch.optim.SGD(each, lr=c.lr, momentum=c.momentum, weight_decay=c.weight_decay)
 
     def _scale(self, name: str, mask: NDArray[np.bool_]) -> None:
         weight = self.network.weights[name]
@@ -194,7 +196,8 @@ class _Learner:
             gradient = group["params"][0].grad
             if gradient is not None:
                 gradient *= scaling.share(group["lr"], gradient, limit)
-        self.optimizer.step()
+        with self.network.held():
+            self.optimizer.step()
 
     def change_gradients(self) -> None:
         """Change the gradients of the step before the parameters move."""

@@ -1,0 +1,226 @@
+"""What two short tasks with plain SGD do not show, against PyTorch: third tasks, removals, momenta, answers."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from models.export import export
+from tests.end_to_end.test_against_pytorch import Length, Outcome, both, check_same
+from tests.reference import methods, policies
+from tests.reference.augment import normalise
+from tests.reference.config import Config
+from tests.reference.trace import Trace
+from tests.reference.train import Task, _Learner, run
+
+CLASSES, EACH, TESTED = 6, 16, 8
+THREE = Length(tasks=3, classes=CLASSES, buffer=14)
+DENSE = {"sparsity": 0.0, "gradient_sparsity": 0.0, "data_removal": 0.0}
+
+
+@pytest.fixture(scope="module")
+def module() -> torch.nn.Module:
+    """No normalisation: ONNX and PyTorch keep different running variances, which answers would show."""
+    torch.manual_seed(0)
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(3, 8, 3, padding=1),
+        torch.nn.ReLU(),
+        torch.nn.MaxPool2d(2),
+        torch.nn.Conv2d(8, 8, 3, padding=1),
+        torch.nn.ReLU(),
+        torch.nn.Flatten(),
+        torch.nn.Linear(8 * 4 * 4, CLASSES),
+    )
+
+
+@pytest.fixture(scope="module")
+def model_file(module: torch.nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "plain.onnx"
+    export(module, (3, 8, 8), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def data_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Classes of colours far enough apart that some are told from others at once."""
+    rng, path = np.random.default_rng(1), tmp_path_factory.mktemp("data") / "colours.npz"
+    colours, arrays = rng.integers(0, 156, size=(CLASSES, 3, 1, 1)), dict[str, np.ndarray]()
+    for part, count in (("train", EACH), ("test", TESTED)):
+        y = np.repeat(np.arange(CLASSES), count)
+        arrays |= {f"y_{part}": y, f"x_{part}": (colours[y] + rng.integers(0, 100, (len(y), 3, 8, 8))).astype(np.uint8)}
+    np.savez(path, **arrays)
+    return path
+
+
+Start = Callable[..., tuple[Outcome, _Learner]]
+
+
+@pytest.fixture
+def start(module: torch.nn.Module, model_file: Path, data_file: Path, tmp_path: Path) -> Start:
+    """Run twice, and also give the learner of the second implementation."""
+
+    def started(length: Length, **options: object) -> tuple[Outcome, _Learner]:
+        learners: list[_Learner] = []
+
+        def reference(given: torch.nn.Module, tasks: Sequence[Task], config: Config, classes: int) -> Trace:
+            def made(*settings: object) -> _Learner:
+                kind = methods.LEARNERS.get(config.replay, _Learner)
+                learners.append(kind(*settings))  # type: ignore[arg-type]
+                return learners[0]
+
+            return run(given, tasks, config, classes, learner_type=made)  # type: ignore[arg-type]
+
+        given = {"target": "ort", "dense": ("0.*",), **options}
+        outcome = both(module, model_file, data_file, tmp_path, reference, length, **given)
+        return outcome, learners[0]
+
+    return started
+
+
+def logits_of(learner: _Learner, x: np.ndarray) -> np.ndarray:
+    with torch.no_grad():
+        found = learner.network.forward(torch.from_numpy(normalise(x, learner.config.mean, learner.config.std)))
+    return np.asarray(found.numpy())
+
+
+def check_answers(outcome: Outcome, answers: Callable[[np.ndarray], np.ndarray]) -> None:
+    """The last row of both matrices of accuracies, from scores [N, classes]."""
+    for of, task in enumerate(outcome.run.tasks):
+        scores, labels = answers(task.x_test), task.y_test
+        own = np.full_like(scores, -np.inf)
+        own[:, list(task.classes)] = scores[:, list(task.classes)]
+        for name, each in (("class", scores), ("task", own)):
+            found = outcome.run.engine.array(f"accuracy.{name}")[-1, of]
+            assert found == pytest.approx(100 * np.mean(each.argmax(1) == labels)), (name, of)
+
+
+# Third tasks
+
+
+@pytest.mark.parametrize("method", ["lwf", "a-gem", "er-ace", "der++", "fdr"])
+def test_a_third_task_equals_pytorch(method: str, start: Start) -> None:
+    outcome, learner = start(THREE, method=method, **DENSE)
+    check_same(outcome)
+    check_answers(outcome, lambda x: logits_of(learner, x))
+
+
+def test_ewc_adds_up_the_information_of_all_tasks(start: Start) -> None:
+    outcome, learner = start(THREE, method="ewc", **DENSE)
+    check_same(outcome)
+    check_answers(outcome, lambda x: logits_of(learner, x))
+    assert isinstance(learner, methods.Ewc)
+    for name, fisher in learner.fisher.items():
+        found, anchor = (outcome.run.engine.array(f"{name}.{kind}") for kind in ("fisher", "anchor"))
+        np.testing.assert_allclose(found, fisher.numpy(), rtol=1e-3, atol=1e-4 * float(fisher.max()), err_msg=name)
+        np.testing.assert_allclose(anchor, learner.anchor[name].numpy(), rtol=0, atol=2e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_packnet_prunes_and_answers_task_by_task(momentum: float, start: Start) -> None:
+    outcome, learner = start(THREE, method="packnet", momentum=momentum, dense=(), **DENSE)
+    check_same(outcome)
+    assert isinstance(learner, methods.PackNet)
+    for name, owner in learner.owners.items():
+        np.testing.assert_array_equal(outcome.run.engine.array(f"{name}.owner"), owner.numpy(), err_msg=name)
+    # The last task's network has all weights, so the others are asked behind it.
+    for of in reversed(range(THREE.tasks)):
+        task = outcome.run.tasks[of]
+        scores = learner.answers(task.x_test, of)
+        found = outcome.run.engine.array("accuracy.class")[-1, of]
+        assert found == pytest.approx(100 * np.mean(scores.argmax(1) == task.y_test)), of
+
+
+def test_icarl_answers_by_the_nearest_mean(start: Start) -> None:
+    outcome, learner = start(THREE, method="icarl", **DENSE)
+    check_same(outcome)
+    assert isinstance(learner, methods.Icarl)
+    means = learner.means()
+    assert len(means) == CLASSES
+    order = sorted(means)
+
+    def nearest(x: np.ndarray) -> np.ndarray:
+        distances = [np.linalg.norm(learner.features(x) - means[label], axis=1) for label in order]
+        return -np.stack(distances, axis=1)
+
+    check_answers(outcome, nearest)
+    # Told apart from the answers of the logits, which the same network has.
+    asked = np.concatenate([task.x_test for task in outcome.run.tasks])
+    assert (nearest(asked).argmax(1) != logits_of(learner, asked).argmax(1)).any()
+
+
+# Removals
+
+
+@pytest.mark.parametrize("recipe", ["paper", "reference-code"])
+@pytest.mark.parametrize("classes", ["all", "task"])
+def test_the_same_samples_are_removed(classes: str, recipe: str, start: Start) -> None:
+    """Twenty epochs: each stage presents all samples twice, so that some can be spared."""
+    length = Length(epochs=20, tasks=2, classes=CLASSES)
+    outcome, learner = start(
+        length, method="er", recipe=recipe, loss_classes=classes, sparsity=0.75, gradient_sparsity=0.75
+    )
+    check_same(outcome)
+    removed = [int((~keep).sum()) for keep in learner.trace.sample_keep]
+    assert min(removed) > 0 or classes == "all"
+    assert max(removed) > 0
+    assert outcome.run.trainer["samples_removed"] == sum(removed)
+    assert outcome.run.trainer["samples_seen"] == learner.trace.samples_seen < 20 * CLASSES * EACH
+
+
+# Optimizers
+
+
+@pytest.mark.parametrize(
+    ("rate", "options"),
+    [
+        (0.001, {"momentum": 0.9, "gradient_sparsity": 0.9}),
+        (0.001, {"momentum": 0.9, "weight_decay": 0.1, "step_limit": 2e-4}),
+        (0.001, {"weight_decay": 0.5, "method": "finetune", "gradient_sparsity": 0.0}),
+        (1e-5, {"optimizer": "adamw", "gradient_sparsity": 0.9}),
+        (1e-5, {"optimizer": "adamw", "weight_decay": 10.0}),
+        (0.001, {"scaling": "none", "momentum": 0.5}),
+    ],
+    ids=str,
+)
+def test_an_optimizer_with_masks_equals_pytorch(rate: float, options: dict[str, object], start: Start) -> None:
+    """What is removed or grown loses what the optimizer keeps of it, and what is not to move does not."""
+    given = {"sparsity": 0.75, "data_removal": 0.0, **options}
+    outcome, learner = start(Length(rate=rate, classes=CLASSES), **given)
+    check_same(outcome)
+    engine = outcome.run.engine
+    kept = {"momentum": "momentum_buffer", "exp_avg": "exp_avg", "exp_avg_sq": "exp_avg_sq"}
+    compared = 0
+    for name, parameter in learner.network.module.named_parameters():
+        for ours, theirs in kept.items():
+            memory = learner.optimizer.state[parameter].get(theirs)
+            if memory is None or f"{name}.{ours}" not in engine.state:
+                continue
+            size = float(memory.abs().max())
+            found = engine.array(f"{name}.{ours}")
+            np.testing.assert_allclose(found, memory.numpy(), rtol=1e-3, atol=1e-4 * size, err_msg=name)
+            compared += 1
+    assert compared or options.get("method") == "finetune"
+
+
+# Refreshes
+
+
+def test_gradients_are_chosen_anew_every_thirty_steps(
+    module: torch.nn.Module, model_file: Path, data_file: Path, tmp_path: Path
+) -> None:
+    """Static masks: nothing else makes a choice due. Batches of 4 make 36 steps a task."""
+    learners: list[policies.PolicyLearner] = []
+
+    def reference(given: torch.nn.Module, tasks: Sequence[Task], config: Config, classes: int) -> Trace:
+        learners.append(policies.learned(given, tasks, config, classes, "static"))
+        return learners[0].trace
+
+    options = {"mask_policy": "static", "sparsity": 0.75, "gradient_sparsity": 0.9, "data_removal": 0.0}
+    length = Length(epochs=3, batch=4, classes=CLASSES)
+    outcome = both(module, model_file, data_file, tmp_path, reference, length, dense=("0.*",), **options)
+    assert [step for step, _ in learners[0].trace.refreshes] == [0, 30, 36, 66]
+    check_same(outcome)
+    masks = learners[0].trace.refreshes
+    assert all((masks[0][1][name] != masks[1][1][name]).any() for name in masks[0][1])
