@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
+import onnxruntime as ort
 import pytest
 from safetensors.numpy import load_file
 
@@ -212,6 +213,22 @@ def test_another_seed_gives_other_random_masks(tmp_path: Path) -> None:
 )
 def test_what_means_nothing_is_refused(options: tuple[str, ...], parts: tuple[str, ...], tmp_path: Path) -> None:
     check_no_compilation(write_model(tmp_path, "resnet"), options, parts)
+
+
+def test_a_step_of_sr_ste_takes_the_papers_share_of_what_is_pruned(tmp_path: Path) -> None:
+    """2e-4 of the rate (Zhou et al.): in whole runs at low rates it is less than what rounding may part."""
+    artifact = compiled(tmp_path, "sr-ste", "--scheme", "2:4", "--sparsity", "0.5", "--gradient-sparsity", "0")
+    state, manifest = load_file(artifact / "state.safetensors"), read_manifest(artifact)
+    session = ort.InferenceSession(artifact / str(manifest.graphs["update_masks"].file))
+    wanted = {value.name for value in session.get_inputs()} - {"learning_rate"}
+    feeds = {name: state[name] for name in wanted} | {"learning_rate": np.array(50.0, np.float32)}
+    names = [value.name for value in session.get_outputs()]
+    after = dict(zip(names, session.run(names, feeds), strict=True))
+    assert manifest.weights
+    for layer in manifest.weights:
+        weight, kept = state[layer.weight], after[f"{layer.mask}.next"] > 0
+        np.testing.assert_array_equal(after[f"{layer.weight}.next"][kept], weight[kept])
+        np.testing.assert_allclose(after[f"{layer.weight}.next"][~kept], 0.99 * weight[~kept], rtol=1e-6)
 
 
 def test_what_sr_ste_prunes_is_zero_in_an_export(tmp_path: Path) -> None:
