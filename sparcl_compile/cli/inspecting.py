@@ -63,7 +63,7 @@ def summary(manifest: Manifest, log: CompileReport) -> RenderableType:
         "",
         table("Passes", ("pass", ">nodes", "", ">after", "changed", "operators after"), map(_row, log.passes)),
         "",
-        table("Graphs", ("graph", "file", ">inputs", ">outputs"), map(_graph_row, manifest.graphs.items())),
+        table("Graphs", ("graph", "files", ">inputs", ">outputs"), map(_graph_row, manifest.graphs.items())),
         "",
         sparsity_table(weights, manifest.dense),
         "",
@@ -84,7 +84,8 @@ def _row(trace: PassTrace) -> tuple[object, ...]:
 
 def _graph_row(item: tuple[str, GraphSpec]) -> tuple[object, ...]:
     name, graph = item
-    return name, graph.file, len(graph.inputs), len(graph.outputs)
+    files = graph.file if isinstance(graph.file, str) else ", ".join(graph.file.values())
+    return name, files, len(graph.inputs), len(graph.outputs)
 
 
 def op_counts(ops: Mapping[str, int], most: int | None = None) -> str:

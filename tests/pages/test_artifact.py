@@ -78,6 +78,15 @@ def test_the_page_of_one_and_of_two(artifact: Path, tmp_path: Path) -> None:
     assert len(embedded(tmp_path / "two.html")["subjects"]) == 2
 
 
+def test_a_page_leaves_no_other_option_out(artifact: Path, tmp_path: Path) -> None:
+    page = ("--html", tmp_path / "a.html")
+    assert done("inspect", artifact, *page, "--json").out == done("inspect", artifact, "--json").out
+    (tmp_path / "a.html").unlink()
+    diff = ("--diff", "import_forward", "emit")
+    assert done("inspect", artifact, *page, *diff).out == done("inspect", artifact, *diff).out
+    assert embedded(tmp_path / "a.html")["subjects"]
+
+
 def test_what_is_refused(artifact: Path, tmp_path: Path) -> None:
     before = contents(artifact)
     check_refused(call("inspect", artifact, "--html", tmp_path / "a.txt"), "--html", ".html")
@@ -85,6 +94,8 @@ def test_what_is_refused(artifact: Path, tmp_path: Path) -> None:
     check_refused(call("inspect", artifact, "--beside", artifact), "--beside", "--html FILE")
     check_refused(call("inspect", artifact, "--html", tmp_path / "a.html", "--beside", tmp_path / "no"), "no")
     check_refused(call("inspect", write_model(tmp_path), "--html", tmp_path / "a.html"), "--html", "sparcl-compile")
+    check_refused(call("inspect", write_model(tmp_path), "--beside", artifact), "--beside", "sparcl-compile")
+    check_refused(call("inspect", artifact, "--html", tmp_path / "a.html", "--after", "emti"), "mean emit")
     assert not list(tmp_path.glob("*.html"))
     assert contents(artifact) == before
 
