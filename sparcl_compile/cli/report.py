@@ -30,9 +30,10 @@ SOURCES = {64: "digits", 784: "idx:DIR", 3072: "cifar10:PATH"}
 OWN_DATA, PHOTOS = "npz:FILE", "folder:DIR"
 
 
-def console(file: IO[str] | None = None, *, stderr: bool = False) -> Console:
+def console(file: IO[str] | None = None) -> Console:
     """A console for the commands: as wide as the terminal, and wide enough not to fold a line where there is none."""
-    made = Console(file=file, stderr=stderr, highlight=False, markup=False, emoji=False)
+    # The runtime has one of its own, which the compiler's commands do not import.
+    made = Console(file=file, highlight=False, markup=False, emoji=False)
     if not made.is_terminal:
         made.width = max(made.width, PLAIN_WIDTH)
     return made
