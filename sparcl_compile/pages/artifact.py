@@ -98,15 +98,7 @@ def _weights(manifest: Manifest) -> list[dict[str, Any]]:
 
 def costs(flops: Flops) -> list[dict[str, Any]]:
     """Training FLOPs of a sample, dense and sparse, by part."""
-    return [
-        {"name": name, "dense": dense, "sparse": sparse}
-        for name, dense, sparse in (
-            ("forward", flops.forward_dense, flops.forward_sparse),
-            ("input gradient", flops.input_gradient_dense, flops.input_gradient_sparse),
-            ("weight gradient", flops.weight_gradient_dense, flops.weight_gradient_sparse),
-            ("training", flops.training_dense, flops.training_sparse),
-        )
-    ]
+    return [{"name": name, "dense": dense, "sparse": sparse} for name, dense, sparse in flops.parts]
 
 
 def memory(estimate: Mapping[str, Any]) -> list[dict[str, Any]]:
