@@ -14,6 +14,7 @@ import onnx_ir as ir
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from sparcl_compile.cli.notes import notes
 from sparcl_compile.cli.report import (
     change,
     channels_table,
@@ -22,6 +23,7 @@ from sparcl_compile.cli.report import (
     kernels_table,
     memory_table,
     mflops,
+    note_lines,
     sparsity_table,
     table,
 )
@@ -73,6 +75,7 @@ def summary(manifest: Manifest, log: CompileReport) -> RenderableType:
         "",
         memory_table(log.memory, LAYERS),
         "",
+        *note_lines(manifest, log),
         "One pass: --after PASS. What a pass did: --diff PASS PASS. A phase stands for its last pass.",
     )
 
@@ -145,7 +148,8 @@ def compiled(folder: Path) -> Compiled:
     """An artifact with all that its page shows; raises ArtifactError."""
     log = read_report(folder)
     texts = [(_text_file(folder, name), text_after(folder, log, name)) for name in pass_names(log)]
-    return Compiled(folder.name or str(folder), read_manifest(folder), log, texts)
+    manifest = read_manifest(folder)
+    return Compiled(folder.name or str(folder), manifest, log, texts, notes(manifest, log))
 
 
 def _text_file(folder: Path, pass_name: str) -> Path:

@@ -265,8 +265,13 @@ def compile_report(manifest: Manifest, log: CompileReport) -> RenderableType:
         "",
         memory_table(log.memory),
         "",
-        *(Text(f"note: {line}", style="yellow") for line in notes(manifest, log)),
+        *note_lines(manifest, log),
     )
+
+
+def note_lines(manifest: Manifest, log: CompileReport) -> list[Text]:
+    """The notes about a compilation, a line each."""
+    return [Text(f"note: {line}", style="yellow") for line in notes(manifest, log)]
 
 
 def _form(weights: Sequence[WeightSpec], kernels: KernelChoices | None) -> RenderableType | None:

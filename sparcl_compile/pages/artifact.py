@@ -25,12 +25,14 @@ class Compiled:
         manifest: its contract.
         log: of its compilation.
         texts: by pass the file and the text of the graph after it.
+        notes: what is doubtful about it.
     """
 
     name: str
     manifest: Manifest
     log: CompileReport
     texts: Sequence[tuple[Path, str]]
+    notes: Sequence[str]
 
 
 def artifact_page(shown: Sequence[Compiled]) -> str:
@@ -69,7 +71,7 @@ def _subject(one: Compiled) -> dict[str, Any]:
         "weights": _weights(manifest),
         "flops": costs(manifest.flops),
         "memory": memory(plain(one.log.memory)),
-        "remarks": list(one.log.remarks),
+        "notes": list(one.notes),
     }
 
 

@@ -78,6 +78,14 @@ def test_the_page_of_one_and_of_two(artifact: Path, tmp_path: Path) -> None:
     assert len(embedded(tmp_path / "two.html")["subjects"]) == 2
 
 
+def test_what_was_noted_when_it_was_compiled_is_said_again(tmp_path: Path) -> None:
+    made = write_artifact(tmp_path, "--update", "norm", "--data-removal", "0")
+    done("inspect", made, "--html", tmp_path / "a.html")
+    ((note,),) = (one["notes"] for one in embedded(tmp_path / "a.html")["subjects"])
+    assert "without effect, since no weight is masked" in note
+    assert f"note: {note}" in done("inspect", made).out.splitlines()
+
+
 def test_a_page_leaves_no_other_option_out(artifact: Path, tmp_path: Path) -> None:
     page = ("--html", tmp_path / "a.html")
     assert done("inspect", artifact, *page, "--json").out == done("inspect", artifact, "--json").out
