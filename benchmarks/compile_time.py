@@ -7,7 +7,6 @@ the time grows.
 """
 
 import dataclasses
-import json
 import os
 import re
 import subprocess
@@ -22,6 +21,7 @@ import torch
 from rich.console import Console
 from torch import nn
 
+from benchmarks.files import write_json
 from models.bottleneck import resnet101
 from models.densenet import densenet121
 from models.export import COLOUR, DIGIT, export
@@ -81,14 +81,14 @@ def timed(name: str, file: Path, target: Path) -> Row:
     before, user = time.perf_counter(), os.times().children_user
     printed = subprocess.run([SCRIPT, file, "-o", target], stdout=subprocess.PIPE, text=True, check=True).stdout
     seconds, user = time.perf_counter() - before, os.times().children_user - user
-    said = SAID.search(printed)
+    (said,) = SAID.findall(printed)
     manifest = read_manifest(target)
     return Row(
         model=name,
         parameters=manifest.model.parameters,
         nodes=sum(read_report(target).passes[-1].ops_after.values()),
         seconds=round(seconds, 2),
-        said_seconds=float(said[1]) if said else 0.0,
+        said_seconds=float(said),
         user_seconds=round(user, 2),
     )
 
@@ -123,8 +123,7 @@ def cells(row: Row) -> tuple[object, ...]:
 def main(only: tuple[str, ...], repeats: int, output: Path) -> None:
     """Time the whole command for every model."""
     rows = [fastest(name, repeats) for name in only or MODELS]
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps([dataclasses.asdict(row) for row in rows], indent=1) + "\n", encoding="utf-8")
+    write_json(output, rows)
     columns = ("model", ">parameters", ">nodes", ">seconds", ">as printed", ">user")
     Console().print(table("sparcl-compile MODEL.onnx, the whole command", columns, map(cells, rows)))
     click.echo(f"written to {output}")

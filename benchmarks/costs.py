@@ -7,16 +7,14 @@ stand in the table, with the error of the fit. Everything runs on one thread.
 """
 
 import dataclasses
-import json
 import math
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
 import numpy as np
-from scipy.optimize import nnls
 
+from benchmarks.fitting import as_table, fitted, lines_of, measure_until
 from sparcl_compile.costs.kernel_times import measure
 from sparcl_compile.passes.lowering.choice.costs import COUNTS, DENSE, SPARSE, Times, kind_of
 from sparcl_compile.passes.lowering.choice.work import CONV, PRODUCT, Work
@@ -100,24 +98,14 @@ def _masked(rng: np.random.Generator, work: Work) -> Work:
 
 def fit(rows: Sequence[Measured], form: str) -> tuple[dict[str, float], float]:
     """The rates in nanoseconds that make the sum of the squared relative errors the least, and their root mean."""
-    counts = FORMS[form]
-    seconds = np.array([getattr(row.times, form) for row in rows])
-    matrix = np.array([[COUNTS[name](row.work, row.batch) for name in counts] for row in rows]) / seconds[:, None]
-    scale = matrix.max(axis=0)
-    rates, _ = nnls(matrix / scale, np.ones(len(rows)))
-    errors = matrix @ (rates / scale) - 1
-    return dict(zip(counts, rates / scale * 1e9, strict=True)), float(np.sqrt(np.mean(errors**2)))
+    names = FORMS[form]
+    counts = [[COUNTS[name](row.work, row.batch) for name in names] for row in rows]
+    return fitted(names, counts, [getattr(row.times, form) for row in rows])
 
 
 def load(path: Path) -> list[Measured]:
     """All data so far."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return [_measured(json.loads(line)) for line in lines]
-
-
-def _measured(line: dict[str, dict[str, object]]) -> Measured:
-    work = {name: tuple(value) if isinstance(value, list) else value for name, value in line["work"].items()}
-    return Measured(Work(**work), line["batch"], Times(**line["times"]))  # type: ignore[arg-type]
+    return [Measured(Work(**one["work"]), one["batch"], Times(**one["times"])) for one in lines_of(path)]
 
 
 @click.command(help=__doc__)
@@ -125,21 +113,20 @@ def _measured(line: dict[str, dict[str, object]]) -> Measured:
 @click.option("--data", type=click.Path(path_type=Path), default=Path("build/bench/costs.jsonl"), show_default=True)
 def main(seconds: float, data: Path) -> None:
     """Measure and fit."""
-    data.parent.mkdir(parents=True, exist_ok=True)
-    end, layers = time.monotonic() + seconds, random_layers()
-    with data.open("a", encoding="utf-8") as file:
-        while time.monotonic() < end:
-            work, batch = next(layers)
-            row = Measured(work, batch, measure(work, batch, EACH))
-            file.write(json.dumps(dataclasses.asdict(row)) + "\n")
-            file.flush()
+    layers = random_layers()
+
+    def measured() -> Measured:
+        work, batch = next(layers)
+        return Measured(work, batch, measure(work, batch, EACH))
+
+    measure_until(seconds, data, measured)
     rows = load(data)
     for form in ("dense", "sparse"):
         for kind in DENSE:
             some = [row for row in rows if kind_of(row.work) == kind]
             rates, error = fit(some, form)
             click.echo(f"{form}, {kind}: {len(some)} layers, relative error {error:.2f}")
-            click.echo("    {" + ", ".join(f'"{name}": {rate:.3g}' for name, rate in rates.items() if rate) + "}")
+            click.echo(f"    {as_table(rates)}")
 
 
 if __name__ == "__main__":

@@ -7,37 +7,25 @@ batches that lie innermost: the transposes to there and back are not counted, in
 the kernels are the slower ones.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
 
-from benchmarks.kernels import Run, fastest, kernel_run
+from benchmarks.kernels import STANDARD, Run, fastest, op_run
 
 LAYERS = ((64, 24), (784, 256), (256, 256), (256, 10), (160, 10), (512, 10), (192, 768), (768, 192), (1024, 1024))
 """Inputs and outputs: of small MLPs, of one on 28x28 pixels, of ResNet-18's last layers, of a transformer."""
 OPS = ("forward", "input", "weight")
-FORMS = {"forward": ("Gemm", {"transB": 1}), "input": ("MatMul", {}), "weight": ("Gemm", {"transA": 1})}
+FORMS: Mapping[str, tuple[str, Mapping[str, int]]] = {
+    "forward": ("Gemm", {"transB": 1}),
+    "input": ("MatMul", {}),
+    "weight": ("Gemm", {"transA": 1}),
+}
 """What the target ``ort`` writes for each (``passes/gradients``)."""
-
-
-def dense_run(op: str, attributes: dict[str, Any], feeds: dict[str, NDArray[Any]]) -> Run:
-    """A session of one product; inputs and output are bound, so that no copy is timed."""
-    node = helper.make_node(op, list(feeds), ["out"], **attributes)
-    infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in feeds]
-    graph = helper.make_graph([node], op, infos, [helper.make_tensor_value_info("out", TensorProto.FLOAT, None)])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    binding = session.io_binding()
-    for name, value in feeds.items():
-        binding.bind_cpu_input(name, value)
-    binding.bind_output("out")
-    return lambda: session.run_with_iobinding(binding)
 
 
 def layer_runs(inputs: int, outputs: int, batch: int) -> dict[str, tuple[Run, Run]]:
@@ -55,13 +43,19 @@ def layer_runs(inputs: int, outputs: int, batch: int) -> dict[str, tuple[Run, Ru
     index = np.arange(weight.size, dtype=np.int32)
     places = {"index": index, "rows": np.arange(0, weight.size + 1, inputs, dtype=np.int32)}
     last = {name: np.ascontiguousarray(one.T)[:, None, None] for name, one in (("x", x), ("dy", dy))}
-    values, shape = {"values": weight.ravel(), **places}, {"kernel_shape": [1, 1], "channels": inputs}
+    values: dict[str, NDArray[Any]] = {"values": weight.ravel(), **places}
+    shape: dict[str, Any] = {"kernel_shape": [1, 1], "channels": inputs}
     sparse = {
-        "forward": kernel_run("SparseConv", {"x": last["x"], **values, "bias": bias}, 1, **shape),
-        "input": kernel_run("SparseConvInputGrad", {"dy": last["dy"], **values}, 1, input_shape=[1, 1], **shape),
-        "weight": kernel_run("SparseConvWeightGrad", {**last, **places}, 1, **shape),
+        "forward": op_run("SparseConv", {"x": last["x"], **values, "bias": bias}, 1, **shape),
+        "input": op_run("SparseConvInputGrad", {"dy": last["dy"], **values}, 1, input_shape=[1, 1], **shape),
+        "weight": op_run("SparseConvWeightGrad", {**last, **places}, 1, **shape),
     }
-    return {op: (dense_run(*FORMS[op], dense[op]), sparse[op]) for op in OPS}
+    return {op: (_dense_run(op, dense[op]), sparse[op]) for op in OPS}
+
+
+def _dense_run(op: str, feeds: dict[str, NDArray[Any]]) -> Run:
+    product, attributes = FORMS[op]
+    return op_run(product, feeds, 1, STANDARD, **attributes)
 
 
 @click.command(help=__doc__)

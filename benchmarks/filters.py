@@ -10,16 +10,16 @@ which a busy machine disturbs least.
 """
 
 import dataclasses
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 import onnx_ir as ir
-from scipy.optimize import nnls
 
+from benchmarks.fitting import as_table, fitted, lines_of, measure_until
 from sparcl_compile.interface.onnx_runtime import ort
 from sparcl_compile.passes.gradients.filter_choice import graph_of
 from sparcl_compile.passes.gradients.filter_costs import BATCH, COUNTS, Layer
@@ -121,12 +121,8 @@ def fit(rows: Sequence[Measured], form: str) -> tuple[dict[str, float], float]:
     found = [(COUNTS[form](row.layer), row.seconds[form]) for row in large]
     counts = [counted for counted, _ in found if counted is not None]
     names = list(dict.fromkeys(name for counted in counts for name in counted))
-    seconds = np.array([one for _, one in found])
-    matrix = np.array([[counted.get(name, 0.0) for name in names] for counted in counts]) / seconds[:, None]
-    scale = np.maximum(matrix.max(axis=0), 1e-30)
-    rates, _ = nnls(matrix / scale, np.ones(len(found)))
-    errors = matrix @ (rates / scale) - 1
-    return dict(zip(names, rates / scale * 1e9, strict=True)), float(np.sqrt(np.mean(errors**2)))
+    matrix = [[counted.get(name, 0.0) for name in names] for counted in counts]
+    return fitted(names, matrix, [one for _, one in found])
 
 
 def regret(rows: Sequence[Measured], rates: Mapping[str, Mapping[str, float]]) -> tuple[float, float]:
@@ -170,14 +166,11 @@ def _guess(rates: Mapping[str, float], row: Measured, form: str) -> float:
 
 def load(path: Path) -> list[Measured]:
     """All data so far."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return [_measured(json.loads(line)) for line in lines]
+    return [_measured(line["layer"], line["seconds"]) for line in lines_of(path)]
 
 
-def _measured(line: dict[str, dict[str, object]]) -> Measured:
-    layer = dict(line["layer"])
-    given = {name: tuple(v) if isinstance(v, list) else v for name, v in dict(layer.pop("window")).items()}  # type: ignore[call-overload]
-    return Measured(Layer(Window(**given), **layer), line["seconds"])  # type: ignore[arg-type]
+def _measured(layer: Mapping[str, Any], seconds: Mapping[str, float]) -> Measured:
+    return Measured(Layer(**{**layer, "window": Window(**layer["window"])}), seconds)
 
 
 @click.command(help=__doc__)
@@ -185,20 +178,15 @@ def _measured(line: dict[str, dict[str, object]]) -> Measured:
 @click.option("--data", type=click.Path(path_type=Path), default=Path("build/bench/filters.jsonl"), show_default=True)
 def main(seconds: float, data: Path) -> None:
     """Measure and fit."""
-    data.parent.mkdir(parents=True, exist_ok=True)
-    end, layers = time.monotonic() + seconds, random_layers()
-    with data.open("a", encoding="utf-8") as file:
-        while time.monotonic() < end:
-            row = Measured(layer := next(layers), measure(layer))
-            file.write(json.dumps(dataclasses.asdict(row)) + "\n")
-            file.flush()
+    layers = random_layers()
+    measure_until(seconds, data, lambda: Measured(layer := next(layers), measure(layer)))
     rows, rates = load(data), {}
     for form in COUNTS:
         rates[form], error = fit(rows, form)
         click.echo(f"{form}: {sum(form in row.seconds for row in rows)} layers, relative error {error:.2f}")
     rates = balanced(rows, rates)
     for form, found in rates.items():
-        click.echo(f'"{form}": {{' + ", ".join(f'"{name}": {rate:.3g}' for name, rate in found.items() if rate) + "}")
+        click.echo(f'"{form}": {as_table(found)}')
     whole, mean = regret(rows, rates)
     click.echo(f"what the rates choose is slower than the fastest by {whole:.1%} of all time, {mean:.1%} in the mean")
 

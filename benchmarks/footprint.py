@@ -17,6 +17,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.files import write_json
 from sparcl_compile.interface.artifact import load, read_report
 from sparcl_compile.interface.manifest import Manifest
 
@@ -73,11 +74,10 @@ def write_data(manifest: Manifest, folder: Path) -> str:
 
 def measured(folder: Path, python: str) -> Row:
     """One artifact; raises CalledProcessError where it cannot learn in that environment."""
-    manifest, memory = load(folder).manifest, read_report(folder).memory
+    manifest, estimate = load(folder).manifest, read_report(folder).memory.training_bytes
     with tempfile.TemporaryDirectory() as scratch:
         command = [python, "-m", "benchmarks.one_run", str(folder), write_data(manifest, Path(scratch))]
         found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    estimate = memory.peak_activation_bytes + sum(memory.state_bytes.values())
     return Row(folder.name, **on_disk(folder), **found, estimate=estimate)
 
 
@@ -102,7 +102,7 @@ def main(artifacts: tuple[Path, ...], python: str, output: Path | None) -> None:
     rows = [measured(folder, python) for folder in artifacts]
     Console(width=120).print(table(rows))
     if output is not None:
-        output.write_text(json.dumps([dataclasses.asdict(row) for row in rows], indent=1) + "\n", encoding="utf-8")
+        write_json(output, rows)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ in stock ONNX Runtime sessions. It prints the medians and their ratio and writes
 says what folding costs: nothing, where the exported model is as plain as one made by hand.
 """
 
-import json
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from safetensors.numpy import load_file
 from torch import nn
 
 from benchmarks.contestants import IMAGE, batch_of, module_of
+from benchmarks.files import write_json
 from benchmarks.one_process import measure
 from models.export import export
 from sparcl_compile.compiling.compiler import compile_model
@@ -104,8 +104,7 @@ def main(width: int, sparsity: float, batch: int, repeats: int, threads: int, ou
         "dense_to_folded": seconds["dense"] / seconds["folded"],
         "same_graph": same,
     }
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
+    write_json(output, row)
     for name, value in seconds.items():
         click.echo(f"{name:8} {1000 * value:8.2f} ms {len(models[name]) / 1e6:8.2f} MB")
     click.echo(f"folded / by hand {row['folded_to_by_hand']:.3f}, dense / folded {row['dense_to_folded']:.2f}")

@@ -26,6 +26,8 @@ DENSITIES = (0.25, 0.10, 0.05)
 MASK_DENSITY = 0.2
 """Share of the kept places whose gradient is wanted, in the row `weight, masked`."""
 
+KERNELS, STANDARD = "sparcl", ""
+"""Domains of operators."""
 TYPES = {"index": TensorProto.INT32, "rows": TensorProto.INT32}
 Run = Callable[[], Any]
 
@@ -82,12 +84,12 @@ def sparse_weight(layer: Layer, density: float, scheme: str) -> dict[str, NDArra
     return {"values": generator.standard_normal(len(index)).astype(np.float32), "index": index, "rows": rows}
 
 
-def kernel_run(op: str, feeds: dict[str, NDArray[Any]], threads: int, **attributes: Any) -> Run:
-    """A session of one op; inputs and output are bound, so that no copy is timed."""
-    node = helper.make_node(op, list(feeds), ["out"], domain="sparcl", **attributes)
+def op_run(op: str, feeds: dict[str, NDArray[Any]], threads: int, domain: str = KERNELS, **attributes: Any) -> Run:
+    """A session of one op, by itself of the kernels; inputs and output are bound, so that no copy is timed."""
+    node = helper.make_node(op, list(feeds), ["out"], domain=domain, **attributes)
     infos = [helper.make_tensor_value_info(name, TYPES.get(name, TensorProto.FLOAT), None) for name in feeds]
     graph = helper.make_graph([node], op, infos, [helper.make_tensor_value_info("out", TensorProto.FLOAT, None)])
-    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("sparcl", 1)]
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid(KERNELS, 1)]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=9)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -115,10 +117,10 @@ def kernel_runs(layer: Layer, density: float, scheme: str, threads: int) -> dict
     size = {"input_shape": [layer.size] * 2, **attributes}
     gradient = {"x": x, "dy": dy, **index}
     return {
-        "forward": kernel_run("SparseConv", {"x": x, **weight}, threads, **attributes),
-        "input": kernel_run("SparseConvInputGrad", {"dy": dy, **weight}, threads, **size),
-        "weight": kernel_run("SparseConvWeightGrad", gradient, threads, **attributes),
-        "weight, masked": kernel_run("SparseConvWeightGrad", gradient | {"mask": mask}, threads, **attributes),
+        "forward": op_run("SparseConv", {"x": x, **weight}, threads, **attributes),
+        "input": op_run("SparseConvInputGrad", {"dy": dy, **weight}, threads, **size),
+        "weight": op_run("SparseConvWeightGrad", gradient, threads, **attributes),
+        "weight, masked": op_run("SparseConvWeightGrad", gradient | {"mask": mask}, threads, **attributes),
     }
 
 

@@ -79,12 +79,11 @@ class Setting:
 
 
 PLAIN_RATES = (0.03, 0.05, 0.1, 0.15, 0.2)
+"""For networks without normalisation."""
 SETTINGS: Mapping[str, Setting] = {
     "digits_cnn": Setting(digits_cnn, DIGIT, digit_samples, 5, (0.03, 0.1, 0.3, 0.5, 0.8)),
-    "digits_mlp": Setting(lambda: mlp(96), DIGIT, digit_samples, 5, (0.03, 0.05, 0.1, 0.15, 0.2)),
-    "sensor_cnn": Setting(
-        series_cnn, WINDOW, lambda: (windows(200, 1), windows(60, 2)), 4, (0.03, 0.05, 0.1, 0.15, 0.2)
-    ),
+    "digits_mlp": Setting(lambda: mlp(96), DIGIT, digit_samples, 5, PLAIN_RATES),
+    "sensor_cnn": Setting(series_cnn, WINDOW, lambda: (windows(200, 1), windows(60, 2)), 4, PLAIN_RATES),
 }
 DENSE: Mapping[str, Any] = {"sparsity": 0.0, "gradient_sparsity": 0.0, "data_removal": 0.0}
 FALLING = ", falling"

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from benchmarks.alone import BATCH
 from benchmarks.contestants import Setting, compiled, ort_dense, pytorch
+from benchmarks.files import write_json
 from benchmarks.one_process import measure
 from benchmarks.split_cifar10 import RESULTS, SCHEMES, SETTINGS, WIDTH, slug
 
@@ -115,8 +116,7 @@ def draw(found: Mapping[str, float], path: Path) -> None:
 def main(repeats: int, threads: int, steps: Path | None, output: Path, picture: Path) -> None:
     """Measure, print and draw."""
     found = json.loads(steps.read_text(encoding="utf-8")) if steps else speeds(repeats, threads)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    write_json(output, found)
     Console(width=120).print(table(found))
     draw(found, picture)
     click.echo(f"written to {output} and {picture}")

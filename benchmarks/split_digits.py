@@ -6,7 +6,6 @@ build/bench/split_digits.json and docs/split_digits.png. It takes about five min
 """
 
 import dataclasses
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.files import write_json
 from models.export import MODELS, build, export
 from sparcl_compile.compiling.compiler import compile_model
 from sparcl_compile.interface.artifact import load
@@ -99,8 +99,7 @@ def main(epochs: int, seeds: int, output: Path, picture: Path) -> None:
             with tempfile.TemporaryDirectory() as folder:
                 results[name] = [learn(row, how, epochs, seed, Path(folder)) for seed in range(seeds)]
             click.echo(f"{name}: class-IL {summary(results[name], 'class_il')[0]:.1f} %")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    write_json(output, results)
     Console().print(table(results))
     draw(results, picture)
 

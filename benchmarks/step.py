@@ -26,6 +26,7 @@ from rich.console import Console
 
 from benchmarks.alone import BATCH
 from benchmarks.contestants import BASELINES, CONTESTANTS, QUICK, RESNET, WIDTH, Setting, artifact_folder
+from benchmarks.files import write_json
 from benchmarks.processes import Turns, in_turns
 from sparcl_compile.interface.artifact import read_report
 
@@ -158,8 +159,7 @@ def main(width: int, repeats: int, threads: int, quick: bool, only: tuple[str, .
         times = measure(settings, 5 if quick else repeats, threads, Path(folder))
         memory = {setting.name: memory_of(setting, threads, Path(folder)) for setting in settings}
     table = rows(settings, times, memory)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps([dataclasses.asdict(row) for row in table], indent=1) + "\n", encoding="utf-8")
+    write_json(output, table)
     _print(Console(), table)
     click.echo(f"written to {output}")
 

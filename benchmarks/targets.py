@@ -13,7 +13,6 @@ on several they are those of the clock on the wall.
 
 import contextlib
 import dataclasses
-import json
 import sys
 import tempfile
 import warnings
@@ -25,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.contestants import artifact_folder, compile_to
+from benchmarks.files import write_json
 from benchmarks.processes import Turns, in_turns
 from benchmarks.turns import FORMS, setting_of
 
@@ -89,13 +89,12 @@ def main(repeats: int, threads: int, only: tuple[str, ...], stock: str | None, o
     wanted = [name for name in names if not only or any(text in f"{name[0]}-w{name[1]}-{name[2]}" for text in only)]
     table = Table("model", "form", "ort-training ms", "ort ms", "stock ms", "ratio", "stock ratio", box=None)
     rows, versions = [], list[str]()
-    output.parent.mkdir(parents=True, exist_ok=True)
     for name in wanted:
         row, versions = row_of(*name, repeats * (MORE if name[0] in SMALL else 1), threads, stock)
         rows.append(row)
         seconds = (_number(one, 1e3, 1) for one in (row.ort_training, row.ort, row.stock))
         table.add_row(row.model, row.form, *seconds, *(_number(one, 1.0, 2) for one in (row.ratio, row.stock_ratio)))
-        output.write_text(json.dumps([dataclasses.asdict(one) for one in rows], indent=1) + "\n", encoding="utf-8")
+        write_json(output, rows)
     Console().print(table)
     _print_means(rows, versions, output)
 

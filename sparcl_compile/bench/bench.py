@@ -11,18 +11,31 @@ from sparcl_compile.bench.jobs import Job, Jobs
 from sparcl_compile.bench.rates import Choice, Trials, choices
 from sparcl_compile.bench.results import Outcome, Results
 from sparcl_compile.interface import locks
-from sparcl_compile.interface.errors import GridError
+from sparcl_compile.interface.errors import FieldError, GridError
 
 Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Place:
-    """The machine of the runs: cores here, threads a run, or the address of a Dask scheduler."""
+    """The machine of the runs: cores here, threads a run, or the address of a Dask scheduler.
+
+    Raises:
+        FieldError: a number is below 1, or a run would take more threads than all runs may take cores.
+    """
 
     cores: int
     threads: int
     dask: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        for name, number in (("cores", self.cores), ("threads", self.threads)):
+            if number < 1:
+                raise FieldError(name, number, mend="give a number from 1")
+        if self.threads > self.cores and self.dask is None:
+            problem = f"are more than the cores that all runs take together, {self.cores}"
+            raise FieldError("threads", self.threads, problem, "give fewer, or more `cores`")
 
 
 @dataclass(frozen=True)

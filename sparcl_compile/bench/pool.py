@@ -56,7 +56,7 @@ def quiet_tracker() -> Iterator[None]:
 @contextlib.contextmanager
 def _backend(cores: int, threads: int, dask: str | None) -> Iterator[None]:
     if dask is None:
-        loky = joblib.parallel_config("loky", n_jobs=max(1, cores // threads), inner_max_num_threads=threads)
+        loky = joblib.parallel_config("loky", n_jobs=cores // threads, inner_max_num_threads=threads)
         with quiet_tracker(), loky:
             yield
         return

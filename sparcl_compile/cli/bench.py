@@ -8,7 +8,6 @@ from sparcl_compile.cli.command import Command
 from sparcl_compile.cli.common import silence_libraries
 from sparcl_compile.cli.loudness import progress_lines
 from sparcl_compile.interface.cores import usable_cores
-from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.interface.version import __version__
 
 TABLE = "summary.md"
@@ -20,16 +19,15 @@ TABLE = "summary.md"
 @click.option("--cores", type=int, help="Cores that the runs take together.  [default: the process's]")
 @click.option("--threads", type=int, default=1, help="Threads of each run.")
 @click.option("--dask", metavar="ADDRESS", help="Learn on the workers of this Dask scheduler.")
-@click.option("--plots", is_flag=True, help="Draw accuracy against FLOPs, seconds and tasks, and sparsity by layer.")
+@click.option(
+    "--plots", is_flag=True, help="Draw accuracy against FLOPs, seconds and tasks, sparsity and churn by layer."
+)
 @click.version_option(__version__)
 def bench_command(
     grid: Path, output: Path | None, cores: int | None, threads: int, dask: str | None, plots: bool
 ) -> None:
     """Learn a grid of runs from a TOML file, or what is left of it, and print its table."""
     silence_libraries()
-    for name, number in (("cores", cores), ("threads", threads)):
-        if number is not None and number < 1:
-            raise FieldError(name, number, mend="give a number from 1")
     from sparcl_compile.api.places import beside
     from sparcl_compile.bench.bench import Place, learn_grid
     from sparcl_compile.bench.plots import check_installed, draw
@@ -37,11 +35,11 @@ def bench_command(
     from sparcl_compile.bench.summary import summary
     from sparcl_compile.interface.files import write_text
 
+    place = Place(usable_cores() if cores is None else cores, threads, dask)
     if plots:
         check_installed()
     wanted, folder = read_grid(grid), output or beside(grid, ".toml", ".bench")
     click.get_current_context().obj = "interrupted; what is finished is kept, and the same command goes on from there"
-    place = Place(cores or usable_cores(), threads, dask)
     lines = learn_grid(wanted, folder, place, progress_lines())
     text = summary(lines)
     write_text(folder / TABLE, text)

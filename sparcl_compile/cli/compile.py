@@ -101,8 +101,7 @@ class MethodName(click.Choice[str]):
     type=click.Choice([*POLICIES]),
     default=DEFAULTS.mask_policy,
     help="How weight masks are chosen: SparCL's task-aware dynamic masks, masks that stay, SET, RigL, SNIP, gradual "
-    "pruning, MEST with a hard or a soft bound, AC/DC, or SR-STE for "
-    "N:M.",
+    "pruning, MEST with a hard or a soft bound, AC/DC, or SR-STE for N:M.",
 )
 @click.option(
     "--growth",
@@ -186,11 +185,12 @@ class MethodName(click.Choice[str]):
     default=DEFAULTS.select_kernels,
     help="Leave layers masked that are faster so (with --compress).",
 )
+@click.option("--measure-kernels", is_flag=True, help="Choose kernels by times measured here, not by estimates.")
 @click.option(
-    "--measure-kernels", is_flag=True, help="Choose them by times measured on this machine, not by estimates."
-)
-@click.option(
-    "--activations", type=click.Choice(ACTIVATIONS), default=DEFAULTS.activations, help="How sparse kernels keep them."
+    "--activations",
+    type=click.Choice(ACTIVATIONS),
+    default=DEFAULTS.activations,
+    help="How sparse kernels keep activations: in float32, or in half precision, at least for the backward.",
 )
 @click.option(
     "--batch-size",

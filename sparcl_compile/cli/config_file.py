@@ -10,11 +10,12 @@ from typing import Any
 
 import click
 
+from sparcl_compile.cli.guides import GUIDES
 from sparcl_compile.interface.errors import OptionError
 from sparcl_compile.interface.files import readable
 
 OWN, SHARED = "sparcl.toml", "pyproject.toml"
-SECTIONS = ("compile", "run", "inspect", "export", "opt", "bench", "doctor")
+SECTIONS = (*GUIDES,)
 """The tables of the file: a command each, without its ``sparcl-``."""
 NEVER = ("help", "version", "list")
 """Options that end a command at once."""

@@ -71,7 +71,8 @@ def _python() -> Finding:
     there = f"{platform.python_version()} ({platform.python_implementation()}), {sys.executable}"
     if OLDEST <= sys.version_info[:2] <= NEWEST:
         return Finding("Python", there)
-    return Finding("Python", there, BROKEN, "make an environment with Python 3.11 to 3.14 and install it there")
+    fitting = " to ".join(f"{major}.{minor}" for major, minor in (OLDEST, NEWEST))
+    return Finding("Python", there, BROKEN, f"make an environment with Python {fitting} and install it there")
 
 
 def _packages() -> Iterator[Finding]:

@@ -38,13 +38,11 @@ def inspect_command(
     """Show the passes of an artifact, the graph after each, and what each one changed."""
     silence_libraries()
     if not os.path.isdir(path):
-        _inspect_model(path, "--html" if html else "--after" if after else "--diff" if diff else "", as_json)
+        given = {"--html": html, "--beside": beside, "--after": after, "--diff": diff}
+        _inspect_model(path, next((flag for flag, value in given.items() if value), ""), as_json)
         return
     if beside and not html:
         raise OptionError(f"--beside {beside}: is shown on the page of --html FILE; add that or leave this out")
-    if html:
-        _write_page(path, html, beside)
-        return
     from sparcl_compile.cli import inspecting as inspect
     from sparcl_compile.cli.report import console
     from sparcl_compile.interface.artifact import read_manifest, read_report
@@ -55,10 +53,14 @@ def inspect_command(
         texts["after"] = inspect.text_after(path, log, after)
     if diff:
         texts["diff"] = inspect.diff(path, log, *diff)
+    if html:
+        _write_page(path, html, beside)
     if as_json:
         click.echo(json.dumps({**inspect.facts(manifest, log), **texts}, indent=1))
     elif texts:
         inspect.write_text("".join(texts.values()))
+    elif html:
+        click.echo(html if is_quiet() else f"Written to {html}")
     else:
         console().print(inspect.summary(manifest, log))
 
@@ -74,7 +76,6 @@ def _write_page(path: Path, html: Path, beside: Path | None) -> None:
         check_outside(folder, html, "html")
     check_writable(html)
     write_text(html, artifact_page([inspect.compiled(folder) for folder in (path, beside) if folder]))
-    click.echo(html if is_quiet() else f"Written to {html}")
 
 
 def _inspect_model(path: Path, flag: str, as_json: bool) -> None:

@@ -14,6 +14,7 @@ import onnx_ir as ir
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from sparcl_compile.cli.notes import notes
 from sparcl_compile.cli.report import (
     change,
     channels_table,
@@ -22,6 +23,7 @@ from sparcl_compile.cli.report import (
     kernels_table,
     memory_table,
     mflops,
+    note_lines,
     sparsity_table,
     table,
 )
@@ -63,7 +65,7 @@ def summary(manifest: Manifest, log: CompileReport) -> RenderableType:
         "",
         table("Passes", ("pass", ">nodes", "", ">after", "changed", "operators after"), map(_row, log.passes)),
         "",
-        table("Graphs", ("graph", "file", ">inputs", ">outputs"), map(_graph_row, manifest.graphs.items())),
+        table("Graphs", ("graph", "files", ">inputs", ">outputs"), map(_graph_row, manifest.graphs.items())),
         "",
         sparsity_table(weights, manifest.dense),
         "",
@@ -73,6 +75,7 @@ def summary(manifest: Manifest, log: CompileReport) -> RenderableType:
         "",
         memory_table(log.memory, LAYERS),
         "",
+        *note_lines(manifest, log),
         "One pass: --after PASS. What a pass did: --diff PASS PASS. A phase stands for its last pass.",
     )
 
@@ -84,7 +87,8 @@ def _row(trace: PassTrace) -> tuple[object, ...]:
 
 def _graph_row(item: tuple[str, GraphSpec]) -> tuple[object, ...]:
     name, graph = item
-    return name, graph.file, len(graph.inputs), len(graph.outputs)
+    files = graph.file if isinstance(graph.file, str) else ", ".join(graph.file.values())
+    return name, files, len(graph.inputs), len(graph.outputs)
 
 
 def op_counts(ops: Mapping[str, int], most: int | None = None) -> str:
@@ -144,7 +148,8 @@ def compiled(folder: Path) -> Compiled:
     """An artifact with all that its page shows; raises ArtifactError."""
     log = read_report(folder)
     texts = [(_text_file(folder, name), text_after(folder, log, name)) for name in pass_names(log)]
-    return Compiled(folder.name or str(folder), read_manifest(folder), log, texts)
+    manifest = read_manifest(folder)
+    return Compiled(folder.name or str(folder), manifest, log, texts, notes(manifest, log))
 
 
 def _text_file(folder: Path, pass_name: str) -> Path:

@@ -54,7 +54,7 @@ def unmasked_line(options: Options, weights: Sequence[WeightSpec]) -> str:
         return ""
     wanted = {"--sparsity": options.sparsity, "--gradient-sparsity": options.effective_gradient_sparsity}
     given = " and ".join(f"{flag} {value:g}" for flag, value in wanted.items() if value)
-    why = "since no weight is masked, for the reasons in the table above"
+    why = "since no weight is masked, for the reasons in the table of weights"
     return f"{given} without effect, {why}; train and mask more of the model, or give 0"
 
 

@@ -30,9 +30,10 @@ SOURCES = {64: "digits", 784: "idx:DIR", 3072: "cifar10:PATH"}
 OWN_DATA, PHOTOS = "npz:FILE", "folder:DIR"
 
 
-def console(file: IO[str] | None = None, *, stderr: bool = False) -> Console:
+def console(file: IO[str] | None = None) -> Console:
     """A console for the commands: as wide as the terminal, and wide enough not to fold a line where there is none."""
-    made = Console(file=file, stderr=stderr, highlight=False, markup=False, emoji=False)
+    # The runtime has one of its own, which the compiler's commands do not import.
+    made = Console(file=file, highlight=False, markup=False, emoji=False)
     if not made.is_terminal:
         made.width = max(made.width, PLAIN_WIDTH)
     return made
@@ -136,13 +137,7 @@ COUNTED = "Conv, Gemm and MatMul; other operators count as 0"
 
 def flops_table(flops: Flops) -> RenderableType:
     """Training FLOPs of one sample, dense and sparse."""
-    pairs = (
-        ("forward", flops.forward_dense, flops.forward_sparse),
-        ("input gradient", flops.input_gradient_dense, flops.input_gradient_sparse),
-        ("weight gradient", flops.weight_gradient_dense, flops.weight_gradient_sparse),
-        ("training", flops.training_dense, flops.training_sparse),
-    )
-    rows = ((name, f"{all_ / 1e6:,.2f}", f"{some / 1e6:,.2f}", share(some, all_)) for name, all_, some in pairs)
+    rows = ((name, f"{all_ / 1e6:,.2f}", f"{some / 1e6:,.2f}", share(some, all_)) for name, all_, some in flops.parts)
     return table(f"Training MFLOPs per sample ({COUNTED})", ("", ">dense", ">sparse", ">ratio"), rows)
 
 
@@ -219,6 +214,7 @@ def memory_table(memory: Memory, layers: int = 0) -> RenderableType:
         ("activations and gradients at the peak", at_least + _megabytes(memory.peak_activation_bytes)),
         _recompute_row(memory.recompute),
         *((f"state: {role}", _megabytes(size)) for role, size in memory.state_bytes.items() if role != "sample"),
+        ("feeds and results", _megabytes(memory.feed_bytes + memory.result_bytes)),
         ("together", at_least + _megabytes(memory.training_bytes)),
     ]
     largest = sorted(memory.by_layer, key=lambda one: -one.bytes)[:layers]
@@ -269,8 +265,13 @@ def compile_report(manifest: Manifest, log: CompileReport) -> RenderableType:
         "",
         memory_table(log.memory),
         "",
-        *(Text(f"note: {line}", style="yellow") for line in notes(manifest, log)),
+        *note_lines(manifest, log),
     )
+
+
+def note_lines(manifest: Manifest, log: CompileReport) -> list[Text]:
+    """The notes about a compilation, a line each."""
+    return [Text(f"note: {line}", style="yellow") for line in notes(manifest, log)]
 
 
 def _form(weights: Sequence[WeightSpec], kernels: KernelChoices | None) -> RenderableType | None:

@@ -11,6 +11,7 @@ from sparcl_compile.cli.common import silence_libraries
 from sparcl_compile.cli.loudness import is_quiet, is_verbose
 from sparcl_compile.interface.names import AUGMENTS
 from sparcl_compile.interface.version import __version__
+from sparcl_compile.runtime.config import RunConfig
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,18 +37,18 @@ def dealing(text: str) -> int | tuple[int, ...]:
 @click.option(
     "--tasks",
     type=dealing,
-    default="5",
+    default=str(RunConfig.tasks),
     metavar="N|N,N,...",
     help="Number of tasks that the classes are split over, or the number of classes of each, for example 4,3,3.",
 )
-@click.option("--epochs", type=int, default=5, help="Epochs a task.")
+@click.option("--epochs", type=int, default=RunConfig.epochs, help="Epochs a task.")
 @click.option(
     "--batch-size",
     type=int,
     help="Samples a step, and samples a replay batch.  [default: 32, or 16 or 8 where a task would have fewer than 100 "
     "steps]",
 )
-@click.option("--buffer", "buffer_size", type=int, default=200, help="Samples in the replay buffer.")
+@click.option("--buffer", "buffer_size", type=int, default=RunConfig.buffer_size, help="Samples in the replay buffer.")
 @click.option(
     "--lr",
     "learning_rate",
@@ -55,19 +56,19 @@ def dealing(text: str) -> int | tuple[int, ...]:
     help="Learning rate; with --resume it holds from there on.  [default: the artifact's own, which sparcl-compile "
     "prints; with --resume the run's own]",
 )
-@click.option("--seed", type=int, default=0, help="Seed of order, growth, replay and augmentation.")
+@click.option("--seed", type=int, default=RunConfig.seed, help="Seed of order, growth, replay and augmentation.")
 @click.option("--class-order-seed", type=int, help="Shuffle the classes over the tasks.  [default: in order]")
 @click.option(
     "--augment",
     type=click.Choice(("auto", "none", *AUGMENTS.values())),
-    default="auto",
+    default=RunConfig.augment,
     help="Training augmentation: crops and mirrors of images, or jitter, shift and scale of series; auto is what the "
     "data ask for.",
 )
 @click.option(
     "--normalise",
     type=click.Choice(("auto", "unit", "raw")),
-    default="auto",
+    default=RunConfig.normalise,
     help="auto: mean 0, deviation 1; unit: x / 255; raw: as stored.",
 )
 @click.option("--threads", type=int, help="Threads of ONNX Runtime.  [default: the process's cores]")
@@ -80,7 +81,7 @@ def dealing(text: str) -> int | tuple[int, ...]:
     "--resume",
     is_flag=True,
     help="Continue the run in the checkpoint folder, to the same result as if it had not stopped. All options must be "
-    "as they were, but --lr, --threads and --json may differ.",
+    "as they were, but --lr, --threads, --json, --report, --beside and --log-dir may differ.",
 )
 @click.option(
     "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the result to this file."
@@ -119,7 +120,6 @@ def run_command(
     from sparcl_compile.interface.answers import answers_note
     from sparcl_compile.interface.artifact import check_outside, load
     from sparcl_compile.interface.files import check_writable
-    from sparcl_compile.runtime.config import RunConfig
     from sparcl_compile.runtime.reporting.progress import Reporter
     from sparcl_compile.runtime.reporting.removal import removal_note
     from sparcl_compile.runtime.reporting.report import console

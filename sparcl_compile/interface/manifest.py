@@ -100,6 +100,16 @@ class Flops:
     training_dense: float
     training_sparse: float
 
+    @property
+    def parts(self) -> tuple[tuple[str, float, float], ...]:
+        """The name, the dense and the sparse FLOPs of each part, at last of all together."""
+        return (
+            ("forward", self.forward_dense, self.forward_sparse),
+            ("input gradient", self.input_gradient_dense, self.input_gradient_sparse),
+            ("weight gradient", self.weight_gradient_dense, self.weight_gradient_sparse),
+            ("training", self.training_dense, self.training_sparse),
+        )
+
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:

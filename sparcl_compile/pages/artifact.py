@@ -25,12 +25,14 @@ class Compiled:
         manifest: its contract.
         log: of its compilation.
         texts: by pass the file and the text of the graph after it.
+        notes: what is doubtful about it.
     """
 
     name: str
     manifest: Manifest
     log: CompileReport
     texts: Sequence[tuple[Path, str]]
+    notes: Sequence[str]
 
 
 def artifact_page(shown: Sequence[Compiled]) -> str:
@@ -69,7 +71,7 @@ def _subject(one: Compiled) -> dict[str, Any]:
         "weights": _weights(manifest),
         "flops": costs(manifest.flops),
         "memory": memory(plain(one.log.memory)),
-        "remarks": list(one.log.remarks),
+        "notes": list(one.notes),
     }
 
 
@@ -98,15 +100,7 @@ def _weights(manifest: Manifest) -> list[dict[str, Any]]:
 
 def costs(flops: Flops) -> list[dict[str, Any]]:
     """Training FLOPs of a sample, dense and sparse, by part."""
-    return [
-        {"name": name, "dense": dense, "sparse": sparse}
-        for name, dense, sparse in (
-            ("forward", flops.forward_dense, flops.forward_sparse),
-            ("input gradient", flops.input_gradient_dense, flops.input_gradient_sparse),
-            ("weight gradient", flops.weight_gradient_dense, flops.weight_gradient_sparse),
-            ("training", flops.training_dense, flops.training_sparse),
-        )
-    ]
+    return [{"name": name, "dense": dense, "sparse": sparse} for name, dense, sparse in flops.parts]
 
 
 def memory(estimate: Mapping[str, Any]) -> list[dict[str, Any]]:

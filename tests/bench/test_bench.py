@@ -409,6 +409,7 @@ def test_without_matplotlib_plots_are_refused_before_any_run(
     [
         (("--cores", "0"), "--cores 0: give a number from 1"),
         (("--threads", "-1"), "--threads -1: give a number from 1"),
+        (("--cores", "2", "--threads", "3"), "--threads 3: are more than the cores that all runs take together, 2"),
         (("--core", "1"), "No such option"),
     ],
 )

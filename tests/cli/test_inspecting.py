@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import os
 import pathlib
@@ -33,7 +34,9 @@ def trace(index: int) -> PassTrace:
 
 INPUTS = (InputSpec("x", "float32", ("N", 4)), InputSpec("labels", "int64", ("N",)))
 TRAIN = GraphSpec("train/training_model.onnx", INPUTS, ("loss",), ("loss",), {}, (), False)
-MANIFEST = described.manifest(weights=(described.weight("w", (4, 3), 6, 3),), graphs={"train": TRAIN})
+SUMS = dataclasses.replace(TRAIN, file={"float32": "sums/float32.onnx", "uint8": "sums/uint8.onnx"})
+GRAPHS = {"train": TRAIN, "sums": SUMS}
+MANIFEST = described.manifest(weights=(described.weight("w", (4, 3), 6, 3),), graphs=GRAPHS)
 
 
 @pytest.fixture
@@ -64,6 +67,8 @@ def test_summary_lists_passes_with_counts_before_and_after(log: CompileReport) -
     assert masks.split() == ["insert_weight_masks", "1", "->", "2", "+1", "Mul", "1", "MatMul,", "1", "Mul"]
     train = next(line for line in lines if line.startswith("train "))
     assert train.split() == ["train", "train/training_model.onnx", "2", "1"]
+    sums = next(line for line in lines if line.startswith("sums "))
+    assert sums.split() == ["sums", "sums/float32.onnx,", "sums/uint8.onnx", "2", "1"]
 
 
 def test_facts_leave_out_checksums(log: CompileReport) -> None:

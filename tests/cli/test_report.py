@@ -212,6 +212,7 @@ def test_memory_table() -> None:
         ["with --recompute", "2.00"],
         ["state: parameter", "1.50"],
         ["state: gradient", "1.50"],
+        ["feeds and results", "0.25"],
         ["together", "6.25"],
         ["peak: no layer", "2.00"],
     ]

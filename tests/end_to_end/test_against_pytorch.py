@@ -209,9 +209,12 @@ def test_other_settings_equal_pytorch(
     ("scheme", "sparsity"), [("block4x1", 0.75), ("kernel", 0.75), ("pattern", 0.75), ("2:4", 0.5), ("1:4", 0.75)]
 )
 @pytest.mark.parametrize("recipe", ["paper", "reference-code"])
-def test_schemes_equal_pytorch(scheme: str, sparsity: float, recipe: str, tmp_path: Path) -> None:
-    # A small network: an activation within rounding of 0 is one that ReLU may pass here and stop there, and the more
-    # there are, the likelier a run is to have one.
+def test_schemes_equal_pytorch(
+    scheme: str, sparsity: float, recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # An activation within rounding of 0 is one that ReLU may pass here and stop there (seen under 2:4 and ONNX Runtime
+    # 1.19: one of 5e-7 beside a median of 0.9). What is compared here are masks: a smooth function serves as well.
+    monkeypatch.setattr("models.resnet.relu", torch.tanh)
     torch.manual_seed(0)
     module = resnet18(width=8, classes=CLASSES, blocks=(1, 1))
     export(module, (3, 8, 8), tmp_path / "resnet.onnx")

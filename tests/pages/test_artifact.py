@@ -78,6 +78,23 @@ def test_the_page_of_one_and_of_two(artifact: Path, tmp_path: Path) -> None:
     assert len(embedded(tmp_path / "two.html")["subjects"]) == 2
 
 
+def test_what_was_noted_when_it_was_compiled_is_said_again(tmp_path: Path) -> None:
+    made = write_artifact(tmp_path, "--update", "norm", "--data-removal", "0")
+    done("inspect", made, "--html", tmp_path / "a.html")
+    ((note,),) = (one["notes"] for one in embedded(tmp_path / "a.html")["subjects"])
+    assert "without effect, since no weight is masked" in note
+    assert f"note: {note}" in done("inspect", made).out.splitlines()
+
+
+def test_a_page_leaves_no_other_option_out(artifact: Path, tmp_path: Path) -> None:
+    page = ("--html", tmp_path / "a.html")
+    assert done("inspect", artifact, *page, "--json").out == done("inspect", artifact, "--json").out
+    (tmp_path / "a.html").unlink()
+    diff = ("--diff", "import_forward", "emit")
+    assert done("inspect", artifact, *page, *diff).out == done("inspect", artifact, *diff).out
+    assert embedded(tmp_path / "a.html")["subjects"]
+
+
 def test_what_is_refused(artifact: Path, tmp_path: Path) -> None:
     before = contents(artifact)
     check_refused(call("inspect", artifact, "--html", tmp_path / "a.txt"), "--html", ".html")
@@ -85,6 +102,8 @@ def test_what_is_refused(artifact: Path, tmp_path: Path) -> None:
     check_refused(call("inspect", artifact, "--beside", artifact), "--beside", "--html FILE")
     check_refused(call("inspect", artifact, "--html", tmp_path / "a.html", "--beside", tmp_path / "no"), "no")
     check_refused(call("inspect", write_model(tmp_path), "--html", tmp_path / "a.html"), "--html", "sparcl-compile")
+    check_refused(call("inspect", write_model(tmp_path), "--beside", artifact), "--beside", "sparcl-compile")
+    check_refused(call("inspect", artifact, "--html", tmp_path / "a.html", "--after", "emti"), "mean emit")
     assert not list(tmp_path.glob("*.html"))
     assert contents(artifact) == before
 

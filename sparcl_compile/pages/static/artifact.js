@@ -11,7 +11,7 @@ function glance(one) {
     tile(`${short(2 * training.sparse)}`, "FLOPs a sample of training"),
     tile(bytes(one.memory.reduce((sum, part) => sum + part.bytes, 0)), "of memory to train (estimate)"),
     tile(count(one.passes.at(-1).nodes), "nodes in the training graph")),
-  factList(one.facts), one.remarks.map((text) => h("p", { class: "soft" }, `note: ${text}`))];
+  factList(one.facts), one.notes.map((text) => h("p", { class: "soft" }, `note: ${text}`))];
 }
 
 function changes(counts, sign, kind) {
