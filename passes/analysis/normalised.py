@@ -43,7 +43,13 @@ def _trains(node: ir.Node) -> bool:
 
 def _is_normalised(value: ir.Value) -> bool:
     readers = [usage.node for usage in value.uses()]
-    if len(readers) != 1 or value.is_graph_output():
+    if value.is_graph_output():
+        return False
+    if {node.op_type for node in readers} == {"ReduceMean", "Sub"}:
+        return any(_is_divided_by_a_root(node.outputs[0]) for node in readers if node.op_type == "Sub")
+    if {node.op_type for node in readers} == {"Mul", "Div"}:
+        return _is_divided_by_a_root(value)
+    if len(readers) != 1:
         return False
     (node,) = readers
     if node.op_type in PASSING:
@@ -51,3 +57,10 @@ def _is_normalised(value: ir.Value) -> bool:
     if node.op_type == BATCH:
         return int_attribute(node, "training_mode", 0) == 1
     return node.op_type in SAMPLE
+
+
+def _is_divided_by_a_root(value: ir.Value) -> bool:
+    """Whether this is x or x - mean of a normalisation in single operators, as the import writes those of samples."""
+    divisors = [usage.node.inputs[1] for usage in value.uses() if usage.node.op_type == "Div" and usage.idx == 0]
+    roots = [divisor.producer() for divisor in divisors if divisor is not None]
+    return any(node is not None and node.op_type == "Sqrt" for node in roots)

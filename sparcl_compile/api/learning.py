@@ -16,11 +16,10 @@ from sparcl_compile.interface.program import Program
 from sparcl_compile.interface.values import UnknownValue
 from sparcl_compile.runtime import checkpoint as checkpoints
 from sparcl_compile.runtime.config import RunConfig
-from sparcl_compile.runtime.data.arrange import FORMS, in_model_axes
 from sparcl_compile.runtime.data.fitting import check_augment
-from sparcl_compile.runtime.data.kinds import as_samples
 from sparcl_compile.runtime.data.tables import Table, Tables
 from sparcl_compile.runtime.driver.interpreter import Interpreter
+from sparcl_compile.runtime.learner.forms import blocks_of
 from sparcl_compile.runtime.reporting.points import Recorder
 from sparcl_compile.runtime.reporting.progress import Reporter
 from sparcl_compile.runtime.reporting.report import console
@@ -95,8 +94,8 @@ def predict(
 
     Args:
         artifact: as ``load`` or ``compile_model`` gives it.
-        x: raw samples as the run has learned them, uint8 or float32 [N, C, H, W]; vectors of D features are
-            [N, D, 1, 1], sequences and volumes lie in the model's own axes, and whole numbers (tokens) may have any
+        x: raw samples as the run has learned them: images [N, C, H, W], [N, H, W, C] or, grey, [N, H, W] of bytes or
+            floats, vectors [N, D], sequences and volumes in the model's own axes; whole numbers (tokens) may have any
             type. They are normalised as the run's were.
         checkpoint: folder of the run; ``ARTIFACT.run`` without it.
         threads: of ONNX Runtime; all cores without it.
@@ -111,24 +110,27 @@ def predict(
     folder = run_of(artifact.folder) if checkpoint is None else Path(checkpoint)
     found = checkpoints.read_run(folder, artifact)
     model = artifact.manifest.model
-    x = as_samples("x", "the samples", x, model)
-    x = np.ascontiguousarray(FORMS[model.layout](x)) if in_model_axes(x, model) else x
-    _check_samples(x, len(found.arrays["data.mean"]))
-    with in_use(artifact), running(artifact):
+    with in_use(artifact):
         answers = _answers(artifact.manifest.program, task, found.progress["counters"]["task"])
+    if len(x) == 0:
+        return np.zeros((0, model.classes), np.float32)
+    x = np.concatenate(blocks_of(x, model))
+    _check_channels(x, len(found.arrays["data.mean"]), model.input_shape)
+    with in_use(artifact), running(artifact):
         engine = Engine(artifact, threads, Sizes(str(x.dtype)))
         engine.reset_all()
         read = {one.name for run in answers.runs for one in engine.spec(run.graph).inputs}
         engine.restore({name: array for name, array in found.arrays.items() if name in read})
         parts = list(_scores(engine, answers, x, {} if task is None else {TASK: task}))
-    return np.concatenate([np.zeros((0, model.classes), np.float32), *parts])
+    return np.concatenate(parts)
 
 
-def _check_samples(x: np.ndarray, channels: int) -> None:
-    if x.dtype not in (np.uint8, np.float32) or x.ndim != 4 or x.shape[1] != channels:
+def _check_channels(x: np.ndarray, channels: int, taken: Sequence[int | None]) -> None:
+    if x.shape[1] != channels:
+        vectors = f"[N, {channels}] or " if tuple(taken) == (channels,) else ""
         raise DataError(
-            f"the samples are {x.dtype} {list(x.shape)}; give uint8 or float32 [N, {channels}, height, width] as the "
-            "run has learned them"
+            f"the samples are {x.dtype} {list(x.shape)}; give {vectors}[N, {channels}, height, width] as the run has "
+            "learned them"
         )
 
 

@@ -203,6 +203,11 @@ def compare(expected: list[np.ndarray], found: list[np.ndarray]) -> dict[str, fl
     }
 
 
+def _float32(numbers: float | list[float]) -> Any:
+    """The numbers as float32 has them: 1 is exactly 1 again, and a token divided by it stays the token."""
+    return np.asarray(numbers, np.float32).tolist()
+
+
 def notes_of(samples: Mapping[str, Any] | None, layout: str) -> dict[str, str]:
     """Metadata for the model's callers: facts that the model itself cannot hold.
 
@@ -217,7 +222,7 @@ def notes_of(samples: Mapping[str, Any] | None, layout: str) -> dict[str, str]:
     return {
         **notes,
         "normalise.formula": "(x / scale - mean) / std",
-        **{f"normalise.{key}": json.dumps(normalise[key]) for key in ("scale", "mean", "std")},
+        **{f"normalise.{key}": json.dumps(_float32(normalise[key])) for key in ("scale", "mean", "std")},
         "classes": json.dumps(samples["classes"]),
         "classes_by_task": json.dumps(samples["classes_by_task"]),
     }

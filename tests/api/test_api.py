@@ -25,6 +25,7 @@ from sparcl_compile.interface.errors import (
 )
 from sparcl_compile.runtime.runs.run import Run
 from tests.support.cli import done, read_json, write_data, write_model
+from tests.support.zoo import ZOO
 
 OPTIONS = CompileOptions(sparsity=0.5)
 
@@ -124,9 +125,27 @@ def test_more_samples_than_a_chunk_and_none(artifact: Artifact, result: dict[str
 
 def test_samples_of_another_form_are_refused(artifact: Artifact, result: dict[str, object], folder: Path) -> None:
     x = samples(folder)
-    for wrong in (x[0], x.astype(np.float64), np.concatenate([x, x], axis=1)):
-        with pytest.raises(DataError, match=r"give uint8 or float32 \[N, \d+, height, width\]"):
+    for wrong in (x[0, 0], x.astype(str), np.concatenate([x, x], axis=1)):
+        with pytest.raises(DataError, match=r"samples"):
             predict(artifact, wrong)
+
+
+def test_samples_are_given_as_the_data_have_them(artifact: Artifact, result: dict[str, object], folder: Path) -> None:
+    x = samples(folder)
+    wanted = predict(artifact, x)
+    for same in (np.moveaxis(x, 1, -1), x.astype(np.float64), x.astype(np.float32)):
+        np.testing.assert_allclose(predict(artifact, same), wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_vectors_are_given_as_a_table_has_them(tmp_path: Path) -> None:
+    onnx.save(ZOO["mlp"](), tmp_path / "mlp.onnx")
+    made = compile_model(tmp_path / "mlp.onnx")
+    x = np.random.default_rng(0).normal(size=(40, 12))
+    np.savez(tmp_path / "data.npz", x=x, y=np.arange(40) % 4)
+    learn(made, RunConfig(data=f"npz:{tmp_path / 'data.npz'}", tasks=2, epochs=1, threads=1))
+    np.testing.assert_array_equal(predict(made, x), predict(made, x[..., np.newaxis, np.newaxis]))
+    with pytest.raises(DataError, match=r"the samples are float32 \[40, 7, 1, 1\]; give \[N, 12\] or \[N, 12, height"):
+        predict(made, x[:, :7])
 
 
 def test_without_a_run_nothing_is_predicted_or_exported(artifact: Artifact, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from sparcl_compile.exporting import export
+from sparcl_compile.exporting.export import notes_of
 from sparcl_compile.interface.artifact import load
 from sparcl_compile.interface.errors import CheckpointError, ModelError
 from sparcl_compile.runtime import checkpoint
@@ -126,6 +127,15 @@ def test_the_file_is_plain(digits: Path) -> None:
         "input.layout", "normalise.formula", "normalise.scale", "normalise.mean", "normalise.std", "classes",
         "classes_by_task",
     }  # fmt: skip
+
+
+def test_a_token_stays_the_token_under_the_formula() -> None:
+    """A run keeps the deviation in units of 255 as float32, from which 1 comes back as 1.00000006."""
+    raw = {"scale": 1.0, "mean": [0.0], "std": [float(np.float32(1 / 255)) * 255]}
+    notes = notes_of({"normalise": raw, "classes": ["a"], "classes_by_task": [[0]]}, "flat")
+    scale, mean, std = (np.array(json.loads(notes[f"normalise.{name}"])) for name in ("scale", "mean", "std"))
+    tokens = np.arange(400)
+    np.testing.assert_array_equal(((tokens / scale - mean) / std).astype(np.int64), tokens)
 
 
 def test_weights_are_the_masked_ones(folder: Path, tmp_path: Path) -> None:

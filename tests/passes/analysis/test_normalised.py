@@ -39,6 +39,40 @@ def test_one_layer_without_a_normalisation_decides() -> None:
     assert not hidden_layers_are_normalised(imported(net.model()).graph)
 
 
+@pytest.mark.parametrize(
+    ("op_type", "arrays", "attributes"),
+    [
+        ("InstanceNormalization", 4, {}),
+        ("GroupNormalization", 2, {"num_groups": 2}),
+        ("LayerNormalization", 0, {"axis": 1}),
+        ("RMSNormalization", 0, {"axis": 1}),
+    ],
+)
+def test_a_normalisation_of_samples_counts_however_the_import_writes_it(
+    op_type: str, arrays: int, attributes: dict[str, int]
+) -> None:
+    net = Net(["batch", 3, 8, 8], opset=23 if op_type == "RMSNormalization" else 18)
+    net.op("Conv", net.weight("w", 4, 3, 3, 3))
+    length = (arrays,) if arrays else (4, 6, 6)
+    shift = [] if op_type == "RMSNormalization" else [net.weight("shift", *length)]
+    net.op(op_type, net.weight("scale", *length), *shift, **attributes)
+    net.op("Relu")
+    net.op("GlobalAveragePool")
+    net.op("Flatten")
+    net.op("Gemm", net.weight("head", 4, CLASSES))
+    assert hidden_layers_are_normalised(imported(net.model()).graph)
+
+
+def test_a_mean_that_is_taken_away_is_no_normalisation() -> None:
+    net = Net(["batch", 6])
+    hidden = net.op("Gemm", net.weight("w", 6, 6))
+    mean = net.op("ReduceMean", net.ints("axes", 1))
+    net.op("Sub", mean, source=hidden)
+    net.op("Relu")
+    net.op("Gemm", net.weight("head", 6, CLASSES))
+    assert not hidden_layers_are_normalised(imported(net.model()).graph)
+
+
 def test_what_is_frozen_does_not_count() -> None:
     model = imported(ZOO["cnn_bn"]())
     FreezeParameters(freeze=("stem*", "body*", "bn*"))(model)
