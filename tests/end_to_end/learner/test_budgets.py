@@ -51,6 +51,39 @@ def test_steps_in_learners_of_their_own_are_those_of_one(
     assert sum(one.steps for one in found) == content(learned)[1]["counters"]["step"]
 
 
+FORMS: dict[str, tuple[int, dict[str, Any]]] = {
+    "lwf": (2, {"method": "lwf", "momentum": 0.9}),
+    "ewc": (2, {"method": "ewc", "optimizer": "adamw"}),
+    "a-gem": (2, {"method": "a-gem", "gradient_sparsity": 0.9}),
+    "icarl": (2, {"method": "icarl"}),
+    "fdr": (2, {"method": "fdr", "mask_policy": "mest-em-s"}),
+    "snip": (2, {"method": "er", "mask_policy": "snip"}),
+    "growth by momentum": (2, {"method": "er", "mask_policy": "set", "growth": "momentum"}),
+    # A stage ends after 2.5 epochs, in which every sample came twice.
+    "removals": (25, {"data_removal": 0.3, "sparsity": 0.0, "gradient_sparsity": 0.0}),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_way_of_learning_goes_on_in_the_middle_of_an_epoch(form: str, tmp_path: Path) -> None:
+    epochs, options = FORMS[form]
+    artifact, removed = story.compiled(tmp_path, **options), []
+
+    def whole(learner: Learner, given: tuple[Any, ...]) -> Learned:
+        return learner.learn(*given, epochs=epochs)
+
+    def part(learner: Learner, given: tuple[Any, ...]) -> Learned:
+        found = learner.learn(*given, epochs=epochs, steps=7)
+        arrays, progress, _ = content(tmp_path / "parts")
+        removed.append("value.order" in arrays and progress["counters"]["removed"] > 0)
+        return found
+
+    assert whole_in_parts(artifact, tmp_path / "whole", whole) == 2
+    assert whole_in_parts(artifact, tmp_path / "parts", part) >= 4
+    check_same(tmp_path / "parts", tmp_path / "whole")
+    assert any(removed) == (form == "removals")
+
+
 def test_a_learner_in_another_process_goes_on_in_the_middle_of_an_epoch(
     artifact: Artifact, learned: Path, state: Path
 ) -> None:
