@@ -30,8 +30,6 @@ CLOCK = ("samples_per_second", "training_seconds")
 RUN = (
     "--tasks",
     "2",
-    "--epochs",
-    "2",
     "--batch-size",
     "8",
     "--buffer",
@@ -57,6 +55,8 @@ def check_same_state(a: Path, b: Path) -> None:
 class Whole:
     """One artifact, its data and the run that was never killed."""
 
+    epochs = 2
+
     def __init__(self, folder: Path, *options: str) -> None:
         self.artifact = write_artifact(folder, *options)
         self.data = write_data(folder)
@@ -64,7 +64,19 @@ class Whole:
         self.run(self.folder, self.json)
 
     def arguments(self, folder: Path, target: Path, *more: str) -> list[object]:
-        return [self.artifact, "--data", self.data, *RUN, "--checkpoint", folder, "--json", target, *more]
+        return [
+            self.artifact,
+            "--data",
+            self.data,
+            *RUN,
+            "--epochs",
+            self.epochs,
+            "--checkpoint",
+            folder,
+            "--json",
+            target,
+            *more,
+        ]
 
     def run(self, folder: Path, target: Path, *more: str) -> Outcome:
         return done("run", *self.arguments(folder, target, *more))
@@ -145,7 +157,7 @@ OPTIONS = {
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_a_run_that_stops_every_few_steps(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stops in the middle of epochs, also between a data removal or a mask update and the end of its epoch."""
+    """Stops in the middle of epochs, also between a mask update and the end of its epoch."""
     whole = Whole(tmp_path, *OPTIONS[name])
     folder, target = tmp_path / "run", tmp_path / "result.json"
     assert kill_at_step(whole, whole.arguments(folder, target), monkeypatch, 5)
@@ -154,6 +166,24 @@ def test_a_run_that_stops_every_few_steps(name: str, tmp_path: Path, monkeypatch
         stops += kill_at_step(whole, whole.arguments(folder, target, "--resume"), monkeypatch, step)
     assert stops >= 3
     whole.check(folder, target)
+
+
+class Long(Whole):
+    """Long enough for samples to be removed, behind 2.5 epochs for the first time."""
+
+    epochs = 25
+
+
+def test_a_run_that_stops_when_samples_have_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed in the third epoch behind the removal, in the fourth, and in the second task."""
+    whole = Long(tmp_path, "--data-removal", "0.3")
+    folder, target = tmp_path / "run", tmp_path / "result.json"
+    assert kill_at_step(whole, whole.arguments(folder, target), monkeypatch, 26)
+    for step in (12, 200):
+        assert kill_at_step(whole, whole.arguments(folder, target, "--resume"), monkeypatch, step)
+    whole.run(folder, target, "--resume")
+    whole.check(folder, target)
+    assert result(target)["samples_removed"] > 0
 
 
 def test_killed_while_a_checkpoint_is_written(whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
