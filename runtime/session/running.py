@@ -21,7 +21,7 @@ def running(artifact: Artifact) -> Iterator[None]:
     except UnknownValue as error:
         raise ArtifactError(
             f"{artifact.folder}: its program is damaged ({error.args[0]}); compile the model again, and where "
-            " that does not help, report this with the model"
+            "that does not help, report this with the model"
         ) from error
     except failures() as error:
         if isinstance(error, NotImplementedError | RecursionError):

@@ -110,13 +110,12 @@ def predict(
     folder = run_of(artifact.folder) if checkpoint is None else Path(checkpoint)
     found = checkpoints.read_run(folder, artifact)
     model = artifact.manifest.model
-    with in_use(artifact):
-        answers = _answers(artifact.manifest.program, task, found.progress["counters"]["task"])
-    if len(x) == 0:
-        return np.zeros((0, model.classes), np.float32)
-    x = np.concatenate(blocks_of(x, model))
-    _check_channels(x, len(found.arrays["data.mean"]), model.input_shape)
     with in_use(artifact), running(artifact):
+        answers = _answers(artifact.manifest.program, task, found.progress["counters"]["task"])
+        if len(x) == 0:
+            return np.zeros((0, model.classes), np.float32)
+        x = np.concatenate(blocks_of(x, model))
+        _check_channels(x, len(found.arrays["data.mean"]), model.input_shape)
         engine = Engine(artifact, threads, Sizes(str(x.dtype)))
         engine.reset_all()
         read = {one.name for run in answers.runs for one in engine.spec(run.graph).inputs}
