@@ -1,6 +1,7 @@
 """Conventions that no linter knows: small files; one name for a pass, its file, its test and its line in the docs."""
 
 import ast
+import itertools
 import re
 from pathlib import Path
 
@@ -42,6 +43,24 @@ def documented_passes(page: str) -> dict[tuple[str, str], list[str]]:
 @pytest.mark.parametrize("path", MODULES, ids=[path.relative_to(ROOT).as_posix() for path in MODULES])
 def test_a_file_can_be_read_in_one_go(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
+
+
+def repeated(source: str) -> list[int]:
+    """The lines of statements that say the same as the one before them."""
+    blocks = [
+        getattr(node, part, None) for node in ast.walk(ast.parse(source)) for part in ("body", "orelse", "finalbody")
+    ]
+    pairs = [pair for block in blocks if isinstance(block, list) for pair in itertools.pairwise(block)]
+    return [after.lineno for before, after in pairs if ast.dump(before) == ast.dump(after)]
+
+
+def test_a_statement_said_twice_is_found() -> None:
+    assert repeated("if a:\n    check(b)\n    check(b)\ncheck(c)\ncheck(d)\n") == [3]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=[path.relative_to(ROOT).as_posix() for path in MODULES])
+def test_no_statement_stands_twice_in_a_row(path: Path) -> None:
+    assert repeated(path.read_text(encoding="utf-8")) == []
 
 
 @pytest.mark.parametrize("name", PASSES)

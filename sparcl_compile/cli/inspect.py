@@ -48,11 +48,8 @@ def inspect_command(
     from sparcl_compile.interface.artifact import read_manifest, read_report
 
     manifest, log = read_manifest(path), read_report(path)
-    texts = {}
-    if after:
-        texts["after"] = inspect.text_after(path, log, after)
-    if diff:
-        texts["diff"] = inspect.diff(path, log, *diff)
+    texts = {"after": inspect.text_after(path, log, after)} if after else {}
+    texts |= {"diff": inspect.diff(path, log, *diff)} if diff else {}
     if html:
         _write_page(path, html, beside)
     if as_json:

@@ -144,7 +144,6 @@ def _check(model: ir.Model, name: str) -> None:
         raise ModelError(f"{name}: has opsets {dict(model.opset_imports)}, not {OPSET}; compile the model again")
     ShapeInferencePass()(model)
     check_graph(model, f"{name}: the exported graph is not valid")
-    check_graph(model, f"{name}: the exported graph is not valid")
 
 
 def kind_of(artifact: Artifact) -> ModelInput:
