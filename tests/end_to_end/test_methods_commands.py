@@ -13,7 +13,7 @@ from sparcl_compile.runtime.session import kernel_library as kernels
 from sparcl_compile.settings.methods import METHODS
 from sparcl_compile.settings.options import CompileOptions
 from tests.end_to_end.test_kill_resume import CLOCK, check_same_state
-from tests.end_to_end.test_mask_policies import SHORT, STEPS, dies_at
+from tests.end_to_end.test_mask_policies import SHORT, STEPS, dies_at, flags
 from tests.support.cli import (
     call,
     check_no_compilation,
@@ -87,15 +87,20 @@ def test_methods_go_with_sparse_forms(method: str, options: tuple[str, ...], tmp
 @pytest.mark.parametrize("method", ["er-ace", "lwf", "fdr", "a-gem", "icarl", "joint"])
 def test_compressed_weights_learn_by_a_method(method: str, tmp_path: Path) -> None:
     """At a rate so low that rounding parts nothing, the masks are those of the masked form."""
-    model, data, kept = write_model(tmp_path, "resnet"), write_data(tmp_path), {}
+    model, data = write_model(tmp_path, "resnet"), write_data(tmp_path)
+    kept: dict[str, dict[str, np.ndarray]] = {}
     for name, form in (("masked", ()), ("compressed", ("--compress", "--no-select-kernels"))):
-        artifact = tmp_path / f"{name}.sparcl"
+        artifact, run = tmp_path / f"{name}.sparcl", tmp_path / name
         given = ("--method", method, "--sparsity", "0.75", "--data-removal", "0", "--target", "ort")
         done("compile", model, *given, *form, "-o", artifact)
-        done("run", artifact, "--data", data, *SHORT, "--lr", "1e-5", "--json", tmp_path / f"{name}.json")
-        kept[name] = read_json(tmp_path / f"{name}.json")
-    assert kept["masked"]["sparsity"]["overall"] == kept["compressed"]["sparsity"]["overall"]
-    assert abs(kept["masked"]["class_il"] - kept["compressed"]["class_il"]) < 8
+        done("run", artifact, "--data", data, *SHORT, "--lr", "1e-5", "--checkpoint", run)
+        first, last = (load_file(folder / "state.safetensors") for folder in (artifact, run))
+        layers = read_manifest(artifact).weights
+        assert {layer.stored != "masked" for layer in layers} == {name == "compressed"}
+        kept[name] = {layer.weight: flags(layer, last) for layer in layers}
+        assert all((flags(layer, first) != kept[name][layer.weight]).any() for layer in layers)
+    for weight, masked in kept["masked"].items():
+        np.testing.assert_array_equal(kept["compressed"][weight], masked, err_msg=weight)
 
 
 @pytest.mark.parametrize(
