@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from models.export import export
-from tests.end_to_end.test_against_pytorch import CLASSES, CONSTANT_RATE, both, check_same, write
+from tests.end_to_end.test_against_pytorch import CLASSES, CONSTANT_RATE, both, check_same, plain, write
 from tests.reference import methods
 
 DENSE = {"sparsity": 0.0, "gradient_sparsity": 0.0, "data_removal": 0.0}
@@ -14,17 +14,7 @@ DENSE = {"sparsity": 0.0, "gradient_sparsity": 0.0, "data_removal": 0.0}
 
 @pytest.fixture(scope="module")
 def module() -> torch.nn.Module:
-    """No normalisation: ONNX and PyTorch keep different running variances, which recorded outputs would show."""
-    torch.manual_seed(0)
-    return torch.nn.Sequential(
-        torch.nn.Conv2d(3, 8, 3, padding=1),
-        torch.nn.ReLU(),
-        torch.nn.MaxPool2d(2),
-        torch.nn.Conv2d(8, 8, 3, padding=1),
-        torch.nn.ReLU(),
-        torch.nn.Flatten(),
-        torch.nn.Linear(8 * 4 * 4, CLASSES),
-    )
+    return plain(CLASSES)
 
 
 @pytest.fixture(scope="module")
