@@ -68,9 +68,9 @@ def _as_images(x: np.ndarray, model: Model) -> np.ndarray:
         return x[:, np.newaxis]
     if x.ndim == 4 and channels in (x.shape[1], x.shape[3]):
         return x if x.shape[1] == channels else x.transpose(0, 3, 1, 2)
-    grey = "[N, height, width], " if channels == 1 else ""
+    grey, plural = ("[N, height, width], ", "") if channels == 1 else ("", "s")
     raise DataError(
-        f"samples: the model takes images with {channels} channels, and the array is {list(x.shape)}; give "
+        f"samples: the model takes images with {channels} channel{plural}, and the array is {list(x.shape)}; give "
         f"{grey}[N, {channels}, height, width] or [N, height, width, {channels}]"
     )
 
