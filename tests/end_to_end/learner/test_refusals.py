@@ -48,7 +48,7 @@ WRONG: dict[str, tuple[Callable[[Any], object], str]] = {
         r"'g' is new, and the head of .*digits.sparcl has 10 classes, all taken; compile the model again with "
         "sparcl-compile --classes 11",
     ),
-    "channels": (lambda one: one.learn(np.zeros((2, 8, 8, 3), np.uint8), ["a", "b"]), r"takes images with 1 channel, and"),
+    "channels": (lambda one: one.learn(np.zeros((2, 8, 8, 3), np.uint8), ["a", "b"]), "takes images with 1 channel,"),
     "a type": (lambda one: one.learn(np.zeros((1, 8, 8)), ["a"]), "they are float32 1x8x8, this learner has learned u"),
     "integers": (lambda one: one.learn(np.zeros((1, 8, 8), int), ["a"]), r"is int64; save it as uint8 \(0 to 255\) or"),
     "infinite": (lambda one: one.observe(np.full((8, 8), np.nan), "a"), "NaN or infinite"),
