@@ -1,0 +1,172 @@
+"""The tables of accuracies are those of the runs beside them: a number is a run's or a mean, rounded as it is shown."""
+
+import functools
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean, pstdev, stdev
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+NUMBER = re.compile(r"[-+]?\d+(?:,\d{3})*(?:\.\d+)?")
+Runs = Sequence[Mapping[str, Any]]
+"""The results of one line of a grid, by seed."""
+Grid = Mapping[tuple[str, float | None], Runs]
+"""Those of each line, by its row and its learning rate."""
+
+
+def agrees(cell: str, values: Sequence[float]) -> bool:
+    """Whether a cell has these numbers in this order, each rounded to as many places as it shows."""
+    shown = [text.replace(",", "") for text in NUMBER.findall(cell)]
+    errors = [0.5 * 10.0 ** -len(text.partition(".")[2]) + 1e-9 for text in shown]
+    near = (abs(float(text) - value) <= error for text, value, error in zip(shown, values, errors, strict=False))
+    return len(shown) == len(values) and all(near)
+
+
+def table(page: str, behind: str) -> tuple[list[str], list[list[str]]]:
+    """The header and the rows of the first table behind a text of a page."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    lines = re.findall(r"(?:^\|.*\n)+", text[text.index(behind) :], re.MULTILINE)[0].splitlines()
+    head, _, *rows = ([cell.strip() for cell in line[1:-1].split("|")] for line in lines)
+    return head, rows
+
+
+@functools.cache
+def grid(folder: str) -> Grid:
+    """The runs of a folder, without the trials."""
+    paths = (ROOT / "benchmarks" / "results" / folder).rglob("*.json")
+    outcomes = [json.loads(path.read_bytes()) for path in paths]
+    if folder == "split_digits_table":
+        return {(name, None): runs for outcome in outcomes for name, runs in named_as_in_the_table(outcome)}
+    found: dict[tuple[str, float | None], list[Mapping[str, Any]]] = {}
+    for one in sorted(outcomes, key=lambda one: one["seed"]):
+        if not one["trial"]:
+            row = one["row"].removeprefix("defaults, method ")
+            found.setdefault((row, one["learning_rate"]), []).append(one["result"])
+    return found
+
+
+def named_as_in_the_table(outcome: Mapping[str, Runs]) -> list[tuple[str, Runs]]:
+    """The runs of ``benchmarks/split_digits.py``: replay, epochs and weights name a row."""
+    names = [name.partition(", ")[2].replace("fewer channels", "narrow") for name in outcome]
+    first = [runs[0] for runs in outcome.values()]
+    keys = [f"{run['options']['replay_batches']} {run['config']['epochs']}" for run in first]
+    full = [f"{key} {name.removesuffix(', fewer epochs')}" for key, name in zip(keys, names, strict=True)]
+    return list(zip(full, outcome.values(), strict=True))
+
+
+def of(field: str, runs: Runs) -> list[float]:
+    return [run[field] for run in runs]
+
+
+def spread(field: str, runs: Runs) -> list[float]:
+    """Mean and deviation; one run has none."""
+    return [fmean(of(field, runs)), pstdev(of(field, runs))][: len(runs)]
+
+
+def with_seeds(runs: Runs) -> list[float]:
+    return [fmean(of("class_il", runs)), *of("class_il", runs)]
+
+
+def work(runs: Runs) -> float:
+    """GFLOPs."""
+    return fmean(run["training_flops"]["true_sparse"] for run in runs) / 1e9
+
+
+COLUMNS: Mapping[str, Callable[[Runs], list[float]]] = {
+    **dict.fromkeys(("class-IL %", "class-IL %, mean and deviation"), lambda runs: spread("class_il", runs)),
+    "class-incremental accuracy, %": lambda runs: spread("class_il", runs)[:1],
+    **dict.fromkeys(("by seed", "seeds"), lambda runs: of("class_il", runs)),
+    "task-IL %": lambda runs: spread("task_il", runs),
+    "forgetting": lambda runs: spread("forgetting", runs),
+    **dict.fromkeys(("training GFLOPs", "training GFLOPs (true)"), lambda runs: [work(runs)]),
+    "training FLOPs, true, 1e13": lambda runs: [work(runs) / 1e4],
+    "seconds of training": lambda runs: of("training_seconds", runs),
+}
+"""What a column shows, by its head; others are not of these runs."""
+NAMES = {
+    "README.md": {"dense": "separate 20 dense", "80 % sparse": "separate 20 80 % sparse",
+                  "dense, 4 epochs": "separate 4 dense", "dense, narrow": "separate 20 dense, narrow"},
+    "docs/results.md": {"80 % sparse, the defaults": "80 % sparse", "dense, 4 epochs": "dense, fewer epochs",
+                        "dense, width 7 instead of 16": "dense, fewer channels",
+                        "75 % sparse, again": "75 %, TDM and DDR",
+                        "75 %, with gradient masks, q = 0.9": "75 %, TDM and DGM"},
+    "docs/defaults.md": {"80 % sparse, the defaults of then": "80 % sparse", "dense, 4 epochs": "dense, fewer epochs",
+                         "dense, width 7 instead of 16": "dense, fewer channels"},
+}  # fmt: skip
+"""Rows that have another name in the results."""
+
+
+@pytest.mark.parametrize(("page", "behind", "folder", "labels"), [
+    ("README.md", "## A result", "split_digits_table", 1),
+    ("docs/results.md", "## Split-Digits in one table", "split_digits_table", 3),
+    ("docs/results.md", "## A motion sensor", "split_sensor", 1),
+    ("docs/results.md", "## Split CIFAR-10", "split_cifar10_grid", 1),
+    ("docs/results.md", "## Methods", "methods", 1),
+    ("docs/defaults.md", "## Split-Digits at equal work", "split_digits", 1),
+    ("docs/defaults.md", "split_digits_separate/summary.md", "split_digits_separate", 1),
+])  # fmt: skip
+def test_a_row_is_its_runs(page: str, behind: str, folder: str, labels: int) -> None:
+    head, rows = table(page, behind)
+    for row in rows:
+        label = " ".join(row[:labels]).strip("`")
+        rate = [float(cell) for name, cell in zip(head, row, strict=True) if name in ("rate", "learning rate")]
+        name = NAMES[page].get(label, label)
+        found = [runs for key, runs in grid(folder).items() if key[0] == name and rate in ([], [key[1]])]
+        assert len(found) == 1, f"{label}: not one line of runs, but {len(found)}"
+        for column, cell in zip(head, row, strict=True):
+            if column in COLUMNS and NUMBER.search(cell):
+                assert agrees(cell, COLUMNS[column](*found)), f"{label}: {cell}, not {COLUMNS[column](*found)}"
+
+
+def shipped(line: str, folder: str = "shipped") -> list[Runs]:
+    """The runs of one line of the grids of shipped data, pair by pair, in the order of the page."""
+    lines = {row: runs for (row, _), runs in grid(folder).items()}
+    return [lines[row[0] + line] for row in table("docs/results.md", "## Shipped data")[1]]
+
+
+def ahead(some: Sequence[Runs], others: Sequence[Runs]) -> list[float]:
+    """By how much, mean and standard error over the pairs."""
+    each = [with_seeds(one)[0] - with_seeds(other)[0] for one, other in zip(some, others, strict=True)]
+    return [fmean(each), stdev(each) / len(each) ** 0.5]
+
+
+def test_shipped_data() -> None:
+    head, rows = table("docs/results.md", "## Shipped data")
+    lines = [shipped(f": {name}") for name in head[1:-1]]
+    for row, *pair in zip(rows, *lines, strict=True):
+        assert all(agrees(cell, with_seeds(runs)) for cell, runs in zip(row[1:-1], pair, strict=True)), row
+        assert agrees(row[-1], [work(runs) for runs in pair]), row
+
+
+def test_mask_policies_on_shipped_data() -> None:
+    tdm = shipped(": 80 % sparse")
+    for name, *cells, lead, share in table("docs/results.md", "shipped_policies/summary.md")[1]:
+        pairs = tdm if name == "`tdm`" else shipped(f", mask-policy {name.strip('`')}", "shipped_policies")
+        assert all(agrees(cell, with_seeds(runs)) for cell, runs in zip(cells, pairs, strict=True)), name
+        assert not lead or agrees(lead, ahead(tdm, pairs)), f"{name}: {lead}"
+        assert agrees(share, [fmean(work(one) / work(other) for one, other in zip(pairs, tdm, strict=True))]), name
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/results.md"])
+def test_what_nine_pairs_say_together(page: str) -> None:
+    """Below dense weights first, then above narrow dense ones, wherever a page says so."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    dense, narrow = (ahead(shipped(": 80 % sparse"), shipped(f": {name}")) for name in ("dense", "dense, narrow"))
+    told = re.findall(r"([\d.]+ ± [\d.]+)( points)? (below dense|above a narrow dense)", text)
+    assert {what for *_, what in told} == {"below dense", "above a narrow dense"}
+    for cell, _, what in told:
+        assert agrees(cell, narrow if "narrow" in what else [-dense[0], dense[1]]), f"{cell} {what}"
+
+
+@pytest.mark.parametrize(("cell", "values", "right"), [
+    ("96.3 ± 0.4", [96.335, 0.391], True),
+    ("96.4 ± 0.4", [96.335, 0.391], False),
+    ("96.3", [96.335, 0.391], False),
+    ("88 (1,308, 9)", [88.4, 1307.6, 9.3], True),
+])  # fmt: skip
+def test_a_number_of_other_runs_is_noticed(cell: str, values: list[float], right: bool) -> None:
+    assert agrees(cell, values) == right
