@@ -162,6 +162,8 @@ def test_what_nine_pairs_say_together(page: str) -> None:
     assert {what for *_, what in told} == {"below dense", "above a narrow dense"}
     for cell, _, what in told:
         assert agrees(cell, narrow if "narrow" in what else [-dense[0], dense[1]]), f"{cell} {what}"
+    shares = [work(one) / work(other) for one, other in zip(shipped(": 80 % sparse"), shipped(": dense"), strict=True)]
+    assert f"{100 * min(shares):.0f} to {100 * max(shares):.0f} %" in text
 
 
 @pytest.mark.parametrize(("cell", "values", "right"), [
