@@ -107,6 +107,7 @@ NAMES = {
     ("docs/results.md", "## Split-Digits in one table", "split_digits_table", 3),
     ("docs/results.md", "## A motion sensor", "split_sensor", 1),
     ("docs/results.md", "## Split CIFAR-10", "split_cifar10_grid", 1),
+    ("docs/results.md", "## Mask policies", "digits_policies", 1),
     ("docs/results.md", "## Methods", "methods", 1),
     ("docs/defaults.md", "## Split-Digits at equal work", "split_digits", 1),
     ("docs/defaults.md", "split_digits_separate/summary.md", "split_digits_separate", 1),
@@ -142,6 +143,12 @@ def test_shipped_data() -> None:
     for row, *pair in zip(rows, *lines, strict=True):
         assert all(agrees(cell, with_seeds(runs)) for cell, runs in zip(row[1:-1], pair, strict=True)), row
         assert agrees(row[-1], [work(runs) for runs in pair]), row
+
+
+def test_mask_policies_on_digits_seed_by_seed() -> None:
+    alone = {row: [[run] for run in runs] for (row, _), runs in grid("digits_policies").items()}
+    for name, _, _, lead, _ in table("docs/results.md", "## Mask policies")[1][1:]:
+        assert agrees(lead, ahead(alone["tdm"], alone[name.strip("`")])), f"{name}: {lead}"
 
 
 def test_mask_policies_on_shipped_data() -> None:
