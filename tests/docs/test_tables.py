@@ -41,6 +41,7 @@ NAMES = {
     ("docs/results.md", "## Split CIFAR-10", "split_cifar10_grid", 1),
     ("docs/results.md", "## Mask policies", "digits_policies", 1),
     ("docs/results.md", "## Methods", "methods", 1),
+    ("docs/results.md", "methods_own_classes/summary.md", "methods_own_classes", 1),
     ("docs/defaults.md", "## Split-Digits at equal work", "split_digits", 1),
     ("docs/defaults.md", "split_digits_separate/summary.md", "split_digits_separate", 1),
 ])  # fmt: skip

@@ -27,8 +27,8 @@ def agrees(cell: str, values: Sequence[float]) -> bool:
 def table(page: str, behind: str) -> tuple[list[str], list[list[str]]]:
     """The header and the rows of the first table behind a text of a page."""
     text = (ROOT / page).read_text(encoding="utf-8")
-    lines = re.findall(r"(?:^\|.*\n)+", text[text.index(behind) :], re.MULTILINE)[0].splitlines()
-    head, _, *rows = ([cell.strip() for cell in line[1:-1].split("|")] for line in lines)
+    lines = re.findall(r"(?:^ *\|.*\n)+", text[text.index(behind) :], re.MULTILINE)[0].splitlines()
+    head, _, *rows = ([cell.strip() for cell in line.strip()[1:-1].split("|")] for line in lines)
     return head, rows
 
 
