@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import onnx_ir as ir
 
 from sparcl_compile.interface.names import Role
-from sparcl_compile.passes.core.marks import LAYER_KEY, LIMIT_KEY, RATE_KEY
+from sparcl_compile.passes.core.marks import FALL_KEY, LAYER_KEY, LIMIT_KEY, RATE_KEY
 from sparcl_compile.passes.core.roles import TRAINABLE, role_of, values_with_role
 
 RECURRENT = ("GRU", "LSTM", "RNN")
@@ -48,3 +48,8 @@ def step_limit(weight: ir.Value) -> float | None:
     """The largest norm of a parameter's step: that of ``limit_steps``, or None."""
     limit = weight.metadata_props.get(LIMIT_KEY)
     return None if limit is None else float(limit)
+
+
+def full_limit_steps(weight: ir.Value) -> int:
+    """How many steps of a task that are too long have a parameter's whole limit; 0 where it does not fall."""
+    return int(weight.metadata_props.get(FALL_KEY, 0))

@@ -8,13 +8,17 @@ import onnx_ir as ir
 
 from sparcl_compile.interface.names import Role
 from sparcl_compile.interface.ranges import check_not_negative
+from sparcl_compile.passes.analysis.normalised import hidden_layers_are_normalised
 from sparcl_compile.passes.analysis.rows import output_axes
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.facts import HELD, LOSS, NUMBERED
-from sparcl_compile.passes.core.marks import LIMIT_KEY
+from sparcl_compile.passes.core.marks import FALL_KEY, LIMIT_KEY
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import values_with_role
 from sparcl_compile.passes.core.values import data_of, dims
+
+FULL_STEPS = 10
+"""Steps of a task that have the whole limit, of those that need one, without normalised layers (docs/defaults.md)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,11 +37,18 @@ class LimitSteps(Pass):
        and it moves all samples in one direction, where a weight moves each in its own: hence the half.
     4. The optimizer's graph multiplies the learning rate of the parameter by limit / norm of its step where that is
        below 1, or under momentum the gradient, which would go on in later steps. The direction of the step stays.
-    5. A parameter that has its limit is left alone, which makes the pass idempotent; a ``share`` of 0 limits nothing.
+    5. In a network without normalised hidden layers a limit falls: a parameter's step that comes after h others of the
+       same task that were too long, itself counted, has sqrt(``FULL_STEPS`` / h) of its limit once h is above
+       ``FULL_STEPS``. Where the gradients of samples disagree nearly every step is as long as it may be, and steps of
+       one length lead on and on away from what was learned; shorter ones settle. A layer whose steps are seldom too
+       long keeps its limit. Normalised layers need none of it: they grow under such steps and turn less with each.
+    6. A parameter that has its limit is left alone, which makes the pass idempotent; a ``share`` of 0 limits nothing.
 
     Source: the trust ratio of LARS (You, Gitman and Ginsburg, "Large batch training of convolutional networks", arXiv
     1708.03888, 2017) and adaptive gradient clipping (Brock, De, Smith and Simonyan, "High-performance large-scale image
-    recognition without normalization", ICML 2021, equation 3), here for a whole parameter and by its first norm.
+    recognition without normalization", ICML 2021, equation 3), here for a whole parameter and by its first norm. Steps
+    of a given length that fall with the root of their number are those of the subgradient method (Shor, Minimization
+    Methods for Non-Differentiable Functions, 1985, section 2.1).
 
     Options:
         share: of the norm of a parameter, not negative.
@@ -55,8 +66,10 @@ class LimitSteps(Pass):
         axes = output_axes(model.graph)
         parameters = list(values_with_role(model, Role.PARAMETER)) if self.share else []
         chosen = [parameter for parameter in parameters if LIMIT_KEY not in parameter.metadata_props]
+        falls = {} if hidden_layers_are_normalised(model.graph) else {FALL_KEY: str(FULL_STEPS)}
         for parameter in chosen:
-            parameter.metadata_props[LIMIT_KEY] = repr(self.share * norm(parameter, axes.get(str(parameter.name))))
+            limit = self.share * norm(parameter, axes.get(str(parameter.name)))
+            parameter.metadata_props.update({LIMIT_KEY: repr(limit), **falls})
         return ir.passes.PassResult(model, bool(chosen))
 
 

@@ -5,16 +5,17 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from sparcl_compile.interface.names import NEXT, Role, accumulator_name, gradient_mask_name
+from sparcl_compile.interface.names import NEXT, Role, accumulator_name, gradient_mask_name, long_steps_name
 from sparcl_compile.passes.core.contract import Pass
-from sparcl_compile.passes.core.layers import rate_factor, step_limit
+from sparcl_compile.passes.core.layers import full_limit_steps, rate_factor, step_limit
 from sparcl_compile.passes.core.marks import OPTIMIZER_KEY
 from sparcl_compile.passes.core.operators import OPTIMIZER_DOMAIN
 from sparcl_compile.passes.core.roles import set_role, values_with_role
-from sparcl_compile.passes.core.values import Feeds, constant, dims
+from sparcl_compile.passes.core.values import BOOL, FLOAT, INT64, Feeds, constant, dims
 from sparcl_compile.passes.differentiating.attach_optimizer import optimizer_states
 
 FEEDS = ("learning_rate", "count")
+TASK_STEP = "task_step"
 MOMENTUM = "sgd_momentum"
 """The optimizer whose steps go on beyond the gradient that they came from."""
 
@@ -25,7 +26,8 @@ class Stepper:
     Args:
         made_by: the pass whose nodes these are.
         model: the training model: its parameters, gradient masks and optimizer.
-        graph: where the calls go; gets the inputs ``learning_rate`` and ``count``.
+        graph: where the calls go; gets the inputs ``learning_rate`` and ``count``, and where limits fall ``task_step``,
+            int64 [], the steps of the task before this one, and the state ``NAME.long_steps``.
     """
 
     def __init__(self, made_by: Pass, model: ir.Model, graph: ir.Graph) -> None:
@@ -34,10 +36,12 @@ class Stepper:
         self._masks = {str(value.name) for value in values_with_role(model, Role.GRADIENT_MASK)}
         self._feeds = Feeds(graph)
         self._rate, self._count = (self._feeds(name, []) for name in FEEDS)
+        self._begun: ir.Value | None = None
         self._by_rank: dict[int, tuple[ir.Value, ir.Value]] = {}
         parameters = list(values_with_role(model, Role.PARAMETER))
         self._factors = {str(value.name): rate_factor(value) for value in parameters}
         self._limits = {str(value.name): step_limit(value) for value in parameters}
+        self._full = {str(value.name): full_limit_steps(value) for value in parameters}
 
     def append_fed(self, name: str, shape: Sequence[int]) -> None:
         """Append the step of a parameter that is fed, as its accumulated gradient is."""
@@ -101,7 +105,38 @@ class Stepper:
         shape, op = dims(rate), self._insert.op
         largest = constant(self._graph, f"{name}.limit", np.full(shape, self._limits[name], np.float32))
         norm = op("ReduceL2", gradient, name=f"{name}.step_norm", shape=shape, keepdims=1)
-        return op("Div", largest, norm, name=f"{name}.most", shape=shape)
+        most = op("Div", largest, norm, name=f"{name}.most", shape=shape)
+        return self._fallen(most, rate, name) if self._full[name] else most
+
+    def _fallen(self, most: ir.Value, rate: ir.Value, name: str) -> ir.Value:
+        """The rate of the largest step after those of this task that were longer: ``NAME.long_steps`` counts them."""
+        shape, op, count = dims(rate), self._insert.op, long_steps_name(name)
+        before = set_role(self._feeds(count, shape), Role.LONG_STEPS)
+        full = constant(self._graph, f"{name}.full_limit_steps", np.full(shape, self._full[name], np.float32))
+        long = op("Less", most, rate, name=f"{name}.is_long", shape=shape, dtype=BOOL)
+        one = op("Cast", long, name=f"{name}.long", shape=shape, dtype=FLOAT, to=int(ir.DataType.FLOAT))
+        kept = op("Mul", before, self._in_task(), name=f"{name}.long_before", shape=shape)
+        total = op("Add", kept, one, name=f"{count}{NEXT}", like=before)
+        self._graph.outputs.append(total)
+        part = op(
+            "Div",
+            full,
+            op("Max", total, full, name=f"{name}.long_or_full", shape=shape),
+            name=f"{name}.part",
+            shape=shape,
+        )
+        return op("Mul", most, op("Sqrt", part, name=f"{name}.fall", shape=shape), name=f"{name}.fallen", shape=shape)
+
+    def _in_task(self) -> ir.Value:
+        """1, or 0 in the first step of a task, whose counts begin anew."""
+        if self._begun is None:
+            step = self._feeds(TASK_STEP, [], INT64)
+            one = constant(self._graph, "one_step", np.array(1, np.int64))
+            begun = self._insert.op("Min", step, one, name="steps_begun", shape=[], dtype=INT64)
+            self._begun = self._insert.op(
+                "Cast", begun, name="in_task", shape=[], dtype=FLOAT, to=int(ir.DataType.FLOAT)
+            )
+        return self._begun
 
     def _with_axes(self, rank: int) -> tuple[ir.Value, ir.Value]:
         """A 1 and the learning rate, with so many axes."""

@@ -196,6 +196,8 @@ def rate_line(optimizer: OptimizerSpec, weights: Sequence[WeightSpec]) -> str:
         line += f" ({optimizer.few_epochs_rate:g} up to {optimizer.few_epochs} epochs a task)"
     limit = optimizer.step_limit
     limited = f"; no step is larger than {limit:g} of its layer's first norm" if limit else ""
+    if optimizer.full_limit_steps:
+        limited += f" (less after {optimizer.full_limit_steps} such steps of a task)"
     return line + _factors_of(weights) + limited
 
 

@@ -12,13 +12,14 @@ from sparcl_compile.interface.names import (
     gradient_mask_name,
     gradient_rows_name,
     index_name,
+    long_steps_name,
     mask_name,
     measured_names,
     rows_name,
 )
 from sparcl_compile.interface.specs import MASKED, Dimension, DType, StateSpec, Stored, WeightSpec
 from sparcl_compile.passes.analysis.channels.plan import ChannelPlan
-from sparcl_compile.passes.core.layers import masked_layers, rate_factor
+from sparcl_compile.passes.core.layers import full_limit_steps, masked_layers, rate_factor
 from sparcl_compile.passes.core.marks import COMPRESSED_KEY, MASKED_KEY
 from sparcl_compile.passes.core.roles import values_with_role
 from sparcl_compile.passes.core.values import dims
@@ -44,6 +45,8 @@ def state_specs(compiled: Compiled) -> list[StateSpec]:
     for weight in values_with_role(training, Role.PARAMETER):
         states = compiled.optimizer_states[str(weight.name)]
         specs += [_spec(name, Role.OPTIMIZER, "float32", dims(weight), "zeros") for name in states]
+        counted = [long_steps_name(str(weight.name))] if full_limit_steps(weight) else []
+        specs += [_spec(name, Role.LONG_STEPS, "float32", [1] * len(dims(weight)), "zeros") for name in counted]
     specs += _mask_specs(compiled)
     specs += [_of(value, Role.GRADIENT_ROWS, "file") for value in values_with_role(training, Role.GRADIENT_ROWS)]
     shapes = {layer.weight: layer.shape for layer in plan.layers} | dict(plan.channels.shapes if plan.channels else {})

@@ -23,6 +23,7 @@ class Role(enum.StrEnum):
     RUNNING_STAT = "running_stat"
     GRADIENT = "gradient"
     OPTIMIZER = "optimizer"
+    LONG_STEPS = "long_steps"
     SAMPLE = "sample"
     CHANNEL = "channel"
     INDEX = "index"
@@ -66,6 +67,11 @@ def gradient_name(weight: str) -> str:
 def accumulator_name(weight: str) -> str:
     """The name of a parameter's gradient accumulator, as ORT's artifact builder gives it."""
     return f"{weight}_grad.accumulation.buffer"
+
+
+def long_steps_name(weight: str) -> str:
+    """The name of the count of a task's steps of a parameter that had to be shortened."""
+    return f"{weight}.long_steps"
 
 
 def accumulated_name(weight: str) -> str:

@@ -166,6 +166,7 @@ def both(
         scaling=options.scaling == "density",
         rate_decay=options.rate_decay,
         step_limit=options.effective_step_limit,
+        full_limit_steps=artifact.manifest.optimizer.full_limit_steps,
         seed=3,
     )
     tasks = [(task.x_train, task.y_train) for task in compiled.tasks]
@@ -220,6 +221,26 @@ def test_other_settings_equal_pytorch(
     changed: dict[str, object], module: torch.nn.Module, model_file: Path, data_file: Path, tmp_path: Path
 ) -> None:
     check_same(both(module, model_file, data_file, tmp_path, **changed))
+
+
+@pytest.mark.parametrize("changed", [{}, {"replay_batches": "merged"}, {"momentum": 0.9}], ids=str)
+def test_steps_whose_limits_fall_equal_pytorch(changed: dict[str, object], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    hidden = [
+        torch.nn.Conv2d(3, 8, 3, padding=1),
+        torch.nn.Tanh(),
+        torch.nn.Conv2d(8, 16, 3, padding=1),
+        torch.nn.Tanh(),
+    ]
+    module = torch.nn.Sequential(
+        *hidden, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(16, CLASSES)
+    )
+    export(module, (3, 8, 8), tmp_path / "plain.onnx")
+    length = Length(epochs=8)
+    settings = {"step_limit": 2e-4, "dense": ("0.weight",), "data_removal": 0.0, **changed}
+    outcome = both(module, tmp_path / "plain.onnx", write(tmp_path, 8), tmp_path, length=length, **settings)
+    assert outcome.run.trainer["task_step"] > 20
+    check_same(outcome)
 
 
 @pytest.mark.parametrize(

@@ -173,7 +173,7 @@ when finite:
 else:
   fail 'the loss became {}' of loss
 """
-OPTIMIZER = "optimizer(learning_rate=learning_rate, count=count)"
+OPTIMIZER = "optimizer(learning_rate=learning_rate, count=count, task_step=task_step)"
 
 
 def block_of(*parts: str) -> str:
@@ -194,7 +194,7 @@ x as replay{number}.raw
 
 def trained(*batches: str, indent: str = "  ") -> str:
     """The micro-steps on these batches."""
-    rates = "learning_rate=learning_rate, count=count"
+    rates = "learning_rate=learning_rate, count=count, task_step=task_step"
     runs = [
         f"{indent}train({batch}.*, lazy_reset_grad={int(not number)}, {rates}) -> trained{number}.*"
         for number, batch in enumerate(batches)

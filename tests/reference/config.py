@@ -30,6 +30,7 @@ class Config:
     ``loss_classes`` "task" masks the other tasks' classes out of the current batch's loss, "all" masks nothing.
     ``scaling`` gives masked layers their norm back, and a learning rate of 1/density.
     ``step_limit`` is the largest step of a parameter, as a share of the norm that it begins with; 0 for none.
+    ``full_limit_steps`` steps of a task that are too long have it whole, before it falls with the root of their number.
     ``rate_decay`` is the share of a task, from its end, over which the learning rate falls to 0.
     ``tasks`` is their number, which PackNet alone has to know.
     ``max_steps`` ends the run after so many optimizer steps (their events included).
@@ -58,6 +59,7 @@ class Config:
     lr: float = 0.03
     scaling: bool = False
     step_limit: float = 0.0
+    full_limit_steps: int = 0
     rate_decay: float = 0.0
     optimizer: Literal["sgd", "adamw"] = "sgd"
     momentum: float = 0.0

@@ -1,6 +1,7 @@
 """The loop of docs/algorithm.md: :func:`run` and :func:`evaluate`."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 
@@ -103,6 +104,7 @@ class _Learner:
         self.mask_events = schedule.mask_events(task, self.counts, self.config.recipe)
         self.filter_events = schedule.filter_events(len(self.x), self.config)
         self.task_step, self.epoch, self.stale = 0, 0, True
+        self.long_steps = [0] * len(self.limits)
         self.run_events(Fraction(0), [])
 
     def order(self, epoch: int) -> NDArray[np.int64]:
@@ -192,10 +194,14 @@ class _Learner:
 
     def move(self) -> None:
         """Move the parameters, by gradients that keep every step in its limit."""
-        for group, limit in zip(self.optimizer.param_groups, self.limits, strict=True):
+        full = self.config.full_limit_steps
+        for index, (group, limit) in enumerate(zip(self.optimizer.param_groups, self.limits, strict=True)):
             gradient = group["params"][0].grad
-            if gradient is not None:
-                gradient *= scaling.share(group["lr"], gradient, limit)
+            if gradient is None:
+                continue
+            self.long_steps[index] += scaling.share(group["lr"], gradient, limit) < 1.0
+            part = math.sqrt(full / max(full, self.long_steps[index])) if full else 1.0
+            gradient *= scaling.share(group["lr"], gradient, limit * part)
         with self.network.held():
             self.optimizer.step()
 

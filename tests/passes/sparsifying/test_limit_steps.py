@@ -1,5 +1,8 @@
 """The largest step of a parameter: a share of the norm that a layer begins with."""
 
+import itertools
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import onnx_ir as ir
 import onnxruntime as ort
@@ -7,9 +10,9 @@ import pytest
 
 from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.interface.names import NEXT, Role, accumulator_name
-from sparcl_compile.passes.core.layers import rate_factor, step_limit
-from sparcl_compile.passes.core.marks import LIMIT_KEY, RATE_KEY
-from sparcl_compile.passes.core.roles import set_role
+from sparcl_compile.passes.core.layers import full_limit_steps, rate_factor, step_limit
+from sparcl_compile.passes.core.marks import FALL_KEY, LIMIT_KEY, RATE_KEY
+from sparcl_compile.passes.core.roles import set_role, values_with_role
 from sparcl_compile.passes.core.values import data_of
 from sparcl_compile.passes.differentiating.attach_optimizer import AttachOptimizer
 from sparcl_compile.passes.emitting.emit import optimizer_model
@@ -101,6 +104,26 @@ def test_a_second_run_and_a_share_of_0_change_nothing() -> None:
     assert ir.to_proto(model) == before
 
 
+def plain_model() -> ir.Model:
+    """The model without its normalisation."""
+    model = masked_model()
+    normalisation = next(node for node in model.graph if node.op_type == "BatchNormalization")
+    conv = next(node for node in model.graph if node.op_type == "Conv")
+    normalisation.outputs[0].replace_all_uses_with(conv.outputs[0])
+    del model.graph.outputs[1:]
+    model.graph.remove(normalisation, safe=True)
+    return model
+
+
+@pytest.mark.parametrize(("build", "full"), [(masked_model, 0), (plain_model, 10)])
+def test_limits_fall_after_ten_steps_where_hidden_layers_are_not_normalised(
+    build: Callable[[], ir.Model], full: int
+) -> None:
+    model = build()
+    LimitSteps(share=0.1)(model)
+    assert {full_limit_steps(value) for value in values_with_role(model, Role.PARAMETER)} == {full}
+
+
 def test_a_share_below_0_is_refused() -> None:
     with pytest.raises(FieldError, match=r"^limit_steps: `share` -0\.1"):
         LimitSteps(share=-0.1)(masked_model())
@@ -109,20 +132,33 @@ def test_a_share_below_0_is_refused() -> None:
 # The steps
 
 
-def step(gradient: np.ndarray, *, limit: float | None, factor: float = 1.0, momentum: float = 0.0) -> np.ndarray:
+def step(
+    gradient: np.ndarray,
+    *,
+    limit: float | None,
+    factor: float = 1.0,
+    momentum: float = 0.0,
+) -> np.ndarray:
     """The change of a weight of zeros in one step of the optimizer's graph."""
     return steps([gradient], limit=limit, factor=factor, momentum=momentum)[0]
 
 
 def steps(
-    gradients: list[np.ndarray], *, limit: float | None, factor: float = 1.0, momentum: float = 0.0
+    gradients: list[np.ndarray],
+    *,
+    limit: float | None,
+    factor: float = 1.0,
+    momentum: float = 0.0,
+    full: int = 0,
+    tasks_begin: Sequence[int] = (0,),
 ) -> list[np.ndarray]:
-    """The changes of a weight of zeros in steps of the optimizer's graph."""
+    """The changes of a weight of zeros in steps of the optimizer's graph, of tasks that begin at these."""
     _, model = differentiated()
     for value in model.graph.inputs:
         if value.name == WEIGHT:
             value.metadata_props[RATE_KEY] = repr(factor)
             value.metadata_props.update({} if limit is None else {LIMIT_KEY: repr(limit)})
+            value.metadata_props.update({FALL_KEY: str(full)} if full else {})
     AttachOptimizer(momentum=momentum)(model)
     graph = optimizer_model(AttachOptimizer(), model)
     inputs = {
@@ -133,7 +169,9 @@ def steps(
     inputs |= {"count": np.array(1, np.float32)} if "count" in inputs else {}
     session, changes = ort.InferenceSession(ir.to_proto(graph).SerializeToString()), []
     names = [str(value.name) for value in graph.graph.outputs]
-    for gradient in gradients:
+    for number, gradient in enumerate(gradients):
+        since = number - max(begin for begin in tasks_begin if begin <= number)
+        inputs |= {"task_step": np.array(since, np.int64)} if full else {}
         found = dict(zip(names, session.run(names, {**inputs, accumulator_name(WEIGHT): gradient}), strict=True))
         changes.append(inputs[WEIGHT] - found[f"{WEIGHT}{NEXT}"])
         inputs |= {name.removesuffix(NEXT): value for name, value in found.items() if name.removesuffix(NEXT) in inputs}
@@ -167,3 +205,24 @@ def test_momentum_carries_no_more_than_the_limit_into_the_next_steps() -> None:
     moved = steps([gradient_of(1000.0), *[gradient_of(0.0)] * 3], limit=0.3, momentum=0.9)
     sizes = [float(np.linalg.norm(one)) for one in moved]
     assert sizes == pytest.approx([0.3, 0.27, 0.243, 0.2187], rel=1e-5)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_a_limit_falls_with_the_root_of_the_number_of_long_steps(momentum: float) -> None:
+    long, short = gradient_of(1000.0), gradient_of(0.0)
+    moved = steps([long, long, short, long, long, *[long] * 12], limit=0.3, momentum=momentum, full=4)
+    own = [now - momentum * before for before, now in itertools.pairwise([np.zeros_like(long), *moved])]
+    wanted = [0.3, 0.3, 0.0, 0.3, 0.3, *(0.3 * (4 / long_steps) ** 0.5 for long_steps in range(5, 17))]
+    assert [float(np.linalg.norm(one)) for one in own] == pytest.approx(wanted, rel=1e-4, abs=1e-7)
+
+
+def test_the_first_step_of_a_task_counts_anew() -> None:
+    moved = steps([gradient_of(1000.0)] * 9, limit=0.3, full=4, tasks_begin=(0, 6))
+    wanted = [*[0.3] * 4, *(0.3 * (4 / long_steps) ** 0.5 for long_steps in (5, 6)), *[0.3] * 3]
+    assert [float(np.linalg.norm(one)) for one in moved] == pytest.approx(wanted, rel=1e-5)
+
+
+def test_steps_below_a_limit_are_the_same_to_the_bit_whether_it_falls_or_not() -> None:
+    gradients = [gradient_of(norm) for norm in (1.0, 0.0, 1.1, 1.2, 0.9)]
+    plain, counted = steps(gradients, limit=None, factor=5.0), steps(gradients, limit=0.4, factor=5.0, full=1)
+    np.testing.assert_array_equal(counted, plain)
