@@ -21,6 +21,7 @@ from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import role_of, values_with_role
 from sparcl_compile.passes.core.unused import remove_unused
 from sparcl_compile.passes.core.values import constant, dims
+from sparcl_compile.passes.emitting.all_places import measure_all_places
 from sparcl_compile.passes.emitting.first import pays, to_first
 from sparcl_compile.passes.emitting.measure import to_measuring
 from sparcl_compile.passes.emitting.packed import to_packed
@@ -60,7 +61,8 @@ class Emit(Pass):
        which any platform can read.
     6. ``measure``: where a run measures gradients, what ``to_measuring`` makes of the training graph as it was before
        it updated the parameters itself or computed chosen rows of their gradients only. The first rows in the state
-       file are the first channels; a run chooses its own before it trains.
+       file are the first channels; a run chooses its own before it trains. Where the gradients of pruned weights are
+       wanted, those of compressed layers are what ``measure_all_places`` makes of them.
     7. Where weights are compressed, ``eval`` scatters them into their full shapes and has standard operators only: it
        runs where no sparse kernels are, and an export is plain ONNX.
     8. ``features``: where they are asked for, ``eval`` with what the last layer reads, as vectors [N, D], beside the
@@ -115,6 +117,8 @@ class Emit(Pass):
             graphs["optimizer"] = optimizer_model(self, model)
         if self.several and pays(self.forward, model):
             to_first(self, graphs.setdefault("train_first", train_model(model)))
+        if self.whole is not None and self.pruned_gradients:
+            measure_all_places(self, self.whole)
         if self.whole is not None:
             to_measuring(self.whole, self.pruned_gradients, self.inserter(self.whole.graph) if self.smooth else None)
             graphs["measure"] = self.whole

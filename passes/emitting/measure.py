@@ -65,10 +65,10 @@ def _measure_whole(graph: ir.Graph, inputs: Mapping[str, ir.Value], weight: str)
 
 
 def _measure_pruned(graph: ir.Graph, inputs: Mapping[str, ir.Value], weight: str) -> None:
-    """Let nothing be multiplied by the weight's mask."""
-    mask = inputs[mask_name(weight)]
-    for usage in list(mask.uses()):
-        without_mask(graph, usage.node, mask)
+    """Let nothing be multiplied by the weight's mask; a compressed weight has none."""
+    if mask := inputs.get(mask_name(weight)):
+        for usage in list(mask.uses()):
+            without_mask(graph, usage.node, mask)
 
 
 def _smooth(graph: ir.Graph, insert: Inserter) -> None:

@@ -67,7 +67,7 @@ def alone_line(options: Options, weights: Sequence[WeightSpec], dense: Sequence[
     if len(weights) != 1 or weights[0].base == weights[0].size or any(one.reason != "user" for one in dense):
         return ""
     share = f"{weights[0].base / weights[0].size:.0%}"
-    policy = "" if options.compress or options.mask_policy == "rigl" else "--mask-policy rigl and "
+    policy = "" if options.mask_policy == "rigl" else "--mask-policy rigl and "
     return (
         f"the classifier is the only layer that can have a mask: a class reads {share} of the features, and "
         f"which it needs is not known yet; compare with {policy}a lower --sparsity"

@@ -226,7 +226,8 @@ def rule_of(plan: SparsityPlan, options: CompileOptions) -> Rule:
 def _masked(compiled: Compiled, plan: SparsityPlan) -> list[MaskedLayer]:
     """The layers as they are stored; channels are no groups of one weight."""
     if plan.channels is None:
-        found = [_stored(compiled.forward, layer) for layer in plan.layers]
+        by_gradient = plan.growth in (GRADIENT, MOMENTUM)
+        found = [_stored(compiled.forward, layer, by_gradient) for layer in plan.layers]
     else:
         found = [MaskedLayer(layer.weight, plan.channels.stored_shape(layer.weight)) for layer in plan.layers]
     return [_with_rows(one, plan.rows[one.name], compiled.cut_gradients) for one in found] if plan.rows else found
@@ -236,8 +237,9 @@ def _with_rows(layer: MaskedLayer, rows: Rows, cut: Container[str]) -> MaskedLay
     return dataclasses.replace(layer, output_axis=rows.axis, rows=rows.kept if layer.name in cut else None)
 
 
-def _stored(forward: ir.Model, layer: Layer) -> MaskedLayer:
+def _stored(forward: ir.Model, layer: Layer, all_measured: bool) -> MaskedLayer:
     if index_name(layer.weight) not in forward.graph.initializers:
         return MaskedLayer(layer.weight, layer.shape, layer.cut)
     turned = forward.graph.initializers[layer.weight].metadata_props[COMPRESSED_KEY] == TRANSPOSED
-    return MaskedLayer(layer.weight, layer.shape, layer.cut, output_axis=int(turned), places=layer.places)
+    axis, places = int(turned), layer.places
+    return MaskedLayer(layer.weight, layer.shape, layer.cut, axis, places=places, all_measured=all_measured)

@@ -29,6 +29,7 @@ class MaskedLayer:
         output_axis: the axis of its output channels. A compressed weight [I, O], where it is 1, is stored as [O, I].
         rows: how many output channels the training graph computes gradients of; None for all.
         places: how many values are stored where it is compressed; None where it is masked.
+        all_measured: whether the gradients of weights that have no place are measured as well.
 
     Raises:
         ValueError: there is no place, there are more places than weights, or the outputs of a compressed weight are
@@ -41,6 +42,7 @@ class MaskedLayer:
     output_axis: int = 0
     rows: int | None = None
     places: int | None = None
+    all_measured: bool = False
 
     def __post_init__(self) -> None:
         if self.places is None:
@@ -62,8 +64,13 @@ class MaskedLayer:
 
     @property
     def stored(self) -> tuple[int, ...]:
-        """The shape of the weight as it is stored, and of its gradients and optimizer states."""
+        """The shape of the weight as it is stored, and of its accumulator and optimizer states."""
         return self.shape if self.places is None else (self.places,)
+
+    @property
+    def measured(self) -> tuple[int, ...]:
+        """The shape of its measured gradients: one for each place, or for each weight in the order of the places."""
+        return (self.size,) if self.all_measured else self.stored
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +98,7 @@ class Rule:
 
 def gradients(b: Builder, layer: MaskedLayer) -> tuple[ir.Value, ir.Value]:
     """Add the state ``W.g1`` and ``W.g2``, the measured gradients of a layer."""
-    first, second = (b.state(name, FLOAT, layer.stored, Role.MEASURED) for name in measured_names(layer.name))
+    first, second = (b.state(name, FLOAT, layer.measured, Role.MEASURED) for name in measured_names(layer.name))
     return first, second
 
 
@@ -116,7 +123,14 @@ def _cwi(b: Builder, weight: ir.Value, measured: tuple[ir.Value, ir.Value], alph
 
 
 def scores_of(b: Builder, layer: MaskedLayer, weight: ir.Value, rule: Rule) -> Scores:
-    """The scores of every stored weight; adds the state ``W.g1`` and ``W.g2`` where the rule reads them."""
+    """The scores of every weight; adds the state ``W.g1`` and ``W.g2`` where the rule reads them.
+
+    Args:
+        b: the graph.
+        layer: the layer.
+        weight: its weights, in the shape of the measured gradients.
+        rule: the scores.
+    """
     op = b.op
     if rule.beta is not None:
         first, second = gradients(b, layer)
@@ -124,7 +138,7 @@ def scores_of(b: Builder, layer: MaskedLayer, weight: ir.Value, rule: Rule) -> S
         return importance, not_subnormal(b, op.Abs(op.Add(first, second))) if rule.by_gradient else None
     if not (rule.alpha or rule.by_gradient or rule.by_product):
         return op.Abs(weight), None
-    only = b.state(measured_names(layer.name)[0], FLOAT, layer.stored, Role.MEASURED)
+    only = b.state(measured_names(layer.name)[0], FLOAT, layer.measured, Role.MEASURED)
     if rule.by_product:
         return op.Abs(op.Mul(weight, only)), None
     importance = op.Add(op.Abs(weight), weighted(b, rule.alpha, only)) if rule.alpha else op.Abs(weight)

@@ -56,6 +56,14 @@ class Masked:
 
     def full(self, values: ir.Value) -> ir.Value:
         """Stored values as a vector over the full weight: float32 [n]."""
+        return self.in_order_of_weight(self.spread(values))
+
+    def spread(self, values: ir.Value) -> ir.Value:
+        """Stored values and those of all other weights, in the order in which weights are stored."""
+        return values
+
+    def in_order_of_weight(self, values: ir.Value) -> ir.Value:
+        """What ``spread`` gives as a vector in the order of the full weight."""
         return flat(self._b, values)
 
     def after(self, stays: ir.Value, kept: ir.Value) -> Stored:
@@ -82,11 +90,19 @@ class Compressed:
         index = b.state(index_name(layer.name), INT32, layer.stored, Role.INDEX)
         self._live = live_places(b, layer)
         self._index = self._used(index)
-        self.kept = self._in_order_of_weight(self._scatter(b.cast(b.op.Expand(1, self._live), BOOL), BOOL))
+        self.kept = self.in_order_of_weight(self._scatter(b.cast(b.op.Expand(1, self._live), BOOL), BOOL))
 
     def full(self, values: ir.Value) -> ir.Value:
         """Stored values as a vector over the full weight, 0 where nothing is kept: float32 [n]."""
-        return self._in_order_of_weight(self._scatter(self._used(values), FLOAT))
+        return self.in_order_of_weight(self.spread(values))
+
+    def spread(self, values: ir.Value) -> ir.Value:
+        """Stored values and 0 for all other weights, in the order of the places: float32 [n]."""
+        return self._scatter(self._used(values), FLOAT)
+
+    def in_order_of_weight(self, values: ir.Value) -> ir.Value:
+        """Bring values from the order of the places to the weight's own, which differs for [I, O]."""
+        return self._turned(values, tuple(reversed(self._layer.shape)))
 
     def after(self, stays: ir.Value, kept: ir.Value) -> Stored:
         """The stored state of the weights that stay and of those kept in the end (bool [n] each)."""
@@ -111,11 +127,7 @@ class Compressed:
     def _carry(self, stays: ir.Value, index: ir.Value, flags: ir.Value) -> Carry:
         op = self._b.op
         survived = op.And(op.Gather(stays, index), op.Greater(flags, 0.0))
-        return lambda values: op.Where(survived, op.Gather(self._scatter(self._used(values), FLOAT), index), 0.0)
-
-    def _in_order_of_weight(self, values: ir.Value) -> ir.Value:
-        """Bring values from the order of the places to the weight's own, which differs for [I, O]."""
-        return self._turned(values, tuple(reversed(self._layer.shape)))
+        return lambda values: op.Where(survived, op.Gather(self.spread(values), index), 0.0)
 
     def _in_order_of_places(self, values: ir.Value) -> ir.Value:
         return self._turned(values, self._layer.shape)
@@ -147,6 +159,14 @@ def first_places(b: Builder, layer: MaskedLayer, live: ir.Value) -> ir.Value:
     op = b.op
     padding = op.Concat([0], op.Sub(layer.stored[0], live), axis=0)
     return op.Reshape(op.Pad(op.Expand(1.0, live), padding), list(layer.stored))
+
+
+def at_places(b: Builder, layer: MaskedLayer, values: ir.Value) -> ir.Value:
+    """Of the values of all weights of a compressed layer, in the order of the places, those that have a place.
+
+    They are float32 [K]; padding repeats one of them. Adds the state ``W.index``.
+    """
+    return b.op.Gather(values, b.state(index_name(layer.name), INT32, layer.stored, Role.INDEX))
 
 
 def storage(b: Builder, layer: MaskedLayer) -> Masked | Compressed:

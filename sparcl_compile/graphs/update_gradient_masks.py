@@ -8,7 +8,7 @@ from sparcl_compile.graphs.builder import FLOAT, INT64, Builder
 from sparcl_compile.graphs.layer_body import LayerCalls
 from sparcl_compile.graphs.masks import NOT_KEPT, MaskedLayer, flat, gradients, not_subnormal, weighted
 from sparcl_compile.graphs.selection import largest
-from sparcl_compile.graphs.storage import first_places, live_places
+from sparcl_compile.graphs.storage import at_places, first_places, live_places
 from sparcl_compile.interface.names import Role, gradient_mask_name, gradient_rows_name, mask_name
 
 KEEP = "keep"
@@ -26,7 +26,8 @@ def build(layers: Sequence[MaskedLayer], alpha: float, beta: float, channels: bo
     the result ``W.gradient_rows.next`` as well, their numbers int64 [rows], ascending; its ``keep`` equals ``rows``.
 
     A layer with ``places`` has ``W.rows`` in the mask's stead and [K] for its shape: its kept weights are those in live
-    places (docs/algorithm.md, Compressed weights).
+    places (docs/algorithm.md, Compressed weights). Where gradients of all its weights are measured, ``W.g1`` and
+    ``W.g2`` are [n] in the order of the places, and ``W.index`` says which of them are meant.
 
     Each layer is one call of a function, which the layers that are computed alike share.
 
@@ -51,6 +52,7 @@ def build(layers: Sequence[MaskedLayer], alpha: float, beta: float, channels: bo
         mask = _mask(inner, layer)
         first, second = gradients(inner, layer)
         importance = not_subnormal(inner, op.Add(weighted(inner, alpha, first), weighted(inner, beta, second)))
+        importance = at_places(inner, layer, importance) if layer.all_measured else importance
         chosen = choose(inner, layer, mask, importance, keep)
         inner.result(f"{gradient_mask_name(layer.name)}.next", chosen, FLOAT, layer.stored)
 

@@ -10,8 +10,8 @@ from sparcl_compile.graphs.exchange import Update, exchange
 from sparcl_compile.graphs.hash import Stream, numbered, words
 from sparcl_compile.graphs.hash import key as chained
 from sparcl_compile.graphs.layer_body import LayerCalls
-from sparcl_compile.graphs.masks import MaskedLayer, Rule, scores_of
-from sparcl_compile.graphs.storage import Stored, storage
+from sparcl_compile.graphs.masks import MaskedLayer, Rule, Scores, scores_of
+from sparcl_compile.graphs.storage import Compressed, Masked, Stored, storage
 from sparcl_compile.interface.names import Role, gradient_mask_name
 
 REMOVE_TO, GROW_TO, LAYER_KEY = "remove_to", "grow_to", "layer_key"
@@ -29,7 +29,8 @@ def build(
     ``remove_to`` and ``grow_to`` int64 [L]; for each weight W the state ``W.g1`` and ``W.g2`` float32, W, its mask and
     its optimizer states. Results: ``.next`` of W, its mask, its optimizer states and, when asked for, its gradient
     mask. A layer with ``places`` has ``W.index`` and ``W.rows`` in the mask's stead and stores all else in [K]: the
-    result is what the masked layer would give (docs/algorithm.md, Compressed weights). The two can be mixed.
+    result is what the masked layer would give (docs/algorithm.md, Compressed weights). Where gradients
+    of all its weights are measured, ``W.g1`` and ``W.g2`` are [n], in the order of the places. The two can be mixed.
 
     Counts are of the layer's groups and hold exactly: ``min(kept, remove_to)`` stay, then ``grow_to`` are kept if there
     were fewer. Under N:M they are of weights, and each group grows what it lacks, whatever ``grow_to`` says.
@@ -57,8 +58,7 @@ def build(
         key = inner.feed(LAYER_KEY, UINT32, [1])
         weight = inner.state(layer.name, FLOAT, layer.stored, Role.PARAMETER)
         stored = storage(inner, layer)
-        importance, gradient = scores_of(inner, layer, weight, rule)
-        importance, gradient = stored.full(importance), None if gradient is None else stored.full(gradient)
+        importance, gradient = _full_scores(inner, layer, weight, stored, rule)
         update = Update(stored.kept, importance, remove_to, grow_to, key, gradient)
         after = stored.after(*exchange(inner, layer.groups, update))
         weight_after = after.carry(weight)
@@ -71,6 +71,13 @@ def build(
         given = {REMOVE_TO: remove_to, GROW_TO: grow_to, LAYER_KEY: key}
         calls.call(layer, optimizer_states.get(layer.name, ()), given)
     return b.model()
+
+
+def _full_scores(b: Builder, layer: MaskedLayer, weight: ir.Value, stored: Masked | Compressed, rule: Rule) -> Scores:
+    """The scores of all weights (float32 [n]): of those that are stored, and where they are measured of the others."""
+    weight, full = (stored.spread(weight), stored.in_order_of_weight) if layer.all_measured else (weight, stored.full)
+    importance, gradient = scores_of(b, layer, weight, rule)
+    return full(importance), None if gradient is None else full(gradient)
 
 
 def scaled(b: Builder, before: ir.Value, after: ir.Value) -> ir.Value:

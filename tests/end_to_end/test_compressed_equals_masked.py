@@ -99,6 +99,11 @@ def settle_ties(masked: Form, compressed: Form) -> None:
         # Not AdamW: the bias of an attention's keys has no gradient but rounding, which AdamW scales to a full step.
         ("transformer", {"distribution": "erk", "momentum": 0.9}, 0.003),
         ("transformer", {"scheme": "4:16"}, 0.01),
+        ("resnet", {"growth": "gradient", "momentum": 0.9}, 0.003),
+        ("resnet", {"growth": "gradient", "scheme": "block4x1", "gradient_sparsity": 0.0}, 0.003),
+        ("mlp", {"growth": "gradient", "momentum": 0.9}, 0.01),
+        ("transformer", {"growth": "gradient", "distribution": "erk"}, 0.003),
+        ("transformer", {"growth": "gradient", "scheme": "4:16", "gradient_sparsity": 0.0}, 0.01),
     ],
 )
 def test_compressed_training_equals_masked_training(

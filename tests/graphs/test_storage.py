@@ -168,6 +168,54 @@ def test_grown_to_the_last_place_and_shrunk_again(scheme: str, seed: int) -> Non
             assert found["w0.rows.next"][-1] == room["w0"] or scheme == "block4x1"
 
 
+MEASURED = {"tdm": Rule(ALPHA, BETA, by_gradient=True), "rigl": Rule(0.0, None, by_gradient=True)}
+"""Rules by which weights grow that have no place, so that the gradients of all are measured."""
+MATRIX = (6, 10)
+
+
+@cache
+def growing(scheme: str, rule: str) -> tuple[MaskedLayer, harness.Graph, harness.Graph]:
+    """A matrix [I, O] in the compressed form, and its updates as a masked and as a compressed layer."""
+    cut = cut_for(scheme, MATRIX, "io")
+    masked = MaskedLayer("w1", MATRIX, cut, output_axis=1)
+    places = masked.groups.most(masked.groups.levels(DENSITY, CHURN, EXPAND).grown)
+    layer = dataclasses.replace(masked, places=places, all_measured=True)
+    made = (update_masks.build([one], {"w1": ["w1.momentum"]}, MEASURED[rule], True) for one in (masked, layer))
+    return (layer, *(harness.Graph(one) for one in made))
+
+
+@pytest.mark.parametrize("rule", MEASURED)
+@pytest.mark.parametrize("scheme", [scheme for scheme in SCHEMES if scheme != "pattern"])
+@EXAMPLES
+@given(seed=st.integers(0, 2**20), ties=st.booleans(), kept=st.sampled_from(["none", "base", "grown"]))
+def test_weights_without_a_place_grow_as_masked_ones_do(
+    scheme: str, rule: str, seed: int, ties: bool, kept: str
+) -> None:
+    layer, masked, stored_graph = growing(scheme, rule)
+    level, rng = layer.groups.levels(DENSITY, CHURN, EXPAND), np.random.default_rng(seed)
+    number = {"none": 0, "base": level.base, "grown": level.grown}[kept]
+    mask = magnitude_mask(rng.random(MATRIX).astype(np.float32), number, layer.cut)
+    full: Feeds = {"w1.mask": mask}
+    for name in ("w1", "w1.momentum", "w1.g1", "w1.g2"):
+        full[name] = (rng.integers(-2, 3, MATRIX) if ties else rng.normal(size=MATRIX)).astype(np.float32)
+    for name in ("w1", "w1.momentum"):
+        full[name] *= mask
+    shared = {"remove_to": [level.shrunk], "grow_to": [level.grown], "key": harness.key(seed, 3)}
+    feeds: Feeds = {f"w1.{one}": np.ascontiguousarray(full[f"w1.{one}"].T).reshape(-1) for one in ("g1", "g2")}
+    for name in ("w1", "w1.momentum"):
+        values, index, rows = compress(full[name].T, mask.T, int(layer.places or 0))
+        values[rows[-1] :] = GARBAGE
+        feeds |= {name: values, "w1.index": index, "w1.rows": rows}
+    wanted = masked({name: one for name, one in {**full, **shared}.items() if name in masked.inputs})
+    found = stored_graph({name: one for name, one in {**feeds, **shared}.items() if name in stored_graph.inputs})
+    after = wanted["w1.mask.next"].T
+    for name in ("w1", "w1.momentum"):
+        values, index, rows = compress(wanted[f"{name}.next"].T, after, int(layer.places or 0))
+        assert found[f"{name}.next"].tobytes() == values.tobytes(), name
+        np.testing.assert_array_equal(found["w1.index.next"], index)
+        np.testing.assert_array_equal(found["w1.rows.next"], rows)
+
+
 def single(places: int, shape: tuple[int, ...] = (4, 6)) -> harness.Graph:
     return harness.Graph(update_masks.build([MaskedLayer("w", shape, places=places)], {}, Rule(ALPHA, BETA), True))
 

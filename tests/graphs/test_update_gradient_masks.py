@@ -1,3 +1,4 @@
+import dataclasses
 from functools import cache
 
 import numpy as np
@@ -147,8 +148,9 @@ STORED = (MaskedLayer("conv.weight", (3, 2, 2, 2), places=PLACES), MaskedLayer("
 
 
 @cache
-def recipe_graph(alpha: float, beta: float) -> harness.Graph:
-    return harness.Graph(update_gradient_masks.build(STORED, alpha, beta))
+def recipe_graph(alpha: float, beta: float, whole: bool = False) -> harness.Graph:
+    layers = [dataclasses.replace(layer, all_measured=whole and layer.places is not None) for layer in STORED]
+    return harness.Graph(update_gradient_masks.build(layers, alpha, beta))
 
 
 def test_form_with_a_compressed_layer() -> None:
@@ -167,6 +169,7 @@ def test_form_with_a_compressed_layer() -> None:
     }
 
 
+@pytest.mark.parametrize("whole", [False, True])
 @given(
     seed=st.integers(0, 2**20),
     ties=st.booleans(),
@@ -175,11 +178,13 @@ def test_form_with_a_compressed_layer() -> None:
 )
 def test_a_compressed_layer_chooses_what_the_masked_one_does(
     case: tuple[float, float, harness.Graph],
+    whole: bool,
     seed: int,
     ties: bool,
     live: int,
     keep: tuple[int, int],
 ) -> None:
+    """With ``whole`` the gradients of all weights are measured, as for masks that grow by them."""
     alpha, beta, masked = case
     full = {**tensors(seed, ties, density=0.5), "keep": np.array(keep)}
     mask = np.zeros(24, np.float32)
@@ -187,16 +192,27 @@ def test_a_compressed_layer_chooses_what_the_masked_one_does(
     full["conv.weight.mask"] = mask.reshape(3, 2, 2, 2)
     feeds = {name: value for name, value in full.items() if not name.startswith("conv.weight")}
     for name in ("conv.weight.g1", "conv.weight.g2"):
-        values, _, rows = compress(full[name], full["conv.weight.mask"], PLACES)
+        values, index, rows = compress(full[name], full["conv.weight.mask"], PLACES)
         # Padding is never read, whatever a kernel leaves there.
         values[live:] = np.nan
-        feeds |= {name: values, "conv.weight.rows": rows}
-    found, wanted = recipe_graph(alpha, beta)(feeds), masked(full)
+        feeds |= {name: full[name].reshape(-1) if whole else values, "conv.weight.rows": rows}
+        feeds |= {"conv.weight.index": index} if whole else {}
+    found, wanted = recipe_graph(alpha, beta, whole)(feeds), masked(full)
     chosen = found["conv.weight.gradient_mask.next"]
     assert int(chosen.sum()) == min(max(keep[0], 0), live)
     again, _, _ = compress(wanted["conv.weight.gradient_mask.next"], full["conv.weight.mask"], PLACES)
     np.testing.assert_array_equal(chosen, again)
     np.testing.assert_array_equal(found["fc.weight.gradient_mask.next"], wanted["fc.weight.gradient_mask.next"])
+
+
+def test_form_with_a_compressed_layer_of_which_all_is_measured() -> None:
+    inputs, _ = recipe_graph(0.5, 1.0, True).signature()
+    assert [inputs[f"conv.weight.{part}"] for part in ("index", "rows", "g1", "g2")] == [
+        "int32[12]",
+        "int32[4]",
+        "float[24]",
+        "float[24]",
+    ]
 
 
 def test_whole_channels_of_a_compressed_layer_are_refused() -> None:
