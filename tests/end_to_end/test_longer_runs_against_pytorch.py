@@ -7,63 +7,55 @@ import numpy as np
 import pytest
 import torch
 
-from models.export import export
-from tests.end_to_end.test_against_pytorch import Length, Outcome, both, check_same, plain
-from tests.reference import methods, policies
+from tests.reference import methods
 from tests.reference.augment import normalise
 from tests.reference.config import Config
 from tests.reference.trace import Trace
 from tests.reference.train import Task, _Learner, run
+from tests.support import twins
+from tests.support.twins import Given, Length, Outcome, both, by_policy, check_same, plain
 
 CLASSES, EACH, TESTED = 6, 16, 8
 THREE = Length(tasks=3, classes=CLASSES, buffer=14)
 DENSE = {"sparsity": 0.0, "gradient_sparsity": 0.0, "data_removal": 0.0}
 
 
-@pytest.fixture(scope="module")
-def module() -> torch.nn.Module:
-    return plain(CLASSES)
-
-
-@pytest.fixture(scope="module")
-def model_file(module: torch.nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "plain.onnx"
-    export(module, (3, 8, 8), path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def data_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def far_colours(folder: Path, size: int, each: int = EACH) -> Path:
     """Classes of colours far enough apart that some are told from others at once."""
-    rng, path = np.random.default_rng(1), tmp_path_factory.mktemp("data") / "colours.npz"
-    colours, arrays = rng.integers(0, 156, size=(CLASSES, 3, 1, 1)), dict[str, np.ndarray]()
-    for part, count in (("train", EACH), ("test", TESTED)):
+    rng, path = np.random.default_rng(1), folder / "colours.npz"
+    base, arrays = rng.integers(0, 156, size=(CLASSES, 3, 1, 1)), dict[str, np.ndarray]()
+    for part, count in (("train", each), ("test", TESTED)):
         y = np.repeat(np.arange(CLASSES), count)
-        arrays |= {f"y_{part}": y, f"x_{part}": (colours[y] + rng.integers(0, 100, (len(y), 3, 8, 8))).astype(np.uint8)}
+        x = base[y] + rng.integers(0, 100, (len(y), 3, size, size))
+        arrays |= {f"y_{part}": y, f"x_{part}": x.astype(np.uint8)}
     np.savez(path, **arrays)
     return path
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> Given:
+    return twins.given(tmp_path_factory.mktemp("given"), plain(CLASSES), 8, far_colours)
 
 
 Start = Callable[..., tuple[Outcome, _Learner]]
 
 
 @pytest.fixture
-def start(module: torch.nn.Module, model_file: Path, data_file: Path, tmp_path: Path) -> Start:
+def start(given: Given, tmp_path: Path) -> Start:
     """Run twice, and also give the learner of the second implementation."""
 
     def started(length: Length, **options: object) -> tuple[Outcome, _Learner]:
         learners: list[_Learner] = []
 
-        def reference(given: torch.nn.Module, tasks: Sequence[Task], config: Config, classes: int) -> Trace:
+        def reference(module: torch.nn.Module, tasks: Sequence[Task], config: Config, classes: int) -> Trace:
             def made(*settings: object) -> _Learner:
                 kind = methods.LEARNERS.get(config.replay, _Learner)
                 learners.append(kind(*settings))  # type: ignore[arg-type]
                 return learners[0]
 
-            return run(given, tasks, config, classes, learner_type=made)  # type: ignore[arg-type]
+            return run(module, tasks, config, classes, learner_type=made)  # type: ignore[arg-type]
 
-        given = {"target": "ort", "dense": ("0.*",), **options}
-        outcome = both(module, model_file, data_file, tmp_path, reference, length, **given)
+        outcome = both(given, tmp_path, reference, length, **{"target": "ort", "dense": ("0.*",), **options})
         return outcome, learners[0]
 
     return started
@@ -197,20 +189,11 @@ def test_an_optimizer_with_masks_equals_pytorch(rate: float, options: dict[str, 
 # Refreshes
 
 
-def test_gradients_are_chosen_anew_every_thirty_steps(
-    module: torch.nn.Module, model_file: Path, data_file: Path, tmp_path: Path
-) -> None:
+def test_gradients_are_chosen_anew_every_thirty_steps(given: Given, tmp_path: Path) -> None:
     """Static masks: nothing else makes a choice due. Batches of 4 make 36 steps a task."""
-    learners: list[policies.PolicyLearner] = []
-
-    def reference(given: torch.nn.Module, tasks: Sequence[Task], config: Config, classes: int) -> Trace:
-        learners.append(policies.learned(given, tasks, config, classes, "static"))
-        return learners[0].trace
-
-    options = {"mask_policy": "static", "sparsity": 0.75, "gradient_sparsity": 0.9, "data_removal": 0.0}
-    length = Length(epochs=3, batch=4, classes=CLASSES)
-    outcome = both(module, model_file, data_file, tmp_path, reference, length, dense=("0.*",), **options)
-    assert [step for step, _ in learners[0].trace.refreshes] == [0, 30, 36, 66]
+    options = {"sparsity": 0.75, "gradient_sparsity": 0.9, "data_removal": 0.0, "dense": ("0.*",)}
+    outcome, learner = by_policy("static", given, tmp_path, Length(epochs=3, batch=4, classes=CLASSES), **options)
+    assert [step for step, _ in learner.trace.refreshes] == [0, 30, 36, 66]
     check_same(outcome)
-    masks = learners[0].trace.refreshes
+    masks = learner.trace.refreshes
     assert all((masks[0][1][name] != masks[1][1][name]).any() for name in masks[0][1])
