@@ -1,5 +1,7 @@
 """What two short tasks with plain SGD do not show, against PyTorch: third tasks, removals, momenta, answers."""
 
+import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -7,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 
+from sparcl_compile.graphs.exemplars import SUMS
 from tests.reference import methods
 from tests.reference.augment import normalise
 from tests.reference.config import Config
 from tests.reference.trace import Trace
 from tests.reference.train import Task, _Learner, run
 from tests.support import twins
-from tests.support.twins import Given, Length, Outcome, both, by_policy, check_same, plain
+from tests.support.twins import RATE, Given, Length, Outcome, both, by_policy, check_same, plain
 
 CLASSES, EACH, TESTED = 6, 16, 8
 THREE = Length(tasks=3, classes=CLASSES, buffer=14)
@@ -40,25 +43,25 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Given:
 Start = Callable[..., tuple[Outcome, _Learner]]
 
 
+def twice(given: Given, folder: Path, length: Length, **options: object) -> tuple[Outcome, _Learner]:
+    """Run twice, and also give the learner of the second implementation."""
+    learners: list[_Learner] = []
+
+    def reference(module: torch.nn.Module, tasks: Sequence[Task], config: Config, classes: int) -> Trace:
+        def made(*settings: object) -> _Learner:
+            kind = methods.LEARNERS.get(config.replay, _Learner)
+            learners.append(kind(*settings))  # type: ignore[arg-type]
+            return learners[0]
+
+        return run(module, tasks, config, classes, learner_type=made)  # type: ignore[arg-type]
+
+    outcome = both(given, folder, reference, length, **{"target": "ort", "dense": ("0.*",), **options})
+    return outcome, learners[0]
+
+
 @pytest.fixture
 def start(given: Given, tmp_path: Path) -> Start:
-    """Run twice, and also give the learner of the second implementation."""
-
-    def started(length: Length, **options: object) -> tuple[Outcome, _Learner]:
-        learners: list[_Learner] = []
-
-        def reference(module: torch.nn.Module, tasks: Sequence[Task], config: Config, classes: int) -> Trace:
-            def made(*settings: object) -> _Learner:
-                kind = methods.LEARNERS.get(config.replay, _Learner)
-                learners.append(kind(*settings))  # type: ignore[arg-type]
-                return learners[0]
-
-            return run(module, tasks, config, classes, learner_type=made)  # type: ignore[arg-type]
-
-        outcome = both(given, tmp_path, reference, length, **{"target": "ort", "dense": ("0.*",), **options})
-        return outcome, learners[0]
-
-    return started
+    return functools.partial(twice, given, tmp_path)
 
 
 def logits_of(learner: _Learner, x: np.ndarray) -> np.ndarray:
@@ -130,6 +133,23 @@ def test_icarl_answers_by_the_nearest_mean(start: Start) -> None:
     # Told apart from the answers of the logits, which the same network has.
     asked = np.concatenate([task.x_test for task in outcome.run.tasks])
     assert (nearest(asked).argmax(1) != logits_of(learner, asked).argmax(1)).any()
+
+
+@pytest.mark.parametrize(("method", "rate"), [("lwf", RATE), ("icarl", RATE / 30)])
+def test_more_samples_than_are_walked_through_at_a_time(method: str, rate: float, given: Given, tmp_path: Path) -> None:
+    """A program walks through 256 at a time; here are tasks of 300, and a buffer of 270.
+
+    Batches of 32 have so many activations that one of iCaRL's runs comes to a kink of ReLU: its steps are smaller. The
+    exemplars and their means, which are walked through, do not depend on that.
+    """
+    many = dataclasses.replace(given, data=far_colours(tmp_path, 8, each=100))
+    length = Length(epochs=1, batch=32, buffer=270, classes=CLASSES, rate=rate)
+    outcome, learner = twice(many, tmp_path, length, method=method, **DENSE)
+    check_same(outcome)
+    if isinstance(learner, methods.Icarl):
+        sums = outcome.run.engine.array(SUMS)
+        for label, mean in learner.means().items():
+            np.testing.assert_allclose(sums[label] / np.linalg.norm(sums[label]), mean, rtol=0, atol=1e-5)
 
 
 # Removals
