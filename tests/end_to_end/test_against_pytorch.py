@@ -31,6 +31,7 @@ def test_training_equals_pytorch(recipe: str, given: Given, tmp_path: Path) -> N
         {"method": "der"},
         {"gradient_scheme": "channel", **CONSTANT_RATE},
         {"gradient_sparsity": 0.75},
+        {"distribution": "erk", "gradient_sparsity": 0.9, **CONSTANT_RATE},
         {"step_limit": 2e-5},
         {"step_limit": 2e-5, "method": "finetune"},
         {"method": "finetune", "data_removal": 0.0, "gradient_sparsity": 0.0},

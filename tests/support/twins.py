@@ -18,7 +18,8 @@ from sparcl_compile.runtime.runs.run import Run
 from sparcl_compile.settings.methods import method_of
 from sparcl_compile.settings.options import CompileOptions
 from tests.reference import policies
-from tests.reference.config import Config
+from tests.reference.config import Config, LayerCounts
+from tests.reference.schedule import erk_counts
 from tests.reference.train import Task, Trace, run
 
 ReferenceRun = Callable[[torch.nn.Module, Sequence[Task], Config, int], Trace]
@@ -159,11 +160,20 @@ def both(
         rate_decay=options.rate_decay,
         step_limit=options.effective_step_limit,
         seed=3,
+        counts=_counts(options, start.module, masked),
     )
     tasks = [(task.x_train, task.y_train) for task in compiled.tasks]
     torch.set_num_threads(1)
     trace = reference_run(start.module, tasks, reference, length.classes)
     return Outcome(compiled, trace, bool(method_of(options).replay))
+
+
+def _counts(options: CompileOptions, module: torch.nn.Module, masked: Sequence[str]) -> tuple[LayerCounts, ...] | None:
+    """The counts of ERK; None for the same share of every layer."""
+    if options.distribution == "uniform":
+        return None
+    shapes = [tuple(module.get_parameter(name).shape) for name in masked]
+    return erk_counts(shapes, options.sparsity, options.gradient_sparsity, options.recipe)
 
 
 def by_policy(
