@@ -136,6 +136,10 @@ def test_a_learner_goes_on_with_a_run(artifact: Artifact, tmp_path: Path) -> Non
         learner.learn(*digits(artifact, 3), epochs=1)
     with story.opened(artifact, tmp_path / "run") as learner:
         assert (learner.tasks, learner.classes) == (4, ("0", "1", "2", "three"))
+        before = content(tmp_path / "run")[1]["counters"]["samples_seen"]
+        learner.learn(*digits(artifact, 4), epochs=80, steps=1)
+    # 24 samples are enough for 100 steps of 16 in 80 epochs; a third of them, by the run's tasks, would not be.
+    assert content(tmp_path / "run")[1]["counters"]["samples_seen"] - before == 16
 
 
 # Forms of samples
