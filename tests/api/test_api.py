@@ -24,6 +24,7 @@ from sparcl_compile.interface.errors import (
     TrainingError,
 )
 from sparcl_compile.runtime.runs.run import Run
+from tests.reference.hashing import class_order
 from tests.support.cli import done, read_json, write_data, write_model
 from tests.support.zoo import ZOO
 
@@ -70,6 +71,36 @@ def test_a_trial_on_held_out_samples_has_the_batch_size_of_the_run_that_it_choos
     assert [run.trainer["batch"] for run in runs] == [16, 16]
     fewer = [len(run.dataset.x_train) for run in runs]
     assert [whole.completed(samples, 0.1)[1] for samples in fewer] == [16, 8]
+
+
+@pytest.mark.parametrize("seed", [None, 0, 5])
+def test_the_classes_come_in_the_order_of_a_seed_of_their_own(
+    seed: int | None, artifact: Artifact, folder: Path, tmp_path: Path
+) -> None:
+    run = Run(artifact, config(folder, seed=3, class_order_seed=seed), tmp_path / "run")
+    classes = len(run.dataset.classes)
+    dealt = [label for task in run.tasks for label in task.classes]
+    assert dealt == (list(range(classes)) if seed is None else class_order(classes, seed))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "few", "many"),
+    [
+        ("conv_head", {}, 0.15, 0.1),
+        ("conv_head", {"momentum": 0.5}, 0.075, 0.05),
+        ("conv_head", {"optimizer": "adamw"}, 0.001, 0.001),
+        ("cnn_bn", {}, 0.5, 0.5),
+        ("cnn_bn", {"momentum": 0.9}, 0.05, 0.05),
+    ],
+)
+def test_a_run_begins_with_the_rate_of_its_network_and_its_epochs_a_task(
+    name: str, options: dict[str, object], few: float, many: float, tmp_path: Path
+) -> None:
+    """As docs/algorithm.md says under Learning rates."""
+    dense = CompileOptions(sparsity=0.0, gradient_sparsity=0.0, **options)  # type: ignore[arg-type]
+    artifact = compile_model(write_model(tmp_path, name), dense)
+    runs = [Run(artifact, config(tmp_path, epochs=epochs), tmp_path / "run") for epochs in (3, 5, 6, 50)]
+    assert [run.trainer.number("learning_rate") for run in runs] == pytest.approx([few, few, many, many])
 
 
 def test_learning_gives_what_the_command_writes(artifact: Artifact, result: dict[str, object], folder: Path) -> None:

@@ -41,6 +41,7 @@ def test_a_row_of_one_model_gives_its_rate_to_another() -> None:
         ({0.1: [ended(50.0)], 0.3: [ended(60.0)]}, 0.3),
         ({0.1: [ended(60.0)], 0.3: [ended(60.0)]}, 0.1),
         ({0.1: [ended(10.0), ended(20.0)], 0.3: [ended(90.0), FAILED]}, 0.1),
+        ({0.1: [ended(50.0), ended(50.0)], 0.3: [ended(90.0), ended(0.0)]}, 0.1),
     ],
 )
 def test_the_best_mean_of_equals_the_smallest_and_none_that_failed(

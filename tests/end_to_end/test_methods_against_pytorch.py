@@ -3,30 +3,17 @@
 from pathlib import Path
 
 import pytest
-import torch
 
-from models.export import export
-from tests.end_to_end.test_against_pytorch import CLASSES, CONSTANT_RATE, both, check_same, plain, write
 from tests.reference import methods
+from tests.support import twins
+from tests.support.twins import CLASSES, CONSTANT_RATE, Given, both, check_same, plain
 
 DENSE = {"sparsity": 0.0, "gradient_sparsity": 0.0, "data_removal": 0.0}
 
 
 @pytest.fixture(scope="module")
-def module() -> torch.nn.Module:
-    return plain(CLASSES)
-
-
-@pytest.fixture(scope="module")
-def model_file(module: torch.nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "plain.onnx"
-    export(module, (3, 8, 8), path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def data_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write(tmp_path_factory.mktemp("data"), 8)
+def given(tmp_path_factory: pytest.TempPathFactory) -> Given:
+    return twins.given(tmp_path_factory.mktemp("given"), plain(CLASSES), 8)
 
 
 @pytest.mark.parametrize(
@@ -49,8 +36,6 @@ def data_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("fdr", {"target": "ort-training", "replay_batches": "merged"}),
     ],
 )
-def test_a_run_equals_pytorch(
-    method: str, changed: dict[str, object], module: torch.nn.Module, model_file: Path, data_file: Path, tmp_path: Path
-) -> None:
+def test_a_run_equals_pytorch(method: str, changed: dict[str, object], given: Given, tmp_path: Path) -> None:
     options = {"target": "ort", "method": method, "dense": ("0.*",), **changed}
-    check_same(both(module, model_file, data_file, tmp_path, methods.run, **options))
+    check_same(both(given, tmp_path, methods.run, **options))

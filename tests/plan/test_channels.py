@@ -11,7 +11,7 @@ from sparcl_compile.interface.channels import Segment
 from sparcl_compile.passes.analysis.channels.counts import unit_counts
 from sparcl_compile.passes.analysis.channels.plan import ChannelPlan
 from sparcl_compile.passes.analysis.channels.spaces import Channels, Space
-from sparcl_compile.plan.channels import channel_layers, space_levels
+from sparcl_compile.plan.channels import channel_layers, fan_in, space_levels
 from sparcl_compile.plan.schedule import UPDATES, channel_updates, schedule_for
 from sparcl_compile.settings.options import CompileOptions
 from sparcl_compile.settings.recipes import RECIPES
@@ -63,6 +63,11 @@ def test_a_later_task_begins_with_an_exchange(recipe: str, first: str) -> None:
     assert found[:3] == [(0.0, "later", "renewed"), (0.1, first, "exchange1"), (0.2, "all", "exchange2")]
     assert len(found) == 10
     assert {update.grow_to for update in updates} == {"base"}
+
+
+def test_a_new_unit_reads_the_kept_units_of_the_other_axis() -> None:
+    """Its first weights are drawn for so many inputs: half of 64 units are kept, the square root of a quarter."""
+    assert fan_in(plan(64, 0.75)) == {"w": 32}
 
 
 def test_a_dense_model_has_no_updates() -> None:

@@ -9,12 +9,14 @@ import onnx_ir as ir
 import pytest
 
 from sparcl_compile.compiling import pipeline
+from sparcl_compile.compiling.state_specs import state_specs, weight_specs
 from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.analysis.channels.plan import plan_of
 from sparcl_compile.passes.core.roles import values_with_role
 from sparcl_compile.plan.compiled import Compiled
 from sparcl_compile.runtime.session import kernel_library as kernels
 from sparcl_compile.settings.options import CompileOptions
+from tests.reference.scaling import rate_factor
 from tests.support.zoo import ZOO
 
 FORMS: dict[str, dict[str, Any]] = {
@@ -59,6 +61,14 @@ def test_the_first_masks_keep_what_the_plan_says(made: Compiled) -> None:
         assert base == tuple(layer.groups.base for layer in made.plan.layers)
     else:
         assert base == tuple(made.plan.channels.counts.values())
+
+
+def test_the_manifest_has_the_factors_of_the_learning_rates(made: Compiled) -> None:
+    specs = weight_specs(made, state_specs(made))
+    assert any(spec.rate > 1.0 for spec in specs) == made.plan.masks
+    for spec in specs:
+        if made.plan.masks and made.plan.channels is None and spec.mask:
+            assert spec.rate == pytest.approx(rate_factor(stored(made, spec.mask) > 0))
 
 
 def test_tensors_have_the_places_that_the_plan_gives_them(made: Compiled) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 
 from .config import Config, LayerCounts, Recipe
@@ -47,6 +48,32 @@ def layer_counts(size: int, sparsity: float, gradient_sparsity: float, recipe: R
         shrunk=rounded((density - intra) * size),
         grown=rounded((density + inter) * size),
         update=rounded((1 - gradient_sparsity) * size),
+    )
+
+
+def erk_densities(shapes: Sequence[Sequence[int]], sparsity: float) -> list[float]:
+    """Densities in proportion to sum(shape) / prod(shape), at most 1, that keep the share 1 - sparsity of all weights.
+
+    The factor is searched by halves: the more of it, the more weights are kept.
+    """
+    sizes, raw = [math.prod(shape) for shape in shapes], [sum(shape) / math.prod(shape) for shape in shapes]
+    low, high = 0.0, 1 / min(raw)
+    for _ in range(100):
+        factor = (low + high) / 2
+        kept = sum(min(1.0, factor * one) * size for one, size in zip(raw, sizes, strict=True))
+        low, high = (factor, high) if kept < (1 - sparsity) * sum(sizes) else (low, factor)
+    return [min(1.0, low * one) for one in raw]
+
+
+def erk_counts(
+    shapes: Sequence[Sequence[int]], sparsity: float, gradient_sparsity: float, recipe: Recipe
+) -> tuple[LayerCounts, ...]:
+    """The counts of all layers under ERK; a denser layer also updates more of its weights."""
+    densities = erk_densities(shapes, sparsity)
+    updated = [min(1.0, (1 - gradient_sparsity) * density / (1 - sparsity)) for density in densities]
+    return tuple(
+        layer_counts(math.prod(shape), 1 - density, 1 - share, recipe)
+        for shape, density, share in zip(shapes, densities, updated, strict=True)
     )
 
 

@@ -126,6 +126,14 @@ def test_the_list_of_a_plain_compilation() -> None:
     ]
 
 
+def test_steps_of_sgd_have_a_limit_and_those_of_adamw_need_none() -> None:
+    limited = [
+        "limit_steps" in pass_names(choice.steps(CompileOptions(**options)))
+        for options in ({}, {"momentum": 0.9}, {"step_limit": 0.0}, {"optimizer": "adamw"})
+    ]
+    assert limited == [True, True, False, False]
+
+
 @pytest.mark.parametrize(
     ("options", "kept"),
     [

@@ -11,14 +11,29 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 import sparcl_compile
-from sparcl_compile import RunConfig, learn
+from sparcl_compile import CompileOptions, RunConfig, compile_model, learn
 from sparcl_compile.api.learner import Learner as WithExport
 from sparcl_compile.interface.artifact import Artifact
 from sparcl_compile.interface.errors import DataError
 from sparcl_compile.runtime.learner.learner import Learner
 from tests.end_to_end.learner.content import EPOCHS, check_same, content, digits
 from tests.support import story
-from tests.support.cli import call
+from tests.support.cli import call, write_model
+
+
+@pytest.mark.parametrize(("epochs", "rate"), [(5, 0.15), (6, 0.1)])
+def test_a_task_has_the_rate_of_its_epochs_and_the_batch_of_its_samples(
+    epochs: int, rate: float, tmp_path: Path, state: Path
+) -> None:
+    dense = CompileOptions(sparsity=0.0, gradient_sparsity=0.0, data_removal=0.0)
+    artifact = compile_model(write_model(tmp_path, "conv_head"), dense)
+    images = np.random.default_rng(0).integers(0, 256, (400, 3, 8, 8)).astype(np.uint8)
+    with story.opened(artifact, state) as learner:
+        learner.learn(images, ["one", "two"] * 200, epochs=epochs, steps=1)
+    progress = content(state)[1]
+    assert progress["learning_rates"] == [{"after_epochs": 0, "learning_rate": rate}]
+    # 100 steps of 16 are in 5 epochs, and 100 of 32 are not in 6.
+    assert progress["counters"]["samples_seen"] == 16
 
 
 def test_three_tasks_by_names_answers_and_a_report(artifact: Artifact, state: Path) -> None:
@@ -121,6 +136,10 @@ def test_a_learner_goes_on_with_a_run(artifact: Artifact, tmp_path: Path) -> Non
         learner.learn(*digits(artifact, 3), epochs=1)
     with story.opened(artifact, tmp_path / "run") as learner:
         assert (learner.tasks, learner.classes) == (4, ("0", "1", "2", "three"))
+        before = content(tmp_path / "run")[1]["counters"]["samples_seen"]
+        learner.learn(*digits(artifact, 4), epochs=80, steps=1)
+    # 24 samples are enough for 100 steps of 16 in 80 epochs; a third of them, by the run's tasks, would not be.
+    assert content(tmp_path / "run")[1]["counters"]["samples_seen"] - before == 16
 
 
 # Forms of samples

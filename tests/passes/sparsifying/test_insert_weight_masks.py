@@ -178,3 +178,24 @@ def test_the_norm_does_not_depend_on_the_order_of_the_sum() -> None:
     orders = [data, data[::-1], data[:, ::-1], np.sort(data)]
     assert len({float(np.sqrt(np.add.accumulate(np.square(one.astype(np.float64)).ravel())[-1])) for one in orders}) > 1
     assert len({channel_norm(one, every) for one in orders}) == 1
+
+
+@pytest.mark.parametrize("scheme", ["unstructured", "kernel", "2:4"])
+def test_random_masks_have_the_counts_of_the_largest_weights_and_go_by_none(scheme: str) -> None:
+    largest, drawn, other = (imported(ZOO["resnet"]()) for _ in range(3))
+    weights = {name: np.abs(data_of(value)) for name, value in drawn.graph.initializers.items()}
+    InsertWeightMasks(sparsity=0.5, scheme=scheme)(largest)
+    for model, seed in ((drawn, 3), (other, 4)):
+        InsertWeightMasks(sparsity=0.5, scheme=scheme, first="random", seed=seed)(model)
+    by_magnitude, masks, others = (
+        {str(v.name): data_of(v) for v in values_with_role(model, Role.MASK)} for model in (largest, drawn, other)
+    )
+    assert {name: mask.sum() for name, mask in masks.items()} == {n: mask.sum() for n, mask in by_magnitude.items()}
+    # Of each weight the larger half is kept as often as the smaller one, but for chance.
+    above = [weights[name.removesuffix(".mask")] > np.median(weights[name.removesuffix(".mask")]) for name in masks]
+    shares = [mask[half].mean() for mask, half in zip(masks.values(), above, strict=True)]
+    assert np.mean(shares) == pytest.approx(0.5, abs=0.05)
+    assert all((mask != others[name]).any() for name, mask in masks.items())
+    # Nor do two layers begin alike.
+    first, second = (masks[f"block.{name}.weight.mask"].reshape(-1)[:288] for name in ("conv1", "conv2"))
+    assert np.mean(first == second) < 0.7

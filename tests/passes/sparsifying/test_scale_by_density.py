@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from models.export import export
-from sparcl_compile.passes.core.layers import masked_layers, rate_factor
+from sparcl_compile.passes.core.layers import layer_weights, masked_layers, rate_factor
 from sparcl_compile.passes.core.marks import RATE_KEY
 from sparcl_compile.passes.core.values import data_of
 from sparcl_compile.passes.schemes.density import densities
@@ -71,6 +71,20 @@ def test_a_second_run_changes_nothing() -> None:
 def test_channels_that_keep_nothing_do_not_count() -> None:
     assert density(np.array([[1, 0, 0, 0], [0, 0, 0, 0], [1, 1, 0, 0]])) == pytest.approx(3 / 8)
     assert density(np.zeros((3, 4))) == 1.0
+
+
+def test_the_outputs_of_a_product_lie_on_its_last_axis() -> None:
+    model = imported(ZOO["mlp_matmul"]())
+    name = str(layer_weights(model)[0].name)
+    before = weight(model, name).copy()
+    InsertWeightMasks(sparsity=0.9)(model)
+    ScaleByDensity()(model)
+    mask = weight(model, f"{name}.mask") > 0
+    outputs = mask.any(axis=0)
+    assert not outputs.all()
+    assert not mask.any(axis=1).all()
+    assert np.linalg.norm(weight(model, name)) == pytest.approx(np.linalg.norm(before[:, outputs]))
+    assert rate_factor(model.graph.initializers[name]) == pytest.approx(1 / mask[:, outputs].mean())
 
 
 @pytest.mark.parametrize("distribution", ["uniform", "erk"])

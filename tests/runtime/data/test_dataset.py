@@ -1,12 +1,14 @@
 """Checks and statistics that all sources share, and the test set that is split off."""
 
+import dataclasses
+
 import hypothesis.extra.numpy as hnp
 import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import given
 
-from sparcl_compile.interface.errors import DataError
+from sparcl_compile.interface.errors import DataError, FieldError
 from sparcl_compile.runtime.data import split
 from sparcl_compile.runtime.data.dataset import Dataset, build
 from tests.reference.statistics import channel_statistics, for_graphs
@@ -97,13 +99,18 @@ def test_a_constant_channel_does_not_explode(statistics: Statistics) -> None:
     assert std[1] == pytest.approx(0.01 * std[0], rel=1e-5)
 
 
+@pytest.mark.parametrize("raw", [False, True])
 @pytest.mark.parametrize("normalise", ["auto", "unit", "raw"])
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
-def test_what_is_known_without_a_look_at_the_samples(dtype: str, normalise: str) -> None:
-    """``raw`` leaves values as they are, ``unit`` divides bytes by 255."""
-    dataset = made(images(dtype), x_test=images(dtype))
+def test_what_is_known_without_a_look_at_the_samples(dtype: str, normalise: str, raw: bool) -> None:
+    """``raw`` leaves values as they are, ``unit`` divides bytes by 255; ``auto`` computes, but for a raw model."""
+    dataset = dataclasses.replace(made(images(dtype), x_test=images(dtype)), raw=raw)
+    if (normalise, dtype, raw) == ("unit", "uint8", True):
+        with pytest.raises(FieldError, match="was made for values as they are"):
+            dataset.known_statistics(normalise)
+        return
     known = dataset.known_statistics(normalise)
-    assert (known is None) == (normalise == "auto")
+    assert (known is None) == (normalise == "auto" and not raw)
     if known is None:
         return
     z = (dataset.x_train.astype(np.float32) / 255 - known[0].reshape(1, -1, 1, 1)) / known[1].reshape(1, -1, 1, 1)
