@@ -29,6 +29,7 @@ from sparcl_compile.passes.importing import (
     opset,
     original,
     outputs,
+    own_scale,
     remarks,
     rewrites,
     roles,
@@ -52,7 +53,9 @@ class ImportForward(Pass):
        the branch that it takes.
     4. Keep the one [N, C] output, without its Softmax, LogSoftmax or Sigmoid, as ``logits``; call the input ``x``.
        The one logit z of a Sigmoid becomes the two logits 0 and z.
-    5. Give initializers their roles, and rewrite operators on the training path that have no gradient.
+    5. Note whether the model scales its samples itself: behind a factor below a 16th, or a shift above 16, it was made
+       for values as they are, and these are fed. Give initializers their roles, and rewrite operators
+       on the training path that have no gradient.
     6. Compare on random inputs with the model as it was given, before any pass, the rewritten operators included: a
        model that answers differently is refused.
     7. Replace the head (``classes``) and start afresh (``init="fresh"``) if asked.
@@ -103,6 +106,7 @@ class ImportForward(Pass):
         heads.set_interface(model.graph, head, worlds)
         self._tidy(model, worlds)
         lost = folded.remarks(model.graph)
+        own_scale.note_own_scale(model)
         self._make_trainable(model)
         verify.check_same(given_model, model, batch=batch, output=head.output, activation=head.activation, mend=advice)
         model.metadata_props[OUTPUT_KEY] = head.output

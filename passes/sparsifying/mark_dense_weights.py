@@ -86,12 +86,21 @@ def is_depthwise(node: ir.Node, weight: ir.Value) -> bool:
 
 
 def is_shortcut(node: ir.Node, weight: ir.Value) -> bool:
-    """Whether a 1x1 Conv goes straight into a residual Add beside another Conv of the same input."""
+    """Whether a 1x1 Conv goes straight into a residual Add beside another Conv of the same input, padded or not."""
     if node.op_type != "Conv" or weight.shape is None or any(d != 1 for d in list(weight.shape)[2:]):
         return False
     source = node.inputs[0]
-    siblings = [] if source is None else [u.node for u in source.uses() if u.node is not node]
+    siblings = [] if source is None else [reader for reader in behind_pads(source) if reader is not node]
     return any(sibling.op_type == "Conv" for sibling in siblings) and reaches_add(node)
+
+
+def behind_pads(value: ir.Value) -> Iterator[ir.Node]:
+    """What reads a value as it is or padded: a causal Conv pads its input in a node of its own."""
+    for usage in value.uses():
+        if usage.node.op_type == "Pad" and usage.idx == 0:
+            yield from behind_pads(usage.node.outputs[0])
+        else:
+            yield usage.node
 
 
 def reaches_add(node: ir.Node) -> bool:

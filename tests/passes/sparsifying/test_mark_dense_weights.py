@@ -30,6 +30,22 @@ def test_weights_that_stay_dense_say_why() -> None:
     assert dense_reasons(imported(ZOO["mlp"]())) == {"fc1.weight": None, "fc2.weight": "classifier"}
 
 
+def test_a_shortcut_beside_a_padded_convolution_stays_dense() -> None:
+    """Temporal networks pad on one side, in a node of its own, so the two convolutions read different values."""
+    net = Net(["batch", 3, 8])
+    x = net.op("Conv", net.weight("stem.weight", 4, 3, 1))
+    net.op("Pad", net.ints("pads", 0, 0, 2, 0, 0, 0))
+    causal = net.op("Conv", net.weight("causal.weight", 6, 4, 3))
+    net.op("Conv", net.weight("shortcut.weight", 6, 4, 1), source=x)
+    net.op("Add", causal)
+    assert dense_reasons(imported(net.head(6))) == {
+        "stem.weight": "stem",
+        "causal.weight": None,
+        "shortcut.weight": "shortcut",
+        "fc.weight": "classifier",
+    }
+
+
 def test_when_only_stem_and_classifier_exist_the_stem_is_pruned() -> None:
     assert dense_reasons(imported(ZOO["preprocessing"]())) == {"stem.weight": None, "fc.weight": "classifier"}
 
