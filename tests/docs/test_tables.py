@@ -37,6 +37,7 @@ NAMES = {
 @pytest.mark.parametrize(("page", "behind", "folder", "labels"), [
     ("README.md", "## A result", "split_digits_table", 1),
     ("docs/results.md", "## Split-Digits in one table", "split_digits_table", 3),
+    ("docs/results.md", "### Where it does worse", "shapes", 1),
     ("docs/results.md", "## A motion sensor", "split_sensor", 1),
     ("docs/results.md", "## Split CIFAR-10", "split_cifar10_grid", 1),
     ("docs/results.md", "## Mask policies", "digits_policies", 1),
