@@ -111,20 +111,15 @@ class Stepper:
     def _fallen(self, most: ir.Value, rate: ir.Value, name: str) -> ir.Value:
         """The rate of the largest step after those of this task that were longer: ``NAME.long_steps`` counts them."""
         shape, op, count = dims(rate), self._insert.op, long_steps_name(name)
-        before = set_role(self._feeds(count, shape), Role.LONG_STEPS)
+        before = set_role(self._feeds(count, shape), Role.OPTIMIZER)
         full = constant(self._graph, f"{name}.full_limit_steps", np.full(shape, self._full[name], np.float32))
         long = op("Less", most, rate, name=f"{name}.is_long", shape=shape, dtype=BOOL)
         one = op("Cast", long, name=f"{name}.long", shape=shape, dtype=FLOAT, to=int(ir.DataType.FLOAT))
         kept = op("Mul", before, self._in_task(), name=f"{name}.long_before", shape=shape)
         total = op("Add", kept, one, name=f"{count}{NEXT}", like=before)
         self._graph.outputs.append(total)
-        part = op(
-            "Div",
-            full,
-            op("Max", total, full, name=f"{name}.long_or_full", shape=shape),
-            name=f"{name}.part",
-            shape=shape,
-        )
+        long_or_full = op("Max", total, full, name=f"{name}.long_or_full", shape=shape)
+        part = op("Div", full, long_or_full, name=f"{name}.part", shape=shape)
         return op("Mul", most, op("Sqrt", part, name=f"{name}.fall", shape=shape), name=f"{name}.fallen", shape=shape)
 
     def _in_task(self) -> ir.Value:

@@ -189,15 +189,13 @@ def update_line(update: Update) -> str:
     return f"{line} ({share(update.trained, update.parameters)}), in stages {stages} of {update.stages}"
 
 
-def rate_line(optimizer: OptimizerSpec, weights: Sequence[WeightSpec]) -> str:
+def rate_line(optimizer: OptimizerSpec, weights: Sequence[WeightSpec], falls: bool = False) -> str:
     """The learning rate of a run that names none, and the factors of the masked layers."""
     line = f"Learning rate {optimizer.learning_rate:g} with {optimizer.name}"
     if optimizer.few_epochs_rate != optimizer.learning_rate:
         line += f" ({optimizer.few_epochs_rate:g} up to {optimizer.few_epochs} epochs a task)"
-    limit = optimizer.step_limit
-    limited = f"; no step is larger than {limit:g} of its layer's first norm" if limit else ""
-    if optimizer.full_limit_steps:
-        limited += f" (less after {optimizer.full_limit_steps} such steps of a task)"
+    limit, less = optimizer.step_limit, ", and of less where many of a task would be" if falls else ""
+    limited = f"; no step is larger than {limit:g} of its layer's first norm{less}" if limit else ""
     return line + _factors_of(weights) + limited
 
 
@@ -263,7 +261,7 @@ def compile_report(manifest: Manifest, log: CompileReport) -> RenderableType:
         Text(classes_line(manifest.model)),
         Text(update_line(manifest.update)),
         *((Text(note),) if (note := gradients_line(manifest.options, manifest.weights)) else ()),
-        Text(rate_line(manifest.optimizer, manifest.weights)),
+        Text(rate_line(manifest.optimizer, manifest.weights, manifest.limits_fall)),
         "",
         memory_table(log.memory),
         "",

@@ -22,7 +22,7 @@ from sparcl_compile.interface.specs import DenseSpec, OptimizerSpec
 from sparcl_compile.interface.version import __version__
 from sparcl_compile.passes.analysis.liveness.executor import executor_of
 from sparcl_compile.passes.analysis.normalised import hidden_layers_are_normalised
-from sparcl_compile.passes.core.layers import full_limit_steps, layer_weights
+from sparcl_compile.passes.core.layers import layer_weights
 from sparcl_compile.passes.core.marks import DENSE_KEY
 from sparcl_compile.passes.core.model_input import input_of
 from sparcl_compile.passes.core.roles import TRAINABLE, values_with_role
@@ -116,8 +116,7 @@ def _model(source: Path, compiled: Compiled) -> Model:
 
 def _optimizer(compiled: Compiled, options: CompileOptions) -> OptimizerSpec:
     rates = learning_rates(options, hidden_layers_are_normalised(compiled.full.graph))
-    full = max(map(full_limit_steps, values_with_role(compiled.full, Role.PARAMETER)), default=0)
-    return OptimizerSpec(options.optimizer, rates.many, rates.few, FEW_EPOCHS, options.effective_step_limit, full)
+    return OptimizerSpec(options.optimizer, rates.many, rates.few, FEW_EPOCHS, options.effective_step_limit)
 
 
 def _size(value: ir.Value) -> int:

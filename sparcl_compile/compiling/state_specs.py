@@ -46,7 +46,7 @@ def state_specs(compiled: Compiled) -> list[StateSpec]:
         states = compiled.optimizer_states[str(weight.name)]
         specs += [_spec(name, Role.OPTIMIZER, "float32", dims(weight), "zeros") for name in states]
         counted = [long_steps_name(str(weight.name))] if full_limit_steps(weight) else []
-        specs += [_spec(name, Role.LONG_STEPS, "float32", [1] * len(dims(weight)), "zeros") for name in counted]
+        specs += [_spec(name, Role.OPTIMIZER, "float32", [1] * len(dims(weight)), "zeros") for name in counted]
     specs += _mask_specs(compiled)
     specs += [_of(value, Role.GRADIENT_ROWS, "file") for value in values_with_role(training, Role.GRADIENT_ROWS)]
     shapes = {layer.weight: layer.shape for layer in plan.layers} | dict(plan.channels.shapes if plan.channels else {})

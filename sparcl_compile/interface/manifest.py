@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
 from sparcl_compile.interface.channels import ChannelSpec
+from sparcl_compile.interface.names import LONG_STEPS
 from sparcl_compile.interface.options import Options
 from sparcl_compile.interface.program import Program
 from sparcl_compile.interface.specs import DenseSpec, GraphSpec, OptimizerSpec, StateSpec, WeightSpec
@@ -157,3 +158,8 @@ class Manifest:
     def kernels(self) -> bool:
         """Whether a graph needs the kernel library."""
         return any(graph.kernels for graph in self.graphs.values())
+
+    @property
+    def limits_fall(self) -> bool:
+        """Whether the largest steps of parameters fall within a task (docs/algorithm.md, Largest steps)."""
+        return any(one.name.endswith(LONG_STEPS) for one in self.state)

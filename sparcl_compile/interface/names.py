@@ -2,6 +2,8 @@
 
 import enum
 
+LONG_STEPS = ".long_steps"
+"""Ending of the count of a task's steps of a parameter that were too long."""
 NEXT = ".next"
 """Suffix of the graph output that holds a state tensor's next value."""
 ACCUMULATED = ".accumulation.out"
@@ -23,7 +25,6 @@ class Role(enum.StrEnum):
     RUNNING_STAT = "running_stat"
     GRADIENT = "gradient"
     OPTIMIZER = "optimizer"
-    LONG_STEPS = "long_steps"
     SAMPLE = "sample"
     CHANNEL = "channel"
     INDEX = "index"
@@ -71,7 +72,7 @@ def accumulator_name(weight: str) -> str:
 
 def long_steps_name(weight: str) -> str:
     """The name of the count of a task's steps of a parameter that had to be shortened."""
-    return f"{weight}.long_steps"
+    return f"{weight}{LONG_STEPS}"
 
 
 def accumulated_name(weight: str) -> str:

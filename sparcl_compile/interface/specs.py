@@ -169,8 +169,6 @@ class OptimizerSpec:
         few_epochs_rate: of any other run.
         few_epochs: epochs a task.
         step_limit: the largest step of a layer, as a share of the norm that its weight begins with; 0 for none.
-        full_limit_steps: steps of a task that are too long and have this limit whole; then it falls with the root of
-            their number. 0 where it does not fall.
     """
 
     name: str
@@ -178,7 +176,6 @@ class OptimizerSpec:
     few_epochs_rate: float
     few_epochs: int
     step_limit: float = 0.0
-    full_limit_steps: int = 0
 
     def rate_for(self, epochs: int) -> float:
         """The learning rate of a run of so many epochs a task."""

@@ -71,6 +71,13 @@ def test_the_learning_rate_and_its_factors(factors: tuple[float, ...], end: str)
     assert report.rate_line(OptimizerSpec("sgd", 0.3, 0.3, 5), weights) == f"Learning rate 0.3 with sgd{end}"
 
 
+def test_the_learning_rate_says_where_limits_fall() -> None:
+    optimizer = OptimizerSpec("sgd", 0.1, 0.1, 5, step_limit=0.2)
+    end = "no step is larger than 0.2 of its layer's first norm"
+    assert report.rate_line(optimizer, ()).endswith(end)
+    assert report.rate_line(optimizer, (), falls=True).endswith(f"{end}, and of less where many of a task would be")
+
+
 def test_many_changed_operators_are_cut() -> None:
     added = {"Add": 1, "Mul": 5, "Sub": 1, "Div": 2, "Exp": 1}
     assert report.change(trace("differentiate", nodes_added=added)) == "+5 Mul +2 Div +1 Add +1 Exp ..."

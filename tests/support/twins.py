@@ -34,6 +34,7 @@ CONSTANT_RATE = {"rate_decay": 0.0}
 """Where a falling rate, the default, brings the importances of two gradients within rounding of each other (seen under
 2:4: 0.01074165 twice, of which either may be chosen): a tie tells no method from another.
 """
+FULL_LIMIT_STEPS = 10
 CLASSES = 4
 """Two tasks of two classes, ``SAMPLES`` a class. In smaller batches the last stage's BatchNorm is so badly
 conditioned that rounding grows tenfold a step, in PyTorch against itself as well."""
@@ -159,7 +160,7 @@ def both(
         scaling=options.scaling == "density",
         rate_decay=options.rate_decay,
         step_limit=options.effective_step_limit,
-        full_limit_steps=artifact.manifest.optimizer.full_limit_steps,
+        full_limit_steps=FULL_LIMIT_STEPS * artifact.manifest.limits_fall,
         seed=3,
         counts=_counts(options, start.module, masked),
     )
