@@ -17,7 +17,6 @@ from sparcl_compile.interface.program import (
     Reset,
     Run,
     Set,
-    Source,
     When,
 )
 from sparcl_compile.program.batches import (
@@ -54,6 +53,7 @@ _EVENT = {name: f"event.{name}" for name in LEVELS}
 KEPT = ("order", "position", "length", "done", "total", "now.overall")
 """Values that an epoch's beginning gives its steps, and these hand on."""
 LEARNING_RATE, RATE = "learning_rate", "rate"
+OF_STEP = {"count": "count", "task_step": "task_step"}  # which graphs that move parameters may read beside the rate
 """Names of the run's learning rate, and of that of a step where it falls."""
 KEEP = "gradient_keep"
 """Name of the vector with the kept gradients of each layer."""
@@ -213,7 +213,7 @@ def _move(settings: Settings) -> Block:
     full = (*settings.parts.reference, *alone) if settings.parts.reference else every
     train: Block = (When((REPLAYING,), full, alone),) if settings.replay else alone
     finite = When((Condition("finite"),), (), (Fail("the loss became {}", "loss"),))
-    optimizer = Run("optimizer", feeds=_of_step(rate))
+    optimizer = Run("optimizer", feeds={"learning_rate": rate, **OF_STEP})
     masks = (Run("update_masks", feeds={"learning_rate": rate}),) if settings.masks_each_step else ()
     return (*decay, *masks, *train, finite, *settings.parts.gradients, *((optimizer,) if settings.optimizer else ()))
 
@@ -226,14 +226,10 @@ def _decay(settings: Settings) -> tuple[Block, str]:
     return (Run("decay", feeds={name: name for name in names}),), RATE
 
 
-def _of_step(rate: str) -> dict[str, Source]:
-    """Return what a graph that updates the parameters may read of the step."""
-    return {"learning_rate": rate, "count": "count", "task_step": "task_step"}
-
-
 def _trained(batches: Sequence[str], rate: str, first: str) -> Block:
+    rates = {"learning_rate": rate, **OF_STEP}
     runs = [
-        Run(graph, take=batch, feeds={"lazy_reset_grad": int(number == 0), **_of_step(rate)}, give=f"trained{number}")
+        Run(graph, take=batch, feeds={"lazy_reset_grad": int(number == 0), **rates}, give=f"trained{number}")
         for number, (batch, graph) in enumerate(zip(batches, (first, *["train"] * len(batches)), strict=False))
     ]
     losses = tuple(f"trained{number}.loss" for number in range(len(batches)))

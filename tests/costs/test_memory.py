@@ -253,7 +253,7 @@ engine.reset_all()
 engine.run("standardise", dict(x=np.zeros((2, 3, 32, 32), np.float32)))
 x, y = np.random.default_rng(0).normal(size=({batch}, 3, 32, 32)).astype(np.float32), np.arange({batch}) % 10
 feeds = current_batch(x, y, np.zeros(10, np.float32), np.arange({batch})).feeds(first=True)
-feeds |= dict(learning_rate=np.array(0.01, np.float32), count=np.array(1, np.float32))
+feeds |= dict(learning_rate=np.array(0.01, np.float32), count=np.array(1, np.float32), task_step=np.array(0))
 before = status("VmRSS")
 engine.run("train", feeds)
 engine.run("train", feeds)

@@ -85,6 +85,7 @@ def test_the_loss_falls(name: str, tmp_path: Path) -> None:
     losses = []
     for count in range(1, STEPS + 1):
         losses.append(float(engine.run("train", batch.feeds(first=True))["loss"].numpy()))
-        engine.run("optimizer", {"learning_rate": np.float32(RATES.get(name, RATE)), "count": np.float32(count)})
+        of_step = {"count": np.float32(count), "task_step": np.int64(count - 1)}
+        engine.run("optimizer", {"learning_rate": np.float32(RATES.get(name, RATE)), **of_step})
     assert np.isfinite(losses).all()
     assert min(losses[-2:]) < 0.9 * losses[0], losses
