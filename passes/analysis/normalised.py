@@ -1,5 +1,7 @@
 """Layers whose outputs are normalised, so that the size of their weights does not matter."""
 
+from typing import Literal
+
 import onnx_ir as ir
 
 from sparcl_compile.interface.names import Role
@@ -11,6 +13,8 @@ from sparcl_compile.passes.core.roles import TRAINABLE, role_of
 
 BATCH = "BatchNormalization"
 SAMPLE = ("InstanceNormalization", "LayerNormalization", "GroupNormalization")
+GATED = ("GRU", "LSTM")
+HiddenLayers = Literal["normalised", "gated", "other"]
 PASSING = ("Identity", "Reshape")
 """Operators that only carry an output to its normalisation."""
 
@@ -25,6 +29,21 @@ def hidden_layers_are_normalised(graph: ir.Graph) -> bool:
     head = find_head(graph, _is_layer)
     layers = [node for node in graph if node is not head and _trains(node)]
     return bool(layers) and all(_is_normalised(node.outputs[0]) for node in layers)
+
+
+def hidden_layers(graph: ir.Graph) -> HiddenLayers:
+    """What kind of layers those of a network are that train, the last one apart.
+
+    ``gated`` are networks with a GRU or an LSTM beside which every hidden layer that trains is normalised: what a gate
+    lets through stays in its bounds whatever the weights are.
+    """
+    if hidden_layers_are_normalised(graph):
+        return "normalised"
+    head = find_head(graph, _is_layer)
+    layers = [node for node in graph if node is not head and _trains(node)]
+    gated = [node for node in layers if node.op_type in GATED]
+    rest = (node for node in layers if node.op_type not in GATED)
+    return "gated" if gated and all(_is_normalised(node.outputs[0]) for node in rest) else "other"
 
 
 def _weights(node: ir.Node) -> list[ir.Value]:

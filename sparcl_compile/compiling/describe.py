@@ -21,7 +21,7 @@ from sparcl_compile.interface.report import CompileReport, KernelChoices, PassTr
 from sparcl_compile.interface.specs import DenseSpec, OptimizerSpec
 from sparcl_compile.interface.version import __version__
 from sparcl_compile.passes.analysis.liveness.executor import executor_of
-from sparcl_compile.passes.analysis.normalised import hidden_layers_are_normalised
+from sparcl_compile.passes.analysis.normalised import hidden_layers
 from sparcl_compile.passes.core.layers import layer_weights
 from sparcl_compile.passes.core.marks import DENSE_KEY
 from sparcl_compile.passes.core.model_input import input_of
@@ -115,7 +115,7 @@ def _model(source: Path, compiled: Compiled) -> Model:
 
 
 def _optimizer(compiled: Compiled, options: CompileOptions) -> OptimizerSpec:
-    rates = learning_rates(options, hidden_layers_are_normalised(compiled.full.graph))
+    rates = learning_rates(options, hidden_layers(compiled.full.graph))
     return OptimizerSpec(options.optimizer, rates.many, rates.few, FEW_EPOCHS, options.effective_step_limit)
 
 

@@ -41,13 +41,13 @@ class Rates:
 FEW_EPOCHS = 5
 """The most epochs a task that are few: so few steps are best large."""
 LEARNING_RATES = {
-    ("sgd", True): Rates(many=0.5, few=0.5),
-    ("sgd", False): Rates(many=0.1, few=0.15),
-    ("adamw", True): Rates(many=0.001, few=0.001),
-    ("adamw", False): Rates(many=0.001, few=0.001),
+    ("sgd", "normalised"): Rates(many=0.5, few=0.5),
+    ("sgd", "gated"): Rates(many=0.4, few=0.4),
+    ("sgd", "other"): Rates(many=0.1, few=0.15),
+    **{("adamw", kind): Rates(many=0.001, few=0.001) for kind in ("normalised", "gated", "other")},
 }
-"""By optimizer, and by whether the model's hidden layers are normalised, what a run begins with when its user names no
-rate (docs/algorithm.md, Learning rates); without momentum.
+"""By optimizer, and by what the model's hidden layers are, what a run begins with when its user names no rate
+(docs/algorithm.md, Learning rates); without momentum.
 """
 
 
@@ -111,16 +111,16 @@ class CompileOptions(Options):
             raise FieldError("update", self.update, mend=mend)
 
 
-def learning_rates(options: CompileOptions, normalised: bool) -> Rates:
+def learning_rates(options: CompileOptions, layers: str) -> Rates:
     """Return what a run begins with when its user names no rate.
 
     Momentum m adds up a gradient that stays the same to 1 / (1 - m) times its step, which the rates take back.
 
     Args:
         options: of the compilation.
-        normalised: whether the model's hidden layers are normalised.
+        layers: what the model's hidden layers are (passes/analysis/normalised.py): normalised, gated or other.
     """
-    rates, share = LEARNING_RATES[options.optimizer, normalised], 1.0 - options.momentum
+    rates, share = LEARNING_RATES[options.optimizer, layers], 1.0 - options.momentum
     return Rates(many=round(rates.many * share, 9), few=round(rates.few * share, 9))
 
 

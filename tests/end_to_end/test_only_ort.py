@@ -7,13 +7,22 @@ import numpy as np
 import onnx
 import pytest
 
+from sparcl_compile.compiling.compiler import compile_model
+from sparcl_compile.settings.options import CompileOptions
 from tests.support.cli import call, check_refused, done
 from tests.support.zoo_ort import CLASSES, ONLY_ORT, only_ort
 
 SHORT = ("--tasks", "2", "--batch-size", "8", "--threads", "1")
 
-PACE = {"transposed": ("--epochs", "5", "--lr", "0.1"), "lstm_both_ways": ("--epochs", "10", "--lr", "0.3")}
-"""Two layers take longer; a stack of convolutions without normalisation takes smaller steps."""
+PACE = {
+    "transposed": ("--epochs", "5", "--lr", "0.1"),
+    "rnn": ("--epochs", "5", "--lr", "0.3"),
+    "keywords": ("--epochs", "5", "--lr", "0.3"),
+    "lstm_both_ways": ("--epochs", "10"),
+}
+"""Two layers take longer; a stack of convolutions without normalisation takes smaller steps; gated networks have a rate
+of their own.
+"""
 
 
 def data(folder: Path, shape: tuple[int, ...]) -> Path:
@@ -38,9 +47,17 @@ def test_it_learns_with_masks(name: str, tmp_path: Path) -> None:
     done("compile", file, "--target", "ort", "--sparsity", "0.5", "-o", tmp_path / "a.sparcl")
     given = data(tmp_path, ONLY_ORT[name][0])
     source = ("--data", f"npz:{given}", "--json", tmp_path / "result.json")
-    done("run", tmp_path / "a.sparcl", *source, *SHORT, *PACE.get(name, ("--epochs", "5", "--lr", "0.3")))
+    done("run", tmp_path / "a.sparcl", *source, *SHORT, *PACE.get(name, ("--epochs", "5")))
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["class_il"] > 80.0
+
+
+@pytest.mark.parametrize(("name", "rate"), [("lstm", 0.4), ("rnn", 0.1)])
+def test_gated_networks_begin_with_a_rate_of_their_own(name: str, rate: float, tmp_path: Path) -> None:
+    assert (
+        compile_model(model(tmp_path, name), tmp_path / "a.sparcl", CompileOptions()).manifest.optimizer.learning_rate
+        == rate
+    )
 
 
 @pytest.mark.parametrize("name", ["keywords", "transposed"])

@@ -3,11 +3,14 @@
 import onnx_ir as ir
 import pytest
 
-from sparcl_compile.passes.analysis.normalised import hidden_layers_are_normalised
+from sparcl_compile.interface.names import Role
+from sparcl_compile.passes.analysis.normalised import hidden_layers, hidden_layers_are_normalised
+from sparcl_compile.passes.core.roles import set_role
 from sparcl_compile.passes.sparsifying.freeze_parameters import FreezeParameters
 from sparcl_compile.passes.sparsifying.insert_weight_masks import InsertWeightMasks
 from tests.support.gradient_check import imported
 from tests.support.zoo import CLASSES, ZOO, Net
+from tests.support.zoo_ort import only_ort
 
 
 @pytest.mark.parametrize(
@@ -27,6 +30,44 @@ def test_the_zoo(name: str, normalised: bool, scheme: str) -> None:
     if scheme != "none":
         InsertWeightMasks(sparsity=0.5, scheme=scheme)(model)
     assert hidden_layers_are_normalised(model.graph) == normalised
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("lstm", "gated"), ("lstm_both_ways", "gated"), ("gru", "gated"), ("rnn", "other"), ("keywords", "other")],
+)
+@pytest.mark.parametrize("masked", [False, True])
+def test_networks_with_gates(name: str, kind: str, masked: bool) -> None:
+    model = imported(only_ort(name))
+    if masked:
+        InsertWeightMasks(sparsity=0.5)(model)
+    assert hidden_layers(model.graph) == kind
+
+
+@pytest.mark.parametrize(("name", "kind"), [("cnn_bn", "normalised"), ("mlp", "other"), ("conv_head", "other")])
+def test_networks_without_gates(name: str, kind: str) -> None:
+    assert hidden_layers(imported(ZOO[name]()).graph) == kind
+
+
+def test_a_convolution_beside_a_gate_has_to_be_normalised() -> None:
+    model = imported(only_ort("keywords"))
+    convolution = next(node for node in model.graph if node.op_type == "Conv")
+    readers = list(convolution.outputs[0].uses())
+    normalisation = ir.node("InstanceNormalization", [convolution.outputs[0]])
+    model.graph.insert_after(convolution, normalisation)
+    assert hidden_layers(model.graph) == "other"
+    for reader in readers:
+        reader.node.replace_input_with(reader.idx, normalisation.outputs[0])
+    assert hidden_layers(model.graph) == "gated"
+
+
+def test_a_convolution_beside_a_gate_that_does_not_train_decides_nothing() -> None:
+    model = imported(only_ort("keywords"))
+    convolution = next(node for node in model.graph if node.op_type == "Conv")
+    for value in convolution.inputs[1:]:
+        assert value is not None
+        set_role(value, Role.FROZEN)
+    assert hidden_layers(model.graph) == "gated"
 
 
 def test_one_layer_without_a_normalisation_decides() -> None:
