@@ -24,13 +24,13 @@ Images = NDArray[np.float64]
 Samples = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
-def shapes(u: Images, v: Images, size: Images) -> Sequence[NDArray[np.bool_]]:
+def shapes(u: Images, v: Images, size: float) -> Sequence[NDArray[np.bool_]]:
     """Where each shape of this size is, by coordinates from its middle.
 
     Args:
         u: to the right, [SIDE, SIDE].
         v: downwards, likewise.
-        size: half of the shape's, [].
+        size: half of the shape's, in pixels.
     """
     round_, square, diamond = np.hypot(u, v), np.maximum(abs(u), abs(v)), abs(u) + abs(v)
     diagonals = (abs(u - v) < 1.4 * WIDTH) | (abs(u + v) < 1.4 * WIDTH)
@@ -65,7 +65,7 @@ def images(count: int, seed: int) -> tuple[Images, NDArray[np.int64]]:
         (across, along), size, turn = random.uniform(10, 18, 2), random.uniform(5, 9), random.uniform(-0.3, 0.3)
         u = (right - across) * np.cos(turn) + (down - along) * np.sin(turn)
         v = (down - along) * np.cos(turn) - (right - across) * np.sin(turn)
-        image[shapes(u, v, np.asarray(size))[label]] = random.uniform(120, 255)
+        image[shapes(u, v, size)[label]] = random.uniform(120, 255)
         image += NOISE * random.normal(size=image.shape)
     return x, y
 

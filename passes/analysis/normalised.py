@@ -26,9 +26,7 @@ def hidden_layers_are_normalised(graph: ir.Graph) -> bool:
     the weights grow, and the next steps turn them less (Arora, Li and Lyu, "Theoretical analysis of auto rate-tuning
     by batch normalization", ICLR 2019). A forward graph without any such layer is not normalised.
     """
-    head = find_head(graph, _is_layer)
-    layers = [node for node in graph if node is not head and _trains(node)]
-    return bool(layers) and all(_is_normalised(node.outputs[0]) for node in layers)
+    return hidden_layers(graph) == "normalised"
 
 
 def hidden_layers(graph: ir.Graph) -> HiddenLayers:
@@ -37,13 +35,12 @@ def hidden_layers(graph: ir.Graph) -> HiddenLayers:
     ``gated`` are networks with a GRU or an LSTM beside which every hidden layer that trains is normalised: what a gate
     lets through stays in its bounds whatever the weights are.
     """
-    if hidden_layers_are_normalised(graph):
-        return "normalised"
     head = find_head(graph, _is_layer)
     layers = [node for node in graph if node is not head and _trains(node)]
-    gated = [node for node in layers if node.op_type in GATED]
-    rest = (node for node in layers if node.op_type not in GATED)
-    return "gated" if gated and all(_is_normalised(node.outputs[0]) for node in rest) else "other"
+    bare = [node.op_type for node in layers if not _is_normalised(node.outputs[0])]
+    if layers and not bare:
+        return "normalised"
+    return "gated" if bare and all(op_type in GATED for op_type in bare) else "other"
 
 
 def _weights(node: ir.Node) -> list[ir.Value]:

@@ -18,7 +18,7 @@ from sparcl_compile.passes.core.roles import values_with_role
 from sparcl_compile.passes.core.values import data_of, dims
 
 FULL_STEPS = 10
-"""Steps of a task that have the whole limit, of those that need one, without normalised layers (docs/defaults.md)."""
+"""Steps of a task that may be longer than their limit before it falls (docs/defaults.md, Limits that fall)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,8 +37,8 @@ class LimitSteps(Pass):
        and it moves all samples in one direction, where a weight moves each in its own: hence the half.
     4. The optimizer's graph multiplies the learning rate of the parameter by limit / norm of its step where that is
        below 1, or under momentum the gradient, which would go on in later steps. The direction of the step stays.
-    5. In a network without normalised hidden layers a limit falls: a parameter's step that comes after h others of the
-       same task that were too long, itself counted, has sqrt(``FULL_STEPS`` / h) of its limit once h is above
+    5. In a network without normalised hidden layers a limit falls: where h of a task's steps of a parameter so far,
+       this one included, were longer than the whole limit, the step has sqrt(``FULL_STEPS`` / h) of it once h is above
        ``FULL_STEPS``. Where the gradients of samples disagree nearly every step is as long as it may be, and steps of
        one length lead on and on away from what was learned; shorter ones settle. A layer whose steps are seldom too
        long keeps its limit. Normalised layers need none of it: they grow under such steps and turn less with each.

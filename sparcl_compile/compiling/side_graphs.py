@@ -53,7 +53,7 @@ from sparcl_compile.plan.plan import SparsityPlan
 from sparcl_compile.plan.rows import Rows
 from sparcl_compile.settings.methods import loss_classes_of, method_of
 from sparcl_compile.settings.options import CompileOptions
-from sparcl_compile.settings.policies import GRADIENT, MOMENTUM, SR_STE_DECAY, TDM, work_moves
+from sparcl_compile.settings.policies import SR_STE_DECAY, TDM, grows_by_gradient, work_moves
 
 Graph = ir.Model | dict[str, ir.Model]
 """A graph, or where it reads raw samples, one for each of their types."""
@@ -196,7 +196,7 @@ def _tensor(spec: StateSpec, sizes: Mapping[str, int] | None = None) -> Tensor:
 
 
 def _mask_graphs(compiled: Compiled, plan: SparsityPlan, options: CompileOptions) -> dict[str, Graph]:
-    masked, alpha, beta = _masked(compiled, plan), plan.recipe.alpha, plan.recipe.beta
+    masked, alpha, beta = _masked(compiled, plan, options), plan.recipe.alpha, plan.recipe.beta
     moves = bool(masked) and plan.masks and plan.policy.moves
     graphs: dict[str, Graph] = {}
     if moves and plan.channels is not None:
@@ -214,7 +214,7 @@ def _mask_graphs(compiled: Compiled, plan: SparsityPlan, options: CompileOptions
 
 def rule_of(plan: SparsityPlan, options: CompileOptions) -> Rule:
     """The scores of the mask policy."""
-    recipe, policy, by_gradient = plan.recipe, plan.policy, plan.growth in (GRADIENT, MOMENTUM)
+    recipe, policy, by_gradient = plan.recipe, plan.policy, grows_by_gradient(options)
     if policy.name == TDM:
         return Rule(recipe.alpha, recipe.beta, by_gradient)
     scores = policy.scores_first
@@ -223,11 +223,10 @@ def rule_of(plan: SparsityPlan, options: CompileOptions) -> Rule:
     return Rule(policy.alpha, None, by_gradient, by_product=scores, same_norm=scores and options.scaling == "density")
 
 
-def _masked(compiled: Compiled, plan: SparsityPlan) -> list[MaskedLayer]:
+def _masked(compiled: Compiled, plan: SparsityPlan, options: CompileOptions) -> list[MaskedLayer]:
     """The layers as they are stored; channels are no groups of one weight."""
     if plan.channels is None:
-        by_gradient = plan.growth in (GRADIENT, MOMENTUM)
-        found = [_stored(compiled.forward, layer, by_gradient) for layer in plan.layers]
+        found = [_stored(compiled.forward, layer, grows_by_gradient(options)) for layer in plan.layers]
     else:
         found = [MaskedLayer(layer.weight, plan.channels.stored_shape(layer.weight)) for layer in plan.layers]
     return [_with_rows(one, plan.rows[one.name], compiled.cut_gradients) for one in found] if plan.rows else found

@@ -53,8 +53,8 @@ _EVENT = {name: f"event.{name}" for name in LEVELS}
 KEPT = ("order", "position", "length", "done", "total", "now.overall")
 """Values that an epoch's beginning gives its steps, and these hand on."""
 LEARNING_RATE, RATE = "learning_rate", "rate"
-OF_STEP = {"count": "count", "task_step": "task_step"}  # which graphs that move parameters may read beside the rate
 """Names of the run's learning rate, and of that of a step where it falls."""
+OF_STEP = {"count": "count", "task_step": "task_step"}  # which graphs that move parameters may read beside the rate
 KEEP = "gradient_keep"
 """Name of the vector with the kept gradients of each layer."""
 
