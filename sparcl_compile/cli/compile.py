@@ -15,13 +15,12 @@ from sparcl_compile.interface.errors import OptionError
 from sparcl_compile.interface.options import STEP_LIMIT
 from sparcl_compile.interface.version import __version__
 from sparcl_compile.passes.schemes.names import SCHEMES, sparsity_for
-from sparcl_compile.settings.methods import METHODS
+from sparcl_compile.settings.methods import LOSS_CLASSES, METHODS
 from sparcl_compile.settings.options import (
     ACTIVATIONS,
     DISTRIBUTIONS,
     GRADIENT_SCHEMES,
     INITS,
-    LOSS_CLASSES,
     OPTIMIZERS,
     RECIPES,
     REPLAY_BATCHES,
@@ -148,8 +147,8 @@ class MethodName(click.Choice[str]):
 @click.option(
     "--loss-classes",
     type=click.Choice(LOSS_CLASSES),
-    default=DEFAULTS.loss_classes,
-    help="Classes that take part in the current task's loss.",
+    help="Classes in the current task's loss: all, its own, or all, weighed by how often a step shows them.  [default: "
+    "balanced for er and der++, else all]",
 )
 @click.option("--optimizer", type=click.Choice(OPTIMIZERS), default=DEFAULTS.optimizer, help="Optimizer.")
 @click.option("--momentum", type=float, default=DEFAULTS.momentum, help="Momentum of sgd.")

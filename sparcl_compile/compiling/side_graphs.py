@@ -51,7 +51,7 @@ from sparcl_compile.plan.compiled import Compiled
 from sparcl_compile.plan.layers import Layer
 from sparcl_compile.plan.plan import SparsityPlan
 from sparcl_compile.plan.rows import Rows
-from sparcl_compile.settings.methods import loss_classes_of, method_of
+from sparcl_compile.settings.methods import ReplayClasses, loss_classes_of, method_of, replayed_labels
 from sparcl_compile.settings.options import CompileOptions
 from sparcl_compile.settings.policies import SR_STE_DECAY, TDM, grows_by_gradient, work_moves
 
@@ -129,7 +129,7 @@ def _epoch_graphs(compiled: Compiled, options: CompileOptions, facts: Facts) -> 
     falling: dict[str, Graph] = {"decay": decay.build(options.rate_decay)} if options.rate_decay > 0.0 else {}
     return {
         "order": order.build(),
-        "batch": batch.build(compiled.classes, loss_classes_of(options)),
+        "batch": batch.build(compiled.classes, loss_classes_of(options), replayed_labels(options)),
         "check_loss": check_loss.build(),
         "check_state": check_state.build([_tensor(spec) for spec in learned(facts.state)]),
         **(remove if options.data_removal > 0.0 else {}),
@@ -139,11 +139,13 @@ def _epoch_graphs(compiled: Compiled, options: CompileOptions, facts: Facts) -> 
 
 def _replay_graphs(compiled: Compiled, options: CompileOptions) -> dict[str, Graph]:
     sample = [f"D{axis}" if length is None else length for axis, length in enumerate(compiled.input_shape)]
-    seen = any(one.seen for one in method_of(options).replay)
+    # One graph makes all replay batches of a method.
+    loss_classes: ReplayClasses = next((one.classes for one in method_of(options).replay), "all")
+    weight = replayed_labels(options)
     written: dict[str, Graph] = {"write_buffer": _by_dtype(lambda dtype: write_buffer.build(compiled.classes, dtype))}
     merged: dict[str, Graph] = {"merge": merge.build(compiled.classes, sample)}
     return {
-        "replay_batch": _by_dtype(lambda dtype: replay_batch.build(compiled.classes, dtype, seen)),
+        "replay_batch": _by_dtype(lambda dtype: replay_batch.build(compiled.classes, dtype, loss_classes, weight)),
         **({} if method_of(options).fills == "exemplars" else written),
         **(merged if options.replay_batches == "merged" else {}),
     }

@@ -5,26 +5,29 @@ from typing import Literal
 import onnx_ir as ir
 
 from sparcl_compile.graphs.builder import DOUBLE, FLOAT, INT64, Builder
-from sparcl_compile.graphs.class_masks import own_classes
+from sparcl_compile.graphs.class_masks import balanced_classes, own_classes
+from sparcl_compile.graphs.replay_buffer import stored_labels
 from sparcl_compile.interface.errors import OptionError
 
-LossClasses = Literal["", "all", "task", "batch"]
-LOSS_CLASSES = ("all", "task", "batch")
+LossClasses = Literal["", "all", "task", "batch", "balanced"]
+LOSS_CLASSES = ("all", "task", "batch", "balanced")
 
 
-def build(classes: int, loss_classes: LossClasses = "all") -> ir.Model:
+def build(classes: int, loss_classes: LossClasses = "all", weight: float = 1.0) -> ir.Model:
     """Make the graph ``batch``: the mean cross-entropy over N samples of the current task.
 
     Inputs: ``labels`` int64 [N], of which only the length counts but for classes of the batch; ``classes`` int64 [K],
-    the labels of the task.
-    Results: ``class_mask`` float32 [N, C], 0 for a class that takes part in the loss and -1e9 for another; ``own_mask``
-    [N, C], the mask that lets only the task's classes take part; ``ce_weight`` [N], each 1 / N rounded from float64;
+    the labels of the task; with ``balanced`` classes state ``buffer.labels`` and ``buffer.seen``.
+    Results: ``class_mask`` float32 [N, C], 0 for a class that takes part in the loss and -1e9 for another, or for
+    ``balanced`` classes the logarithm of what each is of the step's loss; ``own_mask`` [N, C], the mask that lets only
+    the task's classes take part; ``ce_weight`` [N], each 1 / N rounded from float64;
     ``distill_target`` [N, C] and ``distill_weight`` [N], zeros.
 
     Args:
         classes: the size C of the model's head.
         loss_classes: ``all`` lets every class of the head take part, ``task`` those of the task, ``batch`` those of the
-            batch (ER-ACE, Caccia et al., ICLR 2022).
+            batch (ER-ACE, Caccia et al., ICLR 2022); ``balanced`` is told in ``class_masks.balanced_classes``.
+        weight: of the mean cross-entropy of all replayed samples of a step; ``balanced`` reads it.
 
     Raises:
         OptionError: the classes of the loss have no such name.
@@ -41,6 +44,8 @@ def build(classes: int, loss_classes: LossClasses = "all") -> ir.Model:
     taking_part = own if loss_classes == "task" else zeros
     if loss_classes == "batch":
         taking_part = op.Expand(own_classes(b, labels, classes), every)
+    if loss_classes == "balanced":
+        taking_part = op.Expand(balanced_classes(b, allowed, stored_labels(b), classes, weight), every)
     # A number for each sample, so that no samples need no division.
     weights = op.Div(b.cast(op.Expand(1.0, each), DOUBLE), b.cast(each, DOUBLE))
     b.result("class_mask", taking_part, FLOAT, ["N", classes])

@@ -1,8 +1,11 @@
-"""Masks of the classes that take part; two graphs share them."""
+"""What is added to the logits in a loss: masks of the classes that take part, and how often they do.
+
+Two graphs share them.
+"""
 
 import onnx_ir as ir
 
-from sparcl_compile.graphs.builder import Builder
+from sparcl_compile.graphs.builder import FLOAT, Builder
 
 NOT_A_CLASS = -1e9
 """Added to the logits of a class that does not take part; finite, see passes/differentiating/attach_loss.py."""
@@ -22,3 +25,31 @@ def own_classes(b: Builder, labels: ir.Value, classes: int) -> ir.Value:
     op = b.op
     own = op.Expand(0.0, op.Shape(labels))
     return op.ScatterElements(op.Expand(NOT_A_CLASS, [classes]), labels, own, axis=0)
+
+
+def balanced_classes(b: Builder, task: ir.Value, stored: ir.Value, classes: int, weight: float) -> ir.Value:
+    """The logarithm of how much of a step's loss each class is.
+
+    A network that learns ``logits + log frequency`` has logits without the lean to what training shows most (balanced
+    softmax: Ren et al., NeurIPS 2020, equation 4; for replay Huang et al., TMLR 2024, logit adjusted softmax). Of K
+    classes in the task and n_c of n samples of class c in the buffer a class is ``[c in task] / K + weight * n_c / n``
+    of the loss. ``n_c`` is at least 1, so that a class that is not stored has a logarithm.
+
+    Args:
+        b: the graph.
+        task: int64 [K], the labels of the task, below ``classes``.
+        stored: int64 [n], the labels in the buffer, which may be none.
+        classes: the size C of the model's head.
+        weight: of the mean cross-entropy of replayed samples; that of current ones is 1.
+
+    Returns:
+        float32 [C].
+    """
+    op = b.op
+    own = op.Expand(op.Reciprocal(b.cast(b.size(task), FLOAT)), op.Shape(task))
+    of_task = op.ScatterElements(op.Expand(0.0, [classes]), task, own, axis=0)
+    ones = op.Expand(1.0, op.Shape(stored))
+    counts = op.ScatterElements(op.Expand(0.0, [classes]), stored, ones, axis=0, reduction="add")
+    number = op.Max(b.cast(b.size(stored), FLOAT), 1.0)
+    of_buffer = op.Div(op.Max(counts, 1.0), number)
+    return op.Log(op.Add(of_task, op.Mul(of_buffer, weight)))

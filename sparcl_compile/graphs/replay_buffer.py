@@ -1,4 +1,4 @@
-"""The state of the replay buffer, which two graphs share."""
+"""The state of the replay buffer, which several graphs share."""
 
 import dataclasses
 
@@ -29,7 +29,26 @@ def replay_buffer(b: Builder, classes: int, dtype: ir.DataType) -> ReplayBuffer:
     """Add the state of the buffer for raw samples of this type."""
     return ReplayBuffer(
         x=b.state("buffer.x", dtype, ["buffer", "C", "H", "W"], Role.BUFFER),
-        labels=b.state("buffer.labels", INT64, ["buffer"], Role.BUFFER),
+        labels=_labels(b),
         logits=b.state("buffer.logits", FLOAT, ["buffer", classes], Role.BUFFER),
-        seen=b.state("buffer.seen", INT64, [], Role.BUFFER),
+        seen=_presentations(b),
     )
+
+
+def stored_labels(b: Builder, buffer: ReplayBuffer | None = None) -> ir.Value:
+    """The labels of the filled slots: int64 [filled].
+
+    Args:
+        b: the graph.
+        buffer: the buffer's state; None adds what is needed of it.
+    """
+    labels, seen = (buffer.labels, buffer.seen) if buffer else (_labels(b), _presentations(b))
+    return b.op.Slice(labels, [0], b.op.Reshape(b.op.Min(seen, b.size(labels)), [1]))
+
+
+def _labels(b: Builder) -> ir.Value:
+    return b.state("buffer.labels", INT64, ["buffer"], Role.BUFFER)
+
+
+def _presentations(b: Builder) -> ir.Value:
+    return b.state("buffer.seen", INT64, [], Role.BUFFER)

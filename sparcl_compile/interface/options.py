@@ -30,7 +30,7 @@ class Options:
     logit_weight: float | None = None
     label_weight: float | None = None
     replay_batches: str = "separate"
-    loss_classes: str = "all"
+    loss_classes: str | None = None
     optimizer: str = "sgd"
     momentum: float = 0.0
     weight_decay: float = 0.0

@@ -53,7 +53,7 @@ def _drawn(number: int, one: ReplayBatch, augment: str) -> Block:
     name = name_of(number)
     weights: dict[str, Source] = {"ce": one.ce, "distill": one.distill}
     feeds: dict[str, Source] = {"key": ("seed", "step", one.draw), "batch": "batch", **weights}
-    feeds |= {"classes": f"{CURRENT}.classes"} if one.seen else {}
+    feeds |= {"classes": f"{CURRENT}.classes"} if one.classes != "all" else {}
     draw = Run("replay_batch", feeds=feeds, give=name, results={"x": f"{name}.raw"})
     return (draw, prepared(name, one.draw + 1, augment))
 

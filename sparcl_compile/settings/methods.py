@@ -9,8 +9,11 @@ from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.interface.options import Options
 from sparcl_compile.interface.ranges import check_choice
 
-Classes = Literal["", "all", "task", "batch"]
-"""The classes that take part in a loss: all, the task's, the batch's, or for nothing those of ``--loss-classes``."""
+Classes = Literal["", "all", "task", "batch", "balanced"]
+"""The classes that take part in a loss: all, the task's, the batch's, all by how much they are of it, or for nothing
+those of ``--loss-classes``."""
+ReplayClasses = Literal["all", "seen", "balanced"]
+"""The classes that take part in the loss of a replay batch."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,13 +24,13 @@ class ReplayBatch:
         draw: number of the draw: batches of one step with different numbers hold different samples.
         ce: weight of the mean cross-entropy.
         distill: weight of the mean distance to the stored logits.
-        seen: whether only classes that have been seen take part in its cross-entropy.
+        classes: those that take part in its cross-entropy.
     """
 
     draw: int
     ce: float
     distill: float
-    seen: bool = False
+    classes: ReplayClasses = "all"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,12 +80,20 @@ class Method:
         return self.fills == "exemplars"
 
     @property
+    def balances(self) -> bool:
+        """Whether the classes of its loss can be balanced: the labels that are replayed are part of it."""
+        return not self.current and not self.projects and any(batch.ce for batch in self.replay)
+
+    @property
     def changes_gradients(self) -> bool:
         """Whether something happens to the gradients of a step before the parameters move."""
         return self.projects or self.packs or self.penalty > 0.0
 
 
 DEFAULTS = Options()
+LOSS_CLASSES: tuple[Classes, ...] = ("all", "task", "balanced")
+"""The values of ``--loss-classes``."""
+_BY_NAME: Mapping[str | None, Classes] = {str(name): name for name in LOSS_CLASSES}
 LABELS = ReplayBatch(draw=1, ce=1.0, distill=0.0)
 """Experience replay's batch: the mean cross-entropy of its labels."""
 
@@ -93,7 +104,7 @@ _ALL = (
     Method(
         "er-ace",
         "Caccia et al., New Insights on Reducing Abrupt Representation Change, ICLR 2022, section 4",
-        (ReplayBatch(draw=1, ce=1.0, distill=0.0, seen=True),),
+        (ReplayBatch(draw=1, ce=1.0, distill=0.0, classes="seen"),),
         current="batch",
     ),
     Method(
@@ -155,13 +166,16 @@ def method_of(options: Options) -> Method:
 def _weighted(batch: ReplayBatch, options: Options) -> ReplayBatch:
     ce = options.label_weight if batch.ce and options.label_weight is not None else batch.ce
     distill = options.logit_weight if batch.distill and options.logit_weight is not None else batch.distill
-    return dataclasses.replace(batch, ce=ce, distill=distill)
+    balanced = batch.classes == "all" and loss_classes_of(options) == "balanced"
+    return dataclasses.replace(batch, ce=ce, distill=distill, classes="balanced" if balanced else batch.classes)
 
 
 def check_method(options: Options) -> None:
     """Raise FieldError for a method that does not fit the other options."""
     check_choice("method", options.method, METHODS)
     method = METHODS[options.method]
+    if options.loss_classes is not None:
+        check_choice("loss_classes", options.loss_classes, LOSS_CLASSES)
     _check_weight("logit_weight", options.logit_weight, options.method, any(batch.distill for batch in method.replay))
     _check_weight("label_weight", options.label_weight, options.method, any(batch.ce for batch in method.replay))
     for applies, problem, mend in _refused(options, method):
@@ -195,6 +209,9 @@ def _refused(options: Options, method: Method) -> Sequence[tuple[bool, str, str]
          "leave `weight_decay` out"),
         (method.penalty > 0.0 and options.compress, "holds weights in their places, and `compress` moves them",
          "leave `compress` out"),
+        (options.loss_classes == "balanced" and not method.balances and not method.current,
+         "has no replayed labels in its loss, by which `loss_classes` balanced weighs old classes",
+         "leave `loss_classes` out"),
         (method.penalty > 0.0 and options.scheme == "channel" and options.sparsity > 0.0,
          "holds weights in their places, and `scheme` channel moves them", "give another `scheme`"),
     )  # fmt: skip
@@ -212,8 +229,18 @@ def _idle(options: Options, method: Method) -> Sequence[tuple[str, bool, str]]:
 
 
 def loss_classes_of(options: Options) -> Classes:
-    """The classes in the loss of the current batch: the method's, or those of the options."""
-    return method_of(options).current or ("task" if options.loss_classes == "task" else "all")
+    """The classes in the loss of the current batch: the method's, or those of the options.
+
+    A user who names none has balanced ones where the method can (docs/defaults.md, Balanced classes).
+    """
+    method = METHODS[options.method]
+    unnamed: Classes = "balanced" if method.balances else "all"
+    return method.current or _BY_NAME.get(options.loss_classes, unnamed)
+
+
+def replayed_labels(options: Options) -> float:
+    """The weight of the mean cross-entropy of all replayed samples of a step."""
+    return sum(batch.ce for batch in method_of(options).replay)
 
 
 def accumulates(options: Options) -> bool:

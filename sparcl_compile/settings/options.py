@@ -22,7 +22,6 @@ DISTRIBUTIONS = ("uniform", "erk")
 SCALINGS = ("density", "none")
 OPTIMIZERS = ("sgd", "adamw")
 REPLAY_BATCHES = ("separate", "merged")
-LOSS_CLASSES = ("all", "task")
 TARGETS = ("ort", "ort-training")
 INITS = ("keep", "fresh")
 UPDATES = ("all", "bias", "norm")
@@ -130,7 +129,6 @@ _CHOICES = {
     "distribution": DISTRIBUTIONS,
     "scaling": SCALINGS,
     "replay_batches": REPLAY_BATCHES,
-    "loss_classes": LOSS_CLASSES,
     "optimizer": OPTIMIZERS,
     "recipe": RECIPES,
     "init": INITS,

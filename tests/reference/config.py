@@ -27,7 +27,9 @@ class Config:
     ``scheme`` says which weights are removed and grown together; the counts are then counts of groups.
     ``gradient_scheme`` "channel" updates whole output channels, axis 0 of the weights.
     ``logit_weight`` and ``label_weight`` stand for those of the method, where they are given.
-    ``loss_classes`` "task" masks the other tasks' classes out of the current batch's loss, "all" masks nothing.
+    ``loss_classes`` "task" masks the other tasks' classes out of the current batch's loss, "all" masks nothing,
+    "balanced" adds the logarithm of what each class is of the step's loss; None is
+    "balanced" for er and der++, else "all".
     ``scaling`` gives masked layers their norm back, and a learning rate of 1/density.
     ``step_limit`` is the largest step of a parameter, as a share of the norm that it begins with; 0 for none.
     ``full_limit_steps`` steps of a task that are too long have it whole, before it falls with the root of their number.
@@ -50,7 +52,7 @@ class Config:
     logit_weight: float | None = None
     label_weight: float | None = None
     replay_batches: Literal["separate", "merged"] = "separate"
-    loss_classes: Literal["all", "task"] = "all"
+    loss_classes: Literal["all", "task", "balanced"] | None = None
     augment: bool = False
     batch_size: int = 32
     buffer_size: int = 200

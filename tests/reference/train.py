@@ -122,11 +122,14 @@ class _Learner:
         present = sorted({int(label) for label in self.labels[ids]})
         mask = class_mask(self.classes, self.own_classes if c.loss_classes == "task" else None)
         mask = class_mask(self.classes, present) if c.replay == "er-ace" else mask
+        mask = self.log_shares() if self.balanced else mask
         return part(self.prepare(self.x[ids], 0), self.labels[ids], class_mask=mask, ce=1.0)
 
     def replayed(self) -> Iterator[Part]:
         """The replay batches; none in the first task."""
         c = self.config
+        mask = class_mask(self.classes, self.seen() if c.replay == "er-ace" else None)
+        mask = self.log_shares() if self.balanced else mask
         for which, of_labels, of_logits in REPLAY[c.replay] if self.task > 0 else ():
             ce = of_labels and (c.label_weight or of_labels)
             distill = of_logits and (c.logit_weight or of_logits)
@@ -138,7 +141,7 @@ class _Learner:
             yield part(
                 self.prepare(self.buffer.x[slots], which + 1),
                 self.buffer.labels[slots],
-                class_mask=class_mask(self.classes, self.seen() if self.config.replay == "er-ace" else None),
+                class_mask=mask,
                 ce=ce,
                 distill=distill,
                 target=self.buffer.logits[slots],
@@ -148,6 +151,21 @@ class _Learner:
         """The classes in the buffer and in the task."""
         stored = self.buffer.labels[: self.buffer.filled]
         return sorted({int(label) for label in stored} | set(self.own_classes))
+
+    @property
+    def balanced(self) -> bool:
+        """Whether the logarithm of each class's share of the loss is added to logits, er's and der++'s default."""
+        chosen = self.config.loss_classes
+        return chosen == "balanced" or (chosen is None and self.config.replay in ("er", "der++"))
+
+    def log_shares(self) -> NDArray[np.float32]:
+        """[C]: log of the share of the loss; a class that is not in the buffer counts as one sample of it."""
+        c = self.config
+        weight = sum(of_labels and (c.label_weight or of_labels) for _, of_labels, _ in REPLAY[c.replay])
+        stored = self.buffer.labels[: self.buffer.filled].tolist()
+        own = [1.0 / len(self.own_classes) if label in self.own_classes else 0.0 for label in range(self.classes)]
+        kept = [max(stored.count(label), 1) / max(len(stored), 1) for label in range(self.classes)]
+        return np.array([math.log(a + weight * b) for a, b in zip(own, kept, strict=True)], dtype=np.float32)
 
     def grouped(self, parts: Sequence[Part]) -> list[Part]:
         """The parts as micro-steps."""
