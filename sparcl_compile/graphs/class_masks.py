@@ -5,7 +5,7 @@ Two graphs share them.
 
 import onnx_ir as ir
 
-from sparcl_compile.graphs.builder import FLOAT, Builder
+from sparcl_compile.graphs.builder import DOUBLE, FLOAT, Builder
 
 NOT_A_CLASS = -1e9
 """Added to the logits of a class that does not take part; finite, see passes/differentiating/attach_loss.py."""
@@ -46,10 +46,15 @@ def balanced_classes(b: Builder, task: ir.Value, stored: ir.Value, classes: int,
         float32 [C].
     """
     op = b.op
-    own = op.Expand(op.Reciprocal(b.cast(b.size(task), FLOAT)), op.Shape(task))
-    of_task = op.ScatterElements(op.Expand(0.0, [classes]), task, own, axis=0)
-    ones = op.Expand(1.0, op.Shape(stored))
-    counts = op.ScatterElements(op.Expand(0.0, [classes]), stored, ones, axis=0, reduction="add")
-    number = op.Max(b.cast(b.size(stored), FLOAT), 1.0)
-    of_buffer = op.Div(op.Max(counts, 1.0), number)
-    return op.Log(op.Add(of_task, op.Mul(of_buffer, weight)))
+    in_task, in_buffer = _count(b, task, classes), _count(b, stored, classes)
+    of_task = op.Div(in_task, b.cast(b.size(task), DOUBLE))
+    of_buffer = op.Div(op.Max(in_buffer, 1.0), op.Max(b.cast(b.size(stored), DOUBLE), 1.0))
+    # float64: runtimes round the logarithms of float32 differently.
+    return b.cast(op.Log(op.Add(of_task, op.Mul(of_buffer, weight))), FLOAT)
+
+
+def _count(b: Builder, labels: ir.Value, classes: int) -> ir.Value:
+    """How many of the labels are of each class: float64 [C]."""
+    op = b.op
+    ones = op.Expand(1, op.Shape(labels))
+    return b.cast(op.ScatterElements(op.Expand(0, [classes]), labels, ones, axis=0, reduction="add"), DOUBLE)

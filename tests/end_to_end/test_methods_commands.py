@@ -112,6 +112,8 @@ def test_compressed_weights_learn_by_a_method(method: str, tmp_path: Path) -> No
         (("--method", "der", "--label-weight", "1"), ("--label-weight 1.0", "--method der", "leave it out")),
         (("--label-weight", "0"), ("--label-weight 0.0", "give a number above 0")),
         (("--logit-weight", "nan"), ("--logit-weight nan", "give a number above 0")),
+        (("--method", "der", "--loss-classes", "balanced"), ("--method der", "leave --loss-classes out")),
+        (("--loss-classes", "own"), ("--loss-classes", "own", "balanced")),
         (("--method", "ewc", "--compress"), ("--method ewc", "leave --compress out")),
         (("--method", "ewc", "--scheme", "channel"), ("--method ewc", "another --scheme")),
         (("--method", "packnet"), ("--method packnet", "give --sparsity 0")),
@@ -127,7 +129,7 @@ def test_what_means_nothing_is_refused(options: tuple[str, ...], parts: tuple[st
 OWN_LOSS = ("er-ace", "lwf", "packnet")
 ALONE = ("finetune", "joint", "lwf", "ewc", "packnet")
 IDLE = [
-    *(("--loss-classes task", name, ()) for name in OWN_LOSS),
+    *((f"--loss-classes {value}", name, ()) for name in OWN_LOSS for value in ("task", "all", "balanced")),
     ("--loss-classes task", "icarl", ("--data-removal", "0")),
     *(("--replay-batches merged", name, ()) for name in ALONE),
 ]
@@ -140,12 +142,13 @@ def test_what_changes_nothing_is_refused(option: str, method: str, more: tuple[s
     name, value = option.split()
     told = (f"{option}: changes nothing", f"--method {method} ", "; leave it out")
     check_no_compilation(model, (*given, name, value), told)
-    default = {"task": "all", "merged": "separate"}[value]
-    done("compile", model, *given, name, default, "-o", tmp_path / "a.sparcl")
+    if value == "merged":
+        done("compile", model, *given, name, "separate", "-o", tmp_path / "a.sparcl")
 
 
 ACTING = [
     *(("loss_classes", "task", name) for name in METHODS if name not in OWN_LOSS),
+    *(("loss_classes", "all", name) for name in ("er", "der++")),
     *(("replay_batches", "merged", name) for name in METHODS if name not in (*ALONE, "a-gem")),
 ]
 

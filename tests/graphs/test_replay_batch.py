@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from sparcl_compile.graphs import replay_batch
 from sparcl_compile.interface.names import Role
 from tests.reference import buffer as reference
+from tests.reference.steps import log_shares
 from tests.support import harness
 
 CLASSES, SAMPLE = 3, (2, 4, 1)
@@ -130,9 +131,19 @@ def test_a_buffer_of_another_type_is_refused(graphs: dict[str, harness.Graph]) -
 
 @pytest.mark.parametrize("seen", [0, 1, 3, 9])
 def test_only_seen_classes_take_part_in_er_ace(seen: int) -> None:
-    graph = harness.Graph(replay_batch.build(6, seen=True))
+    graph = harness.Graph(replay_batch.build(6, loss_classes="seen"))
     held = {**state(graph, 4, seen), "buffer.logits": np.zeros((4, 6), np.float32)}
     found = graph({**feeds(harness.key(0), 2), "classes": np.array([4, 5]), **held})
     known = {4, 5, *held["buffer.labels"][: min(seen, 4)].tolist()}
     wanted = np.where(np.isin(np.arange(6), list(known)), 0.0, -1e9).astype(np.float32)
     np.testing.assert_array_equal(found["class_mask"], np.tile(wanted, (min(seen, 2), 1)))
+
+
+@pytest.mark.parametrize("seen", [0, 1, 3, 9])
+@pytest.mark.parametrize("weight", [1.0, 0.5])
+def test_balanced_classes_have_the_logarithm_of_their_share(seen: int, weight: float) -> None:
+    graph = harness.Graph(replay_batch.build(6, loss_classes="balanced", weight=weight))
+    held = {**state(graph, 4, seen), "buffer.logits": np.zeros((4, 6), np.float32)}
+    found = graph({**feeds(harness.key(0), 2), "classes": np.array([4, 5]), **held})
+    wanted = log_shares([4, 5], held["buffer.labels"][:seen].tolist(), 6, weight)
+    np.testing.assert_allclose(found["class_mask"], np.tile(wanted, (min(seen, 2), 1)), rtol=1e-6)

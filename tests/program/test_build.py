@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import pytest
 
 from sparcl_compile.cli.compile import compile_command
+from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.interface.program import Event, Program
 from sparcl_compile.program.batches import FIELDS, FIRST_TASK
 from sparcl_compile.program.build import COUNTERS, build
 from sparcl_compile.program.methods import parts_of
-from sparcl_compile.settings.methods import METHODS, ReplayBatch, method_of
+from sparcl_compile.settings.methods import METHODS, ReplayBatch, loss_classes_of, method_of, replayed_labels
 from sparcl_compile.settings.options import CompileOptions
 from tests.support.program_text import text
 from tests.support.programs import settings
@@ -474,7 +475,36 @@ def test_the_options_weigh_the_replay(
 ) -> None:
     found = method_of(CompileOptions(method=method, sparsity=0.0, **weights)).replay  # type: ignore[arg-type]
     assert [(batch.ce, batch.distill) for batch in found] == wanted
-    assert [(batch.draw, batch.seen) for batch in found] == [(b.draw, b.seen) for b in METHODS[method].replay]
+    assert [batch.draw for batch in found] == [batch.draw for batch in METHODS[method].replay]
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "current", "replayed", "weight"),
+    [
+        ("der++", None, "balanced", "balanced", 1.0),
+        ("er", None, "balanced", "balanced", 1.0),
+        ("der++", "balanced", "balanced", "balanced", 1.0),
+        ("der++", "all", "all", "all", 1.0),
+        ("er", "task", "task", "all", 1.0),
+        ("der", None, "all", "all", 0.0),
+        ("a-gem", None, "all", "all", 1.0),
+        ("er-ace", None, "batch", "seen", 1.0),
+        ("finetune", None, "all", None, 0.0),
+    ],
+)
+def test_the_classes_of_the_loss(
+    method: str, given: str | None, current: str, replayed: str | None, weight: float
+) -> None:
+    options = CompileOptions(method=method, loss_classes=given)
+    assert loss_classes_of(options) == current
+    assert {batch.classes for batch in method_of(options).replay} == ({replayed} if replayed else set())
+    assert replayed_labels(options) == weight
+
+
+@pytest.mark.parametrize("method", ["finetune", "joint", "der", "fdr", "icarl", "a-gem", "ewc"])
+def test_balanced_classes_need_replayed_labels(method: str) -> None:
+    with pytest.raises(FieldError, match=r"has no replayed labels in its loss.*leave `loss_classes` out"):
+        CompileOptions(method=method, loss_classes="balanced")
 
 
 @pytest.mark.parametrize(("given", "weight"), [(None, 1.0), (3.0, 3.0)])

@@ -1,6 +1,7 @@
 """One micro-step: a batch with its loss weights, and the loss."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -61,6 +62,16 @@ def class_mask(classes: int, taking_part: Sequence[int] | None) -> NDArray[np.fl
     mask = np.full(classes, LEFT_OUT, dtype=np.float32)
     mask[list(taking_part)] = 0
     return mask
+
+
+def log_shares(own: Sequence[int], stored: Sequence[int], classes: int, weight: float) -> NDArray[np.float32]:
+    """[C]: the log of each class's share of a step's loss, of the task's classes ``own`` and the labels ``stored``.
+
+    ``weight`` is that of the replayed labels. A class that is not stored counts as one sample of the buffer.
+    """
+    current = [1.0 / len(own) if label in own else 0.0 for label in range(classes)]
+    replayed = [max(list(stored).count(label), 1) / max(len(stored), 1) for label in range(classes)]
+    return np.array([math.log(a + weight * b) for a, b in zip(current, replayed, strict=True)], dtype=np.float32)
 
 
 def loss(logits: torch.Tensor, p: Part) -> torch.Tensor:

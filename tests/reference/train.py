@@ -19,7 +19,7 @@ from .masks import combine, importance
 from .network import Gradients, MaskedNetwork
 from .removal import Samples
 from .schedule import MaskEvent
-from .steps import Part, class_mask, merge, part
+from .steps import Part, class_mask, log_shares, merge, part
 from .trace import MaskSnapshot, Trace
 
 Task = tuple[NDArray[np.generic], NDArray[np.int64]]
@@ -159,13 +159,10 @@ class _Learner:
         return chosen == "balanced" or (chosen is None and self.config.replay in ("er", "der++"))
 
     def log_shares(self) -> NDArray[np.float32]:
-        """[C]: log of the share of the loss; a class that is not in the buffer counts as one sample of it."""
         c = self.config
         weight = sum(of_labels and (c.label_weight or of_labels) for _, of_labels, _ in REPLAY[c.replay])
         stored = self.buffer.labels[: self.buffer.filled].tolist()
-        own = [1.0 / len(self.own_classes) if label in self.own_classes else 0.0 for label in range(self.classes)]
-        kept = [max(stored.count(label), 1) / max(len(stored), 1) for label in range(self.classes)]
-        return np.array([math.log(a + weight * b) for a, b in zip(own, kept, strict=True)], dtype=np.float32)
+        return log_shares(self.own_classes, stored, self.classes, weight)
 
     def grouped(self, parts: Sequence[Part]) -> list[Part]:
         """The parts as micro-steps."""
