@@ -139,7 +139,7 @@ def test_each_step_draws_anew() -> None:
 
 @pytest.mark.parametrize(("recipe", "classes"), [("paper", [0, 1]), ("reference-code", None)])
 def test_first_gradient_mask_is_by_the_loss_over_the_recipes_classes(recipe: Recipe, classes: list[int] | None) -> None:
-    config = replace(CONFIG, recipe=recipe, gradient_sparsity=0.95, max_steps=1, epochs=40)
+    config = replace(CONFIG, recipe=recipe, gradient_sparsity=0.95, max_steps=1, epochs=40, loss_classes="all")
     trace = toy_run(config)
     torch.manual_seed(0)
     network = MaskedNetwork(digits_cnn(8, 4), MASKED)
