@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sparcl_compile.bench import pool
+from sparcl_compile.bench.defaults import changed_defaults, told
 from sparcl_compile.bench.grid import Cell, Grid
 from sparcl_compile.bench.jobs import Job, Jobs
 from sparcl_compile.bench.rates import Choice, Trials, choices
 from sparcl_compile.bench.results import Outcome, Results
+from sparcl_compile.bench.settings import compile_options
 from sparcl_compile.interface import locks
 from sparcl_compile.interface.errors import FieldError, GridError
 
@@ -88,6 +90,20 @@ def _failed(choice: Choice, grid: Grid) -> tuple[Outcome, ...]:
     return tuple(Outcome("", choice.failure, None) for _ in grid.seeds)
 
 
+def _tell_changed_defaults(there: Sequence[Job], results: Results, tell: Tell) -> None:
+    """Say which options of runs that are there already are those of an older version, which today's are not like."""
+    found = [(job, results.read(job.name).result) for job in there]
+    changes = [
+        changed_defaults(result.options, compile_options(job.cell.compiling, job.seed))
+        for job, result in found
+        if result
+    ]
+    words = [told(changed) for changed in changes if changed]
+    for text in dict.fromkeys(words):
+        runs = f"{words.count(text)} runs that are there already were learned under other defaults: {text}"
+        tell(f"note: {runs}; remove them from {results.folder / 'runs'} to learn them again")
+
+
 def _tell_failures(cells: Sequence[Cell], taken: Sequence[Choice], tell: Tell) -> None:
     for cell, choice in zip(cells, taken, strict=True):
         if choice.failure:
@@ -105,6 +121,7 @@ def _in_use(folder: Path, holders: str) -> GridError:
 
 def _learn(jobs: Sequence[Job], results: Results, place: Place, tell: Tell) -> None:
     """Learn the runs that have not ended yet; two cells may share one."""
+    _tell_changed_defaults([job for job in jobs if results.has(job.name)], results, tell)
     missing = list({job.name: job for job in jobs if not results.has(job.name)}.values())
     if not missing:
         return

@@ -42,6 +42,7 @@ class Result:
     training_seconds: float
     sparsity: Sparsity
     config: Config
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

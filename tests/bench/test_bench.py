@@ -178,6 +178,22 @@ def test_a_finished_grid_learns_nothing_again(whole: Whole, tmp_path: Path, monk
     assert contents(folder) == before
 
 
+def test_runs_under_the_defaults_of_an_older_version_are_told(whole: Whole, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(whole.folder, tmp_path / "copy"))
+    assert "other defaults" not in done("bench", whole.grid, "-o", folder).err
+    older = [path for path in (folder / "runs").iterdir() if "_trial_" not in path.name][:2]
+    for path in older:
+        outcome = json.loads(path.read_bytes())
+        outcome["result"]["options"] |= {"loss_classes": "all", "an_option_of_then": 1}
+        path.write_text(json.dumps(outcome))
+    said = done("bench", whole.grid, "-o", folder).err
+    assert "note: 2 runs that are there already were learned under other defaults: " in said
+    assert "--loss-classes all (today: not given); remove them from " in said
+    for path in older:
+        path.unlink()
+    assert "other defaults" not in done("bench", whole.grid, "-o", folder).err
+
+
 def test_another_seed_makes_its_own_runs_alone(whole: Whole, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(whole.folder, tmp_path / "copy"))
     grid = tmp_path / "grid.toml"
