@@ -32,6 +32,10 @@ LENGTHS = {"ReduceL1", "ReduceL2", "ReduceSum", "ReduceSumSquare", "ReduceMax", 
 LENGTH_STEPS = {"Clip", "Max", "Add", "Sqrt", "Pow", "Expand", "Unsqueeze", "Cast", "Identity", "Reshape"}
 """Operators that may stand between a length over the classes and the division by it."""
 
+BOUNDS = {"Relu": "none is below 0", "Tanh": "all lie between -1 and 1"}
+"""Activations that hold scores back where the loss would move them on, and how."""
+AVERAGES = {"GlobalAveragePool", "AveragePool", "ReduceMean", "Dropout"}
+
 
 def never(_: ir.Node) -> bool:
     """No node."""
@@ -50,6 +54,7 @@ class Head:
         binary: whether the one logit z stands for the two logits 0 and z.
         layers: how many layers with weights are above.
         objection: why the logits are no scores to train by; None when they are.
+        doubt: why they train badly; None when they do not.
     """
 
     logits: ir.Value
@@ -59,6 +64,7 @@ class Head:
     binary: bool
     layers: int
     objection: str | None
+    doubt: str | None
 
 
 def cut(model: ir.Model, wanted: str | None) -> None:
@@ -147,7 +153,8 @@ def head_of(output: ir.Value, worlds: Worlds) -> Head:
     logits, activation, binary = strip(output, worlds)
     layers = sum(has_weight(node) for node in above(logits))
     objection = next(objections(logits, worlds), None)
-    return Head(logits, activation, str(output.name), width_of(logits, worlds), binary, layers, objection)
+    doubt = bound(logits, worlds)
+    return Head(logits, activation, str(output.name), width_of(logits, worlds), binary, layers, objection, doubt)
 
 
 def strip(output: ir.Value, worlds: Worlds) -> tuple[ir.Value, str | None, bool]:
@@ -242,6 +249,21 @@ def normalises(node: ir.Node, worlds: Worlds) -> str | None:
         if length.op_type in LENGTHS and width_of(length.outputs[0], worlds) == 1:
             return NO_SCORES[LENGTH_ONE]
     return None
+
+
+def bound(logits: ir.Value, worlds: Worlds) -> str | None:
+    """How an activation behind the last layer holds the scores back, as SqueezeNet's does; None where there is none."""
+    node = logits.producer()
+    while node is not None and node.op_type in PASSING | AVERAGES and node.inputs[0] is not None:
+        node = node.inputs[0].producer()
+    if node is None or node.op_type not in BOUNDS:
+        return None
+    source = node.inputs[0]
+    mended = "export the classifier without it"
+    if source is not None and is_scores(source, worlds):
+        mended = f"give --logits {source.name} to learn without it"
+    where = f"{node.op_type} ({node.name}) is behind the last layer"
+    return f"{where}: of the class scores {BOUNDS[node.op_type]}, and they learn worse than free ones; {mended}"
 
 
 def above(value: ir.Value | None, is_last: Callable[[ir.Node], bool] = never) -> Iterator[ir.Node]:

@@ -96,6 +96,37 @@ def test_several_sigmoids_are_class_scores_and_that_is_said() -> None:
     np.testing.assert_array_equal(scores.argmax(axis=1), logits.argmax(axis=1))
 
 
+@pytest.mark.parametrize(("op", "held"), [("Relu", "none is below 0"), ("Tanh", "all lie between -1 and 1")])
+@pytest.mark.parametrize("last", [(), ("Softmax",)])
+def test_an_activation_that_holds_the_scores_back_is_said(op: str, held: str, last: tuple[str, ...]) -> None:
+    net = network()
+    net.op(op)
+    for one in last:
+        net.op(one)
+    (line,) = remarks_of(imported(model(net)))
+    assert f"{op} (" in line
+    assert f"behind the last layer: of the class scores {held}" in line
+    assert line.endswith("give --logits t2 to learn without it")
+    assert remarks_of(imported(model(net), logits="t2")) == ()
+
+
+def test_an_activation_before_the_last_average_is_said() -> None:
+    net = Net(["batch", 3, 8, 8])
+    net.conv("c", 3, CLASSES)
+    net.op("Relu")
+    net.op("GlobalAveragePool")
+    net.op("Flatten")
+    (line,) = remarks_of(imported(model(net)))
+    assert line.endswith("they learn worse than free ones; export the classifier without it")
+
+
+def test_scores_that_are_scaled_after_a_tanh_are_free_enough() -> None:
+    net = network()
+    net.op("Tanh")
+    net.op("Mul", net.array("cap", 30.0))
+    assert remarks_of(imported(model(net))) == ()
+
+
 def test_a_logarithm_of_softmax_is_logsoftmax() -> None:
     net = network()
     net.op("Softmax", axis=1)
