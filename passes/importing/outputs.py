@@ -1,14 +1,14 @@
 """The outputs of a classifier: which of them holds the class scores, and what stands between its layers and them."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from sparcl_compile.interface.errors import FieldError, ModelError
-from sparcl_compile.passes.analysis.heads import has_weight
+from sparcl_compile.passes.analysis.heads import above, has_weight
 from sparcl_compile.passes.core.edit import array_of, int_attribute
 from sparcl_compile.passes.core.worlds import Worlds
 from sparcl_compile.passes.importing.batch import mend as mend_batch
@@ -17,6 +17,8 @@ SIGMOID, BINARY_SIGMOID, SHARED_SIGMOID = "Sigmoid", "BinarySigmoid", "SharedSig
 PASSING = {"Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast"}
 OVER_CLASSES = ("Softmax", "LogSoftmax")
 
+STRAIGHT = {*PASSING, "Add"}
+"""Operators behind a layer that belong to it."""
 LENGTH_ONE = "LpNormalization"
 
 NO_SCORES = {
@@ -35,11 +37,6 @@ LENGTH_STEPS = {"Clip", "Max", "Add", "Sqrt", "Pow", "Expand", "Unsqueeze", "Cas
 BOUNDS = {"Relu": "none is below 0", "Tanh": "all lie between -1 and 1"}
 """Activations that hold scores back where the loss would move them on, and how."""
 AVERAGES = {"GlobalAveragePool", "AveragePool", "ReduceMean", "Dropout"}
-
-
-def never(_: ir.Node) -> bool:
-    """No node."""
-    return False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -235,10 +232,24 @@ def objections(logits: ir.Value, worlds: Worlds) -> Iterator[str]:
 
 def mend(node: ir.Node, worlds: Worlds) -> str:
     """The way past an operator that leaves no scores."""
-    source = node.inputs[0]
-    if source is None or not is_scores(source, worlds):
+    source = unbent(node.inputs[0], worlds)
+    if source is None:
         return "export the classifier with its logits as an output"
     return f"give `logits` {source.name} if those are the logits, or export the classifier with its logits as an output"
+
+
+def unbent(value: ir.Value | None, worlds: Worlds) -> ir.Value | None:
+    """The scores above all that bends them behind the last layer (sigmoids, exponentials); None where there are none.
+
+    Scores that are bent already train badly: scikit-learn's converter divides sigmoids by their sum.
+    """
+    found = here = value
+    while here is not None and (node := here.producer()) is not None and not has_weight(node):
+        here = next((one for one in node.inputs if one is not None and one.producer() is not None), None)
+        found = found if node.op_type in STRAIGHT else here
+    if not is_scores(found, worlds):
+        return None
+    return found if width_of(found, worlds) == width_of(value, worlds) else None
 
 
 def normalises(node: ir.Node, worlds: Worlds) -> str | None:
@@ -264,20 +275,6 @@ def bound(logits: ir.Value, worlds: Worlds) -> str | None:
         mended = f"give --logits {source.name} to learn without it"
     where = f"{node.op_type} ({node.name}) is behind the last layer"
     return f"{where}: of the class scores {BOUNDS[node.op_type]}, and they learn worse than free ones; {mended}"
-
-
-def above(value: ir.Value | None, is_last: Callable[[ir.Node], bool] = never) -> Iterator[ir.Node]:
-    """The nodes that a value is computed from, nearest first; nothing is looked for above one that ``is_last``."""
-    waiting, seen = [value], set()
-    while waiting:
-        here = waiting.pop(0)
-        node = None if here is None else here.producer()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        yield node
-        if not is_last(node):
-            waiting.extend(node.inputs)
 
 
 def is_above(upper: ir.Value, lower: ir.Value) -> bool:
