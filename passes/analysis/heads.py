@@ -1,6 +1,6 @@
 """The last layer of a classifier."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import onnx_ir as ir
 
@@ -39,3 +39,22 @@ def weight_slot(node: ir.Node) -> int | None:
         if is_float_constant(value) and value is not None and value.shape is not None and len(value.shape) >= 2:
             return slot
     return None
+
+
+def never(_: ir.Node) -> bool:
+    """No node."""
+    return False
+
+
+def above(value: ir.Value | None, is_last: Callable[[ir.Node], bool] = never) -> Iterator[ir.Node]:
+    """The nodes that a value is computed from, nearest first; nothing is looked for above one that ``is_last``."""
+    waiting, seen = [value], set()
+    while waiting:
+        here = waiting.pop(0)
+        node = None if here is None else here.producer()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        yield node
+        if not is_last(node):
+            waiting.extend(node.inputs)

@@ -6,6 +6,7 @@ import onnx
 import onnx_ir as ir
 
 from sparcl_compile.interface.errors import ModelError, UnsupportedOpsError
+from sparcl_compile.passes.analysis.heads import above, has_weight
 from sparcl_compile.passes.core.edit import lengths_from
 from sparcl_compile.passes.core.layers import RECURRENT
 
@@ -25,6 +26,17 @@ MENDS = {
     ),
 }
 """By the beginning of a domain the way to a model without it."""
+PREPARING = {
+    "ArrayFeatureExtractor",
+    "Binarizer",
+    "CategoryMapper",
+    "DictVectorizer",
+    "FeatureVectorizer",
+    "Imputer",
+    "LabelEncoder",
+    "OneHotEncoder",
+}
+"""Operators of ai.onnx.ml that prepare the values in front of a classifier, which may be one that can be trained."""
 SHOWN = 5
 """Names in a message."""
 RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
@@ -51,6 +63,9 @@ def mend_of(node: ir.Node) -> str:
     """The way to a model without this operator of a foreign set."""
     if any(part in node.op_type for part in QUANTISING):
         return "it computes with quantised weights: use the float32 model"
+    layers = any(map(has_weight, above(node.outputs[0])))
+    if node.domain.startswith("ai.onnx.ml") and node.op_type in PREPARING and not layers:
+        return "it prepares the values: do that to the data, and export the classifier behind it alone"
     mends = [mend for domain, mend in MENDS.items() if node.domain.startswith(domain)]
     return (
         mends[0] if mends else "export with standard ONNX operators only (and without a runtime's graph optimisation)"

@@ -1,14 +1,14 @@
 """The outputs of a classifier: which of them holds the class scores, and what stands between its layers and them."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from sparcl_compile.interface.errors import FieldError, ModelError
-from sparcl_compile.passes.analysis.heads import has_weight
+from sparcl_compile.passes.analysis.heads import above, has_weight
 from sparcl_compile.passes.core.edit import array_of, int_attribute
 from sparcl_compile.passes.core.worlds import Worlds
 from sparcl_compile.passes.importing.batch import mend as mend_batch
@@ -17,6 +17,8 @@ SIGMOID, BINARY_SIGMOID, SHARED_SIGMOID = "Sigmoid", "BinarySigmoid", "SharedSig
 PASSING = {"Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast"}
 OVER_CLASSES = ("Softmax", "LogSoftmax")
 
+STRAIGHT = {*PASSING, "Add"}
+"""Operators behind a layer that belong to it."""
 LENGTH_ONE = "LpNormalization"
 
 NO_SCORES = {
@@ -32,10 +34,9 @@ LENGTHS = {"ReduceL1", "ReduceL2", "ReduceSum", "ReduceSumSquare", "ReduceMax", 
 LENGTH_STEPS = {"Clip", "Max", "Add", "Sqrt", "Pow", "Expand", "Unsqueeze", "Cast", "Identity", "Reshape"}
 """Operators that may stand between a length over the classes and the division by it."""
 
-
-def never(_: ir.Node) -> bool:
-    """No node."""
-    return False
+BOUNDS = {"Relu": "none is below 0", "Tanh": "all lie between -1 and 1"}
+"""Activations that hold scores back where the loss would move them on, and how."""
+AVERAGES = {"GlobalAveragePool", "AveragePool", "ReduceMean", "Dropout"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Head:
         binary: whether the one logit z stands for the two logits 0 and z.
         layers: how many layers with weights are above.
         objection: why the logits are no scores to train by; None when they are.
+        doubt: why they train badly; None when they do not.
     """
 
     logits: ir.Value
@@ -59,6 +61,7 @@ class Head:
     binary: bool
     layers: int
     objection: str | None
+    doubt: str | None
 
 
 def cut(model: ir.Model, wanted: str | None) -> None:
@@ -147,7 +150,8 @@ def head_of(output: ir.Value, worlds: Worlds) -> Head:
     logits, activation, binary = strip(output, worlds)
     layers = sum(has_weight(node) for node in above(logits))
     objection = next(objections(logits, worlds), None)
-    return Head(logits, activation, str(output.name), width_of(logits, worlds), binary, layers, objection)
+    doubt = bound(logits, worlds)
+    return Head(logits, activation, str(output.name), width_of(logits, worlds), binary, layers, objection, doubt)
 
 
 def strip(output: ir.Value, worlds: Worlds) -> tuple[ir.Value, str | None, bool]:
@@ -228,10 +232,24 @@ def objections(logits: ir.Value, worlds: Worlds) -> Iterator[str]:
 
 def mend(node: ir.Node, worlds: Worlds) -> str:
     """The way past an operator that leaves no scores."""
-    source = node.inputs[0]
-    if source is None or not is_scores(source, worlds):
+    source = unbent(node.inputs[0], worlds)
+    if source is None:
         return "export the classifier with its logits as an output"
     return f"give `logits` {source.name} if those are the logits, or export the classifier with its logits as an output"
+
+
+def unbent(value: ir.Value | None, worlds: Worlds) -> ir.Value | None:
+    """The scores above all that bends them behind the last layer (sigmoids, exponentials); None where there are none.
+
+    Scores that are bent already train badly: scikit-learn's converter divides sigmoids by their sum.
+    """
+    found = here = value
+    while here is not None and (node := here.producer()) is not None and not has_weight(node):
+        here = next((one for one in node.inputs if one is not None and one.producer() is not None), None)
+        found = found if node.op_type in STRAIGHT else here
+    if not is_scores(found, worlds):
+        return None
+    return found if width_of(found, worlds) == width_of(value, worlds) else None
 
 
 def normalises(node: ir.Node, worlds: Worlds) -> str | None:
@@ -244,18 +262,19 @@ def normalises(node: ir.Node, worlds: Worlds) -> str | None:
     return None
 
 
-def above(value: ir.Value | None, is_last: Callable[[ir.Node], bool] = never) -> Iterator[ir.Node]:
-    """The nodes that a value is computed from, nearest first; nothing is looked for above one that ``is_last``."""
-    waiting, seen = [value], set()
-    while waiting:
-        here = waiting.pop(0)
-        node = None if here is None else here.producer()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        yield node
-        if not is_last(node):
-            waiting.extend(node.inputs)
+def bound(logits: ir.Value, worlds: Worlds) -> str | None:
+    """How an activation behind the last layer holds the scores back, as SqueezeNet's does; None where there is none."""
+    node = logits.producer()
+    while node is not None and node.op_type in PASSING | AVERAGES and node.inputs[0] is not None:
+        node = node.inputs[0].producer()
+    if node is None or node.op_type not in BOUNDS:
+        return None
+    source = node.inputs[0]
+    mended = "export the classifier without it"
+    if source is not None and is_scores(source, worlds):
+        mended = f"give --logits {source.name} to learn without it"
+    where = f"{node.op_type} ({node.name}) is behind the last layer"
+    return f"{where}: of the class scores {BOUNDS[node.op_type]}, and they learn worse than free ones; {mended}"
 
 
 def is_above(upper: ir.Value, lower: ir.Value) -> bool:

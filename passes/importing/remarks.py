@@ -30,5 +30,7 @@ def of_head(head: Head, outputs: Sequence[str], classes: int | None) -> Iterator
             f"output {head.output} ends in {head.width} sigmoids: it learns one class a sample (softmax); scores of "
             "several labels at once are not learned"
         )
+    if head.doubt is not None:
+        yield head.doubt
     if head.binary and classes in (None, 2):
         yield f"output {head.output} has one logit z for two classes: it became the logits 0 and z"

@@ -8,9 +8,10 @@ A column ``split`` says which rows are for training and which for testing. Witho
 ``test`` files (or ``val``, as a folder of images may), else every fifth row of a class is for testing.
 """
 
+import contextlib
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,8 @@ class Roles:
     split: int | None
     features: tuple[int, ...]
     notes: tuple[str, ...]
+    guess: str = ""
+    """What a refusal adds where the label was guessed."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -54,6 +57,7 @@ class Part:
         labels: [N], as texts.
         split: [N], the part that a row belongs to; None where no column says it.
         notes: what was guessed in reading.
+        guess: which column was taken for the label, where its name does not say it.
     """
 
     names: tuple[str, ...]
@@ -61,6 +65,7 @@ class Part:
     labels: Sequence[str]
     split: Sequence[str] | None
     notes: tuple[str, ...]
+    guess: str = ""
 
 
 Read = Callable[[str, Path], Part]
@@ -82,7 +87,10 @@ def roles(what: str, names: Sequence[str]) -> Roles:
     if twice is not None:
         raise DataError(f"{what}: two columns are called {twice!r}; give each column its own name")
     split_place = lowered.index(SPLIT) if SPLIT in lowered else None
-    label, notes = _label(what, names, lowered, split_place)
+    label, guessed = _label(what, names, lowered, split_place)
+    notes: tuple[str, ...] = ()
+    if guessed:
+        notes = (f"no column is called {', '.join(LABELS)}: the last one, {names[label]!r}, is the label",)
     taken = {label, split_place}
     if lowered[0] in NUMBERING and 0 not in taken:
         taken.add(0)
@@ -93,10 +101,12 @@ def roles(what: str, names: Sequence[str]) -> Roles:
             f"{what}: has no column beside the label {names[label]!r}; give one column for each value, with commas, "
             "semicolons or tabs between them"
         )
-    return Roles(label, split_place, features, notes)
+    guess = f"the last column, {names[label]!r}, was taken for the label; call another one label if it is that"
+    return Roles(label, split_place, features, notes, guess if guessed else "")
 
 
-def _label(what: str, names: Sequence[str], lowered: Sequence[str], other: int | None) -> tuple[int, tuple[str, ...]]:
+def _label(what: str, names: Sequence[str], lowered: Sequence[str], other: int | None) -> tuple[int, bool]:
+    """The place of the label, and whether it is guessed."""
     found = [place for place, name in enumerate(lowered) if name in LABELS]
     if len(found) > 1:
         several = " and ".join(repr(names[place]) for place in found[:2])
@@ -104,10 +114,19 @@ def _label(what: str, names: Sequence[str], lowered: Sequence[str], other: int |
     free = [place for place in range(len(names)) if place != other]
     found = found or [place for place in (*free[:1], *free[-1:]) if lowered[place] == EDGE_LABEL]
     if found:
-        return found[0], ()
+        return found[0], False
     if not free:
         raise DataError(f"{what}: has no column with labels; add one that is called label")
-    return free[-1], (f"no column is called {', '.join(LABELS)}: the last one, {names[free[-1]]!r}, is the label",)
+    return free[-1], True
+
+
+@contextlib.contextmanager
+def naming(guess: str) -> Iterator[None]:
+    """Add to a refusal which column was taken for the label, where that was guessed."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{error}; {guess}" if guess else str(error)) from error
 
 
 def load(source: str, path: Path, model: Model | None, suffix: str, read: Read) -> Dataset:
@@ -126,17 +145,20 @@ def load(source: str, path: Path, model: Model | None, suffix: str, read: Read) 
     """
     if not path.is_dir():
         part = read(source, path)
-        notes = part.notes
+        notes, guess = part.notes, part.guess
         train, test, more = _divided(source, part)
     else:
         parts = [read(f"{source}: {file.name}", file) for file in _pair(source, path, suffix)]
         _check_alike(source, *parts)
         notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
+        guess = parts[0].guess
         (train, test), more = ((part.features, np.asarray(part.labels)) for part in parts), ()
-    labels = _whole(source, np.concatenate([train[1], test[1]]))
-    (y_train, y_test), classes, told = numbered(source, np.split(labels, [len(train[1])]))
-    pairs = [(_samples(source, x, model), y) for x, y in ((train[0], y_train), (test[0], y_test))]
-    return build(source, pairs[0], pairs[1], classes, notes=(*notes, *more, *told))
+    with naming(guess):
+        labels = _whole(source, np.concatenate([train[1], test[1]]))
+        (y_train, y_test), classes, told = numbered(source, np.split(labels, [len(train[1])]))
+        pairs = [(_samples(source, x, model), y) for x, y in ((train[0], y_train), (test[0], y_test))]
+        dataset = build(source, pairs[0], pairs[1], classes, notes=(*notes, *more, *told))
+    return dataclasses.replace(dataset, guess=guess)
 
 
 def _pair(source: str, path: Path, suffix: str) -> tuple[Path, Path]:

@@ -14,7 +14,7 @@ from sparcl_compile.interface.files import check_plain
 from sparcl_compile.interface.manifest import Model
 from sparcl_compile.runtime.data import columns
 from sparcl_compile.runtime.data.checks import one_line
-from sparcl_compile.runtime.data.columns import LABELS, MOST_VALUES, Part, Roles
+from sparcl_compile.runtime.data.columns import LABELS, MOST_VALUES, Part, Roles, naming
 from sparcl_compile.runtime.data.dataset import Dataset
 
 SUFFIX = ".csv"
@@ -24,6 +24,9 @@ LONGEST_LINE = 2**24
 """Characters; a file without line ends would be read at once."""
 CHUNK = 4096
 """Rows that are lists of Python's numbers before they become an array."""
+UNNAMED = (
+    "the last column was taken for the label; give a first row with names, and call another column label if it is that"
+)
 SHOWN = 20
 """Characters of a cell in a message."""
 
@@ -61,21 +64,23 @@ def _parsed(what: str, file: TextIO) -> Part:
         raise DataError(f"{what}: holds no rows; give a first row with names and a row for each sample")
     names, notes, rest = _headed(first, rows)
     found = columns.roles(what, names)
+    guess = UNNAMED if notes else found.guess
     labels: list[str] = []
     parts: list[str] = []
     blocks: list[np.ndarray] = []
     while chunk := list(itertools.islice(rest, CHUNK)):
         _check_lengths(what, names, chunk)
-        labels += _texts(what, names, chunk, found.label)
-        parts += [] if found.split is None else _texts(what, names, chunk, found.split)
-        blocks.append(_numbers(what, names, chunk, found))
+        with naming(guess):
+            labels += _texts(what, names, chunk, found.label)
+            parts += [] if found.split is None else _texts(what, names, chunk, found.split)
+            blocks.append(_numbers(what, names, chunk, found))
         if len(labels) * len(names) > MOST_VALUES:
             raise DataError(f"{what}: holds more than {MOST_VALUES} values; give fewer rows")
     if not blocks:
         raise DataError(f"{what}: holds the names of columns and no rows; give a row for each sample")
     own = tuple(names[place] for place in found.features)
     split = None if found.split is None else parts
-    return Part(own, np.concatenate(blocks), labels, split, (*notes, *found.notes))
+    return Part(own, np.concatenate(blocks), labels, split, (*notes, *found.notes), guess)
 
 
 def _rows(what: str, file: TextIO) -> Iterator[Row]:

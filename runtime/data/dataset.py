@@ -36,6 +36,7 @@ class Dataset:
         tokens: whether they are places in a table, which can be neither scaled nor cropped.
         notes: what was changed or guessed in reading, one line each, for the user.
         held: how many of the source's training samples are held out as test set.
+        guess: which column was taken for the label, where its name does not say it; for messages.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Dataset:
     tokens: bool = False
     notes: tuple[str, ...] = ()
     held: int = 0
+    guess: str = ""
 
     @property
     def training_samples(self) -> int:
@@ -58,6 +60,11 @@ class Dataset:
         A run takes its batch size by them, so that a trial has the one of the run that it chooses for.
         """
         return len(self.x_train) + self.held
+
+    @property
+    def told_classes(self) -> str:
+        """How many classes the source has, for a refusal, and by which guess."""
+        return f"{self.name} has {len(self.classes)} classes" + (f" ({self.guess})" if self.guess else "")
 
     @property
     def scale(self) -> float:

@@ -84,14 +84,15 @@ def _part(what: str, table: Any) -> Part:
         raise DataError(f"{what}: has no columns; give a label and a column for each value")
     found = columns.roles(what, names)
     held = [_Column(what, name, table.column(place)) for place, name in enumerate(names)]
-    features = [_numbers(held[place]) for place in found.features]
-    return Part(
-        names=tuple(names[place] for place in found.features),
-        features=np.stack(features, axis=1),
-        labels=_texts(held[found.label]),
-        split=None if found.split is None else _texts(held[found.split]),
-        notes=found.notes,
-    )
+    with columns.naming(found.guess):
+        return Part(
+            names=tuple(names[place] for place in found.features),
+            features=np.stack([_numbers(held[place]) for place in found.features], axis=1),
+            labels=_texts(held[found.label]),
+            split=None if found.split is None else _texts(held[found.split]),
+            notes=found.notes,
+            guess=found.guess,
+        )
 
 
 def _texts(column: _Column) -> Sequence[str]:

@@ -44,7 +44,7 @@ def check_tasks(dataset: Dataset, tasks: Dealing) -> None:
         _check_counts(dataset, tasks)
     elif not 1 <= tasks <= classes:
         mend = f"give a number from 1 to {classes}"
-        raise FieldError("tasks", tasks, f"{dataset.name} has {classes} classes", mend)
+        raise FieldError("tasks", tasks, dataset.told_classes, mend)
 
 
 def _check_counts(dataset: Dataset, counts: tuple[int, ...]) -> None:
@@ -52,7 +52,7 @@ def _check_counts(dataset: Dataset, counts: tuple[int, ...]) -> None:
     if sum(counts) != classes:
         given = ",".join(map(str, counts))
         mend = f"give numbers that add up to {classes}"
-        raise FieldError("tasks", given, f"{dataset.name} has {classes} classes, these are {sum(counts)}", mend)
+        raise FieldError("tasks", given, f"{dataset.told_classes}, these are {sum(counts)}", mend)
 
 
 def split_classes(dataset: Dataset, tasks: Dealing, order: Sequence[int] | None = None) -> list[Task]:
@@ -149,8 +149,7 @@ def check_fits(
     if len(dataset.classes) > classes:
         count = len(dataset.classes)
         raise DataError(
-            f"{dataset.name} has {count} classes, the model's head {classes}; "
-            f"compile it with sparcl-compile --classes {count}"
+            f"{dataset.told_classes}, the model's head {classes}; compile it with sparcl-compile --classes {count}"
         )
     return compiled if compiled in layouts else layouts[-1]
 

@@ -222,6 +222,29 @@ def test_custom_domains_are_refused() -> None:
         imported(proto)
 
 
+ML = "ai.onnx.ml"
+
+
+def test_what_prepares_the_values_is_not_called_a_classifier() -> None:
+    net = Net(["batch", 6])
+    net.op("Imputer", domain=ML, imputed_value_floats=[0.0])
+    net.op("Gemm", net.weight("w", 6, CLASSES))
+    proto = net.model()
+    proto.opset_import.append(helper.make_opsetid(ML, 1))
+    with pytest.raises(ModelError, match=r"Imputer \(.*\); it prepares the values: do that to the data, and export"):
+        imported(proto)
+
+
+def test_the_same_operators_behind_a_layer_are_part_of_a_classifier() -> None:
+    net = Net(["batch", 6])
+    net.op("Gemm", net.weight("w", 6, CLASSES))
+    net.op("Binarizer", domain=ML, threshold=0.0)
+    proto = net.model()
+    proto.opset_import.append(helper.make_opsetid(ML, 1))
+    with pytest.raises(ModelError, match="train an MLPClassifier in its place"):
+        imported(proto)
+
+
 def test_recurrent_and_quantised_models_are_refused_together() -> None:
     net = Net(["batch", 3, 4])
     net.op("LSTM", net.weight("w", 1, 16, 4), net.weight("r", 1, 16, 4), hidden_size=4)

@@ -96,6 +96,37 @@ def test_several_sigmoids_are_class_scores_and_that_is_said() -> None:
     np.testing.assert_array_equal(scores.argmax(axis=1), logits.argmax(axis=1))
 
 
+@pytest.mark.parametrize(("op", "held"), [("Relu", "none is below 0"), ("Tanh", "all lie between -1 and 1")])
+@pytest.mark.parametrize("last", [(), ("Softmax",)])
+def test_an_activation_that_holds_the_scores_back_is_said(op: str, held: str, last: tuple[str, ...]) -> None:
+    net = network()
+    net.op(op)
+    for one in last:
+        net.op(one)
+    (line,) = remarks_of(imported(model(net)))
+    assert f"{op} (" in line
+    assert f"behind the last layer: of the class scores {held}" in line
+    assert line.endswith("give --logits t2 to learn without it")
+    assert remarks_of(imported(model(net), logits="t2")) == ()
+
+
+def test_an_activation_before_the_last_average_is_said() -> None:
+    net = Net(["batch", 3, 8, 8])
+    net.conv("c", 3, CLASSES)
+    net.op("Relu")
+    net.op("GlobalAveragePool")
+    net.op("Flatten")
+    (line,) = remarks_of(imported(model(net)))
+    assert line.endswith("they learn worse than free ones; export the classifier without it")
+
+
+def test_scores_that_are_scaled_after_a_tanh_are_free_enough() -> None:
+    net = network()
+    net.op("Tanh")
+    net.op("Mul", net.array("cap", 30.0))
+    assert remarks_of(imported(model(net))) == ()
+
+
 def test_a_logarithm_of_softmax_is_logsoftmax() -> None:
     net = network()
     net.op("Softmax", axis=1)
@@ -168,9 +199,21 @@ def scaled_softmax(net: Net) -> None:
     net.op("Mul", net.array("percent", 100.0))
 
 
+def sigmoids_by_their_sum(net: Net) -> None:
+    """As scikit-learn's SGDClassifier is converted: the scores are bent before they are divided."""
+    net.op("Neg")
+    net.op("Exp")
+    net.op("Add", net.array("one", 1.0))
+    each = net.op("Reciprocal")
+    total = net.op("ReduceSum", net.ints("axes", 1), source=each)
+    none = net.op("Cast", source=net.op("Not", source=net.op("Cast", source=total, to=TensorProto.BOOL)), to=1)
+    net.op("Div", total, source=net.op("Add", none, source=each))
+
+
 @pytest.mark.parametrize(
     ("tail", "culprit"),
     [
+        (sigmoids_by_their_sum, "Div"),
         (top_scores, "TopK"),
         (unit_logits, "Div"),
         (unit_by_operator, "LpNormalization"),
@@ -185,6 +228,18 @@ def test_what_leaves_no_scores_is_refused_and_the_mend_works(tail: Callable[[Net
     with pytest.raises(ModelError, match=rf"output {net.last}: {culprit} \(.*give `logits` t2 if those are the logits"):
         imported(model(net))
     assert imported(model(net), logits="t2").graph.outputs[0].shape == ir.Shape(["N", CLASSES])
+
+
+def test_probabilities_of_single_classes_are_not_called_logits() -> None:
+    net = Net(["batch", 6])
+    chances = [
+        net.op("Sigmoid", source=net.op("Gemm", net.weight(f"w{place}", 6, 1), source="image"))
+        for place in range(CLASSES)
+    ]
+    each = net.op("Concat", *chances[1:], source=chances[0], axis=1)
+    net.op("Div", net.op("ReduceSum", net.ints("axes", 1), source=each), source=each)
+    with pytest.raises(ModelError, match=r"normalises them to length 1; export the classifier with its logits as an"):
+        imported(model(net))
 
 
 def test_a_temperature_and_a_normalised_embedding_below_the_last_layer_are_taken() -> None:

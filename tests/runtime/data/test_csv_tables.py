@@ -3,15 +3,17 @@
 import csv
 import io
 import os
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from sparcl_compile.interface.errors import DataError
+from sparcl_compile.interface.errors import DataError, FieldError
 from sparcl_compile.interface.manifest import Layout, Model
 from sparcl_compile.runtime.data import load
 from sparcl_compile.runtime.data.dataset import Dataset
+from sparcl_compile.runtime.data.tasks import check_fits, check_tasks
 
 ROWS = 10
 """Rows of each class: two of them are for testing."""
@@ -244,6 +246,41 @@ WRONG = {
 def test_one_line_with_line_and_column(name: str, tmp_path: Path) -> None:
     text, message = WRONG[name]
     assert refusal(written(tmp_path / "a.csv", text)).startswith(message)
+
+
+GUESSED = "; the last column, 'size', was taken for the label; call another one label if it is that"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    {
+        "a text among the features": ("kind,size\nred,1\n", "line 2, column 'kind' is 'red', no number; mend it or"),
+        "an empty label": ("kind,size\n1,\n", "line 2, column 'size' is empty; fill it or remove the row"),
+        "a measure": ("kind,size\n0,0.5\n", "the label '0.5' is no class; call the column with the classes label"),
+        "a count": ("kind,size\n" + "0,7\n1,9\n" * 5, "no sample has label 0, the largest label is 9; number the"),
+    }.values(),
+)
+def test_a_refusal_names_the_column_that_was_guessed(text: str, message: str, tmp_path: Path) -> None:
+    told = refusal(written(tmp_path / "a.csv", text))
+    assert told.startswith(f": {message}")
+    assert told.endswith(GUESSED)
+
+
+def test_a_refusal_of_a_table_without_names_says_what_was_guessed(tmp_path: Path) -> None:
+    told = refusal(written(tmp_path / "a.csv", "0,0.5\n"))
+    assert told.endswith("give a first row with names, and call another column label if it is that")
+
+
+@pytest.mark.parametrize(("name", "guess"), [("size", f" ({GUESSED.removeprefix('; ')})"), ("label", "")])
+def test_a_refusal_of_the_classes_names_the_column(name: str, guess: str, tmp_path: Path) -> None:
+    dataset = load(written(tmp_path / "a.csv", f"kind,{name}\n" + "0,0\n1,1\n" * 5))
+    told = f"{dataset.name} has 2 classes{guess}"
+    with pytest.raises(FieldError, match=re.escape(f"{told}; give a number from 1 to 2")):
+        check_tasks(dataset, 3)
+    with pytest.raises(FieldError, match=re.escape(f"{told}, these are 3; give")):
+        check_tasks(dataset, (2, 1))
+    with pytest.raises(DataError, match=re.escape(f"{told}, the model's head 1; compile")):
+        check_fits(dataset, (1,), 1)
 
 
 def test_the_first_fault_beyond_many_rows_is_found(tmp_path: Path) -> None:

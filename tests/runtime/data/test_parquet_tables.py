@@ -99,6 +99,12 @@ def test_one_line_with_row_and_column(name: str, tmp_path: Path) -> None:
     assert refusal(written(tmp_path / "a.parquet", columns)).startswith(message)
 
 
+def test_a_refusal_names_the_column_that_was_guessed(tmp_path: Path) -> None:
+    told = refusal(written(tmp_path / "a.parquet", {"kind": ["x"] * ROWS, "size": [1] * ROWS}))
+    assert told.startswith(": column 'kind' is string, which holds no numbers")
+    assert told.endswith("; the last column, 'size', was taken for the label; call another one label if it is that")
+
+
 @pytest.mark.parametrize("damage", [b"", b"PAR1", b"no table at all", bytes(1000), b"PAR1" * 50])
 def test_a_file_that_is_none(damage: bytes, tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
