@@ -121,10 +121,15 @@ def measured(network: str, turns: int) -> Iterator[tuple[str, Cost | str]]:
         count = len(load_file(Path(folder, SAMPLES))["labels"])
         click.echo(f"{network}: {count} samples, {epochs} epochs, {turns} turns", err=True)
         for name in [name for _ in range(turns) for name in DRIVERS]:
-            try:
-                yield name, DRIVERS[name](artifact, Path(folder, SAMPLES), epochs)
-            except Unready as error:
-                yield name, str(error)
+            yield name, _cost(name, artifact, Path(folder, SAMPLES), epochs)
+
+
+def _cost(driver: str, artifact: Path, samples: Path, epochs: int) -> Cost | str:
+    """The cost of a driver, or what is missing for it."""
+    try:
+        return DRIVERS[driver](artifact, samples, epochs)
+    except Unready as error:
+        return str(error)
 
 
 @click.command()

@@ -8,7 +8,7 @@ repetitions the fastest: on a shared machine other processes slow the rest down.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -177,14 +177,19 @@ def main(threads: int, seconds: float, scheme: str) -> None:
         sparse = [kernel_runs(layer, density, scheme, threads) for density in DENSITIES]
         for op in dense[0]:
             times = fastest([runs[op] for runs in [*dense, *sparse]], seconds, threads)
-            reference = min(times[:2])
-            for density, took in zip(DENSITIES, times[2:], strict=True):
-                name = f"{layer.channels}-{layer.outputs} {layer.size}x{layer.size}/{layer.stride}"
-                speed, other = layer.flops / took / 1e9, layer.flops / reference / 1e9
-                click.echo(
-                    f"{name:>18} {op:>15} {density:>8} {took * 1e3:>8.2f} {speed:>8.0f} "
-                    f"{reference * 1e3:>9.2f} {other:>8.0f} {reference / took:>6.2f}"
-                )
+            click.echo("\n".join(_lines(layer, op, min(times[:2]), times[2:])))
+
+
+def _lines(layer: Layer, op: str, reference: float, times: Sequence[float]) -> Iterator[str]:
+    """One line a density: its time beside the dense one."""
+    name = f"{layer.channels}-{layer.outputs} {layer.size}x{layer.size}/{layer.stride}"
+    other = layer.flops / reference / 1e9
+    for density, took in zip(DENSITIES, times, strict=True):
+        speed = layer.flops / took / 1e9
+        yield (
+            f"{name:>18} {op:>15} {density:>8} {took * 1e3:>8.2f} {speed:>8.0f} "
+            f"{reference * 1e3:>9.2f} {other:>8.0f} {reference / took:>6.2f}"
+        )
 
 
 if __name__ == "__main__":

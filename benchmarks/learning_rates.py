@@ -9,7 +9,7 @@ the sources; the command makes what is missing, one run at a time on one core, a
 import itertools
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -153,14 +153,17 @@ def table() -> Table:
     """One line a model, method and number of epochs; a column a rate with the mean and every seed."""
     made = Table("model", "epochs", "weights", "class-IL % by rate: mean (seeds)", box=None)
     for name, epochs, method in itertools.product(SETTINGS, EPOCHS, METHODS):
-        parts = []
-        for rate in SETTINGS[name].rates:
-            files = [Key(name, method, epochs, rate, seed).file for seed in range(SEEDS)]
-            found = [json.loads(file.read_text(encoding="utf-8"))["class_il"] for file in files if file.exists()]
-            if found:
-                parts.append(f"{rate}: {np.mean(found):.1f} ({', '.join(f'{one:.0f}' for one in found)})")
-        made.add_row(name, str(epochs), method, "  ".join(parts))
+        made.add_row(name, str(epochs), method, "  ".join(_by_rate(name, method, epochs)))
     return made
+
+
+def _by_rate(name: str, method: str, epochs: int) -> Iterator[str]:
+    """The mean and every seed under each rate that has runs."""
+    for rate in SETTINGS[name].rates:
+        files = [Key(name, method, epochs, rate, seed).file for seed in range(SEEDS)]
+        found = [json.loads(file.read_text(encoding="utf-8"))["class_il"] for file in files if file.exists()]
+        if found:
+            yield f"{rate}: {np.mean(found):.1f} ({', '.join(f'{one:.0f}' for one in found)})"
 
 
 @click.command()

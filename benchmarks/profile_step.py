@@ -12,6 +12,7 @@ disturbed in every step: a node's time is the least of all steps, an operator's 
 
 import collections
 import dataclasses
+import itertools
 import json
 import math
 import tempfile
@@ -102,12 +103,11 @@ def profiled(setting: Setting, threads: int, steps: int, folder: Path) -> dict[s
         step = setting.make(setting, BATCH, threads, folder)
         for _ in range(steps):
             step()
+    told = [json.loads(Path(session.end_profiling()).read_text(encoding="utf-8")) for session in sessions]
+    every_step = [events for events in told if sum(event["name"] == "model_run" for event in events) >= steps]
     seconds: dict[str, float] = {}
-    for session in sessions:
-        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-        if sum(event["name"] == "model_run" for event in events) >= steps:
-            for op, took in fastest_of(events).items():
-                seconds[op] = seconds.get(op, 0.0) + took
+    for op, took in itertools.chain.from_iterable(fastest_of(events).items() for events in every_step):
+        seconds[op] = seconds.get(op, 0.0) + took
     return seconds
 
 

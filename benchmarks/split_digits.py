@@ -6,6 +6,7 @@ build/bench/split_digits.json and docs/split_digits.png. It takes about five min
 """
 
 import dataclasses
+import itertools
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -93,12 +94,11 @@ def summary(results: Sequence[Mapping[str, Any]], key: str) -> tuple[float, floa
 def main(epochs: int, seeds: int, output: Path, picture: Path) -> None:
     """Run the grid."""
     results: dict[str, list[dict[str, Any]]] = {}
-    for replay, how in METHODS.items():
-        for weights, row in ROWS.items():
-            name = f"{replay}, {weights}"
-            with tempfile.TemporaryDirectory() as folder:
-                results[name] = [learn(row, how, epochs, seed, Path(folder)) for seed in range(seeds)]
-            click.echo(f"{name}: class-IL {summary(results[name], 'class_il')[0]:.1f} %")
+    for (replay, how), (weights, row) in itertools.product(METHODS.items(), ROWS.items()):
+        name = f"{replay}, {weights}"
+        with tempfile.TemporaryDirectory() as folder:
+            results[name] = [learn(row, how, epochs, seed, Path(folder)) for seed in range(seeds)]
+        click.echo(f"{name}: class-IL {summary(results[name], 'class_il')[0]:.1f} %")
     write_json(output, results)
     Console().print(table(results))
     draw(results, picture)

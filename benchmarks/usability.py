@@ -56,9 +56,8 @@ def main(artifacts: tuple[Path, ...]) -> None:
         found = list(verdicts(artifact))
         counts = collections.Counter(one.advice for one in found)
         print(f"{artifact.name}: {', '.join(f'{advice} {count}' for advice, count in counts.items())}")
-        for one in found:
-            if one.advice != CPU:
-                print(f"  {one.advice}: {one.file} {one.reason}".rstrip())
+        for one in [one for one in found if one.advice != CPU]:
+            print(f"  {one.advice}: {one.file} {one.reason}".rstrip())
         failed = failed or FAILED in counts
     sys.exit(int(failed))
 

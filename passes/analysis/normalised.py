@@ -12,7 +12,8 @@ from sparcl_compile.passes.core.layers import WEIGHT_SLOTS
 from sparcl_compile.passes.core.roles import TRAINABLE, role_of
 
 BATCH = "BatchNormalization"
-SAMPLE = ("InstanceNormalization", "LayerNormalization", "GroupNormalization")
+SAMPLE = "LayerNormalization"
+"""The normalisation of samples that stays an operator of its own: the import writes the others in single ones."""
 GATED = ("GRU", "LSTM")
 HiddenLayers = Literal["normalised", "gated", "other"]
 PASSING = ("Identity", "Reshape")
@@ -44,9 +45,9 @@ def hidden_layers(graph: ir.Graph) -> HiddenLayers:
 
 
 def _weights(node: ir.Node) -> list[ir.Value]:
-    """The weights that a layer reads, directly or through their masks."""
-    found = (weight_of(node.inputs[slot]) for slot in WEIGHT_SLOTS.get(node.op_type, ()))
-    return [weight for weight in found if weight is not None and role_of(weight) in TRAINABLE]
+    """The weights that a layer reads, directly or through their masks; frozen ones, too."""
+    read = [value for slot in WEIGHT_SLOTS.get(node.op_type, ()) if (value := node.inputs[slot]) is not None]
+    return [weight for value in read if role_of(weight := weight_of(value) or value) in TRAINABLE]
 
 
 def _is_layer(node: ir.Node) -> bool:
@@ -72,11 +73,11 @@ def _is_normalised(value: ir.Value) -> bool:
         return _is_normalised(node.outputs[0])
     if node.op_type == BATCH:
         return int_attribute(node, "training_mode", 0) == 1
-    return node.op_type in SAMPLE
+    return node.op_type == SAMPLE
 
 
 def _is_divided_by_a_root(value: ir.Value) -> bool:
     """Whether this is x or x - mean of a normalisation in single operators, as the import writes those of samples."""
-    divisors = [usage.node.inputs[1] for usage in value.uses() if usage.node.op_type == "Div" and usage.idx == 0]
+    divisors = [usage.node.inputs[1] for usage in value.uses() if usage.node.op_type == "Div"]
     roots = [divisor.producer() for divisor in divisors if divisor is not None]
     return any(node is not None and node.op_type == "Sqrt" for node in roots)

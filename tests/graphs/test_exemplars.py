@@ -146,12 +146,29 @@ def test_rows_are_read_and_outputs_written() -> None:
 
 
 def test_features_are_kept_at_length_1() -> None:
-    features = np.array([[3, 0, 4], [0, 0, 0]], np.float32)
-    state = {"sample_features": np.ones((4, SIZE), np.float32), "sample_labels": np.zeros(4, np.int64)}
-    found = run(record_features.build(SIZE), {"features": features, "labels": [2, 1], "first": np.array(1), **state})
-    wanted = np.array([[1, 1, 1], [0.6, 0, 0.8], [0, 0, 0], [1, 1, 1]], np.float32)
+    features = np.array([[3e-9, 0, 4e-9], [0, 0, 0], [-5, 12, 0]], np.float32)
+    state = {"sample_features": np.ones((5, SIZE), np.float32), "sample_labels": np.zeros(5, np.int64)}
+    found = run(record_features.build(SIZE), {"features": features, "labels": [2, 1, 3], "first": np.array(1), **state})
+    wanted = np.array([[1, 1, 1], [0.6, 0, 0.8], [0, 0, 0], [-5 / 13, 12 / 13, 0], [1, 1, 1]], np.float32)
     np.testing.assert_allclose(found["sample_features.next"], wanted, rtol=1e-6)
-    assert found["sample_labels.next"].tolist() == [0, 2, 1, 0]
+    assert found["sample_labels.next"].tolist() == [0, 2, 1, 3, 0]
+
+
+def test_no_sample_of_another_class_is_an_exemplar() -> None:
+    """Even where all of the class lie opposite to its mean."""
+    features = np.array([[1, 0, 0], [-1, 0, 0], [-0.8, 0.6, 0]], np.float32)
+    mean, chosen = np.array([1, 0, 0], np.float32), np.zeros(SIZE, np.float32)
+    state = {"sample_features": features, "sample_labels": [0, 2, 2], "herd.mean": mean, "herd.chosen": chosen}
+    assert run(herd.build(SIZE), {"label": np.array(2), **state})["row"].tolist() == [2]
+
+
+def test_a_mean_may_add_up_to_nothing_over_its_features() -> None:
+    """Only a class without exemplars has no mean."""
+    sums = np.array([[2, -1, -1], [0, 0, 0], [0, 0, 0], [3, 0, 4]], np.float32)
+    asked = np.array([[2, -1, -1]], np.float32)
+    (found,) = run(nearest_mean.build(CLASSES, SIZE), {"features": asked, "exemplar_sums": sums})["logits"]
+    other = np.linalg.norm(unit(asked[0]) - np.array([0.6, 0, 0.8])) ** 2
+    np.testing.assert_allclose(found, [0, -1e9, -1e9, -other], atol=1e-6)
 
 
 def test_the_nearest_mean_answers() -> None:

@@ -12,6 +12,8 @@ from sparcl_compile.plan.layers import group_levels, layers_for
 from sparcl_compile.plan.schedule import Schedule, group_updates, schedule_for
 from sparcl_compile.settings.options import CompileOptions
 from sparcl_compile.settings.recipes import RECIPES
+from tests.reference.config import Recipe
+from tests.reference.schedule import layer_counts
 
 SHAPES = {"a": (10, 10, 10), "b": (20, 50)}
 
@@ -74,6 +76,17 @@ def test_levels_are_always_in_order(size: int, sparsity: float, gradient: float,
     base, shrunk, grown, moving = one(size, sparsity=sparsity, gradient_sparsity=gradient, recipe=recipe)
     assert 0 <= shrunk <= base <= grown <= size
     assert 0 <= moving <= size
+
+
+@hypothesis.given(
+    size=st.integers(1, 100_000), thousandths=st.integers(0, 999), recipe=st.sampled_from(["paper", "reference-code"])
+)
+@hypothesis.example(size=10_000, thousandths=2, recipe="reference-code")
+@hypothesis.example(size=10_000, thousandths=998, recipe="reference-code")
+def test_counts_are_those_of_the_second_implementation(size: int, thousandths: int, recipe: Recipe) -> None:
+    sparsity = thousandths / 1000
+    wanted = layer_counts(size, sparsity, 0.0, recipe)
+    assert one(size, sparsity=sparsity, recipe=recipe)[:3] == (wanted.base, wanted.shrunk, wanted.grown)
 
 
 def schedule(shapes: Mapping[str, tuple[int, ...]], options: CompileOptions) -> Schedule:

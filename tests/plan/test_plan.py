@@ -1,5 +1,7 @@
 """The plan agrees with the passes and the manifest."""
 
+import math
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +102,23 @@ def test_rows_are_those_that_the_training_graph_computes(made: Compiled) -> None
     for weight in made.cut_gradients:
         assert [made.plan.rows[weight].kept] == list(inputs[f"{weight}.gradient_rows"].shape)
     assert set(made.plan.rows) in (set(), {layer.weight for layer in made.plan.layers})
+
+
+@pytest.mark.parametrize(("scheme", "fold"), [("unstructured", True), ("channel", True), ("channel", False)])
+@pytest.mark.parametrize("sparsity", [0.1, 0.5, 0.8])
+def test_updated_channels_and_the_weights_in_them(sparsity: float, fold: bool, scheme: str, tmp_path: Path) -> None:
+    """Counted in the first weights: those of channel masks lie in some channels and are as many in each of these."""
+    options = {"scheme": scheme, "gradient_scheme": "channel", "fold": fold}
+    made = compiled(tmp_path, CompileOptions(sparsity=0.5, gradient_sparsity=sparsity, **options))
+    for layer in made.plan.layers:
+        rows, weight = made.plan.rows[layer.weight], stored(made, layer.weight)
+        assert rows.axis == 0
+        wanted = max(1, math.floor((1.0 - sparsity) * layer.shape[0] + 0.5))
+        assert rows.kept == min(wanted, len(weight))
+        kept = np.count_nonzero(weight.reshape(len(weight), -1), axis=1)
+        some = kept[kept > 0] if scheme == "channel" else kept
+        mean = Fraction(int(some.sum()), len(some)) * min(rows.kept, len(some))
+        assert layer.gradient_keep == math.floor(mean + Fraction(1, 2))
 
 
 def test_nothing_sparse_leaves_nothing_to_plan(tmp_path: Path) -> None:

@@ -38,10 +38,10 @@ def rounded(x: float) -> int:
 
 
 def layer_counts(size: int, sparsity: float, gradient_sparsity: float, recipe: Recipe) -> LayerCounts:
-    """The counts of one layer of ``size`` weights under a uniform distribution."""
+    """The counts of one layer of ``size`` weights under a uniform distribution; one that is kept whole stays whole."""
     density = 1 - sparsity
-    most = min(density / 2, 1 - density)
-    intra, inter = min(P_INTRA[recipe], most), min(P_INTER[recipe], most)
+    intra = min(P_INTRA[recipe], density / 2) if sparsity > 0 else 0.0
+    inter = min(P_INTER[recipe], density / 2, 1 - density)
     return LayerCounts(
         size=size,
         base=rounded(density * size),

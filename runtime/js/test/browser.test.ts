@@ -35,6 +35,12 @@ interface Window {
   learner: Learner;
 }
 
+/** Wait until nobody holds the lock of a state: that of a closed page is given back a moment after it is gone. */
+const freed = (page: Page, state: string): Promise<void> =>
+  page.evaluate(async (name) => {
+    await navigator.locks.request(`sparcl:${name}`, { signal: AbortSignal.timeout(60_000) }, () => {});
+  }, state);
+
 const on = (use: (page: Page, url: string) => Promise<void>) => () =>
   serving({ ...FOLDERS, kits: KITS }, (url) => browsing((page) => prepared(page, url).then(() => use(page, url))));
 
@@ -73,6 +79,7 @@ test(
       /^StateError: mine: is in use by \/page\/empty.html \(process \w+ on 127.0.0.1:\d+, since /,
     );
     await page.close();
+    await freed(other, "mine");
     assert.equal(await opened(), "open");
   }),
 );
@@ -99,6 +106,7 @@ test(
     await page.close();
     const other = await context.newPage();
     await prepared(other, url);
+    await freed(other, "run");
     const asked = lot("ab", 10, "der", "test");
     const [ended, found] = await other.evaluate(
       async ({ data, dims, labels }): Promise<[Learned, Evaluation]> => {

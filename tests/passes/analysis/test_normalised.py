@@ -1,5 +1,7 @@
 """Models whose hidden layers are normalised, and others."""
 
+from collections.abc import Callable
+
 import onnx_ir as ir
 import pytest
 
@@ -53,7 +55,7 @@ def test_a_convolution_beside_a_gate_has_to_be_normalised() -> None:
     model = imported(only_ort("keywords"))
     convolution = next(node for node in model.graph if node.op_type == "Conv")
     readers = list(convolution.outputs[0].uses())
-    normalisation = ir.node("InstanceNormalization", [convolution.outputs[0]])
+    normalisation = ir.node("LayerNormalization", [convolution.outputs[0]])
     model.graph.insert_after(convolution, normalisation)
     assert hidden_layers(model.graph) == "other"
     for reader in readers:
@@ -114,16 +116,92 @@ def test_a_mean_that_is_taken_away_is_no_normalisation() -> None:
     assert not hidden_layers_are_normalised(imported(net.model()).graph)
 
 
+@pytest.mark.parametrize(("last", "kind"), [("normalised", "normalised"), ("bare", "other")])
+def test_a_frozen_head_is_the_head_all_the_same(last: str, kind: str) -> None:
+    """The last layer that trains is a hidden one then."""
+    net = Net(["batch", 3, 8, 8])
+    net.conv("stem", 3, 4)
+    net.bn("bn", 4)
+    net.op("Relu")
+    net.conv("body", 4, 4)
+    if last == "normalised":
+        net.bn("body_bn", 4)
+    net.op("Relu")
+    model = imported(net.head(4))
+    FreezeParameters(freeze=("fc*",))(model)
+    assert hidden_layers(model.graph) == kind
+
+
+@pytest.mark.parametrize("attributes", [{}, {"training_mode": 0}], ids=str)
+def test_fixed_statistics_normalise_nothing(attributes: dict[str, int]) -> None:
+    model = imported(ZOO["cnn_bn"]())
+    FreezeParameters(freeze=("bn*",))(model)
+    for node in (node for node in model.graph if node.op_type == "BatchNormalization"):
+        node.attributes.update({name: ir.AttrInt64(name, value) for name, value in attributes.items()})
+    assert hidden_layers(model.graph) == "other"
+
+
 def test_what_is_frozen_does_not_count() -> None:
     model = imported(ZOO["cnn_bn"]())
     FreezeParameters(freeze=("stem*", "body*", "bn*"))(model)
     assert not hidden_layers_are_normalised(model.graph)
 
 
-def test_a_model_of_one_layer_is_not_normalised() -> None:
+def test_a_model_of_one_layer_is_of_no_kind_of_its_own() -> None:
     net = Net(["batch", 6])
     net.op("Gemm", net.weight("only", 6, CLASSES))
-    assert not hidden_layers_are_normalised(imported(net.model()).graph)
+    assert hidden_layers(imported(net.model()).graph) == "other"
+
+
+def test_an_output_may_go_to_its_normalisation_by_another_name() -> None:
+    model = imported(ZOO["cnn_bn"]())
+    for convolution in [node for node in model.graph if node.op_type == "Conv"]:
+        (reader,) = list(convolution.outputs[0].uses())
+        named = ir.node("Identity", [convolution.outputs[0]])
+        model.graph.insert_after(convolution, named)
+        reader.node.replace_input_with(reader.idx, named.outputs[0])
+    assert hidden_layers(model.graph) == "normalised"
+
+
+def unrooted(net: Net, hidden: str) -> None:
+    """x / mean(x^2) without its root."""
+    square = net.op("Mul", hidden, source=hidden)
+    net.op("Div", net.op("ReduceMean", net.ints("axes", 1), source=square), source=hidden)
+
+
+def rooted(net: Net, hidden: str) -> None:
+    """RMSNormalization in single operators."""
+    square = net.op("Mul", hidden, source=hidden)
+    net.op("Div", net.op("Sqrt", source=net.op("ReduceMean", net.ints("axes", 1), source=square)), source=hidden)
+
+
+def centred(net: Net, hidden: str) -> None:
+    """LayerNormalization in single operators, without its shift."""
+    mean = net.op("ReduceMean", net.ints("mean_axes", 1), source=hidden)
+    rooted(net, net.op("Sub", mean, source=hidden))
+
+
+@pytest.mark.parametrize(
+    ("build", "skips", "kind"),
+    [
+        (rooted, False, "normalised"),
+        (rooted, True, "other"),
+        (centred, False, "normalised"),
+        (centred, True, "other"),
+        (unrooted, False, "other"),
+    ],
+)
+def test_single_operators_normalise_where_a_root_divides_and_nothing_else_reads(
+    build: Callable[[Net, str], None], skips: bool, kind: str
+) -> None:
+    net = Net(["batch", 6])
+    hidden = net.op("Gemm", net.weight("w", 6, 6))
+    build(net, hidden)
+    if skips:
+        net.op("Add", hidden)
+    net.op("Relu")
+    net.op("Gemm", net.weight("head", 6, CLASSES))
+    assert hidden_layers(imported(net.model()).graph) == kind
 
 
 def test_a_normalised_output_that_something_else_reads_does_not_count() -> None:

@@ -23,10 +23,14 @@ Arrays = Mapping[str, np.ndarray]
 @pytest.fixture(scope="module")
 def emitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ir.Model]:
     folder, forward = tmp_path_factory.mktemp("emitted"), forward_model()
+    emit(folder, forward)
+    return folder, forward
+
+
+def emit(folder: Path, forward: ir.Model) -> None:
     _, model = differentiated()
     AttachOptimizer()(model)
     Emit(folder=folder, forward=forward, features=True, score=True, packed=True)(model)
-    return folder, forward
 
 
 def run(path: Path, feeds: Arrays) -> dict[str, np.ndarray]:
@@ -53,7 +57,18 @@ def test_features_are_what_the_last_layer_reads(emitted: tuple[Path, ir.Model]) 
 
 def test_scores_are_squared_gradients_with_running_statistics(emitted: tuple[Path, ir.Model]) -> None:
     """Two samples one after the other, against PyTorch's autograd of the network as it evaluates."""
-    folder, forward = emitted
+    check_scores(*emitted, EPSILON)
+
+
+def test_scores_know_the_epsilon_of_a_normalisation(tmp_path: Path) -> None:
+    forward = forward_model()
+    normalisation = next(node for node in forward.graph if node.op_type == "BatchNormalization")
+    normalisation.attributes["epsilon"] = ir.AttrFloat32("epsilon", 0.5)
+    emit(tmp_path, forward)
+    check_scores(tmp_path, forward, 0.5)
+
+
+def check_scores(folder: Path, forward: ir.Model, epsilon: float) -> None:
     state, x, labels = initial_state(forward), samples(2), np.array([2, 0])
     squares = {f"{name}.squares": np.zeros_like(value) for name, value in state.items() if name not in RUNNING}
     for number in range(2):
@@ -66,21 +81,23 @@ def test_scores_are_squared_gradients_with_running_statistics(emitted: tuple[Pat
         squares = {name: found[f"{name}.next"] for name in squares}
     wanted = {name: np.zeros(value.shape) for name, value in state.items() if name not in RUNNING}
     for number in range(2):
-        for name, gradient in gradients(state, x[number], int(labels[number])).items():
+        for name, gradient in gradients(state, x[number], int(labels[number]), epsilon).items():
             wanted[name] += gradient**2
     for name, value in wanted.items():
         np.testing.assert_allclose(squares[f"{name}.squares"], value, rtol=1e-4, atol=1e-6, err_msg=name)
 
 
 RUNNING = ("bn.mean", "bn.var")
+EPSILON = 1e-5
+"""ONNX's default, which the model has."""
 
 
-def gradients(state: Arrays, x: np.ndarray, label: int) -> dict[str, np.ndarray]:
+def gradients(state: Arrays, x: np.ndarray, label: int, epsilon: float) -> dict[str, np.ndarray]:
     """Those of the log-likelihood of one sample."""
     p = {name: torch.tensor(value, dtype=torch.float64, requires_grad=True) for name, value in state.items()}
     c = torch.nn.functional.conv2d(torch.tensor(x[None], dtype=torch.float64), p["conv.weight"], padding=1)
     mean, var = p["bn.mean"].detach(), p["bn.var"].detach()
-    b = torch.nn.functional.batch_norm(c, mean, var, p["bn.scale"], p["bn.bias"], eps=1e-5)
+    b = torch.nn.functional.batch_norm(c, mean, var, p["bn.scale"], p["bn.bias"], eps=epsilon)
     logits = torch.relu(b).flatten(1) @ p["head.weight"] + p["head.bias"]
     logits.log_softmax(1)[0, label].backward()  # type: ignore[no-untyped-call]
     return {name: value.grad.numpy() for name, value in p.items() if value.grad is not None}

@@ -208,9 +208,12 @@ def test_momentum_carries_no_more_than_the_limit_into_the_next_steps() -> None:
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
-def test_a_limit_falls_with_the_root_of_the_number_of_long_steps(momentum: float) -> None:
-    long, short = gradient_of(1000.0), gradient_of(0.0)
-    moved = steps([long, long, short, long, long, *[long] * 12], limit=0.3, momentum=momentum, full=4)
+@pytest.mark.parametrize("factor", [1.0, 5.0])
+def test_a_limit_falls_with_the_root_of_the_number_of_long_steps(factor: float, momentum: float) -> None:
+    """Long is a step at the parameter's own rate, its factor included: one of norm 10 is 0.5 or 2.5 long."""
+    long, short = gradient_of(10.0), gradient_of(0.0)
+    given = {"limit": 0.3 * factor, "factor": factor, "momentum": momentum, "full": 4}
+    moved = [one / factor for one in steps([long, long, short, long, long, *[long] * 12], **given)]
     own = [now - momentum * before for before, now in itertools.pairwise([np.zeros_like(long), *moved])]
     wanted = [0.3, 0.3, 0.0, 0.3, 0.3, *(0.3 * (4 / long_steps) ** 0.5 for long_steps in range(5, 17))]
     assert [float(np.linalg.norm(one)) for one in own] == pytest.approx(wanted, rel=1e-4, abs=1e-7)
@@ -220,6 +223,13 @@ def test_the_first_step_of_a_task_counts_anew() -> None:
     moved = steps([gradient_of(1000.0)] * 9, limit=0.3, full=4, tasks_begin=(0, 6))
     wanted = [*[0.3] * 4, *(0.3 * (4 / long_steps) ** 0.5 for long_steps in (5, 6)), *[0.3] * 3]
     assert [float(np.linalg.norm(one)) for one in moved] == pytest.approx(wanted, rel=1e-5)
+
+
+def test_steps_as_long_as_the_limit_are_not_longer() -> None:
+    gradient = np.zeros((2, 1, 3, 3), np.float32)
+    gradient[0, 0, 0, 0] = 1.0
+    moved = steps([gradient] * 6, limit=float(RATE), full=1)
+    np.testing.assert_allclose(moved[-1], RATE * gradient, rtol=1e-5)
 
 
 def test_steps_below_a_limit_are_the_same_to_the_bit_whether_it_falls_or_not() -> None:

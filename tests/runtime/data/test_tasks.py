@@ -155,6 +155,6 @@ def test_tasks_with_all_that_was_seen() -> None:
         wanted = [3, 3, 1, 1, 2, 2][: 2 * number + 2]
         assert task.y_train.tolist() == task.x_train[:, 0, 0, 0].tolist() == wanted
         assert task.classes == (3, 1, 2)[: number + 1]
-        assert task.y_test.tolist() == tasks[number].y_test.tolist()
+        assert task.y_test.tolist() == task.x_test[:, 0, 0, 0].tolist() == tasks[number].y_test.tolist()
     assert [task.classes for task in seen[1:]] == [(3, 1), (3, 1, 2)]
     assert LEARNED["task"](tasks) is tasks
