@@ -27,7 +27,8 @@ NAMES = {
     "docs/results.md": {"80 % sparse, the defaults": "80 % sparse", "dense, 4 epochs": "dense, fewer epochs",
                         "dense, width 7 instead of 16": "dense, fewer channels",
                         "75 % sparse, again": "75 %, TDM and DDR",
-                        "75 %, with gradient masks, q = 0.9": "75 %, TDM and DGM"},
+                        "75 %, with gradient masks, q = 0.9": "75 %, TDM and DGM",
+                        "er, all classes": "all classes, method er", "der++, all classes": "all classes, method der++"},
     "docs/defaults.md": {"80 % sparse, the defaults of then": "80 % sparse", "dense, 4 epochs": "dense, fewer epochs",
                          "dense, width 7 instead of 16": "dense, fewer channels"},
 }  # fmt: skip
