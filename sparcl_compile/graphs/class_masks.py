@@ -31,9 +31,10 @@ def balanced_classes(b: Builder, task: ir.Value, stored: ir.Value, classes: int,
     """The logarithm of how much of a step's loss each class is.
 
     A network that learns ``logits + log frequency`` has logits without the lean to what training shows most (balanced
-    softmax: Ren et al., NeurIPS 2020, equation 4; for replay Huang et al., TMLR 2024, logit adjusted softmax). Of K
-    classes in the task and n_c of n samples of class c in the buffer a class is ``[c in task] / K + weight * n_c / n``
-    of the loss. ``n_c`` is at least 1, so that a class that is not stored has a logarithm.
+    softmax: Ren et al., Balanced Meta-Softmax, NeurIPS 2020; for replay Huang et al., Online Continual Learning via
+    Logit Adjusted Softmax, TMLR 2024). Of K classes in the task and n_c of n samples of class c in the buffer a class
+    is ``[c in task] / K + weight * n_c / n`` of the loss. ``n_c`` is at least 1, so that a class that is not stored has
+    a logarithm.
 
     Args:
         b: the graph.
