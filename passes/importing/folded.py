@@ -5,6 +5,7 @@ import re
 import numpy as np
 import onnx_ir as ir
 
+from sparcl_compile.passes.analysis.heads import has_weight
 from sparcl_compile.passes.core.edit import array_of, int_attribute
 
 NORMALISING = {
@@ -35,14 +36,16 @@ def remarks(graph: ir.Graph) -> list[str]:
 
     A file does not say what an exporter has removed, and networks that were made without a normalisation (AlexNet, VGG,
     SqueezeNet, GoogLeNet) are not to be spoken of. So one sign more is needed: a bias with a name that exporters give
-    when they fold; no bias at all, which only convolutions before a normalisation are made with; or a structure that is
+    when they fold; no bias at all, which only convolutions before a normalisation are made with, unless no other layer
+    has one either (tf2onnx leaves out biases of 0, as untrained models have them); or a structure that is
     hardly ever trained without one, residual additions or depthwise convolutions, where all biases have been moved.
     """
     convolutions = [node for node in graph if node.op_type == "Conv"]
     if len(convolutions) < FEW or any(node.op_type in NORMALISING for node in graph):
         return []
     biases = [bias_of(node) for node in convolutions]
-    bare = all(bias is None for bias in biases)
+    behind = [bias_of(node) for node in graph if node.op_type in ("Gemm", "MatMul") and has_weight(node)]
+    bare = all(bias is None for bias in biases) and (not behind or any(bias is not None for bias in behind))
     named = any(bias is not None and MADE_NAMES.search(str(bias.name)) for bias in biases)
     deep = any(is_residual(node) or is_depthwise(node) for node in graph)
     if not bare and not named and not (deep and all(is_moved(bias) for bias in biases)):

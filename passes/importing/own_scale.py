@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import onnx_ir as ir
 
+from sparcl_compile.interface.names import OWN_SCALE
 from sparcl_compile.passes.core.edit import array_of
 from sparcl_compile.passes.core.model_input import input_of, note_input
 from sparcl_compile.passes.importing import remarks
@@ -35,11 +36,7 @@ def note_own_scale(model: ir.Model) -> None:
         note_input(model, raw=True)
         remarks.note(model, "the model scales its samples itself: they are fed as they are, not normalised")
         return
-    remarks.note(
-        model,
-        "the model scales its samples itself, and a run normalises them before; if the model was made for values as "
-        "they are, give sparcl-run --normalise raw, or unit for images of 0 to 1",
-    )
+    remarks.note(model, OWN_SCALE)
 
 
 def _scales(graph: ir.Graph) -> list[Scale]:

@@ -10,8 +10,9 @@ from msgspec import structs
 
 from sparcl_compile.api.places import run_of
 from sparcl_compile.interface.answers import TASK, Answers, answering
-from sparcl_compile.interface.artifact import Artifact, check_outside, in_use
+from sparcl_compile.interface.artifact import Artifact, check_outside, in_use, read_report
 from sparcl_compile.interface.errors import DataError, FieldError
+from sparcl_compile.interface.names import OWN_SCALE
 from sparcl_compile.interface.program import Program
 from sparcl_compile.interface.values import UnknownValue
 from sparcl_compile.runtime import checkpoint as checkpoints
@@ -74,9 +75,17 @@ def learn(
             if resume:
                 shown.resumed(run.resume(config.learning_rate), run.trainer.number("learning_rate"))
             shown.classes(len(run.dataset.classes), artifact.manifest.model.classes)
-            for note in (*config.rate_notes(artifact.manifest.optimizer), *run.dataset.notes):
+            rate_notes = config.rate_notes(artifact.manifest.optimizer)
+            for note in (*rate_notes, *_doubts(artifact, config.normalise), *run.dataset.notes):
                 shown.note(note)
             return run.train(shown, recorders)
+
+
+def _doubts(artifact: Artifact, normalise: str) -> tuple[str, ...]:
+    """What the compilation found doubtful of how samples are fed, where the options leave that open."""
+    if normalise != "auto":
+        return ()
+    return tuple(line for line in read_report(artifact.folder).remarks if line == OWN_SCALE)
 
 
 def predict(

@@ -35,6 +35,13 @@ class Role(enum.StrEnum):
     RESULT = "result"
 
 
+OWN_SCALE = (
+    "the model scales its samples itself, and a run normalises them before; if the model was made for values as they "
+    "are, give sparcl-run --normalise raw, or unit for images of 0 to 1"
+)
+"""The remark of a compilation that a run repeats, since who runs a model need not have compiled it."""
+
+
 def mask_name(weight: str) -> str:
     """The name of a weight's mask."""
     return f"{weight}.mask"

@@ -232,6 +232,8 @@ def test_memory_table() -> None:
         ((None, 64), 10, "--data digits --tasks 5 "),
         ((3, 32, 32), 10, "--data cifar10:PATH --tasks 5 "),
         ((None, 28, 28, 1), 9, "--data idx:DIR --tasks 3 "),
+        ((None, 1, 8, 8), 2, "--data npz:FILE --tasks 2 "),
+        ((None, 64), 9, "--data npz:FILE --tasks 3 "),
         ((None, 7), 7, "--data npz:FILE --tasks 2 "),
         ((None, 7), 1, "--data npz:FILE --tasks 1 "),
     ],

@@ -216,6 +216,30 @@ def test_another_folder_beside_train_is_a_class(artifact: Path, tmp_path: Path) 
         load_for(f"folder:{tmp_path / 'images'}", load_artifact(artifact).manifest.model)
 
 
+def scaling(path: Path) -> Path:
+    """The model behind ``(x - 0.485) / 0.229``, as for images of 0 to 1."""
+    model = onnx.load(path)
+    model.graph.node[0].input[0] = "scaled"
+    steps = [helper.make_node("Sub", ["x", "mean"], ["moved"]), helper.make_node("Div", ["moved", "std"], ["scaled"])]
+    for place, node in enumerate(steps):
+        model.graph.node.insert(place, node)
+    numbers = {"mean": 0.485, "std": 0.229}
+    model.graph.initializer.extend(numpy_helper.from_array(np.float32(one), name) for name, one in numbers.items())
+    onnx.save(model, path)
+    return path
+
+
+def test_who_only_runs_a_model_that_scales_its_samples_is_told(tmp_path: Path) -> None:
+    artifact = tmp_path / "m.sparcl"
+    done("compile", scaling(conv_model(tmp_path / "m.onnx", (3, 20), 3)), "--sparsity", "0.5")
+    x, y = samples(3, 20)
+    np.savez(tmp_path / "d.npz", x=x, y=y)
+    run = ("run", artifact, "--data", f"npz:{tmp_path / 'd.npz'}", *RUN)
+    told = "note: the model scales its samples itself, and a run normalises them before; if the model was made for"
+    assert told in done(*run).out
+    assert "scales its samples" not in done(*run, "--normalise", "raw").out
+
+
 def test_the_notes_are_printed(artifact: Path, tmp_path: Path) -> None:
     put(tmp_path / "images", size=(9, 9))
     run = ["run", artifact, "--data", f"folder:{tmp_path / 'images'}", *RUN, "--checkpoint", tmp_path / "run"]

@@ -105,6 +105,14 @@ def test_networks_that_were_made_so_are_left_in_peace(net: Callable[[], Net]) ->
     assert remarks_of(imported(net().head(width))) == ()
 
 
+def test_a_network_that_has_no_bias_anywhere_is_left_in_peace() -> None:
+    net = bare()
+    net.op("GlobalAveragePool")
+    net.op("Flatten")
+    net.op("MatMul", net.weight("fc.weight", 3, 5))
+    assert remarks_of(imported(net.model())) == ()
+
+
 @pytest.mark.parametrize("name", ["cnn_bn", "resnet", "group_norm_21", "mlp", "local_response"])
 def test_normalised_networks_and_perceptrons_are_left_in_peace(name: str) -> None:
     assert remarks_of(imported(ZOO[name]())) == ()
