@@ -28,7 +28,7 @@ SCALARS = (
     ("task_il", "task-incremental accuracy", "{:.1f} %"),
     ("learning_accuracy", "accuracy right after learning", "{:.1f} %"),
     ("forgetting", "forgetting", "{:.1f}"),
-    ("backward_transfer", "backward transfer", "{:+.1f}"),
+    ("backward_transfer", "backward transfer", "{:+z.1f}"),
     ("sparsity", "weight sparsity", "{:.3f}"),
     ("gradient_sparsity", "gradient sparsity", "{:.3f}"),
     ("samples_seen", "samples seen", "{:,.0f}"),

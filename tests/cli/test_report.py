@@ -366,3 +366,9 @@ def test_run_console_does_not_fold_without_a_terminal(monkeypatch: pytest.Monkey
     out = io.StringIO()
     console(out).print("[task 1] " + "loss " * 30)
     assert out.getvalue() == "[task 1] " + "loss " * 30 + "\n"
+
+
+@pytest.mark.parametrize(("value", "shown"), [(-0.0, "+0.0"), (-0.04, "+0.0"), (-0.06, "-0.1"), (1.25, "+1.2")])
+def test_nothing_is_not_shown_as_less_than_nothing(value: float, shown: str) -> None:
+    lines = [words(line) for line in cells(result_table({"backward_transfer": value})) if line]
+    assert lines == [["Result"], ["backward transfer", shown]]
