@@ -14,6 +14,7 @@ from sparcl_compile.compiling import pipeline
 from sparcl_compile.compiling.state_specs import state_specs, weight_specs
 from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.analysis.channels.plan import plan_of
+from sparcl_compile.passes.analysis.rows import kept_rows
 from sparcl_compile.passes.core.roles import values_with_role
 from sparcl_compile.plan.compiled import Compiled
 from sparcl_compile.runtime.session import kernel_library as kernels
@@ -119,6 +120,11 @@ def test_updated_channels_and_the_weights_in_them(sparsity: float, fold: bool, s
         some = kept[kept > 0] if scheme == "channel" else kept
         mean = Fraction(int(some.sum()), len(some)) * min(rows.kept, len(some))
         assert layer.gradient_keep == math.floor(mean + Fraction(1, 2))
+
+
+@pytest.mark.parametrize(("channels", "sparsity", "kept"), [(10, 0.25, 8), (10, 0.9, 1), (3, 0.99, 1), (1, 0.5, 1)])
+def test_a_channel_is_updated_at_any_sparsity(channels: int, sparsity: float, kept: int) -> None:
+    assert kept_rows(channels, sparsity) == kept
 
 
 def test_nothing_sparse_leaves_nothing_to_plan(tmp_path: Path) -> None:

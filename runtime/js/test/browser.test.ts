@@ -38,7 +38,7 @@ interface Window {
 /** Wait until nobody holds the lock of a state: that of a closed page is given back a moment after it is gone. */
 const freed = (page: Page, state: string): Promise<void> =>
   page.evaluate(async (name) => {
-    await navigator.locks.request(`sparcl:${name}`, { signal: AbortSignal.timeout(60_000) }, () => {});
+    await navigator.locks.request(`sparcl:${name}`, { signal: AbortSignal.timeout(300_000) }, () => {});
   }, state);
 
 const on = (use: (page: Page, url: string) => Promise<void>) => () =>

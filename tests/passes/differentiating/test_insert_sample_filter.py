@@ -71,6 +71,13 @@ def test_misclassifications_are_counted_and_replay_is_not() -> None:
     np.testing.assert_array_equal(after["sample_seen"], [0, 1, 0, 1])
 
 
+def test_classes_that_take_no_part_are_no_answers() -> None:
+    """The largest logit of both samples is that of class 0, which the mask leaves out: the next one counts."""
+    masked = {"class_mask": np.tile(np.array([-1e9, 0, 0], np.float32), (2, 1))}
+    _, after = step(filtered("misclassified"), {**fresh("misclassified"), **masked}, [0, 0], [1, 2], [0, 1])
+    np.testing.assert_array_equal(after["sample_score"], [0, 1, 0, 0])
+
+
 def test_forgetting_counts_changes_from_correct_to_wrong() -> None:
     model, state = filtered("forgetting"), fresh("forgetting")
     for answer in (1, 0, 1, 1, 0, 2):
