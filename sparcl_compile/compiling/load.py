@@ -23,8 +23,7 @@ LAST_OPSET = 2**31 - 1
 """The largest number that ONNX takes for an opset; the file may state any."""
 GROUPED = ("Conv", "ConvTranspose")
 UNKNOWN = re.compile(r"No Op registered for (\w+)")
-MENDS = {"Erfc": "in Keras give gelu with approximate=True"}
-"""By an operator of TensorFlow that tf2onnx does not know, the way to a model without it."""
+MENDS = {"Erfc": "in Keras give gelu with approximate=True"}  # tf2onnx does not know it
 DAMAGE = (
     *(ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RuntimeError, AssertionError),
     DecodeError,
@@ -290,8 +289,8 @@ def left(error: BaseException) -> str:
     found = UNKNOWN.search(str(error))
     if found is None or onnx.defs.has(found[1]):
         return ""
-    mend = MENDS.get(found[1], "export the model without it")
-    return f"; {found[1]} is no ONNX operator, the exporter left it as it was: {mend}"
+    told = f"; {found[1]} is no ONNX operator, the exporter left it as it was"
+    return f"{told}: {MENDS.get(found[1], 'export the model without it')}"
 
 
 def complaint(error: BaseException) -> str:
