@@ -26,9 +26,7 @@ UNSTRUCTURED = "unstructured"
 UNSEEN = "order, values, types or notes"  # what a pass changed that left each operator as often as it was
 
 # A source whose samples have this many numbers; what the models of the papers' benchmarks take.
-SOURCES = {64: "digits", 784: "idx:DIR", 3072: "cifar10:PATH"}
-LEAST = {"digits": 10, "cifar10:PATH": 10}
-"""The classes of sources: a run refuses a model of fewer."""
+SOURCES, LEAST = {64: "digits", 784: "idx:DIR", 3072: "cifar10:PATH"}, {64: 10, 3072: 10}  # and their least classes
 OWN_DATA, PHOTOS = "npz:FILE", "folder:DIR"
 
 
@@ -242,11 +240,9 @@ def artifact_size(folder: Path) -> int:
 
 def next_command(model: Model, folder: Path) -> str:
     """The command that trains the artifact, with a data source that fits the model's input."""
-    elements, classes = math.prod(length for length in model.input_shape if length is not None), model.classes
+    elements, classes = math.prod(length or 1 for length in model.input_shape), model.classes
     own = PHOTOS if model.layout in IMAGES and len(model.input_shape) == 3 else OWN_DATA
-    source = SOURCES.get(elements, own) if model.rows is None else OWN_DATA
-    if classes < LEAST.get(source, 0):
-        source = own
+    source = SOURCES.get(elements, own) if model.rows is None and classes >= LEAST.get(elements, 0) else own
     tasks = next((count for count in (5, 4, 3, 2) if classes % count == 0 and classes > count), min(classes, 2))
     return f"sparcl-run {shlex.quote(str(folder))} --data {source} --tasks {tasks} --epochs 5"
 

@@ -2,6 +2,7 @@
 
 import collections
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from sparcl_compile.passes.importing.original import RUNTIME, UNNAMED
 LAST_OPSET = 2**31 - 1
 """The largest number that ONNX takes for an opset; the file may state any."""
 GROUPED = ("Conv", "ConvTranspose")
+UNKNOWN = re.compile(r"No Op registered for (\w+)")
+MENDS = {"Erfc": "in Keras give gelu with approximate=True"}  # tf2onnx does not know it
 DAMAGE = (
     *(ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RuntimeError, AssertionError),
     DecodeError,
@@ -266,7 +269,7 @@ def check(model: ir.Model, path: Path) -> None:
     try:
         onnx.checker.check_model(proto)
     except (onnx.checker.ValidationError, ValueError, TypeError) as error:
-        raise ModelError(f"{path}: the ONNX checker refuses the model: {complaint(error)}") from error
+        raise ModelError(f"{path}: the ONNX checker refuses the model: {complaint(error)}{left(error)}") from error
 
 
 def cause(error: BaseException) -> str:
@@ -279,6 +282,15 @@ def cause(error: BaseException) -> str:
 def first_line(error: BaseException) -> str:
     """The first line of an error's text."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def left(error: BaseException) -> str:
+    """What to do about an operator of the training framework that its exporter left as it was; empty for any other."""
+    found = UNKNOWN.search(str(error))
+    if found is None or onnx.defs.has(found[1]):
+        return ""
+    told = f"; {found[1]} is no ONNX operator, the exporter left it as it was"
+    return f"{told}: {MENDS.get(found[1], 'export the model without it')}"
 
 
 def complaint(error: BaseException) -> str:

@@ -95,6 +95,17 @@ def test_the_checker_s_complaint_names_the_node(file: Path) -> None:
     assert "odd" in message
 
 
+@pytest.mark.parametrize(
+    ("op_type", "mend"),
+    [("Erfc", "in Keras give gelu with approximate=True"), ("Digamma", "export the model without it")],
+)
+def test_an_operator_that_the_exporter_left_as_it_was(op_type: str, mend: str, file: Path) -> None:
+    model = onnx.load(file)
+    model.graph.node[1].op_type = op_type
+    onnx.save(model, file)
+    assert refusal(file).endswith(f"; {op_type} is no ONNX operator, the exporter left it as it was: {mend}")
+
+
 def test_a_dangling_input_is_refused(file: Path) -> None:
     model = mlp()
     model.graph.node[1].input[0] = "nowhere"
