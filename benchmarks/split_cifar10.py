@@ -28,7 +28,7 @@ WIDTH = 20
 CLASSES = 10
 DER = "--logit-weight 0.1 --label-weight 0.5"
 """DER++'s own weights for these data and this buffer."""
-OLD = f"{DER} --rate-decay 0"
+OLD = f"{DER} --rate-decay 0 --loss-classes all"
 OFF = f"{OLD} --sparsity 0 --gradient-sparsity 0 --data-removal 0 --compress"
 MASKED = f"{OLD} --scaling none --sparsity 0.75 --gradient-sparsity 0 --data-removal 0 --recipe"
 FULL = f"{OLD} --scaling none --sparsity 0.75 --gradient-sparsity 0.8 --data-removal 0.3 --compress --recipe"

@@ -25,8 +25,8 @@ class AttachLoss(Pass):
 
     1. The cross-entropy is LogSoftmax and a one-hot product in standard ops, not SoftmaxCrossEntropyLoss: it must
        be per sample and weighted, and every target must differentiate it.
-    2. ``class_mask`` is added to the logits (0 takes part, -1e9 does not): a finite number, so that its product with
-       the one-hot zero stays 0.
+    2. ``class_mask`` is added to the logits (0 takes part, -1e9 does not, a logarithm of how often a class is shown
+       makes the loss a balanced one): a finite number, so that its product with the one-hot zero stays 0.
     3. The outputs become ``loss``, ``logits`` and whatever followed the logits (running statistics).
     4. A graph that already has the output ``loss`` is left alone.
 

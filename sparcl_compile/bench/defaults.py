@@ -3,7 +3,10 @@
 import dataclasses
 import json
 from collections.abc import Mapping
+from typing import Any
 
+from sparcl_compile.interface.options import Options
+from sparcl_compile.settings.methods import loss_classes_of
 from sparcl_compile.settings.options import CompileOptions
 
 Changed = Mapping[str, tuple[object, object]]
@@ -17,16 +20,17 @@ def changed_defaults(stored: Mapping[str, object], today: CompileOptions) -> Cha
         stored: the options that the result tells; those that its version did not have yet are left out.
         today: the options that the grid gives the run.
     """
-    now = json.loads(json.dumps(dataclasses.asdict(today)))
-    return {name: (stored[name], now[name]) for name in now if name in stored and stored[name] != now[name]}
+    now = _in_force(json.loads(json.dumps(dataclasses.asdict(today))))
+    then = _in_force({**now, **stored})
+    return {name: (then[name], now[name]) for name in now if then[name] != now[name]}
 
 
 def told(changed: Changed) -> str:
-    """The options in words: ``--loss-classes all (today: not given)``."""
-    return ", ".join(
-        f"--{name.replace('_', '-')} {_text(was)} (today: {_text(now)})" for name, (was, now) in changed.items()
-    )
+    """The options in words: ``--loss-classes all (today: balanced)``."""
+    return ", ".join(f"--{name.replace('_', '-')} {was} (today: {now})" for name, (was, now) in changed.items())
 
 
-def _text(value: object) -> str:
-    return "not given" if value is None else str(value)
+def _in_force(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The options with the classes of the loss that a method has where none are named."""
+    named = Options(method=options["method"], loss_classes=options["loss_classes"])
+    return {**options, "loss_classes": loss_classes_of(named)}

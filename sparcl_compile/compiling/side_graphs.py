@@ -42,6 +42,7 @@ from sparcl_compile.graphs.masks import MaskedLayer, Rule
 from sparcl_compile.graphs.tensors import Tensor
 from sparcl_compile.interface.manifest import SERIES, Flops, image_size
 from sparcl_compile.interface.names import AUGMENTS, Role, index_name
+from sparcl_compile.interface.options import ReplayClasses
 from sparcl_compile.interface.specs import StateSpec, WeightSpec
 from sparcl_compile.passes.core.marks import COMPRESSED_KEY
 from sparcl_compile.passes.core.roles import TRAINABLE
@@ -51,7 +52,7 @@ from sparcl_compile.plan.compiled import Compiled
 from sparcl_compile.plan.layers import Layer
 from sparcl_compile.plan.plan import SparsityPlan
 from sparcl_compile.plan.rows import Rows
-from sparcl_compile.settings.methods import ReplayClasses, loss_classes_of, method_of, replayed_labels
+from sparcl_compile.settings.methods import loss_classes_of, method_of, replayed_labels
 from sparcl_compile.settings.options import CompileOptions
 from sparcl_compile.settings.policies import SR_STE_DECAY, TDM, grows_by_gradient, work_moves
 

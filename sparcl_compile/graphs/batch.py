@@ -1,16 +1,14 @@
 """The weights and class masks of a batch of the current task."""
 
-from typing import Literal
-
 import onnx_ir as ir
 
 from sparcl_compile.graphs.builder import DOUBLE, FLOAT, INT64, Builder
 from sparcl_compile.graphs.class_masks import balanced_classes, own_classes
 from sparcl_compile.graphs.replay_buffer import stored_labels
 from sparcl_compile.interface.errors import OptionError
+from sparcl_compile.interface.options import LossClasses
 
-LossClasses = Literal["", "all", "task", "batch", "balanced"]
-LOSS_CLASSES = ("all", "task", "batch", "balanced")
+KNOWN = ("all", "task", "batch", "balanced")
 
 
 def build(classes: int, loss_classes: LossClasses = "all", weight: float = 1.0) -> ir.Model:
@@ -32,8 +30,8 @@ def build(classes: int, loss_classes: LossClasses = "all", weight: float = 1.0) 
     Raises:
         OptionError: the classes of the loss have no such name.
     """
-    if loss_classes not in LOSS_CLASSES:
-        raise OptionError(f"unknown classes {loss_classes!r} of the loss; choose one of {', '.join(LOSS_CLASSES)}")
+    if loss_classes not in KNOWN:
+        raise OptionError(f"unknown classes {loss_classes!r} of the loss; choose one of {', '.join(KNOWN)}")
     b = Builder("batch", "Weights and class masks of a batch of the current task.")
     op = b.op
     labels, allowed = b.feed("labels", INT64, ["N"]), b.feed("classes", INT64, ["K"])

@@ -1,15 +1,13 @@
 """A batch from the replay buffer, with its weights in the loss."""
 
-from typing import Literal
-
 import onnx_ir as ir
 
 from sparcl_compile.graphs.builder import DOUBLE, FLOAT, INT64, Builder
 from sparcl_compile.graphs.class_masks import balanced_classes, own_classes
 from sparcl_compile.graphs.hash import Stream, stream
 from sparcl_compile.graphs.replay_buffer import ReplayBuffer, replay_buffer, stored_labels
+from sparcl_compile.interface.options import ReplayClasses
 
-ReplayClasses = Literal["all", "seen", "balanced"]
 NO_SAMPLE = -1
 """The ``sample_id`` of a sample that is not of the current task."""
 

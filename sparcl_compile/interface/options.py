@@ -1,7 +1,13 @@
 """The options of a compilation with their defaults."""
 
 import dataclasses
+from typing import Literal
 
+LossClasses = Literal["", "all", "task", "batch", "balanced"]
+"""The classes that take part in a loss: all, the task's, the batch's, all by how much they are of it, or for nothing
+those of ``--loss-classes``."""
+ReplayClasses = Literal["all", "seen", "balanced"]
+"""The classes that take part in the loss of a replay batch."""
 BATCH_SIZE = 32
 """Samples a step: the default of ``sparcl-run`` and of the papers."""
 TARGET = "ort"

@@ -6,14 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from sparcl_compile.interface.errors import FieldError
-from sparcl_compile.interface.options import Options
+from sparcl_compile.interface.options import LossClasses, Options, ReplayClasses
 from sparcl_compile.interface.ranges import check_choice
-
-Classes = Literal["", "all", "task", "batch", "balanced"]
-"""The classes that take part in a loss: all, the task's, the batch's, all by how much they are of it, or for nothing
-those of ``--loss-classes``."""
-ReplayClasses = Literal["all", "seen", "balanced"]
-"""The classes that take part in the loss of a replay batch."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +50,7 @@ class Method:
     name: str
     source: str
     replay: tuple[ReplayBatch, ...] = ()
-    current: Classes = ""
+    current: LossClasses = ""
     distance: str = "logits"
     recalls: float = 0.0
     penalty: float = 0.0
@@ -91,9 +85,10 @@ class Method:
 
 
 DEFAULTS = Options()
-LOSS_CLASSES: tuple[Classes, ...] = ("all", "task", "balanced")
+LOSS_CLASSES: tuple[LossClasses, ...] = ("all", "task", "balanced")
 """The values of ``--loss-classes``."""
-_BY_NAME: Mapping[str | None, Classes] = {str(name): name for name in LOSS_CLASSES}
+_BY_NAME: Mapping[str | None, LossClasses] = {str(name): name for name in LOSS_CLASSES}
+"""A value of the option, which is any text for the type checker."""
 LABELS = ReplayBatch(draw=1, ce=1.0, distill=0.0)
 """Experience replay's batch: the mean cross-entropy of its labels."""
 
@@ -228,13 +223,13 @@ def _idle(options: Options, method: Method) -> Sequence[tuple[str, bool, str]]:
     )  # fmt: skip
 
 
-def loss_classes_of(options: Options) -> Classes:
+def loss_classes_of(options: Options) -> LossClasses:
     """The classes in the loss of the current batch: the method's, or those of the options.
 
     A user who names none has balanced ones where the method can (docs/defaults.md, Balanced classes).
     """
     method = METHODS[options.method]
-    unnamed: Classes = "balanced" if method.balances else "all"
+    unnamed: LossClasses = "balanced" if method.balances else "all"
     return method.current or _BY_NAME.get(options.loss_classes, unnamed)
 
 

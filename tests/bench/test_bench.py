@@ -188,7 +188,7 @@ def test_runs_under_the_defaults_of_an_older_version_are_told(whole: Whole, tmp_
         path.write_text(json.dumps(outcome))
     said = done("bench", whole.grid, "-o", folder).err
     assert "note: 2 runs that are there already were learned under other defaults: " in said
-    assert "--loss-classes all (today: not given); remove them from " in said
+    assert "--loss-classes all (today: balanced); remove them from " in said
     for path in older:
         path.unlink()
     assert "other defaults" not in done("bench", whole.grid, "-o", folder).err

@@ -131,6 +131,7 @@ ALONE = ("finetune", "joint", "lwf", "ewc", "packnet")
 IDLE = [
     *((f"--loss-classes {value}", name, ()) for name in OWN_LOSS for value in ("task", "all", "balanced")),
     ("--loss-classes task", "icarl", ("--data-removal", "0")),
+    ("--loss-classes all", "icarl", ("--data-removal", "0")),
     *(("--replay-batches merged", name, ()) for name in ALONE),
 ]
 

@@ -1,0 +1,37 @@
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+
+from sparcl_compile.bench.defaults import changed_defaults, told
+from sparcl_compile.settings.options import CompileOptions
+
+
+def stored(options: CompileOptions, **changed: object) -> dict[str, Any]:
+    """The options as a result tells them."""
+    return {**json.loads(json.dumps(dataclasses.asdict(options))), **changed}
+
+
+@pytest.mark.parametrize("method", ["der++", "er"])
+def test_the_loss_of_an_older_version_is_another(method: str) -> None:
+    today = CompileOptions(method=method)
+    found = changed_defaults(stored(today, loss_classes="all"), today)
+    assert told(found) == "--loss-classes all (today: balanced)"
+
+
+@pytest.mark.parametrize("method", ["finetune", "der", "a-gem", "lwf", "er-ace"])
+def test_a_default_with_another_name_and_the_same_meaning_is_none(method: str) -> None:
+    today = CompileOptions(method=method)
+    assert changed_defaults(stored(today, loss_classes="all"), today) == {}
+
+
+def test_only_what_both_versions_have_is_compared() -> None:
+    today = CompileOptions(dense=("a.*",))
+    older = stored(today, of_then=1)
+    del older["rate_decay"]
+    assert changed_defaults(older, today) == {}
+    assert changed_defaults({**older, "step_limit": 0.5, "dense": []}, today) == {
+        "dense": ([], ["a.*"]),
+        "step_limit": (0.5, None),
+    }
