@@ -216,7 +216,7 @@ def compiled(setting: Setting, batch: int, threads: int, folder: Path) -> Step:
     if not target.exists():
         compile_to(setting, target)
     artifact = load(target)
-    engine = Engine(artifact, threads, Sizes(dimensions={"samples": batch}))
+    engine = Engine(artifact, threads, Sizes(dimensions={"samples": batch, "buffer": 1}))
     engine.reset_all()
     x, y = batch_of(batch, setting.net)
     trainer = Trainer(engine, artifact.manifest.program, Tables(Table(x, y, range(CLASSES))), {})

@@ -17,9 +17,8 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Given:
     return twins.given(tmp_path_factory.mktemp("given"), resnet18(width=8, classes=CLASSES, blocks=(1, 1, 1, 1)), 16)
 
 
-@pytest.mark.parametrize("recipe", ["paper", "reference-code"])
-def test_training_equals_pytorch(recipe: str, given: Given, tmp_path: Path) -> None:
-    check_same(both(given, tmp_path, recipe=recipe))
+def test_training_equals_pytorch(given: Given, tmp_path: Path) -> None:
+    check_same(both(given, tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -43,14 +42,21 @@ def test_other_settings_equal_pytorch(changed: dict[str, object], given: Given, 
     check_same(both(given, tmp_path, **changed))
 
 
-@pytest.mark.parametrize("changed", [CONSTANT_RATE, {"logit_weight": 0.1, "label_weight": 0.5}], ids=str)
-def test_merged_batches_equal_pytorch(
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"recipe": "reference-code"},
+        {"replay_batches": "merged", **CONSTANT_RATE},
+        {"replay_batches": "merged", "logit_weight": 0.1, "label_weight": 0.5},
+    ],
+    ids=lambda changed: "-".join(map(str, changed.values())),
+)
+def test_settings_under_a_smooth_function_equal_pytorch(
     changed: dict[str, object], given: Given, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # As for the schemes below: an activation is within rounding of 0 in the thirteenth step.
+    # As for the schemes below: with ReLU all steps agree to 1e-7 until an activation is within rounding of 0.
     monkeypatch.setattr("models.resnet.relu", torch.tanh)
-    smooth = twins.given(tmp_path, given.module, 16)
-    check_same(both(smooth, tmp_path, replay_batches="merged", **changed))
+    check_same(both(twins.given(tmp_path, given.module, 16), tmp_path, **changed))
 
 
 @pytest.mark.parametrize("changed", [{}, {"replay_batches": "merged"}, {"momentum": 0.9}], ids=str)

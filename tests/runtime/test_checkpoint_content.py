@@ -37,7 +37,7 @@ WRONG: dict[str, tuple[Callable[[Arrays, Any], object], str]] = {
     "longer": (lambda arrays, _: arrays.update({"fc.bias": np.zeros(6, np.float32)}), "a length of 6 where 5 is due"),
     "axes": (lambda arrays, _: arrays.update({"fc.bias": np.zeros((5, 1), np.float32)}), "2 axes, the manifest 1"),
     "type": (lambda arrays, _: arrays.update({"fc.bias": np.zeros(5)}), "'fc.bias' is float64"),
-    "rows": (lambda arrays, _: arrays.update({"buffer.labels": np.zeros(9, np.int64)}), "where 10 is due"),
+    "rows": (lambda arrays, _: arrays.update({"buffer.labels": np.zeros(9, np.int64)}), " is due"),
     "no counters": (lambda _, progress: progress.pop("counters"), "missing required field counters"),
     "other counters": (lambda _, progress: progress["counters"].pop("step"), "not those of the program"),
     "a text": (lambda _, progress: progress["counters"].update(step="7"), "$.counters"),
