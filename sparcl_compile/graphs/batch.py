@@ -4,7 +4,7 @@ import onnx_ir as ir
 
 from sparcl_compile.graphs.builder import DOUBLE, FLOAT, INT64, Builder
 from sparcl_compile.graphs.class_masks import balanced_classes, own_classes
-from sparcl_compile.graphs.replay_buffer import stored_labels
+from sparcl_compile.graphs.replay_buffer import buffer_labels, buffer_seen, stored_labels
 from sparcl_compile.interface.errors import OptionError
 from sparcl_compile.interface.options import LossClasses
 
@@ -43,7 +43,8 @@ def build(classes: int, loss_classes: LossClasses = "all", weight: float = 1.0) 
     if loss_classes == "batch":
         taking_part = op.Expand(own_classes(b, labels, classes), every)
     if loss_classes == "balanced":
-        taking_part = op.Expand(balanced_classes(b, allowed, stored_labels(b), classes, weight), every)
+        stored = stored_labels(b, buffer_labels(b), buffer_seen(b))
+        taking_part = op.Expand(balanced_classes(b, allowed, stored, classes, weight), every)
     # A number for each sample, so that no samples need no division.
     weights = op.Div(b.cast(op.Expand(1.0, each), DOUBLE), b.cast(each, DOUBLE))
     b.result("class_mask", taking_part, FLOAT, ["N", classes])

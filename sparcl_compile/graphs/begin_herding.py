@@ -4,7 +4,7 @@ import onnx_ir as ir
 
 from sparcl_compile.graphs.builder import FLOAT, INT64, Builder
 from sparcl_compile.graphs.exemplars import CHOSEN, MEAN, a_class, sample_features, sample_labels, unit, vector
-from sparcl_compile.interface.names import Role
+from sparcl_compile.graphs.replay_buffer import buffer_labels
 
 
 def build(classes: int, size: int) -> ir.Model:
@@ -26,7 +26,7 @@ def build(classes: int, size: int) -> ir.Model:
     label = op.Gather(b.feed("classes", INT64, ["T"]), b.feed("member", INT64, []))
     features, labels = sample_features(b, size), sample_labels(b)
     mine = op.Equal(labels, label)
-    room = a_class(b, b.state("buffer.labels", INT64, ["buffer"], Role.BUFFER), classes)
+    room = a_class(b, buffer_labels(b), classes)
     total = op.MatMul(op.Unsqueeze(b.cast(mine, FLOAT), [0]), features)
     chosen = vector(b, CHOSEN, size)
     b.result("label", label, INT64, [])

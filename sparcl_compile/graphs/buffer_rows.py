@@ -3,6 +3,7 @@
 import onnx_ir as ir
 
 from sparcl_compile.graphs.builder import FLOAT, INT64, Builder
+from sparcl_compile.graphs.replay_buffer import buffer_labels
 from sparcl_compile.interface.names import Role
 
 
@@ -18,7 +19,7 @@ def build(dtype: ir.DataType = FLOAT) -> ir.Model:
     b = Builder("buffer_rows", "Read the samples and the labels in some slots of the replay buffer.")
     slot = b.feed("slot", INT64, ["N"])
     x = b.state("buffer.x", dtype, ["buffer", "C", "H", "W"], Role.BUFFER)
-    labels = b.state("buffer.labels", INT64, ["buffer"], Role.BUFFER)
+    labels = buffer_labels(b)
     b.result("x", b.op.Gather(x, slot), dtype, ["N", "C", "H", "W"])
     b.result("labels", b.op.Gather(labels, slot), INT64, ["N"])
     return b.model()

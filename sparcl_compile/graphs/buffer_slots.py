@@ -3,7 +3,7 @@
 import onnx_ir as ir
 
 from sparcl_compile.graphs.builder import INT64, Builder
-from sparcl_compile.interface.names import Role
+from sparcl_compile.graphs.replay_buffer import buffer_labels, buffer_seen, filled_slots
 
 
 def build(chunk: int) -> ir.Model:
@@ -18,9 +18,7 @@ def build(chunk: int) -> ir.Model:
     """
     b = Builder("buffer_slots", "Number the filled slots of the replay buffer, some at a time.")
     op = b.op
-    labels = b.state("buffer.labels", INT64, ["buffer"], Role.BUFFER)
-    seen = b.state("buffer.seen", INT64, [], Role.BUFFER)
-    filled = op.Min(seen, b.size(labels))
+    filled = filled_slots(b, buffer_labels(b), buffer_seen(b))
     b.result("slots", op.Range(0, filled, 1), INT64, ["F"])
     b.result("filled", filled, INT64, [])
     b.result("last_chunk", op.Div(op.Max(op.Sub(filled, 1), 0), chunk), INT64, [])

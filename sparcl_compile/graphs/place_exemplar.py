@@ -4,6 +4,7 @@ import onnx_ir as ir
 
 from sparcl_compile.graphs.builder import FLOAT, INT64, Builder
 from sparcl_compile.graphs.exemplars import RANK
+from sparcl_compile.graphs.replay_buffer import buffer_labels, buffer_seen
 from sparcl_compile.interface.names import Role
 
 
@@ -22,8 +23,8 @@ def build(dtype: ir.DataType = FLOAT) -> ir.Model:
     x, labels = b.feed("x", dtype, [1, "C", "H", "W"]), b.feed("labels", INT64, [1])
     pick = op.Reshape(b.feed("pick", INT64, []), [1])
     held = b.state("buffer.x", dtype, ["buffer", "C", "H", "W"], Role.BUFFER)
-    names = b.state("buffer.labels", INT64, ["buffer"], Role.BUFFER)
-    seen = b.state("buffer.seen", INT64, [], Role.BUFFER)
+    names = buffer_labels(b)
+    seen = buffer_seen(b)
     rank = b.state(RANK, INT64, ["buffer"], Role.METHOD)
     slot = op.Reshape(seen, [1, 1])
     b.result("buffer.x.next", op.ScatterND(held, slot, x), dtype, ["buffer", "C", "H", "W"])

@@ -5,7 +5,7 @@ import onnx_ir as ir
 from sparcl_compile.graphs.builder import DOUBLE, FLOAT, INT64, Builder
 from sparcl_compile.graphs.class_masks import balanced_classes, own_classes
 from sparcl_compile.graphs.hash import Stream, stream
-from sparcl_compile.graphs.replay_buffer import ReplayBuffer, replay_buffer, stored_labels
+from sparcl_compile.graphs.replay_buffer import ReplayBuffer, filled_slots, replay_buffer, stored_labels
 from sparcl_compile.interface.options import ReplayClasses
 
 NO_SAMPLE = -1
@@ -64,7 +64,7 @@ def _taking_part(
     """What is added to the logits: float32 [classes], or 0."""
     if loss_classes == "all":
         return 0.0
-    task, stored = b.feed("classes", INT64, ["T"]), stored_labels(b, buffer)
+    task, stored = b.feed("classes", INT64, ["T"]), stored_labels(b, buffer.labels, buffer.seen)
     if loss_classes == "balanced":
         return balanced_classes(b, task, stored, classes, weight)
     return own_classes(b, b.op.Concat(stored, task, axis=0), classes)
@@ -73,7 +73,7 @@ def _taking_part(
 def _drawn(b: Builder, key: ir.Value, batch: ir.Value, buffer: ReplayBuffer) -> ir.Value:
     """The slots of the batch: int64 [K]."""
     op = b.op
-    filled = op.Min(buffer.seen, b.size(buffer.labels))
+    filled = filled_slots(b, buffer.labels, buffer.seen)
     drawn = stream(b, key, Stream.REPLAY, op.Range(0, filled, 1))
     _, slot = b.top(drawn, op.Min(batch, filled), largest=False)
     return slot

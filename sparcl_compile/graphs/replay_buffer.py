@@ -29,26 +29,27 @@ def replay_buffer(b: Builder, classes: int, dtype: ir.DataType) -> ReplayBuffer:
     """Add the state of the buffer for raw samples of this type."""
     return ReplayBuffer(
         x=b.state("buffer.x", dtype, ["buffer", "C", "H", "W"], Role.BUFFER),
-        labels=_labels(b),
+        labels=buffer_labels(b),
         logits=b.state("buffer.logits", FLOAT, ["buffer", classes], Role.BUFFER),
-        seen=_presentations(b),
+        seen=buffer_seen(b),
     )
 
 
-def stored_labels(b: Builder, buffer: ReplayBuffer | None = None) -> ir.Value:
-    """The labels of the filled slots: int64 [filled].
-
-    Args:
-        b: the graph.
-        buffer: the buffer's state; None adds what is needed of it.
-    """
-    labels, seen = (buffer.labels, buffer.seen) if buffer else (_labels(b), _presentations(b))
-    return b.op.Slice(labels, [0], b.op.Reshape(b.op.Min(seen, b.size(labels)), [1]))
-
-
-def _labels(b: Builder) -> ir.Value:
+def buffer_labels(b: Builder) -> ir.Value:
+    """Add the labels of the slots alone: int64 [buffer]."""
     return b.state("buffer.labels", INT64, ["buffer"], Role.BUFFER)
 
 
-def _presentations(b: Builder) -> ir.Value:
+def buffer_seen(b: Builder) -> ir.Value:
+    """Add the number of presentations alone: int64 []."""
     return b.state("buffer.seen", INT64, [], Role.BUFFER)
+
+
+def filled_slots(b: Builder, labels: ir.Value, seen: ir.Value) -> ir.Value:
+    """The number of filled slots, by the labels of all and the presentations so far: int64 []."""
+    return b.op.Min(seen, b.size(labels))
+
+
+def stored_labels(b: Builder, labels: ir.Value, seen: ir.Value) -> ir.Value:
+    """The labels of the filled slots: int64 [filled]."""
+    return b.op.Slice(labels, [0], b.op.Reshape(filled_slots(b, labels, seen), [1]))

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, cast
 
 from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.interface.options import LossClasses, Options, ReplayClasses
@@ -87,8 +87,6 @@ class Method:
 DEFAULTS = Options()
 LOSS_CLASSES: tuple[LossClasses, ...] = ("all", "task", "balanced")
 """The values of ``--loss-classes``."""
-_BY_NAME: Mapping[str | None, LossClasses] = {str(name): name for name in LOSS_CLASSES}
-"""A value of the option, which is any text for the type checker."""
 LABELS = ReplayBatch(draw=1, ce=1.0, distill=0.0)
 """Experience replay's batch: the mean cross-entropy of its labels."""
 
@@ -229,8 +227,8 @@ def loss_classes_of(options: Options) -> LossClasses:
     A user who names none has balanced ones where the method can (docs/defaults.md, Balanced classes).
     """
     method = METHODS[options.method]
-    unnamed: LossClasses = "balanced" if method.balances else "all"
-    return method.current or _BY_NAME.get(options.loss_classes, unnamed)
+    named = cast("LossClasses | None", options.loss_classes)  # check_method has seen its value
+    return method.current or named or ("balanced" if method.balances else "all")
 
 
 def replayed_labels(options: Options) -> float:
