@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sparcl_compile.bench import pool
-from sparcl_compile.bench.defaults import changed_defaults, told
+from sparcl_compile.bench.defaults import changed_defaults, in_words
 from sparcl_compile.bench.grid import Cell, Grid
 from sparcl_compile.bench.jobs import Job, Jobs
 from sparcl_compile.bench.rates import Choice, Trials, choices
@@ -98,7 +98,7 @@ def _tell_changed_defaults(there: Sequence[Job], results: Results, tell: Tell) -
         for job, result in found
         if result
     ]
-    words = [told(changed) for changed in changes if changed]
+    words = [in_words(changed) for changed in changes if changed]
     for text in dict.fromkeys(words):
         runs = f"{words.count(text)} runs that are there already were learned under other defaults: {text}"
         tell(f"note: {runs}; remove them from {results.folder / 'runs'} to learn them again")
@@ -121,8 +121,10 @@ def _in_use(folder: Path, holders: str) -> GridError:
 
 def _learn(jobs: Sequence[Job], results: Results, place: Place, tell: Tell) -> None:
     """Learn the runs that have not ended yet; two cells may share one."""
-    _tell_changed_defaults([job for job in jobs if results.has(job.name)], results, tell)
-    missing = list({job.name: job for job in jobs if not results.has(job.name)}.values())
+    by_name = {job.name: job for job in jobs}
+    there = {name for name in by_name if results.has(name)}
+    _tell_changed_defaults([by_name[name] for name in by_name if name in there], results, tell)
+    missing = [by_name[name] for name in by_name if name not in there]
     if not missing:
         return
     if len(missing) < len(jobs):

@@ -25,7 +25,7 @@ def changed_defaults(stored: Mapping[str, object], today: CompileOptions) -> Cha
     return {name: (then[name], now[name]) for name in now if then[name] != now[name]}
 
 
-def told(changed: Changed) -> str:
+def in_words(changed: Changed) -> str:
     """The options in words: ``--loss-classes all (today: balanced)``."""
     return ", ".join(f"--{name.replace('_', '-')} {was} (today: {now})" for name, (was, now) in changed.items())
 

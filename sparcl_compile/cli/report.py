@@ -26,7 +26,7 @@ UNSTRUCTURED = "unstructured"
 UNSEEN = "order, values, types or notes"  # what a pass changed that left each operator as often as it was
 
 # A source whose samples have this many numbers; what the models of the papers' benchmarks take.
-SOURCES, LEAST = {64: "digits", 784: "idx:DIR", 3072: "cifar10:PATH"}, {64: 10, 3072: 10}  # and their least classes
+SOURCES = {64: ("digits", 10), 784: ("idx:DIR", 0), 3072: ("cifar10:PATH", 10)}  # and the classes of each
 OWN_DATA, PHOTOS = "npz:FILE", "folder:DIR"
 
 
@@ -242,9 +242,9 @@ def next_command(model: Model, folder: Path) -> str:
     """The command that trains the artifact, with a data source that fits the model's input."""
     elements, classes = math.prod(length or 1 for length in model.input_shape), model.classes
     own = PHOTOS if model.layout in IMAGES and len(model.input_shape) == 3 else OWN_DATA
-    source = SOURCES.get(elements, own) if model.rows is None and classes >= LEAST.get(elements, 0) else own
+    data, need = SOURCES.get(elements, (own, 0)) if model.rows is None else (own, 0)
     tasks = next((count for count in (5, 4, 3, 2) if classes % count == 0 and classes > count), min(classes, 2))
-    return f"sparcl-run {shlex.quote(str(folder))} --data {source} --tasks {tasks} --epochs 5"
+    return f"sparcl-run {shlex.quote(str(folder))} --data {data if classes >= need else own} --tasks {tasks} --epochs 5"
 
 
 def compile_report(manifest: Manifest, log: CompileReport) -> RenderableType:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sparcl_compile.bench.defaults import changed_defaults, told
+from sparcl_compile.bench.defaults import changed_defaults, in_words
 from sparcl_compile.settings.options import CompileOptions
 
 
@@ -17,7 +17,7 @@ def stored(options: CompileOptions, **changed: object) -> dict[str, Any]:
 def test_the_loss_of_an_older_version_is_another(method: str) -> None:
     today = CompileOptions(method=method)
     found = changed_defaults(stored(today, loss_classes="all"), today)
-    assert told(found) == "--loss-classes all (today: balanced)"
+    assert in_words(found) == "--loss-classes all (today: balanced)"
 
 
 @pytest.mark.parametrize("method", ["finetune", "der", "a-gem", "lwf", "er-ace"])
