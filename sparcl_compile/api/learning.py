@@ -72,13 +72,18 @@ def learn(
     with in_use(artifact), running(artifact):
         run = Run(artifact, config, folder)
         with checkpoints.held(folder), told as shown:
-            if resume:
-                shown.resumed(run.resume(config.learning_rate), run.trainer.number("learning_rate"))
-            shown.classes(len(run.dataset.classes), artifact.manifest.model.classes)
-            rate_notes = config.rate_notes(artifact.manifest.optimizer)
-            for note in (*rate_notes, *_doubts(artifact, config.normalise), *run.dataset.notes):
-                shown.note(note)
+            _introduce(run, artifact, config, resume, shown)
             return run.train(shown, recorders)
+
+
+def _introduce(run: Run, artifact: Artifact, config: RunConfig, resume: bool, shown: Reporter) -> None:
+    """Take up the run that is to be resumed, and tell what is to be known before the first step."""
+    if resume:
+        shown.resumed(run.resume(config.learning_rate), run.trainer.number("learning_rate"))
+    shown.classes(len(run.dataset.classes), artifact.manifest.model.classes)
+    rate_notes = config.rate_notes(artifact.manifest.optimizer)
+    for note in (*rate_notes, *_doubts(artifact, config.normalise), *run.dataset.notes):
+        shown.note(note)
 
 
 def _doubts(artifact: Artifact, normalise: str) -> tuple[str, ...]:

@@ -121,11 +121,10 @@ def _combinations(
 def _check_rates(file: TomlFile, rows: Mapping[str, Sequence[Cell]]) -> None:
     """Refuse the name of a row whose rate a line cannot take."""
     cells = list(itertools.chain.from_iterable(rows.values()))
-    for name, own in rows.items():
-        for cell in own:
-            fault = _fault_of_taken(cell, cells) if cell.rate_of else ""
-            if fault:
-                file.refuse(("rows", name, "run", RATE), f"is {shown(cell.rate_of)}{fault}")
+    taking = [(name, cell) for name, own in rows.items() for cell in own if cell.rate_of]
+    for name, cell in taking:
+        if fault := _fault_of_taken(cell, cells):
+            file.refuse(("rows", name, "run", RATE), f"is {shown(cell.rate_of)}{fault}")
 
 
 def _fault_of_taken(cell: Cell, cells: Sequence[Cell]) -> str:

@@ -94,20 +94,23 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; anything but a user's mistake is a bug and keeps its traceback."""
         with stoppable() as stopped:
-            try:
-                return super().invoke(ctx)
-            except KeyboardInterrupt:
+            return self._invoke(ctx, stopped)
+
+    def _invoke(self, ctx: click.Context, stopped: Stopped) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            _end(ctx, stopped)
+        except OSError as error:
+            if stopped.number is not None:  # a terminal that hung up takes no output any more
                 _end(ctx, stopped)
-            except OSError as error:
-                if stopped.number is not None:  # a terminal that hung up takes no output any more
-                    _end(ctx, stopped)
-                _refuse(error)
-            except SparclError as error:
-                if is_verbose():
-                    traceback.print_exc()
-                fail(f"{in_options(error, self)}{self._origins(ctx, error)}")
-            except MemoryError as error:
-                fail(f"the memory is too small ({error}); give smaller numbers, or a machine with more")
+            _refuse(error)
+        except SparclError as error:
+            if is_verbose():
+                traceback.print_exc()
+            fail(f"{in_options(error, self)}{self._origins(ctx, error)}")
+        except MemoryError as error:
+            fail(f"the memory is too small ({error}); give smaller numbers, or a machine with more")
 
     def _origins(self, ctx: click.Context, error: SparclError) -> str:
         """Where the options that a message names are written, of those that a file gives."""

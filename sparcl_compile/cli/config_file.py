@@ -84,15 +84,24 @@ Found = tuple[Path, tuple[str, ...], dict[str, Any], dict[tuple[str, str], int]]
 
 def _nearest(start: Path) -> Found | None:
     """The file, the names before its tables, the tables, and the line of every key; None without a file."""
-    for folder in (start, *start.parents):
-        if (folder / OWN).is_file():
-            text = _text(folder / OWN)
-            return folder / OWN, (), _parsed(folder / OWN, text), _lines(text, ())
-        if (folder / SHARED).is_file() and "[tool.sparcl" in (text := _text(folder / SHARED)):
-            tables = _parsed(folder / SHARED, text).get("tool", {}).get("sparcl")
-            if isinstance(tables, dict):  # and no comment that looks like it
-                return folder / SHARED, ("tool", "sparcl"), tables, _lines(text, ("tool", "sparcl"))
-    return None
+    found = (_own(folder / OWN) or _shared(folder / SHARED) for folder in (start, *start.parents))
+    return next((one for one in found if one is not None), None)
+
+
+def _own(path: Path) -> Found | None:
+    if not path.is_file():
+        return None
+    text = _text(path)
+    return path, (), _parsed(path, text), _lines(text, ())
+
+
+def _shared(path: Path) -> Found | None:
+    if not path.is_file() or "[tool.sparcl" not in (text := _text(path)):
+        return None
+    tables = _parsed(path, text).get("tool", {}).get("sparcl")
+    if not isinstance(tables, dict):  # a comment that looks like it
+        return None
+    return path, ("tool", "sparcl"), tables, _lines(text, ("tool", "sparcl"))
 
 
 def _text(path: Path) -> str:

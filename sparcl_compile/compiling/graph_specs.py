@@ -51,11 +51,11 @@ def graph_specs(folder: Path, kept: Role = Role.BUFFER) -> tuple[dict[str, Graph
         files.setdefault(path.parent.name, []).append(path)
     graphs = {name: [_read(path) for path in paths] for name, paths in files.items()}
     specs = {name: _spec([path.relative_to(folder) for path in files[name]], found) for name, found in graphs.items()}
+    inputs = [variants for found in graphs.values() for variants in zip(*(one.inputs for one in found), strict=True)]
     state: dict[str, StateSpec] = {}
-    for found in graphs.values():
-        for variants in zip(*(graph.inputs for graph in found), strict=True):
-            if role_of(variants[0]) in LOOP:
-                state.setdefault(str(variants[0].name), _state(variants, kept))
+    for variants in inputs:
+        if role_of(variants[0]) in LOOP:
+            state.setdefault(str(variants[0].name), _state(variants, kept))
     return specs, list(state.values())
 
 

@@ -211,12 +211,12 @@ def check_attributes(model: ir.Model, path: Path) -> None:
     """
     for node in model.graph.all_nodes():
         types = _attribute_types(node, model)
-        for attribute in node.attributes.values():
-            if problem := _attribute_problem(attribute, types):
-                where = f"attribute {attribute.name} of node {node.name or node.op_type}"
-                raise ModelError(f"{path}: the {where} {problem}; export the model again")
-        if node.op_type in GROUPED and (problem := _group_problem(node)):
-            raise ModelError(f"{path}: the group of node {node.name or node.op_type} {problem}; export the model again")
+        problems = {f"attribute {name}": _attribute_problem(one, types) for name, one in node.attributes.items()}
+        problems["group"] = _group_problem(node) if node.op_type in GROUPED else None
+        wrong = next((what for what, problem in problems.items() if problem), None)
+        if wrong:
+            where = f"the {wrong} of node {node.name or node.op_type}"
+            raise ModelError(f"{path}: {where} {problems[wrong]}; export the model again")
 
 
 def _group_problem(node: ir.Node) -> str | None:

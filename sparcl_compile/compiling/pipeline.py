@@ -14,7 +14,7 @@ from sparcl_compile.passes.lowering.select_kernels import Measure
 from sparcl_compile.plan.compiled import Compiled
 from sparcl_compile.settings.options import CompileOptions
 from sparcl_compile.targets import choice, inference, work
-from sparcl_compile.targets.steps import Product, in_order
+from sparcl_compile.targets.steps import Product, Step, in_order
 
 AfterPass = Callable[[Pass, ir.Model, bool], None]
 """Called after each pass with the pass, the model and whether it was modified."""
@@ -42,10 +42,7 @@ def run(
     runner = Runner(model, after, check_passes)
     for steps in choice.steps(options).values():
         for step in steps:
-            if isinstance(step, Product):
-                given.products[step] = runner.copy()
-            else:
-                runner(work.make(step, given))
+            _take(step, runner, given)
         runner.end_phase()
     return Compiled(given.products[Product.FORWARD], model, given.products[Product.MASKED], given.plan)
 
@@ -94,6 +91,13 @@ class Runner:
         if self._changed_by is not None and not self._check_passes:
             check_graph(self._model, complaint(self._changed_by))
         self._changed_by = None
+
+
+def _take(step: Step, runner: Runner, given: work.Work) -> None:
+    if isinstance(step, Product):
+        given.products[step] = runner.copy()
+        return
+    runner(work.make(step, given))
 
 
 def export(model: ir.Model, state: Mapping[str, np.ndarray], after: AfterPass, input_type: str = "float32") -> None:

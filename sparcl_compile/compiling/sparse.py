@@ -25,12 +25,11 @@ def make_dense(graph: onnx.GraphProto, path: Path) -> None:
     graph.initializer.extend(_dense(tensor, tensor.values.name, path) for tensor in graph.sparse_initializer)
     del graph.sparse_initializer[:]
     for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.SPARSE_TENSOR:
-                name = node.output[0] if node.output else node.name
-                attribute.t.CopyFrom(_dense(attribute.sparse_tensor, name, path))
-                attribute.ClearField("sparse_tensor")
-                attribute.type, attribute.name = onnx.AttributeProto.TENSOR, "value"
+        for attribute in (one for one in node.attribute if one.type == onnx.AttributeProto.SPARSE_TENSOR):
+            name = node.output[0] if node.output else node.name
+            attribute.t.CopyFrom(_dense(attribute.sparse_tensor, name, path))
+            attribute.ClearField("sparse_tensor")
+            attribute.type, attribute.name = onnx.AttributeProto.TENSOR, "value"
         for branch in _branches(node):
             make_dense(branch, path)
 

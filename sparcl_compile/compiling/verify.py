@@ -1,6 +1,6 @@
 """Running a pass, and whether a graph is whole: its links after every pass, and all that ONNX can check at times."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import onnx
@@ -68,17 +68,24 @@ def check_links(model: ir.Model, complaint: str, mend: str = REPORT) -> None:
     known = {*graph.inputs, *graph.initializers.values()}
     names = {value.name for value in known}
     for node in graph:
-        for value in node.inputs:
-            if value is not None and value not in known:
-                raise _error(complaint, f"{node.name or node.op_type} reads {value.name} before it is made", mend)
-        for out in (out for out in node.outputs if out.name):
-            if out.name in names:
-                raise _error(complaint, f"{node.name or node.op_type} makes {out.name} a second time", mend)
-            names.add(out.name)
+        if problem := _misplaced(node, known, names):
+            raise _error(complaint, f"{node.name or node.op_type} {problem}", mend)
         known.update(node.outputs)
     for out in graph.outputs:
         if out not in known:
             raise _error(complaint, f"nothing makes the output {out.name}", mend)
+
+
+def _misplaced(node: ir.Node, known: Collection[ir.Value], names: set[str | None]) -> str:
+    """What a node reads too early or makes again, or an empty string; the names that it makes become taken ones."""
+    for value in node.inputs:
+        if value is not None and value not in known:
+            return f"reads {value.name} before it is made"
+    for out in (out for out in node.outputs if out.name):
+        if out.name in names:
+            return f"makes {out.name} a second time"
+        names.add(out.name)
+    return ""
 
 
 def check_graph(model: ir.Model, complaint: str, mend: str = REPORT) -> None:

@@ -78,15 +78,12 @@ def build(
     places = {}
     for space, remove_to, grow_to, unit_key in zip(spaces, *counts, unit_keys, strict=True):
         places[space.name] = _update(b, plan, space, totals[space.name], remove_to, grow_to, unit_key)
-    mover = _Mover(b, plan, places, Growth(b, plan, chained(b, seed, Stream.INIT, updates), fan_in))
-    for name in roles:
+    growth = Growth(b, plan, chained(b, seed, Stream.INIT, updates), fan_in)
+    mover = _Mover(b, plan, places, growth, gradient_masks)
+    for name, role in roles.items():
         with b.scope(name):
-            value = weights.get(name)
-            if value is None:
-                value = b.state(name, FLOAT, plan.stored_shape(name), roles[name])
+            value = weights[name] if name in weights else b.state(name, FLOAT, plan.stored_shape(name), role)
             mover.move(name, value, optimizer_states.get(name, ()))
-            if name in weights:
-                mover.mask(name, gradient_masks)
     return b.model()
 
 
@@ -102,16 +99,23 @@ def _importance(
     body = b.body("importance", (), lambda inner: _weigh(inner, alpha, beta))
     for name, weight in weights.items():
         with b.scope(name):
-            shape = plan.stored_shape(name)
-            (values,) = b.call(body, (weight, *gradients(b, MaskedLayer(name, shape))), f"{name}.importance")
-            for axis, segments in plan.channels.reading(name).items():
-                others = [a for a in range(len(shape)) if a != axis]
-                along = b.op.ReduceSum(values, others, keepdims=0) if others else values
-                for one in (s for s in plan.compact(segments) if s.space is not None):
-                    parts[str(one.space)].append(sums_of_units(b, along, one))
+            layer = MaskedLayer(name, plan.stored_shape(name))
+            (values,) = b.call(body, (weight, *gradients(b, layer)), f"{name}.importance")
+            _add_sums(b, plan, layer, values, parts)
     return {
         space: _sum(b, found) if found else b.op.Expand(0.0, [plan.capacity(space)]) for space, found in parts.items()
     }
+
+
+def _add_sums(
+    b: Builder, plan: ChannelPlan, layer: MaskedLayer, values: ir.Value, parts: Mapping[str, list[ir.Value]]
+) -> None:
+    """Add to the parts of each space the sums of a weight's elements by place, along the axes that read the space."""
+    for axis, segments in plan.channels.reading(layer.name).items():
+        others = [a for a in range(len(layer.shape)) if a != axis]
+        along = b.op.ReduceSum(values, others, keepdims=0) if others else values
+        for one in (s for s in plan.compact(segments) if s.space is not None):
+            parts[str(one.space)].append(sums_of_units(b, along, one))
 
 
 def _weigh(b: Builder, alpha: float, beta: float) -> None:
@@ -194,12 +198,15 @@ def _moved(b: Builder, index: ir.Value, stays: ir.Value, after: ir.Value, capaci
 class _Mover:
     """Writes the next value of every tensor on the spaces' axes; nodes of an axis serve all tensors on it."""
 
-    def __init__(self, b: Builder, plan: ChannelPlan, places: Mapping[str, Places], growth: Growth) -> None:
+    def __init__(
+        self, b: Builder, plan: ChannelPlan, places: Mapping[str, Places], growth: Growth, gradient_masks: bool
+    ) -> None:
         self._b, self._plan, self._places, self._growth = b, plan, places, growth
+        self._gradient_masks = gradient_masks
         self._made: dict[tuple[str, tuple[Segment, ...]], ir.Value] = {}
 
     def move(self, name: str, value: ir.Value, states: Sequence[str]) -> None:
-        """The next value of a tensor and of its optimizer states."""
+        """The next value of a tensor, of its optimizer states, and of a weight's masks."""
         b, plan = self._b, self._plan
         axes, shape = plan.channels.axes[name], plan.stored_shape(name)
         carried = self._every_axis(name, "carried")
@@ -210,13 +217,15 @@ class _Mover:
         for state_name in states:
             state = b.state(state_name, FLOAT, shape, Role.OPTIMIZER)
             b.result(f"{state_name}.next", b.op.Where(carried, self._gathered(name, state), 0.0), FLOAT, shape)
+        if name in plan.weights:
+            self._mask(name)
 
-    def mask(self, name: str, gradient_mask: bool) -> None:
+    def _mask(self, name: str) -> None:
         """The next masks of a weight: the outer product of the kept flags of its axes."""
         b, shape = self._b, self._plan.stored_shape(name)
         mask = b.cast(b.op.Expand(self._every_axis(name, "kept"), list(shape)), FLOAT)
         b.result(f"{mask_name(name)}.next", mask, FLOAT, shape)
-        if gradient_mask:
+        if self._gradient_masks:
             b.result(f"{gradient_mask_name(name)}.next", mask, FLOAT, shape)
 
     def _gathered(self, name: str, value: ir.Value) -> ir.Value:

@@ -115,10 +115,9 @@ def _check_contents(folder: Path, manifest: Manifest) -> None:
     state = folder / manifest.state_file
     with _sound(state):
         check_state(state, first_values(manifest))
-    for name in manifest.files:
-        if name.endswith(".onnx"):
-            with _sound(folder / name):
-                check_graph(folder / name)
+    for graph in (folder / name for name in manifest.files if name.endswith(".onnx")):
+        with _sound(graph):
+            check_graph(graph)
 
 
 @contextlib.contextmanager

@@ -128,12 +128,11 @@ def _check_program(manifest: Manifest) -> None:
     for name, block in program.blocks.items():
         for operation in operations(block):
             _check_operation(f"program.blocks.{name}", operation, manifest, state)
-    for kind, events in program.events.items():
-        for event in events:
-            named = [numbers for numbers in event.feeds.values() if isinstance(numbers, str)]
-            _known(f"program.events.{kind}", named, program.vectors)
-            if event.at[0] < 0 or event.at[1] < 1:
-                raise ValueError(f"program.events.{kind} is due at {event.at[0]}/{event.at[1]}, which is no share")
+    for kind, event in ((kind, event) for kind, events in program.events.items() for event in events):
+        named = [numbers for numbers in event.feeds.values() if isinstance(numbers, str)]
+        _known(f"program.events.{kind}", named, program.vectors)
+        if event.at[0] < 0 or event.at[1] < 1:
+            raise ValueError(f"program.events.{kind} is due at {event.at[0]}/{event.at[1]}, which is no share")
     _check_no_circle(program)
     check_values(manifest)
 

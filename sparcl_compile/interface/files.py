@@ -32,7 +32,7 @@ def write_atomically(path: Path, write: Callable[[Path], object], aside: Path | 
     Raises:
         WriteError: the file system refuses (disk full, no permission); ``path`` is as it was before.
     """
-    with _whole(path, write) as temporary, told(path):
+    with _whole(path, write) as temporary:
         _put(temporary, path, aside)
 
 
@@ -48,8 +48,7 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
             for path, content in contents.items()
         }
         for path, temporary in whole.items():
-            with told(path):
-                _put(temporary, path)
+            _put(temporary, path)
 
 
 @contextlib.contextmanager
@@ -66,6 +65,12 @@ def _whole(path: Path, write: Callable[[Path], object]) -> Iterator[Path]:
 
 
 def _put(temporary: Path, path: Path, aside: Path | None = None) -> None:
+    with told(path):
+        _replace(temporary, path, aside)
+        _flush(path.parent)
+
+
+def _replace(temporary: Path, path: Path, aside: Path | None) -> None:
     keeps = aside is not None and os.path.lexists(path)
     if aside is not None and keeps:
         _keep(path, aside)
@@ -75,7 +80,6 @@ def _put(temporary: Path, path: Path, aside: Path | None = None) -> None:
         if aside is not None and keeps:
             aside.unlink(missing_ok=True)
         raise
-    _flush(path.parent)
 
 
 def _keep(path: Path, aside: Path) -> None:
@@ -164,8 +168,6 @@ def staged_folder(target: Path) -> Iterator[Path]:
         try:
             yield staging
             staging.chmod(0o755)
-            for path in (*staging.rglob("*"), staging):
-                sync(path)
             _swap(staging, place)
         except WriteError as error:  # the temporary folder's name says nothing to a user
             raise WriteError(str(error).replace(str(staging), str(target))) from error
@@ -174,7 +176,9 @@ def staged_folder(target: Path) -> Iterator[Path]:
 
 
 def _swap(staging: Path, target: Path) -> None:
-    """Put a folder in its place; the one that stood there has the name ``staging`` then."""
+    """Flush a folder and put it in its place; the one that stood there has the name ``staging`` then."""
+    for path in (*staging.rglob("*"), staging):
+        sync(path)
     if not os.path.lexists(target):
         staging.replace(target)
     elif not exchange(staging, target):
@@ -213,8 +217,7 @@ def _flush(folder: Path) -> None:
 REASONS: Mapping[int, str] = {code: "a file stands where a folder is needed" for code in (errno.EEXIST, errno.ENOTDIR)}
 """Meanings of error codes, where the system's own words do not say them."""
 MENDS: Mapping[int, str] = {
-    errno.EACCES: "change the permissions of its folder, or choose another place",
-    errno.EPERM: "change the permissions of its folder, or choose another place",
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "change the permissions of its folder, or choose another place"),
     errno.EROFS: "choose another place",
     errno.ENAMETOOLONG: "choose a shorter name",
 }
@@ -229,14 +232,11 @@ def write_error(path: Path, error: OSError) -> WriteError:
 
 
 READ_MENDS: Mapping[int, str] = {
-    errno.EACCES: "change its permissions or those of its folders",
-    errno.EPERM: "change its permissions or those of its folders",
-    errno.ENOENT: "give one that exists",
-    errno.ENOTDIR: "give one that exists",
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "change its permissions or those of its folders"),
+    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR), "give one that exists"),
     errno.ENAMETOOLONG: "give a shorter path",
     errno.ELOOP: "give a file instead of a link to itself",
-    errno.EINVAL: "give a file",
-    errno.EISDIR: "give a file",
+    **dict.fromkeys((errno.EINVAL, errno.EISDIR), "give a file"),
 }
 
 

@@ -103,18 +103,20 @@ def old_name(new: Path) -> Path:
 def mend(path: Path) -> None:
     """Put the old version back to ``path`` where a process was killed between two renames, so that none is there."""
     for left in [] if os.path.lexists(path) else _leftovers(path, OLD):
-        with held(left) as abandoned, contextlib.suppress(OSError):
-            if abandoned and not os.path.lexists(path):
-                left.rename(path)
+        _put_back(left, path)
+
+
+def _put_back(left: Path, path: Path) -> None:
+    with held(left) as abandoned, contextlib.suppress(OSError):
+        if abandoned and not os.path.lexists(path):
+            left.rename(path)
 
 
 def clear(path: Path) -> None:
     """Remove what killed processes left beside ``path``, after ``mend``; what a living one holds stays."""
     mend(path)
     for left in (*_leftovers(path, OLD), *_leftovers(path, NEW)):
-        with held(left) as abandoned:
-            if abandoned:
-                _remove(left)
+        _remove(left)
 
 
 def _leftovers(path: Path, kind: str) -> list[Path]:
@@ -126,9 +128,12 @@ def _leftovers(path: Path, kind: str) -> list[Path]:
 
 
 def _remove(left: Path) -> None:
-    """Remove a leftover; another user's, which cannot be removed, hurts no one."""
-    if left.is_dir():
-        shutil.rmtree(left, ignore_errors=True)
-        return
-    with contextlib.suppress(OSError):
-        left.unlink()
+    """Remove a leftover that nobody holds; another user's, which cannot be removed, hurts no one."""
+    with held(left) as abandoned:
+        if not abandoned:
+            return
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+            return
+        with contextlib.suppress(OSError):
+            left.unlink()
