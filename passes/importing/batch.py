@@ -13,6 +13,7 @@ from sparcl_compile.passes.importing import branches
 from sparcl_compile.passes.importing.batch_place import Carrier, allows_zero, batch_place, resolved
 from sparcl_compile.passes.importing.batch_repairs import REPAIRS, squeezes_all
 from sparcl_compile.passes.importing.batch_trace import Trace
+from sparcl_compile.passes.importing.constants import FIXED, is_fixed
 from sparcl_compile.passes.importing.hidden_batch import shift
 
 MADE = "sparcl.made"
@@ -110,9 +111,9 @@ class BatchTracer:
         if known or self._shares(node):
             self.trained.update(node.outputs)  # a folded parameter would stop learning
             return
-        made = not any(is_weight(value) for value in node.inputs)
+        marks = {MADE: not any(is_weight(value) for value in node.inputs), FIXED: is_fixed(self.graph, node)}
         for output, array in zip([o for o in node.outputs if o.name], arrays, strict=True):
-            self._become_initializer(output, np.asarray(array)).meta[MADE] = made
+            self._become_initializer(output, np.asarray(array)).meta.update(marks)
         self.graph.remove(node, safe=True)
 
     def _shares(self, node: ir.Node) -> bool:

@@ -1,6 +1,6 @@
 """Refusals that need no arithmetic: what kind of model can be imported at all."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import onnx
 import onnx_ir as ir
@@ -133,7 +133,7 @@ def single_input(model: ir.Model) -> ir.Value:
     inputs = list(graph.inputs)
     if len(inputs) != 1:
         names = ", ".join(str(value.name) for value in inputs) or "none"
-        raise ModelError(f"a classifier has one input; this model's inputs: {names}")
+        raise ModelError(f"a classifier has one input; this model's inputs: {names}; {one_input(inputs)}")
     value = inputs[0]
     if value.dtype is not ir.DataType.FLOAT:
         kind = value.dtype.name.lower() if value.dtype is not None else "not a tensor"
@@ -146,6 +146,19 @@ def single_input(model: ir.Model) -> ir.Value:
             f"input {value.name} has free dimensions ({', '.join(free)}) besides the batch: export with a fixed size"
         )
     return value
+
+
+def one_input(inputs: Sequence[ir.Value]) -> str:
+    """The way to a model with one input."""
+    lost = [value for value in inputs if value.shape is not None and value.shape.is_static() and value.shape[0] == 1]
+    if len(inputs) - len(lost) != 1:
+        return "export one that takes the others apart from it (PyTorch: by slices; Keras: by Lambda or Cropping layers)"
+    each = " and ".join(str(value.name) for value in lost)
+    return (
+        f"{each} seem to be constants whose values the exporter lost, as tf2onnx loses those of Keras's Normalization: "
+        "export the model without that layer, since a run normalises samples itself, or with Rescaling(1 / std, "
+        "-mean / std) in its place"
+    )
 
 
 def check_vectors(graph: ir.Graph) -> None:

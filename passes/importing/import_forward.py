@@ -23,7 +23,9 @@ from sparcl_compile.passes.core.roles import role_of
 from sparcl_compile.passes.core.worlds import Worlds, write_shapes
 from sparcl_compile.passes.importing import (
     checks,
+    constants,
     differentiable,
+    doubts,
     folded,
     heads,
     opset,
@@ -54,8 +56,8 @@ class ImportForward(Pass):
     4. Keep the one [N, C] output, without its Softmax, LogSoftmax or Sigmoid, as ``logits``; call the input ``x``.
        The one logit z of a Sigmoid becomes the two logits 0 and z.
     5. Note whether the model scales its samples itself: behind a factor below a 16th, or a shift above 16, it was made
-       for values as they are, and these are fed. Give initializers their roles, and rewrite operators
-       on the training path that have no gradient.
+       for values as they are, and these are fed. Give initializers their roles: what the file calls a buffer or a constant
+       does not train. Rewrite operators on the training path that have no gradient.
     6. Compare on random inputs with the model as it was given, before any pass, the rewritten operators included: a
        model that answers differently is refused.
     7. Replace the head (``classes``) and start afresh (``init="fresh"``) if asked.
@@ -93,12 +95,14 @@ class ImportForward(Pass):
         if any(role_of(value) is not None for value in model.graph.initializers.values()):
             return ir.passes.PassResult(model, False)
         names.name_nodes(model.graph)
+        said = constants.said(model)
         opset.to_runtime_opset(model)
         training.to_inference_form(model)
         outputs.cut(model, self.logits)
         given = [str(value.name) for value in model.graph.outputs]
         given_model = original.take(model, model.graph.outputs)
         self._prepare(model)
+        constants.mark(model.graph, said)
         batch, advice = batch_of(checks.single_input(model), model.graph), mend(model.graph)
         worlds = BatchTracer(model.graph, batch).trace()
         head = outputs.choose_head(model.graph, worlds)
@@ -157,6 +161,7 @@ class ImportForward(Pass):
         """Step 5."""
         graph = model.graph
         roles.assign_roles(graph)
+        doubts.mark(graph)
         if not training.parameter_count(model) or not list(weighted_layers(graph)):
             raise ModelError("the model has no trainable weights (no Conv, Gemm or MatMul with a weight of its own)")
         if rewrites.rewrite(graph, differentiable.training_path(graph), self.target):

@@ -7,6 +7,7 @@ from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.core.edit import Names, array_of, is_float_constant, new_constant
 from sparcl_compile.passes.core.roles import set_role
 from sparcl_compile.passes.importing.batch import MADE
+from sparcl_compile.passes.importing.constants import FIXED
 
 EVERY = (0, 1, 2, 3, 4, 5, 6, 7)
 PARAMETER_SLOTS: dict[str, tuple[int, ...]] = {
@@ -66,7 +67,7 @@ def raw_values(graph: ir.Graph) -> set[ir.Value | None]:
 def is_parameter(node: ir.Node, slot: int, raw: set[ir.Value | None]) -> bool:
     """Whether the initializer at this input is something to train."""
     value = node.inputs[slot]
-    if value is None or not is_float_constant(value):
+    if value is None or not is_float_constant(value) or value.meta.get(FIXED, False):
         return False
     data = array_of(value)
     if node.op_type in JOINING and value.meta.get(MADE, False):

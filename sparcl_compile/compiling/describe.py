@@ -28,6 +28,7 @@ from sparcl_compile.passes.core.model_input import input_of
 from sparcl_compile.passes.core.roles import TRAINABLE, values_with_role
 from sparcl_compile.passes.core.values import dims
 from sparcl_compile.passes.emitting.emit import STATE_FILE
+from sparcl_compile.passes.importing import doubts
 from sparcl_compile.passes.lowering.select_kernels import choices_of
 from sparcl_compile.passes.sparsifying.freeze_parameters import update_summary
 from sparcl_compile.plan.channels import channel_spec
@@ -88,7 +89,7 @@ def report(compiled: Compiled, options: CompileOptions, facts: Facts, traces: It
     """The log: what each pass did, the memory of training, and the choice of kernels."""
     choices = KernelChoices(options.batch_size, tuple(choices_of(compiled.forward)))
     return CompileReport(
-        remarks=(*compiled.remarks, *remarks(compiled.full)),
+        remarks=(*compiled.remarks, *doubts.remarks(compiled.full), *remarks(compiled.full)),
         passes=tuple(traces),
         memory=memory.to_report(
             compiled.training, facts.state, options.batch_size, executor_of(EXECUTORS[options.target])

@@ -255,8 +255,21 @@ def test_recurrent_and_quantised_models_are_refused_together() -> None:
 
 def test_several_inputs_are_refused_by_name() -> None:
     proto = mlp()
-    proto.graph.input.append(helper.make_tensor_value_info("lengths", TensorProto.FLOAT, [1]))
-    with pytest.raises(ModelError, match="one input; this model's inputs: image, lengths"):
+    proto.graph.input.append(helper.make_tensor_value_info("lengths", TensorProto.FLOAT, ["N"]))
+    with pytest.raises(ModelError, match="one input; this model's inputs: image, lengths; export one that"):
+        imported(proto)
+
+
+def test_constants_that_an_exporter_made_inputs_are_refused_with_the_layer_that_lost_them() -> None:
+    """As tf2onnx writes Keras's Normalization: of mean and variance the shapes are left."""
+    text = """<ir_version: 10, opset_import: ["" : 18]>
+    g (float[N,4] x, float[1,4] mean, float[1,4] variance, float[4,3] w) => (float[N,3] logits) {
+      moved = Sub (x, mean)
+      logits = MatMul (moved, w)
+    }"""
+    proto = onnx.parser.parse_model(text)
+    proto.graph.initializer.append(numpy_helper.from_array(np.ones((4, 3), np.float32), "w"))
+    with pytest.raises(ModelError, match=r"mean and variance seem to be constants .* Rescaling\(1 / std, -mean / std\)"):
         imported(proto)
 
 

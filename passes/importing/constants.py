@@ -1,0 +1,103 @@
+"""What a file says of its constants: which of them are no parameters."""
+
+import ast
+import dataclasses
+import re
+from collections.abc import Mapping
+
+import numpy as np
+import onnx_ir as ir
+
+from sparcl_compile.passes.core.edit import array_of, is_float_constant
+
+FIXED = "sparcl.fixed"
+"""Key in a value's ``meta``: made of nothing that could be a parameter."""
+SAYS = "sparcl.says"
+"""Key in a graph's ``meta``: what its file says (:class:`Said`)."""
+KIND = "pkg.torch.export.graph_signature.InputSpec.kind"
+SIGNATURE = "pkg.torch.export.ExportedProgram.graph_signature"
+FOLDED_FROM = "pkg.onnxscript.optimizer.folded_from"
+PARAMETER = "PARAMETER"
+TARGETS = re.compile(r": ([A-Z_]+) target='([^']*)'")
+"""Metadata of PyTorch's exporter with ``dynamo=True``: of a value, of a graph, and of a value that was folded."""
+PYTORCH = "pytorch"
+PURE = {"Conv": (1, 2), "ConvTranspose": (1, 2), "Gemm": (1, 2), "LayerNormalization": (1, 2)}
+"""By operator the inputs that hardly ever are anything but parameters."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Said:
+    """What a file says.
+
+    Attributes:
+        fixed: names of initializers that are no parameters.
+        nodes: whether what stands in nodes (Constant, ConstantOfShape) is no parameter either.
+        all: whether what is neither is one.
+    """
+
+    fixed: frozenset[str] = frozenset()
+    nodes: bool = False
+    all: bool = False
+
+
+def said(model: ir.Model) -> Said:
+    """Read what the file of a model says, before anything rewrites it.
+
+    1. PyTorch's exporter with ``dynamo=True`` writes beside each initializer whether it was a parameter, a buffer or a
+       constant of the program, and of those it folded, from which ones.
+    2. PyTorch's older exporter stores parameters and persistent buffers alike, but what is neither stands in Constant
+       nodes. That holds unless layers find their weights there, too, as those of a frozen script do.
+    3. Other files say nothing: some exporters write all weights as Constant nodes.
+    """
+    values = model.graph.initializers.values()
+    kinds = {str(value.name): value.metadata_props.get(KIND) for value in values}
+    if any(kinds.values()):
+        targets = {name: kind for kind, name in TARGETS.findall(model.graph.metadata_props.get(SIGNATURE, ""))}
+        other = {name for name, kind in kinds.items() if kind not in (None, PARAMETER)}
+        folded = {str(value.name) for value in values if _is_folded_constant(value, targets)}
+        return Said(frozenset(other | folded), nodes=True, all=True)
+    return Said(nodes=model.producer_name == PYTORCH and not _weights_in_nodes(model.graph))
+
+
+def _is_folded_constant(value: ir.Value, targets: Mapping[str, str]) -> bool:
+    """Whether the exporter folded an initializer from constants, or made it for a normalisation without parameters."""
+    kinds = [targets.get(name) for name in _sources(value)]
+    if not kinds or PARAMETER in kinds:
+        return False
+    data = array_of(value)
+    return None not in kinds or (data is not None and data.size > 0 and np.ptp(data) == 0)
+
+
+def _sources(value: ir.Value) -> list[str]:
+    """The names of the values that an initializer was folded from; none where that is unknown."""
+    try:
+        found = ast.literal_eval(value.metadata_props.get(FOLDED_FROM, "[]"))
+    except (SyntaxError, ValueError):
+        return []
+    return [str(name) for name in found] if isinstance(found, list) else []
+
+
+def _weights_in_nodes(graph: ir.Graph) -> bool:
+    """Whether layers read Constant nodes; the ones and zeros of a normalisation without parameters do not count."""
+    read = (value for node in graph for slot in PURE.get(node.op_type, ()) for value in node.inputs[slot : slot + 1])
+    tensors = (ir.convenience.get_const_tensor(value) for value in read if value is not None and value.producer())
+    return any(tensor is not None and np.ptp(tensor.numpy()) > 0 for tensor in tensors)
+
+
+def mark(graph: ir.Graph, what: Said) -> None:
+    """Mark the initializers of a graph that its file calls constants."""
+    graph.meta[SAYS] = what
+    for value in graph.initializers.values():
+        value.meta[FIXED] = value.name in what.fixed
+
+
+def is_fixed(graph: ir.Graph, node: ir.Node) -> bool:
+    """Whether a node that depends on no input of the graph computes from what its file calls constants alone."""
+    floats = [value for value in node.inputs if is_float_constant(value)]
+    return said_of(graph).nodes and all(value is not None and value.meta.get(FIXED, False) for value in floats)
+
+
+def said_of(graph: ir.Graph) -> Said:
+    """What :func:`mark` noted of a graph; nothing where it did not."""
+    found = graph.meta.get(SAYS)
+    return found if isinstance(found, Said) else Said()

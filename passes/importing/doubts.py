@@ -1,0 +1,64 @@
+"""Parameters of which a file does not say whether they are any."""
+
+from collections.abc import Iterator
+
+import onnx_ir as ir
+
+from sparcl_compile.interface.names import Role
+from sparcl_compile.passes.analysis.heads import above, has_weight
+from sparcl_compile.passes.core.edit import array_of
+from sparcl_compile.passes.core.marks import DOUBT_KEY
+from sparcl_compile.passes.core.roles import role_of, values_with_role
+from sparcl_compile.passes.importing.constants import said_of
+from sparcl_compile.passes.importing.folded import NORMALISING
+from sparcl_compile.passes.importing.roles import ELEMENTWISE, JOINING, SHAPES_ONLY
+
+SCALING = {"Mul", "Div"}
+LINEAR = {*ELEMENTWISE, *SHAPES_ONLY, *NORMALISING, "Pow", "ReduceMean", "Reciprocal", "Split"}
+"""Operators between a layer and its bias, or between a normalisation and its scale and shift."""
+SHOWN = 3
+"""Names in a line."""
+
+
+def mark(graph: ir.Graph) -> None:
+    """Mark the parameters that may be constants of the model; none where the file tells them apart."""
+    if said_of(graph).all:
+        return
+    for node in graph:
+        for value in node.inputs:
+            if value is not None and role_of(value) is Role.PARAMETER and is_doubtful(node, value):
+                value.metadata_props[DOUBT_KEY] = node.op_type
+
+
+def is_doubtful(node: ir.Node, value: ir.Value) -> bool:
+    """Whether a node reads a parameter in a way in which models read constants as well.
+
+    That are tables that are added, multiplied, joined to activations or looked up at fixed places (positions), and
+    vectors that are no bias of a layer and no scale or shift of a normalisation.
+    """
+    if node.op_type == "Gather":
+        return array_of(node.inputs[1]) is not None
+    if node.op_type not in ELEMENTWISE:
+        return node.op_type in JOINING
+    before = [maker for other in node.inputs if other is not value for maker in above(other, _ends)]
+    vector = sum(length != 1 for length in value.shape or ()) <= 1
+    normalised = any(maker.op_type in NORMALISING for maker in before)
+    if node.op_type in SCALING:
+        return not normalised
+    return not (vector and (normalised or any(map(has_weight, before))))
+
+
+def _ends(node: ir.Node) -> bool:
+    return has_weight(node) or node.op_type not in LINEAR
+
+
+def remarks(model: ir.Model) -> Iterator[str]:
+    """The line about parameters that train and may be constants; none where no such one trains."""
+    found = [str(value.name) for value in values_with_role(model, Role.PARAMETER) if DOUBT_KEY in value.metadata_props]
+    if found:
+        names = ", ".join(found[:SHOWN]) + f" and {len(found) - SHOWN} more" * (len(found) > SHOWN)
+        verb = "train" if found[1:] else "trains"
+        yield (
+            f"{names} {verb}: whether that is a parameter or a constant of the model (a buffer in PyTorch), the file "
+            "does not say; give --freeze NAME for a constant"
+        )

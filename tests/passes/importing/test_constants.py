@@ -1,0 +1,101 @@
+"""Buffers and other constants of a model are not trained where its file tells them from parameters."""
+
+import io
+import warnings
+
+import onnx
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from sparcl_compile.interface.names import Role
+from sparcl_compile.passes.core.roles import values_with_role
+from sparcl_compile.passes.importing import doubts
+from tests.support.gradient_check import imported
+
+LAYERS = {"c.weight", "head.weight", "head.bias", "learned"}
+
+
+class Net(nn.Module):
+    """Buffers as a convolution's weight, as a scale, as a table, and one that no state dictionary has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.c, self.norm = nn.Conv2d(1, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4, affine=False)
+        self.ln, self.head = nn.LayerNorm(4, elementwise_affine=False), nn.Linear(4, 3)
+        self.learned = nn.Parameter(torch.rand(4, 8, 8))
+        self.register_buffer("blur", torch.rand(4, 1, 3, 3))
+        self.register_buffer("table", torch.rand(4, 8, 8))
+        self.register_buffer("gain", torch.rand(4) + 1)
+        self.register_buffer("shift", torch.rand(4), persistent=False)
+        self.plain = torch.rand(4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.norm(self.c(x))) + self.table + self.learned
+        x = torch.relu(functional.conv2d(x, self.blur, groups=4)).mean((2, 3))
+        return self.head(self.ln(torch.relu(x * self.gain) + self.shift + self.plain))
+
+
+def file_of(module: nn.Module, **options: object) -> onnx.ModelProto:
+    image, target = torch.rand(2, 1, 8, 8), io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        made = torch.onnx.export(module.eval(), (image,), None if options["dynamo"] else target, **options)
+    return made.model_proto if options["dynamo"] else onnx.load_from_string(target.getvalue())
+
+
+def parameters(proto: onnx.ModelProto) -> set[str]:
+    return {str(value.name) for value in values_with_role(imported(proto), Role.PARAMETER)}
+
+
+@pytest.mark.parametrize("optimize", [False, True])
+def test_the_newer_exporter_tells_parameters_from_buffers(optimize: bool) -> None:
+    proto = file_of(Net(), dynamo=True, optimize=optimize, dynamic_shapes=({0: torch.export.Dim("N")},), verbose=False)
+    assert parameters(proto) == LAYERS
+    assert not list(doubts.remarks(imported(proto)))
+
+
+def test_a_buffer_that_the_newer_exporter_folded_stays_one() -> None:
+    class Projected(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.head = nn.Linear(64, 6), nn.Linear(6, 3)
+            self.register_buffer("fixed", torch.rand(6, 6))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(torch.relu(functional.linear(torch.relu(self.a(x.flatten(2))), self.fixed)).mean(1))
+
+    proto = file_of(Projected(), dynamo=True, dynamic_shapes=({0: torch.export.Dim("N")},), verbose=False)
+    shapes = {tuple(v.shape or ()) for v in values_with_role(imported(proto), Role.PARAMETER)}
+    assert shapes == {(64, 6), (6,), (3, 6), (3,)}
+
+
+def test_the_older_exporter_tells_constants_and_leaves_buffers_in_doubt() -> None:
+    batch = {"x": {0: "N"}}
+    proto = file_of(Net(), dynamo=False, input_names=["x"], dynamic_axes=batch, do_constant_folding=False)
+    assert parameters(proto) == LAYERS | {"blur", "table", "gain"}
+    (line,) = doubts.remarks(imported(proto))
+    assert line.startswith("learned, table, gain train: whether that is a parameter or a constant of the model")
+    assert "--freeze NAME" in line
+
+
+def test_a_frozen_script_stores_its_weights_in_nodes_and_they_train() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that tracing is deprecated
+        frozen = torch.jit.freeze(torch.jit.trace(Net().eval(), torch.rand(2, 1, 8, 8)))
+    batch = {"x": {0: "N"}}
+    proto = file_of(frozen, dynamo=False, input_names=["x"], dynamic_axes=batch, do_constant_folding=False)
+    found = {tuple(v.shape or ()) for v in values_with_role(imported(proto), Role.PARAMETER)}
+    assert {(4, 1, 3, 3), (3, 4), (3,)} <= found
+
+
+def test_a_file_that_says_nothing_trains_its_constant_nodes() -> None:
+    text = """<ir_version: 10, opset_import: ["" : 18]>
+    g (float[N,2] x) => (float[N,2] logits) {
+      w = Constant <value: tensor = float[2,2] {1, 2, 3, 4}> ()
+      b = Constant <value: tensor = float[2] {1, 2}> ()
+      logits = Gemm (x, w, b)
+    }"""
+    assert parameters(onnx.parser.parse_model(text)) == {"w", "b"}
