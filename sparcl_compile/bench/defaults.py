@@ -8,6 +8,7 @@ from typing import Any
 from sparcl_compile.interface.options import Options
 from sparcl_compile.settings.methods import loss_classes_of
 from sparcl_compile.settings.options import CompileOptions
+from sparcl_compile.settings.policies import AUTO
 
 Changed = Mapping[str, tuple[object, object]]
 """Options by name: what a run has, and what it would have today."""
@@ -16,13 +17,16 @@ Changed = Mapping[str, tuple[object, object]]
 def changed_defaults(stored: Mapping[str, object], today: CompileOptions) -> Changed:
     """The options of a run's result that a version of today would give another value.
 
+    A mask policy that suits the model is not looked at: that takes the model.
+
     Args:
         stored: the options that the result tells; those that its version did not have yet are left out.
         today: the options that the grid gives the run.
     """
     now = _in_force(json.loads(json.dumps(dataclasses.asdict(today))))
     then = _in_force({**now, **stored})
-    return {name: (then[name], now[name]) for name in now if then[name] != now[name]}
+    told = [name for name in now if now[name] != AUTO]
+    return {name: (then[name], now[name]) for name in told if then[name] != now[name]}
 
 
 def in_words(changed: Changed) -> str:

@@ -28,7 +28,7 @@ from sparcl_compile.settings.options import (
     TARGETS,
     CompileOptions,
 )
-from sparcl_compile.settings.policies import FIRST_MASKS, GROWTHS, POLICIES
+from sparcl_compile.settings.policies import AUTO, FIRST_MASKS, GROWTHS, POLICIES
 
 if TYPE_CHECKING:
     from sparcl_compile.interface.artifact import Artifact
@@ -97,10 +97,11 @@ class MethodName(click.Choice[str]):
 )
 @click.option(
     "--mask-policy",
-    type=click.Choice([*POLICIES]),
+    type=click.Choice([AUTO, *POLICIES]),
     default=DEFAULTS.mask_policy,
-    help="How weight masks are chosen: SparCL's task-aware dynamic masks, masks that stay, SET, RigL, SNIP, gradual "
-    "pruning, MEST with a hard or a soft bound, AC/DC, or SR-STE for N:M.",
+    help="How weight masks are chosen: as suits the model (tdm, or rigl where the classifier is its only layer), by "
+    "SparCL's task-aware dynamic masks, masks that stay, SET, RigL, SNIP, gradual pruning, MEST with a hard or a soft "
+    "bound, AC/DC, or SR-STE for N:M.",
 )
 @click.option(
     "--growth",

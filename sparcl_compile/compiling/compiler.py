@@ -58,7 +58,7 @@ def compile_model(
     with alone, staged_folder(target) as staging:
         recorder = Recorder(model, staging / "passes", dumps, watch, dumped)
         compiled = pipeline.run(model, options, staging, recorder, check_passes)
-        manifest = _build(source, compiled, options, staging, recorder.traces)
+        manifest = _build(source, compiled, staging, recorder.traces)
     return Artifact(target, manifest)
 
 
@@ -67,10 +67,8 @@ def _in_use(target: Path, holders: str) -> FieldError:
     return FieldError("output", target, f"is in use by {holders}", mend)
 
 
-def _build(
-    source: Path, compiled: Compiled, options: CompileOptions, folder: Path, traces: Sequence[PassTrace]
-) -> Manifest:
-    facts = describe.facts_of(compiled)
+def _build(source: Path, compiled: Compiled, folder: Path, traces: Sequence[PassTrace]) -> Manifest:
+    facts, options = describe.facts_of(compiled), compiled.options
     for name, graph in side_graphs(compiled, options, facts).items():
         variants = graph if isinstance(graph, dict) else {name: graph}
         for file, variant in variants.items():

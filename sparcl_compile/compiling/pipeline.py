@@ -10,6 +10,7 @@ from sparcl_compile.compiling import kernel_library as kernels
 from sparcl_compile.compiling.protos import large_last
 from sparcl_compile.compiling.verify import check_graph, check_links, complaint, verify
 from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.lowering.select_kernels import Measure
 from sparcl_compile.plan.compiled import Compiled
 from sparcl_compile.settings.options import CompileOptions
@@ -40,11 +41,13 @@ def run(
     measure = _measure(library) if options.measure_kernels and library else None
     given = work.Work(options, folder, library, measure)
     runner = Runner(model, after, check_passes)
-    for steps in choice.steps(options).values():
-        for step in steps:
+    for phase in choice.steps(options):
+        for step in choice.steps(given.options)[phase]:
             _take(step, runner, given)
         runner.end_phase()
-    return Compiled(given.products[Product.FORWARD], model, given.products[Product.MASKED], given.plan)
+        given = work.settled(given, model) if phase is Phase.IMPORTING else given
+    forward, full = given.products[Product.FORWARD], given.products[Product.MASKED]
+    return Compiled(forward, model, full, given.plan, given.options)
 
 
 def _measure(library: Path) -> Measure:

@@ -28,7 +28,7 @@ class Options:
     scheme: str = "unstructured"
     gradient_scheme: str = "unstructured"
     distribution: str = "uniform"
-    mask_policy: str = "tdm"
+    mask_policy: str = "auto"
     growth: str | None = None
     first_mask: str = "magnitude"
     scaling: str = "density"

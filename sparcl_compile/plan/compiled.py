@@ -13,6 +13,7 @@ from sparcl_compile.passes.core.roles import values_with_role
 from sparcl_compile.passes.differentiating.attach_optimizer import optimizer_states
 from sparcl_compile.passes.importing.remarks import remarks_of
 from sparcl_compile.plan.plan import SparsityPlan
+from sparcl_compile.settings.options import CompileOptions
 
 COLOURS = (1, 3, 4)
 """Channel counts by which a channels-last input is told from a channels-first one."""
@@ -27,12 +28,14 @@ class Compiled:
         training: the training graph.
         full: the masked forward graph before it was lowered, for sizes and costs.
         plan: the kept weights, channels and rows.
+        options: the user's, with those that the model settles.
     """
 
     forward: ir.Model
     training: ir.Model
     full: ir.Model
     plan: SparsityPlan
+    options: CompileOptions
 
     @functools.cached_property
     def optimizer_states(self) -> Mapping[str, tuple[str, ...]]:

@@ -12,7 +12,7 @@ from sparcl_compile.passes.core.values import dims
 from sparcl_compile.passes.schemes.cuts import Cut, Levels, cut_for
 from sparcl_compile.passes.schemes.density import count, densities
 from sparcl_compile.settings.options import CompileOptions
-from sparcl_compile.settings.policies import POLICIES, TDM, Level
+from sparcl_compile.settings.policies import TDM, Level, policy_of
 from sparcl_compile.settings.recipes import Recipe, churn_and_expand
 
 
@@ -93,7 +93,7 @@ def layers_for(
 def _layer(
     name: str, shape: tuple[int, ...], axes: str, density: float, recipe: Recipe, options: CompileOptions
 ) -> Layer:
-    policy = POLICIES[options.mask_policy]
+    policy = policy_of(options)
     churn, expand = churn_and_expand(density, recipe) if policy.name == TDM else policy.swing(density)
     relative = density / options.density
     cut = cut_for(options.scheme, shape, axes)

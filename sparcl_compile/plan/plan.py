@@ -21,7 +21,7 @@ from sparcl_compile.plan.schedule import (
 )
 from sparcl_compile.plan.unmasked import check_masks_nothing
 from sparcl_compile.settings.options import CompileOptions
-from sparcl_compile.settings.policies import POLICIES, RANDOM, TDM, Policy, growth_of, updates_measure
+from sparcl_compile.settings.policies import POLICIES, RANDOM, TDM, Policy, growth_of, policy_of, updates_measure
 from sparcl_compile.settings.recipes import RECIPES, Recipe
 
 
@@ -76,7 +76,7 @@ class SparsityPlan:
 
 def plan_sparsity(masked: ir.Model, options: CompileOptions) -> SparsityPlan:
     """Plan a forward graph that has its masks, and its weights in their full shapes."""
-    recipe, channels, policy = recipe_of(options), plan_of(masked), POLICIES[options.mask_policy]
+    recipe, channels, policy = recipe_of(options), plan_of(masked), policy_of(options)
     if channels is None:
         layers = weight_layers(masked, options, recipe) if options.is_sparse else ()
         levels, updates = group_levels(layers), group_updates(recipe)
@@ -120,7 +120,7 @@ def _switches(options: CompileOptions, layers: Sequence[Layer]) -> dict[str, boo
 def recipe_of(options: CompileOptions) -> Recipe:
     """The recipe; policies other than TDM measure one gradient, that of the loss that is trained."""
     recipe = RECIPES[options.recipe]
-    if options.mask_policy == TDM:
+    if policy_of(options).name == TDM:
         return recipe
     return dataclasses.replace(recipe, merge_gradients=True, single_head=False)
 

@@ -8,7 +8,7 @@ from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.passes.core.layers import layer_weights
 from sparcl_compile.passes.core.marks import DENSE_KEY
 from sparcl_compile.settings.options import CompileOptions
-from sparcl_compile.settings.policies import RANDOM, TDM
+from sparcl_compile.settings.policies import RANDOM, TDM, policy_of
 
 SHOWN = 3
 """Weights in a message."""
@@ -30,7 +30,7 @@ def check_masks_nothing(masked: ir.Model, options: CompileOptions) -> None:
 def _asked(options: CompileOptions) -> Sequence[tuple[str, object, bool]]:
     """Field, value, and whether it was asked for."""
     return (
-        ("mask_policy", options.mask_policy, options.mask_policy != TDM),
+        ("mask_policy", options.mask_policy, policy_of(options).name != TDM),
         ("growth", options.growth, options.growth is not None),
         ("first_mask", options.first_mask, options.first_mask == RANDOM),
         ("compress", None, options.compress),

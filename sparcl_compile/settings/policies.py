@@ -3,13 +3,15 @@
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, TypeVar
 
 from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.interface.options import Options
 from sparcl_compile.interface.ranges import check_choice
 from sparcl_compile.passes.schemes.names import n_of_m
 
+AUTO = "auto"
+"""The policy that suits the model: SparCL's, or RigL's where the classifier is the only layer."""
 TDM, STATIC, SET, RIGL, SNIP, GRADUAL, MEST_EM, MEST_EM_S, AC_DC, SR_STE = (
     "tdm",
     "static",
@@ -26,6 +28,7 @@ RANDOM, GRADIENT, MOMENTUM, NONE = "random", "gradient", "momentum", "none"
 MAGNITUDE, ALL = "magnitude", "all"
 GROWTHS = (RANDOM, GRADIENT, MOMENTUM)
 FIRST_MASKS = (MAGNITUDE, RANDOM)
+SomeOptions = TypeVar("SomeOptions", bound=Options)
 
 TENTHS = tuple(i / 10 for i in range(1, 10))
 """Fractions of a task at which policies exchange weights, as TDM does."""
@@ -185,19 +188,42 @@ POLICIES: Mapping[str, Policy] = {policy.name: policy for policy in _ALL}
 """The mask policies by name."""
 
 
+def policy_of(options: Options) -> Policy:
+    """Return the mask policy; SparCL's where no model has settled it."""
+    return POLICIES[TDM if options.mask_policy == AUTO else options.mask_policy]
+
+
+def settled(options: SomeOptions, classifier_alone: bool) -> SomeOptions:
+    """Return the options with a mask policy: the user's, or else the one that suits the model.
+
+    RigL's suits a classifier without any layer before it. Its first mask says nothing of the inputs that a class to
+    come will need, no other layer makes up for it, and SparCL's masks exchange too few weights, at random, to find
+    them (docs/defaults.md, A classifier alone). A growth that the user names is SparCL's masks' own.
+
+    Args:
+        options: as the user gave them.
+        classifier_alone: whether the classifier is the model's only layer.
+    """
+    if options.mask_policy != AUTO:
+        return options
+    grows = options.sparsity > 0.0 and options.growth is None and options.scheme not in ("channel", "pattern")
+    name = RIGL if classifier_alone and grows else TDM
+    return dataclasses.replace(options, mask_policy=name)
+
+
 def growth_of(options: Options) -> str:
     """Return the way in which growing weights are chosen: the user's, or else the policy's."""
-    return options.growth or POLICIES[options.mask_policy].growth
+    return options.growth or policy_of(options).growth
 
 
 def first_of(options: Options) -> str:
     """The weights that the first masks keep: all, or some by magnitude or at random."""
-    return ALL if POLICIES[options.mask_policy].starts_dense else options.first_mask
+    return ALL if policy_of(options).starts_dense else options.first_mask
 
 
 def passes_through(options: Options) -> bool:
     """Whether pruned weights are trained by the gradients that they would have if they were kept."""
-    return options.sparsity > 0.0 and POLICIES[options.mask_policy].straight_through
+    return options.sparsity > 0.0 and policy_of(options).straight_through
 
 
 def grows_by_gradient(options: Options) -> bool:
@@ -212,14 +238,14 @@ def smooths(options: Options) -> bool:
 
 def updates_measure(options: Options) -> bool:
     """Whether mask updates measure gradients that they read."""
-    policy = POLICIES[options.mask_policy]
+    policy = policy_of(options)
     by_gradient = growth_of(options) == GRADIENT or policy.name == TDM or policy.alpha > 0.0 or policy.scores_first
     return options.sparsity > 0.0 and by_gradient
 
 
 def work_moves(options: Options) -> bool:
     """Whether the FLOPs of a sample change in a run, or gradients of pruned weights are measured."""
-    return grows_by_gradient(options) or POLICIES[options.mask_policy].changes_density
+    return grows_by_gradient(options) or policy_of(options).changes_density
 
 
 def measures(options: Options) -> bool:
@@ -229,7 +255,7 @@ def measures(options: Options) -> bool:
 
 def check_policy(options: Options) -> None:
     """Raise FieldError for a policy, a growth or a first mask that does not fit the other options."""
-    check_choice("mask_policy", options.mask_policy, POLICIES)
+    check_choice("mask_policy", options.mask_policy, (AUTO, *POLICIES))
     check_choice("first_mask", options.first_mask, FIRST_MASKS)
     if options.growth is not None:
         check_choice("growth", options.growth, GROWTHS)
@@ -240,7 +266,8 @@ def check_policy(options: Options) -> None:
 
 def _refused(options: Options) -> Sequence[tuple[str, str, bool, str, str]]:
     """Combinations that mean nothing: field, value, whether it is here, the problem and the mend."""
-    name, scheme, policy = options.mask_policy, options.scheme, POLICIES[options.mask_policy]
+    scheme, policy = options.scheme, policy_of(options)
+    name = policy.name
     channel, dense, ratio = scheme == "channel", policy.starts_dense, n_of_m(scheme) is not None
     through = policy.straight_through
     gradient, random = growth_of(options) in (GRADIENT, MOMENTUM), options.first_mask == RANDOM

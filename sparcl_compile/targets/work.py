@@ -8,6 +8,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.core.layers import layer_weights
 from sparcl_compile.passes.differentiating.attach_loss import AttachLoss
 from sparcl_compile.passes.differentiating.attach_optimizer import AttachOptimizer
 from sparcl_compile.passes.differentiating.differentiate import Differentiate
@@ -30,9 +31,10 @@ from sparcl_compile.passes.sparsifying.mark_dense_weights import MarkDenseWeight
 from sparcl_compile.passes.sparsifying.scale_by_density import ScaleByDensity
 from sparcl_compile.passes.updating.compute_gradient_rows import ComputeGradientRows
 from sparcl_compile.plan.plan import SparsityPlan, plan_sparsity
+from sparcl_compile.settings import policies
 from sparcl_compile.settings.methods import method_of, stores_between_batches
 from sparcl_compile.settings.options import CompileOptions
-from sparcl_compile.settings.policies import POLICIES, first_of, grows_by_gradient, smooths
+from sparcl_compile.settings.policies import first_of, grows_by_gradient, policy_of, smooths
 from sparcl_compile.targets.choice import EXECUTORS
 from sparcl_compile.targets.steps import Product
 
@@ -61,6 +63,12 @@ class Work:
         return plan_sparsity(self.products[Product.MASKED], self.options)
 
 
+def settled(work: Work, imported: ir.Model) -> Work:
+    """Return the work with the options that an imported model settles."""
+    alone = len(layer_weights(imported)) == 1
+    return dataclasses.replace(work, options=policies.settled(work.options, classifier_alone=alone))
+
+
 def make(one: type[Pass], work: Work) -> Pass:
     """Make a pass of the target."""
     maker = MAKERS.get(one)
@@ -73,7 +81,7 @@ MAKERS: Mapping[type[Pass], Callable[[Work, CompileOptions], Pass]] = {
     MarkDenseWeights: lambda _, o: MarkDenseWeights(o.dense),
     FreezeParameters: lambda _, o: FreezeParameters(freeze=o.freeze, update=o.update),
     InsertWeightMasks: lambda _, o: InsertWeightMasks(o.sparsity, o.distribution, o.scheme, first_of(o), o.seed),
-    ScaleByDensity: lambda _, o: ScaleByDensity(o.sparsity > 0.0 and POLICIES[o.mask_policy].scores_first),
+    ScaleByDensity: lambda _, o: ScaleByDensity(o.sparsity > 0.0 and policy_of(o).scores_first),
     LimitSteps: lambda _, o: LimitSteps(o.effective_step_limit * (1.0 - o.momentum)),
     FoldChannels: lambda work, _: FoldChannels(work.plan.capacity),
     SelectKernels: lambda work, o: SelectKernels(

@@ -35,3 +35,13 @@ def test_only_what_both_versions_have_is_compared() -> None:
         "dense": ([], ["a.*"]),
         "step_limit": (0.5, None),
     }
+
+
+@pytest.mark.parametrize("policy", ["tdm", "rigl"])
+def test_a_policy_that_the_model_settled_is_no_change(policy: str) -> None:
+    today = CompileOptions()
+    assert changed_defaults(stored(today, mask_policy=policy), today) == {}
+    named = CompileOptions(mask_policy="set")
+    assert (
+        in_words(changed_defaults(stored(today, mask_policy=policy), named)) == f"--mask-policy {policy} (today: set)"
+    )

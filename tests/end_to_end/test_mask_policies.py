@@ -6,8 +6,10 @@ import numpy as np
 import onnx_ir as ir
 import onnxruntime as ort
 import pytest
+import torch
 from safetensors.numpy import load_file
 
+from models.export import export
 from sparcl_compile.interface.artifact import read_manifest
 from sparcl_compile.interface.specs import WeightSpec
 from sparcl_compile.runtime.reporting.progress import Reporter
@@ -244,3 +246,23 @@ def test_what_sr_ste_prunes_is_zero_in_an_export(tmp_path: Path) -> None:
     zeros = sorted(number for number in pruned if number)
     assert zeros == sorted(int((state[str(layer.mask)] == 0).sum()) for layer in masked)
     assert zeros
+
+
+def learned(model: Path, *options: str) -> tuple[str, float]:
+    """The policy of an artifact and the class-incremental accuracy of three epochs of digits a task."""
+    artifact, result = model.with_suffix(".sparcl"), model.with_suffix(".json")
+    done("compile", model, "-o", artifact, *options)
+    done("run", artifact, "--data", "digits", "--tasks", "5", "--epochs", "3", "--json", result)
+    return read_manifest(artifact).options.mask_policy, read_json(result)["class_il"]
+
+
+def test_a_classifier_alone_looks_for_the_inputs_that_its_classes_need(tmp_path: Path) -> None:
+    """With masks that hardly move it ends some 15 points below the dense one, which has 93 %."""
+    torch.manual_seed(0)
+    export(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10)), (1, 8, 8), tmp_path / "linear.onnx")
+    policy, accuracy = learned(tmp_path / "linear.onnx")
+    assert policy == "rigl"
+    named, other = learned(tmp_path / "linear.onnx", "--mask-policy", "tdm")
+    assert named == "tdm"
+    assert accuracy > other + 5.0
+    assert accuracy > 85.0

@@ -10,7 +10,15 @@ from sparcl_compile.plan.layers import kept_at, layers_for
 from sparcl_compile.plan.plan import recipe_of
 from sparcl_compile.plan.schedule import policy_levels, policy_updates
 from sparcl_compile.settings.options import CompileOptions
-from sparcl_compile.settings.policies import POLICIES, growth_of, measures, rigl_share, updates_measure
+from sparcl_compile.settings.policies import (
+    POLICIES,
+    growth_of,
+    measures,
+    policy_of,
+    rigl_share,
+    settled,
+    updates_measure,
+)
 
 SIZE = 1000
 Counts = list[tuple[float, str, int, int]]
@@ -157,3 +165,28 @@ def test_what_means_nothing_is_refused_in_one_line_with_a_mend(options: dict[str
     with pytest.raises(FieldError, match=message) as error:
         CompileOptions(**options)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "alone", "policy"),
+    [
+        ({}, True, "rigl"),
+        ({}, False, "tdm"),
+        ({"scheme": "2:4", "sparsity": 0.5}, True, "rigl"),
+        ({"scheme": "pattern"}, True, "tdm"),
+        ({"scheme": "channel"}, True, "tdm"),
+        ({"growth": "random"}, True, "tdm"),
+        ({"sparsity": 0.0}, True, "tdm"),
+        ({"mask_policy": "tdm"}, True, "tdm"),
+        ({"mask_policy": "static"}, True, "static"),
+        ({"mask_policy": "set"}, False, "set"),
+    ],
+)
+def test_the_model_settles_a_policy_that_the_user_left_open(options: dict[str, Any], alone: bool, policy: str) -> None:
+    found = settled(CompileOptions(**options), classifier_alone=alone)
+    assert (found.mask_policy, policy_of(found).name) == (policy, policy)
+    assert settled(found, classifier_alone=not alone) == found
+
+
+def test_no_model_yet_means_masks_of_sparcl() -> None:
+    assert policy_of(CompileOptions()).name == "tdm"
