@@ -1,7 +1,6 @@
 """Programs as text, for every way of replay, with and without masks."""
 
 import dataclasses
-import textwrap
 from collections.abc import Sequence
 
 import pytest
@@ -16,6 +15,7 @@ from sparcl_compile.settings.methods import METHODS, Replay, ReplayBatch, loss_c
 from sparcl_compile.settings.options import CompileOptions
 from tests.support.program_text import text
 from tests.support.programs import settings
+from tests.support.step_text import COUNTED, CURRENT, FINITE, OPTIMIZER, STORED, block_of, check, drawn, trained
 
 UPDATES = (Event((1, 10), "all", {"remove_to": "level.shrunk", "grow_to": "level.base"}),)
 REMOVALS = (Event((1, 10), "all", {"share": (3, 40)}),)
@@ -30,10 +30,6 @@ SPARSE = {
 
 def program(replay: str = "finetune", **changes: object) -> Program:
     return build(settings(replay=METHODS[replay].replay, **changes))
-
-
-def check(made: Program, block: str, wanted: str) -> None:
-    assert text(made.blocks[block]).splitlines() == textwrap.dedent(wanted).strip().splitlines()
 
 
 # What all programs have in common
@@ -150,58 +146,6 @@ result.*
 def test_images_are_resized_where_the_model_takes_one_size() -> None:
     assert "resize" not in program().blocks
     check(program(resizes=True), "resize", "resize(given.*)")
-
-
-CURRENT = """
-slice order at position, batch until length, as current.sample_id
-gather current.sample_id as current
-when augment:
-  crop_flip(x=current.raw, key=[seed, step, 0]) -> x_ready as current.x
-else:
-  standardise(x=current.raw) -> x_ready as current.x
-batch(current.*) -> current.*
-"""
-COUNTED = """
-step += 1
-count += 1
-task_step += 1
-done += 1
-samples_seen += rows of current.labels
-"""
-STORED = "write_buffer(key=[seed, 0, 0], x=current.raw, labels=current.labels, logits=trained0.logits) -> stored.*"
-FINITE = """
-when finite:
-else:
-  fail 'the loss became {}' of loss
-"""
-OPTIMIZER = "optimizer(learning_rate=learning_rate, count=count, task_step=task_step)"
-
-
-def block_of(*parts: str) -> str:
-    return "\n".join(part.strip("\n") for part in parts)
-
-
-def drawn(number: int, draw: int, ce: float, distill: float) -> str:
-    """A replay batch, as it stands below a condition."""
-    return f"""
-  replay_batch(key=[seed, step, {draw}], batch=batch, ce={ce}, distill={distill}) -> replay{number}.*, \
-x as replay{number}.raw
-  when augment:
-    crop_flip(x=replay{number}.raw, key=[seed, step, {draw + 1}]) -> x_ready as replay{number}.x
-  else:
-    standardise(x=replay{number}.raw) -> x_ready as replay{number}.x
-"""
-
-
-def trained(*batches: str, indent: str = "  ") -> str:
-    """The micro-steps on these batches."""
-    rates = "learning_rate=learning_rate, count=count, task_step=task_step"
-    runs = [
-        f"{indent}train({batch}.*, lazy_reset_grad={int(not number)}, {rates}) -> trained{number}.*"
-        for number, batch in enumerate(batches)
-    ]
-    losses = ", ".join(f"trained{number}.loss" for number in range(len(batches)))
-    return "\n".join([*runs, f"{indent}check_loss(losses=[{losses}])"])
 
 
 def test_the_first_batch_may_have_a_graph_of_its_own() -> None:
