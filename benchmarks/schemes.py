@@ -26,6 +26,7 @@ SPARSITY = 0.75
 DENSE = "dense"
 FORMS = ("stock kernels", "sparse kernels")
 """The form that runs everywhere, and the form that needs the kernel library."""
+MARKERS = dict(zip(FORMS, ("o", "^"), strict=True))
 
 ROWS: Mapping[str, str] = {
     DENSE: "dense",
@@ -92,14 +93,12 @@ def draw(found: Mapping[str, float], path: Path) -> None:
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-    for number, scheme in enumerate(ROWS):
-        accuracy = mean([run[0] for run in accuracies(scheme)])
-        points = {form: found.get(f"{scheme}, {form}") for form in FORMS}
-        for (form, speed), marker in zip(points.items(), ("o", "^"), strict=True):
-            if speed is None or accuracy is None:
-                continue
-            ratio = speed / found["ONNX Runtime"]
-            axes.plot(ratio, accuracy, marker, color=f"C{number}", linestyle="", label=f"{scheme}, {form}")
+    points = [(number, scheme, form) for number, scheme in enumerate(ROWS) for form in FORMS]
+    for number, scheme, form in points:
+        speed, accuracy = found.get(f"{scheme}, {form}"), mean([run[0] for run in accuracies(scheme)])
+        if speed is not None and accuracy is not None:
+            ratio, label = speed / found["ONNX Runtime"], f"{scheme}, {form}"
+            axes.plot(ratio, accuracy, MARKERS[form], color=f"C{number}", linestyle="", label=label)
     axes.set(xlabel="training step, as a multiple of ONNX Runtime's dense speed", xlim=(0, None))
     axes.set(ylabel="class-incremental accuracy, %")
     axes.set_title("Split CIFAR-10, ResNet-18 of width 20, sparsity 0.75")

@@ -63,6 +63,64 @@ def test_no_statement_stands_twice_in_a_row(path: Path) -> None:
     assert repeated(path.read_text(encoding="utf-8")) == []
 
 
+BLOCKS = (ast.If, ast.For, ast.While, ast.Try, ast.With, ast.Match)
+LEVELS = {**dict.fromkeys((*FOLDERS, "benchmarks", "docs", "examples", "models"), 2), "tests": 3}
+"""The most levels of blocks in a function. A test has one more: it opens what it tests, and says what that raises."""
+DEEPER: dict[str, str] = {
+    "sparcl_compile/interface/files.py:made_folder": "in the end each folder goes, whether another one could or not",
+    "sparcl_compile/interface/temporary.py:_made": "what is yielded is held, and what is not held is tried again",
+}
+"""Functions with more levels, each with why it reads better so."""
+
+
+def nesting(node: ast.AST) -> int:
+    """The levels of blocks below a node; ``elif`` stands beside its ``if``, a function within begins anew."""
+    parts = [child for child in ast.iter_child_nodes(node) if not isinstance(child, ast.FunctionDef | ast.ClassDef)]
+    beside = [part for part in parts if isinstance(node, ast.If) and isinstance(part, ast.If) and node.orelse == [part]]
+    return max((nesting(part) + (isinstance(part, BLOCKS) and part not in beside) for part in parts), default=0)
+
+
+def deep_functions(source: str, most: int) -> list[str]:
+    """The functions with more levels than that, methods and those within others included."""
+    functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)]
+    return [node.name for node in functions if nesting(node) > most]
+
+
+NESTED = """
+def deep(self):
+    with lock:
+        for one in ones:
+            if one:
+                break
+
+def flat():
+    if a:
+        pass
+    elif b:
+        pass
+    elif c:
+        def inner():
+            while d:
+                try:
+                    e()
+                finally:
+                    f()
+"""
+
+
+def test_levels_are_counted() -> None:
+    assert deep_functions(NESTED, 2) == ["deep"]
+    assert deep_functions(NESTED, 1) == ["deep", "inner"]
+
+
+@pytest.mark.parametrize("folder", LEVELS)
+def test_functions_have_few_levels(folder: str) -> None:
+    paths = [path for path in sorted((ROOT / folder).rglob("*.py")) if not any(map(path.is_relative_to, LINKS))]
+    found = {path: deep_functions(path.read_text(encoding="utf-8"), LEVELS[folder]) for path in paths}
+    deeper = [f"{path.relative_to(ROOT).as_posix()}:{name}" for path, names in found.items() for name in names]
+    assert deeper == [name for name in DEEPER if name.startswith(f"{folder}/")]
+
+
 @pytest.mark.parametrize("name", PASSES)
 def test_a_file_holds_one_pass_of_its_name(name: str) -> None:
     assert PASSES[name] == [Path(name).name.title().replace("_", "")]

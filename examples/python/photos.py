@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -51,12 +52,18 @@ def learn(options: argparse.Namespace) -> None:
             print("going on with the task that was under way")
             learner.learn(seconds=options.seconds, progress=show)
         for folder in sorted(path for path in options.photos.iterdir() if path.is_dir()):
-            if folder.name not in learner.classes and not learner.under_way:
-                photos = read(folder)
-                learner.learn(photos, [folder.name] * len(photos), epochs=options.epochs, progress=show)
+            learn_class(learner, folder, options.epochs, show)
         for folder in sorted(options.photos / name for name in learner.classes):
             photos = read(folder)
             print(folder.name, learner.evaluate(photos, [folder.name] * len(photos)).accuracy)
+
+
+def learn_class(learner: Learner, folder: Path, epochs: int, show: Callable[[object], None]) -> None:
+    """Learn the photos of a folder, where they are not learned yet and no task is under way."""
+    if folder.name in learner.classes or learner.under_way:
+        return
+    photos = read(folder)
+    learner.learn(photos, [folder.name] * len(photos), epochs=epochs, progress=show)
 
 
 def read(folder: Path) -> list[np.ndarray]:

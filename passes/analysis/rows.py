@@ -3,7 +3,7 @@
 import onnx_ir as ir
 
 from sparcl_compile.interface.names import Role
-from sparcl_compile.passes.core.layers import WEIGHT_SLOTS
+from sparcl_compile.passes.core.layers import weight_reads
 from sparcl_compile.passes.core.roles import role_of
 from sparcl_compile.passes.core.values import dims
 from sparcl_compile.passes.schemes.axes import OUTPUT, axes_of
@@ -22,12 +22,10 @@ def output_axes(graph: ir.Graph) -> dict[str, int]:
     backward pass, whose products read the same weights the other way round.
     """
     found: dict[str, int] = {}
-    for node in graph:
-        for slot in WEIGHT_SLOTS.get(node.op_type, ()):
-            read = node.inputs[slot]
-            weight = weight_of(read)
-            if read is not None and weight is not None and len(weight.shape or ()) >= 2:
-                found.setdefault(str(weight.name), axes_of(node, read).index(OUTPUT))
+    for node, read in weight_reads(graph):
+        weight = weight_of(read)
+        if read is not None and weight is not None and len(weight.shape or ()) >= 2:
+            found.setdefault(str(weight.name), axes_of(node, read).index(OUTPUT))
     return found
 
 

@@ -26,11 +26,14 @@ def layer_weights(model: ir.Model) -> list[ir.Value]:
 
 def weighted_layers(graph: ir.Graph) -> Iterator[tuple[ir.Node, ir.Value]]:
     """Each layer with its weights, a parameter (frozen ones too) of two axes or more, in graph order."""
-    for node in graph:
-        for slot in WEIGHT_SLOTS.get(node.op_type, ()):
-            value = node.inputs[slot]
-            if value is not None and role_of(value) in TRAINABLE and len(value.shape or ()) >= 2:
-                yield node, value
+    for node, value in weight_reads(graph):
+        if value is not None and role_of(value) in TRAINABLE and len(value.shape or ()) >= 2:
+            yield node, value
+
+
+def weight_reads(graph: ir.Graph) -> Iterator[tuple[ir.Node, ir.Value | None]]:
+    """Each node of a layer's operator with what it reads where a weight can stand, in graph order."""
+    return ((node, node.inputs[slot]) for node in graph for slot in WEIGHT_SLOTS.get(node.op_type, ()))
 
 
 def masked_layers(model: ir.Model) -> list[ir.Value]:

@@ -52,10 +52,10 @@ class FuseNormalisation(Pass):
         fused = [node for node in model.graph if str(node.outputs[0].name) in names and node.op_type != NORMALISATION]
         for node in fused:
             node.name = names[str(node.outputs[0].name)]
-            for value in node.inputs[1:]:
-                if value is not None and value.is_initializer():
-                    set_role(value, Role.PARAMETER)
-                    _shorten(model.graph, value)
+        inputs = (value for node in fused for value in node.inputs[1:] if value is not None)
+        for value in [value for value in inputs if value.is_initializer()]:
+            set_role(value, Role.PARAMETER)
+            _shorten(model.graph, value)
         return ir.passes.PassResult(model, True)
 
 

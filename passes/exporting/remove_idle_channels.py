@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from sparcl_compile.passes.analysis.channels.analyse import analyse
-from sparcl_compile.passes.analysis.channels.spaces import Channels
+from sparcl_compile.passes.analysis.channels.spaces import Channels, elements_by_space
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.facts import CONSTANT, HELD, LOSS
 from sparcl_compile.passes.core.layers import weighted_layers
@@ -68,19 +68,12 @@ def read_units(model: ir.Model, channels: Channels) -> dict[str, np.ndarray]:
     A space that no weight reads is left out: something else must read it.
     """
     used: dict[str, np.ndarray] = {}
-    weights = {str(weight.name): weight for _, weight in weighted_layers(model.graph)}
-    for name, weight in weights.items():
-        for axis, segments in channels.reading(name).items():
-            if weight.const_value is None:
-                continue
-            array = weight.const_value.numpy()
-            read: np.ndarray = np.any(np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1), axis=1)
-            for segment in segments:
-                if segment.space is None:
-                    continue
-                part = read[segment.start : segment.start + segment.length]
-                flags = part.reshape(segment.outer, segment.units, segment.inner).any(axis=(0, 2))
-                used[segment.space] = np.logical_or(used.get(segment.space, False), flags)
+    layers = (weight for _, weight in weighted_layers(model.graph))
+    weights = {str(weight.name): weight.const_value for weight in layers if weight.const_value is not None}
+    reading = [(name, axis) for name in weights for axis in channels.reading(name)]
+    for name, axis in reading:
+        for space, part in elements_by_space(weights[name].numpy(), axis, channels.axes[name][axis]):
+            used[space] = np.logical_or(used.get(space, False), part.any(axis=(0, 2, 3)))
     for units in used.values():
         units[0] = units[0] or not units.any()
     return used

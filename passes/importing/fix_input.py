@@ -126,11 +126,15 @@ def rows_of(value: ir.Value) -> int | None:
     """The rows of the smallest table in which a value, or the same moved, is a place; None without one."""
     found, waiting = [], [value]
     while waiting:
-        for usage in waiting.pop().uses():
-            node = usage.node
-            table = array_of(node.inputs[0])
-            if node.op_type == "Gather" and usage.idx == 1 and table is not None:
-                found.append(table.shape[int_attribute(node, "axis", 0)])
-            elif node.op_type in MOVING and usage.idx == 0:
-                waiting.append(node.outputs[0])
+        uses = [(usage.node, usage.idx) for usage in waiting.pop().uses()]
+        found += [rows for node, slot in uses if (rows := _rows_of_table(node, slot)) is not None]
+        waiting += [node.outputs[0] for node, slot in uses if node.op_type in MOVING and slot == 0]
     return min(found, default=None)
+
+
+def _rows_of_table(node: ir.Node, slot: int) -> int | None:
+    """The rows of the table in which an input of a node is a place; None for any other input."""
+    table = array_of(node.inputs[0])
+    if node.op_type != "Gather" or slot != 1 or table is None:
+        return None
+    return int(table.shape[int_attribute(node, "axis", 0)])

@@ -1,5 +1,7 @@
 """The end of the classifier: the value called logits, and the layer that makes it."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import onnx_ir as ir
 
@@ -14,7 +16,6 @@ from sparcl_compile.passes.core.edit import (
     is_float_constant,
     new_constant,
     set_array,
-    taken_names,
 )
 from sparcl_compile.passes.core.insert import Inserter
 from sparcl_compile.passes.core.values import all_values
@@ -70,10 +71,8 @@ def rename(graph: ir.Graph, value: ir.Value, name: str) -> None:
     """Give a value this name; another value that has it gets a new one."""
     if value.name == name:
         return
-    if name in taken_names(graph):
-        for other in all_values(graph):
-            if other.name == name:
-                other.name = fresh_name(graph, f"{name}_inner")
+    for other in [other for other in all_values(graph) if other.name == name]:
+        other.name = fresh_name(graph, f"{name}_inner")
     value.name = name
 
 
@@ -129,25 +128,26 @@ def widen_followers(
     graph: ir.Graph, value: ir.Value, old: int, classes: int, bound: float, generator: draws.Generator
 ) -> None:
     """Adapt what stands between the last layer and the logits: the bias of an Add, the target of a Reshape."""
-    for node in list(graph):
-        if value not in node.inputs and not is_above(value, node.outputs[0]):
-            continue
-        for slot, other in enumerate(node.inputs):
-            data = array_of(other)
-            if other is None or data is None or old not in (*data.shape, *sizes(node, slot, data)):
-                continue
-            if node.op_type == "Add":
-                fresh_bias(other, old, classes, bound, generator)
-            elif node.op_type == "Reshape":
-                target = (
-                    Inserter(ORIGIN, graph).before(node).ints("shape", [classes if n == old else int(n) for n in data])
-                )
-                node.replace_input_with(slot, target)
-            else:
-                raise ModelError(
-                    f"node {node.name} ({node.op_type}) between the last layer and the logits depends on the number "
-                    "of classes: `classes` cannot replace the head"
-                )
+    for node, slot, data in _inputs_by_classes(graph, value, old):
+        if node.op_type == "Add":
+            fresh_bias(node.inputs[slot], old, classes, bound, generator)
+        elif node.op_type == "Reshape":
+            lengths = [classes if n == old else int(n) for n in data]
+            node.replace_input_with(slot, Inserter(ORIGIN, graph).before(node).ints("shape", lengths))
+        else:
+            raise ModelError(
+                f"node {node.name} ({node.op_type}) between the last layer and the logits depends on the number "
+                "of classes: `classes` cannot replace the head"
+            )
+
+
+def _inputs_by_classes(graph: ir.Graph, value: ir.Value, old: int) -> Iterator[tuple[ir.Node, int, np.ndarray]]:
+    """The constants between a value and the logits that depend on the number of classes: node, input and data."""
+    below = [node for node in graph if value in node.inputs or is_above(value, node.outputs[0])]
+    inputs = ((node, slot, array_of(one)) for node in below for slot, one in enumerate(node.inputs))
+    for node, slot, data in inputs:
+        if data is not None and old in (*data.shape, *sizes(node, slot, data)):
+            yield node, slot, data
 
 
 def sizes(node: ir.Node, slot: int, data: np.ndarray) -> list[int]:

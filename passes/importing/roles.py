@@ -49,9 +49,8 @@ def assign_roles(graph: ir.Graph) -> None:
     for node in graph:
         for slot in STATISTIC_SLOTS.get(node.op_type, ()):
             set_role(own_copy(graph, names, node, slot), Role.RUNNING_STAT)
-        for slot in PARAMETER_SLOTS.get(node.op_type, ()):
-            if slot < len(node.inputs) and is_parameter(node, slot, raw):
-                set_role(own_copy(graph, names, node, slot), Role.PARAMETER)
+        for slot in (slot for slot in PARAMETER_SLOTS.get(node.op_type, ()) if is_parameter(node, slot, raw)):
+            set_role(own_copy(graph, names, node, slot), Role.PARAMETER)
 
 
 def raw_values(graph: ir.Graph) -> set[ir.Value | None]:
@@ -65,8 +64,8 @@ def raw_values(graph: ir.Graph) -> set[ir.Value | None]:
 
 
 def is_parameter(node: ir.Node, slot: int, raw: set[ir.Value | None]) -> bool:
-    """Whether the initializer at this input is something to train."""
-    value = node.inputs[slot]
+    """Whether there is an initializer at this input that is something to train."""
+    value = node.inputs[slot] if slot < len(node.inputs) else None
     if value is None or not is_float_constant(value) or value.meta.get(FIXED, False):
         return False
     data = array_of(value)

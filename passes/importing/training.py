@@ -41,9 +41,13 @@ def to_inference_form(model: ir.Model) -> None:
     for graph in graphs_of(model):
         drop_dropout(graph)
         for node in [node for node in graph if node.op_type == "BatchNormalization"]:
-            node.attributes.pop("training_mode", None)
-            if len(node.outputs) > 1 and not any(is_read(value) for value in node.outputs[1:]):
-                node.resize_outputs(1)
+            _normalise_by_statistics(node)
+
+
+def _normalise_by_statistics(node: ir.Node) -> None:
+    node.attributes.pop("training_mode", None)
+    if len(node.outputs) > 1 and not any(is_read(value) for value in node.outputs[1:]):
+        node.resize_outputs(1)
 
 
 def graphs_of(model: ir.Model) -> list[ir.Graph]:
@@ -79,16 +83,19 @@ def to_training_form(graph: ir.Graph) -> None:
             output.name = output.name or names.fresh(f"{node.name}.{suffix}")
             output.shape, output.type = _statistics_shape(node), FLOAT
     for node in [node for node in graph if node.op_type == "BatchNormalization"]:
-        if int_attribute(node, "training_mode", 0) == 1:
-            continue
-        node.attributes["training_mode"] = ir.AttrInt64("training_mode", 1)
-        node.resize_outputs(3)
-        for statistic, output in zip(node.inputs[3:5], node.outputs[1:], strict=True):
-            if statistic is None:
-                raise ValueError(f"BatchNormalization {node.name} lacks a statistic")
-            output.name = f"{statistic.name}.next"
-            output.shape, output.type = statistic.shape, statistic.type
-            graph.outputs.append(output)
+        if int_attribute(node, "training_mode", 0) != 1:
+            _normalise_by_batch(graph, node)
+
+
+def _normalise_by_batch(graph: ir.Graph, node: ir.Node) -> None:
+    node.attributes["training_mode"] = ir.AttrInt64("training_mode", 1)
+    node.resize_outputs(3)
+    for statistic, output in zip(node.inputs[3:5], node.outputs[1:], strict=True):
+        if statistic is None:
+            raise ValueError(f"BatchNormalization {node.name} lacks a statistic")
+        output.name = f"{statistic.name}.next"
+        output.shape, output.type = statistic.shape, statistic.type
+        graph.outputs.append(output)
 
 
 def _statistics_shape(node: ir.Node) -> ir.Shape | None:
@@ -105,14 +112,14 @@ def initialise(model: ir.Model, seed: int) -> None:
     generator = draws.generator(seed)
     done: set[ir.Value] = set()
     fans: dict[ir.Value, int] = {}
-    for node in model.graph:
-        for slot, value in enumerate(node.inputs):
-            if value is None or role_of(value) is None or value in done:
-                continue
-            done.add(value)
-            data = array_of(value)
-            if data is not None:
-                set_array(value, fresh(node, slot, data, generator, fans).astype(np.float32))
+    reads = ((node, slot, value) for node in model.graph for slot, value in enumerate(node.inputs))
+    for node, slot, value in reads:
+        if value is None or role_of(value) is None or value in done:
+            continue
+        done.add(value)
+        data = array_of(value)
+        if data is not None:
+            set_array(value, fresh(node, slot, data, generator, fans).astype(np.float32))
 
 
 def fresh(

@@ -9,7 +9,7 @@ import onnx_ir as ir
 from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.interface.names import mask_name
 from sparcl_compile.passes.analysis.channels.plan import ChannelPlan, plan_of, set_plan
-from sparcl_compile.passes.analysis.channels.spaces import Axes
+from sparcl_compile.passes.analysis.channels.spaces import Axes, elements_by_space
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.facts import CHANNELS, LOSS
 from sparcl_compile.passes.core.phases import Phase
@@ -66,10 +66,5 @@ def _check_constants(model: ir.Model, plan: ChannelPlan) -> None:
 
 def _uniform(data: np.ndarray, axes: Axes) -> bool:
     """Whether all units of a space hold the same along every axis."""
-    for axis, segments in axes.items():
-        rows = np.moveaxis(data, axis, 0)
-        for one in (s for s in segments if s.space is not None):
-            part = rows[one.start : one.start + one.length].reshape(one.outer, one.units, one.inner, -1)
-            if (part != part[:, :1]).any():
-                return False
-    return True
+    found = (part for axis, segments in axes.items() for _, part in elements_by_space(data, axis, segments))
+    return all((part == part[:, :1]).all() for part in found)

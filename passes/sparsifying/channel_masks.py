@@ -11,7 +11,7 @@ from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.analysis.channels.analyse import analyse
 from sparcl_compile.passes.analysis.channels.counts import unit_counts
 from sparcl_compile.passes.analysis.channels.plan import ChannelPlan
-from sparcl_compile.passes.analysis.channels.spaces import Axes, Channels, element_flags
+from sparcl_compile.passes.analysis.channels.spaces import Axes, Channels, element_flags, elements_by_space
 from sparcl_compile.passes.core.layers import layer_weights
 from sparcl_compile.passes.core.marks import DENSE_KEY
 from sparcl_compile.passes.core.roles import frozen_names, role_of
@@ -88,12 +88,12 @@ def unit_importance(channels: Channels, magnitudes: Mapping[str, np.ndarray]) ->
         magnitudes: the masked weights' elements, not negative, by weight name.
     """
     totals = {space.name: np.zeros(space.size) for space in channels.spaces}
-    for name, values in magnitudes.items():
-        for axis, segments in channels.axes[name].items():
-            along = values.sum(axis=tuple(a for a in range(values.ndim) if a != axis), dtype=np.float64)
-            for one in (s for s in segments if s.space is not None):
-                part = along[one.start : one.start + one.length].reshape(one.outer, one.units, one.inner)
-                totals[str(one.space)] += part.sum(axis=(0, 2))
+    axes = [(name, axis) for name in magnitudes for axis in channels.axes[name]]
+    for name, axis in axes:
+        others = tuple(a for a in range(magnitudes[name].ndim) if a != axis)
+        along = magnitudes[name].sum(axis=others, dtype=np.float64)
+        for space, part in elements_by_space(along, 0, channels.axes[name][axis]):
+            totals[space] += part[..., 0].sum(axis=(0, 2))
     return totals
 
 

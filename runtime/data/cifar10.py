@@ -71,18 +71,14 @@ def _from_folder(path: Path) -> dict[str, bytes]:
 
 
 def _from_archive(source: str, path: Path) -> dict[str, bytes]:
-    files = {}
     check_plain(path)
     try:
         # Read in the order of the archive: going back in a compressed one means to unpack it anew.
         with tarfile.open(path) as archive:
-            for member in archive:
-                name = PurePosixPath(member.name).name
-                if name in WANTED:
-                    files[name] = _member(source, archive, member)
+            named = ((PurePosixPath(member.name).name, member) for member in archive)
+            return {name: _member(source, archive, member) for name, member in named if name in WANTED}
     except BROKEN_ARCHIVE as error:
         raise DataError(f"{source}: {path} is no whole tar archive ({one_line(error)}); download it again") from error
-    return files
 
 
 def _member(source: str, archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:

@@ -7,7 +7,7 @@ only; every other name in the file is refused.
 import io
 import pickle
 import pickletools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -115,14 +115,19 @@ def _check_parts(data: bytes) -> None:
         if name == "MARK":
             marks.append(len(stack))
         elif "PUT" in name or name == "MEMOIZE":
-            number = len(memo) if argument is None else int(argument)
-            if number > MOST_NAMES:
-                raise pickle.UnpicklingError(f"it numbers a part {number}")
+            number = _number(argument, memo)
             memo[number] = stack[-1]
         elif name in ("GET", "BINGET", "LONG_BINGET"):
             stack.append(memo[int(argument or 0)])
         else:
             _follow(opcode, stack, marks)
+
+
+def _number(argument: Any, memo: Mapping[int, int]) -> int:
+    number = len(memo) if argument is None else int(argument)
+    if number > MOST_NAMES:
+        raise pickle.UnpicklingError(f"it numbers a part {number}")
+    return number
 
 
 def _follow(opcode: pickletools.OpcodeInfo, stack: list[int], marks: list[int]) -> None:

@@ -89,10 +89,10 @@ def _rows(what: str, file: TextIO) -> Iterator[Row]:
     head = list(_until_text(lines))
     delimiter = _delimiter(head[-1]) if head else ","
     reader = csv.reader(itertools.chain(head, lines), delimiter=delimiter, strict=True, skipinitialspace=True)
+    stripped = ([cell.strip() for cell in cells] for cells in reader)
     try:
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                yield reader.line_num, [cell.strip() for cell in cells]
+        for cells in filter(any, stripped):
+            yield reader.line_num, cells
     except csv.Error as error:
         raise DataError(f"{what}: line {reader.line_num} is no CSV ({one_line(error)}); mend its quotes") from error
 

@@ -207,15 +207,20 @@ class Standing:
         try:
             with Interrupt() as interrupt, running(self.artifact):
                 watch = Watch(budget, self._stepped, self._end_epoch, interrupt)
-                while self.under_way or self.waiting >= max(least, 1):
-                    if not budget.go_on():
-                        return budget.ended(finished=False)
-                    if not self.under_way:
-                        self._begin_pending(epochs)
-                    self._study_task(watch)
+                finished = self._study_tasks(budget, watch, epochs, max(least, 1))
         except ProgressFailed as failed:
             raise failed.error from None
-        return budget.ended(finished=True)
+        return budget.ended(finished)
+
+    def _study_tasks(self, budget: Budget, watch: Watch, epochs: int, least: int) -> bool:
+        """Learn until nothing is left, which is True, or the budget ends."""
+        while self.under_way or self.waiting >= least:
+            if not budget.go_on():
+                return False
+            if not self.under_way:
+                self._begin_pending(epochs)
+            self._study_task(watch)
+        return True
 
     def _study_task(self, watch: Watch) -> None:
         course = self.active()

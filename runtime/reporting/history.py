@@ -95,9 +95,8 @@ def _lines(path: Path) -> Iterator[tuple[str, str, Any]]:
     try:
         with readable(path, CheckpointError, plain=True):
             text = path.read_text(encoding="utf-8")
-        for line in text.splitlines(keepends=True):
-            if line.endswith("\n"):
-                yield line, *_parsed(line)
+        for line in (line for line in text.splitlines(keepends=True) if line.endswith("\n")):
+            yield line, *_parsed(line)
     except (ValueError, LookupError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path}: is damaged; remove it, the run itself does not need it") from error
 

@@ -42,7 +42,6 @@ from sparcl_compile.graphs.masks import MaskedLayer, Rule
 from sparcl_compile.graphs.tensors import Tensor
 from sparcl_compile.interface.manifest import SERIES, Flops, image_size
 from sparcl_compile.interface.names import AUGMENTS, Role, index_name
-from sparcl_compile.interface.options import ReplayClasses
 from sparcl_compile.interface.specs import StateSpec, WeightSpec
 from sparcl_compile.passes.core.marks import COMPRESSED_KEY
 from sparcl_compile.passes.core.roles import TRAINABLE
@@ -89,7 +88,7 @@ def side_graphs(compiled: Compiled, options: CompileOptions, facts: Facts) -> di
     return {
         **_data_graphs(compiled),
         **_epoch_graphs(compiled, options, facts),
-        **(_replay_graphs(compiled, options) if method_of(options).replay else {}),
+        **(_replay_graphs(compiled, options) if method_of(options).replay.batches else {}),
         **method_graphs(compiled, method_of(options), _by_dtype),
         **_result_graphs(compiled, options, facts),
         **(_app_graphs(compiled) if method_of(options).in_apps else {}),
@@ -140,9 +139,7 @@ def _epoch_graphs(compiled: Compiled, options: CompileOptions, facts: Facts) -> 
 
 def _replay_graphs(compiled: Compiled, options: CompileOptions) -> dict[str, Graph]:
     sample = [f"D{axis}" if length is None else length for axis, length in enumerate(compiled.input_shape)]
-    # One graph makes all replay batches of a method.
-    loss_classes: ReplayClasses = next((one.classes for one in method_of(options).replay), "all")
-    weight = replayed_labels(options)
+    loss_classes, weight = method_of(options).replay.classes, replayed_labels(options)
     written: dict[str, Graph] = {"write_buffer": _by_dtype(lambda dtype: write_buffer.build(compiled.classes, dtype))}
     merged: dict[str, Graph] = {"merge": merge.build(compiled.classes, sample)}
     return {

@@ -3,8 +3,7 @@
 import onnx_ir as ir
 
 from sparcl_compile.graphs.builder import FLOAT, INT64, Builder
-from sparcl_compile.graphs.replay_buffer import buffer_labels
-from sparcl_compile.interface.names import Role
+from sparcl_compile.graphs.replay_buffer import buffer_labels, buffer_samples
 
 
 def build(dtype: ir.DataType = FLOAT) -> ir.Model:
@@ -18,8 +17,7 @@ def build(dtype: ir.DataType = FLOAT) -> ir.Model:
     """
     b = Builder("buffer_rows", "Read the samples and the labels in some slots of the replay buffer.")
     slot = b.feed("slot", INT64, ["N"])
-    x = b.state("buffer.x", dtype, ["buffer", "C", "H", "W"], Role.BUFFER)
-    labels = buffer_labels(b)
+    x, labels = buffer_samples(b, dtype), buffer_labels(b)
     b.result("x", b.op.Gather(x, slot), dtype, ["N", "C", "H", "W"])
     b.result("labels", b.op.Gather(labels, slot), INT64, ["N"])
     return b.model()

@@ -8,7 +8,7 @@ from typing import Protocol, cast
 import onnx_ir as ir
 import onnxscript
 
-from sparcl_compile.interface.names import Role
+from sparcl_compile.interface.names import NEXT, Role
 from sparcl_compile.passes.core.contract import IR_VERSION, OPSET
 from sparcl_compile.passes.core.marks import ROLE_KEY
 from sparcl_compile.passes.core.roles import set_role
@@ -91,6 +91,11 @@ class Builder:
         value = self.op.Identity(value) if value.is_graph_output() else value
         value.type, value.shape = ir.TensorType(dtype), ir.Shape(shape)
         self._inner.add_output(value, name)
+
+    def next(self, state: ir.Value, value: ir.Value) -> None:
+        """Make a value the next one of a state tensor, of the same type and shape: an output ``NAME.next``."""
+        port = Port.of(state)
+        self.result(f"{port.name}{NEXT}", value, port.dtype, port.shape)
 
     @contextlib.contextmanager
     def scope(self, name: str) -> Iterator[None]:

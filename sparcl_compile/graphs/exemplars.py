@@ -33,6 +33,11 @@ def sample_labels(b: Builder) -> ir.Value:
     return b.state(SAMPLE_LABELS, INT64, ["samples"], Role.METHOD)
 
 
+def buffer_rank(b: Builder) -> ir.Value:
+    """Add the state ``buffer.rank``: int64 [buffer]."""
+    return b.state(RANK, INT64, ["buffer"], Role.METHOD)
+
+
 def vector(b: Builder, name: str, size: int) -> ir.Value:
     """Add a state float32 [D]."""
     return b.state(name, FLOAT, [size], Role.METHOD)

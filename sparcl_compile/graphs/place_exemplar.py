@@ -3,9 +3,8 @@
 import onnx_ir as ir
 
 from sparcl_compile.graphs.builder import FLOAT, INT64, Builder
-from sparcl_compile.graphs.exemplars import RANK
-from sparcl_compile.graphs.replay_buffer import buffer_labels, buffer_seen
-from sparcl_compile.interface.names import Role
+from sparcl_compile.graphs.exemplars import buffer_rank
+from sparcl_compile.graphs.replay_buffer import buffer_labels, buffer_samples, buffer_seen
 
 
 def build(dtype: ir.DataType = FLOAT) -> ir.Model:
@@ -22,13 +21,11 @@ def build(dtype: ir.DataType = FLOAT) -> ir.Model:
     op = b.op
     x, labels = b.feed("x", dtype, [1, "C", "H", "W"]), b.feed("labels", INT64, [1])
     pick = op.Reshape(b.feed("pick", INT64, []), [1])
-    held = b.state("buffer.x", dtype, ["buffer", "C", "H", "W"], Role.BUFFER)
-    names = buffer_labels(b)
-    seen = buffer_seen(b)
-    rank = b.state(RANK, INT64, ["buffer"], Role.METHOD)
+    held, names = buffer_samples(b, dtype), buffer_labels(b)
+    seen, rank = buffer_seen(b), buffer_rank(b)
     slot = op.Reshape(seen, [1, 1])
-    b.result("buffer.x.next", op.ScatterND(held, slot, x), dtype, ["buffer", "C", "H", "W"])
-    b.result("buffer.labels.next", op.ScatterND(names, slot, labels), INT64, ["buffer"])
-    b.result(f"{RANK}.next", op.ScatterND(rank, slot, pick), INT64, ["buffer"])
-    b.result("buffer.seen.next", op.Add(seen, 1), INT64, [])
+    b.next(held, op.ScatterND(held, slot, x))
+    b.next(names, op.ScatterND(names, slot, labels))
+    b.next(rank, op.ScatterND(rank, slot, pick))
+    b.next(seen, op.Add(seen, 1))
     return b.model()

@@ -3,7 +3,7 @@
 import onnx_ir as ir
 
 from sparcl_compile.graphs.builder import FLOAT, INT64, Builder
-from sparcl_compile.interface.names import Role
+from sparcl_compile.graphs.replay_buffer import buffer_logits
 
 
 def build(classes: int) -> ir.Model:
@@ -17,7 +17,6 @@ def build(classes: int) -> ir.Model:
     """
     b = Builder("renew_outputs", "Write the logits of samples in the replay buffer anew.")
     slot, logits = b.feed("slot", INT64, ["N"]), b.feed("logits", FLOAT, ["N", classes])
-    stored = b.state("buffer.logits", FLOAT, ["buffer", classes], Role.BUFFER)
-    written = b.op.ScatterND(stored, b.op.Unsqueeze(slot, [1]), logits)
-    b.result("buffer.logits.next", written, FLOAT, ["buffer", classes])
+    stored = buffer_logits(b, classes)
+    b.next(stored, b.op.ScatterND(stored, b.op.Unsqueeze(slot, [1]), logits))
     return b.model()

@@ -28,11 +28,21 @@ class ReplayBuffer:
 def replay_buffer(b: Builder, classes: int, dtype: ir.DataType) -> ReplayBuffer:
     """Add the state of the buffer for raw samples of this type."""
     return ReplayBuffer(
-        x=b.state("buffer.x", dtype, ["buffer", "C", "H", "W"], Role.BUFFER),
+        x=buffer_samples(b, dtype),
         labels=buffer_labels(b),
-        logits=b.state("buffer.logits", FLOAT, ["buffer", classes], Role.BUFFER),
+        logits=buffer_logits(b, classes),
         seen=buffer_seen(b),
     )
+
+
+def buffer_samples(b: Builder, dtype: ir.DataType) -> ir.Value:
+    """Add the raw samples of the slots alone: [buffer, C, H, W]."""
+    return b.state("buffer.x", dtype, ["buffer", "C", "H", "W"], Role.BUFFER)
+
+
+def buffer_logits(b: Builder, classes: int) -> ir.Value:
+    """Add the logits of the slots alone: float32 [buffer, classes]."""
+    return b.state("buffer.logits", FLOAT, ["buffer", classes], Role.BUFFER)
 
 
 def buffer_labels(b: Builder) -> ir.Value:

@@ -39,10 +39,10 @@ def build(classes: int, dtype: ir.DataType = FLOAT) -> ir.Model:
     def written(old: ir.Value, new: ir.Value) -> ir.Value:
         return op.ScatterND(old, target, op.Gather(new, row))
 
-    b.result("buffer.x.next", written(buffer.x, x), dtype, ["buffer", "C", "H", "W"])
-    b.result("buffer.labels.next", written(buffer.labels, labels), INT64, ["buffer"])
-    b.result("buffer.logits.next", written(buffer.logits, logits), FLOAT, ["buffer", classes])
-    b.result("buffer.seen.next", op.Add(buffer.seen, b.size(labels)), INT64, [])
+    b.next(buffer.x, written(buffer.x, x))
+    b.next(buffer.labels, written(buffer.labels, labels))
+    b.next(buffer.logits, written(buffer.logits, logits))
+    b.next(buffer.seen, op.Add(buffer.seen, b.size(labels)))
     b.result("slot", slot, INT64, ["N"])
     return b.model()
 

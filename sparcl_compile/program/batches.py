@@ -1,9 +1,9 @@
 """Operations that make the batches of a step: rows of the task, draws from the buffer, and their weights."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 
 from sparcl_compile.interface.program import Block, Condition, Gather, Operation, Run, Slice, Source, When
-from sparcl_compile.settings.methods import ReplayBatch
+from sparcl_compile.settings.methods import Replay, ReplayBatch
 
 CURRENT = "current"
 REPLAYED = "replayed"
@@ -33,27 +33,26 @@ def current_batch(augment: str) -> Block:
     )
 
 
-def replay_batches(
-    replay: Sequence[ReplayBatch], merged: bool, augment: str, behind: Callable[[str], Block] = lambda _: ()
-) -> Block:
+def replay_batches(replay: Replay, merged: bool, augment: str, behind: Callable[[str], Block] = lambda _: ()) -> Block:
     """Return the operations that make the replay batches, and with ``merged`` the batches joined from them.
 
     Args:
-        replay: the batches.
+        replay: the batches and their classes.
         merged: whether they are joined with the current one.
         augment: the graph that changes training samples at random.
         behind: what follows the making of a batch, by its name.
     """
-    made = [(*_drawn(number, one, augment), *behind(name_of(number))) for number, one in enumerate(replay)]
+    told: dict[str, Source] = {"classes": f"{CURRENT}.classes"} if replay.classes != "all" else {}
+    numbered = enumerate(replay.batches)
+    made = [(*_drawn(number, one, told, augment), *behind(name_of(number))) for number, one in numbered]
     drawn = [operation for each in made for operation in each]
-    return (*drawn, *(_joined(len(replay)) if merged else ()))
+    return (*drawn, *(_joined(len(replay.batches)) if merged else ()))
 
 
-def _drawn(number: int, one: ReplayBatch, augment: str) -> Block:
+def _drawn(number: int, one: ReplayBatch, told: Mapping[str, Source], augment: str) -> Block:
     name = name_of(number)
     weights: dict[str, Source] = {"ce": one.ce, "distill": one.distill}
-    feeds: dict[str, Source] = {"key": ("seed", "step", one.draw), "batch": "batch", **weights}
-    feeds |= {"classes": f"{CURRENT}.classes"} if one.classes != "all" else {}
+    feeds: dict[str, Source] = {"key": ("seed", "step", one.draw), "batch": "batch", **weights, **told}
     draw = Run("replay_batch", feeds=feeds, give=name, results={"x": f"{name}.raw"})
     return (draw, prepared(name, one.draw + 1, augment))
 
@@ -86,14 +85,14 @@ def standardised(batch: str) -> Run:
     return Run("standardise", feeds={"x": f"{batch}.raw"}, results={"x_ready": f"{batch}.x"})
 
 
-def trained_batches(replay: Sequence[ReplayBatch], merged: bool) -> tuple[str, ...]:
+def trained_batches(replay: Replay, merged: bool) -> tuple[str, ...]:
     """Return the batches that a step with replay trains on, in order."""
-    if merged and replay:
+    if merged and replay.batches:
         return (WHOLE,)
-    return (CURRENT, *(name_of(number) for number in range(len(replay))))
+    return (CURRENT, *(name_of(number) for number in range(len(replay.batches))))
 
 
-def measured_replay(replay: Sequence[ReplayBatch], merged: bool) -> tuple[str, ...]:
+def measured_replay(replay: Replay, merged: bool) -> tuple[str, ...]:
     """Return the batches that the gradient of the replay loss is measured on."""
-    names = tuple(name_of(number) for number in range(len(replay)))
+    names = tuple(name_of(number) for number in range(len(replay.batches)))
     return (REPLAYED,) if merged and len(names) > 1 else names

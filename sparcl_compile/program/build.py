@@ -32,7 +32,7 @@ from sparcl_compile.program.fixed import apart, class_order, closed, end_run, ev
 from sparcl_compile.program.masks import LEVELS, first_masks, update_masks
 from sparcl_compile.program.parts import Parts
 from sparcl_compile.program.remembering import written
-from sparcl_compile.settings.methods import ReplayBatch
+from sparcl_compile.settings.methods import Replay
 
 COUNTERS = {
     "task": 0,
@@ -64,7 +64,7 @@ class Settings:
     """The settings that the program depends on.
 
     Attributes:
-        replay: the replay batches of a step.
+        replay: what a step draws from the buffer.
         merged: whether all batches of a step are trained as one.
         one_gradient: whether importance is measured once over all batches, or by current and replayed ones.
         single_head: whether the current batch is measured with the task's own classes alone.
@@ -92,7 +92,7 @@ class Settings:
         train: whose samples an epoch goes through.
     """
 
-    replay: tuple[ReplayBatch, ...]
+    replay: Replay
     merged: bool
     one_gradient: bool
     single_head: bool
@@ -178,7 +178,7 @@ def _begin_epoch(settings: Settings) -> Block:
 def _step(settings: Settings) -> Block:
     parts = settings.parts
     batches = (settings.replay, settings.merged, settings.augment, parts.replayed)
-    replay = (When((REPLAYING,), replay_batches(*batches)),) if settings.replay else ()
+    replay = (When((REPLAYING,), replay_batches(*batches)),) if settings.replay.batches else ()
     return (
         *current_batch(settings.augment),
         *parts.current,
@@ -186,7 +186,7 @@ def _step(settings: Settings) -> Block:
         *_choose_gradients(settings),
         *((Call("measure"),) if settings.smooths else ()),
         Call("move"),
-        *((written(CURRENT, "trained0.logits"),) if settings.replay and settings.fills else ()),
+        *((written(CURRENT, "trained0.logits"),) if settings.replay.batches and settings.fills else ()),
         *_counted(settings),
         *_due_updates(settings),
         *_due_removals(settings),
@@ -211,7 +211,7 @@ def _move(settings: Settings) -> Block:
     alone = _trained((CURRENT,), rate, settings.first)
     every = _trained(trained_batches(settings.replay, settings.merged), rate, settings.first)
     full = (*settings.parts.reference, *alone) if settings.parts.reference else every
-    train: Block = (When((REPLAYING,), full, alone),) if settings.replay else alone
+    train: Block = (When((REPLAYING,), full, alone),) if settings.replay.batches else alone
     finite = When((Condition("finite"),), (), (Fail("the loss became {}", "loss"),))
     optimizer = Run("optimizer", feeds={"learning_rate": rate, **OF_STEP})
     masks = (Run("update_masks", feeds={"learning_rate": rate}),) if settings.masks_each_step else ()
@@ -269,7 +269,7 @@ def _counted(settings: Settings) -> Block:
 
 
 def _replayed(settings: Settings, counter: str) -> Block:
-    each = tuple(Count(counter, rows=f"{name_of(number)}.labels") for number in range(len(settings.replay)))
+    each = tuple(Count(counter, rows=f"{name_of(number)}.labels") for number in range(len(settings.replay.batches)))
     return (When((REPLAYING,), each),) if each else ()
 
 

@@ -32,7 +32,7 @@ def parts_of(
     if method.recalls:
         return Parts(begin_task=recorded(SAMPLE_OUTPUTS), current=old_targets(method.recalls), end_task=seen_classes())
     if method.fills == "exemplars":
-        return exemplar_parts(method.replay[0].distill)
+        return exemplar_parts(method.replay.batches[0].distill)
     if method.fills == "end":
         return Parts(end_task=written_at_the_end())
     return Parts()

@@ -18,12 +18,23 @@ class ReplayBatch:
         draw: number of the draw: batches of one step with different numbers hold different samples.
         ce: weight of the mean cross-entropy.
         distill: weight of the mean distance to the stored logits.
-        classes: those that take part in its cross-entropy.
     """
 
     draw: int
     ce: float
     distill: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Replay:
+    """What a step draws from the buffer; one graph makes all of its batches.
+
+    Attributes:
+        batches: of a step.
+        classes: those that take part in the cross-entropy of the batches.
+    """
+
+    batches: tuple[ReplayBatch, ...] = ()
     classes: ReplayClasses = "all"
 
 
@@ -34,7 +45,7 @@ class Method:
     Attributes:
         name: the name that ``--method`` gives it.
         source: where it was published.
-        replay: the batches of a step that come from the buffer.
+        replay: what a step draws from the buffer.
         current: the classes in the loss of the current batch.
         distance: of logits from a target, a name of ``passes/differentiating/distances.py``.
         recalls: weight of the mean distance, for the current batch, to what the network gave before the task.
@@ -49,7 +60,7 @@ class Method:
 
     name: str
     source: str
-    replay: tuple[ReplayBatch, ...] = ()
+    replay: Replay = Replay()
     current: LossClasses = ""
     distance: str = "logits"
     recalls: float = 0.0
@@ -76,7 +87,7 @@ class Method:
     @property
     def balances(self) -> bool:
         """Whether the classes of its loss can be balanced: the labels that are replayed are part of it."""
-        return not self.current and not self.projects and any(batch.ce for batch in self.replay)
+        return not self.current and not self.projects and any(batch.ce for batch in self.replay.batches)
 
     @property
     def changes_gradients(self) -> bool:
@@ -93,11 +104,11 @@ LABELS = ReplayBatch(draw=1, ce=1.0, distill=0.0)
 _ALL = (
     Method("finetune", "the step of the current batch and nothing else"),
     Method("joint", "the upper bound: nothing is forgotten, because nothing is left out", train="seen"),
-    Method("er", "Chaudhry et al., On Tiny Episodic Memories in Continual Learning, 2019", (LABELS,)),
+    Method("er", "Chaudhry et al., On Tiny Episodic Memories in Continual Learning, 2019", Replay((LABELS,))),
     Method(
         "er-ace",
         "Caccia et al., New Insights on Reducing Abrupt Representation Change, ICLR 2022, section 4",
-        (ReplayBatch(draw=1, ce=1.0, distill=0.0, classes="seen"),),
+        Replay((LABELS,), classes="seen"),
         current="batch",
     ),
     Method(
@@ -122,28 +133,28 @@ _ALL = (
     Method(
         "a-gem",
         "Chaudhry et al., Efficient Lifelong Learning with A-GEM, ICLR 2019, equation 11",
-        (LABELS,),
+        Replay((LABELS,)),
         projects=True,
     ),
     Method(
         "fdr",
         "Benjamin et al., Measuring and Regularizing Networks in Function Space, ICLR 2019, section 2",
-        (ReplayBatch(draw=0, ce=0.0, distill=0.3),),
+        Replay((ReplayBatch(draw=0, ce=0.0, distill=0.3),)),
         distance="outputs",
         fills="end",
     ),
     Method(
         "icarl",
         "Rebuffi et al., iCaRL, CVPR 2017, algorithms 1 to 5",
-        (ReplayBatch(draw=1, ce=0.0, distill=1.0),),
+        Replay((ReplayBatch(draw=1, ce=0.0, distill=1.0),)),
         distance="sigmoid",
         fills="exemplars",
     ),
-    Method("der", "Buzzega et al., NeurIPS 2020, equation 5", (ReplayBatch(draw=0, ce=0.0, distill=0.3),)),
+    Method("der", "Buzzega et al., NeurIPS 2020, equation 5", Replay((ReplayBatch(draw=0, ce=0.0, distill=0.3),))),
     Method(
         "der++",
         "Buzzega et al., NeurIPS 2020, equation 6",
-        (ReplayBatch(draw=0, ce=0.0, distill=0.2), ReplayBatch(draw=1, ce=1.0, distill=0.0)),
+        Replay((ReplayBatch(draw=0, ce=0.0, distill=0.2), LABELS)),
     ),
 )
 METHODS: Mapping[str, Method] = {method.name: method for method in _ALL}
@@ -153,14 +164,15 @@ METHODS: Mapping[str, Method] = {method.name: method for method in _ALL}
 def method_of(options: Options) -> Method:
     """The method that the options name, under the weights that they give to its replay batches."""
     method = METHODS[options.method]
-    return dataclasses.replace(method, replay=tuple(_weighted(batch, options) for batch in method.replay))
+    balanced = method.replay.classes == "all" and loss_classes_of(options) == "balanced"
+    batches = tuple(_weighted(batch, options) for batch in method.replay.batches)
+    return dataclasses.replace(method, replay=Replay(batches, "balanced" if balanced else method.replay.classes))
 
 
 def _weighted(batch: ReplayBatch, options: Options) -> ReplayBatch:
     ce = options.label_weight if batch.ce and options.label_weight is not None else batch.ce
     distill = options.logit_weight if batch.distill and options.logit_weight is not None else batch.distill
-    balanced = batch.classes == "all" and loss_classes_of(options) == "balanced"
-    return dataclasses.replace(batch, ce=ce, distill=distill, classes="balanced" if balanced else batch.classes)
+    return dataclasses.replace(batch, ce=ce, distill=distill)
 
 
 def check_method(options: Options) -> None:
@@ -169,8 +181,9 @@ def check_method(options: Options) -> None:
     method = METHODS[options.method]
     if options.loss_classes is not None:
         check_choice("loss_classes", options.loss_classes, LOSS_CLASSES)
-    _check_weight("logit_weight", options.logit_weight, options.method, any(batch.distill for batch in method.replay))
-    _check_weight("label_weight", options.label_weight, options.method, any(batch.ce for batch in method.replay))
+    batches = method.replay.batches
+    _check_weight("logit_weight", options.logit_weight, options.method, any(batch.distill for batch in batches))
+    _check_weight("label_weight", options.label_weight, options.method, any(batch.ce for batch in batches))
     for applies, problem, mend in _refused(options, method):
         if applies:
             raise FieldError("method", options.method, problem, mend)
@@ -214,7 +227,7 @@ def _idle(options: Options, method: Method) -> Sequence[tuple[str, bool, str]]:
     """Options that a method leaves no effect, whatever their value: the field, whether that is so here, and why."""
     name = f"`method` {method.name}"
     return (
-        ("replay_batches", not method.replay, f"{name} replays no batch"),
+        ("replay_batches", not method.replay.batches, f"{name} replays no batch"),
         ("loss_classes", bool(method.current), f"{name} says by itself which classes are in the loss"),
         ("loss_classes", method.targets_labels and options.data_removal == 0.0,
          f"{name} says by itself which classes are in the loss, and with `data_removal` 0 nothing else reads them"),
@@ -233,7 +246,7 @@ def loss_classes_of(options: Options) -> LossClasses:
 
 def replayed_labels(options: Options) -> float:
     """The weight of the mean cross-entropy of all replayed samples of a step."""
-    return sum(batch.ce for batch in method_of(options).replay)
+    return sum(batch.ce for batch in method_of(options).replay.batches)
 
 
 def accumulates(options: Options) -> bool:
@@ -243,4 +256,4 @@ def accumulates(options: Options) -> bool:
 
 def stores_between_batches(options: Options) -> bool:
     """Whether the gradients of several batches make one step."""
-    return bool(method_of(options).replay) and options.replay_batches == "separate"
+    return bool(method_of(options).replay.batches) and options.replay_batches == "separate"

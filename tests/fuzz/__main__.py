@@ -52,10 +52,10 @@ def main() -> int:
         material.make(Path(folder))
         for number, verdict in _verdicts(args, Path(folder)):
             ends[verdict.target]["fault" if verdict.faults else "done" if verdict.code == 0 else "refused"] += 1
-            for kind, text in verdict.faults.items():
-                kinds[verdict.target, kind] += 1
-                if kinds[verdict.target, kind] == 1:
-                    print(f"case {number} of seed {args.seed}, {verdict.target}: {kind}\n{text}", flush=True)
+            kinds.update((verdict.target, kind) for kind in verdict.faults)
+            for kind in (kind for kind in verdict.faults if kinds[verdict.target, kind] == 1):
+                case = f"case {number} of seed {args.seed}, {verdict.target}"
+                print(f"{case}: {kind}\n{verdict.faults[kind]}", flush=True)
     _summarise(ends, kinds)
     return 1 if kinds else 0
 

@@ -1,7 +1,6 @@
 """Programs as text, for every way of replay, with and without masks."""
 
 import dataclasses
-import textwrap
 from collections.abc import Sequence
 
 import pytest
@@ -12,10 +11,11 @@ from sparcl_compile.interface.program import Event, Program
 from sparcl_compile.program.batches import FIELDS, FIRST_TASK
 from sparcl_compile.program.build import COUNTERS, build
 from sparcl_compile.program.methods import parts_of
-from sparcl_compile.settings.methods import METHODS, ReplayBatch, loss_classes_of, method_of, replayed_labels
+from sparcl_compile.settings.methods import METHODS, Replay, ReplayBatch, loss_classes_of, method_of, replayed_labels
 from sparcl_compile.settings.options import CompileOptions
 from tests.support.program_text import text
 from tests.support.programs import settings
+from tests.support.step_text import COUNTED, CURRENT, FINITE, OPTIMIZER, STORED, block_of, check, drawn, trained
 
 UPDATES = (Event((1, 10), "all", {"remove_to": "level.shrunk", "grow_to": "level.base"}),)
 REMOVALS = (Event((1, 10), "all", {"share": (3, 40)}),)
@@ -30,10 +30,6 @@ SPARSE = {
 
 def program(replay: str = "finetune", **changes: object) -> Program:
     return build(settings(replay=METHODS[replay].replay, **changes))
-
-
-def check(made: Program, block: str, wanted: str) -> None:
-    assert text(made.blocks[block]).splitlines() == textwrap.dedent(wanted).strip().splitlines()
 
 
 # What all programs have in common
@@ -152,58 +148,6 @@ def test_images_are_resized_where_the_model_takes_one_size() -> None:
     check(program(resizes=True), "resize", "resize(given.*)")
 
 
-CURRENT = """
-slice order at position, batch until length, as current.sample_id
-gather current.sample_id as current
-when augment:
-  crop_flip(x=current.raw, key=[seed, step, 0]) -> x_ready as current.x
-else:
-  standardise(x=current.raw) -> x_ready as current.x
-batch(current.*) -> current.*
-"""
-COUNTED = """
-step += 1
-count += 1
-task_step += 1
-done += 1
-samples_seen += rows of current.labels
-"""
-STORED = "write_buffer(key=[seed, 0, 0], x=current.raw, labels=current.labels, logits=trained0.logits) -> stored.*"
-FINITE = """
-when finite:
-else:
-  fail 'the loss became {}' of loss
-"""
-OPTIMIZER = "optimizer(learning_rate=learning_rate, count=count, task_step=task_step)"
-
-
-def block_of(*parts: str) -> str:
-    return "\n".join(part.strip("\n") for part in parts)
-
-
-def drawn(number: int, draw: int, ce: float, distill: float) -> str:
-    """A replay batch, as it stands below a condition."""
-    return f"""
-  replay_batch(key=[seed, step, {draw}], batch=batch, ce={ce}, distill={distill}) -> replay{number}.*, \
-x as replay{number}.raw
-  when augment:
-    crop_flip(x=replay{number}.raw, key=[seed, step, {draw + 1}]) -> x_ready as replay{number}.x
-  else:
-    standardise(x=replay{number}.raw) -> x_ready as replay{number}.x
-"""
-
-
-def trained(*batches: str, indent: str = "  ") -> str:
-    """The micro-steps on these batches."""
-    rates = "learning_rate=learning_rate, count=count, task_step=task_step"
-    runs = [
-        f"{indent}train({batch}.*, lazy_reset_grad={int(not number)}, {rates}) -> trained{number}.*"
-        for number, batch in enumerate(batches)
-    ]
-    losses = ", ".join(f"trained{number}.loss" for number in range(len(batches)))
-    return "\n".join([*runs, f"{indent}check_loss(losses=[{losses}])"])
-
-
 def test_the_first_batch_may_have_a_graph_of_its_own() -> None:
     made = text(program("er").blocks["move"])
     other = text(program("er", first="train_first").blocks["move"])
@@ -292,7 +236,7 @@ def test_der_merged() -> None:
 
 def test_three_replay_batches_are_merged_one_after_the_other() -> None:
     """No method has three as yet: one with any number of batches is a row of the table."""
-    three = tuple(ReplayBatch(draw, 1.0, 0.0) for draw in range(3))
+    three = Replay(tuple(ReplayBatch(draw, 1.0, 0.0) for draw in range(3)))
     lines = text(build(settings(replay=three, merged=True)).blocks["step"]).splitlines()
     assert [line.strip() for line in lines if "merge" in line] == [
         "merge(first.*=replay0.*, second.*=replay1.*) -> replayed.*",
@@ -395,7 +339,7 @@ def test_two_gradients_are_measured_the_current_one_by_the_tasks_own_classes(
     lines = text(made.blocks["measure"]).splitlines()
     own = "measure(current.*, lazy_reset_grad=1, class_mask=current.own_mask) into g1 -> measured.*"
     assert lines[: 2 + len(wanted)] == [own, "when task >= 1:", *(f"  {line}" for line in wanted)]
-    batches = len(METHODS[replay].replay)
+    batches = len(METHODS[replay].replay.batches)
     counted = [f"  samples_measured += rows of replay{number}.labels" for number in range(batches)]
     assert lines[2 + len(wanted) :] == ["samples_measured += rows of current.labels", "when task >= 1:", *counted]
 
@@ -453,10 +397,10 @@ def test_gradients_alone_are_sparse() -> None:
 
 
 def test_replay_settings() -> None:
-    assert METHODS["finetune"].replay == ()
-    assert METHODS["er"].replay == (ReplayBatch(draw=1, ce=1.0, distill=0.0),)
-    assert [(batch.ce, batch.distill) for batch in METHODS["der"].replay] == [(0.0, 0.3)]
-    assert [(batch.ce, batch.distill) for batch in METHODS["der++"].replay] == [(0.0, 0.2), (1.0, 0.0)]
+    assert METHODS["finetune"].replay == Replay()
+    assert METHODS["er"].replay == Replay((ReplayBatch(draw=1, ce=1.0, distill=0.0),))
+    assert [(batch.ce, batch.distill) for batch in METHODS["der"].replay.batches] == [(0.0, 0.3)]
+    assert [(batch.ce, batch.distill) for batch in METHODS["der++"].replay.batches] == [(0.0, 0.2), (1.0, 0.0)]
     assert FIRST_TASK == 1
 
 
@@ -473,9 +417,9 @@ def test_replay_settings() -> None:
 def test_the_options_weigh_the_replay(
     method: str, weights: dict[str, float], wanted: list[tuple[float, float]]
 ) -> None:
-    found = method_of(CompileOptions(method=method, sparsity=0.0, **weights)).replay  # type: ignore[arg-type]
+    found = method_of(CompileOptions(method=method, sparsity=0.0, **weights)).replay.batches  # type: ignore[arg-type]
     assert [(batch.ce, batch.distill) for batch in found] == wanted
-    assert [batch.draw for batch in found] == [batch.draw for batch in METHODS[method].replay]
+    assert [batch.draw for batch in found] == [batch.draw for batch in METHODS[method].replay.batches]
 
 
 @pytest.mark.parametrize(
@@ -489,15 +433,13 @@ def test_the_options_weigh_the_replay(
         ("der", None, "all", "all", 0.0),
         ("a-gem", None, "all", "all", 1.0),
         ("er-ace", None, "batch", "seen", 1.0),
-        ("finetune", None, "all", None, 0.0),
+        ("finetune", None, "all", "all", 0.0),
     ],
 )
-def test_the_classes_of_the_loss(
-    method: str, given: str | None, current: str, replayed: str | None, weight: float
-) -> None:
+def test_the_classes_of_the_loss(method: str, given: str | None, current: str, replayed: str, weight: float) -> None:
     options = CompileOptions(method=method, loss_classes=given)
     assert loss_classes_of(options) == current
-    assert {batch.classes for batch in method_of(options).replay} == ({replayed} if replayed else set())
+    assert method_of(options).replay.classes == replayed
     assert replayed_labels(options) == weight
 
 
@@ -535,7 +477,7 @@ def test_a_replayed_batch_over_the_seen_classes_is_told_those_of_the_task() -> N
 
 def test_draws_of_one_step_have_numbers_of_their_own() -> None:
     for method in METHODS.values():
-        draws = [batch.draw for batch in method.replay]
+        draws = [batch.draw for batch in method.replay.batches]
         assert len(set(draws)) == len(draws)
 
 
@@ -548,7 +490,7 @@ def test_settings_are_frozen() -> None:
 def test_series_are_changed_by_their_own_graph(replay: str) -> None:
     images, series = program(replay), program(replay, augment="jitter_shift_scale")
     told = [text(made.blocks["step"]) for made in (images, series)]
-    assert told[0].count("crop_flip(") == 1 + len(METHODS[replay].replay)
+    assert told[0].count("crop_flip(") == 1 + len(METHODS[replay].replay.batches)
     assert told[0].replace("crop_flip(", "jitter_shift_scale(") == told[1]
 
 

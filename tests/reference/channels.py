@@ -58,9 +58,9 @@ def scores(
             continue
         each = importance(values[name], values[f"{name}.g1"], values[f"{name}.g2"], alpha, beta)
         for axis, units in tensor.units.items():
-            for element, unit in enumerate(units):
-                if unit is not None and axis != tensor.produced:
-                    totals[unit[0]][unit[1]] += np.moveaxis(each, axis, 0)[element].sum(dtype=np.float64)
+            reading = [(e, unit) for e, unit in enumerate(units) if unit is not None and axis != tensor.produced]
+            for element, (space, number) in reading:
+                totals[space][number] += np.moveaxis(each, axis, 0)[element].sum(dtype=np.float64)
     return totals
 
 

@@ -16,13 +16,14 @@ from sparcl_compile.program.build import Settings, build
 from sparcl_compile.runtime.data.tables import Table, Tables
 from sparcl_compile.runtime.driver.trainer import Trainer
 from sparcl_compile.runtime.session.engine import Engine, Sizes
+from sparcl_compile.settings.methods import Replay
 from tests.support import described
 
 
 def settings(**changes: object) -> Settings:
     """The settings of fine-tuning without any sparsity, with changes."""
     plain: dict[str, object] = {
-        "replay": (),
+        "replay": Replay(),
         "merged": False,
         "one_gradient": False,
         "single_head": True,

@@ -167,7 +167,7 @@ def both(
     tasks = [(task.x_train, task.y_train) for task in compiled.tasks]
     torch.set_num_threads(1)
     trace = reference_run(start.module, tasks, reference, length.classes)
-    return Outcome(compiled, trace, bool(method_of(options).replay))
+    return Outcome(compiled, trace, bool(method_of(options).replay.batches))
 
 
 def _counts(options: CompileOptions, module: torch.nn.Module, masked: Sequence[str]) -> tuple[LayerCounts, ...] | None:

@@ -9,7 +9,7 @@ The idea of grouping coupled channels is that of DepGraph (Fang et al., CVPR 202
 
 import dataclasses
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 import onnx_ir as ir
@@ -161,11 +161,9 @@ class Result:
     def _keep_weightless(self) -> None:
         """Units that lie on no layer's weight (elements of a constant, say) are no channels."""
         found = np.zeros(len(self.components.stays), bool)
-        for weight, *axes in self._layers():
-            for axis in axes:
-                labels = self.trace.states[weight][axis]
-                if not isinstance(labels, Cause):
-                    found[self.components.of_label[labels]] = True
+        for _, labels in self._weight_axes():
+            if not isinstance(labels, Cause):
+                found[self.components.of_label[labels]] = True
         self.components.keep(np.flatnonzero(~found), QUIET)
 
     def _layers(self) -> list[tuple[ir.Value, int, int]]:
@@ -174,6 +172,11 @@ class Result:
         for node, weight in weighted_layers(self.model.graph):
             seen.setdefault(str(weight.name), (weight, *channel_axes(node, weight)))
         return list(seen.values())
+
+    def _weight_axes(self) -> Iterator[tuple[str, Axis]]:
+        """The axes that the weights produce and contract, in layer order, each with its weight's name."""
+        for weight, *axes in self._layers():
+            yield from ((str(weight.name), self.trace.states[weight][axis]) for axis in axes)
 
     def _axes_in_order(self) -> dict[int, tuple[np.ndarray, Cause]]:
         """Every array of labels once, with its value as a cause: first those that weights produce."""
@@ -205,9 +208,9 @@ class Result:
             if isinstance(labels, Cause):
                 continue
             spaces = layout.space[self.components.of_label[labels]]
-            for space in dict.fromkeys(spaces.tolist()):
-                if space >= 0 and space not in names:
-                    names[space] = unique(str(value.name), taken)
+            unnamed = [space for space in dict.fromkeys(spaces.tolist()) if space >= 0 and space not in names]
+            for space in unnamed:
+                names[space] = unique(str(value.name), taken)
         return names
 
     def _segments(self, layout: Layout, names: Mapping[int, str], axis: Axis) -> tuple[Segment, ...]:
@@ -254,12 +257,10 @@ class Result:
     def _stops(self) -> tuple[Stop, ...]:
         """The causes that keep an axis of a weight, in their order in the graph."""
         kept: dict[Cause, dict[str, None]] = {}
-        for weight, *axes in self._layers():
-            for axis in axes:
-                labels = self.trace.states[weight][axis]
-                causes = [] if isinstance(labels, Cause) else self.components.causes_of(labels)
-                for cause in causes:
-                    kept.setdefault(cause, {})[str(weight.name)] = None
+        for name, labels in self._weight_axes():
+            causes = [] if isinstance(labels, Cause) else self.components.causes_of(labels)
+            for cause in causes:
+                kept.setdefault(cause, {})[name] = None
         rank = {cause: index for index, cause in reversed(list(enumerate(self.components.causes)))}
         chosen = sorted((cause for cause in kept if cause != QUIET), key=lambda cause: rank[cause])
         return tuple(Stop(cause.node, cause.op_type, cause.reason, tuple(kept[cause])) for cause in chosen)

@@ -58,18 +58,21 @@ def common_blocks(before: tuple[int, ...], after: tuple[int, ...]) -> Blocks:
     i = j = 0
     while i < len(before) or j < len(after):
         first, second = i, j
-        sizes = [1, 1]
-        if i < len(before):
-            sizes[0], i = before[i], i + 1
-        if j < len(after):
-            sizes[1], j = after[j], j + 1
-        while sizes[0] != sizes[1]:
-            if sizes[0] < sizes[1]:
-                sizes[0], i = sizes[0] * before[i], i + 1
-            else:
-                sizes[1], j = sizes[1] * after[j], j + 1
+        i, j = _end_of_block(before, after, i, j)
         found.append((range(first, i), range(second, j)))
     return found
+
+
+def _end_of_block(before: tuple[int, ...], after: tuple[int, ...], i: int, j: int) -> tuple[int, int]:
+    """Where the block that begins at these axes ends: the side with fewer elements takes one more axis."""
+    left, i = (before[i], i + 1) if i < len(before) else (1, i)
+    right, j = (after[j], j + 1) if j < len(after) else (1, j)
+    while left != right:
+        if left < right:
+            left, i = left * before[i], i + 1
+        else:
+            right, j = right * after[j], j + 1
+    return i, j
 
 
 def merged(t: Trace, node: ir.Node, axes: Axes, lengths: tuple[int, ...]) -> Axis:

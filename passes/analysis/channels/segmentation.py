@@ -75,13 +75,15 @@ def lay_out(components: Components, axes: Sequence[np.ndarray], names: Sequence[
     of_axes = [components.of_label[labels] for labels in axes]
     while True:
         layout = spaces_of(components, of_axes)
-        changed = False
-        for axis, cause in zip(of_axes, names, strict=True):
-            for blocked, reason in irregular(layout, axis):
-                components.keep(blocked, dataclasses.replace(cause, reason=reason))
-                changed = True
-        if not changed:
+        found = [
+            (blocked, dataclasses.replace(cause, reason=reason))
+            for axis, cause in zip(of_axes, names, strict=True)
+            for blocked, reason in irregular(layout, axis)
+        ]
+        if not found:
             return layout
+        for blocked, cause in found:
+            components.keep(blocked, cause)
 
 
 def irregular(layout: Layout, axis: np.ndarray) -> Iterator[tuple[np.ndarray, str]]:

@@ -5,7 +5,7 @@ as the one in which those elements are zero. ``analyse`` finds the spaces, ``shr
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -70,6 +70,15 @@ def kept_elements(segments: Sequence[Segment], keep: Mapping[str, np.ndarray]) -
         outer, inner = np.arange(one.outer)[:, None, None], np.arange(one.inner)[None, None, :]
         parts.append((one.start + (outer * one.units + units[None, :, None]) * one.inner + inner).reshape(-1))
     return np.concatenate(parts).astype(np.int64)
+
+
+def elements_by_space(data: np.ndarray, axis: int, segments: Sequence[Segment]) -> Iterator[tuple[str, np.ndarray]]:
+    """The elements of an array on each segment of an axis that is of a space: [outer, units, inner, other axes]."""
+    rows = np.moveaxis(data, axis, 0)
+    for one in segments:
+        if one.space is not None:
+            part = rows[one.start : one.start + one.length]
+            yield one.space, part.reshape(one.outer, one.units, one.inner, -1)
 
 
 def element_flags(segments: Sequence[Segment], flags: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -262,17 +262,22 @@ def test_without_steps_a_sample_is_only_kept(learner: Learner, artifact: Artifac
     assert set(os.listdir(state)) == {STATE, ".lock"}
 
 
+def observe_all(artifact: Artifact, state: Path, samples: Sequence[tuple[np.ndarray, str]]) -> None:
+    with story.opened(artifact, state) as learner:
+        for image, name in samples:
+            learner.observe(image, name, steps=0)
+
+
 def test_samples_that_wait_are_there_in_the_next_learner(artifact: Artifact, state: Path, tmp_path: Path) -> None:
     images, names = digits(artifact, 4, 5, each=3)
-    for place, kept in ((state, False), (tmp_path / "other", True)):
-        for image, name in zip(images, names, strict=True):
-            with story.opened(artifact, place) as learner:
-                learner.observe(image, name, steps=0)
-                if not kept:
-                    continue
+    samples, one_by_one = list(zip(images, names, strict=True)), tmp_path / "one by one"
+    observe_all(artifact, state, samples)
+    for sample in samples:
+        observe_all(artifact, one_by_one, [sample])
+    for place in (state, one_by_one):
         with story.opened(artifact, place) as learner:
             assert (learner.waiting, set(learner.classes)) == (6, {"four", "five"})
             with pytest.raises(DataError, match="they are float32 1x8x8, this learner has learned uint8 1x8x8"):
                 learner.predict(images.astype(np.float32))
             learner.learn(epochs=1)
-    check_same(state, tmp_path / "other")
+    check_same(state, one_by_one)

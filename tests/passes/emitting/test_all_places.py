@@ -55,10 +55,9 @@ def test_they_are_the_gradients_that_masked_layers_measure(model: str, options: 
         for form in (masked, compressed):
             form.measure(current, replay)
         for layer, other in zip(compressed.manifest.weights, masked.manifest.weights, strict=True):
-            for name in (layer.g1, layer.g2):
-                if name in compressed.engine.state:
-                    wanted, found = (form.engine.array(name) for form in (masked, compressed))
-                    check_same(found, in_order_of_places(layer, wanted) if layer.index else wanted, name)
+            for name in (name for name in (layer.g1, layer.g2) if name in compressed.engine.state):
+                wanted, found = (form.engine.array(name) for form in (masked, compressed))
+                check_same(found, in_order_of_places(layer, wanted) if layer.index else wanted, name)
             pruned = masked.engine.array(str(other.mask)) == 0
             assert masked.engine.array(layer.g1)[pruned].any() or layer.base == layer.size
 

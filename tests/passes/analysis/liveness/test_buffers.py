@@ -74,10 +74,10 @@ def test_peaks_by_hand(body: str, peak: int, alive: list[str]) -> None:
         model.graph.register_initializer(ir.Value(name=name, const_value=ir.tensor(data)))
         value = model.graph.initializers[name]
         value.shape, value.type = ir.Shape(data.shape), ir.TensorType(value.const_value.dtype)  # type: ignore[union-attr]
-        for node in model.graph:
-            for slot, read in enumerate(node.inputs):
-                if read is not None and read.name == name:
-                    node.replace_input_with(slot, value)
+        reads = [(node, slot, read) for node in model.graph for slot, read in enumerate(node.inputs)]
+        for node, slot, read in reads:
+            if read is not None and read.name == name:
+                node.replace_input_with(slot, value)
     found = plan(model, 1)
     assert found.peak_bytes == peak * KILO
     assert not found.unknown
