@@ -104,8 +104,8 @@ def refusal(node: ir.Node) -> str | None:
         return f"an operator of the custom domain {node.domain}; export with standard ONNX operators only"
     if node.op_type in CONTROL_FLOW:
         return (
-            "control flow; export with fixed control flow (PyTorch: by tracing; Keras: recurrent layers with unroll=True, "
-            "or LSTM without masks and recurrent_dropout)"
+            "control flow; export with fixed control flow (PyTorch: by tracing; Keras: recurrent layers with "
+            "unroll=True, or LSTM without masks and recurrent_dropout)"
         )
     if node.op_type.startswith(QUANTISED):
         return "quantised arithmetic; use the float32 model"
