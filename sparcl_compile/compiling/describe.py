@@ -30,6 +30,7 @@ from sparcl_compile.passes.core.values import dims
 from sparcl_compile.passes.emitting.emit import STATE_FILE
 from sparcl_compile.passes.importing import doubts
 from sparcl_compile.passes.lowering.select_kernels import choices_of
+from sparcl_compile.passes.sparsifying import mark_dense_weights
 from sparcl_compile.passes.sparsifying.freeze_parameters import update_summary
 from sparcl_compile.plan.channels import channel_spec
 from sparcl_compile.plan.compiled import Compiled
@@ -88,8 +89,9 @@ def _runtime(options: CompileOptions) -> dict[str, str]:
 def report(compiled: Compiled, options: CompileOptions, facts: Facts, traces: Iterable[PassTrace]) -> CompileReport:
     """The log: what each pass did, the memory of training, and the choice of kernels."""
     choices = KernelChoices(options.batch_size, tuple(choices_of(compiled.forward)))
+    unmasked = mark_dense_weights.remarks(compiled.full) if options.sparsity > 0.0 else ()
     return CompileReport(
-        remarks=(*compiled.remarks, *doubts.remarks(compiled.full), *remarks(compiled.full)),
+        remarks=(*compiled.remarks, *doubts.remarks(compiled.full), *unmasked, *remarks(compiled.full)),
         passes=tuple(traces),
         memory=memory.to_report(
             compiled.training, facts.state, options.batch_size, executor_of(EXECUTORS[options.target])
