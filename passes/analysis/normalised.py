@@ -38,7 +38,7 @@ def hidden_layers(graph: ir.Graph) -> HiddenLayers:
     """
     head = find_head(graph, _is_layer)
     layers = [node for node in graph if node is not head and _trains(node)]
-    bare = [node.op_type for node in layers if not _is_normalised(node.outputs[0])]
+    bare = [node.op_type for node in layers if not is_normalised(node.outputs[0])]
     if layers and not bare:
         return "normalised"
     return "gated" if bare and all(op_type in GATED for op_type in bare) else "other"
@@ -58,7 +58,8 @@ def _trains(node: ir.Node) -> bool:
     return any(role_of(weight) is Role.PARAMETER for weight in _weights(node))
 
 
-def _is_normalised(value: ir.Value) -> bool:
+def is_normalised(value: ir.Value) -> bool:
+    """Whether a value goes into a normalisation and nowhere else."""
     readers = [usage.node for usage in value.uses()]
     if value.is_graph_output():
         return False
@@ -70,7 +71,7 @@ def _is_normalised(value: ir.Value) -> bool:
         return False
     (node,) = readers
     if node.op_type in PASSING:
-        return _is_normalised(node.outputs[0])
+        return is_normalised(node.outputs[0])
     if node.op_type == BATCH:
         return int_attribute(node, "training_mode", 0) == 1
     return node.op_type == SAMPLE

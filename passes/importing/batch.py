@@ -13,7 +13,7 @@ from sparcl_compile.passes.importing import branches
 from sparcl_compile.passes.importing.batch_place import Carrier, allows_zero, batch_place, resolved
 from sparcl_compile.passes.importing.batch_repairs import REPAIRS, squeezes_all
 from sparcl_compile.passes.importing.batch_trace import Trace
-from sparcl_compile.passes.importing.constants import FIXED, is_fixed
+from sparcl_compile.passes.importing.constants import FIXED, is_fixed, said_of
 from sparcl_compile.passes.importing.hidden_batch import shift
 
 MADE = "sparcl.made"
@@ -47,7 +47,8 @@ class BatchTracer:
     2. A node into which the batch is written gets a symbolic one (``batch_repairs``).
     3. A batch of 1 whose axis the file leaves out stays in front of the others (``hidden_batch``).
     4. An If becomes the branch that it takes.
-    5. A Gather that reads an element of a weight more than once stays, and what is made of it: the places share that
+    5. A weight that is transposed twice is folded once where the file calls it one weight (``constants.Said``).
+    6. A Gather that reads an element of a weight more than once stays, and what is made of it: the places share that
        element (a table of biases for relative positions), and folded they would learn apart.
     """
 
@@ -57,6 +58,7 @@ class BatchTracer:
         self.facts = Trace(graph, batch)
         self.worlds = self.facts.worlds
         self.trained: set[ir.Value] = set()
+        self.turned: dict[tuple[ir.Value | None, str], ir.Value] = {}
 
     def trace(self) -> Worlds:
         """Do it; raises ModelError when a node fits no other batch size."""
@@ -111,10 +113,21 @@ class BatchTracer:
         if known or self._shares(node):
             self.trained.update(node.outputs)  # a folded parameter would stop learning
             return
+        turned = (node.inputs[0], str(node.attributes.get("perm"))) if self._is_turned(node) else None
+        if turned in self.turned:
+            replace_uses(self.graph, node.outputs[0], self.turned[turned])
+            self.graph.remove(node, safe=True)
+            return
         marks = {MADE: not any(is_weight(value) for value in node.inputs), FIXED: is_fixed(self.graph, node)}
         for output, array in zip([o for o in node.outputs if o.name], arrays, strict=True):
-            self._become_initializer(output, np.asarray(array)).meta.update(marks)
+            value = self._become_initializer(output, np.asarray(array))
+            value.meta.update(marks)
+            if turned is not None:
+                self.turned[turned] = value
         self.graph.remove(node, safe=True)
+
+    def _is_turned(self, node: ir.Node) -> bool:
+        return node.op_type == "Transpose" and said_of(self.graph).shared and is_weight(node.inputs[0])
 
     def _shares(self, node: ir.Node) -> bool:
         if node.op_type != "Gather" or not is_weight(node.inputs[0]):

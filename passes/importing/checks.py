@@ -103,7 +103,10 @@ def refusal(node: ir.Node) -> str | None:
     if node.domain not in STANDARD:
         return f"an operator of the custom domain {node.domain}; export with standard ONNX operators only"
     if node.op_type in CONTROL_FLOW:
-        return "control flow; export with fixed control flow (PyTorch: by tracing; Keras: layers with unroll=True)"
+        return (
+            "control flow; export with fixed control flow (PyTorch: by tracing; Keras: recurrent layers with "
+            "unroll=True, or LSTM without masks and recurrent_dropout)"
+        )
     if node.op_type.startswith(QUANTISED):
         return "quantised arithmetic; use the float32 model"
     if node.op_type in RANDOM:
@@ -152,7 +155,9 @@ def one_input(inputs: Sequence[ir.Value]) -> str:
     """The way to a model with one input."""
     lost = [value for value in inputs if value.shape is not None and value.shape.is_static() and value.shape[0] == 1]
     if len(inputs) - len(lost) != 1:
-        return "export one that takes the others apart from it (PyTorch: by slices; Keras: by Lambda or Cropping layers)"
+        return (
+            "export one that takes the others apart from it (PyTorch: by slices; Keras: by Lambda or Cropping layers)"
+        )
     each = " and ".join(str(value.name) for value in lost)
     return (
         f"{each} seem to be constants whose values the exporter lost, as tf2onnx loses those of Keras's Normalization: "

@@ -20,7 +20,8 @@ FOLDED_FROM = "pkg.onnxscript.optimizer.folded_from"
 PARAMETER = "PARAMETER"
 TARGETS = re.compile(r": ([A-Z_]+) target='([^']*)'")
 """Metadata of PyTorch's exporter with ``dynamo=True``: of a value, of a graph, and of a value that was folded."""
-PYTORCH = "pytorch"
+PYTORCH, TF2ONNX = "pytorch", "tf2onnx"
+"""Names of exporters."""
 PURE = {"Conv": (1, 2), "ConvTranspose": (1, 2), "Gemm": (1, 2), "LayerNormalization": (1, 2)}
 """By operator the inputs that hardly ever are anything but parameters."""
 
@@ -33,11 +34,13 @@ class Said:
         fixed: names of initializers that are no parameters.
         nodes: whether what stands in nodes (Constant, ConstantOfShape) is no parameter either.
         all: whether what is neither is one.
+        shared: whether a weight that several nodes read is one: nothing merged several that happened to be equal.
     """
 
     fixed: frozenset[str] = frozenset()
     nodes: bool = False
     all: bool = False
+    shared: bool = False
 
 
 def said(model: ir.Model) -> Said:
@@ -48,6 +51,9 @@ def said(model: ir.Model) -> Said:
     2. PyTorch's older exporter stores parameters and persistent buffers alike, but what is neither stands in Constant
        nodes. That holds unless layers find their weights there, too, as those of a frozen script do.
     3. Other files say nothing: some exporters write all weights as Constant nodes.
+    4. A weight that several nodes read is one where the newer exporter lists no parameter that the file lacks, and in a
+       file of tf2onnx, since Keras draws every layer's weights. PyTorch's older exporter also merges equal ones, which
+       a freshly copied encoder has in every layer.
     """
     values = model.graph.initializers.values()
     kinds = {str(value.name): value.metadata_props.get(KIND) for value in values}
@@ -55,8 +61,11 @@ def said(model: ir.Model) -> Said:
         targets = {name: kind for kind, name in TARGETS.findall(model.graph.metadata_props.get(SIGNATURE, ""))}
         other = {name for name, kind in kinds.items() if kind not in (None, PARAMETER)}
         folded = {str(value.name) for value in values if _is_folded_constant(value, targets)}
-        return Said(frozenset(other | folded), nodes=True, all=True)
-    return Said(nodes=model.producer_name == PYTORCH and not _weights_in_nodes(model.graph))
+        there = {*kinds, *(name for value in values for name in _sources(value))}
+        merged = {name for name, kind in targets.items() if kind == PARAMETER} - there
+        return Said(frozenset(other | folded), nodes=True, all=True, shared=bool(targets) and not merged)
+    nodes = model.producer_name == PYTORCH and not _weights_in_nodes(model.graph)
+    return Said(nodes=nodes, shared=model.producer_name == TF2ONNX)
 
 
 def _is_folded_constant(value: ir.Value, targets: Mapping[str, str]) -> bool:

@@ -1,4 +1,4 @@
-"""Parameters of which a file does not say whether they are any."""
+"""Parameters of which a file does not say whether they are any, or whether several nodes share them."""
 
 from collections.abc import Iterator
 
@@ -7,15 +7,17 @@ import onnx_ir as ir
 from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.analysis.heads import above, has_weight
 from sparcl_compile.passes.core.edit import array_of
+from sparcl_compile.passes.core.layers import WEIGHT_SLOTS
 from sparcl_compile.passes.core.marks import DOUBT_KEY
 from sparcl_compile.passes.core.roles import role_of, values_with_role
 from sparcl_compile.passes.importing.constants import said_of
 from sparcl_compile.passes.importing.folded import NORMALISING
-from sparcl_compile.passes.importing.roles import ELEMENTWISE, JOINING, SHAPES_ONLY
+from sparcl_compile.passes.importing.roles import ELEMENTWISE, JOINING, SHAPES_ONLY, is_shared
 
 SCALING = {"Mul", "Div"}
 LINEAR = {*ELEMENTWISE, *SHAPES_ONLY, *NORMALISING, "Pow", "ReduceMean", "Reciprocal", "Split"}
 """Operators between a layer and its bias, or between a normalisation and its scale and shift."""
+READERS = {*WEIGHT_SLOTS, "Transpose"}
 SHOWN = 3
 """Names in a line."""
 
@@ -46,6 +48,21 @@ def is_doubtful(node: ir.Node, value: ir.Value) -> bool:
     if node.op_type in SCALING:
         return not normalised
     return not (vector and (normalised or any(map(has_weight, before))))
+
+
+def copied(graph: ir.Graph) -> Iterator[str]:
+    """The line about weights of which every reader gets a copy of its own; none where there is no such one."""
+    if said_of(graph).shared:
+        return
+    values = (value for value in graph.initializers.values() if is_shared(value) and len(value.shape or ()) > 1)
+    found = [(str(value.name), [usage.node.op_type for usage in value.uses()]) for value in values]
+    names = [f"{name} ({len(readers)})" for name, readers in found if readers[0] in READERS]
+    if names:
+        each = ", ".join(names[:SHOWN]) + ", ..." * (len(names) > SHOWN)
+        yield (
+            f"several nodes read {each}, and each trains a copy of its own, since exporters merge equal weights; if it "
+            "is one layer that is called again, export from PyTorch with dynamo=True and optimize=False, which tells"
+        )
 
 
 def _ends(node: ir.Node) -> bool:

@@ -56,8 +56,8 @@ class ImportForward(Pass):
     4. Keep the one [N, C] output, without its Softmax, LogSoftmax or Sigmoid, as ``logits``; call the input ``x``.
        The one logit z of a Sigmoid becomes the two logits 0 and z.
     5. Note whether the model scales its samples itself: behind a factor below a 16th, or a shift above 16, it was made
-       for values as they are, and these are fed. Give initializers their roles: what the file calls a buffer or a constant
-       does not train. Rewrite operators on the training path that have no gradient.
+       for values as they are, and these are fed. Give initializers their roles: what the file calls a buffer or a
+       constant does not train. Rewrite operators on the training path that have no gradient.
     6. Compare on random inputs with the model as it was given, before any pass, the rewritten operators included: a
        model that answers differently is refused.
     7. Replace the head (``classes``) and start afresh (``init="fresh"``) if asked.
@@ -103,6 +103,7 @@ class ImportForward(Pass):
         given_model = original.take(model, model.graph.outputs)
         self._prepare(model)
         constants.mark(model.graph, said)
+        remarks.note(model, *doubts.copied(model.graph))
         batch, advice = batch_of(checks.single_input(model), model.graph), mend(model.graph)
         worlds = BatchTracer(model.graph, batch).trace()
         head = outputs.choose_head(model.graph, worlds)

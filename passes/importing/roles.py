@@ -7,7 +7,7 @@ from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.core.edit import Names, array_of, is_float_constant, new_constant
 from sparcl_compile.passes.core.roles import set_role
 from sparcl_compile.passes.importing.batch import MADE
-from sparcl_compile.passes.importing.constants import FIXED
+from sparcl_compile.passes.importing.constants import FIXED, said_of
 
 EVERY = (0, 1, 2, 3, 4, 5, 6, 7)
 PARAMETER_SLOTS: dict[str, tuple[int, ...]] = {
@@ -44,13 +44,30 @@ MASK_VALUE = -100.0
 
 
 def assign_roles(graph: ir.Graph) -> None:
-    """Mark parameters and running statistics; every reader of a shared vector gets its own copy first."""
+    """Mark parameters and running statistics; readers get copies of their own where a file may have merged equals."""
     raw, names = raw_values(graph), Names(graph)
     for node in graph:
         for slot in STATISTIC_SLOTS.get(node.op_type, ()):
             set_role(own_copy(graph, names, node, slot), Role.RUNNING_STAT)
         for slot in (slot for slot in PARAMETER_SLOTS.get(node.op_type, ()) if is_parameter(node, slot, raw)):
-            set_role(own_copy(graph, names, node, slot), Role.PARAMETER)
+            set_role(parameter_of(graph, names, node, slot), Role.PARAMETER)
+
+
+def parameter_of(graph: ir.Graph, names: Names, node: ir.Node, slot: int) -> ir.Value:
+    """The initializer at this input, or a copy that no other node reads where the file may have merged several."""
+    value = node.inputs[slot]
+    one = value is not None and said_of(graph).shared and is_shared(value)
+    return value if value is not None and one else own_copy(graph, names, node, slot)
+
+
+def is_shared(value: ir.Value) -> bool:
+    """Whether several nodes read an initializer in the same way, as those of an unrolled recurrent layer do.
+
+    What is the same number all over may have been merged by any exporter, and does not count.
+    """
+    readers, data = [usage.node.op_type for usage in value.uses()], array_of(value)
+    alike = len(readers) > 1 and len(set(readers)) == 1
+    return alike and data is not None and data.size > 1 and bool(np.ptp(data) > 0)
 
 
 def raw_values(graph: ir.Graph) -> set[ir.Value | None]:

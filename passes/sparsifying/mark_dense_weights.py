@@ -2,6 +2,7 @@
 
 import dataclasses
 import fnmatch
+import math
 from collections.abc import Iterator
 
 import onnx_ir as ir
@@ -16,9 +17,12 @@ from sparcl_compile.passes.core.layers import weighted_layers
 from sparcl_compile.passes.core.marks import DENSE_KEY
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import TRAINABLE, values_with_role
+from sparcl_compile.passes.core.values import dims
 
 NOT_A_LAYER = "elementwise"
 TO_ADD = {"BatchNormalization", "Identity"}
+LARGE = 0.1
+"""The share of all parameters from which on one without a mask is spoken of, although no layer reads it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,3 +132,17 @@ def without_empty_choice(weights: set[ir.Value], reasons: dict[ir.Value, str]) -
             return reasons
         reasons = {weight: reason for weight, reason in reasons.items() if reason in spared}
     return reasons
+
+
+def remarks(model: ir.Model) -> Iterator[str]:
+    """The line about large tables without a mask, since no layer reads them as they are; none without any."""
+    sizes = {value: math.prod(dims(value)) for role in TRAINABLE for value in values_with_role(model, role)}
+    least = LARGE * sum(sizes.values())
+    loose = [value for value in sizes if value.metadata_props.get(DENSE_KEY) == NOT_A_LAYER]
+    large = [value for value in loose if sizes[value] >= least and sum(length > 1 for length in dims(value)) > 1]
+    if large:
+        names = ", ".join(f"{value.name} ({sizes[value]:,} of {sum(sizes.values()):,} parameters)" for value in large)
+        yield (
+            f"no mask on {names}: masks are for what a Conv, Gemm, MatMul or recurrent layer reads as its weight, "
+            "and this is joined, repeated, looked up or multiplied element by element"
+        )

@@ -22,6 +22,7 @@ from sparcl_compile.interface.specs import DenseSpec, OptimizerSpec
 from sparcl_compile.interface.version import __version__
 from sparcl_compile.passes.analysis.liveness.executor import executor_of
 from sparcl_compile.passes.analysis.normalised import hidden_layers
+from sparcl_compile.passes.analysis.sums import sums_of_places
 from sparcl_compile.passes.core.layers import layer_weights
 from sparcl_compile.passes.core.marks import DENSE_KEY
 from sparcl_compile.passes.core.model_input import input_of
@@ -30,6 +31,7 @@ from sparcl_compile.passes.core.values import dims
 from sparcl_compile.passes.emitting.emit import STATE_FILE
 from sparcl_compile.passes.importing import doubts
 from sparcl_compile.passes.lowering.select_kernels import choices_of
+from sparcl_compile.passes.sparsifying import mark_dense_weights
 from sparcl_compile.passes.sparsifying.freeze_parameters import update_summary
 from sparcl_compile.plan.channels import channel_spec
 from sparcl_compile.plan.compiled import Compiled
@@ -88,13 +90,34 @@ def _runtime(options: CompileOptions) -> dict[str, str]:
 def report(compiled: Compiled, options: CompileOptions, facts: Facts, traces: Iterable[PassTrace]) -> CompileReport:
     """The log: what each pass did, the memory of training, and the choice of kernels."""
     choices = KernelChoices(options.batch_size, tuple(choices_of(compiled.forward)))
+    unmasked = mark_dense_weights.remarks(compiled.full) if options.sparsity > 0.0 else ()
     return CompileReport(
-        remarks=(*compiled.remarks, *doubts.remarks(compiled.full), *remarks(compiled.full)),
+        remarks=(
+            *compiled.remarks,
+            *doubts.remarks(compiled.full),
+            *unmasked,
+            *_sums(compiled, options),
+            *remarks(compiled.full),
+        ),
         passes=tuple(traces),
         memory=memory.to_report(
             compiled.training, facts.state, options.batch_size, executor_of(EXECUTORS[options.target])
         ),
         kernels=choices if options.compress and options.select_kernels else None,
+    )
+
+
+def _sums(compiled: Compiled, options: CompileOptions) -> Iterable[str]:
+    """The line about sums for which the rate of a run that names none may be too high; none where there are none."""
+    found = sorted(sums_of_places(compiled.full.graph), key=lambda one: -one[1])
+    layers = hidden_layers(compiled.full.graph)
+    if not found or options.optimizer != "sgd" or layers == "normalised":
+        return
+    (node, count), rate = found[0], learning_rates(options, layers).few
+    yield (
+        f"{node.op_type} ({node.name}) adds up {count} places without a normalisation or a mean behind it, which makes "
+        f"steps larger than the learning rate says: compare with sparcl-run --lr {rate / count**0.5:.2g} and "
+        f"{rate / count:.2g}, or export a mean"
     )
 
 

@@ -3,6 +3,7 @@
 import itertools
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
@@ -11,7 +12,7 @@ from sparcl_compile.interface.artifact import Artifact
 from sparcl_compile.interface.names import Role
 from sparcl_compile.runtime.session import kernel_library as kernels
 from sparcl_compile.runtime.session.engine import SUMS, Sizes
-from tests.support.cli import write_artifact
+from tests.support.cli import done, write_artifact
 
 FORMS = {
     "masked": (),
@@ -102,3 +103,30 @@ def test_no_more_weights_are_updated_than_kept(tmp_path: Path) -> None:
     found = artifacts.load(write_artifact(tmp_path, "--gradient-sparsity", "0.1")).manifest
     assert [weight.updated for weight in found.weights] == [weight.base for weight in found.weights]
     assert found.flops.weight_gradient_sparse == found.flops.forward_sparse
+
+
+def test_the_report_speaks_of_what_it_cannot_know_or_do(tmp_path: Path) -> None:
+    """A table that may be a constant and has no mask, and a sum of places, for which the usual rate is too high."""
+    text = """<ir_version: 10, opset_import: ["" : 18]>
+    g (float[N,8,4] x, float[4,5] w, float[8,5] table, float[5,3] head) => (float[N,3] logits)
+      <int64[1] places = {1}> {
+      a = MatMul (x, w)
+      b = Relu (a)
+      c = Add (b, table)
+      s = ReduceSum <keepdims = 0> (c, places)
+      logits = MatMul (s, head)
+    }"""
+    proto = onnx.parser.parse_model(text)
+    rng = np.random.default_rng(0)
+    for name, shape in {"w": (4, 5), "table": (8, 5), "head": (5, 3)}.items():
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name))
+    onnx.save(proto, tmp_path / "set.onnx")
+    lines = [line for line in done("compile", tmp_path / "set.onnx").out.splitlines() if line.startswith("note: ")]
+    doubtful, unmasked, summed = lines
+    assert doubtful.startswith("note: table trains: whether that is a parameter or a constant")
+    assert unmasked.startswith("note: no mask on table (40 of 75 parameters)")
+    assert "adds up 8 places" in summed
+    assert "compare with sparcl-run --lr 0.053 and 0.019" in summed
+    dense = done("compile", tmp_path / "set.onnx", "--sparsity", "0", "--freeze", "table").out
+    assert "no mask on" not in dense
+    assert "table trains" not in dense

@@ -269,7 +269,9 @@ def test_constants_that_an_exporter_made_inputs_are_refused_with_the_layer_that_
     }"""
     proto = onnx.parser.parse_model(text)
     proto.graph.initializer.append(numpy_helper.from_array(np.ones((4, 3), np.float32), "w"))
-    with pytest.raises(ModelError, match=r"mean and variance seem to be constants .* Rescaling\(1 / std, -mean / std\)"):
+    with pytest.raises(
+        ModelError, match=r"mean and variance seem to be constants .* Rescaling\(1 / std, -mean / std\)"
+    ):
         imported(proto)
 
 

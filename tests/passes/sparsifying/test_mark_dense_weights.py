@@ -1,13 +1,16 @@
 """Weights that stay dense, with the reason."""
 
+import numpy as np
+import onnx
 import onnx_ir as ir
 import pytest
+from onnx import numpy_helper
 
 from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.passes.core.marks import DENSE_KEY
 from sparcl_compile.passes.importing.import_forward import ImportForward
 from sparcl_compile.passes.sparsifying.freeze_parameters import FreezeParameters
-from sparcl_compile.passes.sparsifying.mark_dense_weights import MarkDenseWeights
+from sparcl_compile.passes.sparsifying.mark_dense_weights import MarkDenseWeights, remarks
 from tests.support.gradient_check import dense_reasons, imported
 from tests.support.zoo import CLASSES, ZOO, Net
 
@@ -54,6 +57,33 @@ def test_a_single_layer_is_pruned_itself() -> None:
     net = Net(["batch", 6])
     net.op("Gemm", net.weight("only", 6, CLASSES))
     assert dense_reasons(imported(net.model())) == {"only": None}
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("p = Mul (r, w)", ["no mask on w (96 of 108"]),
+        ("p = MatMul (r, w)", []),
+    ],
+)
+def test_a_large_weight_that_no_layer_reads_is_spoken_of(body: str, said: list[str]) -> None:
+    """As the transformations of capsules, where they are multiplied and summed by hand."""
+    text = f"""<ir_version: 10, opset_import: ["" : 18]>
+    g (float[N,24] x, float[2,3,4,4] w, float[4,3] head) => (float[N,3] logits)
+      <int64[5] split = {{-1, 2, 3, 1, 4}}, int64[1] last = {{4}}, int64[2] parts = {{1, 2}}> {{
+      q = Relu (x)
+      r = Reshape (q, split)
+      {body}
+      s = ReduceSum <keepdims = 0> (p, last)
+      m = ReduceMean <keepdims = 0> (s, parts)
+      logits = MatMul (m, head)
+    }}"""
+    if not said:
+        text = text.replace("3, 1, 4}", "3, 4, 1}").replace("p = MatMul (r, w)", "p = MatMul (w, r)")
+    proto = onnx.parser.parse_model(text)
+    for name, shape in {"w": (2, 3, 4, 4), "head": (4, 3)}.items():
+        proto.graph.initializer.append(numpy_helper.from_array(np.ones(shape, np.float32), name))
+    assert [line[: len("no mask on w (96 of 108")] for line in remarks(imported(proto, target="ort"))] == said
 
 
 def test_globs_keep_weights_dense() -> None:
