@@ -120,6 +120,7 @@ def run_command(
     from sparcl_compile.interface.answers import answers_note
     from sparcl_compile.interface.artifact import check_outside, load
     from sparcl_compile.interface.files import check_writable
+    from sparcl_compile.runtime.reporting.learning import learning_note
     from sparcl_compile.runtime.reporting.progress import Reporter
     from sparcl_compile.runtime.reporting.removal import removal_note
     from sparcl_compile.runtime.reporting.report import console
@@ -139,7 +140,8 @@ def run_command(
     with recordings.recording() as recorders:
         result = learn(loaded, config, folder, resume, reporter, recorders)
     _tell(result, json_file, screen)
-    for note in (removal_note(loaded.manifest, result), answers_note(loaded.manifest.program)):
+    about = (learning_note(loaded.manifest, result), removal_note(loaded.manifest, result))
+    for note in (*about, answers_note(loaded.manifest.program)):
         if note and not is_quiet():
             screen.print(f"note: {note}", soft_wrap=True)
     page = recordings.write_report(result)

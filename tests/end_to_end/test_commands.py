@@ -69,6 +69,14 @@ def test_a_run_without_data_removal_has_no_note_of_it(tmp_path: Path) -> None:
     assert "note: samples removed" not in done("run", artifact, "--data", data, *SMALL_RUN).out
 
 
+def test_a_run_that_hardly_learned_says_so_and_what_to_try(folder: Path, tmp_path: Path) -> None:
+    guessing = ("run", folder / "cnn_bn.sparcl", "--data", source(folder), *SMALL_RUN, "--checkpoint", tmp_path / "a")
+    own = read_manifest(folder / "cnn_bn.sparcl").optimizer.rate_for(2)
+    note = "apart hardly better than by guessing; run without --lr"
+    assert f"{note}, which is {own:g} then and was 1e-09" in done(*guessing, "--lr", "1e-9").out
+    assert note not in done(*guessing, "--lr", "1e-9", "--quiet").out
+
+
 def source(folder: Path) -> str:
     return f"npz:{folder / 'data.npz'}"
 
