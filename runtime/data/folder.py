@@ -41,8 +41,8 @@ def load(source: str, path: Path, model: Model | None = None) -> Dataset:
     """Read an image folder with Pillow.
 
     Classes are the folders' names, sorted; images are taken in the order of their names; hidden files and other
-    suffixes than an image's are passed over, those of images that are not read with a note. Images take the size and the number of channels of the model's input where
-    that says them. Else all must have one size, and when all are grey there is one channel, otherwise all become RGB.
+    suffixes than an image's are passed over, those of images that are not read with a note. Images take the size and
+    the number of channels of the model's input where that says them. Else all must have one size, and when all are grey there is one channel, otherwise all become RGB.
     Transparency is dropped. Training crops and flips images of colours.
 
     Raises:

@@ -132,3 +132,9 @@ def test_a_broken_directory_is_refused_and_the_file_closed(tmp_path: Path) -> No
     path.write_bytes(path.read_bytes().replace(b"PK\x01\x02", b"PK\x09\x09"))
     with pytest.raises(DataError, match=r"damaged|cut short"):  # as from Python 3.14 on
         load(source)
+
+
+def test_arrays_of_objects_are_refused_with_what_makes_them_plain(tmp_path: Path) -> None:
+    np.savez(tmp_path / "objects.npz", x=np.zeros((5, 4), np.float32), y=np.array(list("abcde"), object))
+    with pytest.raises(DataError, match=r"make arrays of objects plain .* y\.astype\(str\)"):
+        load(f"npz:{tmp_path / 'objects.npz'}")
