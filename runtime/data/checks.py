@@ -64,9 +64,7 @@ def labels(name: str, what: str, y: np.ndarray, samples: int) -> np.ndarray:
     """
     if y.dtype.kind == "f" and np.any(y != np.floor(y)):
         first = y[y != np.floor(y)].flat[0]
-        raise DataError(
-            f"{name}: {what} holds {first:g}, and labels are integers from 0; give the class of each sample"
-        )
+        raise DataError(f"{name}: {what} holds {first:g}, and labels are integers from 0; give each sample its class")
     if y.dtype.kind not in "iu":
         raise DataError(f"{name}: {what} is {y.dtype}, and labels are integers from 0; save it as int64")
     if y.shape not in ((samples,), (samples, 1)):

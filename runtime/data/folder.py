@@ -42,8 +42,8 @@ def load(source: str, path: Path, model: Model | None = None) -> Dataset:
 
     Classes are the folders' names, sorted; images are taken in the order of their names; hidden files and other
     suffixes than an image's are passed over, those of images that are not read with a note. Images take the size and
-    the number of channels of the model's input where that says them. Else all must have one size, and when all are grey there is one channel, otherwise all become RGB.
-    Transparency is dropped. Training crops and flips images of colours.
+    the number of channels of the model's input where that says them. Else all must have one size, and when all are grey
+    there is one channel, otherwise all become RGB. Transparency is dropped. Training crops and flips images of colours.
 
     Raises:
         DataError: no images, a damaged one, one of another size where the model says none, or classes that differ

@@ -84,7 +84,7 @@ def test_compressed_and_named_otherwise(tmp_path: Path) -> None:
         ({"x": pixels(4, 3), "y": Y}, "x_test holds no images .*at least 5"),
         ({"x": pixels(6, 3), "y": np.array([0] * 5 + [1])}, "class 1 has no samples in y_test; .*at least 5"),
         ({"x": pixels(4, 3), "y": Y[:3]}, r"y has shape \[3\] for 4 images"),
-        ({"x": pixels(4, 3), "y": Y * 0.5}, "y is float64"),
+        ({"x": pixels(4, 3), "y": Y * 0.5}, "y holds 0.5"),
         ({"x": pixels(0, 3), "y": Y[:0]}, "x_train holds no images"),
         ({"x": np.array(["a"] * 4)[:, np.newaxis], "y": Y}, "x_train is <U1"),
     ],
