@@ -37,6 +37,8 @@ PREPARING = {
     "OneHotEncoder",
 }
 """Operators of ai.onnx.ml that prepare the values in front of a classifier, which may be one that can be trained."""
+LINEAR = {"LinearClassifier", "LinearRegressor"}
+"""Operators of ai.onnx.ml that are layers; a model of neighbours has none, and nothing behind what it prepares."""
 SHOWN = 5
 """Names in a message."""
 RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
@@ -55,16 +57,17 @@ def check_opset(model: ir.Model) -> None:
         domains = ", ".join(sorted({node.domain for node in foreign}))
         culprits = ", ".join(f"{node.op_type} ({node.name})" for node in foreign[:SHOWN])
         more = f" and {len(foreign) - SHOWN} more" if len(foreign) > SHOWN else ""
-        raise ModelError(f"operators of the custom domain {domains}: {culprits}{more}; {mend_of(foreign[0])}")
+        trains = any(has_weight(node) or node.op_type in LINEAR for node in model.graph)
+        raise ModelError(f"operators of the custom domain {domains}: {culprits}{more}; {mend_of(foreign[0], trains)}")
     check_version(model)
 
 
-def mend_of(node: ir.Node) -> str:
-    """The way to a model without this operator of a foreign set."""
+def mend_of(node: ir.Node, trains: bool) -> str:
+    """The way to a model without this operator of a foreign set; ``trains`` says whether the model has any layer."""
     if any(part in node.op_type for part in QUANTISING):
         return "it computes with quantised weights: use the float32 model"
     layers = any(map(has_weight, above(node.outputs[0])))
-    if node.domain.startswith("ai.onnx.ml") and node.op_type in PREPARING and not layers:
+    if node.domain.startswith("ai.onnx.ml") and node.op_type in PREPARING and trains and not layers:
         return "it prepares the values: do that to the data, and export the classifier behind it alone"
     mends = [mend for domain, mend in MENDS.items() if node.domain.startswith(domain)]
     return (

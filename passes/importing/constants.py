@@ -1,6 +1,5 @@
 """What a file says of its constants: which of them are no parameters."""
 
-import ast
 import dataclasses
 import re
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ SIGNATURE = "pkg.torch.export.ExportedProgram.graph_signature"
 FOLDED_FROM = "pkg.onnxscript.optimizer.folded_from"
 PARAMETER = "PARAMETER"
 TARGETS = re.compile(r": ([A-Z_]+) target='([^']*)'")
+QUOTED = re.compile(r"'([^']*)'")
 """Metadata of PyTorch's exporter with ``dynamo=True``: of a value, of a graph, and of a value that was folded."""
 PYTORCH, TF2ONNX = "pytorch", "tf2onnx"
 """Names of exporters."""
@@ -79,11 +79,7 @@ def _is_folded_constant(value: ir.Value, targets: Mapping[str, str]) -> bool:
 
 def _sources(value: ir.Value) -> list[str]:
     """The names of the values that an initializer was folded from; none where that is unknown."""
-    try:
-        found = ast.literal_eval(value.metadata_props.get(FOLDED_FROM, "[]"))
-    except (SyntaxError, ValueError):
-        return []
-    return [str(name) for name in found] if isinstance(found, list) else []
+    return QUOTED.findall(value.metadata_props.get(FOLDED_FROM, ""))
 
 
 def _weights_in_nodes(graph: ir.Graph) -> bool:

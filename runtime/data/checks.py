@@ -62,6 +62,9 @@ def labels(name: str, what: str, y: np.ndarray, samples: int) -> np.ndarray:
     Raises:
         DataError: wrong shape or number, not integers, or negative.
     """
+    if y.dtype.kind == "f" and np.any(y != np.floor(y)):
+        first = y[y != np.floor(y)].flat[0]
+        raise DataError(f"{name}: {what} holds {first:g}, and labels are integers from 0; give each sample its class")
     if y.dtype.kind not in "iu":
         raise DataError(f"{name}: {what} is {y.dtype}, and labels are integers from 0; save it as int64")
     if y.shape not in ((samples,), (samples, 1)):

@@ -22,8 +22,10 @@ GREY = frozenset(("1", "L", "LA"))
 COLOUR = frozenset(("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV"))
 TESTS = ("test", "val", "valid", "validation")
 """The folder of the test images: the first that is there."""
-BROKEN = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+BROKEN = (OSError, SyntaxError, ValueError, EOFError)
 """Exceptions that Pillow raises for a damaged file, depending on its format."""
+PHOTOS = frozenset((".heic", ".heif", ".avif", ".svg", ".dng", ".raw", ".cr2", ".cr3", ".nef", ".arw", ".tga", ".psd"))
+"""Suffixes of images that are not read: a run says that they were left out."""
 MODES = {1: "L", 3: "RGB"}
 """Pillow's mode by the number of channels."""
 Size = tuple[int, int]
@@ -39,9 +41,9 @@ def load(source: str, path: Path, model: Model | None = None) -> Dataset:
     """Read an image folder with Pillow.
 
     Classes are the folders' names, sorted; images are taken in the order of their names; hidden files and other
-    suffixes than an image's are passed over. Images take the size and the number of channels of the model's input where
-    that says them. Else all must have one size, and when all are grey there is one channel, otherwise all become RGB.
-    Transparency is dropped. Training crops and flips images of colours.
+    suffixes than an image's are passed over, those of images that are not read with a note. Images take the size and
+    the number of channels of the model's input where that says them. Else all must have one size, and when all are grey
+    there is one channel, otherwise all become RGB. Transparency is dropped. Training crops and flips images of colours.
 
     Raises:
         DataError: no images, a damaged one, one of another size where the model says none, or classes that differ
@@ -56,6 +58,7 @@ def load(source: str, path: Path, model: Model | None = None) -> Dataset:
         return _divided(source, path, tests, wanted)
     classes, files, labels = _list(source, path)
     x, notes = _read(source, files, wanted)
+    notes += _left_out([path])
     train, test = split.stratified(x, labels)
     return _build(source, train, test, classes, notes)
 
@@ -79,6 +82,7 @@ def _divided(source: str, path: Path, tests: str, wanted: Wanted | None) -> Data
             f"{source}: class {lone} is in only one of train/ and {tests}/; give both the same class folders"
         )
     x, notes = _read(source, [*train_files, *test_files], wanted)
+    notes += _left_out([path / "train", path / tests])
     count = len(train_files)
     return _build(source, (x[:count], train_labels), (x[count:], test_labels), classes, notes)
 
@@ -100,10 +104,30 @@ def _list(source: str, path: Path) -> tuple[list[str], list[Path], np.ndarray]:
             (f for f in folder.iterdir() if _visible(f) and f.suffix.lower() in SUFFIXES), key=lambda f: f.name
         )
         if not images:
-            raise DataError(f"{source}: the class folder {folder} holds no images; fill or remove it ({LAYOUT})")
+            raise DataError(f"{source}: the class folder {folder} holds no images; {_mend(folder)} ({LAYOUT})")
         files += images
         labels += [label] * len(images)
     return [folder.name for folder in folders], files, np.array(labels, np.int64)
+
+
+def _mend(folder: Path) -> str:
+    """The way on from a class folder without images, by what it holds in their place."""
+    inner = [entry for entry in folder.iterdir() if _visible(entry)]
+    photos = sorted({entry.suffix.lower() for entry in inner} & PHOTOS)
+    if photos:
+        return f"save its {' and '.join(photos)} files as .jpg or .png"
+    if any(entry.is_dir() for entry in inner):
+        return f"it holds folders: if those are the classes, give folder:{folder}"
+    return "fill or remove it"
+
+
+def _left_out(paths: Sequence[Path]) -> list[str]:
+    """The line about images in formats that are not read; none where there is no such one."""
+    folders = [folder for path in paths for folder in path.iterdir() if _visible(folder) and folder.is_dir()]
+    found = [file.suffix.lower() for folder in folders for file in folder.iterdir() if _visible(file)]
+    photos = [suffix for suffix in found if suffix in PHOTOS]
+    each = ", ".join(sorted(set(photos)))
+    return [f"left out, since not read: {len(photos)} files ({each}); save them as .jpg or .png"] if photos else []
 
 
 def _visible(path: Path) -> bool:
@@ -148,6 +172,8 @@ def _form(source: str, file: Path) -> Form:
     try:
         with Image.open(file) as image:
             mode, size = image.mode, image.size
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{source}: {file} is too large; give images of at most {MOST_PIXELS} pixels") from error
     except BROKEN as error:
         raise DataError(f"{source}: {file} is not an image that Pillow reads; replace or remove it") from error
     if mode not in GREY | COLOUR:

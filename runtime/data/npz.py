@@ -40,6 +40,9 @@ SPLIT_KEYS = (
 )
 """Names of the training samples, their labels and those for testing: the first row whose names are all there counts."""
 WHOLE_KEYS = (("x", "y"), ("images", "labels"), ("data", "labels"), ("data", "target"))
+OBJECTS = "allow_pickle=False"
+"""In numpy's message about an array of Python objects, which is not read, since it may run code."""
+OF_OBJECTS = "make arrays of objects plain before numpy.savez, as y.astype(str) and numpy.stack(list(x)) do"
 CHANNELS = (1, 3, 4)
 """Lengths that mark the last axis as channels."""
 BROKEN = (
@@ -94,9 +97,9 @@ def _read(source: str, path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
             arrays = {key.lower(): archive[key] for key in sorted(archive.files) if key.lower() in wanted}
             held = archive.files
     except BROKEN as error:
-        raise DataError(
-            f"{source}: damaged or not plain arrays ({checks.one_line(error)}); save them again with numpy.savez"
-        ) from error
+        why = checks.one_line(error)
+        mend = OF_OBJECTS if OBJECTS in why else "save them again with numpy.savez"
+        raise DataError(f"{source}: damaged or not plain arrays ({why}); {mend}") from error
     for key, array in arrays.items():
         if not isinstance(array, np.ndarray):  # numpy gives the bytes of a member that is no array
             raise DataError(f"{source}: {key} is not an array; save it again with numpy.savez")

@@ -47,7 +47,7 @@ def load(source: str, model: Model | None = None) -> Dataset:
         return digits.load(source)
     scheme, colon, text = source.partition(":")
     if scheme not in WITH_PATH:
-        raise DataError(f"unknown data source {source!r}; give one of {KNOWN}")
+        raise DataError(f"unknown data source {source!r}; give {_guess(source)}one of {KNOWN}")
     kind, loader = WITH_PATH[scheme]
     if not colon or not text:
         raise DataError(f"the data source {scheme} needs a path; give {scheme}:{kind}")
@@ -57,6 +57,15 @@ def load(source: str, model: Model | None = None) -> Dataset:
         return loader(source, path, model)
     except OSError as error:
         raise DataError(f"{source}: {unreadable(path, error)}") from error
+
+
+def _guess(source: str) -> str:
+    """The source that a path without a scheme may stand for, in front of all others; empty for what is no path."""
+    path = Path(os.path.expanduser(source))
+    suffix = path.suffix.lower().removeprefix(".")
+    if source and path.is_dir():
+        return f"folder:{source} for a folder of images, else "
+    return f"{suffix}:{source}, else " if path.is_file() and suffix in WITH_PATH else ""
 
 
 def _check_exists(source: str, path: Path, kind: str) -> None:

@@ -52,8 +52,10 @@ class Reporter:
         self._progress.stop()
 
     def classes(self, data: int, head: int) -> None:
-        """Say that the head has more classes than the data, where it has."""
-        if head > data:
+        """Say that the head has more classes than the data, where it has, and that one class teaches nothing."""
+        if data == 1:
+            self.note("the data have one class: all that can be learned is to answer with its name; give two or more")
+        elif head > data:
             self.note(
                 f"the data have {data} classes and the model's head {head}: {head - data} of them are never "
                 f"learned; sparcl-compile --classes {data} makes a head that fits"

@@ -136,6 +136,10 @@ def sorted_model(proto: onnx.ModelProto, path: Path) -> ir.Model:
     twice = next((name for name, count in counted.items() if count > 1), None)
     if twice is not None:
         raise ModelError(f"{path}: two initializers are called {twice}; export the model again")
+    # PyTorch's newer exporter gives a buffer ``mean`` and the result of a ReduceMean this one name.
+    for name in sorted({name for node in proto.graph.node for name in node.output} & counted.keys()):
+        problem = f"a stored tensor and the result of a node are both called {name}"
+        raise ModelError(f"{path}: {problem}; rename the parameter or buffer in the model and export it again")
     try:
         model = ir.from_proto(proto)
         model.graph.sort()

@@ -1,5 +1,6 @@
 """Checks of the ranges that options and fields of passes share."""
 
+import numbers
 import re
 from collections.abc import Collection
 
@@ -10,13 +11,13 @@ LARGEST_SEED = 2**32 - 1
 
 def check_share(field: str, value: float, example: float = 0.8) -> None:
     """Raise FieldError for anything but a number in [0, 1)."""
-    if not 0.0 <= value < 1.0:
+    if not (isinstance(value, numbers.Real) and 0.0 <= value < 1.0):
         raise FieldError(field, value, mend=f"give a number from 0 (off) to below 1, for example {example}")
 
 
 def check_not_negative(field: str, value: float, example: float) -> None:
     """Raise FieldError for anything but a finite number from 0."""
-    if not 0.0 <= value < float("inf"):
+    if not (isinstance(value, numbers.Real) and 0.0 <= value < float("inf")):
         raise FieldError(field, value, mend=f"give a number from 0, for example {example}")
 
 

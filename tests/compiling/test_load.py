@@ -208,6 +208,11 @@ def with_a_repeated_output(model: onnx.ModelProto) -> str:
     return "the graph is damaged: Output 't0' is redeclared"
 
 
+def with_a_result_called_as_a_weight(model: onnx.ModelProto) -> str:
+    model.graph.node[0].output[0] = "fc1.weight"
+    return "the result of a node are both called fc1.weight; rename the parameter or buffer in the model"
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -220,6 +225,7 @@ def with_a_repeated_output(model: onnx.ModelProto) -> str:
         with_numbers_of_a_type_that_is_stored_as_bytes,
         with_an_unknown_type,
         with_a_repeated_output,
+        with_a_result_called_as_a_weight,
     ],
 )
 def test_parts_that_contradict_each_other(file: Path, damage: Callable[[onnx.ModelProto], str]) -> None:

@@ -245,6 +245,16 @@ def test_the_same_operators_behind_a_layer_are_part_of_a_classifier() -> None:
         imported(proto)
 
 
+def test_a_model_without_any_layer_has_no_classifier_behind_what_prepares_the_values() -> None:
+    """As scikit-learn's nearest neighbours, which look up the stored labels."""
+    net = Net(["batch", 6])
+    net.op("ArrayFeatureExtractor", net.ints("places", 1, 2), domain=ML)
+    proto = net.model()
+    proto.opset_import.append(helper.make_opsetid(ML, 1))
+    with pytest.raises(ModelError, match=r"ArrayFeatureExtractor .* train an MLPClassifier in its place"):
+        imported(proto)
+
+
 def test_recurrent_and_quantised_models_are_refused_together() -> None:
     net = Net(["batch", 3, 4])
     net.op("LSTM", net.weight("w", 1, 16, 4), net.weight("r", 1, 16, 4), hidden_size=4)

@@ -135,7 +135,11 @@ def test_float64_becomes_float32_and_uint8_stays(dtype: str) -> None:
         ({"x_test": images().astype(object)}, "x_test is object"),
         ({"x_test": images("float32")}, "training images are uint8 2x4x3, test images float32 2x4x3"),
         ({"x_test": images(shape=(2, 3, 4))}, "training images are uint8 2x4x3, test images uint8 2x3x4"),
-        ({"y_train": np.array([0.0, 1.0, 2.0])}, "y_train is float64, and labels are integers"),
+        (
+            {"y_train": np.array([0.0, 1.0, 2.0])},
+            "y_train is float64, and labels are .* save it as int64",
+        ),
+        ({"y_train": np.array([0.0, 0.5, 2.0])}, "y_train holds 0.5, and labels are integers from 0; give each"),
         ({"y_train": np.array([True, False, True])}, "y_train is bool"),
         ({"y_train": np.array([0, 1])}, r"y_train has shape \[2\] for 3 images"),
         ({"y_train": np.eye(3, dtype=int)}, r"y_train has shape \[3, 3\] for 3 images"),

@@ -67,6 +67,35 @@ def test_other_files_are_passed_over(tmp_path: Path) -> None:
     assert len(load(source).x_train) == 4
 
 
+def test_images_that_are_not_read_are_left_out_with_a_note(tmp_path: Path) -> None:
+    source = divided(tmp_path)
+    (tmp_path / "train/cat/1.HEIC").write_text("a phone's photo")
+    (tmp_path / "test/dog/2.svg").write_text("a drawing")
+    assert load(source).notes == ("left out, since not read: 2 files (.heic, .svg); save them as .jpg or .png",)
+
+
+def test_a_class_of_images_that_are_not_read_is_refused_with_the_way_on(tmp_path: Path) -> None:
+    source = divided(tmp_path)
+    (tmp_path / "train/emu").mkdir()
+    (tmp_path / "train/emu/1.heic").write_text("a phone's photo")
+    with pytest.raises(DataError, match=r"emu holds no images; save its \.heic files as \.jpg or \.png"):
+        load(source)
+
+
+def test_a_folder_around_the_class_folders_is_refused_with_the_one_to_give(tmp_path: Path) -> None:
+    for label in ("a", "b"):
+        draw(tmp_path / "photos" / label / "1.png")
+    with pytest.raises(DataError, match=r"photos holds no images; it holds folders: .* give folder:.*/photos"):
+        load(f"folder:{tmp_path}")
+
+
+def test_an_image_that_pillow_takes_for_a_bomb_is_called_too_large(tmp_path: Path) -> None:
+    source = divided(tmp_path)
+    Image.new("1", (20000, 20000)).save(tmp_path / "train/cat/huge.png")
+    with pytest.raises(DataError, match=r"huge\.png is too large; give images of at most \d+ pixels"):
+        load(source)
+
+
 def test_another_size_is_refused_with_the_file(tmp_path: Path) -> None:
     source = divided(tmp_path)
     draw(tmp_path / "test/cat/odd.png", size=(6, 4))

@@ -84,7 +84,7 @@ def test_compressed_and_named_otherwise(tmp_path: Path) -> None:
         ({"x": pixels(4, 3), "y": Y}, "x_test holds no images .*at least 5"),
         ({"x": pixels(6, 3), "y": np.array([0] * 5 + [1])}, "class 1 has no samples in y_test; .*at least 5"),
         ({"x": pixels(4, 3), "y": Y[:3]}, r"y has shape \[3\] for 4 images"),
-        ({"x": pixels(4, 3), "y": Y * 0.5}, "y is float64"),
+        ({"x": pixels(4, 3), "y": Y * 0.5}, "y holds 0.5"),
         ({"x": pixels(0, 3), "y": Y[:0]}, "x_train holds no images"),
         ({"x": np.array(["a"] * 4)[:, np.newaxis], "y": Y}, "x_train is <U1"),
     ],
@@ -132,3 +132,9 @@ def test_a_broken_directory_is_refused_and_the_file_closed(tmp_path: Path) -> No
     path.write_bytes(path.read_bytes().replace(b"PK\x01\x02", b"PK\x09\x09"))
     with pytest.raises(DataError, match=r"damaged|cut short"):  # as from Python 3.14 on
         load(source)
+
+
+def test_arrays_of_objects_are_refused_with_what_makes_them_plain(tmp_path: Path) -> None:
+    np.savez(tmp_path / "objects.npz", x=np.zeros((5, 4), np.float32), y=np.array(list("abcde"), object))
+    with pytest.raises(DataError, match=r"make arrays of objects plain .* y\.astype\(str\)"):
+        load(f"npz:{tmp_path / 'objects.npz'}")

@@ -104,3 +104,11 @@ def test_the_home_folder_is_expanded(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     x, y = np.zeros((5, 2), np.uint8), np.zeros(5, np.int64)
     np.savez(tmp_path / "mine.npz", x=x, y=y)
     assert load("npz:~/mine.npz").sample_shape == (2, 1, 1)
+
+
+def test_a_path_without_a_scheme_is_answered_with_the_source_that_it_may_be(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("a,label\n1,x\n")
+    with pytest.raises(DataError, match=rf"give folder:{tmp_path} for a folder of images, else one of digits"):
+        load(str(tmp_path))
+    with pytest.raises(DataError, match=rf"give csv:{tmp_path}/table\.csv, else one of digits"):
+        load(f"{tmp_path}/table.csv")

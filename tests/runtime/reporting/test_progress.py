@@ -49,6 +49,14 @@ def test_a_head_wider_than_the_data_is_said_in_one_line() -> None:
     assert "990 of them are never learned; sparcl-compile --classes 10" in line
 
 
+def test_a_single_class_is_said_to_teach_nothing() -> None:
+    """No head of one class can be compiled, so none is spoken of."""
+    out = io.StringIO()
+    Reporter(console(out), tasks=1, epochs=3).classes(1, 4)
+    assert "the data have one class" in out.getvalue()
+    assert "--classes" not in out.getvalue()
+
+
 def test_a_head_that_fits_the_data_is_not_spoken_of() -> None:
     out = io.StringIO()
     Reporter(console(out), tasks=2, epochs=3).classes(10, 10)
