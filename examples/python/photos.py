@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from sparcl_compile import Learner
 
@@ -69,7 +69,7 @@ def learn_class(learner: Learner, folder: Path, epochs: int, show: Callable[[obj
 def read(folder: Path) -> list[np.ndarray]:
     """The photos of a folder, each in its own size: the artifact resizes them."""
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
-    return [np.asarray(Image.open(path).convert("RGB")) for path in files]
+    return [np.asarray(ImageOps.exif_transpose(Image.open(path)).convert("RGB")) for path in files]
 
 
 if __name__ == "__main__":

@@ -3,11 +3,12 @@
 ``val``, ``valid`` and ``validation`` do for ``test`` where that is missing.
 """
 
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from sparcl_compile.interface.errors import DataError
 from sparcl_compile.interface.files import check_plain
@@ -22,12 +23,14 @@ GREY = frozenset(("1", "L", "LA"))
 COLOUR = frozenset(("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV"))
 TESTS = ("test", "val", "valid", "validation")
 """The folder of the test images: the first that is there."""
-BROKEN = (OSError, SyntaxError, ValueError, EOFError)
+BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error)
 """Exceptions that Pillow raises for a damaged file, depending on its format."""
 PHOTOS = frozenset((".heic", ".heif", ".avif", ".svg", ".dng", ".raw", ".cr2", ".cr3", ".nef", ".arw", ".tga", ".psd"))
 """Suffixes of images that are not read: a run says that they were left out."""
 MODES = {1: "L", 3: "RGB"}
 """Pillow's mode by the number of channels."""
+SIDEWAYS = (5, 6, 7, 8)
+"""Orientations of Exif under which an image is stored on its side, as phones store photos that are taken upright."""
 Size = tuple[int, int]
 """Width and height."""
 Form = tuple[str, Size]
@@ -43,7 +46,8 @@ def load(source: str, path: Path, model: Model | None = None) -> Dataset:
     Classes are the folders' names, sorted; images are taken in the order of their names; hidden files and other
     suffixes than an image's are passed over, those of images that are not read with a note. Images take the size and
     the number of channels of the model's input where that says them. Else all must have one size, and when all are grey
-    there is one channel, otherwise all become RGB. Transparency is dropped. Training crops and flips images of colours.
+    there is one channel, otherwise all become RGB. Transparency is dropped,
+    and a photo is turned as its Exif data say. Training crops and flips images of colours.
 
     Raises:
         DataError: no images, a damaged one, one of another size where the model says none, or classes that differ
@@ -171,11 +175,13 @@ def _form(source: str, file: Path) -> Form:
     check_plain(file)
     try:
         with Image.open(file) as image:
-            mode, size = image.mode, image.size
+            mode, (width, height) = image.mode, image.size
+            sideways = image.getexif().get(ExifTags.Base.Orientation) in SIDEWAYS
     except Image.DecompressionBombError as error:
         raise DataError(f"{source}: {file} is too large; give images of at most {MOST_PIXELS} pixels") from error
     except BROKEN as error:
         raise DataError(f"{source}: {file} is not an image that Pillow reads; replace or remove it") from error
+    size = (height, width) if sideways else (width, height)
     if mode not in GREY | COLOUR:
         raise DataError(f"{source}: {file} has pixels of type {mode}; save it with 8 bits a channel")
     if size[0] * size[1] > MOST_PIXELS:
@@ -186,7 +192,7 @@ def _form(source: str, file: Path) -> Form:
 def _pixels(source: str, file: Path, mode: str, size: Size) -> np.ndarray:
     try:
         with Image.open(file) as image:
-            converted = image.convert(mode)
+            converted = ImageOps.exif_transpose(image).convert(mode)
             same = converted.size == size
             pixels = np.asarray(converted if same else converted.resize(size, Image.Resampling.BILINEAR))
     except BROKEN as error:

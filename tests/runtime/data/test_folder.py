@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from sparcl_compile.interface.errors import DataError
 from sparcl_compile.runtime.data import load
@@ -151,3 +151,15 @@ def test_a_folder_of_loose_images_is_refused(tmp_path: Path) -> None:
     draw(tmp_path / "0.png")
     with pytest.raises(DataError, match="holds no class folders; put images into"):
         load(f"folder:{tmp_path}")
+
+
+@pytest.mark.parametrize(("orientation", "turned"), [(6, -1), (8, 1), (3, 2)])
+def test_photos_are_turned_as_their_exif_data_say(orientation: int, turned: int, tmp_path: Path) -> None:
+    source = divided(tmp_path)
+    upright = draw(tmp_path / "train/cat/0.png", value=9)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    stored = Image.fromarray(np.ascontiguousarray(np.rot90(upright, -turned)))
+    stored.save(tmp_path / "train/cat/0.png", exif=exif)
+    first = load(source).x_train[0]
+    np.testing.assert_array_equal(first.transpose(1, 2, 0), upright)
