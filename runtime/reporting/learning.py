@@ -9,7 +9,8 @@ from sparcl_compile.interface.specs import OptimizerSpec
 LITTLE = 0.1
 """The share of the way from guessing to being always right below which a task counts as not learned."""
 MENDS = {
-    "sgd": "compile with --optimizer adamw, which deep networks without normalisation often need",
+    "sgd": "give more --epochs or a smaller --batch-size, or compile with --optimizer adamw, which deep networks "
+    "without normalisation often need",
     "adamw": "give more --epochs or another --lr",
 }
 """By optimizer, under the artifact's own learning rate."""

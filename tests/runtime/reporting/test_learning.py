@@ -26,7 +26,8 @@ def note(
 def test_a_run_whose_tasks_are_guessed_says_so_and_what_to_try() -> None:
     assert note((50.4, 49.1, 50.0)) == (
         "in 3 of 3 tasks the network tells the classes of a task that it has just learned apart hardly better than by "
-        "guessing; compile with --optimizer adamw, which deep networks without normalisation often need"
+        "guessing; give more --epochs or a smaller --batch-size, or compile with --optimizer adamw, which deep "
+        "networks without normalisation often need"
     )
 
 
