@@ -26,10 +26,10 @@ def mark(graph: ir.Graph) -> None:
     """Mark the parameters that may be constants of the model; none where the file tells them apart."""
     if said_of(graph).all:
         return
-    for node in graph:
-        for value in node.inputs:
-            if value is not None and role_of(value) is Role.PARAMETER and is_doubtful(node, value):
-                value.metadata_props[DOUBT_KEY] = node.op_type
+    reads = ((node, value) for node in graph for value in node.inputs if value is not None)
+    for node, value in reads:
+        if role_of(value) is Role.PARAMETER and is_doubtful(node, value):
+            value.metadata_props[DOUBT_KEY] = node.op_type
 
 
 def is_doubtful(node: ir.Node, value: ir.Value) -> bool:

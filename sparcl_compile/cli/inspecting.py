@@ -34,8 +34,8 @@ from sparcl_compile.compiling.load import (
     constants_of,
     read,
     sorted_model,
-    without_maps,
 )
+from sparcl_compile.compiling.repairs import without_maps
 from sparcl_compile.compiling.sparse import make_dense
 from sparcl_compile.costs.flops import layer_costs, total_macs
 from sparcl_compile.interface.artifact import read_manifest, read_report

@@ -15,7 +15,7 @@ from sparcl_compile.interface.ranges import (
 )
 from sparcl_compile.passes.schemes.names import check_scheme, check_sparsity
 from sparcl_compile.settings.methods import check_method
-from sparcl_compile.settings.policies import check_policy
+from sparcl_compile.settings.policy_checks import check_policy
 
 RECIPES = ("paper", "reference-code")
 DISTRIBUTIONS = ("uniform", "erk")
