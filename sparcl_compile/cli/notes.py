@@ -29,6 +29,7 @@ def notes(manifest: Manifest, log: CompileReport) -> list[str]:
         *log.remarks,
         units_line(manifest.channels),
         unmasked_line(manifest.options, manifest.weights),
+        dense_line(manifest.options, manifest.weights),
         alone_line(manifest.options, manifest.weights, manifest.dense),
     )
     return [line for line in lines if line]
@@ -56,6 +57,17 @@ def unmasked_line(options: Options, weights: Sequence[WeightSpec]) -> str:
     given = " and ".join(f"{flag} {value:g}" for flag, value in wanted.items() if value)
     why = "since no weight is masked, for the reasons in the table of weights"
     return f"{given} without effect, {why}; train and mask more of the model, or give 0"
+
+
+def dense_line(options: Options, weights: Sequence[WeightSpec]) -> str:
+    """The note that sparsity 0 alone is no dense training; empty where either other part is off."""
+    left = (options.effective_gradient_sparsity, options.data_removal)
+    if options.sparsity > 0.0 or not weights or not all(left):
+        return ""
+    return (
+        f"weights are dense, and gradients ({left[0]:g}) and samples (up to {left[1]:g} of a task) are still left out; "
+        "for dense training to compare with add --gradient-sparsity 0 --data-removal 0"
+    )
 
 
 def alone_line(options: Options, weights: Sequence[WeightSpec], dense: Sequence[DenseSpec]) -> str:

@@ -194,6 +194,24 @@ def test_that_masks_alone_save_no_time_is_said_where_they_stand_alone(masks: lis
 
 
 @pytest.mark.parametrize(
+    ("chosen", "weights", "told"),
+    [
+        ({"sparsity": 0.0}, [MASKED_LAYER], True),
+        ({"sparsity": 0.0}, [], False),
+        ({"sparsity": 0.1}, [MASKED_LAYER], False),
+        ({"sparsity": 0.0, "gradient_sparsity": 0.0}, [MASKED_LAYER], False),
+        ({"sparsity": 0.0, "data_removal": 0.0}, [MASKED_LAYER], False),
+    ],
+)
+def test_that_other_sparsities_stay_beside_dense_weights_is_told(
+    chosen: dict[str, Any], weights: list[WeightSpec], told: bool
+) -> None:
+    line = notes.dense_line(Options(**chosen), weights)
+    assert bool(line) == told
+    assert line.endswith("--gradient-sparsity 0 --data-removal 0" if told else "")
+
+
+@pytest.mark.parametrize(
     ("chosen", "expected"),
     [
         ({}, "gradient sparsity 0.8 spares no weight that is kept at sparsity 0.8; give more than 0.8 "),
