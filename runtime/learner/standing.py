@@ -207,10 +207,9 @@ class Standing:
         try:
             with Interrupt() as interrupt, running(self.artifact):
                 watch = Watch(budget, self._stepped, self._end_epoch, interrupt)
-                finished = self._study_tasks(budget, watch, epochs, max(least, 1))
+                return budget.ended(self._study_tasks(budget, watch, epochs, max(least, 1)))
         except ProgressFailed as failed:
             raise failed.error from None
-        return budget.ended(finished)
 
     def _study_tasks(self, budget: Budget, watch: Watch, epochs: int, least: int) -> bool:
         """Learn until nothing is left, which is True, or the budget ends."""
