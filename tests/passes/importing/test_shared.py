@@ -36,8 +36,9 @@ def unrolled(producer: str) -> onnx.ModelProto:
     return proto
 
 
-def test_an_unrolled_layer_of_keras_keeps_its_one_weight() -> None:
-    model = imported(unrolled("tf2onnx"))
+@pytest.mark.parametrize("producer", ["tf2onnx", "sparcl-compile"])
+def test_an_unrolled_layer_of_keras_or_of_an_export_keeps_its_one_weight(producer: str) -> None:
+    model = imported(unrolled(producer))
     assert {str(value.name) for value in values_with_role(model, Role.PARAMETER)} == {"a", "r", "b", "w"}
     assert not remarks_of(model)
     worst, parameter = worst_gradient(model)
