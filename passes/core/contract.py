@@ -15,6 +15,8 @@ from sparcl_compile.passes.core.phases import Phase
 
 OPSET = 18
 IR_VERSION = 10
+PRODUCER = "sparcl-compile"
+"""The producer in every graph that this project writes."""
 
 
 class OutOfOrder(PassOrderError, ir.passes.PreconditionError):

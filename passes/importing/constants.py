@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir as ir
 
+from sparcl_compile.passes.core.contract import PRODUCER
 from sparcl_compile.passes.core.edit import array_of, is_float_constant
 
 FIXED = "sparcl.fixed"
@@ -51,9 +52,10 @@ def said(model: ir.Model) -> Said:
     2. PyTorch's older exporter stores parameters and persistent buffers alike, but what is neither stands in Constant
        nodes. That holds unless layers find their weights there, too, as those of a frozen script do.
     3. Other files say nothing: some exporters write all weights as Constant nodes.
-    4. A weight that several nodes read is one where the newer exporter lists no parameter that the file lacks, and in a
-       file of tf2onnx, since Keras draws every layer's weights. PyTorch's older exporter also merges equal ones, which
-       a freshly copied encoder has in every layer.
+    4. A weight that several nodes read is one where the newer exporter lists no parameter that the file lacks, in a
+       file of tf2onnx, since Keras draws every layer's weights, and in an export of this project, where what trained
+       apart is apart. PyTorch's older exporter also merges equal ones, which a freshly copied encoder has in every
+       layer.
     """
     values = model.graph.initializers.values()
     kinds = {str(value.name): value.metadata_props.get(KIND) for value in values}
@@ -65,7 +67,7 @@ def said(model: ir.Model) -> Said:
         merged = {name for name, kind in targets.items() if kind == PARAMETER} - there
         return Said(frozenset(other | folded), nodes=True, all=True, shared=bool(targets) and not merged)
     nodes = model.producer_name == PYTORCH and not _weights_in_nodes(model.graph)
-    return Said(nodes=nodes, shared=model.producer_name == TF2ONNX)
+    return Said(nodes=nodes, shared=model.producer_name in (TF2ONNX, PRODUCER))
 
 
 def _is_folded_constant(value: ir.Value, targets: Mapping[str, str]) -> bool:

@@ -1,16 +1,16 @@
 """Parameters of which a file does not say whether they are any, or whether several nodes share them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import onnx_ir as ir
 
 from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.analysis.heads import above, has_weight
-from sparcl_compile.passes.core.edit import array_of
+from sparcl_compile.passes.core.edit import array_of, is_float_constant
 from sparcl_compile.passes.core.layers import WEIGHT_SLOTS
 from sparcl_compile.passes.core.marks import DOUBT_KEY
 from sparcl_compile.passes.core.roles import role_of, values_with_role
-from sparcl_compile.passes.importing.constants import said_of
+from sparcl_compile.passes.importing.constants import FIXED, said_of
 from sparcl_compile.passes.importing.folded import NORMALISING
 from sparcl_compile.passes.importing.roles import ELEMENTWISE, JOINING, SHAPES_ONLY, is_shared
 
@@ -51,18 +51,33 @@ def is_doubtful(node: ir.Node, value: ir.Value) -> bool:
 
 
 def copied(graph: ir.Graph) -> Iterator[str]:
-    """The line about weights of which every reader gets a copy of its own; none where there is no such one."""
-    if said_of(graph).shared:
-        return
-    values = (value for value in graph.initializers.values() if is_shared(value) and len(value.shape or ()) > 1)
-    found = [(str(value.name), [usage.node.op_type for usage in value.uses()]) for value in values]
-    names = [f"{name} ({len(readers)})" for name, readers in found if readers[0] in READERS]
-    if names:
-        each = ", ".join(names[:SHOWN]) + ", ..." * (len(names) > SHOWN)
+    """The lines about weights of which every reader gets a copy of its own; none where there is no such one."""
+    values = [value for value in graph.initializers.values() if len(value.shape or ()) > 1]
+    alike = [value for value in values if is_shared(value) and next(iter(value.uses())).node.op_type in READERS]
+    if alike and not said_of(graph).shared:
         yield (
-            f"several nodes read {each}, and each trains a copy of its own, since exporters merge equal weights; if it "
-            "is one layer that is called again, export from PyTorch with dynamo=True and optimize=False, which tells"
+            f"several nodes read {_counted(alike)}, and each trains a copy of its own, since exporters merge equal "
+            "weights; if it is one layer that is called again, export from PyTorch with dynamo=True and "
+            "optimize=False, which tells"
         )
+    tied = [value for value in values if is_tied(value)]
+    if tied:
+        yield (
+            f"several nodes read {_counted(tied)} in different ways, as tied weights are read, and each way trains a "
+            "copy of its own: the ties are lost"
+        )
+
+
+def is_tied(value: ir.Value) -> bool:
+    """Whether layers read a weight in several ways, or one as its weight and another as a table."""
+    readers = {usage.node.op_type for usage in value.uses()} & {*READERS, "Gather"}
+    return len(readers) > 1 and is_float_constant(value) and not value.meta.get(FIXED, False)
+
+
+def _counted(values: Sequence[ir.Value]) -> str:
+    """The names of values with the numbers of their readers."""
+    names = [f"{value.name} ({len(value.uses())})" for value in values]
+    return ", ".join(names[:SHOWN]) + ", ..." * (len(names) > SHOWN)
 
 
 def _ends(node: ir.Node) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageFile, ImageOps, TiffImagePlugin
 
 from sparcl_compile.interface.errors import DataError
 from sparcl_compile.interface.files import check_plain
@@ -175,18 +175,29 @@ def _form(source: str, file: Path) -> Form:
     check_plain(file)
     try:
         with Image.open(file) as image:
-            mode, (width, height) = image.mode, image.size
-            sideways = image.getexif().get(ExifTags.Base.Orientation) in SIDEWAYS
+            _check_few_pixels(source, file, image.size)  # first: Exif data behind a PNG's pixels unpack these
+            mode, size = image.mode, _upright(image)
     except Image.DecompressionBombError as error:
         raise DataError(f"{source}: {file} is too large; give images of at most {MOST_PIXELS} pixels") from error
     except BROKEN as error:
         raise DataError(f"{source}: {file} is not an image that Pillow reads; replace or remove it") from error
-    size = (height, width) if sideways else (width, height)
     if mode not in GREY | COLOUR:
         raise DataError(f"{source}: {file} has pixels of type {mode}; save it with 8 bits a channel")
+    return mode, size
+
+
+def _check_few_pixels(source: str, file: Path, size: Size) -> None:
     if size[0] * size[1] > MOST_PIXELS:
         raise DataError(f"{source}: {file} is {_by(size)} pixels; give images of at most {MOST_PIXELS} pixels")
-    return mode, size
+
+
+def _upright(image: ImageFile.ImageFile) -> Size:
+    """The size of an image when it is turned as its Exif data say."""
+    width, height = image.size
+    if isinstance(image, TiffImagePlugin.TiffImageFile):  # newer versions of Pillow turn its size, but not the tag
+        width, height = (int(image.tag_v2[tag]) for tag in (ExifTags.Base.ImageWidth, ExifTags.Base.ImageLength))
+    sideways = image.getexif().get(ExifTags.Base.Orientation) in SIDEWAYS
+    return (height, width) if sideways else (width, height)
 
 
 def _pixels(source: str, file: Path, mode: str, size: Size) -> np.ndarray:

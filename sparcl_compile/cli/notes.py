@@ -82,6 +82,8 @@ def alone_line(options: Options, weights: Sequence[WeightSpec], dense: Sequence[
     known, policy = "is not known yet", "--mask-policy rigl and "
     if options.mask_policy == "rigl":
         known, policy = "its masks, RigL's, look for as it learns", ""
+    if options.scheme == "pattern":  # whose weights cannot grow by gradients
+        policy = ""
     return (
         f"the classifier is the only layer that can have a mask: a class reads {share} of the features, and "
         f"which it needs {known}; compare with {policy}a lower --sparsity"

@@ -45,7 +45,7 @@ def run(
         for step in choice.steps(given.options)[phase]:
             _take(step, runner, given)
         runner.end_phase()
-        given = work.settled(given, model) if phase is Phase.IMPORTING else given
+        given = work.settled(given, model) if phase is Phase.SPARSIFYING else given
     forward, full = given.products[Product.FORWARD], given.products[Product.MASKED]
     return Compiled(forward, model, full, given.plan, given.options)
 

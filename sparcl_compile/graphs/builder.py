@@ -9,11 +9,10 @@ import onnx_ir as ir
 import onnxscript
 
 from sparcl_compile.interface.names import NEXT, Role
-from sparcl_compile.passes.core.contract import IR_VERSION, OPSET
+from sparcl_compile.passes.core.contract import IR_VERSION, OPSET, PRODUCER
 from sparcl_compile.passes.core.marks import ROLE_KEY
 from sparcl_compile.passes.core.roles import set_role
 
-PRODUCER = "sparcl-compile"
 FUNCTIONS = "sparcl.graphs"
 FUNCTIONS_VERSION = 1
 """The domain of a graph's own functions, and its version."""

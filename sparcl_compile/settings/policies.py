@@ -199,7 +199,7 @@ def settled(options: SomeOptions, classifier_alone: bool) -> SomeOptions:
 
     Args:
         options: as the user gave them.
-        classifier_alone: whether the classifier is the model's only layer.
+        classifier_alone: whether the classifier is the model's only layer, and has a mask.
     """
     if options.mask_policy != AUTO:
         return options

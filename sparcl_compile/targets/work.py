@@ -8,7 +8,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from sparcl_compile.passes.core.contract import Pass
-from sparcl_compile.passes.core.layers import layer_weights
+from sparcl_compile.passes.core.layers import layer_weights, masked_layers
 from sparcl_compile.passes.differentiating.attach_loss import AttachLoss
 from sparcl_compile.passes.differentiating.attach_optimizer import AttachOptimizer
 from sparcl_compile.passes.differentiating.differentiate import Differentiate
@@ -63,9 +63,10 @@ class Work:
         return plan_sparsity(self.products[Product.MASKED], self.options)
 
 
-def settled(work: Work, imported: ir.Model) -> Work:
-    """Return the work with the options that an imported model settles."""
-    alone = len(layer_weights(imported)) == 1
+def settled(work: Work, sparsified: ir.Model) -> Work:
+    """Return the work with the options that a model settles once it is known which of its weights have a mask."""
+    masked = masked_layers(sparsified)
+    alone = len(masked) == 1 and not set(layer_weights(sparsified)) - set(masked)
     return dataclasses.replace(work, options=policies.settled(work.options, classifier_alone=alone))
 
 

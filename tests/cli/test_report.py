@@ -160,6 +160,7 @@ def test_every_note_is_marked_once_where_it_is_printed() -> None:
         ([MASKED_LAYER], [], {}, "compare with --mask-policy rigl and a lower --sparsity"),
         ([MASKED_LAYER], [DenseSpec("v", (2, 2), "user")], {}, "the only layer that can have a mask"),
         ([MASKED_LAYER], [], {"mask_policy": "rigl"}, "RigL's, look for as it learns; compare with a lower --sparsity"),
+        ([MASKED_LAYER], [], {"scheme": "pattern"}, "not known yet; compare with a lower --sparsity"),
         ([MASKED_LAYER], [], {"compress": True}, "compare with --mask-policy rigl and a lower --sparsity"),
         ([MASKED_LAYER], [DenseSpec("v", (2, 2), "classifier")], {}, ""),
         ([MASKED_LAYER, MASKED_LAYER], [], {}, ""),

@@ -266,3 +266,13 @@ def test_a_classifier_alone_looks_for_the_inputs_that_its_classes_need(tmp_path:
     assert named == "tdm"
     assert accuracy > other + 5.0
     assert accuracy > 85.0
+
+
+@pytest.mark.parametrize("option", ["--dense", "--freeze"])
+def test_a_classifier_alone_without_a_mask_is_not_refused_for_a_policy_that_nobody_named(
+    option: str, tmp_path: Path
+) -> None:
+    export(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10)), (1, 8, 8), tmp_path / "linear.onnx")
+    done("compile", tmp_path / "linear.onnx", "-o", tmp_path / "a", option, "*weight")
+    manifest = read_manifest(tmp_path / "a")
+    assert (manifest.options.mask_policy, list(manifest.weights)) == ("tdm", [])

@@ -10,7 +10,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
-from sparcl_compile.graphs.builder import PRODUCER
+from sparcl_compile.passes.core.contract import PRODUCER
 from sparcl_compile.passes.core.roles import role_of
 
 Array = NDArray[Any]

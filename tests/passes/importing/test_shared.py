@@ -36,8 +36,9 @@ def unrolled(producer: str) -> onnx.ModelProto:
     return proto
 
 
-def test_an_unrolled_layer_of_keras_keeps_its_one_weight() -> None:
-    model = imported(unrolled("tf2onnx"))
+@pytest.mark.parametrize("producer", ["tf2onnx", "sparcl-compile"])
+def test_an_unrolled_layer_of_keras_or_of_an_export_keeps_its_one_weight(producer: str) -> None:
+    model = imported(unrolled(producer))
     assert {str(value.name) for value in values_with_role(model, Role.PARAMETER)} == {"a", "r", "b", "w"}
     assert not remarks_of(model)
     worst, parameter = worst_gradient(model)
@@ -87,3 +88,28 @@ def test_the_newer_exporter_tells_one_layer_from_two_equal_ones(module: type[nn.
     model = imported(file_of(made, dynamo=True, optimize=optimize, dynamic_shapes=batch, verbose=False))
     sizes = (int(np.prod(value.shape or ())) for value in values_with_role(model, Role.PARAMETER))
     assert sum(sizes) == sum(parameter.numel() for parameter in made.parameters())
+
+
+class Tied(nn.Module):
+    """An autoencoder whose decoder reads the encoder's weight the other way round, before a classifier."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.encoder, self.head = nn.Linear(64, 8), nn.Linear(8, 6), nn.Linear(8, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        code = torch.relu(self.encoder(torch.relu(self.first(x.flatten(1)))))
+        return self.head(torch.relu(code @ self.encoder.weight))
+
+
+@pytest.mark.parametrize("dynamo", [False, True])
+def test_ties_that_are_lost_are_spoken_of(dynamo: bool) -> None:
+    options: dict[str, object] = {"dynamic_axes": {"x": {0: "N"}}, "input_names": ["x"]}
+    if dynamo:
+        options = {"dynamic_shapes": ({0: torch.export.Dim("N")},), "verbose": False}
+    model = imported(file_of(Tied(), dynamo=dynamo, **options))
+    assert sum(tuple(value.shape or ()) == (6, 8) for value in values_with_role(model, Role.PARAMETER)) == 2
+    assert [line.partition(",")[0] for line in remarks_of(model)] == [
+        "several nodes read encoder.weight (2) in different ways"
+    ]

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
+from PIL.PngImagePlugin import PngImageFile
 
 from sparcl_compile.interface.errors import DataError
 from sparcl_compile.runtime.data import load
@@ -96,6 +97,18 @@ def test_an_image_that_pillow_takes_for_a_bomb_is_called_too_large(tmp_path: Pat
         load(source)
 
 
+def test_the_pixels_of_an_image_are_counted_before_they_are_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = divided(tmp_path)
+    Image.new("1", (9000, 9000)).save(tmp_path / "train/cat/large.png")
+    load_image, unpacked = PngImageFile.load, list[tuple[int, int]]()
+    monkeypatch.setattr(PngImageFile, "load", lambda image: (unpacked.append(image.size), load_image(image))[1])
+    with pytest.raises(DataError, match=r"large\.png is 9000x9000 pixels; give images of at most \d+ pixels"):
+        load(source)
+    assert (9000, 9000) not in unpacked
+
+
 def test_another_size_is_refused_with_the_file(tmp_path: Path) -> None:
     source = divided(tmp_path)
     draw(tmp_path / "test/cat/odd.png", size=(6, 4))
@@ -153,13 +166,16 @@ def test_a_folder_of_loose_images_is_refused(tmp_path: Path) -> None:
         load(f"folder:{tmp_path}")
 
 
+@pytest.mark.parametrize("suffix", ["png", "tif"])
 @pytest.mark.parametrize(("orientation", "turned"), [(6, -1), (8, 1), (3, 2)])
-def test_photos_are_turned_as_their_exif_data_say(orientation: int, turned: int, tmp_path: Path) -> None:
+def test_photos_are_turned_as_their_exif_data_say(orientation: int, turned: int, suffix: str, tmp_path: Path) -> None:
+    """Pillow turns TIFF by itself, its size when it is opened and its pixels when they are read."""
     source = divided(tmp_path)
     upright = draw(tmp_path / "train/cat/0.png", value=9)
+    (tmp_path / "train/cat/0.png").unlink()
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
     stored = Image.fromarray(np.ascontiguousarray(np.rot90(upright, -turned)))
-    stored.save(tmp_path / "train/cat/0.png", exif=exif)
+    stored.save(tmp_path / f"train/cat/0.{suffix}", exif=exif)
     first = load(source).x_train[0]
     np.testing.assert_array_equal(first.transpose(1, 2, 0), upright)
