@@ -12,13 +12,18 @@ LARGEST_SEED = 2**32 - 1
 def check_share(field: str, value: float, example: float = 0.8) -> None:
     """Raise FieldError for anything but a number in [0, 1)."""
     if not (isinstance(value, numbers.Real) and 0.0 <= value < 1.0):
-        raise FieldError(field, value, mend=f"give a number from 0 (off) to below 1, for example {example}")
+        raise FieldError(field, _shown(value), mend=f"give a number from 0 (off) to below 1, for example {example}")
 
 
 def check_not_negative(field: str, value: float, example: float) -> None:
     """Raise FieldError for anything but a finite number from 0."""
     if not (isinstance(value, numbers.Real) and 0.0 <= value < float("inf")):
-        raise FieldError(field, value, mend=f"give a number from 0, for example {example}")
+        raise FieldError(field, _shown(value), mend=f"give a number from 0, for example {example}")
+
+
+def _shown(value: object) -> object:
+    """A text in quotes: without them '0.8' would look like the number that is wanted."""
+    return repr(value) if isinstance(value, str) else value
 
 
 def check_choice(field: str, value: str, known: Collection[str]) -> None:
