@@ -164,11 +164,11 @@ class ImportForward(Pass):
         roles.assign_roles(graph)
         doubts.mark(graph)
         remarks.note(model, *doubts.left(graph))
-        if not training.parameter_count(model) or not list(weighted_layers(graph)):
-            raise ModelError("the model has no trainable weights (no Conv, Gemm or MatMul with a weight of its own)")
         if rewrites.rewrite(graph, differentiable.training_path(graph), self.target):
             RemoveUnusedNodesPass()(model)
             write_shapes(graph, BatchTracer(graph, 1).trace())
+        if not training.parameter_count(model) or not list(weighted_layers(graph)):
+            raise ModelError("the model has no trainable weights (no Conv, Gemm or MatMul with a weight of its own)")
         differentiable.check_differentiable(graph, self.target)
 
     def _personalise(self, model: ir.Model, head: outputs.Head) -> None:
