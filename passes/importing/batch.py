@@ -13,11 +13,11 @@ from sparcl_compile.passes.importing import branches
 from sparcl_compile.passes.importing.batch_place import Carrier, allows_zero, batch_place, resolved
 from sparcl_compile.passes.importing.batch_repairs import REPAIRS, squeezes_all
 from sparcl_compile.passes.importing.batch_trace import Trace
-from sparcl_compile.passes.importing.constants import FIXED, is_fixed, said_of
+from sparcl_compile.passes.importing.constants import FIXED, IN_NODE, is_fixed, may_be_weight, said_of
 from sparcl_compile.passes.importing.hidden_batch import shift
 
 MADE = "sparcl.made"
-"""Key in a value's ``meta``: folded from constants of the exporter, from no initializer with more than one float."""
+"""Key in a value's ``meta``: folded from constants of the exporter, from nothing that could be a weight."""
 SYMBOLIC = (
     "export it with a symbolic batch size (PyTorch: dynamic_axes={INPUT: {0: 'batch'}}; Keras and TensorFlow: an input "
     "of [None, ...])"
@@ -26,7 +26,7 @@ KEEP_ROWS = "let it compute every row of the input by itself (PyTorch: x.flatten
 
 
 def is_weight(value: ir.Value | None) -> bool:
-    """Whether a value is a float initializer that the file stores or that was folded from one."""
+    """Whether a value is made of numbers that the file stores, and that could be a weight."""
     if value is None or value.const_value is None or not is_float_constant(value):
         return False
     return value.const_value.size > 1 and not value.meta.get(MADE, False)
@@ -118,13 +118,24 @@ class BatchTracer:
             replace_uses(self.graph, node.outputs[0], self.turned[turned])
             self.graph.remove(node, safe=True)
             return
-        marks = {MADE: not any(is_weight(value) for value in node.inputs), FIXED: is_fixed(self.graph, node)}
+        marks = self._marks(node, np.asarray(arrays[0]))
         for output, array in zip([o for o in node.outputs if o.name], arrays, strict=True):
             value = self._become_initializer(output, np.asarray(array))
             value.meta.update(marks)
             if turned is not None:
                 self.turned[turned] = value
         self.graph.remove(node, safe=True)
+
+    def _marks(self, node: ir.Node, data: np.ndarray) -> dict[str, bool]:
+        """What is known of the numbers that a node makes: where they come from."""
+        sources = [value for value in node.inputs if value is not None and is_weight(value)]
+        stored = may_be_weight(self.graph, node, data)
+        odd = stored or (bool(sources) and all(value.meta.get(IN_NODE, False) for value in sources))
+        return {
+            MADE: not sources and not stored,
+            FIXED: is_fixed(self.graph, node),
+            IN_NODE: odd and not said_of(self.graph).stored,
+        }
 
     def _is_turned(self, node: ir.Node) -> bool:
         return node.op_type == "Transpose" and said_of(self.graph).shared and is_weight(node.inputs[0])

@@ -12,6 +12,8 @@ from sparcl_compile.passes.core.edit import array_of, is_float_constant
 
 FIXED = "sparcl.fixed"
 """Key in a value's ``meta``: made of nothing that could be a parameter."""
+IN_NODE = "sparcl.in_node"
+"""Key in a value's ``meta``: it stood in a Constant node of a file that stores weights elsewhere."""
 SAYS = "sparcl.says"
 """Key in a graph's ``meta``: what its file says (:class:`Said`)."""
 KIND = "pkg.torch.export.graph_signature.InputSpec.kind"
@@ -36,12 +38,14 @@ class Said:
         nodes: whether what stands in nodes (Constant, ConstantOfShape) is no parameter either.
         all: whether what is neither is one.
         shared: whether a weight that several nodes read is one: nothing merged several that happened to be equal.
+        stored: whether Constant nodes are where weights are stored.
     """
 
     fixed: frozenset[str] = frozenset()
     nodes: bool = False
     all: bool = False
     shared: bool = False
+    stored: bool = False
 
 
 def said(model: ir.Model) -> Said:
@@ -51,7 +55,8 @@ def said(model: ir.Model) -> Said:
        constant of the program, and of those it folded, from which ones.
     2. PyTorch's older exporter stores parameters and persistent buffers alike, but what is neither stands in Constant
        nodes. That holds unless layers find their weights there, too, as those of a frozen script do.
-    3. Other files say nothing: some exporters write all weights as Constant nodes.
+    3. Other files say nothing: some exporters write all weights as Constant nodes, which is seen where layers read such
+       ones, or where no initializer could be a weight.
     4. A weight that several nodes read is one where the newer exporter lists no parameter that the file lacks, in a
        file of tf2onnx, since Keras draws every layer's weights, and in an export of this project, where what trained
        apart is apart. PyTorch's older exporter also merges equal ones, which a freshly copied encoder has in every
@@ -66,8 +71,9 @@ def said(model: ir.Model) -> Said:
         there = {*kinds, *(name for value in values for name in _sources(value))}
         merged = {name for name, kind in targets.items() if kind == PARAMETER} - there
         return Said(frozenset(other | folded), nodes=True, all=True, shared=bool(targets) and not merged)
-    nodes = model.producer_name == PYTORCH and not _weights_in_nodes(model.graph)
-    return Said(nodes=nodes, shared=model.producer_name in (TF2ONNX, PRODUCER))
+    stored = _weights_in_nodes(model.graph) or not any(map(_could_be_weight, values))
+    nodes = model.producer_name == PYTORCH and not stored
+    return Said(nodes=nodes, shared=model.producer_name in (TF2ONNX, PRODUCER), stored=stored)
 
 
 def _is_folded_constant(value: ir.Value, targets: Mapping[str, str]) -> bool:
@@ -91,6 +97,13 @@ def _weights_in_nodes(graph: ir.Graph) -> bool:
     return any(tensor is not None and np.ptp(tensor.numpy()) > 0 for tensor in tensors)
 
 
+def _could_be_weight(value: ir.Value) -> bool:
+    """Whether an initializer has the type and the axes of a layer's weight; means of channels have one axis."""
+    lengths = list(value.shape or ())
+    axes = len(lengths) == 2 or sum(length != 1 for length in lengths) > 1
+    return axes and value.dtype is not None and value.dtype.is_floating_point()
+
+
 def mark(graph: ir.Graph, what: Said) -> None:
     """Mark the initializers of a graph that its file calls constants."""
     graph.meta[SAYS] = what
@@ -102,6 +115,12 @@ def is_fixed(graph: ir.Graph, node: ir.Node) -> bool:
     """Whether a node that depends on no input of the graph computes from what its file calls constants alone."""
     floats = [value for value in node.inputs if is_float_constant(value)]
     return said_of(graph).nodes and all(value is not None and value.meta.get(FIXED, False) for value in floats)
+
+
+def may_be_weight(graph: ir.Graph, node: ir.Node, data: np.ndarray) -> bool:
+    """Whether a node holds numbers that could be a weight, as an initializer's could, and its file does not deny it."""
+    several = data.dtype.kind == "f" and data.size > 1 and bool(np.ptp(data) > 0)
+    return several and node.op_type == "Constant" and not said_of(graph).nodes
 
 
 def said_of(graph: ir.Graph) -> Said:

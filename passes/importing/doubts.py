@@ -10,7 +10,7 @@ from sparcl_compile.passes.core.edit import array_of, is_float_constant
 from sparcl_compile.passes.core.layers import WEIGHT_SLOTS
 from sparcl_compile.passes.core.marks import DOUBT_KEY
 from sparcl_compile.passes.core.roles import role_of, values_with_role
-from sparcl_compile.passes.importing.constants import FIXED, said_of
+from sparcl_compile.passes.importing.constants import FIXED, IN_NODE, said_of
 from sparcl_compile.passes.importing.folded import NORMALISING
 from sparcl_compile.passes.importing.roles import ELEMENTWISE, JOINING, SHAPES_ONLY, is_shared
 
@@ -35,9 +35,12 @@ def mark(graph: ir.Graph) -> None:
 def is_doubtful(node: ir.Node, value: ir.Value) -> bool:
     """Whether a node reads a parameter in a way in which models read constants as well.
 
-    That are tables that are added, multiplied, joined to activations or looked up at fixed places (positions), and
-    vectors that are no bias of a layer and no scale or shift of a normalisation.
+    That are tables that are added, multiplied, joined to activations or looked up at fixed places (positions),
+    vectors that are no bias of a layer and no scale or shift of a normalisation, and matrices in Constant nodes of a
+    file that stores weights elsewhere.
     """
+    if node.op_type == "MatMul":
+        return bool(value.meta.get(IN_NODE, False))
     if node.op_type == "Gather":
         return array_of(node.inputs[1]) is not None
     if node.op_type not in ELEMENTWISE:
@@ -48,6 +51,19 @@ def is_doubtful(node: ir.Node, value: ir.Value) -> bool:
     if node.op_type in SCALING:
         return not normalised
     return not (vector and (normalised or any(map(has_weight, before))))
+
+
+def left(graph: ir.Graph) -> Iterator[str]:
+    """The line about matrices that do not train and may be weights; none where there is no such one."""
+    products = (node for node in graph if node.op_type == "MatMul")
+    read = dict.fromkeys(value for node in products for value in node.inputs if value is not None)
+    found = [value for value in read if value.meta.get(IN_NODE, False) and role_of(value) is None]
+    if found:
+        yield (
+            f"{_listed([str(value.name) for value in found])} {'do' if found[1:] else 'does'} not train: a matrix in a "
+            "Constant node in front of all weights is taken for a constant, as spectrograms have them; if it is a "
+            "weight, make an initializer of it (docs/exporting.md, What trains, has the lines)"
+        )
 
 
 def copied(graph: ir.Graph) -> Iterator[str]:
@@ -74,6 +90,10 @@ def is_tied(value: ir.Value) -> bool:
     return len(readers) > 1 and is_float_constant(value) and not value.meta.get(FIXED, False)
 
 
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + f" and {len(names) - SHOWN} more" * (len(names) > SHOWN)
+
+
 def _counted(values: Sequence[ir.Value]) -> str:
     """The names of values with the numbers of their readers."""
     names = [f"{value.name} ({len(value.uses())})" for value in values]
@@ -88,7 +108,7 @@ def remarks(model: ir.Model) -> Iterator[str]:
     """The line about parameters that train and may be constants; none where no such one trains."""
     found = [str(value.name) for value in values_with_role(model, Role.PARAMETER) if DOUBT_KEY in value.metadata_props]
     if found:
-        names = ", ".join(found[:SHOWN]) + f" and {len(found) - SHOWN} more" * (len(found) > SHOWN)
+        names = _listed(found)
         verb = "train" if found[1:] else "trains"
         yield (
             f"{names} {verb}: whether that is a parameter or a constant of the model (a buffer in PyTorch), the file "

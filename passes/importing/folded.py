@@ -7,6 +7,7 @@ import onnx_ir as ir
 
 from sparcl_compile.passes.analysis.heads import has_weight
 from sparcl_compile.passes.core.edit import array_of, int_attribute
+from sparcl_compile.passes.importing.constants import SIGNATURE
 
 NORMALISING = {
     "BatchNormalization",
@@ -25,6 +26,8 @@ MADE_NAMES = re.compile(
     r"onnx::Conv_\d+|weight_bias$|batch_?norm|FusedBatchNorm|(^|[/._])bn\d*([/._]|$)", re.IGNORECASE
 )
 """Names of biases that exporters give when they fold: PyTorch's two, tf2onnx's and those of a normalisation itself."""
+STATISTICS = re.compile(r"'([^']*running_var)'")
+"""Running statistics in the list of PyTorch's newer exporter."""
 EXPORT = (
     "to keep it, export from PyTorch with torch.onnx.export(..., training=TrainingMode.PRESERVE, "
     "do_constant_folding=False, dynamo=False); TensorFlow folds it in every export, but leaves LayerNormalization alone"
@@ -32,13 +35,14 @@ EXPORT = (
 
 
 def remarks(graph: ir.Graph) -> list[str]:
-    """The line about a convolutional network that seems to have lost its normalisation; none for any other.
+    """The line about a convolutional network that has lost its normalisation, or may have; none for any other.
 
     A file does not say what an exporter has removed, and networks that were made without a normalisation (AlexNet, VGG,
-    SqueezeNet, GoogLeNet) are not to be spoken of. So one sign more is needed: a bias with a name that exporters give
-    when they fold; no bias at all, which only convolutions before a normalisation are made with, unless no other layer
-    has one either (tf2onnx leaves out biases of 0, as untrained models have them); or a structure that is
-    hardly ever trained without one, residual additions or depthwise convolutions, where all biases have been moved.
+    SqueezeNet, GoogLeNet) are not to be spoken of. Evidence is a bias with a name that exporters give when they fold,
+    and running statistics among what PyTorch's newer exporter was given, which it lists: without these there were none.
+    A doubt, and said as one, is no bias at all, as convolutions before a normalisation are made, unless no other layer
+    has one either (tf2onnx leaves out biases of 0, as untrained models have them); or a structure that is hardly ever
+    trained without a normalisation, shortcuts or depthwise convolutions, where all biases have been moved.
     """
     convolutions = [node for node in graph if node.op_type == "Conv"]
     if len(convolutions) < FEW or any(node.op_type in NORMALISING for node in graph):
@@ -46,13 +50,22 @@ def remarks(graph: ir.Graph) -> list[str]:
     biases = [bias_of(node) for node in convolutions]
     behind = [bias_of(node) for node in graph if node.op_type in ("Gemm", "MatMul") and has_weight(node)]
     bare = all(bias is None for bias in biases) and (not behind or any(bias is not None for bias in behind))
-    named = any(bias is not None and MADE_NAMES.search(str(bias.name)) for bias in biases)
-    deep = any(is_residual(node) or is_depthwise(node) for node in graph)
-    if not bare and not named and not (deep and all(is_moved(bias) for bias in biases)):
+    listed = graph.metadata_props.get(SIGNATURE)
+    named = [str(bias.name) for bias in biases if bias is not None and MADE_NAMES.search(str(bias.name))]
+    named += STATISTICS.findall(listed or "")
+    deep = any(is_residual(node) or is_depthwise(node) for node in graph) and all(is_moved(bias) for bias in biases)
+    none = f"none of the {len(convolutions)} convolutions is normalised"
+    if named:
+        return [
+            f"{none}: by the name of {named[0]} the exporter has folded BatchNormalization into them, and they learn "
+            f"worse without; {EXPORT}"
+        ]
+    if listed or not (bare or deep):
         return []
+    sign = "a network whose convolutions have no bias" if bare else "one with shortcuts or depthwise convolutions"
     return [
-        f"none of the {len(convolutions)} convolutions is normalised: the exporter seems to have folded "
-        f"BatchNormalization into them, and they learn worse without; {EXPORT}"
+        f"{none}, which is rare in {sign}: if the model has BatchNormalization, the exporter has folded it into them, "
+        f"and they learn worse without; {EXPORT}; a model that never had any loses nothing"
     ]
 
 

@@ -163,11 +163,12 @@ class ImportForward(Pass):
         graph = model.graph
         roles.assign_roles(graph)
         doubts.mark(graph)
-        if not training.parameter_count(model) or not list(weighted_layers(graph)):
-            raise ModelError("the model has no trainable weights (no Conv, Gemm or MatMul with a weight of its own)")
+        remarks.note(model, *doubts.left(graph))
         if rewrites.rewrite(graph, differentiable.training_path(graph), self.target):
             RemoveUnusedNodesPass()(model)
             write_shapes(graph, BatchTracer(graph, 1).trace())
+        if not training.parameter_count(model) or not list(weighted_layers(graph)):
+            raise ModelError("the model has no trainable weights (no Conv, Gemm or MatMul with a weight of its own)")
         differentiable.check_differentiable(graph, self.target)
 
     def _personalise(self, model: ir.Model, head: outputs.Head) -> None:

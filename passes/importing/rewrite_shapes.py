@@ -7,7 +7,14 @@ import numpy as np
 import onnx_ir as ir
 
 from sparcl_compile.interface.names import Role
-from sparcl_compile.passes.core.edit import array_of, int_attribute, is_read, lengths_from, string_attribute
+from sparcl_compile.passes.core.edit import (
+    array_of,
+    int_attribute,
+    is_read,
+    lengths_from,
+    set_array,
+    string_attribute,
+)
 from sparcl_compile.passes.core.insert import Inserter
 from sparcl_compile.passes.core.roles import role_of
 from sparcl_compile.passes.core.worlds import evaluate
@@ -212,8 +219,11 @@ def einsum(e: Inserter, node: ir.Node) -> ir.Value | None:
     sizes = {**letter_sizes(node.inputs[1], right), **letter_sizes(node.inputs[0], left)}
     if len(sizes) < len(set(left + right)) or [c for c in sizes.values()].count(-1) > 1:
         return None
-    one = ordered(e, node.inputs[0], left, both, rows, summed, sizes)
-    two = ordered(e, node.inputs[1], right, both, summed, columns, sizes)
+    first, second = node.inputs
+    if -1 in [sizes[c] for c in columns]:  # rows of the batch stay rows of the product
+        first, second, left, right, rows, columns = second, first, right, left, columns, rows
+    one = ordered(e, first, left, both, rows, summed, sizes)
+    two = ordered(e, second, right, both, summed, columns, sizes)
     product = e.op("MatMul", one, two)
     have = both + rows + columns
     shaped = e.op("Reshape", product, e.ints("result", [sizes[c] for c in have]))
@@ -251,10 +261,17 @@ def ordered(
     columns: list[str],
     sizes: dict[str, int],
 ) -> ir.Value:
-    """An operand as [both..., rows, columns], the last two flattened to one axis each."""
-    order = both + rows + columns
-    turned = e.op("Transpose", value, perm=[letters.index(c) for c in order])
+    """An operand as [both..., rows, columns], the last two flattened to one axis each.
+
+    A parameter that nothing else reads is turned where it lies, so that it is a weight that masks go on.
+    """
+    perm = [letters.index(c) for c in both + rows + columns]
     shape = [sizes[c] for c in both] + [flat([sizes[c] for c in part]) for part in (rows, columns)]
+    data = array_of(value)
+    if value is not None and data is not None and role_of(value) is Role.PARAMETER and len(list(value.uses())) == 1:
+        set_array(value, data.transpose(perm).reshape(shape))
+        return value
+    turned = value if perm == sorted(perm) else e.op("Transpose", value, perm=perm)
     return e.op("Reshape", turned, e.ints("operand", shape))
 
 

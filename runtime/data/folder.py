@@ -3,6 +3,7 @@
 ``val``, ``valid`` and ``validation`` do for ``test`` where that is missing.
 """
 
+import dataclasses
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,14 +41,31 @@ MOST_PIXELS = 2**26
 LAYOUT = "put images into DIR/train/<class>/ and DIR/test/<class>/, or into DIR/<class>/"
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Listed:
+    """What the class folders of a folder hold.
+
+    Attributes:
+        classes: their names.
+        files: the images, folder by folder.
+        labels: the class of each, int64.
+        unread: the suffixes of images that are not read.
+    """
+
+    classes: list[str]
+    files: list[Path]
+    labels: np.ndarray
+    unread: list[str]
+
+
 def load(source: str, path: Path, model: Model | None = None) -> Dataset:
     """Read an image folder with Pillow.
 
     Classes are the folders' names, sorted; images are taken in the order of their names; hidden files and other
     suffixes than an image's are passed over, those of images that are not read with a note. Images take the size and
     the number of channels of the model's input where that says them. Else all must have one size, and when all are grey
-    there is one channel, otherwise all become RGB. Transparency is dropped,
-    and a photo is turned as its Exif data say. Training crops and flips images of colours.
+    there is one channel, otherwise all become RGB. Transparency is dropped, and a photo is turned as its Exif data say.
+    Training crops and flips images of colours.
 
     Raises:
         DataError: no images, a damaged one, one of another size where the model says none, or classes that differ
@@ -60,11 +78,10 @@ def load(source: str, path: Path, model: Model | None = None) -> Dataset:
     wanted = _wanted(model)
     if (path / "train").is_dir() and tests:
         return _divided(source, path, tests, wanted)
-    classes, files, labels = _list(source, path)
-    x, notes = _read(source, files, wanted)
-    notes += _left_out([path])
-    train, test = split.stratified(x, labels)
-    return _build(source, train, test, classes, notes)
+    found = _list(source, path)
+    x, notes = _read(source, found.files, wanted)
+    train, test = split.stratified(x, found.labels)
+    return _build(source, train, test, found.classes, notes + _left_out(found.unread))
 
 
 def _wanted(model: Model | None) -> Wanted | None:
@@ -78,17 +95,15 @@ def _wanted(model: Model | None) -> Wanted | None:
 
 
 def _divided(source: str, path: Path, tests: str, wanted: Wanted | None) -> Dataset:
-    classes, train_files, train_labels = _list(source, path / "train")
-    test_classes, test_files, test_labels = _list(source, path / tests)
-    if classes != test_classes:
-        lone = min(set(classes) ^ set(test_classes))
+    train, test = (_list(source, path / part) for part in ("train", tests))
+    if train.classes != test.classes:
+        lone = min(set(train.classes) ^ set(test.classes))
         raise DataError(
             f"{source}: class {lone} is in only one of train/ and {tests}/; give both the same class folders"
         )
-    x, notes = _read(source, [*train_files, *test_files], wanted)
-    notes += _left_out([path / "train", path / tests])
-    count = len(train_files)
-    return _build(source, (x[:count], train_labels), (x[count:], test_labels), classes, notes)
+    x, notes = _read(source, [*train.files, *test.files], wanted)
+    count, notes = len(train.files), notes + _left_out([*train.unread, *test.unread])
+    return _build(source, (x[:count], train.labels), (x[count:], test.labels), train.classes, notes)
 
 
 def _build(source: str, train: Split, test: Split, classes: Sequence[str], notes: Sequence[str]) -> Dataset:
@@ -96,27 +111,32 @@ def _build(source: str, train: Split, test: Split, classes: Sequence[str], notes
     return build(source, train, test, classes, "crop_flip" if colour else "none", notes=notes)
 
 
-def _list(source: str, path: Path) -> tuple[list[str], list[Path], np.ndarray]:
-    """Class names, image files and their labels."""
-    folders = sorted((entry for entry in path.iterdir() if _visible(entry) and entry.is_dir()), key=lambda f: f.name)
+def _list(source: str, path: Path) -> Listed:
+    """What the class folders hold; raises DataError where there are none, or one has no images."""
+    folders = [entry for entry in _entries(path) if entry.is_dir()]
     if not folders:
         raise DataError(f"{source}: {path} holds no class folders; {LAYOUT}")
     files: list[Path] = []
     labels: list[int] = []
+    unread: list[str] = []
     for label, folder in enumerate(folders):
-        images = sorted(
-            (f for f in folder.iterdir() if _visible(f) and f.suffix.lower() in SUFFIXES), key=lambda f: f.name
-        )
+        inner = _entries(folder)
+        images = [entry for entry in inner if entry.suffix.lower() in SUFFIXES]
         if not images:
-            raise DataError(f"{source}: the class folder {folder} holds no images; {_mend(folder)} ({LAYOUT})")
+            raise DataError(f"{source}: the class folder {folder} holds no images; {_mend(folder, inner)} ({LAYOUT})")
         files += images
         labels += [label] * len(images)
-    return [folder.name for folder in folders], files, np.array(labels, np.int64)
+        unread += [entry.suffix.lower() for entry in inner if entry.suffix.lower() in PHOTOS]
+    return Listed([folder.name for folder in folders], files, np.array(labels, np.int64), unread)
 
 
-def _mend(folder: Path) -> str:
+def _entries(path: Path) -> list[Path]:
+    """What a folder holds, hidden files apart, by name."""
+    return sorted((entry for entry in path.iterdir() if not entry.name.startswith(".")), key=lambda entry: entry.name)
+
+
+def _mend(folder: Path, inner: Sequence[Path]) -> str:
     """The way on from a class folder without images, by what it holds in their place."""
-    inner = [entry for entry in folder.iterdir() if _visible(entry)]
     photos = sorted({entry.suffix.lower() for entry in inner} & PHOTOS)
     if photos:
         return f"save its {' and '.join(photos)} files as .jpg or .png"
@@ -125,17 +145,10 @@ def _mend(folder: Path) -> str:
     return "fill or remove it"
 
 
-def _left_out(paths: Sequence[Path]) -> list[str]:
-    """The line about images in formats that are not read; none where there is no such one."""
-    folders = [folder for path in paths for folder in path.iterdir() if _visible(folder) and folder.is_dir()]
-    found = [file.suffix.lower() for folder in folders for file in folder.iterdir() if _visible(file)]
-    photos = [suffix for suffix in found if suffix in PHOTOS]
-    each = ", ".join(sorted(set(photos)))
-    return [f"left out, since not read: {len(photos)} files ({each}); save them as .jpg or .png"] if photos else []
-
-
-def _visible(path: Path) -> bool:
-    return not path.name.startswith(".")
+def _left_out(unread: Sequence[str]) -> list[str]:
+    """The line about images in formats that are not read, by their suffixes; none where there is no such one."""
+    each = ", ".join(sorted(set(unread)))
+    return [f"left out, since not read: {len(unread)} files ({each}); save them as .jpg or .png"] if unread else []
 
 
 def _read(source: str, files: Sequence[Path], wanted: Wanted | None) -> tuple[np.ndarray, list[str]]:

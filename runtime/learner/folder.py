@@ -21,7 +21,8 @@ SAMPLES = re.compile(r"samples-[0-9a-f]{16}\.safetensors")
 """The names of files with the samples of a task."""
 HASH = 16
 """Digits of the checksum in such a name."""
-HALF_WRITTEN = re.compile(r"\.(samples-[0-9a-f]{16}\.safetensors)\.new\..*")
+HALF_WRITTEN = re.compile(r"\.(samples-(?:[0-9a-f]{16}|HASH)\.safetensors)\.new\..*")
+"""Such files before they are whole; Java does not know the checksum then."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -285,6 +285,16 @@ def test_what_cannot_be_written_changes_nothing(linux: Jvm, artifact: Path, tmp_
     assert lines == ["true", "true", "[] false 0", "done [a, b] 1", EMPTY, *["true"] * 4]
 
 
+def test_other_files_in_the_folder_of_a_state_are_left_alone(begun: Java, folder: Path, tmp_path: Path) -> None:
+    java = copy(begun, tmp_path / "s")
+    others = {"samples-train.safetensors", "photos.new.20261130", ".photos.new.20261130", "readme.txt"}
+    left = {".state.safetensors.new.0123abcd", "samples-0123456789abcdef.safetensors"}
+    for name in others | left:
+        (java.state / name).write_text(name)
+    java.call(folder / "task1.safetensors", "learn", epochs=1)
+    assert {path.name for path in java.state.iterdir()} == {*others, "state.safetensors"}
+
+
 def test_more_classes_than_the_head_has(begun: Java, folder: Path, tmp_path: Path) -> None:
     java = copy(begun, tmp_path / "s")
     java.call(folder / "task1.safetensors", "observe", steps=0)

@@ -9,8 +9,8 @@ import type { Position } from "./trainer.js";
 export const STATE = "state.safetensors";
 export const PENDING = "pending.safetensors";
 const VERSION = "3";
-const TASK = /^samples-.*\.safetensors$/;
-const LEFT = /\.new\.[a-z0-9_]{8}$/;
+const TASK = /^samples-[0-9a-f]{16}\.safetensors$/;
+const LEFT = /^\.(state|pending|samples-([0-9a-f]{16}|HASH))\.safetensors\.new\.[a-z0-9_]{8}$/;
 /** Digits of a checksum in a file's name. */
 const DIGITS = 16;
 

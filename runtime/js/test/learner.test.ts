@@ -1,6 +1,6 @@
 /** A learner on the artifact of a kit: four classes, images of 8 x 8. */
 import assert from "node:assert/strict";
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { Step } from "../src/calls.js";
@@ -117,6 +117,18 @@ test("observed samples are kept at once, and become a task when there are enough
   assert.deepEqual([learner.waiting, learner.observed, report.tasks, report.samplesSeen], [0, 5, 2, 10]);
   await learner.close();
   assert.deepEqual(readdirSync(state), ["state.safetensors"]);
+});
+
+test("other files in the folder of a state are left alone", async () => {
+  const state = scratch();
+  const others = ["samples-train.safetensors", "photos.new.20261130", ".photos.new.20261130", "readme.txt"];
+  const left = [".state.safetensors.new.0123abcd", "samples-0123456789abcdef.safetensors"];
+  mkdirSync(state, { recursive: true });
+  for (const name of [...others, ...left]) writeFileSync(join(state, name), name);
+  const learner = await open(state);
+  await learner.learn(lot("ab").samples, lot("ab").labels, QUICK);
+  await learner.close();
+  assert.deepEqual(readdirSync(state).sort(), [...others, "state.safetensors"].sort());
 });
 
 test("a task is ended as it stands", async () => {

@@ -1,18 +1,24 @@
 """Buffers and other constants of a model are not trained where its file tells them from parameters."""
 
 import io
+import sys
 import warnings
+from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 import torch
+from onnx import helper, numpy_helper
 from torch import nn
 from torch.nn import functional
 
 from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.core.roles import values_with_role
 from sparcl_compile.passes.importing import doubts
+from sparcl_compile.passes.importing.remarks import remarks_of
 from tests.support.gradient_check import imported
+from tests.support.pages import blocks, run
 
 LAYERS = {"c.weight", "head.weight", "head.bias", "learned"}
 
@@ -99,3 +105,86 @@ def test_a_file_that_says_nothing_trains_its_constant_nodes() -> None:
       logits = Gemm (x, w, b)
     }"""
     assert parameters(onnx.parser.parse_model(text)) == {"w", "b"}
+
+
+PERCEPTRON = """<ir_version: 10, opset_import: ["" : 18]>
+    g (float[N,2] x) => (float[N,2] logits) {
+      w = Constant <value: tensor = float[2,2] {1, 2, 3, 4}> ()
+      v = Constant <value: tensor = float[2,2] {4, 3, 2, 1}> ()
+      turned = Transpose <perm = [1, 0]> (v)
+      h = MatMul (x, w)
+      r = Relu (h)
+      logits = MatMul (r, turned)
+    }"""
+"""Products with matrices in Constant nodes, and nothing else that could be a weight."""
+SPECTRUM = """<ir_version: 10, opset_import: ["" : 18]>
+    g (float[N,2] x, float[2,2] v) => (float[N,2] logits) {
+      dft = Constant <value: tensor = float[2,2] {1, 2, 3, 4}> ()
+      mel = Constant <value: tensor = float[2,2] {5, 6, 7, 8}> ()
+      s = MatMul (x, dft)
+      power = Mul (s, s)
+      m = MatMul (power, mel)
+      h = MatMul (m, v)
+      r = Relu (h)
+      logits = MatMul (r, mel)
+    }"""
+"""Two matrices of a spectrogram in Constant nodes, a weight in an initializer, and a product behind it."""
+
+
+def spectrum() -> onnx.ModelProto:
+    proto = onnx.parser.parse_model(SPECTRUM)
+    proto.graph.initializer.append(numpy_helper.from_array(np.float32([[1, 2], [3, 4]]), "v"))
+    return proto
+
+
+@pytest.mark.parametrize("producer", ["", "pytorch", "tf2onnx"])
+def test_matrices_in_constant_nodes_train_where_nothing_else_could_be_a_weight(producer: str) -> None:
+    proto = onnx.parser.parse_model(PERCEPTRON)
+    proto.producer_name = producer
+    assert parameters(proto) == {"w", "turned"}
+    assert not list(doubts.remarks(imported(proto)))
+
+
+def test_matrices_in_constant_nodes_train_where_other_layers_read_such_ones() -> None:
+    proto = spectrum()
+    node = helper.make_node("Constant", [], ["c"], value=numpy_helper.from_array(np.float32([[1, 2], [3, 4]])))
+    proto.graph.node.insert(0, node)
+    proto.graph.node[-1].CopyFrom(helper.make_node("Gemm", ["r", "c"], ["logits"]))
+    assert parameters(proto) == {"dft", "mel", "v", "c"}
+
+
+def test_a_spectrogram_in_front_of_weights_stays_and_the_note_says_so() -> None:
+    model = imported(spectrum())
+    assert {str(value.name) for value in values_with_role(model, Role.PARAMETER)} == {"v", "mel.MatMul_7"}
+    (line,) = remarks_of(model)
+    assert line.startswith("dft, mel do not train: a matrix in a Constant node in front of all weights")
+    (line,) = doubts.remarks(model)
+    assert line.startswith("mel.MatMul_7 trains: whether that is a parameter")
+    assert "--freeze NAME" in line
+
+
+def test_a_file_of_pytorch_tells_that_its_matrices_in_constant_nodes_are_none() -> None:
+    proto = spectrum()
+    proto.producer_name = "pytorch"
+    assert parameters(proto) == {"v"}
+    assert not remarks_of(imported(proto))
+
+
+def test_the_lines_of_exporting_md_make_parameters_of_constant_nodes(root: Path, tmp_path: Path) -> None:
+    (block,) = [
+        block
+        for block in blocks((root / "docs/exporting.md").read_text(encoding="utf-8"))
+        if block.told.get("test") == "tests/passes/importing/test_constants.py"
+    ]
+    onnx.save(spectrum(), tmp_path / "model.onnx")
+    done = run(block, tmp_path, Path(sys.executable).parent)
+    assert done.returncode == 0, done.stderr
+    assert {"dft", "mel", "v"} <= parameters(onnx.load(tmp_path / "model.onnx"))
+
+
+def test_a_matrix_with_a_bias_in_front_of_weights_is_a_layer() -> None:
+    proto = spectrum()
+    bias = helper.make_node("Add", ["s", "bias"], ["power"])
+    proto.graph.initializer.append(numpy_helper.from_array(np.float32([1, 2]), "bias"))
+    proto.graph.node[3].CopyFrom(bias)
+    assert {"dft", "mel", "bias", "v"} <= parameters(proto)

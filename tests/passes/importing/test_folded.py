@@ -1,6 +1,7 @@
 """The line about a BatchNormalization that an exporter has folded away, and the networks that get none."""
 
 import io
+import re
 import warnings
 from collections.abc import Callable
 
@@ -48,7 +49,7 @@ def told(content: bytes) -> str:
 @pytest.mark.parametrize("trained", [False, True])
 def test_a_folded_export_is_told_and_the_export_that_it_names_is_not(trained: bool, dynamo: bool) -> None:
     line = told(exported(trained=trained, dynamo=dynamo))
-    assert "none of the 4 convolutions is normalised" in line
+    assert re.match(r"none of the 4 convolutions is normalised: by the name of \S+ the exporter has folded", line)
     assert "training=TrainingMode.PRESERVE, do_constant_folding=False, dynamo=False" in line
     assert told(exported(training=torch.onnx.TrainingMode.PRESERVE, do_constant_folding=False)) == ""
 
@@ -90,9 +91,34 @@ def normalised_by_hand() -> Net:
     return net
 
 
-@pytest.mark.parametrize("net", [lambda: stack(shortcut=True), lambda: stack(bias="onnx::Conv_{}"), depthwise, bare])
-def test_signs_of_folding(net: Callable[[], Net]) -> None:
-    assert "seems to have folded BatchNormalization" in " ".join(remarks_of(imported(net().head(3))))
+def test_an_exporter_that_lists_no_running_statistics_had_none() -> None:
+    proto = stack(shortcut=True).head(3)
+    listed = proto.graph.metadata_props.add(key="pkg.torch.export.ExportedProgram.graph_signature")
+    listed.value = "p_c0: PARAMETER target='c0.weight'"
+    assert remarks_of(imported(proto)) == ()
+    listed.value += "\nb_bn: BUFFER target='bn.running_var' persistent=True"
+    assert "by the name of bn.running_var the exporter has folded" in remarks_of(imported(proto))[0]
+
+
+@pytest.mark.parametrize("name", ["onnx::Conv_{}", "c{}.weight_bias", "model/bn{}/FusedBatchNormV3"])
+def test_a_name_that_folding_gives_is_evidence(name: str) -> None:
+    (line,) = remarks_of(imported(stack(bias=name).head(3)))
+    assert f"by the name of {name.format(0)} the exporter has folded BatchNormalization into them" in line
+    assert "a model that never had any" not in line
+
+
+@pytest.mark.parametrize(
+    ("net", "sign"),
+    [
+        (lambda: stack(shortcut=True), "one with shortcuts or depthwise convolutions"),
+        (depthwise, "one with shortcuts or depthwise convolutions"),
+        (bare, "a network whose convolutions have no bias"),
+    ],
+)
+def test_a_structure_that_mostly_has_a_normalisation_is_a_doubt(net: Callable[[], Net], sign: str) -> None:
+    (line,) = remarks_of(imported(net().head(3)))
+    assert f"which is rare in {sign}: if the model has BatchNormalization, the exporter has folded it" in line
+    assert line.endswith("; a model that never had any loses nothing")
 
 
 @pytest.mark.parametrize(

@@ -179,3 +179,10 @@ def test_photos_are_turned_as_their_exif_data_say(orientation: int, turned: int,
     stored.save(tmp_path / f"train/cat/0.{suffix}", exif=exif)
     first = load(source).x_train[0]
     np.testing.assert_array_equal(first.transpose(1, 2, 0), upright)
+
+
+def test_each_folder_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, listed, given = divided(tmp_path), [], Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda path: listed.append(path) or given(path))
+    load(source)
+    assert len(listed) == len(set(listed)) == 6

@@ -19,6 +19,9 @@ final class Folder implements AutoCloseable {
     private static final String VERSION = "3";
     private static final String LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789_";
     private static final int DIGITS = 16;
+    private static final String OLD = "samples-[0-9a-f]{16}\\.safetensors";
+    private static final String LEFT =
+            "\\.(state|pending|samples-([0-9a-f]{16}|HASH))\\.safetensors\\.new\\.[a-z0-9_]{8}";
 
     final Path path;
     private final Lock lock;
@@ -51,8 +54,8 @@ final class Folder implements AutoCloseable {
         try (DirectoryStream<Path> found = Files.newDirectoryStream(path)) {
             for (Path one : found) {
                 String name = one.getFileName().toString();
-                boolean old = name.matches("samples-.*\\.safetensors") && !name.equals(samples);
-                if (old || name.matches("\\..*\\.new\\.[a-z0-9_]{8}")) {
+                boolean old = name.matches(OLD) && !name.equals(samples);
+                if (old || name.matches(LEFT)) {
                     Files.deleteIfExists(one);
                 }
             }
