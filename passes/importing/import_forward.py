@@ -163,6 +163,7 @@ class ImportForward(Pass):
         graph = model.graph
         roles.assign_roles(graph)
         doubts.mark(graph)
+        roles.give_axes(graph)
         if not training.parameter_count(model) or not list(weighted_layers(graph)):
             raise ModelError("the model has no trainable weights (no Conv, Gemm or MatMul with a weight of its own)")
         if rewrites.rewrite(graph, differentiable.training_path(graph), self.target):
