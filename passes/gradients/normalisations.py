@@ -53,7 +53,7 @@ def _layer(g: Gradient) -> Sequence[ir.Value | None]:
     if len(g.node.outputs) < 3:
         raise g.refusal("lacks the outputs of its mean and its deviation")
     rank, first = g.rank(g.x), int_attribute(g.node, "axis", -1) % g.rank(g.x)
-    inner, outer = list(range(first, rank)), list(range(first))
+    inner = list(range(first, rank))
     mean, steep = g.node.outputs[1:3]
     hat = g.mul(g.sub(g.x, mean), steep)
     found: list[ir.Value | None] = [None, None, None]
@@ -62,9 +62,9 @@ def _layer(g: Gradient) -> Sequence[ir.Value | None]:
         along = g.mul(hat, g.mean(g.mul(inward, hat), inner, keepdims=True))
         found[0] = g.mul(g.sub(g.sub(inward, g.mean(inward, inner, keepdims=True)), along), steep)
     if g.wants(1):
-        found[1] = g.in_shape_of(g.input(1), g.summed(g.mul(g.dy, hat), outer))
+        found[1] = g.gathered_from(1, g.mul(g.dy, hat))
     if g.wants(2):
-        found[2] = g.in_shape_of(g.input(2), g.summed(g.dy, outer))
+        found[2] = g.gathered_from(2, g.dy)
     return found
 
 

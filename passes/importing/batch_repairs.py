@@ -15,6 +15,7 @@ from sparcl_compile.passes.core.worlds import RATIO
 from sparcl_compile.passes.importing.batch_place import ALONE, allows_zero, batch_place, resolved
 from sparcl_compile.passes.importing.batch_recurrent import repair_recurrent
 from sparcl_compile.passes.importing.batch_trace import Trace
+from sparcl_compile.passes.importing.last_windows import repair_pool
 
 Repair = Callable[[Trace, ir.Node], None]
 LAST = np.iinfo(np.int64).max
@@ -277,5 +278,6 @@ REPAIRS: dict[str, Repair] = {
     "Expand": repair_expand,
     "Resize": repair_resize,
     **dict.fromkeys(RECURRENT, repair_recurrent),
+    **dict.fromkeys(("AveragePool", "MaxPool"), repair_pool),
     **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "Where", "PRelu", "MatMul"), repair_rows),
 }

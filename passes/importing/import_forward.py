@@ -164,6 +164,7 @@ class ImportForward(Pass):
         roles.assign_roles(graph)
         doubts.mark(graph)
         remarks.note(model, *doubts.left(graph))
+        roles.give_axes(graph)
         if rewrites.rewrite(graph, differentiable.training_path(graph), self.target):
             RemoveUnusedNodesPass()(model)
             write_shapes(graph, BatchTracer(graph, 1).trace())

@@ -6,10 +6,12 @@ import onnx_ir as ir
 from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.analysis.heads import above
 from sparcl_compile.passes.core.edit import Names, array_of, is_float_constant, new_constant
+from sparcl_compile.passes.core.insert import Inserter
 from sparcl_compile.passes.core.roles import role_of, set_role
 from sparcl_compile.passes.importing.batch import MADE
-from sparcl_compile.passes.importing.constants import FIXED, IN_NODE, said_of
+from sparcl_compile.passes.importing.constants import FIXED, IN_NODE, Said, said_of
 from sparcl_compile.passes.importing.folded import bias_of
+from sparcl_compile.passes.importing.naming import ORIGIN
 
 EVERY = (0, 1, 2, 3, 4, 5, 6, 7)
 PARAMETER_SLOTS: dict[str, tuple[int, ...]] = {
@@ -34,32 +36,41 @@ PARAMETER_SLOTS: dict[str, tuple[int, ...]] = {
     "Div": (0, 1),
     "Sum": EVERY,
 }
+TOLD_SLOTS = {**PARAMETER_SLOTS, "Max": EVERY, "Min": EVERY, "Pow": (0, 1), "Where": (1, 2)}
+"""Where a file tells its parameters from constants: operators that read constants in most models are among them."""
 STATISTIC_SLOTS = {"BatchNormalization": (3, 4)}
 ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Sum"}
-"""Operators that also serve preprocessing, attention scales and masks: a scalar there is a constant."""
+"""Operators that also serve preprocessing, attention scales and masks: a scalar there is a constant, unless told."""
 JOINING = {"Concat", "Expand", "Tile"}
 """Operators that join tokens and positions, which files store, but also padding, which exporters make on the way."""
 NOT_SCALAR = {*ELEMENTWISE, *JOINING, "Gather"}
 SHAPES_ONLY = {"Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast", "Identity", "Slice", "Pad", "Resize"}
+LAYERS = PARAMETER_SLOTS.keys() - NOT_SCALAR
 MASK_VALUE = -100.0
 """Additive attention masks hold 0 and this or less."""
 
 
 def assign_roles(graph: ir.Graph) -> None:
     """Mark parameters and running statistics; readers get copies of their own where a file may have merged equals."""
-    raw, names = raw_values(graph), Names(graph)
+    raw, names, said = raw_values(graph), Names(graph), said_of(graph)
+    slots = TOLD_SLOTS if said.all else PARAMETER_SLOTS
     for node in graph:
         for slot in STATISTIC_SLOTS.get(node.op_type, ()):
             set_role(own_copy(graph, names, node, slot), Role.RUNNING_STAT)
-        for slot in (slot for slot in PARAMETER_SLOTS.get(node.op_type, ()) if is_parameter(node, slot, raw)):
+        for slot in (slot for slot in slots.get(node.op_type, ()) if is_parameter(node, slot, raw, said)):
             set_role(parameter_of(graph, names, node, slot), Role.PARAMETER)
 
 
 def parameter_of(graph: ir.Graph, names: Names, node: ir.Node, slot: int) -> ir.Value:
     """The initializer at this input, or a copy that no other node reads where the file may have merged several."""
-    value = node.inputs[slot]
-    one = value is not None and said_of(graph).shared and is_shared(value)
+    value, said = node.inputs[slot], said_of(graph)
+    one = value is not None and said.shared and (is_shared(value) or (said.all and not has_layers(value)))
     return value if value is not None and one else own_copy(graph, names, node, slot)
+
+
+def has_layers(value: ir.Value) -> bool:
+    """Whether a node reads a value as a layer reads its weights."""
+    return any(usage.node.op_type in LAYERS for usage in value.uses())
 
 
 def is_shared(value: ir.Value) -> bool:
@@ -82,7 +93,21 @@ def raw_values(graph: ir.Graph) -> set[ir.Value | None]:
     return raw
 
 
-def is_parameter(node: ir.Node, slot: int, raw: set[ir.Value | None]) -> bool:
+def give_axes(graph: ir.Graph) -> None:
+    """Let every parameter have an axis: a scalar gets one, and its readers get what it was from a Squeeze."""
+    names = Names(graph)
+    scalars = [value for value in graph.initializers.values() if role_of(value) is Role.PARAMETER and not value.shape]
+    for value in scalars:
+        first = next(node for node in graph if value in node.inputs)
+        insert, data = Inserter(ORIGIN, graph, names).before(first), array_of(value)
+        readers = list(value.uses())
+        value.const_value, value.shape = ir.tensor(np.reshape(data, 1), name=value.name), ir.Shape([1])  # type: ignore[arg-type]
+        scalar = insert.op("Squeeze", value, insert.ints("axes", [0]), shape=[])
+        for reader in readers:
+            reader.node.replace_input_with(reader.idx, scalar)
+
+
+def is_parameter(node: ir.Node, slot: int, raw: set[ir.Value | None], said: Said) -> bool:
     """Whether there is an initializer at this input that is something to train."""
     value = node.inputs[slot] if slot < len(node.inputs) else None
     if value is None or not is_float_constant(value) or value.meta.get(FIXED, False):
@@ -92,11 +117,11 @@ def is_parameter(node: ir.Node, slot: int, raw: set[ir.Value | None]) -> bool:
         return False
     if node.op_type == "MatMul" and value.meta.get(MADE, False) and data is not None and np.ptp(data) > 0:
         return False
-    if data is None or (node.op_type in NOT_SCALAR and data.size == 1):
+    if data is None or (node.op_type in NOT_SCALAR and data.size == 1 and not is_told(value, said)):
         return False
     if node.op_type == "MatMul" and is_front_end(node, value):
         return False
-    if node.op_type in ELEMENTWISE and (any(v in raw for v in node.inputs) or is_mask(data)):
+    if node.op_type in ELEMENTWISE and not said.all and (any(v in raw for v in node.inputs) or is_mask(data)):
         return False
     return not (node.op_type == "InstanceNormalization" and is_half_group_norm(node))
 
@@ -112,6 +137,14 @@ def is_front_end(node: ir.Node, value: ir.Value) -> bool:
     trains = any(read is not None and role_of(read) is Role.PARAMETER for read in before)
     bias = bias_of(node)
     return not trains and (bias is None or bias.const_value is None or bias.const_value.size == 1)
+
+
+def is_told(value: ir.Value, said: Said) -> bool:
+    """Whether a file says of a single number that it is a parameter or a buffer, and no constant of the program.
+
+    PyTorch's older exporter folds constants into initializers whose names it makes of its nodes'.
+    """
+    return said.all or (said.nodes and not set(":/") & set(str(value.name)))
 
 
 def is_mask(data: np.ndarray) -> bool:

@@ -11,6 +11,10 @@ from sparcl_compile.bench.settings import absolute
 from sparcl_compile.interface.files import sha256
 
 NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9.+-]+")
+MOST_WORDS = 220
+"""Characters of a name in front of its checksum: file systems take 255, some of which the file needs while it is
+written. What is cut off is in the checksum as well, but for the names of the row, the model and the data.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,8 +72,9 @@ class Jobs:
             "trial": trial,
         }
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
-        told = (cell.row, cell.model, cell.data, "trial" if trial else "", _rate_text(rate), f"seed{seed}", digest)
-        name = "_".join(NOT_IN_NAMES.sub("-", part).strip("-") for part in told if part)
+        told = (cell.row, cell.model, cell.data, "trial" if trial else "", _rate_text(rate), f"seed{seed}")
+        words = "_".join(NOT_IN_NAMES.sub("-", part).strip("-") for part in told if part)
+        name = f"{words[:MOST_WORDS]}_{digest}"
         return Job(name, cell, seed, rate, trial, self._models[cell.model], absolute(source))
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from sparcl_compile.bench.grid import Cell, Choose, Grid
 from sparcl_compile.bench.jobs import Job, Jobs
+from sparcl_compile.bench.results import Results
 from sparcl_compile.bench.settings import absolute
 
 CELL = Cell("dense", "wide", "noise", {"sparsity": 0.0}, {"epochs": 3, "tasks": 2}, (0.1, 0.3))
@@ -61,3 +62,11 @@ def test_whatever_changes_a_run_changes_its_name(grid: Grid) -> None:
     ]
     assert len({job.name for job in made}) == len(made)
     assert [job.name for job in Jobs(grid).finals(CELL, 0.1)] == [job.name for job in made[:2]]
+
+
+def test_a_long_name_is_one_that_a_file_can_have_while_it_is_written(grid: Grid, tmp_path: Path) -> None:
+    """A run of many options was learned, and its result then could not be written."""
+    job, other = Jobs(grid).finals(dataclasses.replace(CELL, row="row, sparsity 0.5, " * 20), 0.1)
+    Results(tmp_path).write({"name": job.name, "failure": "none", "result": None})
+    assert Results(tmp_path).has(job.name)
+    assert job.name != other.name

@@ -76,6 +76,15 @@ def test_layer_normalisation(where: tuple[tuple[int, ...], int], has_bias: bool,
     check(tried, function, builder=has_bias and math.prod(inner) > 1)
 
 
+@pytest.mark.parametrize(("scale", "bias"), [((4, 1, 1), (6,)), ((1, 6), (4, 5, 6)), ((1,), (1, 5, 1)), ((6,), (1, 1))])
+def test_a_layer_normalisation_whose_scale_and_shift_are_broadcast(scale: list[int], bias: list[int]) -> None:
+    def function(x: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.layer_norm(x, (4, 5, 6)) * a + b
+
+    arrays = [normal(3, 4, 5, 6), normal(*scale, seed=1), normal(*bias, seed=2)]
+    check(Operator("LayerNormalization", arrays, {"axis": 1}, outputs=3), function, builder=False)
+
+
 def test_a_layer_normalisation_without_its_statistics_is_refused() -> None:
     tried = Operator("LayerNormalization", [normal(3, 4), normal(4)])
     with pytest.raises(UnsupportedOpsError, match=r"lacks the outputs of its mean and its deviation, and cannot"):

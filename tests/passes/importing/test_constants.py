@@ -17,7 +17,7 @@ from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.core.roles import values_with_role
 from sparcl_compile.passes.importing import doubts
 from sparcl_compile.passes.importing.remarks import remarks_of
-from tests.support.gradient_check import imported
+from tests.support.gradient_check import by_rules, imported, worst_gradient
 from tests.support.pages import blocks, run
 
 LAYERS = {"c.weight", "head.weight", "head.bias", "learned"}
@@ -188,3 +188,57 @@ def test_a_matrix_with_a_bias_in_front_of_weights_is_a_layer() -> None:
     proto.graph.initializer.append(numpy_helper.from_array(np.float32([1, 2]), "bias"))
     proto.graph.node[3].CopyFrom(bias)
     assert {"dft", "mel", "bias", "v"} <= parameters(proto)
+
+
+class Gates(nn.Module):
+    """Parameters of one number (ReZero's), of an input as it is, and of operators that read constants elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.body, self.head = nn.Linear(64, 6), nn.Linear(6, 3)
+        self.place = nn.Parameter(torch.rand(64))
+        self.gate, self.one = nn.Parameter(torch.tensor(0.0)), nn.Parameter(torch.tensor([0.7]))
+        self.low, self.power = nn.Parameter(torch.rand(6) - 2), nn.Parameter(torch.tensor(1.3))
+        self.register_buffer("root", torch.tensor(1.5))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = torch.tanh(self.body(x.flatten(1) + self.place)) * self.root + self.one
+        y = torch.maximum(y, self.low) + self.gate * torch.sin(y)
+        return self.head((torch.sigmoid(y) ** self.power) * self.one)
+
+
+NUMBERS = {"body.weight", "body.bias", "head.weight", "head.bias", "gate", "one"}
+
+
+def test_whatever_the_newer_exporter_calls_a_parameter_trains() -> None:
+    proto = file_of(Gates(), dynamo=True, optimize=False, dynamic_shapes=({0: torch.export.Dim("N")},), verbose=False)
+    model = imported(proto, target="ort")
+    found = {str(value.name): value for value in values_with_role(model, Role.PARAMETER)}
+    assert found.keys() == NUMBERS | {"place", "low", "power"}
+    assert found["gate"].shape == found["power"].shape == [1]
+    worst, parameter = worst_gradient(model, by=by_rules)
+    assert worst < 1e-3, parameter
+
+
+def test_single_numbers_of_the_older_exporter_train_in_doubt() -> None:
+    batch = {"x": {0: "N"}}
+    proto = file_of(Gates(), dynamo=False, input_names=["x"], dynamic_axes=batch, do_constant_folding=False)
+    found = parameters(proto)
+    assert {name for name in found if not name.startswith("one.")} == NUMBERS | {"root"}
+    (line,) = doubts.remarks(imported(proto))
+    assert "gate" in line
+    assert "root" in line
+
+
+def test_a_number_that_the_older_exporter_folded_is_a_constant() -> None:
+    class Attention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.head = nn.Linear(64, 6), nn.Linear(6, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(torch.tanh(self.a(x.flatten(1))) / torch.sqrt(torch.tensor(6.0)))
+
+    proto = file_of(Attention(), dynamo=False, input_names=["x"], dynamic_axes={"x": {0: "N"}})
+    assert parameters(proto) == {"a.weight", "a.bias", "head.weight", "head.bias"}
