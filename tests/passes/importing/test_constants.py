@@ -188,3 +188,13 @@ def test_a_matrix_with_a_bias_in_front_of_weights_is_a_layer() -> None:
     proto.graph.initializer.append(numpy_helper.from_array(np.float32([1, 2]), "bias"))
     proto.graph.node[3].CopyFrom(bias)
     assert {"dft", "mel", "bias", "v"} <= parameters(proto)
+
+
+@pytest.mark.parametrize("shape", [[1, 2], [2, 2]])
+def test_means_and_tables_in_initializers_keep_no_matrix_from_training(shape: list[int]) -> None:
+    text = PERCEPTRON.replace("float[N,2] x)", f"float[N,2] x, float[{shape[0]},2] m)").replace("(x, w)", "(c, w)")
+    text = text.replace("h = ", "s = ReduceMean <keepdims = 1> (m, zero) c = Sub (x, s) h = ")
+    text = text.replace("w = ", "zero = Constant <value: tensor = int64[1] {0}> () w = ", 1)
+    proto = onnx.parser.parse_model(text)
+    proto.graph.initializer.append(numpy_helper.from_array(np.float32([[1, 2], [3, 4]])[: shape[0]], "m"))
+    assert {"w", "turned"} <= parameters(proto)
