@@ -98,9 +98,10 @@ def _weights_in_nodes(graph: ir.Graph) -> bool:
 
 
 def _could_be_weight(value: ir.Value) -> bool:
-    """Whether an initializer has the type and the axes of a layer's weight; means of channels have one axis."""
+    """Whether an initializer has the type and the axes of a layer's weight, and not those of a mean or a scale."""
     lengths = list(value.shape or ())
-    axes = len(lengths) == 2 or sum(length != 1 for length in lengths) > 1
+    column = len(lengths) == 2 and any(usage.node.op_type in ("Gemm", "MatMul", "Transpose") for usage in value.uses())
+    axes = column or sum(length != 1 for length in lengths) > 1
     return axes and value.dtype is not None and value.dtype.is_floating_point()
 
 

@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from sparcl_compile.passes.analysis.heads import has_weight
 from sparcl_compile.passes.core.edit import array_of, int_attribute
-from sparcl_compile.passes.importing.constants import SIGNATURE
+from sparcl_compile.passes.importing.constants import SIGNATURE, TF2ONNX
 
 NORMALISING = {
     "BatchNormalization",
@@ -22,10 +22,10 @@ NORMALISING = {
 """Operators of normalisations; Sqrt is in all that are written in simpler operators."""
 FEW = 3
 """Networks with fewer convolutions learn as well without a normalisation, and most of them have none."""
-MADE_NAMES = re.compile(
-    r"onnx::Conv_\d+|weight_bias$|batch_?norm|FusedBatchNorm|(^|[/._])bn\d*([/._]|$)", re.IGNORECASE
-)
-"""Names of biases that exporters give when they fold: PyTorch's two, tf2onnx's and those of a normalisation itself."""
+BIASES = re.compile(r"onnx::Conv_\d+|weight_bias$|(^|[/._])bn\d*([/._]|$)", re.IGNORECASE)
+"""Names of biases that exporters give when they fold: PyTorch's two, and those of a normalisation itself."""
+CONSTANTS = re.compile(r"batch_?norm|_fused_bn", re.IGNORECASE)
+"""Names of constants that are left of a BatchNormalization: TensorFlow's and tf2onnx's, factors of their own too."""
 STATISTICS = re.compile(r"'([^']*running_var)'")
 """Running statistics in the list of PyTorch's newer exporter."""
 EXPORT = (
@@ -34,16 +34,17 @@ EXPORT = (
 )
 
 
-def remarks(graph: ir.Graph) -> list[str]:
+def remarks(model: ir.Model) -> list[str]:
     """The line about a convolutional network that has lost its normalisation, or may have; none for any other.
 
     A file does not say what an exporter has removed, and networks that were made without a normalisation (AlexNet, VGG,
-    SqueezeNet, GoogLeNet) are not to be spoken of. Evidence is a bias with a name that exporters give when they fold,
-    and running statistics among what PyTorch's newer exporter was given, which it lists: without these there were none.
-    A doubt, and said as one, is no bias at all, as convolutions before a normalisation are made, unless no other layer
-    has one either (tf2onnx leaves out biases of 0, as untrained models have them); or a structure that is hardly ever
-    trained without a normalisation, shortcuts or depthwise convolutions, where all biases have been moved.
+    SqueezeNet, GoogLeNet) are not to be spoken of. Evidence is a name that exporters give when they fold, and running
+    statistics among what PyTorch's newer exporter was given, which it lists. It leaves such a trace of every one, and
+    tf2onnx of all that were trained. In other files a doubt, and said as one, is no bias at all, as convolutions before
+    a normalisation are made, unless no other layer has one either; or a structure that is hardly ever trained without a
+    normalisation, shortcuts or depthwise convolutions, where all biases have been moved.
     """
+    graph = model.graph
     convolutions = [node for node in graph if node.op_type == "Conv"]
     if len(convolutions) < FEW or any(node.op_type in NORMALISING for node in graph):
         return []
@@ -51,7 +52,8 @@ def remarks(graph: ir.Graph) -> list[str]:
     behind = [bias_of(node) for node in graph if node.op_type in ("Gemm", "MatMul") and has_weight(node)]
     bare = all(bias is None for bias in biases) and (not behind or any(bias is not None for bias in behind))
     listed = graph.metadata_props.get(SIGNATURE)
-    named = [str(bias.name) for bias in biases if bias is not None and MADE_NAMES.search(str(bias.name))]
+    named = [str(bias.name) for bias in biases if bias is not None and BIASES.search(str(bias.name))]
+    named += [name for name in graph.initializers if CONSTANTS.search(name)]
     named += STATISTICS.findall(listed or "")
     deep = any(is_residual(node) or is_depthwise(node) for node in graph) and all(is_moved(bias) for bias in biases)
     none = f"none of the {len(convolutions)} convolutions is normalised"
@@ -60,12 +62,12 @@ def remarks(graph: ir.Graph) -> list[str]:
             f"{none}: by the name of {named[0]} the exporter has folded BatchNormalization into them, and they learn "
             f"worse without; {EXPORT}"
         ]
-    if listed or not (bare or deep):
+    if listed or model.producer_name == TF2ONNX or not (bare or deep):
         return []
-    sign = "a network whose convolutions have no bias" if bare else "one with shortcuts or depthwise convolutions"
+    sign = "whose convolutions have no bias" if bare else "with shortcuts or depthwise convolutions"
     return [
-        f"{none}, which is rare in {sign}: if the model has BatchNormalization, the exporter has folded it into them, "
-        f"and they learn worse without; {EXPORT}; a model that never had any loses nothing"
+        f"{none}, which is rare in a network {sign}: if the model has BatchNormalization, the exporter has folded it "
+        f"into them, and they learn worse without; {EXPORT}; a model that never had any loses nothing"
     ]
 
 

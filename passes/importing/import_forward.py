@@ -110,7 +110,7 @@ class ImportForward(Pass):
         self._check_width(head)
         heads.set_interface(model.graph, head, worlds)
         self._tidy(model, worlds)
-        lost = folded.remarks(model.graph)
+        lost = folded.remarks(model)
         own_scale.note_own_scale(model)
         self._make_trainable(model)
         verify.check_same(given_model, model, batch=batch, output=head.output, activation=head.activation, mend=advice)

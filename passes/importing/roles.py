@@ -4,13 +4,12 @@ import numpy as np
 import onnx_ir as ir
 
 from sparcl_compile.interface.names import Role
-from sparcl_compile.passes.analysis.heads import above
 from sparcl_compile.passes.core.edit import Names, array_of, is_float_constant, new_constant
 from sparcl_compile.passes.core.insert import Inserter
 from sparcl_compile.passes.core.roles import role_of, set_role
 from sparcl_compile.passes.importing.batch import MADE
-from sparcl_compile.passes.importing.constants import FIXED, IN_NODE, Said, said_of
-from sparcl_compile.passes.importing.folded import bias_of
+from sparcl_compile.passes.importing.constants import FIXED, Said, said_of
+from sparcl_compile.passes.importing.front_ends import is_front_end
 from sparcl_compile.passes.importing.naming import ORIGIN
 
 EVERY = (0, 1, 2, 3, 4, 5, 6, 7)
@@ -124,19 +123,6 @@ def is_parameter(node: ir.Node, slot: int, raw: set[ir.Value | None], said: Said
     if node.op_type in ELEMENTWISE and not said.all and (any(v in raw for v in node.inputs) or is_mask(data)):
         return False
     return not (node.op_type == "InstanceNormalization" and is_half_group_norm(node))
-
-
-def is_front_end(node: ir.Node, value: ir.Value) -> bool:
-    """Whether a MatMul reads a Constant node before any weight, without a bias, as spectrograms read their matrices.
-
-    That is asked where the file stores weights elsewhere, and what the nodes in front read has its role by then.
-    """
-    if not value.meta.get(IN_NODE, False):
-        return False
-    before = (read for other in node.inputs if other is not value for maker in above(other) for read in maker.inputs)
-    trains = any(read is not None and role_of(read) is Role.PARAMETER for read in before)
-    bias = bias_of(node)
-    return not trains and (bias is None or bias.const_value is None or bias.const_value.size == 1)
 
 
 def is_told(value: ir.Value, said: Said) -> bool:

@@ -242,3 +242,13 @@ def test_a_number_that_the_older_exporter_folded_is_a_constant() -> None:
 
     proto = file_of(Attention(), dynamo=False, input_names=["x"], dynamic_axes={"x": {0: "N"}})
     assert parameters(proto) == {"a.weight", "a.bias", "head.weight", "head.bias"}
+
+
+@pytest.mark.parametrize("shape", [[1, 2], [2, 2]])
+def test_means_and_tables_in_initializers_keep_no_matrix_from_training(shape: list[int]) -> None:
+    text = PERCEPTRON.replace("float[N,2] x)", f"float[N,2] x, float[{shape[0]},2] m)").replace("(x, w)", "(c, w)")
+    text = text.replace("h = ", "s = ReduceMean <keepdims = 1> (m, zero) c = Sub (x, s) h = ")
+    text = text.replace("w = ", "zero = Constant <value: tensor = int64[1] {0}> () w = ", 1)
+    proto = onnx.parser.parse_model(text)
+    proto.graph.initializer.append(numpy_helper.from_array(np.float32([[1, 2], [3, 4]])[: shape[0]], "m"))
+    assert {"w", "turned"} <= parameters(proto)

@@ -100,24 +100,40 @@ def test_an_exporter_that_lists_no_running_statistics_had_none() -> None:
     assert "by the name of bn.running_var the exporter has folded" in remarks_of(imported(proto))[0]
 
 
-@pytest.mark.parametrize("name", ["onnx::Conv_{}", "c{}.weight_bias", "model/bn{}/FusedBatchNormV3"])
+@pytest.mark.parametrize(
+    "name", ["onnx::Conv_{}", "c{}.weight_bias", "model/n{}/FusedBatchNormV3", "c{}_bias_fused_bn:0"]
+)
 def test_a_name_that_folding_gives_is_evidence(name: str) -> None:
     (line,) = remarks_of(imported(stack(bias=name).head(3)))
     assert f"by the name of {name.format(0)} the exporter has folded BatchNormalization into them" in line
     assert "a model that never had any" not in line
 
 
+def test_factors_that_are_left_of_a_normalisation_are_evidence() -> None:
+    """Keras's BatchNormalization behind a convolution with a bias."""
+    net = stack()
+    net.op("Mul", net.weight("n/batchnorm/mul:0", 3, 1, 1))
+    (line,) = remarks_of(imported(net.head(3)))
+    assert "by the name of n/batchnorm/mul:0 the exporter has folded BatchNormalization into them" in line
+
+
+def test_tf2onnx_leaves_names_so_that_there_is_no_doubt() -> None:
+    proto = stack(shortcut=True).head(3)
+    proto.producer_name = "tf2onnx"
+    assert remarks_of(imported(proto)) == ()
+
+
 @pytest.mark.parametrize(
     ("net", "sign"),
     [
-        (lambda: stack(shortcut=True), "one with shortcuts or depthwise convolutions"),
-        (depthwise, "one with shortcuts or depthwise convolutions"),
-        (bare, "a network whose convolutions have no bias"),
+        (lambda: stack(shortcut=True), "with shortcuts or depthwise convolutions"),
+        (depthwise, "with shortcuts or depthwise convolutions"),
+        (bare, "whose convolutions have no bias"),
     ],
 )
 def test_a_structure_that_mostly_has_a_normalisation_is_a_doubt(net: Callable[[], Net], sign: str) -> None:
     (line,) = remarks_of(imported(net().head(3)))
-    assert f"which is rare in {sign}: if the model has BatchNormalization, the exporter has folded it" in line
+    assert f"which is rare in a network {sign}: if the model has BatchNormalization, the exporter has folded it" in line
     assert line.endswith("; a model that never had any loses nothing")
 
 
