@@ -15,7 +15,7 @@ from sparcl_compile.interface.errors import CheckpointError
 from sparcl_compile.interface.files import check_writable, readable
 from sparcl_compile.interface.manifest import Manifest
 from sparcl_compile.runtime import tensor_files
-from sparcl_compile.runtime.progress import check_arrays, check_progress, split_kept
+from sparcl_compile.runtime.progress import check_arrays, check_place, check_progress, split_kept
 
 FILE = "state.safetensors"
 PREVIOUS = "state.previous.safetensors"
@@ -161,10 +161,12 @@ def read_run(folder: Path, artifact: Artifact) -> Checkpoint:
 
 
 def read_learner(folder: Path, artifact: Artifact) -> Checkpoint:
-    """Read the state of a learner of this artifact, or of a run of it.
+    """Read the state of a learner of this artifact, or of a finished run of it.
+
+    A run that is not finished has classes and tasks that nothing has learned yet, and a learner would count them.
 
     Raises:
-        CheckpointError: it is damaged, or it is of another artifact.
+        CheckpointError: it is damaged, of another artifact, or of a run that is not finished.
     """
     found = _parsed(folder / FILE, ANOTHER)
     if found.identity.get("artifact") != artifact.identity:
@@ -172,7 +174,21 @@ def read_learner(folder: Path, artifact: Artifact) -> Checkpoint:
             f"{folder}: is a state of another artifact than {artifact.folder}; give that artifact, or another folder "
             "as `state`"
         )
-    return _checked(folder / FILE, found, artifact.manifest, {}, ANOTHER)
+    found = _checked(folder / FILE, found, artifact.manifest, {}, ANOTHER)
+    task, tasks = found.progress["counters"]["task"], found.identity.get("tasks")
+    if isinstance(tasks, int) and task < tasks and not is_learners(found):
+        raise CheckpointError(
+            f"{folder}: is a run that has learned {task} of its {tasks} tasks; finish it with sparcl-run --resume, or "
+            "name another folder as `state`"
+        )
+    return found
+
+
+def is_learners(found: Checkpoint) -> bool:
+    """Whether a learner has gone on with a run: it has a task under way, observed samples, or a task more."""
+    progress, tasks = found.progress, found.identity.get("tasks")
+    more = isinstance(tasks, int) and progress["counters"]["task"] > tasks
+    return progress["learning"] is not None or progress["taken"] > 0 or more
 
 
 def load_run(
@@ -187,24 +203,33 @@ def load_run(
         lengths: those of the state that the run knows.
 
     Raises:
-        CheckpointError: as ``load``, or its content is not what the manifest says.
+        CheckpointError: as ``load``, its content is not what the manifest says, or a learner has gone on with it.
     """
-    arrays, progress = load(folder, identity)
-    _checked(folder / FILE, Checkpoint(arrays, progress, identity), manifest, lengths, AGAIN, resumed=True)
-    return arrays, progress
+    path, (arrays, progress) = folder / FILE, load(folder, identity)
+    found = _checked(path, Checkpoint(arrays, progress, identity), manifest, lengths, AGAIN)
+    if is_learners(found):
+        mend = "go on with `Learner.open`, or start the run again, without `resume`"
+        raise CheckpointError(f"{path}: a learner has gone on with this run; {mend}")
+    with _undamaged(path, AGAIN):
+        check_place(found.progress, identity, manifest.program)
+    return found.arrays, found.progress
 
 
-def _checked(
-    path: Path, found: Checkpoint, manifest: Manifest, lengths: Mapping[str, int], mend: str, resumed: bool = False
-) -> Checkpoint:
+def _checked(path: Path, found: Checkpoint, manifest: Manifest, lengths: Mapping[str, int], mend: str) -> Checkpoint:
     """A right checksum says that nothing changed since it was written, and nothing of who wrote it."""
-    try:
+    with _undamaged(path, mend):
         arrays, kept = split_kept(found.arrays, manifest.program)
         check_arrays(arrays, manifest.state, lengths)
-        check_progress(found.progress, found.identity, manifest.program, resumed)
+        check_progress(found.progress, manifest.program)
+    return dataclasses.replace(found, arrays=arrays, kept=kept)
+
+
+@contextlib.contextmanager
+def _undamaged(path: Path, mend: str) -> Iterator[None]:
+    try:
+        yield
     except ValueError as error:
         raise CheckpointError(f"{path}: is damaged ({error}); {mend}") from error
-    return dataclasses.replace(found, arrays=arrays, kept=kept)
 
 
 def _parsed(path: Path, mend: str = AGAIN) -> Checkpoint:

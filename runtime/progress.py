@@ -83,14 +83,12 @@ def samples_of(dataset: Dataset, formula: Mapping[str, Any], by_task: Sequence[S
     return {**form, "normalise": formula, "classes": list(dataset.classes), "classes_by_task": by_task}
 
 
-def check_progress(progress: Mapping[str, Any], identity: Mapping[str, Any], program: Program, resumed: bool) -> None:
+def check_progress(progress: Mapping[str, Any], program: Program) -> None:
     """Check the counters of a run.
 
     Args:
         progress: as the checkpoint has it.
-        identity: as the checkpoint has it.
         program: of the artifact.
-        resumed: whether a run goes on from here, which needs more than an export.
 
     Raises:
         ValueError: it is not that of a run of this program; the message says why.
@@ -106,16 +104,19 @@ def check_progress(progress: Mapping[str, Any], identity: Mapping[str, Any], pro
         raise ValueError("its seconds are no number, or it has no learning rate")
     if not all(0.0 < rate.learning_rate < math.inf for rate in found.learning_rates):
         raise ValueError("a learning rate is no number above 0")
-    if resumed:
-        _check_place(found, identity, program)
 
 
-def _check_place(found: Progress, identity: Mapping[str, Any], program: Program) -> None:
-    task, epoch = found.counters["task"], found.counters["epoch"]
+def check_place(progress: Mapping[str, Any], identity: Mapping[str, Any], program: Program) -> None:
+    """Check that a run can go on from the place where checked progress stands, which an export does not need.
+
+    Raises:
+        ValueError: the run has no such place.
+    """
+    task, epoch = progress["counters"]["task"], progress["counters"]["epoch"]
     tasks, epochs = identity["tasks"], identity["epochs"]
-    if task > tasks or epoch >= epochs or (task == tasks and epoch):
+    if epoch >= epochs or (task == tasks and epoch):
         raise ValueError(f"it stands at task {task}, epoch {epoch} of {tasks} tasks with {epochs} epochs")
-    for kind, number in found.fired.items():
+    for kind, number in progress["fired"].items():
         if number > len(program.events[kind]):
             raise ValueError(f"{number} events of {len(program.events[kind])} have run")
 

@@ -39,6 +39,8 @@ def _base(g: Gradient) -> ir.Value:
     exponent = g.input(1)
     if exponent.const_value is not None and not exponent.is_graph_input() and np.all(g.array(1) == 2.0):
         return g.mul(g.scaled(g.dy, 2.0), g.x)
+    if exponent.dtype != g.x.dtype:
+        exponent = g.as_float(exponent)  # a whole number
     lower = g.sub(exponent, g.number(1.0))
     return g.mul(g.dy, g.mul(exponent, g.op("Pow", g.x, lower)))
 

@@ -3,8 +3,17 @@
 import onnx_ir as ir
 
 from sparcl_compile.graphs.builder import FLOAT, INT64, Builder
-from sparcl_compile.graphs.exemplars import CHOSEN, MEAN, a_class, sample_features, sample_labels, unit, vector
-from sparcl_compile.graphs.replay_buffer import buffer_labels
+from sparcl_compile.graphs.exemplars import (
+    CHOSEN,
+    MEAN,
+    a_class,
+    exemplars_of,
+    sample_features,
+    sample_labels,
+    unit,
+    vector,
+)
+from sparcl_compile.graphs.replay_buffer import buffer_labels, buffer_seen
 
 
 def build(classes: int, size: int) -> ir.Model:
@@ -12,10 +21,10 @@ def build(classes: int, size: int) -> ir.Model:
 
     Inputs: ``classes`` int64 [T], the labels of the task; ``member`` int64 [], which of them is meant; state
     ``sample_features`` float32 [samples, D], ``sample_labels`` int64 [samples], ``classes_seen`` float32 [C],
-    ``buffer.labels`` and ``herd.chosen`` float32 [D].
-    Results: ``label`` int64 [], the class; ``last_pick`` int64 [], the number of its exemplars less 1: as many as a
-    class may have, and no more than there are samples; ``herd.mean.next`` float32 [D], the mean of its features at
-    length 1; ``herd.chosen.next``, zeros.
+    ``buffer.labels``, ``buffer.seen`` and ``herd.chosen`` float32 [D].
+    Results: ``label`` int64 [], the class; ``last_pick`` int64 [], the number of its new exemplars less 1: as many as
+    a class may have beside those that it has, and no more than there are samples; ``herd.mean.next`` float32 [D], the
+    mean of its features at length 1; ``herd.chosen.next``, zeros.
 
     Args:
         classes: the size C of the model's head.
@@ -26,7 +35,8 @@ def build(classes: int, size: int) -> ir.Model:
     label = op.Gather(b.feed("classes", INT64, ["T"]), b.feed("member", INT64, []))
     features, labels = sample_features(b, size), sample_labels(b)
     mine = op.Equal(labels, label)
-    room = a_class(b, buffer_labels(b), classes)
+    held = buffer_labels(b)
+    room = op.Sub(a_class(b, held, classes), exemplars_of(b, held, buffer_seen(b), label))
     total = op.MatMul(op.Unsqueeze(b.cast(mine, FLOAT), [0]), features)
     chosen = vector(b, CHOSEN, size)
     b.result("label", label, INT64, [])

@@ -54,3 +54,17 @@ def a_class(b: Builder, labels: ir.Value, classes: int) -> ir.Value:
     op = b.op
     seen = b.count(op.Greater(classes_seen(b, classes), 0.0))
     return op.Div(b.size(labels), op.Max(seen, 1))
+
+
+def exemplars_of(b: Builder, labels: ir.Value, seen: ir.Value, label: ir.Value) -> ir.Value:
+    """The number of a class's exemplars in the buffer: int64 [].
+
+    Args:
+        b: the graph.
+        labels: those of the buffer, int64 [buffer].
+        seen: how many slots of it are filled, int64 [].
+        label: the class, int64 [] or [1].
+    """
+    op = b.op
+    filled = op.Less(op.Range(0, b.size(labels), 1), seen)
+    return b.count(op.And(op.Equal(labels, label), filled))

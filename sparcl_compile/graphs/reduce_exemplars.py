@@ -13,7 +13,9 @@ def build(classes: int, dtype: ir.DataType = FLOAT) -> ir.Model:
     Inputs: ``classes`` int64 [T], the labels of the task; state ``classes_seen`` float32 [C], with the task's classes
     in it, ``buffer.x``, ``buffer.labels``, ``buffer.logits``, ``buffer.seen`` and ``buffer.rank`` int64 [buffer].
     Results: ``.next`` of the buffer, in which of each class the first m exemplars stay, in their order and from the
-    first slot on; m is the buffer's size by the classes seen, rounded down. ``last_member`` int64 [], T - 1.
+    first slot on; m is the buffer's size by the classes seen, rounded down. Of a class of the task, which had
+    exemplars before only if an earlier task had it too, the first m - m / 2 stay: the others make room for new ones.
+    ``last_member`` int64 [], T - 1.
 
     Args:
         classes: the size C of the model's head.
@@ -24,7 +26,10 @@ def build(classes: int, dtype: ir.DataType = FLOAT) -> ir.Model:
     own, buffer = b.feed("classes", INT64, ["T"]), replay_buffer(b, classes, dtype)
     rank = buffer_rank(b)
     filled = op.Less(op.Range(0, b.size(rank), 1), buffer.seen)
-    stays = op.And(op.Less(rank, a_class(b, buffer.labels, classes)), filled)
+    room = a_class(b, buffer.labels, classes)
+    again = op.Equal(op.Unsqueeze(buffer.labels, [1]), op.Unsqueeze(own, [0]))
+    comes_again = op.ReduceMax(b.cast(again, INT64), [1], keepdims=0)
+    stays = op.And(op.Less(rank, op.Sub(room, op.Mul(comes_again, op.Div(room, 2)))), filled)
     first, rest = (op.Reshape(op.NonZero(flags), [-1]) for flags in (stays, op.Not(stays)))
     order = op.Concat(first, rest, axis=0)
     for state in (buffer.x, buffer.labels, buffer.logits, rank):

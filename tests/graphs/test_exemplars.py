@@ -77,7 +77,7 @@ def test_herding_chooses_as_algorithm_4_does(seed: int, room: int, members: int)
     state: Arrays = {"sample_features": features, "sample_labels": labels, "herd.chosen": rng.normal(size=3)}
     state["herd.chosen"] = state["herd.chosen"].astype(np.float32)
     seen = np.array([1, 0, 1, 1], np.float32)
-    held = {"classes_seen": seen, "buffer.labels": np.zeros(room, np.int64)}
+    held = {"classes_seen": seen, "buffer.labels": np.full(room, 2), "buffer.seen": np.array(0)}
     begun = run(begin_herding.build(CLASSES, SIZE), {"classes": [0, 2], "member": np.array(1), **held, **state})
     assert begun["label"] == 2
     mine = np.flatnonzero(labels == 2)
@@ -108,11 +108,36 @@ def buffer(size: int) -> Arrays:
 def test_the_first_exemplars_of_each_class_stay(classes: int, kept: list[int]) -> None:
     held, seen = buffer(7), np.zeros(CLASSES, np.float32)
     seen[:classes] = 1
-    found = run(reduce_exemplars.build(CLASSES), {"classes": [2, 1], "classes_seen": seen, **held})
+    found = run(reduce_exemplars.build(CLASSES), {"classes": [2], "classes_seen": seen, **held})
     assert found["buffer.seen.next"] == len(kept)
-    assert found["last_member"] == 1
+    assert found["last_member"] == 0
     for name in ("buffer.x", "buffer.labels", "buffer.logits", "buffer.rank"):
         np.testing.assert_array_equal(found[f"{name}.next"][: len(kept)], held[name][kept])
+
+
+@pytest.mark.parametrize(("classes", "kept"), [(3, [0, 3, 4]), (2, [0, 1, 3, 4]), (1, [0, 1, 2, 3, 4])])
+def test_a_class_that_comes_again_makes_room(classes: int, kept: list[int]) -> None:
+    """Of at most 2, 3 and 7 exemplars the first 1, 2 and 4 stay; the new ones take the other places, and no more."""
+    held, seen = buffer(7), np.zeros(CLASSES, np.float32)
+    seen[:classes] = 1
+    own = {"classes": [2, 1], "classes_seen": seen}
+    found = run(reduce_exemplars.build(CLASSES), {**own, **held})
+    assert found["buffer.seen.next"] == len(kept)
+    np.testing.assert_array_equal(found["buffer.x.next"][: len(kept)], held["buffer.x"][kept])
+    after = {name: found[f"{name}.next"] for name in ("buffer.labels", "buffer.seen")}
+    labels = np.array([1] * 9 + [2], np.int64)
+    samples = {"sample_features": np.ones((10, SIZE), np.float32), "sample_labels": labels}
+    chosen = {"herd.chosen": np.zeros(SIZE, np.float32)}
+    begun = run(begin_herding.build(CLASSES, SIZE), {**own, "member": np.array(1), **after, **samples, **chosen})
+    assert begun["last_pick"] + 1 == 7 // classes - sum(held["buffer.labels"][kept] == 1)
+
+
+def test_an_exemplar_ranks_behind_the_older_ones_of_its_class() -> None:
+    held = {name: value for name, value in buffer(7).items() if name != "buffer.logits"}
+    found = run(
+        place_exemplar.build(), {"x": np.zeros((1, 1, 2, 2), np.float32), "labels": [1], "pick": np.array(0), **held}
+    )
+    assert found["buffer.rank.next"][5] == 3
 
 
 def test_an_exemplar_takes_the_first_free_slot() -> None:

@@ -63,10 +63,14 @@ def test_content_that_no_run_has(name: str, made: Path, tmp_path: Path) -> None:
     assert contents(tmp_path) == before
 
 
-PLACES = [{"task": 3}, {"task": 1, "epoch": 2}, {"task": 2, "epoch": 1}, {"task": 10**18}]
+@pytest.mark.parametrize("tasks", [3, 10**18])
+def test_more_tasks_than_the_run_has_are_a_learners(tasks: int, made: Path, tmp_path: Path) -> None:
+    place = changed(made, tmp_path, lambda _, progress: progress["counters"].update(task=tasks))
+    run = ["run", made / "cnn_bn.sparcl", "--data", f"npz:{made / 'data.npz'}", *SMALL_RUN, "--resume", *place]
+    check_refused(call(*run), "a learner has gone on with this run", "without --resume")
 
 
-@pytest.mark.parametrize("counters", PLACES)
+@pytest.mark.parametrize("counters", [{"task": 1, "epoch": 2}, {"task": 2, "epoch": 1}])
 def test_a_place_beyond_the_run(counters: dict[str, int], made: Path, tmp_path: Path) -> None:
     place = changed(made, tmp_path, lambda _, progress: progress["counters"].update(counters))
     run = ["run", made / "cnn_bn.sparcl", "--data", f"npz:{made / 'data.npz'}", *SMALL_RUN, "--resume", *place]

@@ -118,6 +118,12 @@ def test_a_power_of_a_constant(exponent: float) -> None:
     check(Operator("Pow", arrays, fixed=(1,)), op.pow)
 
 
+@pytest.mark.parametrize("kind", [np.int32, np.int64])
+@pytest.mark.parametrize("exponent", [2, 3])
+def test_a_power_of_a_whole_number(exponent: int, kind: type) -> None:
+    check(Operator("Pow", [tied(3, 4), np.array(exponent, kind)], fixed=(1,)), op.pow, builder=False)
+
+
 def test_the_square_of_a_negative_number() -> None:
     check(Operator("Pow", [tied(3, 4), np.array(2.0, np.float32)], fixed=(1,)), op.pow)
 
