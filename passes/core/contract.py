@@ -17,6 +17,8 @@ OPSET = 18
 IR_VERSION = 10
 PRODUCER = "sparcl-compile"
 """The producer in every graph that this project writes."""
+CONSTANTS = "constants"
+"""Key in the metadata of an exported file: the names of what was not learned, a line each."""
 
 
 class OutOfOrder(PassOrderError, ir.passes.PreconditionError):

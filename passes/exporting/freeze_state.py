@@ -8,7 +8,8 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 from onnxscript.optimizer import fold_constants_ir
 
-from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.core.contract import CONSTANTS, Pass
+from sparcl_compile.passes.core.edit import is_float_constant
 from sparcl_compile.passes.core.facts import CONSTANT, LOSS, MARKED
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import TRAINABLE, role_of
@@ -27,6 +28,8 @@ class FreezeState(Pass):
        Random operators stay (onnxscript's rule).
     3. What was computed from one parameter takes that parameter's name and role, when nothing else reads it.
     4. Initializers that nothing reads go, masks above all.
+    5. The model notes the names of the floats that are computed from no state. All others may learn again where the
+       exported file is compiled; without the note a scalar among them would be taken for a constant.
 
     Options:
         state: the learned tensors by name; must hold every state input of the graph, may hold more.
@@ -48,11 +51,13 @@ class FreezeState(Pass):
             value.const_value = ir.tensor(np.asarray(self.state[name], order="C"), name=name)
             graph.inputs.remove(value)
             graph.register_initializer(value)
-        made_of = _sources(graph)
+        made_of, constants = _sources(graph), _constants(graph, {str(value.name) for value in inputs})
         folded = fold_constants_ir(model, output_size_limit=UNLIMITED, should_fold=lambda _: True).modified
         unused = RemoveUnusedNodesPass()(model).modified
         for name, parameter in made_of.items():
             _rename(graph, name, parameter)
+        if inputs:
+            model.metadata_props[CONSTANTS] = "\n".join(sorted(constants & graph.initializers.keys()))
         return ir.passes.PassResult(model, bool(inputs) or folded or unused)
 
 
@@ -72,6 +77,18 @@ def _sources(graph: ir.Graph) -> dict[str, ir.Value]:
         parameters.update(*(found.get(str(value.name), ()) for value in given))
         found.update({str(out.name): parameters for out in node.outputs})
     return {name: next(iter(values)) for name, values in found.items() if len(values) == 1}
+
+
+def _constants(graph: ir.Graph, state: set[str]) -> set[str]:
+    """The names of initializers that are no state, floats with no role, and of what is computed from them alone."""
+    values = graph.initializers.values()
+    found = {v.name for v in values if v.name not in state and role_of(v) is None and is_float_constant(v)}
+    whole = {v.name for v in values if not is_float_constant(v)}
+    for node in graph:
+        given = {value.name for value in node.inputs if value is not None}
+        if given & found and given <= found | whole:
+            found.update(out.name for out in node.outputs)
+    return {str(name) for name in found}
 
 
 def _rename(graph: ir.Graph, name: str, parameter: ir.Value) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir as ir
 
-from sparcl_compile.passes.core.contract import PRODUCER
+from sparcl_compile.passes.core.contract import CONSTANTS, PRODUCER
 from sparcl_compile.passes.core.edit import array_of, is_float_constant
 
 FIXED = "sparcl.fixed"
@@ -61,7 +61,11 @@ def said(model: ir.Model) -> Said:
        file of tf2onnx, since Keras draws every layer's weights, and in an export of this project, where what trained
        apart is apart. PyTorch's older exporter also merges equal ones, which a freshly copied encoder has in every
        layer.
+    5. An export of this project lists its constants: all else was learned, and learns again.
     """
+    listed = model.metadata_props.get(CONSTANTS) if model.producer_name == PRODUCER else None
+    if listed is not None:
+        return Said(frozenset(listed.splitlines()), nodes=True, all=True, shared=True)
     values = model.graph.initializers.values()
     kinds = {str(value.name): value.metadata_props.get(KIND) for value in values}
     if any(kinds.values()):

@@ -111,8 +111,8 @@ class ImportForward(Pass):
         heads.set_interface(model.graph, head, worlds)
         self._tidy(model, worlds)
         lost = folded.remarks(model)
-        own_scale.note_own_scale(model)
         self._make_trainable(model)
+        own_scale.note_own_scale(model)
         verify.check_same(given_model, model, batch=batch, output=head.output, activation=head.activation, mend=advice)
         model.metadata_props[OUTPUT_KEY] = head.output
         remarks.note(model, *remarks.of_head(head, given, self.classes), *lost)

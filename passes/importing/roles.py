@@ -87,9 +87,13 @@ def raw_values(graph: ir.Graph) -> set[ir.Value | None]:
     raw: set[ir.Value | None] = set(graph.inputs)
     for node in graph:
         plain = node.op_type in ELEMENTWISE or node.op_type in SHAPES_ONLY
-        if plain and all(v is None or v in raw or v.is_initializer() for v in node.inputs):
+        if plain and all(v is None or v in raw or _is_constant(v) for v in node.inputs):
             raw.update(node.outputs)
     return raw
+
+
+def _is_constant(value: ir.Value) -> bool:
+    return value.is_initializer() and role_of(value) is None
 
 
 def give_axes(graph: ir.Graph) -> None:

@@ -29,7 +29,7 @@ from sparcl_compile.interface.errors import ArtifactError, CheckpointError, Mode
 from sparcl_compile.interface.onnx_runtime import failures
 from sparcl_compile.interface.report import PassTrace
 from sparcl_compile.interface.version import __version__
-from sparcl_compile.passes.core.contract import IR_VERSION, OPSET, PRODUCER
+from sparcl_compile.passes.core.contract import CONSTANTS, IR_VERSION, OPSET, PRODUCER
 from sparcl_compile.passes.core.model_input import ModelInput
 from sparcl_compile.passes.core.values import dims
 from sparcl_compile.passes.exporting.freeze_state import state_inputs
@@ -117,6 +117,7 @@ def finish(model: ir.Model, name: str, notes: Mapping[str, str], batch: int | No
     Raises:
         ModelError: an operator is not in the standard domain, or the graph is not valid.
     """
+    constants = model.metadata_props[CONSTANTS]
     RewritePass(NO_OPS)(model)
     for one in (IdentityEliminationPass(), RemoveUnusedNodesPass(), RemoveUnusedOpsetsPass(), NameFixPass()):
         one(model)
@@ -135,7 +136,7 @@ def finish(model: ir.Model, name: str, notes: Mapping[str, str], batch: int | No
     graph.name, model.doc_string = name, f"{name} as learned; logits [{batch or 'N'}, classes] from normalised input"
     model.ir_version, model.producer_name, model.producer_version = IR_VERSION, PRODUCER, __version__
     model.metadata_props.clear()
-    model.metadata_props.update(notes)
+    model.metadata_props.update({**notes, CONSTANTS: constants})
     _check(model, name)
 
 

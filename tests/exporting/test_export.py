@@ -12,9 +12,11 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+import torch
 from onnx.reference import ReferenceEvaluator
 from safetensors import safe_open
 from safetensors.numpy import load_file
+from torch import nn
 
 from sparcl_compile.exporting import export
 from sparcl_compile.exporting.export import notes_of
@@ -177,7 +179,32 @@ def test_the_initial_state(folder: Path, tmp_path: Path) -> None:
     found = ort.InferenceSession(tmp_path / "a.learned.onnx").run(None, {"x": x})[0]
     expected = ReferenceEvaluator(str(folder / "cnn_bn.onnx")).run(None, {"image": x})[0]
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
-    assert set(metadata(tmp_path / "a.learned.onnx")) == {"input.layout"}
+    assert set(metadata(tmp_path / "a.learned.onnx")) == {"input.layout", "constants"}
+
+
+class Gated(nn.Module):
+    """Parameters that other files could not tell from constants: a gate, learned places, a learned floor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.body, self.head = nn.Linear(64, 12), nn.Linear(12, 10)
+        self.gate, self.place = nn.Parameter(torch.tensor(0.5)), nn.Parameter(torch.rand(64) / 9)
+        self.low = nn.Parameter(torch.rand(12) - 2)
+        self.register_buffer("mix", torch.rand(12, 12))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = torch.tanh(self.body(x.flatten(1) + self.place))
+        return self.head(torch.maximum(y + self.gate * (y @ self.mix), self.low))
+
+
+def test_an_export_compiled_again_trains_what_the_model_trained(tmp_path: Path) -> None:
+    options = {"dynamic_shapes": ({0: torch.export.Dim("N")},), "verbose": False}
+    torch.onnx.export(Gated().eval(), (torch.rand(2, 1, 8, 8),), tmp_path / "a.onnx", dynamo=True, **options)
+    line = "Training 987 of 987 parameters"
+    assert line in done("compile", tmp_path / "a.onnx", "-o", tmp_path / "a.sparcl").output
+    done("export", tmp_path / "a.sparcl", "--initial", "-o", tmp_path / "b.onnx")
+    assert line in done("compile", tmp_path / "b.onnx", "-o", tmp_path / "b.sparcl").output
 
 
 ZEROED = {

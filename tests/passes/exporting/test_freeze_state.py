@@ -6,6 +6,7 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 from sparcl_compile.interface.names import Role
+from sparcl_compile.passes.core.contract import CONSTANTS
 from sparcl_compile.passes.core.roles import role_of, set_role, values_with_role
 from sparcl_compile.passes.emitting.emit import eval_model, initial_state
 from sparcl_compile.passes.exporting.freeze_state import FreezeState
@@ -118,3 +119,19 @@ def test_a_state_without_a_tensor() -> None:
     del state["conv.weight.mask"]
     with pytest.raises(KeyError, match=r"conv\.weight\.mask"):
         FreezeState(state)(model)
+
+
+def test_constants_are_noted_and_what_is_made_of_state_is_not() -> None:
+    fixed = """<ir_version: 10, opset_import: ["" : 18]>
+    g (float[N,4] x, float[3] b) => (float[N,3] logits)
+    <float[4,3] c = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, float[3] d = {1, 2, 3}, float[3] f = {4, 5, 6}> {
+      scaled = Mul (c, d)
+      shift = Mul (b, f)
+      y = MatMul (x, scaled)
+      logits = Add (y, shift)
+    }"""
+    model = ir.from_onnx_text(fixed)
+    set_role(model.graph.inputs[1], Role.PARAMETER)
+    run_twice(FreezeState({"b": np.ones(3, np.float32)}), model)
+    assert model.graph.initializers.keys() == {"scaled", "b"}
+    assert model.metadata_props[CONSTANTS] == "scaled"

@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from sparcl_compile.interface.names import Role
+from sparcl_compile.passes.core.contract import CONSTANTS
 from sparcl_compile.passes.core.roles import values_with_role
 from sparcl_compile.passes.importing import doubts
 from sparcl_compile.passes.importing.remarks import remarks_of
@@ -216,6 +217,7 @@ def test_whatever_the_newer_exporter_calls_a_parameter_trains() -> None:
     model = imported(proto, target="ort")
     found = {str(value.name): value for value in values_with_role(model, Role.PARAMETER)}
     assert found.keys() == NUMBERS | {"place", "low", "power"}
+    assert not [line for line in remarks_of(model) if "scales its samples" in line]
     assert found["gate"].shape == found["power"].shape == [1]
     worst, parameter = worst_gradient(model, by=by_rules)
     assert worst < 1e-3, parameter
@@ -252,3 +254,19 @@ def test_means_and_tables_in_initializers_keep_no_matrix_from_training(shape: li
     proto = onnx.parser.parse_model(text)
     proto.graph.initializer.append(numpy_helper.from_array(np.float32([[1, 2], [3, 4]])[: shape[0]], "m"))
     assert {"w", "turned"} <= parameters(proto)
+
+
+@pytest.mark.parametrize(("constants", "trained"), [("", {"w", "c", "gate"}), ("c", {"w", "gate"}), (None, {"w", "c"})])
+def test_an_export_of_this_project_says_what_was_learned(constants: str | None, trained: set[str]) -> None:
+    """Without the list, as of an older version, a scalar is taken for a constant."""
+    text = """<ir_version: 10, opset_import: ["" : 18], producer_name: "sparcl-compile">
+    g (float[N,2] x) => (float[N,2] logits) <float[2,2] w = {1, 2, 3, 4}, float[2] c = {1, 2}, float gate = {0.5}> {
+      h = MatMul (x, w)
+      r = Tanh (h)
+      s = Mul (r, c)
+      logits = Mul (s, gate)
+    }"""
+    proto = onnx.parser.parse_model(text)
+    if constants is not None:
+        helper.set_model_props(proto, {CONSTANTS: constants})
+    assert parameters(proto) == trained
