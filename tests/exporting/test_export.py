@@ -205,9 +205,9 @@ def test_an_export_compiled_again_trains_what_the_model_trained(tmp_path: Path) 
         warnings.simplefilter("ignore")
         torch.onnx.export(Gated().eval(), (torch.rand(2, 1, 8, 8),), tmp_path / "a.onnx", dynamo=True, **options)
     line = "Training 987 of 987 parameters"
-    assert line in done("compile", tmp_path / "a.onnx", "-o", tmp_path / "a.sparcl").output
+    assert line in done("compile", tmp_path / "a.onnx", "-o", tmp_path / "a.sparcl").out
     done("export", tmp_path / "a.sparcl", "--initial", "-o", tmp_path / "b.onnx")
-    assert line in done("compile", tmp_path / "b.onnx", "-o", tmp_path / "b.sparcl").output
+    assert line in done("compile", tmp_path / "b.onnx", "-o", tmp_path / "b.sparcl").out
 
 
 ZEROED = {
