@@ -57,7 +57,8 @@ class FreezeState(Pass):
         for name, parameter in made_of.items():
             _rename(graph, name, parameter)
         if inputs:
-            model.metadata_props[CONSTANTS] = "\n".join(sorted(constants & graph.initializers.keys()))
+            floats = (name for name, value in graph.initializers.items() if is_float_constant(value))
+            model.metadata_props[CONSTANTS] = "\n".join(sorted(constants.intersection(floats)))
         return ir.passes.PassResult(model, bool(inputs) or folded or unused)
 
 
@@ -80,15 +81,13 @@ def _sources(graph: ir.Graph) -> dict[str, ir.Value]:
 
 
 def _constants(graph: ir.Graph, state: set[str]) -> set[str]:
-    """The names of initializers that are no state, floats with no role, and of what is computed from them alone."""
-    values = graph.initializers.values()
-    found = {v.name for v in values if v.name not in state and role_of(v) is None and is_float_constant(v)}
-    whole = {v.name for v in values if not is_float_constant(v)}
+    """The names of initializers that are no state and have no role, and of what is computed from them alone."""
+    found = {name for name, value in graph.initializers.items() if name not in state and role_of(value) is None}
     for node in graph:
-        given = {value.name for value in node.inputs if value is not None}
-        if given & found and given <= found | whole:
-            found.update(out.name for out in node.outputs)
-    return {str(name) for name in found}
+        given = {str(value.name) for value in node.inputs if value is not None}
+        if given and given <= found:
+            found.update(str(out.name) for out in node.outputs)
+    return found
 
 
 def _rename(graph: ir.Graph, name: str, parameter: ir.Value) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import onnx_ir as ir
 
 from sparcl_compile.interface.names import Role
-from sparcl_compile.passes.core.edit import Names, array_of, is_float_constant, new_constant
+from sparcl_compile.passes.core.edit import Names, array_of, is_float_constant, new_constant, set_array
 from sparcl_compile.passes.core.insert import Inserter
 from sparcl_compile.passes.core.roles import role_of, set_role
 from sparcl_compile.passes.importing.batch import MADE
@@ -102,9 +102,8 @@ def give_axes(graph: ir.Graph) -> None:
     scalars = [value for value in graph.initializers.values() if role_of(value) is Role.PARAMETER and not value.shape]
     for value in scalars:
         first = next(node for node in graph if value in node.inputs)
-        insert, data = Inserter(ORIGIN, graph, names).before(first), array_of(value)
-        readers = list(value.uses())
-        value.const_value, value.shape = ir.tensor(np.reshape(data, 1), name=value.name), ir.Shape([1])  # type: ignore[arg-type]
+        insert, readers = Inserter(ORIGIN, graph, names).before(first), list(value.uses())
+        set_array(value, np.asarray(value.const_value).reshape(1))
         scalar = insert.op("Squeeze", value, insert.ints("axes", [0]), shape=[])
         for reader in readers:
             reader.node.replace_input_with(reader.idx, scalar)
