@@ -6,7 +6,7 @@ import onnx_ir as ir
 
 from sparcl_compile.interface.errors import ModelError
 from sparcl_compile.interface.names import Role
-from sparcl_compile.passes.analysis.heads import find_head
+from sparcl_compile.passes.analysis.heads import below, find_head
 from sparcl_compile.passes.analysis.rows import weight_of
 from sparcl_compile.passes.core.layers import WEIGHT_SLOTS, layer_weights
 from sparcl_compile.passes.core.roles import TRAINABLE, role_of
@@ -42,11 +42,7 @@ def _weight_slot(node: ir.Node) -> int | None:
 def head_parameters(graph: ir.Graph) -> frozenset[str]:
     """The parameters that only the last layer and what follows it read; none where there is no such layer."""
     head = find_head(graph, lambda node: _weight_slot(node) is not None)
-    behind, waiting = set[ir.Node](), [] if head is None else [head]
-    while waiting:
-        node = waiting.pop()
-        behind.add(node)
-        waiting += [usage.node for out in node.outputs for usage in out.uses() if usage.node not in behind]
+    behind = set() if head is None else {head, *below(*head.outputs)}
     found = (value for value in graph.initializers.values() if role_of(value) in TRAINABLE)
     return frozenset(str(v.name) for v in found if all(_reader(use.node) in behind for use in v.uses()))
 

@@ -58,3 +58,13 @@ def above(value: ir.Value | None, is_last: Callable[[ir.Node], bool] = never) ->
         yield node
         if not is_last(node):
             waiting.extend(node.inputs)
+
+
+def below(*values: ir.Value) -> list[ir.Node]:
+    """The nodes that are computed from values, each once."""
+    waiting, found = list(values), dict[ir.Node, None]()
+    while waiting:
+        readers = [usage.node for usage in waiting.pop().uses() if usage.node not in found]
+        found.update(dict.fromkeys(readers))
+        waiting += [out for node in readers for out in node.outputs]
+    return list(found)

@@ -1,11 +1,9 @@
 """Matrices in Constant nodes in front of all weights, as spectrograms have them."""
 
-from collections.abc import Iterator
-
 import onnx_ir as ir
 
 from sparcl_compile.interface.names import Role
-from sparcl_compile.passes.analysis.heads import above
+from sparcl_compile.passes.analysis.heads import above, below
 from sparcl_compile.passes.core.edit import is_float_constant
 from sparcl_compile.passes.core.layers import WEIGHT_SLOTS
 from sparcl_compile.passes.core.roles import role_of
@@ -24,21 +22,10 @@ def is_front_end(node: ir.Node, value: ir.Value) -> bool:
         return False
     before = (read for other in node.inputs if other is not value for maker in above(other) for read in maker.inputs)
     trains = any(read is not None and role_of(read) is Role.PARAMETER for read in before)
-    return not trains and any(map(_has_stored_weight, _below(node)))
+    return not trains and any(map(_has_stored_weight, below(*node.outputs)))
 
 
 def _has_stored_weight(node: ir.Node) -> bool:
     read = (node.inputs[slot] for slot in WEIGHT_SLOTS.get(node.op_type, ()))
     weights = (value for value in read if value is not None and is_float_constant(value) and len(value.shape or ()) > 1)
     return any(not value.meta.get(IN_NODE, False) for value in weights)
-
-
-def _below(node: ir.Node) -> Iterator[ir.Node]:
-    """The nodes that read what a node makes, and so on."""
-    waiting, seen = [node], {node}
-    while waiting:
-        here = waiting.pop()
-        behind = {usage.node for output in here.outputs for usage in output.uses()} - seen
-        seen |= behind
-        waiting.extend(behind)
-        yield from behind

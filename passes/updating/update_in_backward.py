@@ -1,12 +1,13 @@
 """Each parameter moves in the backward pass, as soon as its gradient is there."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import onnx_ir as ir
 
 from sparcl_compile.interface.names import NEXT, Role, accumulator_name, gradient_name
+from sparcl_compile.passes.analysis.heads import below
 from sparcl_compile.passes.analysis.liveness.in_place import places_of, unordered_readers
 from sparcl_compile.passes.core.accumulation import GRADIENT, RESET, accumulations
 from sparcl_compile.passes.core.contract import Pass
@@ -74,7 +75,7 @@ class UpdateInBackward(Pass):
         else:
             self._call_function(model, found)
         gone = {*weights, *(value for value in graph.inputs if value.name == RESET)}
-        _remove_behind(graph, gone)
+        graph.remove(below(*gone), safe=True)
         graph.inputs[:] = [value for value in graph.inputs if value not in gone]
         return ir.passes.PassResult(model, True)
 
@@ -152,13 +153,3 @@ def _drop_unread(graph: ir.Graph, node: ir.Node | None) -> None:
         source = node.inputs[0]
         graph.remove(node, safe=True)
         node = None if source is None else source.producer()
-
-
-def _remove_behind(graph: ir.Graph, values: Iterable[ir.Value]) -> None:
-    """Remove the nodes that depend on these values."""
-    waiting, found = list(values), dict[ir.Node, None]()
-    while waiting:
-        readers = [usage.node for usage in waiting.pop().uses()]
-        found.update(dict.fromkeys(readers))
-        waiting += [out for node in readers for out in node.outputs]
-    graph.remove(found, safe=True)

@@ -5,6 +5,7 @@ from collections.abc import Set
 import onnx_ir as ir
 
 from sparcl_compile.interface.names import gradient_name
+from sparcl_compile.passes.analysis.heads import below
 from sparcl_compile.passes.analysis.liveness.sizes import bytes_of
 from sparcl_compile.passes.core.batch_norms import kept_result, read_activations
 from sparcl_compile.passes.core.edit import float_attribute, int_attribute
@@ -29,15 +30,9 @@ CAST = "Cast"
 def after_loss(graph: ir.Graph) -> set[ir.Node]:
     """The nodes that depend on the gradient of the loss; none in a graph that is not differentiated."""
     try:
-        waiting = [value_named(graph, gradient_name(LOSS))]
+        return set(below(value_named(graph, gradient_name(LOSS))))
     except KeyError:
         return set()
-    found: set[ir.Node] = set()
-    while waiting:
-        readers = {usage.node for usage in waiting.pop().uses()} - found
-        found |= readers
-        waiting += [out for node in readers for out in node.outputs]
-    return found
 
 
 def backward_nodes(graph: ir.Graph) -> set[ir.Node]:
