@@ -19,6 +19,7 @@ FILES: Mapping[Phase, tuple[str, ...]] = {
     Phase.SPARSIFYING: (
         "mark_dense_weights",
         "freeze_parameters",
+        "raise_signal",
         "insert_weight_masks",
         "scale_by_density",
         "limit_steps",

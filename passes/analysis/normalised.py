@@ -9,13 +9,14 @@ from sparcl_compile.passes.analysis.heads import find_head
 from sparcl_compile.passes.analysis.rows import weight_of
 from sparcl_compile.passes.core.edit import int_attribute
 from sparcl_compile.passes.core.layers import WEIGHT_SLOTS
+from sparcl_compile.passes.core.marks import RAISED_KEY
 from sparcl_compile.passes.core.roles import TRAINABLE, role_of
 
 BATCH = "BatchNormalization"
 SAMPLE = "LayerNormalization"
 """The normalisation of samples that stays an operator of its own: the import writes the others in single ones."""
 GATED = ("GRU", "LSTM")
-HiddenLayers = Literal["normalised", "gated", "other"]
+HiddenLayers = Literal["normalised", "gated", "raised", "other"]
 PASSING = ("Identity", "Reshape")
 """Operators that only carry an output to its normalisation."""
 
@@ -34,14 +35,18 @@ def hidden_layers(graph: ir.Graph) -> HiddenLayers:
     """What kind of layers those of a network are that train, the last one apart.
 
     ``gated`` are networks with a GRU or an LSTM beside which every hidden layer that trains is normalised: what a gate
-    lets through stays in its bounds whatever the weights are.
+    lets through stays in its bounds whatever the weights are. ``raised`` are those whose weights ``raise_signal`` has
+    made larger.
     """
     head = find_head(graph, _is_layer)
     layers = [node for node in graph if node is not head and _trains(node)]
     bare = [node.op_type for node in layers if not is_normalised(node.outputs[0])]
     if layers and not bare:
         return "normalised"
-    return "gated" if bare and all(op_type in GATED for op_type in bare) else "other"
+    if bare and all(op_type in GATED for op_type in bare):
+        return "gated"
+    raised = any(RAISED_KEY in weight.metadata_props for node in layers for weight in _weights(node))
+    return "raised" if raised else "other"
 
 
 def _weights(node: ir.Node) -> list[ir.Value]:

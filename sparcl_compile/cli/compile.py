@@ -119,7 +119,7 @@ class MethodName(click.Choice[str]):
     type=click.Choice(SCALINGS),
     default=DEFAULTS.scaling,
     help="Scale weights and learning rates of masked layers by their density, so that a dense network's learning rate "
-    "suits them.",
+    "suits them, and raise untrained weights of deep networks without normalisation.",
 )
 @click.option(
     "--method",

@@ -42,8 +42,9 @@ FEW_EPOCHS = 5
 LEARNING_RATES = {
     ("sgd", "normalised"): Rates(many=0.5, few=0.5),
     ("sgd", "gated"): Rates(many=0.4, few=0.4),
+    ("sgd", "raised"): Rates(many=0.1, few=0.1),
     ("sgd", "other"): Rates(many=0.1, few=0.15),
-    **{("adamw", kind): Rates(many=0.001, few=0.001) for kind in ("normalised", "gated", "other")},
+    **{("adamw", kind): Rates(many=0.001, few=0.001) for kind in ("normalised", "gated", "raised", "other")},
 }
 """By optimizer, and by what the model's hidden layers are, what a run begins with when its user names no rate
 (docs/algorithm.md, Learning rates); without momentum.

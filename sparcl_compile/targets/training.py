@@ -22,6 +22,7 @@ from sparcl_compile.passes.sparsifying.freeze_parameters import FreezeParameters
 from sparcl_compile.passes.sparsifying.insert_weight_masks import InsertWeightMasks
 from sparcl_compile.passes.sparsifying.limit_steps import LimitSteps
 from sparcl_compile.passes.sparsifying.mark_dense_weights import MarkDenseWeights
+from sparcl_compile.passes.sparsifying.raise_signal import RaiseSignal
 from sparcl_compile.passes.sparsifying.scale_by_density import ScaleByDensity
 from sparcl_compile.passes.updating.compute_gradient_rows import ComputeGradientRows
 from sparcl_compile.passes.updating.update_in_backward import UpdateInBackward
@@ -50,6 +51,7 @@ def around(options: CompileOptions, differentiating: Sequence[Step]) -> Steps:
         Phase.SPARSIFYING: (
             MarkDenseWeights,
             FreezeParameters,
+            *only(options.scaling == "density", RaiseSignal),
             InsertWeightMasks,
             *only(options.scaling == "density", ScaleByDensity),
             *only(options.effective_step_limit > 0.0, LimitSteps),

@@ -81,7 +81,7 @@ def test_it_goes_on_from_a_dump(options: tuple[str, ...], tmp_path: Path) -> Non
     model, dumps = write_model(tmp_path, "resnet"), tmp_path / "dumps"
     done("compile", model, "--sparsity", "0.5", *options, "--dump-passes", dumps)
     artifact = tmp_path / "resnet.sparcl"
-    masked = dumps / "07_insert_weight_masks.onnx"
+    masked = dumps / "08_insert_weight_masks.onnx"
     behind = "fold_channels,fold_fixed_norms" if options else "fold_fixed_norms"
     assert done("opt", masked, "-p", behind).out == done("inspect", artifact, "--after", "lowering").out
 

@@ -34,7 +34,7 @@ from tests.support.cli import (
 DIGITS = Path(__file__).resolve().parents[2] / "models" / "digits_cnn.onnx"
 PASSES = (
     "fix_input", "expand_runtime_operators", "expand_ml_operators", "import_forward",
-    "mark_dense_weights", "freeze_parameters", "insert_weight_masks", "scale_by_density", "limit_steps",
+    "mark_dense_weights", "freeze_parameters", "raise_signal", "insert_weight_masks", "scale_by_density", "limit_steps",
     "fold_fixed_norms", "attach_loss", "insert_sample_filter", "save_batch_statistics", "differentiate",
     "insert_gradient_masks", "attach_optimizer", "prune_backward", "pack_relu_masks",
     "order_backward", "recompute_activations", "emit",
@@ -140,7 +140,7 @@ def test_a_phase_prints_and_dumps_the_graph_after_its_last_pass(tmp_path: Path) 
     title, _, text = outcome.err.partition("\n")
     assert title == "# after pack_relu_masks"
     assert "# after" not in text
-    assert os.listdir(dumps) == ["10_fold_fixed_norms.onnx"]
+    assert os.listdir(dumps) == ["11_fold_fixed_norms.onnx"]
     artifact = tmp_path / "cnn_bn.sparcl"
     assert text.strip() == done("inspect", artifact, "--after", "differentiating").out.strip()
     shown = done("inspect", artifact, "--diff", "importing", "sparsifying").out

@@ -12,6 +12,7 @@ from sparcl_compile.interface.artifact import load
 from sparcl_compile.interface.specs import OptimizerSpec
 from sparcl_compile.passes.analysis.normalised import HiddenLayers
 from sparcl_compile.settings.options import FEW_EPOCHS, LEARNING_RATES, CompileOptions, Rates, learning_rates
+from tests.support.deep import as_file, deep
 from tests.support.zoo import ZOO
 from tests.support.zoo_ort import only_ort
 
@@ -20,7 +21,12 @@ SAID = re.compile(
     r" (\S+) for other models, which get (\S+) with (\d+) epochs .*`--step-limit`, (\S+)\)",
     re.DOTALL,
 )
-MODELS = {"normalised": lambda: ZOO["cnn_bn"](), "gated": lambda: only_ort("gru"), "other": lambda: ZOO["mlp"]()}
+MODELS = {
+    "normalised": lambda: ZOO["cnn_bn"](),
+    "gated": lambda: only_ort("gru"),
+    "raised": lambda: as_file(deep()),
+    "other": lambda: ZOO["mlp"](),
+}
 """A model of each kind of hidden layers."""
 
 
@@ -53,7 +59,12 @@ def test_an_artifact_has_the_rates_that_the_page_of_the_algorithm_gives_its_mode
     said = SAID.search((root / "docs" / "algorithm.md").read_text(encoding="utf-8"))
     assert said is not None
     adamw, normalised, gated, other, few, epochs, limit = map(float, said.groups())
-    sgd = {"normalised": (normalised, normalised), "gated": (gated, gated), "other": (other, few)}
+    sgd = {
+        "normalised": (normalised, normalised),
+        "gated": (gated, gated),
+        "raised": (other, other),
+        "other": (other, few),
+    }
     onnx.save(MODELS[kind](), tmp_path / "model.onnx")
     options = CompileOptions(sparsity=0.0, gradient_sparsity=0.0, optimizer=optimizer)
     compile_model(tmp_path / "model.onnx", tmp_path / "model.sparcl", options)

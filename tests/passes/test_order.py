@@ -165,6 +165,11 @@ OUT_OF_ORDER = {
         late("freeze_parameters", "insert_weight_masks", "has masked layers", "insert_weight_masks"),
         late("freeze_parameters", "loss_alone", "has a loss", "attach_loss"),
     ),
+    "raise_signal": (
+        NOT_HELD,
+        late("raise_signal", "insert_weight_masks", "has masked layers", "insert_weight_masks"),
+        late("raise_signal", "loss_alone", "has a loss", "attach_loss"),
+    ),
     "insert_weight_masks": (NOT_HELD, after_loss("insert_weight_masks")),
     "scale_by_density": (NOT_HELD, NOT_NUMBERED, after_loss("scale_by_density")),
     "limit_steps": (NOT_HELD, NOT_NUMBERED, after_loss("limit_steps")),

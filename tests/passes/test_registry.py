@@ -52,7 +52,7 @@ def points(*given: tuple[str, str]) -> dict[str, EntryPoint]:
 
 def test_names_are_in_the_order_of_a_compilation() -> None:
     names = registry.pass_names()
-    assert names[3:7] == ["import_forward", "mark_dense_weights", "freeze_parameters", "insert_weight_masks"]
+    assert names[3:7] == ["import_forward", "mark_dense_weights", "freeze_parameters", "raise_signal"]
     assert names.index("differentiate") < names.index("order_backward") < names.index("emit")
 
 

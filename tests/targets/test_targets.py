@@ -107,6 +107,7 @@ def test_the_list_of_a_plain_compilation() -> None:
         "import_forward",
         "mark_dense_weights",
         "freeze_parameters",
+        "raise_signal",
         "insert_weight_masks",
         "scale_by_density",
         "limit_steps",

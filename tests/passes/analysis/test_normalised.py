@@ -10,6 +10,8 @@ from sparcl_compile.passes.analysis.normalised import hidden_layers, hidden_laye
 from sparcl_compile.passes.core.roles import set_role
 from sparcl_compile.passes.sparsifying.freeze_parameters import FreezeParameters
 from sparcl_compile.passes.sparsifying.insert_weight_masks import InsertWeightMasks
+from sparcl_compile.passes.sparsifying.raise_signal import RaiseSignal
+from tests.support.deep import as_file, deep
 from tests.support.gradient_check import imported
 from tests.support.zoo import CLASSES, ZOO, Net
 from tests.support.zoo_ort import only_ort
@@ -49,6 +51,16 @@ def test_networks_with_gates(name: str, kind: str, masked: bool) -> None:
 @pytest.mark.parametrize(("name", "kind"), [("cnn_bn", "normalised"), ("mlp", "other"), ("conv_head", "other")])
 def test_networks_without_gates(name: str, kind: str) -> None:
     assert hidden_layers(imported(ZOO[name]()).graph) == kind
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_networks_whose_weights_were_raised(masked: bool) -> None:
+    model = imported(as_file(deep()))
+    assert hidden_layers(model.graph) == "other"
+    RaiseSignal()(model)
+    if masked:
+        InsertWeightMasks(sparsity=0.5)(model)
+    assert hidden_layers(model.graph) == "raised"
 
 
 def test_a_convolution_beside_a_gate_has_to_be_normalised() -> None:

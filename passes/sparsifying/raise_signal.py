@@ -1,0 +1,183 @@
+"""First weights of a deep network under which its samples still differ where the classes are told apart."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from sparcl_compile.interface.names import Role
+from sparcl_compile.interface.ranges import check_not_negative
+from sparcl_compile.passes.analysis.heads import find_head
+from sparcl_compile.passes.analysis.normalised import is_normalised
+from sparcl_compile.passes.core.contract import Pass
+from sparcl_compile.passes.core.edit import set_array
+from sparcl_compile.passes.core.facts import HELD, LOSS, MASKED
+from sparcl_compile.passes.core.layers import RECURRENT, weighted_layers
+from sparcl_compile.passes.core.marks import RAISED_KEY
+from sparcl_compile.passes.core.model_input import input_of
+from sparcl_compile.passes.core.phases import Phase
+from sparcl_compile.passes.core.roles import role_of
+from sparcl_compile.passes.core.values import data_of, value_named
+from sparcl_compile.passes.importing import remarks, verify
+
+LOGITS = "logits"
+ROWS = 16
+"""Random samples that a deviation is measured over."""
+LEAST_ELEMENTS = 256
+"""Elements from which on the largest of a weight tells how it was drawn."""
+LARGEST = 1.9
+"""A weight whose largest element is below so many of its root mean squares was drawn evenly between two bounds, for
+which it is sqrt(3): of 256 normal numbers, which trained weights resemble, none is above it once in three million."""
+HALVINGS = 20
+"""Steps of the search for an exponent."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RaiseSignal(Pass):
+    """Make the untrained weights of a network larger that would tell hardly any sample from another.
+
+    1. The weights that PyTorch and Keras begin with make the differences of samples smaller in every layer that no
+       normalisation follows, PyTorch's by about 2.4 with a ReLU. Behind eight layers little more than the biases is
+       left, and of the gradient as little comes back: SGD stays at guessing, at the rate that suits all others.
+    2. What is left is measured: the deviation of the logits over ``ROWS`` samples of normal noise, whose deviation is 1
+       where they enter the first layer. From ``deviation`` on a network learns, and nothing is done.
+    3. Nothing is done either unless all these weights of ``LEAST_ELEMENTS`` elements or more were drawn evenly between
+       two bounds, and one of them is there: another distribution may have been learned, and learned weights stay.
+    4. In graph order the factor of each layer is found by which its outputs have the deviation 1; the last layer,
+       recurrent ones, frozen ones, and those that a normalisation follows keep their weights.
+    5. The factors are raised to the one power of at most 1 by which the logits have ``deviation``. Larger weights
+       than needed are no good: behind wide layers the default rate is then too large.
+    6. A weight that has its factor is left alone, which makes the pass idempotent; 0 raises nothing. A remark of the
+       model says what was done.
+
+    Source: rule 4 is layer-sequential unit-variance initialisation (Mishkin and Matas, "All you need is a good init",
+    ICLR 2016, algorithm 1), without its orthogonal matrices and for random samples in place of the data, which a
+    compiler does not have. Rules 2, 3 and 5 are this project's (docs/defaults.md, Deep networks without normalisation).
+
+    Options:
+        deviation: of the logits from sample to sample, not negative.
+    """
+
+    phase = Phase.SPARSIFYING
+    needs = (HELD,)
+    before = (MASKED, LOSS)
+
+    deviation: float = 0.03
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Raise the weights where the logits deviate too little."""
+        check_not_negative("deviation", self.deviation, example=0.03)
+        weights = raisable(model.graph)
+        if not self.deviation or not untrained(weights.values()):
+            return ir.passes.PassResult(model, False)
+        trial = Trial(model, weights)
+        before = trial.deviation(LOGITS)
+        if not 0.0 < before < self.deviation:
+            return ir.passes.PassResult(model, False)
+        trial.even_out()
+        power = trial.power(self.deviation)
+        for name, factor in trial.factors.items():
+            weight = model.graph.initializers[name]
+            set_array(weight, scaled(data_of(weight), factor**power))
+            weight.metadata_props[RAISED_KEY] = repr(factor**power)
+        remarks.note(model, _remark(before, trial.deviation(LOGITS), [f**power for f in trial.factors.values()]))
+        return ir.passes.PassResult(model, True)
+
+
+class Trial:
+    """A copy of a model that answers random samples under weights that are scaled, one factor each.
+
+    Args:
+        model: the model, which stays as it is.
+        weights: its weights that have factors, by the name of their first layer's output.
+
+    Attributes:
+        factors: by name of a weight; 1 to begin with.
+    """
+
+    def __init__(self, model: ir.Model, weights: Mapping[str, ir.Value]) -> None:
+        self._model, self._weights = model.clone(), weights
+        self.factors = {str(weight.name): 1.0 for weight in weights.values()}
+        self._x = random_samples(self._model)
+        first = first_input(self._model.graph)
+        if input_of(model).rows is None and first is not None:
+            self._x = (self._x - np.float32(self._answers(first).mean())) / np.float32(self.deviation(first) or 1.0)
+
+    def deviation(self, value: str) -> float:
+        """The deviation of a value from sample to sample: the root mean square over its elements."""
+        return float(np.sqrt(np.var(self._answers(value), axis=0, dtype=np.float64).mean()))
+
+    def even_out(self) -> None:
+        """Choose the factors by which every layer's outputs have the deviation 1, in graph order."""
+        for value, weight in self._weights.items():
+            found = self.deviation(value)
+            self.factors[str(weight.name)] = 1.0 / found if found > 0.0 else 1.0
+            self._scale(1.0)
+
+    def power(self, deviation: float) -> float:
+        """The power of the factors, at most 1, by which the logits have this deviation; the copy is left under it."""
+        low, high = 0.0, 1.0
+        for _ in range(HALVINGS):
+            middle = (low + high) / 2.0
+            self._scale(middle)
+            low, high = (middle, high) if self.deviation(LOGITS) < deviation else (low, middle)
+        return high
+
+    def _answers(self, value: str) -> np.ndarray:
+        graph = self._model.graph
+        graph.outputs[:] = [value_named(graph, value)]
+        return verify.run(verify.runnable(self._model), self._x, value)
+
+    def _scale(self, power: float) -> None:
+        for weight in self._weights.values():
+            name = str(weight.name)
+            set_array(self._model.graph.initializers[name], scaled(data_of(weight), self.factors[name] ** power))
+
+
+def raisable(graph: ir.Graph) -> dict[str, ir.Value]:
+    """The weights that may get a factor, by the name of their first layer's output, in graph order.
+
+    They train; the last layer's, recurrent ones, those whose outputs are normalised and those that have a factor are
+    not among them.
+    """
+    head = find_head(graph)
+    found: dict[ir.Value, str] = {}
+    for node, weight in weighted_layers(graph):
+        bare = node is not head and node.op_type not in RECURRENT and not is_normalised(node.outputs[0])
+        if bare and role_of(weight) is Role.PARAMETER and RAISED_KEY not in weight.metadata_props:
+            found.setdefault(weight, str(node.outputs[0].name))
+    return {value: weight for weight, value in found.items()}
+
+
+def untrained(weights: Iterable[ir.Value]) -> bool:
+    """Whether weights were drawn evenly between two bounds, all that are large enough to tell."""
+    large = [data for data in map(data_of, weights) if data.size >= LEAST_ELEMENTS]
+    return bool(large) and all(np.abs(data).max() <= LARGEST * np.sqrt(np.mean(np.square(data))) for data in large)
+
+
+def random_samples(model: ir.Model) -> np.ndarray:
+    """Samples of the kind that a model takes, [ROWS, ...]; numbers have the mean 0 and the deviation 1."""
+    (value,) = model.graph.inputs
+    rest = tuple(int(d) for d in list(value.shape or ())[1:])  # type: ignore[arg-type]
+    return verify.samples((ROWS, *rest), input_of(model))
+
+
+def first_input(graph: ir.Graph) -> str | None:
+    """The name of what the first layer reads where the model computes it from its input."""
+    node, weight = next(weighted_layers(graph))
+    value = next(value for value in node.inputs if value is not None and value is not weight)
+    return None if value.producer() is None else str(value.name)
+
+
+def scaled(data: np.ndarray, factor: float) -> np.ndarray:
+    """Weights times a factor, in float32."""
+    return np.asarray(data * factor, np.float32)
+
+
+def _remark(before: float, after: float, factors: Sequence[float]) -> str:
+    return (
+        f"under these untrained weights the logits of random samples differ by {before:.1g}, little to learn from: "
+        f"{len(factors)} weights that no normalisation follows are {min(factors):.1f} to {max(factors):.1f} times as "
+        f"large, which makes it {after:.1g} (--scaling none leaves them)"
+    )
