@@ -31,6 +31,8 @@ LARGEST = 1.9
 which it is sqrt(3): of 256 normal numbers, which trained weights resemble, none is above it once in three million."""
 HALVINGS = 20
 """Steps of the search for an exponent."""
+DIGITS = 3
+"""Digits of a factor. Processors round products differently, and would hardly ever agree on all of them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +48,9 @@ class RaiseSignal(Pass):
        two bounds, and one of them is there: another distribution may have been learned, and learned weights stay.
     4. In graph order the factor of each layer is found by which its outputs have the deviation 1; the last layer,
        recurrent ones, frozen ones, and those that a normalisation follows keep their weights.
-    5. The factors are raised to the one power of at most 1 by which the logits have ``deviation``. Larger weights
-       than needed are no good: behind wide layers the default rate is then too large.
+    5. The factors are raised to the one power of at most 1 by which the logits have ``deviation``, and rounded to
+       ``DIGITS`` digits, so that one file becomes one artifact on most processors. Larger weights than needed are no
+       good: behind wide layers the default rate is then too large.
     6. A weight that has its factor is left alone, which makes the pass idempotent; 0 raises nothing. A remark of the
        model says what was done.
 
@@ -77,11 +80,12 @@ class RaiseSignal(Pass):
             return ir.passes.PassResult(model, False)
         trial.even_out()
         power = trial.power(self.deviation)
-        for name, factor in trial.factors.items():
+        factors = {name: float(f"{factor**power:.{DIGITS}g}") for name, factor in trial.factors.items()}
+        for name, factor in factors.items():
             weight = model.graph.initializers[name]
-            set_array(weight, scaled(data_of(weight), factor**power))
-            weight.metadata_props[RAISED_KEY] = repr(factor**power)
-        remarks.note(model, _remark(before, trial.deviation(LOGITS), [f**power for f in trial.factors.values()]))
+            set_array(weight, scaled(data_of(weight), factor))
+            weight.metadata_props[RAISED_KEY] = repr(factor)
+        remarks.note(model, _remark(before, trial.deviation(LOGITS), list(factors.values())))
         return ir.passes.PassResult(model, True)
 
 

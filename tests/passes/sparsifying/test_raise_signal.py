@@ -83,7 +83,7 @@ def test_every_layer_has_the_deviation_one_where_that_is_not_enough() -> None:
 def test_the_factors_of_an_intermediate_power_are_those_of_the_whole_one_to_that_power() -> None:
     part, whole = raised(exported(deep())), raised(exported(deep()), deviation=100.0)
     powers = [np.log(part[name]) / np.log(whole[name]) for name in whole]
-    np.testing.assert_allclose(powers, powers[0], rtol=1e-4)
+    np.testing.assert_allclose(powers, powers[0], rtol=0.02)
     assert 0.0 < powers[0] < 1.0
 
 
@@ -117,6 +117,11 @@ def test_the_report_says_it() -> None:
     (line,) = [line for line in remarks_of(model) if "untrained" in line]
     assert f"{DEPTH} weights that no normalisation follows are 1." in line
     assert "which makes it 0.03 (--scaling none leaves them)" in line
+
+
+def test_factors_are_rounded_so_that_processors_agree() -> None:
+    found = raised(exported(deep()))
+    assert all(factor == pytest.approx(float(f"{factor:.3g}"), rel=1e-6) for factor in found.values())
 
 
 # What stays as it is
