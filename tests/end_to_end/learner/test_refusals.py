@@ -276,7 +276,7 @@ def test_a_full_disk_loses_nothing(
 
 def test_the_command_that_runs_refuses_a_learner_s_state(artifact: Artifact, learned: Path) -> None:
     outcome = call("run", artifact.folder, "--data", "digits", "--checkpoint", learned, "--resume")
-    check_refused(outcome, "belongs to a run with")
+    check_refused(outcome, "is the state of a learner; go on with `Learner.open`, or name another folder")
 
 
 def test_a_closed_learner_gives_its_folder_back_and_takes_no_calls(artifact: Artifact, state: Path) -> None:
