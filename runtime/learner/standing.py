@@ -79,9 +79,9 @@ class Standing:
         return Course(self.artifact, self._config, form, forms.augments(form, self._config.augment, self._model.layout))
 
     def active(self) -> Course:
-        """The course; raises DataError where none has begun."""
-        if self._course is None:
-            raise DataError(f"{self.folder.path}: nothing is learned yet; call `learn` or `observe` first")
+        """The course; raises DataError where no task has begun, before which no sample can be normalised."""
+        if self._course is None or not self.begun:
+            raise DataError(f"{self.folder.path}: nothing is learned yet; call `learn` first")
         return self._course
 
     @property
@@ -181,7 +181,9 @@ class Standing:
             raise
 
     def _begin(self, dataset: Dataset, names: Sequence[str], epochs: int) -> None:
-        course = self.active()
+        course = self._course
+        if course is None:
+            raise RuntimeError("no samples have been fitted")
         self.classes.take(names)
         labels = np.array(self.classes.places(names), np.int64)
         if course.formula is None:

@@ -95,10 +95,25 @@ def test_another_task_while_one_is_under_way(learner: Learner, artifact: Artifac
 
 def test_questions_before_anything_is_learned(artifact: Artifact, state: Path) -> None:
     with story.opened(artifact, state) as learner:
-        for act in (lambda: learner.predict([IMAGE]), lambda: learner.evaluate([IMAGE], ["a"]), learner.report):
-            refused(learner, state, DataError, "nothing is learned yet; call `learn` or `observe` first", act)
+        check_answers_nothing(learner, state)
         learner.save()
     assert not state.exists() or os.listdir(state) == []
+
+
+def check_answers_nothing(learner: Learner, state: Path) -> None:
+    for act in (lambda: learner.predict([IMAGE]), lambda: learner.evaluate([IMAGE], ["a"]), learner.report):
+        refused(learner, state, DataError, "nothing is learned yet; call `learn` first", act)
+
+
+def test_questions_while_the_first_samples_wait(artifact: Artifact, state: Path) -> None:
+    """They have a name, but samples are normalised by those of the first task: answers would be nan."""
+    with story.opened(artifact, state) as learner:
+        learner.observe(IMAGE, "a", steps=0)
+        check_answers_nothing(learner, state)
+    with story.opened(artifact, state) as learner:
+        check_answers_nothing(learner, state)
+        learner.learn(steps=1)
+        assert learner.predict([IMAGE]).names == ("a",)
 
 
 OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
