@@ -94,12 +94,15 @@ def _read(model: ir.Model) -> Said:
 
 
 def _is_folded_constant(value: ir.Value, targets: Mapping[str, str]) -> bool:
-    """Whether the exporter folded an initializer from constants, or made it for a normalisation without parameters."""
+    """Whether the exporter folded an initializer from constants, or made it for a normalisation without parameters.
+
+    It lists all values that went into one, back to the first: a table that the program computes has no parameter there.
+    """
     kinds = [targets.get(name) for name in _sources(value)]
     if not kinds or PARAMETER in kinds:
         return False
     data = array_of(value)
-    return None not in kinds or (data is not None and data.size > 0 and np.ptp(data) == 0)
+    return bool(targets) or (data is not None and data.size > 0 and np.ptp(data) == 0)
 
 
 def _sources(value: ir.Value) -> list[str]:

@@ -227,6 +227,28 @@ def test_whatever_the_newer_exporter_calls_a_parameter_trains() -> None:
     assert worst < 1e-3, parameter
 
 
+class Computed(nn.Module):
+    """Tables that are computed from nothing, and what is computed from a parameter and from a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.head, self.w = nn.Linear(8, 6), nn.Linear(6, 3), nn.Parameter(torch.rand(6))
+        self.register_buffer("table", torch.rand(6))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        places = torch.sin(torch.arange(48, dtype=torch.float32).reshape(8, 6) * 0.1)
+        x = torch.tanh(self.a(x.flatten(2).reshape(-1, 8, 8)) + places) * (torch.linspace(0, 1, 6) + 0.5)
+        return self.head((torch.tanh(x) * torch.exp(self.w) * torch.exp(self.table)).mean(1))
+
+
+@pytest.mark.parametrize("optimize", [False, True])
+def test_a_table_that_the_program_computes_does_not_train(optimize: bool) -> None:
+    shapes = ({0: torch.export.Dim("N")},)
+    found = parameters(file_of(Computed(), dynamo=True, optimize=optimize, dynamic_shapes=shapes, verbose=False))
+    (turned,) = found - {"a.bias", "exp", "head.bias", "head.weight"}
+    assert turned.startswith("val_")
+
+
 class Newer(nn.Module):
     """Operators of opsets above 18, which are said in others, with numbers of their own."""
 
