@@ -22,6 +22,12 @@ PREVIOUS = "state.previous.safetensors"
 TEXTS = ("progress", "identity")
 AGAIN = "start the run again, without `resume`"
 ANOTHER = "restore it from a copy, or name another folder as `state`"
+SAMPLES = "samples"
+BY_CHECKSUM = {
+    "artifact": "of another artifact, or of this one before it was compiled otherwise; give the artifact that was run",
+    SAMPLES: "that began with other samples: {data} has changed since; give it as it was",
+}
+"""What is said where two checksums differ, which tell a user nothing."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -247,8 +253,11 @@ def _compare(path: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
     differing = [key for key in {**saved, **wanted} if saved.get(key) != wanted.get(key)]
     if not differing:
         return
-    key = differing[0]
-    raise CheckpointError(
-        f"{path}: belongs to a run with {key} {saved.get(key)!r}, this one has {wanted.get(key)!r}; "
-        "give the same options, or another folder as `checkpoint`"
-    )
+    if "data" in wanted and "data" not in saved:
+        mend = "go on with `Learner.open`, or name another folder as `checkpoint`"
+        raise CheckpointError(f"{path}: is the state of a learner; {mend}")
+    key = min(differing, key=lambda one: one == SAMPLES)  # other samples are told by the option, where that differs
+    told = f"with {key} {saved.get(key)!r}, this one has {wanted.get(key)!r}; give the same options"
+    if key in BY_CHECKSUM:
+        told = BY_CHECKSUM[key].format(data=wanted.get("data"))
+    raise CheckpointError(f"{path}: belongs to a run {told}, or another folder as `checkpoint`")

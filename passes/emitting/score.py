@@ -39,7 +39,6 @@ def scoring(made_by: Pass, forward: ir.Model) -> ir.Model:
     del model.graph.outputs[1:]
     for node in [node for node in model.graph if node.op_type == "BatchNormalization"]:
         _spell_out(made_by, model.graph, node)
-    remove_unused(model)
     AttachLoss()(model)
     Differentiate()(model)
     _square(made_by, model)

@@ -1,8 +1,9 @@
 """What a file says of its constants: which of them are no parameters."""
 
+import contextlib
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import onnx_ir as ir
@@ -23,6 +24,8 @@ PARAMETER = "PARAMETER"
 TARGETS = re.compile(r": ([A-Z_]+) target='([^']*)'")
 QUOTED = re.compile(r"'([^']*)'")
 """Metadata of PyTorch's exporter with ``dynamo=True``: of a value, of a graph, and of a value that was folded."""
+COUNTED = re.compile(r"val_\d+")
+"""Names that it gives to what is no parameter, buffer or result of the program: literals, and what it folded."""
 PYTORCH, TF2ONNX = "pytorch", "tf2onnx"
 """Names of exporters."""
 PURE = {"Conv": (1, 2), "ConvTranspose": (1, 2), "Gemm": (1, 2), "LayerNormalization": (1, 2)}
@@ -52,7 +55,8 @@ def said(model: ir.Model) -> Said:
     """Read what the file of a model says, before anything rewrites it.
 
     1. PyTorch's exporter with ``dynamo=True`` writes beside each initializer whether it was a parameter, a buffer or a
-       constant of the program, and of those it folded, from which ones.
+       constant of the program, and of those it folded, from which ones. What has neither is a literal, unless its
+       optimiser made it of a layer's weight, whose name it keeps.
     2. PyTorch's older exporter stores parameters and persistent buffers alike, but what is neither stands in Constant
        nodes. That holds unless layers find their weights there, too, as those of a frozen script do.
     3. Other files say nothing: some exporters write all weights as Constant nodes, which is seen where layers read such
@@ -62,7 +66,14 @@ def said(model: ir.Model) -> Said:
        apart is apart. PyTorch's older exporter also merges equal ones, which a freshly copied encoder has in every
        layer.
     5. An export of this project lists its constants: all else was learned, and learns again.
+    6. No file says anything of the numbers that came into it when an operator was said in others (:func:`brought`).
     """
+    found, values = _read(model), model.graph.initializers.values()
+    made = {str(value.name) for value in values if value.meta.get(FIXED, False)}
+    return dataclasses.replace(found, fixed=found.fixed | made)
+
+
+def _read(model: ir.Model) -> Said:
     listed = model.metadata_props.get(CONSTANTS) if model.producer_name == PRODUCER else None
     if listed is not None:
         return Said(frozenset(listed.splitlines()), nodes=True, all=True, shared=True)
@@ -72,21 +83,26 @@ def said(model: ir.Model) -> Said:
         targets = {name: kind for kind, name in TARGETS.findall(model.graph.metadata_props.get(SIGNATURE, ""))}
         other = {name for name, kind in kinds.items() if kind not in (None, PARAMETER)}
         folded = {str(value.name) for value in values if _is_folded_constant(value, targets)}
+        literal = {name for name, kind in kinds.items() if kind is None and COUNTED.fullmatch(name)}
+        literal -= {str(value.name) for value in values if _sources(value)}
         there = {*kinds, *(name for value in values for name in _sources(value))}
         merged = {name for name, kind in targets.items() if kind == PARAMETER} - there
-        return Said(frozenset(other | folded), nodes=True, all=True, shared=bool(targets) and not merged)
+        return Said(frozenset(other | folded | literal), nodes=True, all=True, shared=bool(targets) and not merged)
     stored = _weights_in_nodes(model.graph) or not any(map(_could_be_weight, values))
     nodes = model.producer_name == PYTORCH and not stored
     return Said(nodes=nodes, shared=model.producer_name in (TF2ONNX, PRODUCER), stored=stored)
 
 
 def _is_folded_constant(value: ir.Value, targets: Mapping[str, str]) -> bool:
-    """Whether the exporter folded an initializer from constants, or made it for a normalisation without parameters."""
+    """Whether the exporter folded an initializer from constants, or made it for a normalisation without parameters.
+
+    It lists all values that went into one, back to the first: a table that the program computes has no parameter there.
+    """
     kinds = [targets.get(name) for name in _sources(value)]
     if not kinds or PARAMETER in kinds:
         return False
     data = array_of(value)
-    return None not in kinds or (data is not None and data.size > 0 and np.ptp(data) == 0)
+    return bool(targets) or (data is not None and data.size > 0 and np.ptp(data) == 0)
 
 
 def _sources(value: ir.Value) -> list[str]:
@@ -113,7 +129,16 @@ def mark(graph: ir.Graph, what: Said) -> None:
     """Mark the initializers of a graph that its file calls constants."""
     graph.meta[SAYS] = what
     for value in graph.initializers.values():
-        value.meta[FIXED] = value.name in what.fixed
+        value.meta[FIXED] = value.meta.get(FIXED, False) or value.name in what.fixed
+
+
+@contextlib.contextmanager
+def brought(graph: ir.Graph) -> Iterator[None]:
+    """Mark the initializers that are made inside, numbers of an operator that is said in others, as constants."""
+    before = set(graph.initializers)
+    yield
+    for name in graph.initializers.keys() - before:
+        graph.initializers[name].meta[FIXED] = True
 
 
 def is_fixed(graph: ir.Graph, node: ir.Node) -> bool:

@@ -21,6 +21,7 @@ from sparcl_compile.passes.core.facts import LOSS
 from sparcl_compile.passes.core.insert import Inserter
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.importing import versions
+from sparcl_compile.passes.importing.constants import brought
 from sparcl_compile.passes.importing.original import RUNTIME, remember
 
 Expansion = Callable[[Inserter, ir.Node], tuple[ir.Value, ...] | None]
@@ -240,7 +241,8 @@ class ExpandRuntimeOperators(Pass):
 
     def _expand(self, graph: ir.Graph, node: ir.Node, names: Names) -> bool:
         insert = Inserter(self.name, graph, names).before(node)
-        made = EXPANSIONS[node.op_type][0](insert, node)
+        with brought(graph):
+            made = EXPANSIONS[node.op_type][0](insert, node)
         if made is None:
             return False
         insert.replace(*made)

@@ -12,6 +12,7 @@ import onnx_ir as ir
 from sparcl_compile.passes.core.edit import Names, float_attribute, string_attribute
 from sparcl_compile.passes.core.insert import Inserter
 from sparcl_compile.passes.importing import rewrite_grids, rewrite_norms, rewrite_pools, rewrite_shapes
+from sparcl_compile.passes.importing.constants import brought
 from sparcl_compile.passes.importing.naming import ORIGIN
 
 Rewrite = Callable[[Inserter, ir.Node], ir.Value | None]
@@ -188,7 +189,8 @@ def rewrite(graph: ir.Graph, nodes: Iterable[ir.Node], target: str) -> bool:
         if node.op_type not in table:
             continue
         insert = Inserter(ORIGIN, graph, names).before(node)
-        replacement = table[node.op_type](insert, node)
+        with brought(graph):
+            replacement = table[node.op_type](insert, node)
         if replacement is not None:
             insert.replace(replacement)
             changed = True

@@ -8,7 +8,7 @@ from sparcl_compile.passes.core.edit import Names, array_of, is_float_constant, 
 from sparcl_compile.passes.core.insert import Inserter
 from sparcl_compile.passes.core.roles import role_of, set_role
 from sparcl_compile.passes.importing.batch import MADE
-from sparcl_compile.passes.importing.constants import FIXED, Said, said_of
+from sparcl_compile.passes.importing.constants import COUNTED, FIXED, Said, said_of
 from sparcl_compile.passes.importing.front_ends import is_front_end
 from sparcl_compile.passes.importing.naming import ORIGIN
 
@@ -131,9 +131,11 @@ def is_parameter(node: ir.Node, slot: int, raw: set[ir.Value | None], said: Said
 def is_told(value: ir.Value, said: Said) -> bool:
     """Whether a file says of a single number that it is a parameter or a buffer, and no constant of the program.
 
-    PyTorch's older exporter folds constants into initializers whose names it makes of its nodes'.
+    PyTorch's older exporter folds constants into initializers whose names it makes of its nodes'; the newer one counts
+    its own, where ONNX Runtime's optimiser has lost what it said of them.
     """
-    return said.all or (said.nodes and not set(":/") & set(str(value.name)))
+    name = str(value.name)
+    return said.all or (said.nodes and not set(":/") & set(name) and not COUNTED.fullmatch(name))
 
 
 def is_mask(data: np.ndarray) -> bool:

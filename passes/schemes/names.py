@@ -47,9 +47,9 @@ def check_sparsity(scheme: str, sparsity: float, distribution: str) -> None:
     """Raise FieldError for a sparsity or distribution that the scheme cannot have."""
     pair = n_of_m(scheme)
     if pair is not None and abs(sparsity - (1.0 - pair[0] / pair[1])) > ROUNDING:
-        exact = 1.0 - pair[0] / pair[1]
-        problem = f"`scheme` {scheme} is sparsity {exact:.4g}"
-        raise FieldError("sparsity", sparsity, problem, "leave `sparsity` out")
+        # Leaving it out would not do in Python, where the options have a sparsity by default.
+        exact = f"{1.0 - pair[0] / pair[1]:.4g}"
+        raise FieldError("sparsity", sparsity, f"does not go with `scheme` {scheme}", f"give {exact}")
     if pair is not None and distribution == "erk":
         raise FieldError("distribution", "erk", f"`scheme` {scheme} keeps the same share everywhere", "give uniform")
     if scheme == "pattern" and not pattern_fits(1.0 - sparsity):

@@ -27,7 +27,8 @@ EPOCHS = 5
 class Learner:
     """An artifact that learns tasks one after the other, answers in between, and keeps its state in a folder.
 
-    ``Learner.open`` makes one. It is for one thread at a time; a progress function may ask it for predictions.
+    ``Learner.open`` makes one. It is for one thread at a time; a progress function may ask it, save, and observe with
+    ``steps`` 0.
     """
 
     def __init__(self, standing: Standing, clock: Clock, stack: contextlib.ExitStack) -> None:
@@ -69,12 +70,12 @@ class Learner:
     @property
     def waiting(self) -> int:
         """How many observed samples wait for their task."""
-        return self._standing.waiting
+        return len(self._standing.pending.names)
 
     @property
     def observed(self) -> int:
         """How many samples were ever observed."""
-        return self._standing.observed
+        return self._standing.pending.observed
 
     @classmethod
     def open(
@@ -112,8 +113,9 @@ class Learner:
             WriteError: the state cannot be written there.
         """
         opening = Opening(seed, buffer, batch, learning_rate, augment, normalise, threads)
-        made = artifact if isinstance(artifact, Artifact) else load(Path(artifact))
-        folder = StateFolder(Path(state))
+        # An app may change its folder, and a learner opens files as it needs them.
+        made = artifact if isinstance(artifact, Artifact) else load(Path(artifact).absolute())
+        folder = StateFolder(Path(state).absolute())
         check_outside(made.folder, folder.path, "state")
         check_for_apps(made)
         opening.check(made.manifest)
@@ -132,7 +134,11 @@ class Learner:
         self.close()
 
     def close(self) -> None:
-        """Save what is not saved, and give the state folder to others; nothing can be called behind it."""
+        """Save what is not saved, and give the state folder to others; nothing can be called behind it.
+
+        Raises DataError while a call learns, and WriteError where the state cannot be written.
+        """
+        self._own.turn.check()
         try:
             if self._own.unsaved and not self._closed:
                 self.save()
@@ -165,7 +171,7 @@ class Learner:
             Why it ended, how many steps were made, and the last loss. A task that is not finished stays under way.
 
         Raises:
-            DataError: the samples or labels do not fit, a task is under way, or the head has no place left.
+            DataError: samples or labels do not fit, a task is under way, the head is full, or another call learns.
             TrainingError: the loss is not a number; the learner stands where its last save was.
             WriteError: the state cannot be written.
         """
@@ -206,13 +212,15 @@ class Learner:
             As ``learn``; with ``steps`` 0 no step was made.
 
         Raises:
-            DataError: the sample does not fit, or the head has no place left for the label.
+            DataError: the sample does not fit, the head is full, or another call learns and steps are not 0.
             TrainingError: as ``learn``.
             WriteError: the sample cannot be written.
         """
         budget = Budget(steps or None, seconds, progress, self._clock)
         check_epochs(epochs)
         standing = self._standing
+        if steps != 0:
+            standing.turn.check()
         standing.keep(sample, label)
         if steps == 0:
             return budget.ended(finished=True)
@@ -222,7 +230,7 @@ class Learner:
         """End the task under way as it stands; what its other epochs would have learned is left out.
 
         Raises:
-            DataError: no task is under way.
+            DataError: no task is under way, or a call learns.
         """
         self._standing.end_task()
 

@@ -13,6 +13,11 @@ class Pending:
     Args:
         folder: where they are safe.
         taken: how many were taken so far.
+
+    Attributes:
+        samples: that wait, [C, H, W].
+        names: of their classes.
+        taken: as given, and those that were since.
     """
 
     def __init__(self, folder: StateFolder, taken: int) -> None:
@@ -26,6 +31,11 @@ class Pending:
             late = max(0, taken - found.first)
             self.samples = list(found.x[late:])
             self.names = [found.names[label] for label in found.labels[late:]]
+
+    @property
+    def observed(self) -> int:
+        """How many samples were ever observed."""
+        return self.taken + len(self.names)
 
     def add(self, x: np.ndarray, name: str) -> None:
         """Keep a sample [C, H, W], which is on disk behind it.

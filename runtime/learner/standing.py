@@ -22,6 +22,7 @@ from sparcl_compile.runtime.learner.forms import Form, Samples
 from sparcl_compile.runtime.learner.opening import Opening
 from sparcl_compile.runtime.learner.pending import Pending
 from sparcl_compile.runtime.learner.results import Learned, Step
+from sparcl_compile.runtime.learner.turn import Turn
 from sparcl_compile.runtime.progress import Learning
 from sparcl_compile.runtime.session.running import running
 
@@ -37,13 +38,15 @@ class Standing:
         artifact: that it learns with.
         folder: of the state.
         batch: samples a step, where the app names it.
+        turn: of the call that learns.
+        pending: the observed samples that wait.
         classes: by place of the head.
         unsaved: whether something has changed that a save would write.
     """
 
     def __init__(self, artifact: Artifact, folder: StateFolder, opening: Opening) -> None:
         self.artifact, self._model = artifact, artifact.manifest.model
-        self.folder, self._opening, self.batch = folder, opening, opening.batch
+        self.folder, self._opening, self.batch, self.turn = folder, opening, opening.batch, Turn(folder.path)
         self._take_up()
 
     def _take_up(self) -> None:
@@ -61,10 +64,10 @@ class Standing:
                 self._course = self._begun(Form(samples["type"], tuple(samples["shape"])))
                 self._course.restore(found, self._task_of(progress["learning"]))
         self.folder.tidy(progress)
-        self._pending = Pending(self.folder, progress["taken"])
-        self.classes.take(self._pending.names)
-        if self._course is None and self._pending.samples:
-            self._fitted([np.stack(self._pending.samples)])
+        self.pending = Pending(self.folder, progress["taken"])
+        self.classes.take(self.pending.names)
+        if self._course is None and self.pending.samples:
+            self._fitted([np.stack(self.pending.samples)])
 
     def _task_of(self, learning: dict[str, Any] | None) -> Task | None:
         if learning is None:
@@ -79,9 +82,9 @@ class Standing:
         return Course(self.artifact, self._config, form, forms.augments(form, self._config.augment, self._model.layout))
 
     def active(self) -> Course:
-        """The course; raises DataError where none has begun."""
-        if self._course is None:
-            raise DataError(f"{self.folder.path}: nothing is learned yet; call `learn` or `observe` first")
+        """The course; raises DataError where no task has begun, before which no sample can be normalised."""
+        if self._course is None or not self.begun:
+            raise DataError(f"{self.folder.path}: nothing is learned yet; call `learn` first")
         return self._course
 
     @property
@@ -95,22 +98,13 @@ class Standing:
         return len(self._course.by_task) if self._course is not None else 0
 
     @property
-    def waiting(self) -> int:
-        """How many observed samples wait for their task."""
-        return len(self._pending.names)
-
-    @property
-    def observed(self) -> int:
-        """How many samples were ever observed."""
-        return self._pending.taken + self.waiting
-
-    @property
     def under_way(self) -> bool:
         """Whether a task is begun and not finished."""
         return self._course is not None and self._course.task is not None
 
     def refuse_under_way(self) -> None:
-        """Raise DataError where a task is under way."""
+        """Raise DataError where a task is under way, or another call learns."""
+        self.turn.check()
         if self.under_way:
             raise DataError(
                 f"{self.folder.path}: a task is under way; finish it with `learn()`, or end it as it is with "
@@ -165,7 +159,7 @@ class Standing:
             WriteError: it cannot be written; it is not kept.
         """
         dataset, (name,) = self.labelled([np.asarray(sample)], [label])
-        self._pending.add(dataset.x_train[0], name)
+        self.pending.add(dataset.x_train[0], name)
         self.classes.take([name])
 
     def begin(self, dataset: Dataset, names: Sequence[str], epochs: int) -> None:
@@ -181,7 +175,7 @@ class Standing:
             raise
 
     def _begin(self, dataset: Dataset, names: Sequence[str], epochs: int) -> None:
-        course = self.active()
+        course = self._course or self.active()
         self.classes.take(names)
         labels = np.array(self.classes.places(names), np.int64)
         if course.formula is None:
@@ -192,20 +186,21 @@ class Standing:
         self.save()
 
     def _begin_pending(self, epochs: int) -> None:
-        x, names = self._pending.take()
+        x, names = self.pending.take()
         self.begin(self._fitted([x]), names, epochs)
-        self._pending.forget()
+        self.pending.forget()
 
     def study(self, budget: Budget, epochs: int, least: int) -> Learned:
         """Learn what is under way, and then what waits where that is as much as ``least``, within a budget.
 
         Raises:
+            DataError: another call learns.
             TrainingError: the program fails; everything is as on disk then.
             WriteError: the state cannot be written.
             KeyboardInterrupt: Ctrl-C, between two steps.
         """
         try:
-            with Interrupt() as interrupt, running(self.artifact):
+            with self.turn.held(), Interrupt() as interrupt, running(self.artifact):
                 watch = Watch(budget, self._stepped, self._end_epoch, interrupt)
                 return budget.ended(self._study_tasks(budget, watch, epochs, max(least, 1)))
         except ProgressFailed as failed:
@@ -213,7 +208,7 @@ class Standing:
 
     def _study_tasks(self, budget: Budget, watch: Watch, epochs: int, least: int) -> bool:
         """Learn until nothing is left, which is True, or the budget ends."""
-        while self.under_way or self.waiting >= least:
+        while self.under_way or len(self.pending.names) >= least:
             if not budget.go_on():
                 return False
             if not self.under_way:
@@ -242,7 +237,11 @@ class Standing:
             self.save()
 
     def end_task(self) -> None:
-        """End the task under way as it stands; raises DataError where there is none, or no step of it was made."""
+        """End the task under way as it stands; raises DataError where there is none, or no step of it was made.
+
+        Nor may another call learn.
+        """
+        self.turn.check()
         if not self.under_way:
             raise DataError(f"{self.folder.path}: no task is under way, so that none can be ended")
         # The next task would replay from a buffer that nothing has filled.
@@ -256,7 +255,7 @@ class Standing:
         if not self.begun:
             return  # observed samples are on disk already
         course = self.active()
-        progress = course.progress(self.classes.names, self._pending.taken)
+        progress = course.progress(self.classes.names, self.pending.taken)
         self.folder.write(course.arrays(), progress, self._identity)
         self.unsaved = False
 

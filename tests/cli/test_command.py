@@ -104,7 +104,7 @@ LINES = {
     ("--scheme", "own"): (
         "--scheme own: give one of unstructured, channel, block4x1, kernel, pattern or N:M, for example 2:4"
     ),
-    ("--scheme", "2:4", "--sparsity", "0.8"): ("--sparsity 0.8: --scheme 2:4 is sparsity 0.5; leave --sparsity out"),
+    ("--scheme", "2:4", "--sparsity", "0.8"): ("--sparsity 0.8: does not go with --scheme 2:4; give 0.5"),
     ("--scheme", "2:4", "--distribution", "erk"): (
         "--distribution erk: --scheme 2:4 keeps the same share everywhere; give uniform"
     ),

@@ -420,10 +420,22 @@ def test_resuming_another_run(artifact: Path, model: Path, data: str, tmp_path: 
     before = contents(tmp_path)
     for changed in (["--seed", "1"], ["--epochs", "3"], ["--tasks", "3"], ["--buffer", "9"], ["--batch-size", "4"]):
         check_refused(call(*run, "--resume", *changed), "state.safetensors", "belongs to a run", changed[1])
-    check_refused(call(*run, "--resume", "--data", other_data), "belongs to a run")
-    check_refused(call("run", tmp_path / "other.sparcl", *run[2:], "--resume"), "belongs to a run with artifact")
+    check_refused(call(*run, "--resume", "--data", other_data), "belongs to a run with data", other_data)
+    other = call("run", tmp_path / "other.sparcl", *run[2:], "--resume")
+    check_refused(other, "belongs to a run of another artifact", "give the artifact that was run")
     assert contents(tmp_path) == before
     done(*run, "--resume")
+
+
+def test_resuming_with_data_that_have_changed(artifact: Path, tmp_path: Path) -> None:
+    """A checksum says nothing to a user: the data are named, also with braces in their name."""
+    (tmp_path / "{0}").mkdir()
+    data = write_data(tmp_path / "{0}")
+    run = ["run", artifact, "--data", data, *SMALL_RUN, "--checkpoint", tmp_path / "run"]
+    done(*run)
+    write_data(tmp_path / "{0}", **arrays(count=25))
+    check_refused(call(*run, "--resume"), f"began with other samples: {data} has changed since; give it as it was")
+    check_refused(call(*run, "--resume", "--seed", "1"), "a run with seed 0, this one has 1")
 
 
 def test_compiling_again_is_the_same_run(model: Path, data: str, tmp_path: Path) -> None:

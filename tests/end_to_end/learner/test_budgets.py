@@ -278,6 +278,6 @@ def test_samples_that_wait_are_there_in_the_next_learner(artifact: Artifact, sta
         with story.opened(artifact, place) as learner:
             assert (learner.waiting, set(learner.classes)) == (6, {"four", "five"})
             with pytest.raises(DataError, match="they are float32 1x8x8, this learner has learned uint8 1x8x8"):
-                learner.predict(images.astype(np.float32))
+                learner.learn(images.astype(np.float32), names)
             learner.learn(epochs=1)
     check_same(state, one_by_one)

@@ -95,10 +95,72 @@ def test_another_task_while_one_is_under_way(learner: Learner, artifact: Artifac
 
 def test_questions_before_anything_is_learned(artifact: Artifact, state: Path) -> None:
     with story.opened(artifact, state) as learner:
-        for act in (lambda: learner.predict([IMAGE]), lambda: learner.evaluate([IMAGE], ["a"]), learner.report):
-            refused(learner, state, DataError, "nothing is learned yet; call `learn` or `observe` first", act)
+        check_answers_nothing(learner, state)
         learner.save()
     assert not state.exists() or os.listdir(state) == []
+
+
+def check_answers_nothing(learner: Learner, state: Path) -> None:
+    for act in (lambda: learner.predict([IMAGE]), lambda: learner.evaluate([IMAGE], ["a"]), learner.report):
+        refused(learner, state, DataError, "nothing is learned yet; call `learn` first", act)
+
+
+def test_questions_while_the_first_samples_wait(artifact: Artifact, state: Path) -> None:
+    """They have a name, but samples are normalised by those of the first task: answers would be nan."""
+    with story.opened(artifact, state) as learner:
+        learner.observe(IMAGE, "a", steps=0)
+        check_answers_nothing(learner, state)
+    with story.opened(artifact, state) as learner:
+        check_answers_nothing(learner, state)
+        learner.learn(steps=1)
+        assert learner.predict([IMAGE]).names == ("a",)
+
+
+INSIDE: dict[str, Callable[[Any], object]] = {
+    "learn": lambda one: one.learn(),
+    "a task": lambda one: one.learn([IMAGE], ["a"]),
+    "observe": lambda one: one.observe(IMAGE, "a"),
+    "end": lambda one: one.end_task(),
+    "close": lambda one: one.close(),
+}
+
+
+@pytest.mark.parametrize("name", INSIDE)
+def test_a_call_in_the_middle_of_one_that_learns(name: str, learner: Learner, artifact: Artifact, state: Path) -> None:
+    """From a progress function it would take the task, or the lock, from under the call around it."""
+
+    def progress(_: object) -> None:
+        message = "another call is learning; wait for its end, or return False from its progress function"
+        refused(learner, state, DataError, message, lambda: INSIDE[name](learner))
+
+    before = learner.tasks
+    assert learner.learn(*digits(artifact, 4), epochs=1, progress=progress).reason == "done"
+    assert (learner.tasks, learner.under_way, learner.waiting) == (before + 1, False, 0)
+    assert learner.learn(*digits(artifact, 5), epochs=1).reason == "done"
+
+
+def test_what_may_be_called_in_the_middle_of_one_that_learns(learner: Learner, artifact: Artifact) -> None:
+    def progress(_: object) -> None:
+        learner.observe(IMAGE, "a", steps=0)
+        learner.save()
+        assert learner.evaluate([IMAGE], ["a"]).samples == learner.predict([IMAGE]).probabilities.shape[0]
+
+    learned = learner.learn(*digits(artifact, 4), epochs=1, steps=2, progress=progress)
+    assert (learned.reason, learner.under_way, learner.waiting) == ("steps", True, 2)
+
+
+def test_a_learner_stays_where_it_is_when_the_app_changes_its_folder(
+    artifact: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    with Learner.open(os.path.relpath(artifact.folder), "state", threads=1) as learner:
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        learner.observe(IMAGE, "a", steps=0)
+        learner.learn(steps=1)
+        assert learner.predict([IMAGE]).names == ("a",)
+    assert os.listdir(tmp_path / "elsewhere") == []
+    assert STATE in os.listdir(tmp_path / "state")
 
 
 OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
@@ -276,7 +338,7 @@ def test_a_full_disk_loses_nothing(
 
 def test_the_command_that_runs_refuses_a_learner_s_state(artifact: Artifact, learned: Path) -> None:
     outcome = call("run", artifact.folder, "--data", "digits", "--checkpoint", learned, "--resume")
-    check_refused(outcome, "belongs to a run with")
+    check_refused(outcome, "is the state of a learner; go on with `Learner.open`, or name another folder")
 
 
 def test_a_closed_learner_gives_its_folder_back_and_takes_no_calls(artifact: Artifact, state: Path) -> None:

@@ -1,12 +1,14 @@
 """Buffers and other constants of a model are not trained where its file tells them from parameters."""
 
 import io
+import math
 import sys
 import warnings
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 import torch
 from onnx import helper, numpy_helper
@@ -17,6 +19,8 @@ from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.core.contract import CONSTANTS
 from sparcl_compile.passes.core.roles import values_with_role
 from sparcl_compile.passes.importing import doubts
+from sparcl_compile.passes.importing.expand_runtime_operators import ExpandRuntimeOperators
+from sparcl_compile.passes.importing.import_forward import ImportForward
 from sparcl_compile.passes.importing.remarks import remarks_of
 from tests.support.gradient_check import by_rules, imported, worst_gradient
 from tests.support.pages import blocks, run
@@ -221,6 +225,71 @@ def test_whatever_the_newer_exporter_calls_a_parameter_trains() -> None:
     assert found["gate"].shape == found["power"].shape == [1]
     worst, parameter = worst_gradient(model, by=by_rules)
     assert worst < 1e-3, parameter
+
+
+class Computed(nn.Module):
+    """Tables that are computed from nothing, and what is computed from a parameter and from a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.head, self.w = nn.Linear(8, 6), nn.Linear(6, 3), nn.Parameter(torch.rand(6))
+        self.register_buffer("table", torch.rand(6))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        places = torch.sin(torch.arange(48, dtype=torch.float32).reshape(8, 6) * 0.1)
+        x = torch.tanh(self.a(x.flatten(2).reshape(-1, 8, 8)) + places) * (torch.linspace(0, 1, 6) + 0.5)
+        return self.head((torch.tanh(x) * torch.exp(self.w) * torch.exp(self.table)).mean(1))
+
+
+@pytest.mark.parametrize("optimize", [False, True])
+def test_a_table_that_the_program_computes_does_not_train(optimize: bool) -> None:
+    shapes = ({0: torch.export.Dim("N")},)
+    found = parameters(file_of(Computed(), dynamo=True, optimize=optimize, dynamic_shapes=shapes, verbose=False))
+    (turned,) = found - {"a.bias", "exp", "head.bias", "head.weight"}
+    assert turned.startswith("val_")
+
+
+class Newer(nn.Module):
+    """Operators of opsets above 18, which are said in others, with numbers of their own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.c, self.groups, self.body = nn.Conv2d(1, 4, 3, padding=1), nn.GroupNorm(2, 4), nn.Linear(4, 6)
+        self.root, self.head = nn.RMSNorm(6), nn.Linear(6, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = functional.gelu(self.groups(self.c(x)), approximate="tanh").mean((2, 3))
+        return self.head(functional.gelu(self.root(functional.silu(self.body(x)))) ** 2 * 0.5)
+
+
+@pytest.mark.parametrize("opset", [20, 21, 23])
+def test_the_numbers_of_an_operator_that_is_said_in_others_do_not_train_nor_literals(opset: int) -> None:
+    shapes = ({0: torch.export.Dim("N")},)
+    proto = file_of(Newer(), dynamo=True, opset_version=opset, dynamic_shapes=shapes, verbose=False)
+    assert "Gelu" in {node.op_type for node in proto.graph.node}
+    found = values_with_role(imported(proto), Role.PARAMETER)
+    lengths = sorted(math.prod(map(int, value.shape or ())) for value in found)  # type: ignore[arg-type]
+    assert lengths == sorted(one.numel() for one in Newer().parameters())
+
+
+FUSED = """<ir_version: 8, opset_import: ["" : 17, "com.microsoft" : 1], producer_name: "pytorch">
+g (float[N,2] x) => (float[N,3] y) <float[2,2] w = {1.0, 2.0, 3.0, 4.0}, float[2] b = {0.1, 0.2},
+    float[2,3] v = {1.0, 2.0, 3.0, 4.0, 5.0, 7.0}, float val_83 = {0.5}, float gate = {2.0}> {
+    h = MatMul (x, w)
+    [BiasGelu] a = com.microsoft.BiasGelu (h, b)
+    [QuickGelu] q = com.microsoft.QuickGelu (a)
+    s = Mul (q, val_83)
+    t = Mul (s, gate)
+    y = MatMul (t, v)
+}"""
+
+
+def test_nor_do_those_of_an_operator_of_the_runtime_s_optimiser() -> None:
+    """Where the file lost what PyTorch said, single numbers train in doubt, but not those that its exporter named."""
+    model = ir.from_proto(onnx.parser.parse_model(FUSED))
+    for one in (ExpandRuntimeOperators(), ImportForward()):
+        one(model)
+    assert {str(value.name) for value in values_with_role(model, Role.PARAMETER)} == {"w", "b", "v", "gate"}
 
 
 def test_single_numbers_of_the_older_exporter_train_in_doubt() -> None:

@@ -176,8 +176,9 @@ def test_densities_that_a_scheme_cannot_have() -> None:
     check_sparsity("pattern", 0.5556, "erk")
     with pytest.raises(FieldError, match=r"^`sparsity` 0\.55: .* give 0\.5556 or more"):
         check_sparsity("pattern", 0.55, "uniform")
-    with pytest.raises(FieldError, match=r"^`sparsity` 0\.8: `scheme` 2:4 is sparsity 0\.5; leave `sparsity` out"):
-        check_sparsity("2:4", 0.8, "uniform")
+    with pytest.raises(FieldError, match=r"^`sparsity` 0\.8: does not go with `scheme` 1:3; give 0\.6667$"):
+        check_sparsity("1:3", 0.8, "uniform")
+    check_sparsity("1:3", 0.6667, "uniform")
     with pytest.raises(FieldError, match=r"^`distribution` erk: `scheme` 2:4"):
         check_sparsity("2:4", 0.5, "erk")
     with pytest.raises(FieldError, match=r"^`distribution` erk: a layer of 72 weights"):
