@@ -51,6 +51,8 @@ export interface Identity {
   readonly buffer_size: number;
   readonly augment: string;
   readonly normalise: string;
+  /** How many tasks a run has that began the state. */
+  readonly tasks?: number;
 }
 
 export interface Saved {
