@@ -298,6 +298,23 @@ def test_other_files_in_the_folder_of_a_state_are_left_alone(begun: Java, folder
     assert {path.name for path in java.state.iterdir()} == {*others, "state.safetensors"}
 
 
+def test_the_samples_of_a_state_that_is_set_aside_stay_as_long_as_it_does(
+    begun: Java, folder: Path, tmp_path: Path
+) -> None:
+    java, data = copy(begun, tmp_path / "s"), folder / "task1.safetensors"
+    java.call(data, "learn", epochs=2, steps=1)
+    aside = (java.state / "state.safetensors").rename(java.state / "state.previous.safetensors")
+    kept = ["samples-HASH.safetensors", "state.previous.safetensors"]
+    assert "nothing was learnt yet" in refused(java, data, "report")
+    assert files(java.state) == kept
+    aside.write_bytes(aside.read_bytes()[:1000])  # it may have named anything
+    assert "nothing was learnt yet" in refused(java, data, "report")
+    assert files(java.state) == kept
+    aside.unlink()
+    assert "nothing was learnt yet" in refused(java, data, "report")
+    assert files(java.state) == []
+
+
 def test_more_classes_than_the_head_has(begun: Java, folder: Path, tmp_path: Path) -> None:
     java = copy(begun, tmp_path / "s")
     java.call(folder / "task1.safetensors", "observe", steps=0)

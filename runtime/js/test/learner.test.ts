@@ -1,6 +1,6 @@
 /** A learner on the artifact of a kit: four classes, images of 8 x 8. */
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { Step } from "../src/calls.js";
@@ -130,6 +130,25 @@ test("other files in the folder of a state are left alone", async () => {
   await learner.learn(lot("ab").samples, lot("ab").labels, QUICK);
   await learner.close();
   assert.deepEqual(readdirSync(state).sort(), [...others, "state.safetensors"].sort());
+});
+
+test("the samples of a state that is set aside stay as long as it does", async () => {
+  const state = scratch();
+  const learner = await open(state);
+  await learner.learn(lot("ab").samples, lot("ab").labels, { ...QUICK, steps: 1 });
+  await learner.close();
+  const before = readdirSync(state);
+  const aside = join(state, "state.previous.safetensors");
+  renameSync(join(state, "state.safetensors"), aside);
+  await (await open(state)).close();
+  assert.deepEqual(readdirSync(state).length, before.length);
+  const found = readFileSync(aside);
+  writeFileSync(aside, found.subarray(0, 1000)); // it may have named anything
+  await (await open(state)).close();
+  assert.deepEqual(readdirSync(state).length, before.length);
+  rmSync(aside);
+  await (await open(state)).close();
+  assert.deepEqual(readdirSync(state), []);
 });
 
 test("a task is ended as it stands", async () => {
