@@ -39,6 +39,7 @@ class Said:
         all: whether what is neither is one.
         shared: whether a weight that several nodes read is one: nothing merged several that happened to be equal.
         stored: whether Constant nodes are where weights are stored.
+        given: names of all initializers that the file has; None where they are not known.
     """
 
     fixed: frozenset[str] = frozenset()
@@ -46,13 +47,15 @@ class Said:
     all: bool = False
     shared: bool = False
     stored: bool = False
+    given: frozenset[str] | None = None
 
 
 def said(model: ir.Model) -> Said:
     """Read what the file of a model says, before anything rewrites it.
 
     1. PyTorch's exporter with ``dynamo=True`` writes beside each initializer whether it was a parameter, a buffer or a
-       constant of the program, and of those it folded, from which ones.
+       constant of the program, and of those it folded, from which ones. A single number beside which it writes nothing
+       is one of its own: the half of a GELU, the exponent of a power, the scale of an attention.
     2. PyTorch's older exporter stores parameters and persistent buffers alike, but what is neither stands in Constant
        nodes. That holds unless layers find their weights there, too, as those of a frozen script do.
     3. Other files say nothing: some exporters write all weights as Constant nodes, which is seen where layers read such
@@ -63,6 +66,11 @@ def said(model: ir.Model) -> Said:
        layer.
     5. An export of this project lists its constants: all else was learned, and learns again.
     """
+    given = frozenset(str(name) for name in model.graph.initializers)
+    return dataclasses.replace(_said(model), given=given)
+
+
+def _said(model: ir.Model) -> Said:
     listed = model.metadata_props.get(CONSTANTS) if model.producer_name == PRODUCER else None
     if listed is not None:
         return Said(frozenset(listed.splitlines()), nodes=True, all=True, shared=True)
@@ -71,13 +79,19 @@ def said(model: ir.Model) -> Said:
     if any(kinds.values()):
         targets = {name: kind for kind, name in TARGETS.findall(model.graph.metadata_props.get(SIGNATURE, ""))}
         other = {name for name, kind in kinds.items() if kind not in (None, PARAMETER)}
+        own = {str(value.name) for value in values if not kinds[str(value.name)] and _is_exporters(value)}
         folded = {str(value.name) for value in values if _is_folded_constant(value, targets)}
         there = {*kinds, *(name for value in values for name in _sources(value))}
         merged = {name for name, kind in targets.items() if kind == PARAMETER} - there
-        return Said(frozenset(other | folded), nodes=True, all=True, shared=bool(targets) and not merged)
+        return Said(frozenset(other | own | folded), nodes=True, all=True, shared=bool(targets) and not merged)
     stored = _weights_in_nodes(model.graph) or not any(map(_could_be_weight, values))
     nodes = model.producer_name == PYTORCH and not stored
     return Said(nodes=nodes, shared=model.producer_name in (TF2ONNX, PRODUCER), stored=stored)
+
+
+def _is_exporters(value: ir.Value) -> bool:
+    """Whether an initializer of which nothing is said is a number that the exporter made."""
+    return not _sources(value) and value.const_value is not None and value.const_value.size == 1
 
 
 def _is_folded_constant(value: ir.Value, targets: Mapping[str, str]) -> bool:
@@ -110,10 +124,11 @@ def _could_be_weight(value: ir.Value) -> bool:
 
 
 def mark(graph: ir.Graph, what: Said) -> None:
-    """Mark the initializers of a graph that its file calls constants."""
+    """Mark the initializers of a graph that its file calls constants, and those that an import has added."""
     graph.meta[SAYS] = what
     for value in graph.initializers.values():
-        value.meta[FIXED] = value.name in what.fixed
+        added = what.given is not None and value.name not in what.given
+        value.meta[FIXED] = added or value.name in what.fixed
 
 
 def is_fixed(graph: ir.Graph, node: ir.Node) -> bool:

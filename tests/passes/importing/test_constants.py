@@ -223,6 +223,16 @@ def test_whatever_the_newer_exporter_calls_a_parameter_trains() -> None:
     assert worst < 1e-3, parameter
 
 
+@pytest.mark.parametrize("opset", [18, 21], ids=["of the exporter", "of the import"])
+def test_the_numbers_of_an_operator_do_not_train(opset: int) -> None:
+    """Opset 18 has no Gelu, and the exporter writes its numbers; that of 21 gets them before roles are given."""
+    layers = [nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4), nn.GELU(), nn.Flatten(), nn.GELU("tanh"), nn.Linear(144, 3)]
+    proto = file_of(nn.Sequential(*layers), dynamo=True, opset_version=opset, verbose=False)
+    model = imported(proto, target="ort")
+    assert len([*values_with_role(model, Role.PARAMETER)]) == 6
+    assert all(value.const_value.size > 1 for value in values_with_role(model, Role.PARAMETER) if value.const_value)
+
+
 def test_single_numbers_of_the_older_exporter_train_in_doubt() -> None:
     batch = {"x": {0: "N"}}
     proto = file_of(Gates(), dynamo=False, input_names=["x"], dynamic_axes=batch, do_constant_folding=False)
