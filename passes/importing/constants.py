@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Set
 
 import numpy as np
 import onnx_ir as ir
@@ -14,6 +14,8 @@ FIXED = "sparcl.fixed"
 """Key in a value's ``meta``: made of nothing that could be a parameter."""
 IN_NODE = "sparcl.in_node"
 """Key in a value's ``meta``: it stood in a Constant node of a file that stores weights elsewhere."""
+SOURCE = "sparcl.source"
+"""Key in a value's ``meta``: the name in the model of the one parameter that it is made of."""
 SAYS = "sparcl.says"
 """Key in a graph's ``meta``: what its file says (:class:`Said`)."""
 KIND = "pkg.torch.export.graph_signature.InputSpec.kind"
@@ -39,6 +41,7 @@ class Said:
         all: whether what is neither is one.
         shared: whether a weight that several nodes read is one: nothing merged several that happened to be equal.
         stored: whether Constant nodes are where weights are stored.
+        folded: by name of an initializer that the exporter folded from one parameter, the name of that.
         given: names of all initializers that the file has; None where they are not known.
     """
 
@@ -47,6 +50,7 @@ class Said:
     all: bool = False
     shared: bool = False
     stored: bool = False
+    folded: Mapping[str, str] = dataclasses.field(default_factory=dict)
     given: frozenset[str] | None = None
 
 
@@ -81,12 +85,24 @@ def _said(model: ir.Model) -> Said:
         other = {name for name, kind in kinds.items() if kind not in (None, PARAMETER)}
         own = {str(value.name) for value in values if not kinds[str(value.name)] and _is_exporters(value)}
         folded = {str(value.name) for value in values if _is_folded_constant(value, targets)}
-        there = {*kinds, *(name for value in values for name in _sources(value))}
-        merged = {name for name, kind in targets.items() if kind == PARAMETER} - there
-        return Said(frozenset(other | own | folded), nodes=True, all=True, shared=bool(targets) and not merged)
+        parameters = {name for name, kind in targets.items() if kind == PARAMETER}
+        merged = parameters - {*kinds, *(name for value in values for name in _sources(value))}
+        return Said(
+            frozenset(other | own | folded),
+            nodes=True,
+            all=True,
+            shared=bool(targets) and not merged,
+            folded=_single_sources(values, parameters),
+        )
     stored = _weights_in_nodes(model.graph) or not any(map(_could_be_weight, values))
     nodes = model.producer_name == PYTORCH and not stored
     return Said(nodes=nodes, shared=model.producer_name in (TF2ONNX, PRODUCER), stored=stored)
+
+
+def _single_sources(values: Iterable[ir.Value], parameters: Set[str]) -> dict[str, str]:
+    """The one parameter that an initializer was folded from, of those with just one."""
+    found = {str(value.name): [name for name in _sources(value) if name in parameters] for value in values}
+    return {name: sources[0] for name, sources in found.items() if len(sources) == 1}
 
 
 def _is_exporters(value: ir.Value) -> bool:
@@ -129,6 +145,7 @@ def mark(graph: ir.Graph, what: Said) -> None:
     for value in graph.initializers.values():
         added = what.given is not None and value.name not in what.given
         value.meta[FIXED] = added or value.name in what.fixed
+        value.meta[SOURCE] = what.folded.get(str(value.name))
 
 
 def is_fixed(graph: ir.Graph, node: ir.Node) -> bool:
