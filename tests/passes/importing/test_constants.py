@@ -146,6 +146,14 @@ def test_matrices_in_constant_nodes_train_where_nothing_else_could_be_a_weight(p
     assert not list(doubts.remarks(imported(proto)))
 
 
+def test_a_spectrogram_whose_weights_stand_in_constant_nodes_too_trains_in_doubt() -> None:
+    weight = "v = Constant <value: tensor = float[2,2] {1, 2, 3, 4}> () dft ="
+    proto = onnx.parser.parse_model(SPECTRUM.replace(", float[2,2] v)", ")").replace("dft =", weight))
+    assert {"dft", "mel.MatMul_5", "v"} < parameters(proto)
+    (line,) = doubts.remarks(imported(proto))
+    assert line.startswith("dft, mel.MatMul_5 train: whether that is a parameter or a constant of the model")
+
+
 def test_matrices_in_constant_nodes_train_where_other_layers_read_such_ones() -> None:
     proto = spectrum()
     node = helper.make_node("Constant", [], ["c"], value=numpy_helper.from_array(np.float32([[1, 2], [3, 4]])))
@@ -241,6 +249,15 @@ def test_single_numbers_of_the_older_exporter_train_in_doubt() -> None:
     (line,) = doubts.remarks(imported(proto))
     assert "gate" in line
     assert "root" in line
+
+
+def test_what_the_older_exporter_leaves_untold_and_does_not_train_is_said() -> None:
+    batch = {"x": {0: "N"}}
+    proto = file_of(Gates(), dynamo=False, input_names=["x"], dynamic_axes=batch, do_constant_folding=False)
+    lines = [line for line in remarks_of(imported(proto)) if "not train" in line]
+    (line,) = lines
+    assert line.startswith("place, low, power do not train: what is added to or multiplied with the input as it comes")
+    assert line.endswith("if it is a parameter, export from PyTorch with dynamo=True, which tells")
 
 
 def test_a_number_that_the_older_exporter_folded_is_a_constant() -> None:
