@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from sparcl_compile.passes.core.edit import Names, float_attribute, string_attribute
 from sparcl_compile.passes.core.insert import Inserter
-from sparcl_compile.passes.importing import rewrite_grids, rewrite_norms, rewrite_pools, rewrite_shapes
+from sparcl_compile.passes.importing import rewrite_einsum, rewrite_grids, rewrite_norms, rewrite_pools, rewrite_shapes
 from sparcl_compile.passes.importing.naming import ORIGIN
 
 Rewrite = Callable[[Inserter, ir.Node], ir.Value | None]
@@ -155,6 +155,7 @@ REWRITES: dict[str, Rewrite] = {
     "Sum": add_up,
     "Mean": mean,
     "CastLike": cast_like,
+    **rewrite_einsum.REWRITES,
     **rewrite_grids.REWRITES,
     **rewrite_norms.REWRITES,
     **rewrite_pools.REWRITES,
