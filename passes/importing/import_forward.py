@@ -143,7 +143,7 @@ class ImportForward(Pass):
         RemoveInitializersFromInputsPass()(model)
         checks.single_input(model)
         training.drop_dropout(model.graph)
-        first = [node for node in model.graph if node.op_type in rewrites.FIRST]
+        first = [node for node in model.graph if rewrites.comes_first(node)]
         if first:
             ShapeInferencePass()(model)
             rewrites.rewrite(model.graph, first, self.target)

@@ -1,7 +1,8 @@
 """Einsum said in a product."""
 
+import dataclasses
 import string
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 
 import numpy as np
 import onnx_ir as ir
@@ -16,35 +17,78 @@ TURNED = "sparcl.turned"
 
 
 def einsum(e: Inserter, node: ir.Node) -> ir.Value | None:
-    """Einsum of two operands as one MatMul between transposed and reshaped operands.
+    """Einsum as sums and as MatMuls between transposed and reshaped operands, two at a time from the left.
 
-    Letters in both operands and the result are the batch of the product, letters in both operands alone are summed.
-    Repeated letters and letters that one operand sums alone are left alone.
+    Letters in two operands and in what is left to do are the batch of a product, letters in both alone are summed, and
+    so is, before, what one operand alone has. Repeated letters of an operand are left alone.
     """
     equation = spelled_out(string_attribute(node, "equation", "").replace(" ", ""), node.inputs)
-    terms, _, result = equation.partition("->")
-    left, _, right = terms.partition(",")
-    letters = [left, right, result]
-    if len(node.inputs) != 2 or "->" not in equation or not all(t.isalpha() and len(set(t)) == len(t) for t in letters):
+    left, arrow, result = equation.partition("->")
+    terms = left.split(",")
+    plain = all(term.isalpha() and len(set(term)) == len(term) for term in (*terms, result))
+    if not arrow or len(terms) != len(node.inputs) or not plain:
         return None
-    both = [c for c in left if c in right and c in result]
-    summed = [c for c in left if c in right and c not in result]
-    rows = [c for c in left if c not in right]
-    columns = [c for c in right if c not in left]
-    if not set(rows + columns) <= set(result) or not set(result) <= set(left + right):
+    sizes: dict[str, int] = {}
+    for value, term in reversed(list(zip(node.inputs, terms, strict=True))):
+        sizes |= letter_sizes(value, term)
+    letters = set("".join(terms))
+    if not set(result) <= letters == sizes.keys() or list(sizes.values()).count(-1) > 1:
         return None
-    sizes = {**letter_sizes(node.inputs[1], right), **letter_sizes(node.inputs[0], left)}
-    if len(sizes) < len(set(left + right)) or [c for c in sizes.values()].count(-1) > 1:
-        return None
-    first, second = node.inputs
-    if -1 in [sizes[c] for c in columns]:  # rows of the batch stay rows of the product
-        first, second, left, right, rows, columns = second, first, right, left, columns, rows
-    one = ordered(e, node, first, left, both, rows, summed, sizes)
-    two = ordered(e, node, second, right, both, summed, columns, sizes)
-    product = e.op("MatMul", one, two)
-    have = both + rows + columns
-    shaped = e.op("Reshape", product, e.ints("result", [sizes[c] for c in have]))
-    return e.op("Transpose", shaped, perm=[have.index(c) for c in result])
+    product = Product(e, node, sizes)
+    operands = [
+        product.summed(value, term, set(result).union(*terms[:place], *terms[place + 1 :]))
+        for place, (value, term) in enumerate(zip(node.inputs, terms, strict=True))
+    ]
+    while len(operands) > 1:
+        one, two, *rest = operands
+        operands = [product.of(one, two, set(result).union(*(term for _, term in rest))), *rest]
+    return product.turned(*operands[0], result)
+
+
+Operand = tuple[ir.Value | None, str]
+"""A value and the letters of its axes."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Product:
+    """The parts that an Einsum is made of.
+
+    Attributes:
+        e: inserts before the node.
+        node: the Einsum.
+        sizes: the length behind each letter, -1 for the batch.
+    """
+
+    e: Inserter
+    node: ir.Node
+    sizes: Mapping[str, int]
+
+    def summed(self, value: ir.Value | None, letters: str, others: Set[str]) -> Operand:
+        """An operand without the axes that nothing else has."""
+        axes = [place for place, letter in enumerate(letters) if letter not in others]
+        if not axes:
+            return value, letters
+        total = self.e.op("ReduceSum", value, self.e.ints("axes", axes), keepdims=0)
+        return total, "".join(letter for letter in letters if letter in others)
+
+    def of(self, one: Operand, two: Operand, needed: Set[str]) -> Operand:
+        """The product of two operands, summed over the letters of both that nothing needs."""
+        (first, left), (second, right) = one, two
+        both = [c for c in left if c in right and c in needed]
+        summed = [c for c in left if c in right and c not in needed]
+        rows = [c for c in left if c not in right]
+        columns = [c for c in right if c not in left]
+        if -1 in [self.sizes[c] for c in columns]:  # rows of the batch stay rows of the product
+            first, second, left, right, rows, columns = second, first, right, left, columns, rows
+        a = ordered(self.e, self.node, first, left, both, rows, summed, self.sizes)
+        b = ordered(self.e, self.node, second, right, both, summed, columns, self.sizes)
+        have = "".join(both + rows + columns)
+        lengths = self.e.ints("result", [self.sizes[c] for c in have])
+        return self.e.op("Reshape", self.e.op("MatMul", a, b), lengths), have
+
+    def turned(self, value: ir.Value | None, letters: str, result: str) -> ir.Value:
+        """The axes in the order of the result."""
+        return self.e.op("Transpose", value, perm=[letters.index(c) for c in result])
 
 
 def spelled_out(equation: str, operands: Sequence[ir.Value | None]) -> str:
@@ -78,7 +122,7 @@ def ordered(
     both: list[str],
     rows: list[str],
     columns: list[str],
-    sizes: dict[str, int],
+    sizes: Mapping[str, int],
 ) -> ir.Value:
     """An operand as [both..., rows, columns], the last two flattened to one axis each.
 

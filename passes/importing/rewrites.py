@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 import onnx_ir as ir
 
-from sparcl_compile.passes.core.edit import Names, float_attribute, string_attribute
+from sparcl_compile.passes.core.edit import Names, float_attribute, ints_attribute, string_attribute
 from sparcl_compile.passes.core.insert import Inserter
 from sparcl_compile.passes.importing import rewrite_einsum, rewrite_grids, rewrite_norms, rewrite_pools, rewrite_shapes
 from sparcl_compile.passes.importing.naming import ORIGIN
@@ -180,6 +180,13 @@ BY_TARGET: Mapping[str, Mapping[str, Rewrite]] = {
 FIRST = ("AffineGrid", "CastLike", "Gelu", "GroupNormalization", "RMSNormalization", "Swish")
 """Operators that are rewritten before the opset is changed: opset 18 lacks them, defines them otherwise, or, of
 CastLike, the type that decides is still in the file."""
+
+
+def comes_first(node: ir.Node) -> bool:
+    """Whether a node is rewritten before the opset is changed: its operator is, or what it asks of that is newer."""
+    dilated = node.op_type == "AveragePool" and max(ints_attribute(node, "dilations", [1])) > 1
+    wraps = node.op_type == "Pad" and string_attribute(node, "mode", "constant") == "wrap"
+    return node.op_type in FIRST or dilated or wraps
 
 
 def rewrite(graph: ir.Graph, nodes: Iterable[ir.Node], target: str) -> bool:

@@ -77,3 +77,20 @@ def test_a_weight_that_two_einsums_share_stays_one(other: str, shape: tuple[int,
     assert dense_reasons(model).keys() == {"v", "head"} | ({"w"} if shape == (4, 6) else set())
     assert model.graph.initializers["w"].shape == shape
     assert worst_gradient(model, by=by_rules)[0] < TOLERANCE
+
+
+SEVERAL = """<ir_version: 8, opset_import: ["" : 13]> several (float[N,5,4] x) => (float[N,3] logits) {
+    h = Einsum <equation = "abc,cd,de->abe"> (x, w, v)
+    r = Relu (h)
+    t = Einsum <equation = "abc->acb"> (r)
+    m = Einsum <equation = "acb->ac"> (t)
+    logits = Einsum <equation = "ab,bc,cd->ad"> (m, u, head)
+}"""
+"""Einsums of three operands and of one, with an axis that is summed alone."""
+
+
+def test_einsums_of_one_and_of_three_operands_are_sums_and_products() -> None:
+    model = imported(built(SEVERAL, w=(4, 2), v=(2, 6), u=(6, 5), head=(5, 3)), target="ort")
+    assert "Einsum" not in [node.op_type for node in model.graph]
+    assert dense_reasons(model) == {"w": None, "v": None, "u": None, "head": "classifier"}
+    assert worst_gradient(model, by=by_rules)[0] < TOLERANCE
