@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import onnx_ir as ir
 
-from sparcl_compile.passes.core.edit import Names
+from sparcl_compile.passes.core.edit import Names, array_of, set_array
 from sparcl_compile.passes.importing.constants import SOURCE
 
 LOST = re.compile(r"onnx::\w+_\d+")
@@ -35,7 +35,15 @@ def restore(graph: ir.Graph) -> None:
     for name, values in claims.items():
         alone = len(values) == 1 and name not in graph.initializers
         for value in values:
-            value.name = names.fresh(name if alone else f"{name}.{value.name}")
+            _rename(value, names.fresh(name if alone else f"{name}.{value.name}"))
+
+
+def _rename(value: ir.Value, name: str) -> None:
+    """Give an initializer a name; the tensor is the file's, which keeps its own."""
+    data = array_of(value)
+    if data is not None:
+        set_array(value, data)
+    value.name = name
 
 
 def _sources(graph: ir.Graph) -> Claims:

@@ -41,6 +41,13 @@ def test_a_parameter_that_was_folded_has_the_name_of_the_module(options: dict[st
     assert parameters(file_of(module, **options)) == dict(module.named_parameters()).keys()
 
 
+def test_the_given_model_keeps_its_names() -> None:
+    proto = file_of(Norms(), **OLDER)
+    before = [tensor.name for tensor in proto.graph.initializer]
+    parameters(proto)
+    assert [tensor.name for tensor in proto.graph.initializer] == before
+
+
 def test_a_group_norm_is_frozen_by_its_own_name() -> None:
     model = imported(file_of(Norms(), **OLDER))
     FreezeParameters(freeze=("norm.*", "stages.0.1.weight"))(model)
