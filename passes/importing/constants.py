@@ -42,6 +42,7 @@ class Said:
         shared: whether a weight that several nodes read is one: nothing merged several that happened to be equal.
         stored: whether Constant nodes are where weights are stored.
         folded: by name of an initializer that the exporter folded from one parameter, the name of that.
+        unclear: names of those of ``fixed`` that the exporter folded from values of which it names no parameter.
         given: names of all initializers that the file has; None where they are not known.
     """
 
@@ -51,6 +52,7 @@ class Said:
     shared: bool = False
     stored: bool = False
     folded: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    unclear: frozenset[str] = frozenset()
     given: frozenset[str] | None = None
 
 
@@ -59,7 +61,8 @@ def said(model: ir.Model) -> Said:
 
     1. PyTorch's exporter with ``dynamo=True`` writes beside each initializer whether it was a parameter, a buffer or a
        constant of the program, and of those it folded, from which ones. A single number beside which it writes nothing
-       is one of its own: the half of a GELU, the exponent of a power, the scale of an attention.
+       is one of its own: the half of a GELU, the exponent of a power, the scale of an attention. What it folded from
+       values without a parameter among them is a constant (a table of positions that is computed), and said to be.
     2. PyTorch's older exporter stores parameters and persistent buffers alike, but what is neither stands in Constant
        nodes. That holds unless layers find their weights there, too, as those of a frozen script do.
     3. Other files say nothing: some exporters write all weights as Constant nodes, which is seen where layers read such
@@ -85,14 +88,16 @@ def _said(model: ir.Model) -> Said:
         other = {name for name, kind in kinds.items() if kind not in (None, PARAMETER)}
         own = {str(value.name) for value in values if not kinds[str(value.name)] and _is_exporters(value)}
         folded = {str(value.name) for value in values if _is_folded_constant(value, targets)}
+        unclear = {str(value.name) for value in values if _is_unclear(value, targets)}
         parameters = {name for name, kind in targets.items() if kind == PARAMETER}
         merged = parameters - {*kinds, *(name for value in values for name in _sources(value))}
         return Said(
-            frozenset(other | own | folded),
+            frozenset(other | own | folded | unclear),
             nodes=True,
             all=True,
             shared=bool(targets) and not merged,
             folded=_single_sources(values, parameters),
+            unclear=frozenset(unclear - folded),
         )
     stored = _weights_in_nodes(model.graph) or not any(map(_could_be_weight, values))
     nodes = model.producer_name == PYTORCH and not stored
@@ -117,6 +122,12 @@ def _is_folded_constant(value: ir.Value, targets: Mapping[str, str]) -> bool:
         return False
     data = array_of(value)
     return None not in kinds or (data is not None and data.size > 0 and np.ptp(data) == 0)
+
+
+def _is_unclear(value: ir.Value, targets: Mapping[str, str]) -> bool:
+    """Whether an initializer was folded from values of which some are unknown and none is a parameter."""
+    kinds = [targets.get(name) for name in _sources(value)]
+    return bool(targets) and None in kinds and PARAMETER not in kinds
 
 
 def _sources(value: ir.Value) -> list[str]:

@@ -71,6 +71,7 @@ def is_doubtful(node: ir.Node, value: ir.Value) -> bool:
 def left(graph: ir.Graph) -> Iterator[str]:
     """The lines about what does not train and may be a parameter; none where there is no such thing."""
     yield from _matrices(graph)
+    yield from _folded(graph)
     yield from _numbers(graph)
 
 
@@ -83,6 +84,18 @@ def _matrices(graph: ir.Graph) -> Iterator[str]:
             f"{_listed([str(value.name) for value in found])} {'do' if found[1:] else 'does'} not train: a matrix in a "
             "Constant node in front of all weights is taken for a constant, as spectrograms have them; if it is a "
             "weight, make an initializer of it (docs/exporting.md, What trains, has the lines)"
+        )
+
+
+def _folded(graph: ir.Graph) -> Iterator[str]:
+    """The line about a file of PyTorch's newer exporter with constants that it has computed."""
+    values = (value for node in graph for value in node.inputs if value is not None)
+    read = {str(value.name) for value in values if is_float_constant(value)}
+    found = sorted(said_of(graph).unclear & read)
+    if found:
+        yield (
+            f"{_listed(found)} {'do' if found[1:] else 'does'} not train: PyTorch's exporter computed it in advance, "
+            "from values of which it calls none a parameter; export with optimize=False to have it told"
         )
 
 

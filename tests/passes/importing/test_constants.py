@@ -79,6 +79,24 @@ def test_a_buffer_that_the_newer_exporter_folded_stays_one() -> None:
     assert shapes == {(64, 6), (6,), (3, 6), (3,)}
 
 
+@pytest.mark.parametrize("optimize", [False, True])
+def test_a_table_that_the_model_computes_does_not_train(optimize: bool) -> None:
+    class Waves(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.head = nn.Linear(8, 6), nn.Linear(6, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            places = torch.arange(8).float()[:, None] * torch.exp(torch.arange(6).float())
+            return self.head((self.a(x.flatten(1, 2)) + torch.sin(places)).mean(1))
+
+    options = {"dynamo": True, "dynamic_shapes": ({0: torch.export.Dim("N")},), "optimize": optimize}
+    proto = file_of(Waves(), **options, verbose=False)
+    assert parameters(proto) == {"a.weight", "a.bias", "head.weight", "head.bias"}
+    lines = [line for line in remarks_of(imported(proto)) if line.startswith("sin does not train: ")]
+    assert len(lines) == optimize
+
+
 def test_the_older_exporter_tells_constants_and_leaves_buffers_in_doubt() -> None:
     batch = {"x": {0: "N"}}
     proto = file_of(Net(), dynamo=False, input_names=["x"], dynamic_axes=batch, do_constant_folding=False)
