@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from sparcl_compile.runtime.progress import check_arrays, check_place, check_pro
 
 FILE = "state.safetensors"
 PREVIOUS = "state.previous.safetensors"
+SAMPLES_FILE = re.compile(r"samples-[0-9a-f]{16}\.safetensors")
+"""The names of files with the samples of a learner's task."""
 TEXTS = ("progress", "identity")
 AGAIN = "start the run again, without `resume`"
 ANOTHER = "restore it from a copy, or name another folder as `state`"
@@ -61,8 +64,8 @@ def save(
         arrays: every tensor of the run.
         progress: JSON-ready counters and results so far.
         identity: JSON-ready description of the run, compared on resume.
-        again: whether one without a finished epoch begins a run, and sets the checkpoint of an earlier run aside under
-            another name, so that starting over loses nothing.
+        again: whether one without a finished epoch begins a run, and sets what an earlier run or a learner left aside
+            under another name, so that starting over loses nothing.
 
     Raises:
         WriteError: the file cannot be written; the one before it stays.
@@ -71,6 +74,31 @@ def save(
     path = folder / FILE
     begins = again and _begins(progress) and exists(folder) and not _is_beginning(path)
     sealed.write(path, folder / PREVIOUS if begins else None)
+    if begins:
+        tidy(folder, progress)
+
+
+def tidy(folder: Path, progress: Mapping[str, Any]) -> None:
+    """Remove the samples of a learner's tasks that neither this progress names nor the state that is set aside."""
+    kept = _task_file(progress)
+    left = [path for path in folder.iterdir() if SAMPLES_FILE.fullmatch(path.name) and path.name != kept]
+    aside = _aside(folder / PREVIOUS) if left else {}
+    for path in left:
+        if aside is not None and path.name != _task_file(aside):
+            path.unlink(missing_ok=True)
+
+
+def _aside(path: Path) -> dict[str, Any] | None:
+    """The progress of the state that is set aside; None where it cannot be read, which may name anything."""
+    try:
+        return _parsed(path).progress if _is_there(path) else {}
+    except CheckpointError:
+        return None
+
+
+def _task_file(progress: Mapping[str, Any]) -> object:
+    learning = progress.get("learning")
+    return learning.get("file") if isinstance(learning, dict) else None
 
 
 def exists(folder: Path) -> bool:
@@ -107,13 +135,13 @@ def _in_use(folder: Path, holders: str, field: str) -> CheckpointError:
 
 
 def _begins(progress: Mapping[str, Any]) -> bool:
-    """Whether no epoch is finished."""
-    counters = progress.get("counters")
-    return isinstance(counters, dict) and bool(counters.get("task") == counters.get("epoch") == 0)
+    """Whether no epoch is finished, and no learner has a task under way."""
+    counters, learning = progress.get("counters"), progress.get("learning")
+    return isinstance(counters, dict) and bool(counters.get("task") == counters.get("epoch") == 0) and learning is None
 
 
 def _is_beginning(path: Path) -> bool:
-    """Whether a checkpoint holds no finished epoch."""
+    """Whether a checkpoint holds nothing that was learned."""
     try:
         return _begins(_parsed(path).progress)
     except CheckpointError:

@@ -13,7 +13,7 @@ from sparcl_compile.passes.importing import branches
 from sparcl_compile.passes.importing.batch_place import Carrier, allows_zero, batch_place, resolved
 from sparcl_compile.passes.importing.batch_repairs import REPAIRS, squeezes_all
 from sparcl_compile.passes.importing.batch_trace import Trace
-from sparcl_compile.passes.importing.constants import FIXED, IN_NODE, is_fixed, may_be_weight, said_of
+from sparcl_compile.passes.importing.constants import FIXED, IN_NODE, SOURCE, is_fixed, may_be_weight, said_of
 from sparcl_compile.passes.importing.hidden_batch import shift
 
 MADE = "sparcl.made"
@@ -22,6 +22,8 @@ SYMBOLIC = (
     "export it with a symbolic batch size (PyTorch: dynamic_axes={INPUT: {0: 'batch'}}; Keras and TensorFlow: an input "
     "of [None, ...])"
 )
+MOVING = {"Cast", "Flatten", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"}
+"""Operators that move numbers and change none. The older exporter's Identity has the name of another parameter."""
 KEEP_ROWS = "let it compute every row of the input by itself (PyTorch: x.flatten(1))"
 
 
@@ -126,15 +128,17 @@ class BatchTracer:
                 self.turned[turned] = value
         self.graph.remove(node, safe=True)
 
-    def _marks(self, node: ir.Node, data: np.ndarray) -> dict[str, bool]:
+    def _marks(self, node: ir.Node, data: np.ndarray) -> dict[str, object]:
         """What is known of the numbers that a node makes: where they come from."""
         sources = [value for value in node.inputs if value is not None and is_weight(value)]
         stored = may_be_weight(self.graph, node, data)
+        moves = node.op_type in MOVING and len(sources) == 1
         odd = stored or (bool(sources) and all(value.meta.get(IN_NODE, False) for value in sources))
         return {
             MADE: not sources and not stored,
             FIXED: is_fixed(self.graph, node),
             IN_NODE: odd and not said_of(self.graph).stored,
+            SOURCE: (sources[0].meta.get(SOURCE) or sources[0].name) if moves else None,
         }
 
     def _is_turned(self, node: ir.Node) -> bool:

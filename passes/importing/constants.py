@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 
 import numpy as np
 import onnx_ir as ir
@@ -15,6 +15,8 @@ FIXED = "sparcl.fixed"
 """Key in a value's ``meta``: made of nothing that could be a parameter."""
 IN_NODE = "sparcl.in_node"
 """Key in a value's ``meta``: it stood in a Constant node of a file that stores weights elsewhere."""
+SOURCE = "sparcl.source"
+"""Key in a value's ``meta``: the name in the model of the one parameter that it is made of."""
 SAYS = "sparcl.says"
 """Key in a graph's ``meta``: what its file says (:class:`Said`)."""
 KIND = "pkg.torch.export.graph_signature.InputSpec.kind"
@@ -42,6 +44,9 @@ class Said:
         all: whether what is neither is one.
         shared: whether a weight that several nodes read is one: nothing merged several that happened to be equal.
         stored: whether Constant nodes are where weights are stored.
+        folded: by name of an initializer that the exporter folded from one parameter, the name of that.
+        unclear: names of those of ``fixed`` that the exporter folded from values of which it names no parameter.
+        given: names of all initializers that the file has; None where they are not known.
     """
 
     fixed: frozenset[str] = frozenset()
@@ -49,14 +54,19 @@ class Said:
     all: bool = False
     shared: bool = False
     stored: bool = False
+    folded: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    unclear: frozenset[str] = frozenset()
+    given: frozenset[str] | None = None
 
 
 def said(model: ir.Model) -> Said:
     """Read what the file of a model says, before anything rewrites it.
 
     1. PyTorch's exporter with ``dynamo=True`` writes beside each initializer whether it was a parameter, a buffer or a
-       constant of the program, and of those it folded, from which ones. What has neither is a literal, unless its
-       optimiser made it of a layer's weight, whose name it keeps.
+       constant of the program, and of those it folded, from which ones. What has neither is its own where it is a
+       single number or has a name that it counts: the half of a GELU, the exponent of a power, the scale of an
+       attention; else its optimiser made it of a layer's weight. What it folded from values without a parameter among
+       them is a constant (a table of positions that is computed), and said to be.
     2. PyTorch's older exporter stores parameters and persistent buffers alike, but what is neither stands in Constant
        nodes. That holds unless layers find their weights there, too, as those of a frozen script do.
     3. Other files say nothing: some exporters write all weights as Constant nodes, which is seen where layers read such
@@ -66,14 +76,16 @@ def said(model: ir.Model) -> Said:
        apart is apart. PyTorch's older exporter also merges equal ones, which a freshly copied encoder has in every
        layer.
     5. An export of this project lists its constants: all else was learned, and learns again.
-    6. No file says anything of the numbers that came into it when an operator was said in others (:func:`brought`).
+    6. No file says anything of the numbers that came into it when one of ONNX Runtime's operators was said in others
+       (:func:`brought`), or that the import adds: these are constants.
     """
-    found, values = _read(model), model.graph.initializers.values()
+    given = frozenset(str(name) for name in model.graph.initializers)
+    found, values = _said(model), model.graph.initializers.values()
     made = {str(value.name) for value in values if value.meta.get(FIXED, False)}
-    return dataclasses.replace(found, fixed=found.fixed | made)
+    return dataclasses.replace(found, fixed=found.fixed | made, given=given)
 
 
-def _read(model: ir.Model) -> Said:
+def _said(model: ir.Model) -> Said:
     listed = model.metadata_props.get(CONSTANTS) if model.producer_name == PRODUCER else None
     if listed is not None:
         return Said(frozenset(listed.splitlines()), nodes=True, all=True, shared=True)
@@ -82,27 +94,50 @@ def _read(model: ir.Model) -> Said:
     if any(kinds.values()):
         targets = {name: kind for kind, name in TARGETS.findall(model.graph.metadata_props.get(SIGNATURE, ""))}
         other = {name for name, kind in kinds.items() if kind not in (None, PARAMETER)}
+        own = {str(value.name) for value in values if not kinds[str(value.name)] and _is_exporters(value)}
         folded = {str(value.name) for value in values if _is_folded_constant(value, targets)}
         literal = {name for name, kind in kinds.items() if kind is None and COUNTED.fullmatch(name)}
         literal -= {str(value.name) for value in values if _sources(value)}
-        there = {*kinds, *(name for value in values for name in _sources(value))}
-        merged = {name for name, kind in targets.items() if kind == PARAMETER} - there
-        return Said(frozenset(other | folded | literal), nodes=True, all=True, shared=bool(targets) and not merged)
+        unclear = {str(value.name) for value in values if _is_unclear(value, targets)}
+        parameters = {name for name, kind in targets.items() if kind == PARAMETER}
+        merged = parameters - {*kinds, *(name for value in values for name in _sources(value))}
+        return Said(
+            frozenset(other | own | literal | folded | unclear),
+            nodes=True,
+            all=True,
+            shared=bool(targets) and not merged,
+            folded=_single_sources(values, parameters),
+            unclear=frozenset(unclear - folded),
+        )
     stored = _weights_in_nodes(model.graph) or not any(map(_could_be_weight, values))
     nodes = model.producer_name == PYTORCH and not stored
     return Said(nodes=nodes, shared=model.producer_name in (TF2ONNX, PRODUCER), stored=stored)
 
 
-def _is_folded_constant(value: ir.Value, targets: Mapping[str, str]) -> bool:
-    """Whether the exporter folded an initializer from constants, or made it for a normalisation without parameters.
+def _single_sources(values: Iterable[ir.Value], parameters: Set[str]) -> dict[str, str]:
+    """The one parameter that an initializer was folded from, of those with just one."""
+    found = {str(value.name): [name for name in _sources(value) if name in parameters] for value in values}
+    return {name: sources[0] for name, sources in found.items() if len(sources) == 1}
 
-    It lists all values that went into one, back to the first: a table that the program computes has no parameter there.
-    """
+
+def _is_exporters(value: ir.Value) -> bool:
+    """Whether an initializer of which nothing is said is a number that the exporter made."""
+    return not _sources(value) and value.const_value is not None and value.const_value.size == 1
+
+
+def _is_folded_constant(value: ir.Value, targets: Mapping[str, str]) -> bool:
+    """Whether the exporter folded an initializer from constants, or made it for a normalisation without parameters."""
     kinds = [targets.get(name) for name in _sources(value)]
     if not kinds or PARAMETER in kinds:
         return False
     data = array_of(value)
-    return bool(targets) or (data is not None and data.size > 0 and np.ptp(data) == 0)
+    return None not in kinds or (data is not None and data.size > 0 and np.ptp(data) == 0)
+
+
+def _is_unclear(value: ir.Value, targets: Mapping[str, str]) -> bool:
+    """Whether an initializer was folded from values of which some are unknown and none is a parameter."""
+    kinds = [targets.get(name) for name in _sources(value)]
+    return bool(targets) and None in kinds and PARAMETER not in kinds
 
 
 def _sources(value: ir.Value) -> list[str]:
@@ -126,15 +161,17 @@ def _could_be_weight(value: ir.Value) -> bool:
 
 
 def mark(graph: ir.Graph, what: Said) -> None:
-    """Mark the initializers of a graph that its file calls constants."""
+    """Mark the initializers of a graph that its file calls constants, and those that an import has added."""
     graph.meta[SAYS] = what
     for value in graph.initializers.values():
-        value.meta[FIXED] = value.meta.get(FIXED, False) or value.name in what.fixed
+        added = what.given is not None and value.name not in what.given
+        value.meta[FIXED] = added or value.name in what.fixed
+        value.meta[SOURCE] = what.folded.get(str(value.name))
 
 
 @contextlib.contextmanager
 def brought(graph: ir.Graph) -> Iterator[None]:
-    """Mark the initializers that are made inside, numbers of an operator that is said in others, as constants."""
+    """Mark the initializers that are made inside, before a file's own are read, as constants."""
     before = set(graph.initializers)
     yield
     for name in graph.initializers.keys() - before:

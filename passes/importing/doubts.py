@@ -1,6 +1,6 @@
 """Parameters of which a file does not say whether they are any, or whether several nodes share them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 
 import onnx_ir as ir
 
@@ -10,25 +10,40 @@ from sparcl_compile.passes.core.edit import array_of, is_float_constant
 from sparcl_compile.passes.core.layers import WEIGHT_SLOTS
 from sparcl_compile.passes.core.marks import DOUBT_KEY
 from sparcl_compile.passes.core.roles import role_of, values_with_role
-from sparcl_compile.passes.importing.constants import FIXED, IN_NODE, said_of
+from sparcl_compile.passes.importing.constants import FIXED, IN_NODE, Said, said_of
 from sparcl_compile.passes.importing.folded import NORMALISING
-from sparcl_compile.passes.importing.roles import ELEMENTWISE, JOINING, SHAPES_ONLY, is_shared
+from sparcl_compile.passes.importing.front_ends import may_be_front_end
+from sparcl_compile.passes.importing.roles import (
+    ELEMENTWISE,
+    JOINING,
+    PARAMETER_SLOTS,
+    SHAPES_ONLY,
+    TOLD_SLOTS,
+    is_mask,
+    is_shared,
+    is_told,
+    raw_values,
+)
 
 SCALING = {"Mul", "Div"}
 LINEAR = {*ELEMENTWISE, *SHAPES_ONLY, *NORMALISING, "Pow", "ReduceMean", "Reciprocal", "Split"}
 """Operators between a layer and its bias, or between a normalisation and its scale and shift."""
 READERS = {*WEIGHT_SLOTS, "Transpose"}
+CHOSEN = {op_type: slots for op_type, slots in TOLD_SLOTS.items() if op_type not in PARAMETER_SLOTS}
+"""Inputs that are taken for constants where a file does not tell: of Where, Max, Min and Pow."""
 SHOWN = 3
 """Names in a line."""
 
 
 def mark(graph: ir.Graph) -> None:
     """Mark the parameters that may be constants of the model; none where the file tells them apart."""
-    if said_of(graph).all:
+    said = said_of(graph)
+    if said.all:
         return
     reads = ((node, value) for node in graph for value in node.inputs if value is not None)
     for node, value in reads:
-        if role_of(value) is Role.PARAMETER and is_doubtful(node, value):
+        spectral = said.stored and node.op_type == "MatMul" and may_be_front_end(node, value)
+        if role_of(value) is Role.PARAMETER and (spectral or is_doubtful(node, value)):
             value.metadata_props[DOUBT_KEY] = node.op_type
 
 
@@ -54,7 +69,13 @@ def is_doubtful(node: ir.Node, value: ir.Value) -> bool:
 
 
 def left(graph: ir.Graph) -> Iterator[str]:
-    """The line about matrices that do not train and may be weights; none where there is no such one."""
+    """The lines about what does not train and may be a parameter; none where there is no such thing."""
+    yield from _matrices(graph)
+    yield from _folded(graph)
+    yield from _numbers(graph)
+
+
+def _matrices(graph: ir.Graph) -> Iterator[str]:
     products = (node for node in graph if node.op_type == "MatMul")
     read = dict.fromkeys(value for node in products for value in node.inputs if value is not None)
     found = [value for value in read if value.meta.get(IN_NODE, False) and role_of(value) is None]
@@ -64,6 +85,43 @@ def left(graph: ir.Graph) -> Iterator[str]:
             "Constant node in front of all weights is taken for a constant, as spectrograms have them; if it is a "
             "weight, make an initializer of it (docs/exporting.md, What trains, has the lines)"
         )
+
+
+def _folded(graph: ir.Graph) -> Iterator[str]:
+    """The line about a file of PyTorch's newer exporter with constants that it has computed."""
+    values = (value for node in graph for value in node.inputs if value is not None)
+    read = {str(value.name) for value in values if is_float_constant(value)}
+    found = sorted(said_of(graph).unclear & read)
+    if found:
+        yield (
+            f"{_listed(found)} {'do' if found[1:] else 'does'} not train: PyTorch's exporter computed it in advance, "
+            "from values of which it calls none a parameter; export with optimize=False to have it told"
+        )
+
+
+def _numbers(graph: ir.Graph) -> Iterator[str]:
+    """The line about a file of PyTorch's older exporter, whose initializers are parameters and buffers."""
+    said, raw = said_of(graph), raw_values(graph)
+    if said.all or not said.nodes:
+        return
+    read = dict.fromkeys(v for node in graph for v in node.inputs if v is not None and is_left(node, v, raw, said))
+    if read:
+        yield (
+            f"{_listed([str(value.name) for value in read])} {'do' if len(read) > 1 else 'does'} not train: what is "
+            "added to or multiplied with the input as it comes, or read by Where, Max, Min or Pow, is taken for a "
+            "constant; if it is a parameter, export from PyTorch with dynamo=True, which tells"
+        )
+
+
+def is_left(node: ir.Node, value: ir.Value, raw: Container[ir.Value | None], said: Said) -> bool:
+    """Whether a node reads what a file stores as it stores parameters, in a way in which models read constants."""
+    if role_of(value) is not None or not is_float_constant(value) or value.meta.get(FIXED, False):
+        return False
+    data = array_of(value)
+    if data is None or is_mask(data) or (data.size == 1 and not is_told(value, said)):
+        return False
+    plain = node.op_type in ELEMENTWISE and any(other in raw for other in node.inputs)
+    return plain or node.inputs.index(value) in CHOSEN.get(node.op_type, ())
 
 
 def copied(graph: ir.Graph) -> Iterator[str]:

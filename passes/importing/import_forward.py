@@ -32,6 +32,7 @@ from sparcl_compile.passes.importing import (
     original,
     outputs,
     own_scale,
+    parameter_names,
     remarks,
     rewrites,
     roles,
@@ -142,7 +143,7 @@ class ImportForward(Pass):
         RemoveInitializersFromInputsPass()(model)
         checks.single_input(model)
         training.drop_dropout(model.graph)
-        first = [node for node in model.graph if node.op_type in rewrites.FIRST]
+        first = [node for node in model.graph if rewrites.comes_first(node)]
         if first:
             ShapeInferencePass()(model)
             rewrites.rewrite(model.graph, first, self.target)
@@ -155,6 +156,7 @@ class ImportForward(Pass):
         write_shapes(model.graph, worlds)  # first: the file's shapes of what has been repaired contradict each other
         IdentityEliminationPass()(model)
         RemoveUnusedNodesPass()(model)
+        parameter_names.restore(model.graph)
         checks.check_float32(model)
         checks.check_vectors(model.graph)
 

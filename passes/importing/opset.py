@@ -71,7 +71,7 @@ def downgrade(model: ir.Model) -> None:
         dft_axis(node)
     problems = [problem for node in every_node(model) if (problem := newer_than(node, OPSET))]
     if problems:
-        mend = f"export again with opset_version={OPSET}"
+        mend = f"export again with opset_version={OPSET}, or say it in other operators in the model"
         raise ModelError(f"opset {opset_of(model)} cannot be converted to {OPSET}: {'; '.join(problems)}; {mend}")
     relabel(model, OPSET)
 

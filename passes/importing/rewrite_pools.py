@@ -110,8 +110,11 @@ def average_pool(e: Inserter, node: ir.Node) -> ir.Value | None:
 
 
 def odd_average_pool(e: Inserter, node: ir.Node) -> ir.Value | None:
-    """AveragePool without ``auto_pad``, and as ``average_pool`` where versions of ONNX Runtime count differently."""
-    if int_attribute(node, "ceil_mode", 0):
+    """AveragePool without ``auto_pad``, and as ``average_pool`` where versions of ONNX Runtime count differently.
+
+    Opset 18 knows no dilated one.
+    """
+    if int_attribute(node, "ceil_mode", 0) or max(ints_attribute(node, "dilations", [1])) > 1:
         return average_pool(e, node)
     return max_pool(e, node)
 

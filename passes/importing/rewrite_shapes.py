@@ -1,7 +1,6 @@
 """Data movement said in Reshape, Transpose, Slice, Gather and MatMul."""
 
-import string
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import onnx_ir as ir
@@ -10,9 +9,9 @@ from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.core.edit import (
     array_of,
     int_attribute,
+    ints_attribute,
     is_read,
     lengths_from,
-    set_array,
     string_attribute,
 )
 from sparcl_compile.passes.core.insert import Inserter
@@ -90,29 +89,59 @@ def slice_backwards(e: Inserter, node: ir.Node) -> ir.Value | None:
     return value
 
 
-PAD_MODES = {"reflect": "reflect", "edge": "edge", "wrap": "wrap"}
+COPIES = ("reflect", "edge")
+"""Modes of a Pad that repeat what is there, beside ``wrap``."""
 
 
 def pad(e: Inserter, node: ir.Node) -> ir.Value | None:
     """Pad by reflection or repetition as a Gather of the padded indices, axis by axis."""
-    mode, pads, lengths = (
-        string_attribute(node, "mode", "constant"),
-        array_of(node.inputs[1]),
-        lengths_of(node.inputs[0]),
-    )
-    if mode not in PAD_MODES or pads is None or lengths is None or len(node.inputs) > 3:
+    mode, lengths = string_attribute(node, "mode", "constant"), lengths_of(node.inputs[0])
+    if mode == "wrap":
+        return wrapped(e, node)
+    margins = None if lengths is None else margins_of(node, len(lengths) + 1)
+    if mode not in COPIES or margins is None or lengths is None or 0 in margins:
         return None
-    before, after = np.split(pads, 2)
     value: ir.Value | None = node.inputs[0]
-    if before[0] or after[0] or min(pads) < 0:
-        return None
-    for axis, length in enumerate(lengths, start=1):
-        if before[axis] or after[axis]:
-            indices = np.pad(np.arange(length), (int(before[axis]), int(after[axis])), mode=PAD_MODES[mode])  # type: ignore[call-overload]
-            value = e.op("Gather", value, e.ints("indices", list(indices)), axis=axis)
+    for axis, margin in sorted(margins.items()):
+        indices = np.pad(np.arange(lengths[axis - 1]), margin, mode=mode)  # type: ignore[call-overload]
+        value = e.op("Gather", value, e.ints("indices", list(indices)), axis=axis)
     return value
 
 
+def wrapped(e: Inserter, node: ir.Node) -> ir.Value | None:
+    """Pad that goes on at the other end, which opset 18 lacks: the ends are sliced off and joined."""
+    x = node.inputs[0]
+    margins = None if x is None or x.shape is None else margins_of(node, len(x.shape))
+    if not margins:
+        return None
+    value = x
+    for axis, (before, after) in sorted(margins.items()):
+        place = e.ints("axis", [axis])
+        front = [e.op("Slice", value, e.ints("start", [-before]), e.ints("end", [END]), place)] if before else []
+        back = [e.op("Slice", value, e.ints("start", [0]), e.ints("end", [after]), place)] if after else []
+        value = e.op("Concat", *front, value, *back, axis=axis)
+    return value
+
+
+def margins_of(node: ir.Node, rank: int) -> dict[int, tuple[int, int]] | None:
+    """What a Pad puts before and behind each axis that it pads; None where that is unknown or takes something away."""
+    pads, axes = constant_of(node, 1), constant_of(node, 3)
+    if pads is None or (axes is None and len(node.inputs) > 3) or min(pads, default=0) < 0:
+        return None
+    places = range(rank) if axes is None else [int(axis) % rank for axis in axes]
+    before, after = np.split(pads, 2)
+    found = {axis: (int(one), int(other)) for axis, one, other in zip(places, before, after, strict=True)}
+    return {axis: margin for axis, margin in found.items() if any(margin)}
+
+
+def constant_of(node: ir.Node, slot: int) -> np.ndarray | None:
+    """The flat content of an input that is an initializer, or still a Constant node."""
+    value = node.inputs[slot] if slot < len(node.inputs) else None
+    tensor = None if value is None else ir.convenience.get_const_tensor(value)
+    return None if tensor is None else np.asarray(tensor.numpy()).reshape(-1)
+
+
+END = int(np.iinfo(np.int64).max)
 SIZES = 3
 """The number of the input of a Resize with the lengths of the result, which are known when the batch is not."""
 
@@ -126,13 +155,33 @@ def resize(e: Inserter, node: ir.Node) -> ir.Value | None:
     if before is None or after is None or before[0] != after[0] or len(before) != len(after):
         return None
     extra = [array_of(value) for value in node.inputs[1:3] if value is not None]
-    if any(array is None for array in extra) or "axes" in node.attributes:
+    if any(array is None for array in extra) or not spread(e, node, len(before) + 1):
         return None
     value: ir.Value | None = node.inputs[0]
     for axis in range(1, len(before)):
         if before[axis] != after[axis]:
             value = along_axis(e, value, axis + 1, len(before) + 1, interpolation(node, axis + 1, before, after))
     return value
+
+
+def spread(e: Inserter, node: ir.Node, rank: int) -> bool:
+    """Let a Resize of some axes name all of them; returns whether it does now."""
+    axes = [axis % rank for axis in ints_attribute(node, "axes", [])]
+    if not axes:
+        return True
+    scales, sizes = array_of(node.inputs[2]) if len(node.inputs) > 2 else None, len(node.inputs) > SIZES
+    region = array_of(node.inputs[1])
+    whole = np.repeat([0.0, 1.0], rank).astype(np.float32), np.ones(rank, np.float32)
+    if region is not None and region.size:
+        whole[0][[*axes, *(axis + rank for axis in axes)]] = region
+        node.replace_input_with(1, e.const("region", whole[0]))
+    if scales is not None and scales.size:
+        whole[1][axes] = scales
+        node.replace_input_with(2, e.const("scales", whole[1]))
+    elif not sizes:
+        return False
+    node.attributes.pop("axes")
+    return True
 
 
 def interpolation(node: ir.Node, axis: int, before: list[int], after: list[int]) -> np.ndarray:
@@ -198,88 +247,6 @@ def matmul(e: Inserter, node: ir.Node) -> ir.Value | None:
     return e.op("Squeeze", product, e.ints("last", [-1]))
 
 
-def einsum(e: Inserter, node: ir.Node) -> ir.Value | None:
-    """Einsum of two operands as one MatMul between transposed and reshaped operands.
-
-    Letters in both operands and the result are the batch of the product, letters in both operands alone are summed.
-    Repeated letters and letters that one operand sums alone are left alone.
-    """
-    equation = spelled_out(string_attribute(node, "equation", "").replace(" ", ""), node.inputs)
-    terms, _, result = equation.partition("->")
-    left, _, right = terms.partition(",")
-    letters = [left, right, result]
-    if len(node.inputs) != 2 or "->" not in equation or not all(t.isalpha() and len(set(t)) == len(t) for t in letters):
-        return None
-    both = [c for c in left if c in right and c in result]
-    summed = [c for c in left if c in right and c not in result]
-    rows = [c for c in left if c not in right]
-    columns = [c for c in right if c not in left]
-    if not set(rows + columns) <= set(result) or not set(result) <= set(left + right):
-        return None
-    sizes = {**letter_sizes(node.inputs[1], right), **letter_sizes(node.inputs[0], left)}
-    if len(sizes) < len(set(left + right)) or [c for c in sizes.values()].count(-1) > 1:
-        return None
-    first, second = node.inputs
-    if -1 in [sizes[c] for c in columns]:  # rows of the batch stay rows of the product
-        first, second, left, right, rows, columns = second, first, right, left, columns, rows
-    one = ordered(e, first, left, both, rows, summed, sizes)
-    two = ordered(e, second, right, both, summed, columns, sizes)
-    product = e.op("MatMul", one, two)
-    have = both + rows + columns
-    shaped = e.op("Reshape", product, e.ints("result", [sizes[c] for c in have]))
-    return e.op("Transpose", shaped, perm=[have.index(c) for c in result])
-
-
-def spelled_out(equation: str, operands: Sequence[ir.Value | None]) -> str:
-    """An equation with letters in the place of its ellipses, where the number of axes is known."""
-    terms, arrow, result = equation.partition("->")
-    parts = terms.split(",")
-    if "..." not in equation or any(value is None or value.shape is None for value in operands):
-        return equation
-    ranks = [len(value.shape) for value in operands]  # type: ignore[union-attr, arg-type]
-    counts = [
-        rank - len(part.replace("...", "")) if "..." in part else 0 for part, rank in zip(parts, ranks, strict=True)
-    ]
-    letters = "".join(c for c in string.ascii_letters if c not in equation)[: max(counts)]
-    spelled = [part.replace("...", letters[len(letters) - n :]) for part, n in zip(parts, counts, strict=True)]
-    return ",".join(spelled) + arrow + result.replace("...", letters)
-
-
-def letter_sizes(value: ir.Value | None, letters: str) -> dict[str, int]:
-    """The length behind each letter, -1 for the batch."""
-    if value is None or value.shape is None or len(value.shape) != len(letters):
-        return {}
-    return {c: d if isinstance(d, int) else -1 for c, d in zip(letters, value.shape, strict=True)}
-
-
-def ordered(
-    e: Inserter,
-    value: ir.Value | None,
-    letters: str,
-    both: list[str],
-    rows: list[str],
-    columns: list[str],
-    sizes: dict[str, int],
-) -> ir.Value:
-    """An operand as [both..., rows, columns], the last two flattened to one axis each.
-
-    A parameter that nothing else reads is turned where it lies, so that it is a weight that masks go on.
-    """
-    perm = [letters.index(c) for c in both + rows + columns]
-    shape = [sizes[c] for c in both] + [flat([sizes[c] for c in part]) for part in (rows, columns)]
-    data = array_of(value)
-    if value is not None and data is not None and role_of(value) is Role.PARAMETER and len(list(value.uses())) == 1:
-        set_array(value, data.transpose(perm).reshape(shape))
-        return value
-    turned = value if perm == sorted(perm) else e.op("Transpose", value, perm=perm)
-    return e.op("Reshape", turned, e.ints("operand", shape))
-
-
-def flat(lengths: list[int]) -> int:
-    """The length of several axes as one, -1 when the batch is among them."""
-    return -1 if -1 in lengths else int(np.prod(lengths, dtype=np.int64))
-
-
 REWRITES: dict[str, Callable[[Inserter, ir.Node], ir.Value | None]] = {
     "DepthToSpace": depth_to_space,
     "SpaceToDepth": space_to_depth,
@@ -290,5 +257,4 @@ REWRITES: dict[str, Callable[[Inserter, ir.Node], ir.Value | None]] = {
     "CumSum": cumulative_sum,
     "Where": where,
     "MatMul": matmul,
-    "Einsum": einsum,
 }

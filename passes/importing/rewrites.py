@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 import onnx_ir as ir
 
-from sparcl_compile.passes.core.edit import Names, float_attribute, string_attribute
+from sparcl_compile.passes.core.edit import Names, float_attribute, ints_attribute, string_attribute
 from sparcl_compile.passes.core.insert import Inserter
-from sparcl_compile.passes.importing import rewrite_grids, rewrite_norms, rewrite_pools, rewrite_shapes
-from sparcl_compile.passes.importing.constants import brought
+from sparcl_compile.passes.importing import rewrite_einsum, rewrite_grids, rewrite_norms, rewrite_pools, rewrite_shapes
 from sparcl_compile.passes.importing.naming import ORIGIN
 
 Rewrite = Callable[[Inserter, ir.Node], ir.Value | None]
@@ -156,6 +155,7 @@ REWRITES: dict[str, Rewrite] = {
     "Sum": add_up,
     "Mean": mean,
     "CastLike": cast_like,
+    **rewrite_einsum.REWRITES,
     **rewrite_grids.REWRITES,
     **rewrite_norms.REWRITES,
     **rewrite_pools.REWRITES,
@@ -182,6 +182,13 @@ FIRST = ("AffineGrid", "CastLike", "Gelu", "GroupNormalization", "RMSNormalizati
 CastLike, the type that decides is still in the file."""
 
 
+def comes_first(node: ir.Node) -> bool:
+    """Whether a node is rewritten before the opset is changed: its operator is, or what it asks of that is newer."""
+    dilated = node.op_type == "AveragePool" and max(ints_attribute(node, "dilations", [1])) > 1
+    wraps = node.op_type == "Pad" and string_attribute(node, "mode", "constant") == "wrap"
+    return node.op_type in FIRST or dilated or wraps
+
+
 def rewrite(graph: ir.Graph, nodes: Iterable[ir.Node], target: str) -> bool:
     """Apply a target's table to these nodes; returns whether any was replaced."""
     table, changed, names = BY_TARGET[target], False, Names(graph)
@@ -189,8 +196,7 @@ def rewrite(graph: ir.Graph, nodes: Iterable[ir.Node], target: str) -> bool:
         if node.op_type not in table:
             continue
         insert = Inserter(ORIGIN, graph, names).before(node)
-        with brought(graph):
-            replacement = table[node.op_type](insert, node)
+        replacement = table[node.op_type](insert, node)
         if replacement is not None:
             insert.replace(replacement)
             changed = True

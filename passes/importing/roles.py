@@ -18,7 +18,7 @@ PARAMETER_SLOTS: dict[str, tuple[int, ...]] = {
     "ConvTranspose": (1, 2),
     "Gemm": (0, 1, 2),
     "MatMul": (0, 1),
-    "Einsum": (0, 1),
+    "Einsum": EVERY,
     "BatchNormalization": (1, 2),
     "LayerNormalization": (1, 2),
     "InstanceNormalization": (1, 2),

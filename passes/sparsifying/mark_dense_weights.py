@@ -144,5 +144,5 @@ def remarks(model: ir.Model) -> Iterator[str]:
         names = ", ".join(f"{value.name} ({sizes[value]:,} of {sum(sizes.values()):,} parameters)" for value in large)
         yield (
             f"no mask on {names}: masks are for what a Conv, Gemm, MatMul or recurrent layer reads as its weight, "
-            "and this is joined, repeated, looked up or multiplied element by element"
+            "and this is joined, repeated, looked up, multiplied element by element or read in several ways"
         )

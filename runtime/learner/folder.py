@@ -17,12 +17,10 @@ from sparcl_compile.interface.files import told
 from sparcl_compile.runtime import checkpoint, tensor_files
 
 PENDING = "pending.safetensors"
-SAMPLES = re.compile(r"samples-[0-9a-f]{16}\.safetensors")
-"""The names of files with the samples of a task."""
 HASH = 16
 """Digits of the checksum in such a name."""
 HALF_WRITTEN = re.compile(r"\.(samples-(?:[0-9a-f]{16}|HASH)\.safetensors)\.new\..*")
-"""Such files before they are whole; Java does not know the checksum then."""
+"""Files with the samples of a task before they are whole; Java does not know the checksum then."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -84,11 +82,8 @@ class StateFolder:
         self.tidy(progress)
 
     def tidy(self, progress: Mapping[str, Any]) -> None:
-        """Remove the samples of tasks other than the one under way."""
-        kept = (progress.get("learning") or {}).get("file")
-        for name in self._names():
-            if SAMPLES.fullmatch(name) and name != kept:
-                (self.path / name).unlink(missing_ok=True)
+        """Remove the samples of tasks other than the one under way, or of a state that a run has set aside."""
+        checkpoint.tidy(self.path, progress)
 
     def _names(self) -> list[str]:
         return sorted(path.name for path in self.path.iterdir())
@@ -106,7 +101,7 @@ class StateFolder:
 
     def read_samples(self, name: str) -> Labelled:
         """Return the samples of a task; raises CheckpointError where there are none, or they are damaged."""
-        if not SAMPLES.fullmatch(name):
+        if not checkpoint.SAMPLES_FILE.fullmatch(name):
             raise CheckpointError(
                 f"{self.path / checkpoint.FILE}: is damaged (it names {name!r}); {checkpoint.ANOTHER}"
             )

@@ -13,6 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sparcl_compile.interface.artifact import load
+from sparcl_compile.interface.errors import CheckpointError
+from sparcl_compile.runtime import checkpoint
 from sparcl_compile.runtime.session import kernel_library
 from tests.java import support
 from tests.java.jvm import FETCH, Jvm
@@ -295,6 +298,23 @@ def test_other_files_in_the_folder_of_a_state_are_left_alone(begun: Java, folder
     assert {path.name for path in java.state.iterdir()} == {*others, "state.safetensors"}
 
 
+def test_the_samples_of_a_state_that_is_set_aside_stay_as_long_as_it_does(
+    begun: Java, folder: Path, tmp_path: Path
+) -> None:
+    java, data = copy(begun, tmp_path / "s"), folder / "task1.safetensors"
+    java.call(data, "learn", epochs=2, steps=1)
+    aside = (java.state / "state.safetensors").rename(java.state / "state.previous.safetensors")
+    kept = ["samples-HASH.safetensors", "state.previous.safetensors"]
+    assert "nothing was learnt yet" in refused(java, data, "report")
+    assert files(java.state) == kept
+    aside.write_bytes(aside.read_bytes()[:1000])  # it may have named anything
+    assert "nothing was learnt yet" in refused(java, data, "report")
+    assert files(java.state) == kept
+    aside.unlink()
+    assert "nothing was learnt yet" in refused(java, data, "report")
+    assert files(java.state) == []
+
+
 def test_more_classes_than_the_head_has(begun: Java, folder: Path, tmp_path: Path) -> None:
     java = copy(begun, tmp_path / "s")
     java.call(folder / "task1.safetensors", "observe", steps=0)
@@ -325,6 +345,25 @@ def test_a_state_inside_of_the_artifact(begun: Java, folder: Path) -> None:
 def test_a_state_of_another_artifact(begun: Java, folder: Path, tmp_path: Path) -> None:
     other = Java(begun.jvm, support.compiled(tmp_path, seed=1), copy(begun, tmp_path / "s").state)
     assert ": is a state of another artifact than " in refused(other, folder / "task0.safetensors", "report")
+
+
+def as_run(java: Java, tasks: int) -> None:
+    """Let a state be that of a run of so many tasks."""
+    found = checkpoint.read(java.state)
+    checkpoint.save(java.state, found.arrays, found.progress, {**found.identity, "tasks": tasks}, again=False)
+
+
+def test_a_run_that_has_tasks_left(begun: Java, folder: Path, tmp_path: Path) -> None:
+    """In Python's words; with a task under way it is a learner's, whatever it began as."""
+    java, data = copy(begun, tmp_path / "s"), folder / "task1.safetensors"
+    as_run(java, 2)
+    with pytest.raises(CheckpointError, match="is a run that has learned 1 of its 2 tasks; finish it") as error:
+        checkpoint.read_learner(java.state, load(java.artifact))
+    assert refused(java, data, "report") == str(error.value)
+    as_run(java, 1)
+    assert java.call(data, "learn", epochs=2, steps=1)["reason"] == "steps"
+    as_run(java, 2)
+    assert java.call(data, "continue")["reason"] == "done"
 
 
 def test_a_damaged_state(begun: Java, folder: Path, tmp_path: Path) -> None:

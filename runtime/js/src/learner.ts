@@ -4,7 +4,7 @@ import { Artifact, type Files } from "./artifact.js";
 import type { Answers, Budget, Choice, Evaluation, Label, Learned, LearnerOptions, Report } from "./calls.js";
 import { Engine } from "./engine.js";
 import { InputError, StateError } from "./errors.js";
-import { agreed, checked, checkOptions, EPOCHS, namesOf, sessions } from "./opening.js";
+import { agreed, checked, checkFinished, checkOptions, EPOCHS, namesOf, sessions } from "./opening.js";
 import { accuracies, reported } from "./report.js";
 import { type Input, imageSize, type Part, parts } from "./samples.js";
 import { StateFiles } from "./state.js";
@@ -42,13 +42,14 @@ export class Learner {
     const release = await options.state.hold();
     try {
       const files = new StateFiles(options.state);
-      const found = (await files.load())?.identity;
-      if (found && found.artifact !== artifact.identity)
+      const found = await files.load();
+      if (found && found.identity.artifact !== artifact.identity)
         throw new StateError(
           `${options.state.name}: is a state of another artifact than ${model.name}; give its own, or another folder as state`,
         );
+      if (found) checkFinished(options.state.name, found);
       const engine = new Engine(ort, artifact, { sample: "float32", dimensions: {} }, sessions(ort, options));
-      const study = new Study(ort, engine, files, agreed(options, artifact.identity, found), options);
+      const study = new Study(ort, engine, files, agreed(options, artifact.identity, found?.identity), options);
       await study.load();
       return new Learner(ort, engine, study, options, release);
     } catch (error) {

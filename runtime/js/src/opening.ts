@@ -4,7 +4,7 @@ import type { Files } from "./artifact.js";
 import type { Budget, Label, LearnerOptions } from "./calls.js";
 import { InputError, StateError } from "./errors.js";
 import type { Manifest } from "./manifest.js";
-import type { Identity } from "./state.js";
+import type { Identity, Saved } from "./state.js";
 import type { Ort } from "./tensors.js";
 
 /** How often a task presents its samples. */
@@ -75,4 +75,13 @@ export function agreed(
       );
   }
   return kept;
+}
+
+/** Refuse a run that has tasks left: its classes and tasks that nothing has learned yet would count as learned. */
+export function checkFinished(state: string, { identity: { tasks }, progress }: Saved): void {
+  const { task = 0 } = progress.counters;
+  if (!Number.isInteger(tasks) || task >= Number(tasks) || progress.learning || progress.taken > 0) return;
+  throw new StateError(
+    `${state}: is a run that has learned ${task} of its ${tasks} tasks; finish it with sparcl-run --resume, or name another folder as \`state\``,
+  );
 }

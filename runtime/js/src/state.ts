@@ -8,6 +8,8 @@ import type { Position } from "./trainer.js";
 
 export const STATE = "state.safetensors";
 export const PENDING = "pending.safetensors";
+/** What a run has set aside that began over a state. */
+export const PREVIOUS = "state.previous.safetensors";
 const VERSION = "3";
 const TASK = /^samples-[0-9a-f]{16}\.safetensors$/;
 const LEFT = /^\.(state|pending|samples-([0-9a-f]{16}|HASH))\.safetensors\.new\.[a-z0-9_]{8}$/;
@@ -51,6 +53,8 @@ export interface Identity {
   readonly buffer_size: number;
   readonly augment: string;
   readonly normalise: string;
+  /** How many tasks a run has that began the state. */
+  readonly tasks?: number;
 }
 
 export interface Saved {
@@ -67,17 +71,32 @@ export class StateFiles {
     await this.store.write(STATE, await sealed({ tensors, texts }));
   }
 
-  /** The last save, or null where there is none; what a kill has left goes. */
-  async load(): Promise<Saved | null> {
-    const found = await this.read(STATE, ({ tensors, texts }) => ({
+  /** The last save, or null where there is none. */
+  load(name = STATE): Promise<Saved | null> {
+    return this.read(name, ({ tensors, texts }) => ({
       tensors,
       progress: JSON.parse(texts.progress ?? ""),
       identity: JSON.parse(texts.identity ?? ""),
     }));
-    const kept = found?.progress.learning?.file;
-    for (const name of await this.store.names())
-      if (LEFT.test(name) || (TASK.test(name) && name !== kept)) await this.store.remove(name);
-    return found;
+  }
+
+  /** Remove what a kill has left, and samples that neither this save nor the one that is set aside names. */
+  async tidy(saved: Saved | null): Promise<void> {
+    const names = await this.store.names();
+    const tasks = names.filter((name) => TASK.test(name) && name !== saved?.progress.learning?.file);
+    const orphans = tasks.length ? await this.orphans(tasks) : [];
+    for (const name of [...names.filter((one) => LEFT.test(one)), ...orphans]) await this.store.remove(name);
+  }
+
+  /** The files that the state set aside does not name; none where it cannot be read, which may name anything. */
+  private async orphans(names: readonly string[]): Promise<readonly string[]> {
+    try {
+      const aside = await this.load(PREVIOUS);
+      return names.filter((name) => name !== aside?.progress.learning?.file);
+    } catch (error) {
+      if (error instanceof StateError) return [];
+      throw error;
+    }
   }
 
   /** Write the samples of a task; returns the file's name. */

@@ -249,6 +249,7 @@ export class Study {
   /** Stand where the last save was. */
   async load(): Promise<void> {
     const saved = await this.files.load();
+    await this.files.tidy(saved);
     [this.names, this.tasks, this.learning, this.form, this.within, this.taken] = [[], [], null, undefined, false, 0];
     if (saved) await this.restore(saved);
     this.unsaved = false;

@@ -1,10 +1,11 @@
 /** A learner on the artifact of a kit: four classes, images of 8 x 8. */
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { Step } from "../src/calls.js";
 import { folder } from "../src/node.js";
+import { type Saved, StateFiles } from "../src/state.js";
 import { artifact, lot, one, open, scratch, stateOf } from "./support.js";
 
 const QUICK = { epochs: 2 };
@@ -129,6 +130,25 @@ test("other files in the folder of a state are left alone", async () => {
   await learner.learn(lot("ab").samples, lot("ab").labels, QUICK);
   await learner.close();
   assert.deepEqual(readdirSync(state).sort(), [...others, "state.safetensors"].sort());
+});
+
+test("the samples of a state that is set aside stay as long as it does", async () => {
+  const state = scratch();
+  const learner = await open(state);
+  await learner.learn(lot("ab").samples, lot("ab").labels, { ...QUICK, steps: 1 });
+  await learner.close();
+  const before = readdirSync(state);
+  const aside = join(state, "state.previous.safetensors");
+  renameSync(join(state, "state.safetensors"), aside);
+  await (await open(state)).close();
+  assert.deepEqual(readdirSync(state).length, before.length);
+  const found = readFileSync(aside);
+  writeFileSync(aside, found.subarray(0, 1000)); // it may have named anything
+  await (await open(state)).close();
+  assert.deepEqual(readdirSync(state).length, before.length);
+  rmSync(aside);
+  await (await open(state)).close();
+  assert.deepEqual(readdirSync(state), []);
 });
 
 test("a task is ended as it stands", async () => {
@@ -274,6 +294,33 @@ test("the state of another artifact, and a damaged one, are refused", async () =
   await assert.rejects(open(state), { name: "StateError", message: /state.safetensors: is damaged \(.+\); remove it/ });
   assert.deepEqual(readdirSync(state), ["state.safetensors"]);
 });
+
+test("a run that has tasks left is refused, and goes on as a learner's once it is finished", async () => {
+  const state = scratch();
+  const learner = await open(state);
+  await learner.learn(lot("ab").samples, lot("ab").labels, { epochs: 1 });
+  await learner.close();
+  await asRun(state, 2);
+  await assert.rejects(open(state), {
+    name: "StateError",
+    message: `${folder(state).name}: is a run that has learned 1 of its 2 tasks; finish it with sparcl-run --resume, or name another folder as \`state\``,
+  });
+  await asRun(state, 1);
+  const finished = await open(state);
+  assert.equal((await finished.learn(lot("cd").samples, lot("cd").labels, { ...QUICK, steps: 1 })).reason, "steps");
+  await finished.close();
+  await asRun(state, 2); // with a task under way it is a learner's, whatever it began as
+  const again = await open(state);
+  assert.deepEqual([again.tasks, again.underWay], [1, true]);
+  await again.close();
+});
+
+/** Let a state be that of a run of so many tasks. */
+async function asRun(state: string, tasks: number): Promise<void> {
+  const files = new StateFiles(folder(state));
+  const found = (await files.load()) as Saved;
+  await files.save({ ...found, identity: { ...found.identity, tasks } });
+}
 
 test("samples of a task that is under way and are gone are said to be", async () => {
   const state = scratch();

@@ -11,6 +11,7 @@ from sklearn.datasets import load_digits
 from sparcl_compile import RunConfig, learn
 from sparcl_compile.interface.artifact import Artifact
 from sparcl_compile.interface.errors import CheckpointError
+from sparcl_compile.runtime import checkpoint
 from sparcl_compile.runtime.runs.run import Run
 from tests.end_to_end.learner.content import digits
 from tests.support import story
@@ -88,3 +89,28 @@ def test_a_learner_refuses_a_run_that_has_tasks_left(
     learn(artifact, config_of(few, 2), state, resume=True)
     with story.opened(artifact, state) as learner:
         assert learner.tasks == 2
+
+
+def test_a_run_sets_a_task_under_way_aside_whole_and_the_next_run_removes_it(
+    artifact: Artifact, few: Path, state: Path
+) -> None:
+    """The samples stay as long as a state names them: a learner on the run in between leaves them, too."""
+    images, _ = digits(artifact, 0, 1, each=8)
+    with story.opened(artifact, state) as learner:
+        learner.learn(images, [0] * len(images), epochs=2, steps=1)
+    (state / "samples-train.safetensors").write_text("not a learner's")
+    (samples,) = (path.name for path in state.iterdir() if checkpoint.SAMPLES_FILE.fullmatch(path.name))
+    learn(artifact, config_of(few, 1), state)
+    with story.opened(artifact, state) as learner:
+        assert (learner.tasks, learner.under_way) == (1, False)
+        learner.save()
+    kept = {"samples-train.safetensors", checkpoint.FILE, checkpoint.PREVIOUS}
+    assert set(contents(state)) - {".lock"} == {*kept, samples}
+
+    again = Path(shutil.copytree(state, state.with_name("again")))
+    (again / checkpoint.PREVIOUS).replace(again / checkpoint.FILE)
+    with story.opened(artifact, again) as learner:
+        assert (learner.tasks, learner.under_way) == (0, True)
+
+    learn(artifact, config_of(few, 1), state)
+    assert set(contents(state)) - {".lock"} == kept

@@ -83,6 +83,24 @@ def test_a_buffer_that_the_newer_exporter_folded_stays_one() -> None:
     assert shapes == {(64, 6), (6,), (3, 6), (3,)}
 
 
+@pytest.mark.parametrize("optimize", [False, True])
+def test_a_table_that_the_model_computes_does_not_train(optimize: bool) -> None:
+    class Waves(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.head = nn.Linear(8, 6), nn.Linear(6, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            places = torch.arange(8).float()[:, None] * torch.exp(torch.arange(6).float())
+            return self.head((self.a(x.flatten(1, 2)) + torch.sin(places)).mean(1))
+
+    options = {"dynamo": True, "dynamic_shapes": ({0: torch.export.Dim("N")},), "optimize": optimize}
+    proto = file_of(Waves(), **options, verbose=False)
+    assert parameters(proto) == {"a.weight", "a.bias", "head.weight", "head.bias"}
+    lines = [line for line in remarks_of(imported(proto)) if line.startswith("sin does not train: ")]
+    assert len(lines) == optimize
+
+
 def test_the_older_exporter_tells_constants_and_leaves_buffers_in_doubt() -> None:
     batch = {"x": {0: "N"}}
     proto = file_of(Net(), dynamo=False, input_names=["x"], dynamic_axes=batch, do_constant_folding=False)
@@ -146,8 +164,16 @@ def spectrum() -> onnx.ModelProto:
 def test_matrices_in_constant_nodes_train_where_nothing_else_could_be_a_weight(producer: str) -> None:
     proto = onnx.parser.parse_model(PERCEPTRON)
     proto.producer_name = producer
-    assert parameters(proto) == {"w", "turned"}
+    assert parameters(proto) == {"w", "v"}
     assert not list(doubts.remarks(imported(proto)))
+
+
+def test_a_spectrogram_whose_weights_stand_in_constant_nodes_too_trains_in_doubt() -> None:
+    weight = "v = Constant <value: tensor = float[2,2] {1, 2, 3, 4}> () dft ="
+    proto = onnx.parser.parse_model(SPECTRUM.replace(", float[2,2] v)", ")").replace("dft =", weight))
+    assert {"dft", "mel.MatMul_5", "v"} < parameters(proto)
+    (line,) = doubts.remarks(imported(proto))
+    assert line.startswith("dft, mel.MatMul_5 train: whether that is a parameter or a constant of the model")
 
 
 def test_matrices_in_constant_nodes_train_where_other_layers_read_such_ones() -> None:
@@ -241,12 +267,11 @@ class Computed(nn.Module):
         return self.head((torch.tanh(x) * torch.exp(self.w) * torch.exp(self.table)).mean(1))
 
 
-@pytest.mark.parametrize("optimize", [False, True])
-def test_a_table_that_the_program_computes_does_not_train(optimize: bool) -> None:
+@pytest.mark.parametrize(("optimize", "folded"), [(False, "exp"), (True, "w")])
+def test_a_table_that_the_program_computes_does_not_train(optimize: bool, folded: str) -> None:
     shapes = ({0: torch.export.Dim("N")},)
     found = parameters(file_of(Computed(), dynamo=True, optimize=optimize, dynamic_shapes=shapes, verbose=False))
-    (turned,) = found - {"a.bias", "exp", "head.bias", "head.weight"}
-    assert turned.startswith("val_")
+    assert found == {"a.weight", "a.bias", folded, "head.weight", "head.bias"}
 
 
 class Newer(nn.Module):
@@ -292,6 +317,16 @@ def test_nor_do_those_of_an_operator_of_the_runtime_s_optimiser() -> None:
     assert {str(value.name) for value in values_with_role(model, Role.PARAMETER)} == {"w", "b", "v", "gate"}
 
 
+@pytest.mark.parametrize("opset", [18, 21], ids=["of the exporter", "of the import"])
+def test_the_numbers_of_an_operator_do_not_train(opset: int) -> None:
+    """Opset 18 has no Gelu, and the exporter writes its numbers; that of 21 gets them before roles are given."""
+    layers = [nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4), nn.GELU(), nn.Flatten(), nn.GELU("tanh"), nn.Linear(144, 3)]
+    proto = file_of(nn.Sequential(*layers), dynamo=True, opset_version=opset, verbose=False)
+    model = imported(proto, target="ort")
+    assert len([*values_with_role(model, Role.PARAMETER)]) == 6
+    assert all(value.const_value.size > 1 for value in values_with_role(model, Role.PARAMETER) if value.const_value)
+
+
 def test_single_numbers_of_the_older_exporter_train_in_doubt() -> None:
     batch = {"x": {0: "N"}}
     proto = file_of(Gates(), dynamo=False, input_names=["x"], dynamic_axes=batch, do_constant_folding=False)
@@ -300,6 +335,15 @@ def test_single_numbers_of_the_older_exporter_train_in_doubt() -> None:
     (line,) = doubts.remarks(imported(proto))
     assert "gate" in line
     assert "root" in line
+
+
+def test_what_the_older_exporter_leaves_untold_and_does_not_train_is_said() -> None:
+    batch = {"x": {0: "N"}}
+    proto = file_of(Gates(), dynamo=False, input_names=["x"], dynamic_axes=batch, do_constant_folding=False)
+    lines = [line for line in remarks_of(imported(proto)) if "not train" in line]
+    (line,) = lines
+    assert line.startswith("place, low, power do not train: what is added to or multiplied with the input as it comes")
+    assert line.endswith("if it is a parameter, export from PyTorch with dynamo=True, which tells")
 
 
 def test_a_number_that_the_older_exporter_folded_is_a_constant() -> None:
@@ -322,7 +366,7 @@ def test_means_and_tables_in_initializers_keep_no_matrix_from_training(shape: li
     text = text.replace("w = ", "zero = Constant <value: tensor = int64[1] {0}> () w = ", 1)
     proto = onnx.parser.parse_model(text)
     proto.graph.initializer.append(numpy_helper.from_array(np.float32([[1, 2], [3, 4]])[: shape[0]], "m"))
-    assert {"w", "turned"} <= parameters(proto)
+    assert {"w", "v"} <= parameters(proto)
 
 
 @pytest.mark.parametrize(("constants", "trained"), [("", {"w", "c", "gate"}), ("c", {"w", "gate"}), (None, {"w", "c"})])

@@ -60,11 +60,37 @@ def test_a_head_that_is_an_einsum_can_be_replaced() -> None:
     assert [value.shape for value in head.inputs if value is not None][1] == (6, 7)
 
 
-def test_a_weight_that_two_einsums_share_stays_one() -> None:
-    text = DENSE.replace("r = Relu (q)", 'p = Einsum <equation = "abc,cde->abde"> (x, w) r = Add (q, p)')
-    proto = built(text, w=(4, 2, 3), v=(2, 3, 6), head=(6, 3))
+@pytest.mark.parametrize(
+    ("other", "shape"),
+    [
+        ("abc,cde->abde", (4, 6)),  # as the layer is called again
+        ("abc,cde->abed", (4, 2, 3)),  # in another way
+    ],
+)
+def test_a_weight_that_two_einsums_share_stays_one(other: str, shape: tuple[int, ...]) -> None:
+    """And it is a layer's, which gets a mask, where both read it alike."""
+    turned = "" if other.endswith("de") else "t = Transpose <perm = [0, 1, 3, 2]> (p)"
+    again = f'p = Einsum <equation = "{other}"> (x, w) {turned} r = Add (q, {"t" if turned else "p"})'
+    proto = built(DENSE.replace("r = Relu (q)", again), w=(4, 2, 3), v=(2, 3, 6), head=(6, 3))
     proto.producer_name = "tf2onnx"
     model = imported(proto, target="ort")
-    assert dense_reasons(model).keys() == {"v", "head"}
-    assert model.graph.initializers["w"].shape == (4, 2, 3)
+    assert dense_reasons(model).keys() == {"v", "head"} | ({"w"} if shape == (4, 6) else set())
+    assert model.graph.initializers["w"].shape == shape
+    assert worst_gradient(model, by=by_rules)[0] < TOLERANCE
+
+
+SEVERAL = """<ir_version: 8, opset_import: ["" : 13]> several (float[N,5,4] x) => (float[N,3] logits) {
+    h = Einsum <equation = "abc,cd,de->abe"> (x, w, v)
+    r = Relu (h)
+    t = Einsum <equation = "abc->acb"> (r)
+    m = Einsum <equation = "acb->ac"> (t)
+    logits = Einsum <equation = "ab,bc,cd->ad"> (m, u, head)
+}"""
+"""Einsums of three operands and of one, with an axis that is summed alone."""
+
+
+def test_einsums_of_one_and_of_three_operands_are_sums_and_products() -> None:
+    model = imported(built(SEVERAL, w=(4, 2), v=(2, 6), u=(6, 5), head=(5, 3)), target="ort")
+    assert "Einsum" not in [node.op_type for node in model.graph]
+    assert dense_reasons(model) == {"w": None, "v": None, "u": None, "head": "classifier"}
     assert worst_gradient(model, by=by_rules)[0] < TOLERANCE

@@ -16,6 +16,9 @@ import java.util.Map;
 final class Folder implements AutoCloseable {
     static final String STATE = "state.safetensors";
     static final String PENDING = "pending.safetensors";
+    /** What a run has set aside that began over a state. */
+    private static final String PREVIOUS = "state.previous.safetensors";
+
     private static final String VERSION = "3";
     private static final String LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789_";
     private static final int DIGITS = 16;
@@ -54,13 +57,24 @@ final class Folder implements AutoCloseable {
         try (DirectoryStream<Path> found = Files.newDirectoryStream(path)) {
             for (Path one : found) {
                 String name = one.getFileName().toString();
-                boolean old = name.matches(OLD) && !name.equals(samples);
+                boolean old = name.matches(OLD) && !name.equals(samples) && !mayBeAside(name);
                 if (old || name.matches(LEFT)) {
                     Files.deleteIfExists(one);
                 }
             }
         } catch (IOException error) {
             throw unwritable(path, error);
+        }
+    }
+
+    /** Whether the state that is set aside names these samples; one that cannot be read may name anything. */
+    private boolean mayBeAside(String samples) {
+        try {
+            Safetensors aside = read(PREVIOUS);
+            Json learning = aside == null ? Json.of(null) : Json.parse(aside.metadata.get("progress")).get("learning");
+            return !learning.isNull() && learning.get("file").text().equals(samples);
+        } catch (SparclException | IllegalArgumentException | NullPointerException error) {
+            return true;
         }
     }
 

@@ -38,6 +38,7 @@ final class StateReader {
             state.identity.put(name, own.get(name).plain);
         }
         Json progress = Json.parse(file.metadata.get("progress"));
+        checkFinished(progress, own.get("tasks").plain);
         Json about = progress.get("samples");
         state.formOf(about.get("type").text(), about.get("shape").integers());
         state.names.clear();
@@ -55,8 +56,16 @@ final class StateReader {
         restore(file.entries);
         counters(progress);
         state.task = progress.get("learning").isNull() ? null : task(progress.get("learning"));
-        if (state.task == null && values.integer("epoch") > 0) {
-            throw new SparclException(folder.path + ": is a run under way; end it with sparcl-run --resume");
+    }
+
+    /** Refuses a run that has tasks left: its classes and tasks that nothing has learned yet would count as learned. */
+    private void checkFinished(Json progress, Object tasks) {
+        long task = progress.get("counters").get("task").integer();
+        boolean isLearners = !progress.get("learning").isNull() || progress.get("taken").integer() > 0;
+        if (tasks instanceof Long && task < (Long) tasks && !isLearners) {
+            String line = "%s: is a run that has learned %d of its %d tasks; finish it with sparcl-run --resume, or "
+                    + "name another folder as `state`";
+            throw new SparclException(String.format(line, folder.path, task, tasks));
         }
     }
 
