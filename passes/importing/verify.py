@@ -1,7 +1,7 @@
 """The numerical check: the imported model says what the original said."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -128,6 +128,17 @@ def run(model: onnx.ModelProto, x: np.ndarray, output: str, batch: int | None = 
     except failures() as error:
         raise refused(error) from error
     return np.concatenate([np.asarray(part).reshape(size, -1) for part in parts])
+
+
+def ask(running: ort.InferenceSession, feeds: Mapping[str, np.ndarray], output: str) -> np.ndarray:
+    """One output of a session, from what that output needs; raises ModelError as ``run``."""
+    asked = ort.RunOptions()
+    asked.only_execute_path_to_fetches = True
+    try:
+        (found,) = running.run([output], dict(feeds), asked)
+    except failures() as error:
+        raise refused(error) from error
+    return np.asarray(found)
 
 
 def refused(error: BaseException) -> ModelError:

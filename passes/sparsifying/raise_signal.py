@@ -1,7 +1,7 @@
 """First weights of a deep network under which its samples still differ where the classes are told apart."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 import numpy as np
 import onnx_ir as ir
@@ -18,7 +18,7 @@ from sparcl_compile.passes.core.marks import RAISED_KEY
 from sparcl_compile.passes.core.model_input import input_of
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import role_of
-from sparcl_compile.passes.core.values import data_of, value_named
+from sparcl_compile.passes.core.values import data_of
 from sparcl_compile.passes.importing import remarks, verify
 
 LOGITS = "logits"
@@ -90,7 +90,7 @@ class RaiseSignal(Pass):
 
 
 class Trial:
-    """A copy of a model that answers random samples under weights that are scaled, one factor each.
+    """A session that answers random samples under weights that are scaled, one factor each.
 
     Args:
         model: the model, which stays as it is.
@@ -101,42 +101,53 @@ class Trial:
     """
 
     def __init__(self, model: ir.Model, weights: Mapping[str, ir.Value]) -> None:
-        self._model, self._weights = model.clone(), weights
-        self.factors = {str(weight.name): 1.0 for weight in weights.values()}
-        self._x = random_samples(self._model)
-        first = first_input(self._model.graph)
-        if input_of(model).rows is None and first is not None:
-            self._x = (self._x - np.float32(self._answers(first).mean())) / np.float32(self.deviation(first) or 1.0)
+        self._layers = {output: str(weight.name) for output, weight in weights.items()}
+        self._given = {str(weight.name): data_of(weight) for weight in weights.values()}
+        self.factors = dict.fromkeys(self._given, 1.0)
+        first = first_input(model.graph)
+        self._session = verify.session(verify.runnable(_taking(model, self._given, {*weights, LOGITS, first} - {None})))
+        (samples,) = model.graph.inputs
+        self._feeds = {str(samples.name): random_samples(model), **self._given}
+        if first is not None and input_of(model).rows is None:
+            shift, size = np.float32(self._answers(first).mean()), np.float32(self.deviation(first) or 1.0)
+            self._feeds[str(samples.name)] = (self._feeds[str(samples.name)] - shift) / size
 
     def deviation(self, value: str) -> float:
         """The deviation of a value from sample to sample: the root mean square over its elements."""
-        return float(np.sqrt(np.var(self._answers(value), axis=0, dtype=np.float64).mean()))
+        rows = self._answers(value).reshape(ROWS, -1)
+        return float(np.sqrt(np.var(rows, axis=0, dtype=np.float64).mean()))
 
     def even_out(self) -> None:
         """Choose the factors by which every layer's outputs have the deviation 1, in graph order."""
-        for value, weight in self._weights.items():
+        for value, name in self._layers.items():
             found = self.deviation(value)
-            self.factors[str(weight.name)] = 1.0 / found if found > 0.0 else 1.0
-            self._scale(1.0)
+            self.factors[name] = 1.0 / found if found > 0.0 else 1.0
+            self._scale(name, 1.0)
 
     def power(self, deviation: float) -> float:
-        """The power of the factors, at most 1, by which the logits have this deviation; the copy is left under it."""
+        """The power of the factors, at most 1, by which the logits have this deviation; it is left in force."""
         low, high = 0.0, 1.0
         for _ in range(HALVINGS):
             middle = (low + high) / 2.0
-            self._scale(middle)
+            for name in self.factors:
+                self._scale(name, middle)
             low, high = (middle, high) if self.deviation(LOGITS) < deviation else (low, middle)
         return high
 
     def _answers(self, value: str) -> np.ndarray:
-        graph = self._model.graph
-        graph.outputs[:] = [value_named(graph, value)]
-        return verify.run(verify.runnable(self._model), self._x, value)
+        return verify.ask(self._session, self._feeds, value)
 
-    def _scale(self, power: float) -> None:
-        for weight in self._weights.values():
-            name = str(weight.name)
-            set_array(self._model.graph.initializers[name], scaled(data_of(weight), self.factors[name] ** power))
+    def _scale(self, name: str, power: float) -> None:
+        self._feeds[name] = scaled(self._given[name], self.factors[name] ** power)
+
+
+def _taking(model: ir.Model, weights: Iterable[str], outputs: Set[str | None]) -> ir.Model:
+    """A copy of a model that takes these weights as inputs and gives these values."""
+    copy = model.clone()
+    graph = copy.graph
+    graph.inputs.extend(graph.initializers.pop(name) for name in weights)
+    graph.outputs[:] = [value for node in graph for value in node.outputs if value.name in outputs]
+    return copy
 
 
 def raisable(graph: ir.Graph) -> dict[str, ir.Value]:

@@ -77,7 +77,7 @@ def test_no_sparsity_no_masks_in_any_scheme(tmp_path: Path) -> None:
         (("--scheme", "pattern", "--sparsity", "0.3"), ("--sparsity 0.3", "pattern", "0.5556")),
         (("--scheme", "pattern", "--sparsity", "0"), ("--sparsity 0.0", "pattern", "0.5556")),
         (("--scheme", "pattern", "--sparsity", "0.6", "--distribution", "erk"), ("--distribution erk", "0.4444")),
-        (("--scheme", "2:4", "--sparsity", "0.8"), ("--sparsity 0.8", "2:4", "leave --sparsity out")),
+        (("--scheme", "2:4", "--sparsity", "0.8"), ("--sparsity 0.8", "2:4", "give 0.5")),
         (("--scheme", "2:4", "--sparsity", "0"), ("--sparsity 0.0", "2:4")),
         (("--scheme", "1:4", "--sparsity", "0.5"), ("--sparsity 0.5", "1:4", "0.75")),
         (("--scheme", "2:4", "--distribution", "erk"), ("--distribution erk", "2:4", "uniform")),
