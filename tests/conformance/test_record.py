@@ -17,12 +17,15 @@ TIMES = ("report.json", "manifest.sha256")
 
 
 def files(kit: Kit) -> dict[str, str]:
-    """The checksums of all files by path, but of those with times in them, of the manifest and of the trace."""
-    found = (path for path in kit.folder.rglob("*") if path.is_file() and path.name not in TIMES)
+    """The checksums of all files by path, but of those with times in them, of the manifest, the trace and of locks.
+
+    A test that runs beside this one may hold the lock of a kit that it reads.
+    """
+    found = (path for path in kit.folder.rglob("*") if path.name not in TIMES and path.suffix != ".lock")
     return {
         path.relative_to(kit.folder).as_posix(): sha256(path)
         for path in found
-        if path.name not in ("manifest.json", "trace.json")
+        if path.is_file() and path.name not in ("manifest.json", "trace.json")
     }
 
 
