@@ -1,6 +1,7 @@
 """First weights of a deep network under which its samples still differ where the classes are told apart."""
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping, Sequence, Set
 
 import numpy as np
@@ -81,11 +82,14 @@ class RaiseSignal(Pass):
         trial.even_out()
         power = trial.power(self.deviation)
         factors = {name: float(f"{factor**power:.{DIGITS}g}") for name, factor in trial.factors.items()}
+        changed = [factor for factor in factors.values() if factor != 1.0]
+        if not changed:
+            return ir.passes.PassResult(model, False)
         for name, factor in factors.items():
             weight = model.graph.initializers[name]
             set_array(weight, scaled(data_of(weight), factor))
             weight.metadata_props[RAISED_KEY] = repr(factor)
-        remarks.note(model, _remark(before, trial.deviation(LOGITS), list(factors.values())))
+        remarks.note(model, _remark(before, trial.deviation(LOGITS), changed))
         return ir.passes.PassResult(model, True)
 
 
@@ -113,15 +117,17 @@ class Trial:
             self._feeds[str(samples.name)] = (self._feeds[str(samples.name)] - shift) / size
 
     def deviation(self, value: str) -> float:
-        """The deviation of a value from sample to sample: the root mean square over its elements."""
-        rows = self._answers(value).reshape(ROWS, -1)
-        return float(np.sqrt(np.var(rows, axis=0, dtype=np.float64).mean()))
+        """The deviation of a value from sample to sample: the root mean square over its elements; 0 without samples."""
+        found = self._answers(value)
+        if found.size % ROWS:
+            return 0.0
+        return float(np.sqrt(np.var(found.reshape(ROWS, -1), axis=0, dtype=np.float64).mean()))
 
     def even_out(self) -> None:
         """Choose the factors by which every layer's outputs have the deviation 1, in graph order."""
         for value, name in self._layers.items():
             found = self.deviation(value)
-            self.factors[name] = 1.0 / found if found > 0.0 else 1.0
+            self.factors[name] = 1.0 / found if 0.0 < found < math.inf else 1.0
             self._scale(name, 1.0)
 
     def power(self, deviation: float) -> float:

@@ -239,6 +239,26 @@ def test_samples_that_are_rows_of_a_table_stay_among_them() -> None:
     assert min(found.values()) > 1.0
 
 
+class Asking(nn.Module):
+    """A deep network beside a layer that reads no sample, but rows of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.rows, self.asked = deep(), nn.Parameter(torch.rand(5, 7)), nn.Linear(7, CLASSES)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Answer beside what the rows say."""
+        return torch.as_tensor(self.body(x) + self.asked(self.rows).mean(0))
+
+
+def test_a_layer_that_reads_no_sample_keeps_its_weight() -> None:
+    model = exported(Asking())
+    found = raised(model)
+    assert found["body.0.weight"] > 1.0
+    assert not any(name.startswith(("asked", "rows")) for name in found)
+    assert any(f"{DEPTH} weights that no normalisation follows" in line for line in remarks_of(model))
+
+
 # What is refused
 
 
