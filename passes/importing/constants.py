@@ -94,15 +94,13 @@ def _said(model: ir.Model) -> Said:
     if any(kinds.values()):
         targets = {name: kind for kind, name in TARGETS.findall(model.graph.metadata_props.get(SIGNATURE, ""))}
         other = {name for name, kind in kinds.items() if kind not in (None, PARAMETER)}
-        own = {str(value.name) for value in values if not kinds[str(value.name)] and _is_exporters(value)}
+        own = {str(value.name) for value in values if _is_exporters(value)}
         folded = {str(value.name) for value in values if _is_folded_constant(value, targets)}
-        literal = {name for name, kind in kinds.items() if kind is None and COUNTED.fullmatch(name)}
-        literal -= {str(value.name) for value in values if _sources(value)}
         unclear = {str(value.name) for value in values if _is_unclear(value, targets)}
         parameters = {name for name, kind in targets.items() if kind == PARAMETER}
         merged = parameters - {*kinds, *(name for value in values for name in _sources(value))}
         return Said(
-            frozenset(other | own | literal | folded | unclear),
+            frozenset(other | own | folded | unclear),
             nodes=True,
             all=True,
             shared=bool(targets) and not merged,
@@ -121,8 +119,11 @@ def _single_sources(values: Iterable[ir.Value], parameters: Set[str]) -> dict[st
 
 
 def _is_exporters(value: ir.Value) -> bool:
-    """Whether an initializer of which nothing is said is a number that the exporter made."""
-    return not _sources(value) and value.const_value is not None and value.const_value.size == 1
+    """Whether nothing is said of an initializer that is a single number, or has a name that the exporter counts."""
+    if value.metadata_props.get(KIND) or _sources(value):
+        return False
+    single = value.const_value is not None and value.const_value.size == 1
+    return single or COUNTED.fullmatch(str(value.name)) is not None
 
 
 def _is_folded_constant(value: ir.Value, targets: Mapping[str, str]) -> bool:
