@@ -80,6 +80,13 @@ def samples(shape: tuple[int, ...], kind: ModelInput, seed: int = 0) -> np.ndarr
     return random_input(shape, seed)
 
 
+def samples_of(model: ir.Model, rows: int) -> np.ndarray:
+    """Random samples [rows, ...] of the kind and shape that a model of one input takes."""
+    (value,) = model.graph.inputs
+    rest = tuple(int(d) for d in list(value.shape or ())[1:])  # type: ignore[arg-type]
+    return samples((rows, *rest), input_of(model))
+
+
 def in_type_of(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
     """Samples in the type of a model's input, the first one that is no initializer."""
     stored = {tensor.name for tensor in model.graph.initializer}
@@ -174,9 +181,7 @@ def check_same(
         activation: The operator that the import removed from the head.
         mend: The way to a model that takes any batch.
     """
-    (value,) = imported.graph.inputs
-    rest = tuple(int(d) for d in list(value.shape or ())[1:])  # type: ignore[arg-type]
-    x = samples((ROWS * batch, *rest), input_of(imported))
+    x = samples_of(imported, ROWS * batch)
     got = ACTIVATIONS[activation](run(runnable(imported), x, "logits"))
     difference, share = 0.0, _share_of_rounding(original)
     for wanted in _second_opinions(original, in_type_of(original, x), output, batch):

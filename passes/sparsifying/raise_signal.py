@@ -111,7 +111,7 @@ class Trial:
         first = first_input(model.graph)
         self._session = verify.session(verify.runnable(_taking(model, self._given, {*weights, LOGITS, first} - {None})))
         (samples,) = model.graph.inputs
-        self._feeds = {str(samples.name): random_samples(model), **self._given}
+        self._feeds = {str(samples.name): verify.samples_of(model, ROWS), **self._given}
         if first is not None and input_of(model).rows is None:
             shift, size = np.float32(self._answers(first).mean()), np.float32(self.deviation(first) or 1.0)
             self._feeds[str(samples.name)] = (self._feeds[str(samples.name)] - shift) / size
@@ -175,13 +175,6 @@ def untrained(weights: Iterable[ir.Value]) -> bool:
     """Whether weights were drawn evenly between two bounds, all that are large enough to tell."""
     large = [data for data in map(data_of, weights) if data.size >= LEAST_ELEMENTS]
     return bool(large) and all(np.abs(data).max() <= LARGEST * np.sqrt(np.mean(np.square(data))) for data in large)
-
-
-def random_samples(model: ir.Model) -> np.ndarray:
-    """Samples of the kind that a model takes, [ROWS, ...]; numbers have the mean 0 and the deviation 1."""
-    (value,) = model.graph.inputs
-    rest = tuple(int(d) for d in list(value.shape or ())[1:])  # type: ignore[arg-type]
-    return verify.samples((ROWS, *rest), input_of(model))
 
 
 def first_input(graph: ir.Graph) -> str | None:
