@@ -79,6 +79,21 @@ def test_a_task_in_pieces_is_the_same_task(begun: Java, folder: Path, tmp_path: 
     assert files(pieces.state) == ["state.safetensors"]
 
 
+def test_a_listener_may_ask_and_save(begun: Java, folder: Path, tmp_path: Path) -> None:
+    """The task is learned as if it had not; only the evaluation's own counts are there besides."""
+    alone, asked, data = copy(begun, tmp_path / "alone"), copy(begun, tmp_path / "asked"), folder / "task0.safetensors"
+    wanted = alone.call(data, "learn", epochs=2)["losses"]
+    assert asked.call(data, "learn", epochs=2, within="predict,evaluate,report,save")["losses"] == wanted
+    assert set(differing(alone.state, asked.state)) == {"score.class_correct", "score.class_seen"}
+
+
+def test_a_listener_may_keep_samples(begun: Java, folder: Path, tmp_path: Path) -> None:
+    java = copy(begun, tmp_path / "s")
+    made = java.call(folder / "task0.safetensors", "learn", epochs=1, steps=3, within="keep")
+    assert (made["reason"], made["steps"]) == ("steps", 3)
+    assert "pending.safetensors" in files(java.state)
+
+
 def test_a_run_goes_from_python_to_java_and_back(linux: Jvm, artifact: Path, folder: Path, tmp_path: Path) -> None:
     """The same orders, masks and buffer as a run that stays in Python, and losses within 1e-3."""
     first, second = (folder / f"task{task}.safetensors" for task in range(2))
@@ -267,6 +282,18 @@ def test_a_second_task_while_one_is_under_way(begun: Java, folder: Path, tmp_pat
     java.call(data, "end")
     assert progress(java.state)["samples"]["classes_by_task"] == [[0, 1], [2, 3]]
     assert "no task is under way" in refused(java, data, "end")
+
+
+@pytest.mark.parametrize("call", ["learn", "continue", "observe", "end", "close"])
+def test_what_a_listener_may_not_call(begun: Java, folder: Path, tmp_path: Path, call: str) -> None:
+    """It would take the task from under the call that learns; that call ends where its last save was."""
+    java, data = copy(begun, tmp_path / "s"), folder / "task1.safetensors"
+    line = refused(java, data, "learn", epochs=1, within=call)
+    assert f"{java.state}: another call is learning; wait for its end, or return false from its listener" in line
+    assert (progress(java.state)["counters"]["step"], progress(java.state)["taken"]) == (STEPS, 0)
+    assert java.call(data, "continue")["reason"] == "done"
+    assert progress(java.state)["samples"]["classes_by_task"] == [[0, 1], [2, 3]]
+    assert files(java.state) == ["state.safetensors"]
 
 
 def test_a_loss_that_is_no_number(linux: Jvm, folder: Path, tmp_path: Path) -> None:

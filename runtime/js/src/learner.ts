@@ -61,24 +61,24 @@ export class Learner {
   /** Learn one task; without samples go on with what is under way, then with what waits. */
   async learn(samples?: Input, labels: readonly Label[] = [], budget: Budget = {}): Promise<Learned> {
     checked(budget);
-    if (samples === undefined) return this.go(budget, 1);
+    if (samples === undefined) return this.turn(() => this.go(budget, 1));
     const names = namesOf(labels);
-    await this.exclusive(async () => {
+    const begun = async () => {
       if (this.study.learning)
         throw new InputError("a task is under way; finish it with learn(), or end it as it stands with endTask()");
       const found = await this.read(samples, labels.length);
       await this.study.begin(found, this.study.places(names), budget.epochs ?? EPOCHS);
-    });
-    return this.go(budget, 1);
+    };
+    return this.turn(() => this.exclusive(begun).then(() => this.go(budget, 1)));
   }
 
   /** Keep one sample, which is safe then, and go on learning within the budget; 0 steps only keep it. */
   async observe(sample: Exclude<Input, readonly unknown[]>, label: Label, budget: Budget = {}): Promise<Learned> {
     if (budget.steps !== 0) checked(budget);
     const [name = ""] = namesOf([label]);
-    await this.exclusive(async () => this.study.keep(await this.read([sample], 1), name));
-    if (budget.steps === 0) return { reason: "done", steps: 0, loss: null };
-    return this.go(budget, this.options.batch ?? ROUND, false);
+    const kept = () => this.exclusive(async () => this.study.keep(await this.read([sample], 1), name));
+    if (budget.steps === 0) return kept().then(() => ({ reason: "done", steps: 0, loss: null }));
+    return this.turn(() => kept().then(() => this.go(budget, this.options.batch ?? ROUND, false)));
   }
 
   /** End the task under way as it stands; its other samples are dropped. */
@@ -184,25 +184,30 @@ export class Learner {
     return made;
   }
 
-  /** Learn within a budget; samples that wait become a task where there are `least` of them. */
-  private async go(budget: Budget, least: number, saves = true): Promise<Learned> {
+  /** Run the call that learns; while it runs no other may, or it would take the task from under it. */
+  private async turn(call: () => Promise<Learned>): Promise<Learned> {
     if (this.studying) throw new InputError("the learner is learning; await the call before, or observe with steps: 0");
-    const { epochs = EPOCHS, steps = Number.POSITIVE_INFINITY, seconds = Number.POSITIVE_INFINITY, progress } = budget;
-    const until = performance.now() + seconds * 1000;
-    let [made, loss, reason]: [number, number | null, Learned["reason"]] = [0, null, "done"];
     this.studying = true;
     try {
-      while (reason === "done" && (await this.exclusive(() => this.step(epochs, least)))) {
-        const step = this.study.told;
-        loss = step.loss;
-        if (++made >= steps) reason = "steps";
-        else if (performance.now() >= until) reason = "seconds";
-        if ((await progress?.(step)) === false) reason = "cancelled";
-      }
-      if (saves && this.study.unsaved) await this.save();
+      return await call();
     } finally {
       this.studying = false;
     }
+  }
+
+  /** Learn within a budget; samples that wait become a task where there are `least` of them. */
+  private async go(budget: Budget, least: number, saves = true): Promise<Learned> {
+    const { epochs = EPOCHS, steps = Number.POSITIVE_INFINITY, seconds = Number.POSITIVE_INFINITY, progress } = budget;
+    const until = performance.now() + seconds * 1000;
+    let [made, loss, reason]: [number, number | null, Learned["reason"]] = [0, null, "done"];
+    while (reason === "done" && (await this.exclusive(() => this.step(epochs, least)))) {
+      const step = this.study.told;
+      loss = step.loss;
+      if (++made >= steps) reason = "steps";
+      else if (performance.now() >= until) reason = "seconds";
+      if ((await progress?.(step)) === false) reason = "cancelled";
+    }
+    if (saves && this.study.unsaved) await this.save();
     return { reason: this.underWay || this.waiting >= least ? reason : "done", steps: made, loss };
   }
 

@@ -268,6 +268,23 @@ test("two calls that learn are refused, the first one goes on", async () => {
   await learner.close();
 });
 
+test("a progress function that learns is refused and changes nothing, in a task's last step too", async () => {
+  const learner = await open(scratch());
+  const { samples, labels } = lot("ab");
+  const refused: Promise<unknown>[] = [];
+  const progress = async ({ epoch, done, total }: Step) => {
+    if (epoch === 1 && done === total) assert.equal(learner.underWay, false);
+    refused.push(assert.rejects(learner.learn(lot("cd").samples, lot("cd").labels, QUICK), /is learning/));
+    refused.push(assert.rejects(learner.learn(), /is learning/));
+    refused.push(assert.rejects(learner.observe(...one(lot("c"), 0)), /is learning/));
+  };
+  assert.deepEqual((await learner.learn(samples, labels, { ...QUICK, progress })).steps, 12);
+  await Promise.all(refused);
+  assert.deepEqual([refused.length, learner.tasks, learner.observed, learner.classes], [36, 1, 0, ["a", "b"]]);
+  assert.equal((await learner.learn(lot("cd").samples, lot("cd").labels, QUICK)).reason, "done");
+  await learner.close();
+});
+
 for (const [options, message] of [
   [{ seed: 1 }, /belongs to a learner with seed 0, this one has 1/],
   [{ buffer: 21 }, /with buffer_size 20, this one has 21/],

@@ -80,6 +80,13 @@ public final class Effort {
         return this;
     }
 
+    /** Refuses a call that has to learn and may not. */
+    void checkSteps() {
+        if (steps == 0) {
+            throw new SparclException("`steps` 0: give at least 1");
+        }
+    }
+
     /** The seconds behind which the call begins no step. */
     public Effort seconds(double value) {
         if (!(value > 0)) {

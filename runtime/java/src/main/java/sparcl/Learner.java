@@ -24,12 +24,12 @@ public final class Learner implements AutoCloseable {
     private final Engine engine;
     /** Not for apps: a test puts faults into it. */
     final Interpreter values;
-
     private final Loop loop;
     private final State state;
     private final Intake intake;
     private final Beginning beginning;
     private final Questions questions;
+    private final Turn turn;
 
     private Learner(Path artifact, Path state, Options options) {
         this.artifact = new Artifact(artifact);
@@ -40,6 +40,7 @@ public final class Learner implements AutoCloseable {
             throw new SparclException("`state` " + state + ": is a compiled artifact or in one; name another place");
         }
         folder = new Folder(state);
+        turn = new Turn(folder.path);
         values = new Interpreter(engine, this.artifact.manifest, this::table);
         loop = new Loop(engine, values);
         this.state = new State(this.artifact, folder, engine, values, loop);
@@ -108,11 +109,12 @@ public final class Learner implements AutoCloseable {
     /** Learns one task, as far as the effort allows; what is not finished stays under way. */
     public synchronized Effort.Outcome learn(Samples samples, List<String> labels, Effort effort) {
         folder.checkOpen();
+        turn.check();
         if (state.task != null) {
             throw new SparclException(
                     "a task is under way; go on with it by learn() without samples, or end it with endTask()");
         }
-        checkSteps(effort);
+        effort.checkSteps();
         Rows rows = intake.labelled(samples, labels);
         try {
             beginning.begin(rows, effort, 0);
@@ -120,7 +122,7 @@ public final class Learner implements AutoCloseable {
             load();
             throw error;
         }
-        return study(effort, true);
+        return turn.held(() -> study(effort, true));
     }
 
     /** Goes on with the task under way, then with all observed samples that wait. */
@@ -130,14 +132,8 @@ public final class Learner implements AutoCloseable {
 
     /** Goes on with the task under way, then with all observed samples that wait, as far as the effort allows. */
     public synchronized Effort.Outcome learn(Effort effort) {
-        checkSteps(effort);
-        return study(effort, true);
-    }
-
-    private static void checkSteps(Effort effort) {
-        if (effort.steps == 0) {
-            throw new SparclException("`steps` 0: give at least 1");
-        }
+        effort.checkSteps();
+        return turn.held(() -> study(effort, true));
     }
 
     /** Keeps one sample, then learns as far as the effort allows; its shape begins with 1. */
@@ -146,8 +142,11 @@ public final class Learner implements AutoCloseable {
             throw new SparclException("`sample`: are " + sample.count() + " samples; give one, of the shape [1, ...]");
         }
         folder.checkOpen();
+        if (effort.steps != 0) {
+            turn.check();
+        }
         state.keep(intake.rows(sample), label);
-        return effort.steps == 0 ? new Effort.Outcome("done", 0, Double.NaN) : study(effort, false);
+        return effort.steps == 0 ? new Effort.Outcome("done", 0, Double.NaN) : turn.held(() -> study(effort, false));
     }
 
     /** Goes on until the effort is spent; {@code all}: as {@link #learn(Effort)} does, else as an observation. */
@@ -190,6 +189,7 @@ public final class Learner implements AutoCloseable {
     /** Ends the task under way as it stands; its other samples are dropped. */
     public synchronized void endTask() {
         folder.checkOpen();
+        turn.check();
         if (state.task == null) {
             throw new SparclException("no task is under way; begin one with learn(samples, labels)");
         }
@@ -282,6 +282,7 @@ public final class Learner implements AutoCloseable {
     /** Saves what is not saved, and gives the state and all memory back. */
     @Override
     public synchronized void close() {
+        turn.check();
         try {
             if (state.isBegun() && state.changed) {
                 state.save();

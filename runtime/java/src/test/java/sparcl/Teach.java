@@ -13,12 +13,14 @@ import java.util.Map;
  * A learner at the command line: {@code Teach ARTIFACT STATE DATA.safetensors CALL [NAME=VALUE]...}.
  *
  * <p>DATA has {@code x} and {@code labels}; what the call returns comes as one line of JSON. With {@code losses=1} each
- * step tells its epoch, loss, task and number; {@code hang=EPOCH.NUMBER} does nothing more behind that step.
+ * step tells its epoch, loss, task and number; {@code hang=EPOCH.NUMBER} does nothing more behind that step. With
+ * {@code within=CALL,CALL} the listener makes these calls behind every step.
  */
 final class Teach {
     private final Map<String, String> told = new HashMap<>();
     private Samples samples;
     private final List<String> labels = new ArrayList<>();
+    private Learner learner;
 
     private void read(String path) throws IOException {
         Map<String, Safetensors.Entry> data = Safetensors.read(Paths.get(path)).entries;
@@ -86,17 +88,38 @@ final class Teach {
             System.out.println("hangs");
             rest();
         }
+        for (String name : told.getOrDefault("within", "").split(",")) {
+            within(name);
+        }
         return true;
     }
 
-    private Map<String, Object> call(Learner learner, String name) {
+    private void within(String name) {
+        switch (name) {
+            case "":
+                return;
+            case "keep":
+                learner.observe(samples.row(0), labels.get(0), new Effort().steps(0));
+                return;
+            case "save":
+                learner.save();
+                return;
+            case "close":
+                learner.close();
+                return;
+            default:
+                call(name);
+        }
+    }
+
+    private Map<String, Object> call(String name) {
         switch (name) {
             case "learn":
                 return outcome(learner.learn(samples, labels, effort()));
             case "continue":
                 return outcome(learner.learn(effort()));
             case "observe":
-                return observed(learner);
+                return observed();
             case "end":
                 learner.endTask();
                 return new LinkedHashMap<>();
@@ -113,7 +136,7 @@ final class Teach {
         }
     }
 
-    private Map<String, Object> observed(Learner learner) {
+    private Map<String, Object> observed() {
         Effort.Outcome last = null;
         for (int row = 0; row < samples.count(); row++) {
             last = learner.observe(samples.row(row), labels.get(row), effort());
@@ -194,7 +217,8 @@ final class Teach {
         try {
             teach.read(given[2]);
             try (Learner learner = Learner.open(Paths.get(given[0]), Paths.get(given[1]), teach.options())) {
-                System.out.println(Json.of(teach.call(learner, given[3])));
+                teach.learner = learner;
+                System.out.println(Json.of(teach.call(given[3])));
             }
         } catch (SparclException error) {
             System.err.println(error.getMessage());
