@@ -54,6 +54,22 @@ def blocks_of(samples: Samples, model: Model) -> list[np.ndarray]:
     return [_arranged(np.stack(each), model)] if each else []
 
 
+def alone(sample: ArrayLike, model: Model) -> list[np.ndarray]:
+    """Return one sample in a list; raises DataError where it is an array of samples."""
+    x = np.asarray(sample)
+    if not _fits([x], model) and _fits(x, model):
+        raise DataError(f"sample: {list(x.shape)} is an array of samples; give one of them, without the first axis")
+    return [x]
+
+
+def _fits(samples: Samples, model: Model) -> bool:
+    try:
+        blocks_of(samples, model)
+    except DataError:
+        return False
+    return True
+
+
 def _arranged(x: np.ndarray, model: Model) -> np.ndarray:
     x = as_samples("samples", NAME, x, model)
     x = FORMS[model.layout](x) if in_model_axes(x, model) else _as_images(x, model)

@@ -158,7 +158,7 @@ class Standing:
             DataError: it does not fit, or the head has no place left.
             WriteError: it cannot be written; it is not kept.
         """
-        dataset, (name,) = self.labelled([np.asarray(sample)], [label])
+        dataset, (name,) = self.labelled(forms.alone(sample, self._model), [label])
         self.pending.add(dataset.x_train[0], name)
         self.classes.take([name])
 

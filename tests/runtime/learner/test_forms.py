@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sparcl_compile.interface.errors import DataError
 from sparcl_compile.interface.manifest import Layout, Model
-from sparcl_compile.runtime.learner.forms import Form, augments, blocks_of, fitted, form_of, joined, names_of
+from sparcl_compile.runtime.learner.forms import Form, alone, augments, blocks_of, fitted, form_of, joined, names_of
 from tests.support import described
 
 
@@ -88,6 +88,21 @@ def test_types() -> None:
 def test_samples_that_do_not_fit(x: np.ndarray, one: Model, message: str) -> None:
     with pytest.raises(DataError, match=message):
         raw(x, one)
+
+
+@pytest.mark.parametrize("shape", [(3, 6, 5), (6, 5, 3), (3, 9, 9)])
+def test_one_sample_alone(shape: tuple[int, ...]) -> None:
+    x = np.ones(shape, np.uint8)
+    (found,) = alone(x, COLOUR)
+    np.testing.assert_array_equal(found, x)
+    with pytest.raises(DataError, match=r"^sample: \[2, .*\] is an array of samples; give one of them"):
+        alone(np.stack([x, x]), COLOUR)
+
+
+def test_what_is_neither_one_sample_nor_several_is_left_to_others() -> None:
+    (found,) = alone(np.ones(7), COLOUR)
+    with pytest.raises(DataError, match="takes images with 3 channels"):
+        blocks_of([found], COLOUR)
 
 
 @given(st.lists(st.one_of(st.text(min_size=1), st.integers()), max_size=9))
