@@ -25,7 +25,7 @@ SAMPLES_FILE = re.compile(r"samples-[0-9a-f]{16}\.safetensors")
 TEXTS = ("progress", "identity")
 AGAIN = "start the run again, without `resume`"
 ANOTHER = "restore it from a copy, or name another folder as `state`"
-SAMPLES = "samples"
+SAMPLES, DATA = "samples", "data"
 BY_CHECKSUM = {
     "artifact": "of another artifact, or of this one before it was compiled otherwise; give the artifact that was run",
     SAMPLES: "that began with other samples: {data} has changed since; give it as it was",
@@ -278,14 +278,22 @@ def _parsed(path: Path, mend: str = AGAIN) -> Checkpoint:
 
 
 def _compare(path: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
-    differing = [key for key in {**saved, **wanted} if saved.get(key) != wanted.get(key)]
+    moved = saved.get(SAMPLES) == wanted.get(SAMPLES) and _kind(saved) == _kind(wanted)
+    differing = [
+        key for key in {**saved, **wanted} if saved.get(key) != wanted.get(key) and (key, moved) != (DATA, True)
+    ]
     if not differing:
         return
-    if "data" in wanted and "data" not in saved:
+    if DATA in wanted and DATA not in saved:
         mend = "go on with `Learner.open`, or name another folder as `checkpoint`"
         raise CheckpointError(f"{path}: is the state of a learner; {mend}")
     key = min(differing, key=lambda one: one == SAMPLES)  # other samples are told by the option, where that differs
     told = f"with {key} {saved.get(key)!r}, this one has {wanted.get(key)!r}; give the same options"
     if key in BY_CHECKSUM:
-        told = BY_CHECKSUM[key].format(data=wanted.get("data"))
+        told = BY_CHECKSUM[key].format(data=wanted.get(DATA))
     raise CheckpointError(f"{path}: belongs to a run {told}, or another folder as `checkpoint`")
+
+
+def _kind(identity: Mapping[str, Any]) -> str:
+    """The data source without its place: the same samples may lie elsewhere, but other sources augment otherwise."""
+    return str(identity.get(DATA)).rpartition(":")[0]

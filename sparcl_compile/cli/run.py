@@ -81,7 +81,7 @@ def dealing(text: str) -> int | tuple[int, ...]:
     "--resume",
     is_flag=True,
     help="Continue the run in the checkpoint folder, to the same result as if it had not stopped. All options must be "
-    "as they were, but --lr, --threads, --json, --report, --beside and --log-dir may differ.",
+    "as they were, but --lr, --threads, --json, --report, --beside, --log-dir and the place of the data may differ.",
 )
 @click.option(
     "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the result to this file."

@@ -427,6 +427,13 @@ def test_resuming_another_run(artifact: Path, model: Path, data: str, tmp_path: 
     done(*run, "--resume")
 
 
+def test_resuming_with_data_that_lie_elsewhere_now(artifact: Path, data: str, tmp_path: Path) -> None:
+    run = ["run", artifact, *SMALL_RUN, "--checkpoint", tmp_path / "run"]
+    done(*run, "--data", data)
+    moved = shutil.copy(data.removeprefix("npz:"), tmp_path / "moved.npz")
+    done(*run, "--resume", "--data", f"npz:{moved}")
+
+
 def test_resuming_with_data_that_have_changed(artifact: Path, tmp_path: Path) -> None:
     """A checksum says nothing to a user: the data are named, also with braces in their name."""
     (tmp_path / "{0}").mkdir()

@@ -276,6 +276,27 @@ def test_load_says_what_differs(tmp_path: Path) -> None:
         checkpoint.load(tmp_path, {"seed": 1, "lr": 1})
 
 
+@pytest.mark.parametrize(
+    ("data", "samples", "refused"),
+    [
+        ("cifar10:there", "a", ""),
+        ("held-out:cifar10:here", "a", "with data"),
+        ("folder:here", "a", "with data"),
+        ("digits", "a", "with data"),
+        ("cifar10:there", "b", "with data"),
+        ("cifar10:here", "b", "with other samples"),
+    ],
+)
+def test_samples_that_lie_elsewhere(data: str, samples: str, refused: str, tmp_path: Path) -> None:
+    """The same ones from another source are refused: whether batches are changed at random goes by the source."""
+    checkpoint.save(tmp_path, {}, {}, {"data": "cifar10:here", "samples": "a"})
+    if not refused:
+        checkpoint.load(tmp_path, {"data": data, "samples": samples})
+        return
+    with pytest.raises(CheckpointError, match=refused):
+        checkpoint.load(tmp_path, {"data": data, "samples": samples})
+
+
 @pytest.mark.parametrize("version", ["1", "2", "4"])
 def test_another_version_of_the_checkpoint(version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tensor_files, "VERSION", version)
