@@ -100,13 +100,13 @@ class MethodName(click.Choice[str]):
     type=click.Choice([AUTO, *POLICIES]),
     default=DEFAULTS.mask_policy,
     help="How weight masks are chosen: as suits the model (tdm, or rigl where the classifier is its only layer), by "
-    "SparCL's task-aware dynamic masks, masks that stay, SET, RigL, SNIP, gradual pruning, MEST with a hard or a soft "
-    "bound, AC/DC, or SR-STE for N:M.",
+    "SparCL's task-aware dynamic masks, masks that stay, SET, RigL, SNIP, gradual pruning, GraNet, MEST with a hard or "
+    "a soft bound, AC/DC, or SR-STE for N:M.",
 )
 @click.option(
     "--growth",
     type=click.Choice(GROWTHS),
-    help="How weights that grow are chosen.  [default: gradient for rigl, else random]",
+    help="How weights that grow are chosen.  [default: gradient for rigl and granet, else random]",
 )
 @click.option(
     "--first-mask",

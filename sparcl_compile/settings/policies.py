@@ -9,13 +9,14 @@ from sparcl_compile.interface.options import Options
 
 AUTO = "auto"
 """The policy that suits the model: SparCL's, or RigL's where the classifier is the only layer."""
-TDM, STATIC, SET, RIGL, SNIP, GRADUAL, MEST_EM, MEST_EM_S, AC_DC, SR_STE = (
+TDM, STATIC, SET, RIGL, SNIP, GRADUAL, GRANET, MEST_EM, MEST_EM_S, AC_DC, SR_STE = (
     "tdm",
     "static",
     "set",
     "rigl",
     "snip",
     "gradual",
+    "granet",
     "mest-em",
     "mest-em-s",
     "ac-dc",
@@ -35,6 +36,10 @@ RIGL_SHARE, RIGL_END = 0.3, 0.75
 """The first share that RigL exchanges and the fraction of the training at which it ends (Evci et al., 2020)."""
 GRADUAL_END = 0.8
 """The fraction of the first task at which gradual pruning has reached the sparsity."""
+GRANET_SHARE, GRANET_LEAST = 0.5, 0.005
+"""The first and the last share that GraNet exchanges (the authors' scripts, whose cosine ends with the training)."""
+GRANET_END = 0.6875
+"""The fraction at which GraNet has reached the sparsity: epoch 110 of 160 in the authors' scripts."""
 MEST_ALPHA = 0.5
 """The factor of the gradient in MEST's importance: SparCL's alpha, whose authors are MEST's."""
 MEST_STAGES = ((0.5625, 2.0), (0.75, 1.0), (1.0, 0.0))
@@ -139,8 +144,42 @@ def rigl_share(at: float) -> float:
 
 def gradual_exchanges() -> tuple[Exchange, ...]:
     """Prune a dense network by magnitude, fast at first (Zhu and Gupta, 2017, arXiv 1710.01878, equation 1)."""
-    levels = [(at, Level(1.0, (1.0 - at / GRADUAL_END) ** 3)) for at in TENTHS if at < GRADUAL_END]
-    return tuple(Exchange(at, "first", level, level) for at, level in (*levels, (GRADUAL_END, BASE)))
+    levels = [(at, pruned_by(at, GRADUAL_END)) for at in TENTHS if at <= GRADUAL_END]
+    return tuple(Exchange(at, "first", level, level) for at, level in levels)
+
+
+def pruned_by(at: float, end: float) -> Level:
+    """The level of gradual pruning at a fraction of a task; from ``end`` on what is usually kept."""
+    return Level(1.0, max(0.0, 1.0 - at / end) ** 3)
+
+
+def granet_exchanges() -> tuple[Exchange, ...]:
+    """Prune gradually, each time with an exchange by gradient that falls with a cosine and goes on in later tasks.
+
+    GraNet (Liu et al., "Sparse Training via Boosting Pruning Plasticity with Neuroregeneration", NeurIPS 2021,
+    algorithm 1): of what a pruning leaves a share is dropped by magnitude, and as many weights of the largest
+    gradient come.
+    """
+    first = [Exchange(at, "first", *_exchanged(at, pruned_by(at, GRANET_END))) for at in TENTHS]
+    return tuple(two for one in first for two in _by_task(one))
+
+
+def _by_task(first: Exchange) -> tuple[Exchange, ...]:
+    """An exchange of the first task and that of later ones, which is the same where the first has no more weights."""
+    if first.grow_to == BASE:
+        return (dataclasses.replace(first, tasks="all"),)
+    return first, Exchange(first.at, "later", *_exchanged(first.at, BASE))
+
+
+def _exchanged(at: float, level: Level) -> tuple[Level, Level]:
+    """The levels behind the removal and the growth of GraNet."""
+    share = granet_share(at)
+    return Level(level.of_kept * (1.0 - share), level.of_others * (1.0 - share)), level
+
+
+def granet_share(at: float) -> float:
+    """The share that GraNet exchanges at a fraction of a task: a cosine from the first to the last."""
+    return GRANET_LEAST + (GRANET_SHARE - GRANET_LEAST) / 2.0 * (1.0 + math.cos(math.pi * at))
 
 
 def mest_em_exchanges() -> tuple[Exchange, ...]:
@@ -176,6 +215,7 @@ _ALL = (
     Policy(RIGL, rigl_exchanges(), GRADIENT),
     Policy(SNIP, starts_dense=True, scores_first=True),
     Policy(GRADUAL, gradual_exchanges(), starts_dense=True),
+    Policy(GRANET, granet_exchanges(), GRADIENT, starts_dense=True),
     Policy(MEST_EM, mest_em_exchanges(), RANDOM, MEST_ALPHA),
     Policy(MEST_EM_S, mest_em_s_exchanges(), RANDOM, MEST_ALPHA),
     Policy(AC_DC, ac_dc_exchanges(), starts_dense=True),

@@ -12,7 +12,7 @@ from tests.reference import policies
 from tests.support import twins
 from tests.support.twins import CLASSES, Given, Outcome, by_policy, check_same
 
-POLICIES = ("static", "set", "rigl", "snip", "gradual", "mest-em", "mest-em-s", "ac-dc")
+POLICIES = ("static", "set", "rigl", "snip", "gradual", "granet", "mest-em", "mest-em-s", "ac-dc")
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +42,13 @@ def check_work(outcome: Outcome, learner: policies.PolicyLearner, macs: dict[str
     found = float(outcome.run.trainer.result("result.true_sparse"))
     if learner.policy in ("static", "set", "gradual", "ac-dc"):
         learner.measured.clear()  # the reference looks at gradients that these do not need
-    assert found == pytest.approx(policies.flops(learner, macs, learner.policy in ("rigl", "snip")), rel=1e-9)
+    assert found == pytest.approx(policies.flops(learner, macs, learner.policy in ("rigl", "granet", "snip")), rel=1e-9)
     usual = outcome.run.engine.manifest.flops.training_sparse * sum(rows for rows, _ in learner.trained)
     assert found > 1.01 * usual or learner.policy in ("static", "set")
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("policy", ["set", "rigl"])
+@pytest.mark.parametrize("policy", ["set", "rigl", "granet"])
 def test_growth_by_momentum_equals_pytorch(policy: str, target: str, given: Given, tmp_path: Path) -> None:
     options = {"growth": "momentum", "gradient_sparsity": 0.0, "target": target}
     outcome, learner = by_policy(f"{policy} momentum", given, tmp_path, **options)

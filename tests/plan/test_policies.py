@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import pytest
+import torch
 
 from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.plan.layers import kept_at, layers_for
@@ -52,6 +53,23 @@ def test_gradual_prunes_by_the_cubic_schedule_in_the_first_task() -> None:
     assert [one[2] for one in found] == [math.floor(x + 0.5) for x in wanted]
     assert [one[2] for one in found] == [735, 537, 395, 300, 242, 212, 201, 200]
     assert all(one[1] == "first" and one[2] == one[3] for one in found)
+
+
+def test_granet_prunes_with_an_exchange_and_goes_on_exchanging() -> None:
+    """By the formulas of the authors' scripts: 110 of 160 epochs, and PyTorch's cosine from 0.5 to 0.005."""
+    stepped = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(stepped, 1000, eta_min=0.005)
+    shares = []
+    for _ in range(1000):
+        stepped.step()
+        cosine.step()
+        shares.append(stepped.param_groups[0]["lr"])
+    found = schedule("granet", (999,))
+    assert [(one[0], one[1]) for one in found[:4]] == [(0.1, "first"), (0.1, "later"), (0.2, "first"), (0.2, "later")]
+    assert [(one[0], one[1]) for one in found[12:]] == [(0.7, "all"), (0.8, "all"), (0.9, "all")]
+    for at, tasks, left, reached in found:
+        kept = 999 * (0.2 + 0.8 * (1 - at * 160 / 110) ** 3 if tasks == "first" else 0.2)
+        assert (left, reached) == (round(kept * (1 - shares[round(at * 1000) - 1])), round(kept))
 
 
 def test_mest_em_drops_a_fifth_then_a_tenth() -> None:
@@ -103,7 +121,7 @@ def test_n_of_m_exchanges_shares_of_what_it_keeps() -> None:
 def test_what_measures() -> None:
     others = POLICIES.keys() - {"sr-ste"}
     reading = {name for name in others if updates_measure(CompileOptions(mask_policy=name))}
-    assert reading == {"tdm", "rigl", "snip", "mest-em", "mest-em-s"}
+    assert reading == {"tdm", "rigl", "snip", "granet", "mest-em", "mest-em-s"}
     assert updates_measure(CompileOptions(mask_policy="set", growth="gradient"))
     assert not updates_measure(CompileOptions(mask_policy="rigl", growth="random"))
     ste = CompileOptions(mask_policy="sr-ste", scheme="2:4", sparsity=0.5, gradient_sparsity=0.0)
@@ -127,6 +145,8 @@ FITTING: list[dict[str, Any]] = [
     {"mask_policy": "rigl", "scheme": "pattern", "growth": "random"},
     {"mask_policy": "snip", "scheme": "kernel"},
     {"mask_policy": "gradual", "scheme": "block4x1"},
+    {"mask_policy": "granet", "scheme": "block4x1"},
+    {"mask_policy": "granet", "growth": "random"},
     {"mask_policy": "mest-em", "scheme": "2:4", "sparsity": 0.5},
     {"mask_policy": "mest-em-s", "compress": True},
     {"growth": "gradient"},
@@ -152,6 +172,9 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"scheme": "channel", "sparsity": 0.5, "growth": "gradient"}, "`growth` gradient.*channel"),
     ({"scheme": "channel", "sparsity": 0.5, "first_mask": "random"}, "`first_mask` random.*channel"),
     ({"mask_policy": "gradual", "compress": True}, "`mask_policy` gradual.*`compress` would keep room"),
+    ({"mask_policy": "granet", "compress": True}, "`mask_policy` granet.*`compress` would keep room"),
+    ({"mask_policy": "granet", "first_mask": "random"}, "`first_mask` random.*begins with all weights"),
+    ({"mask_policy": "granet", "scheme": "2:4", "sparsity": 0.5}, "`mask_policy` granet.*2:4.*kernel"),
     ({"mask_policy": "snip", "compress": True}, "`mask_policy` snip.*`compress` would keep room"),
     ({"mask_policy": "snip", "scheme": "2:4", "sparsity": 0.5}, "`mask_policy` snip.*2:4.*kernel"),
     ({"mask_policy": "gradual", "scheme": "pattern"}, "`mask_policy` gradual.*pattern"),

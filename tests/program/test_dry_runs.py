@@ -52,6 +52,7 @@ FORMS: Mapping[str, dict[str, Any]] = {
     "snip": {"mask_policy": "snip", "gradient_sparsity": 0.0, "sparsity": 0.75},
     "snip, gradients": {"mask_policy": "snip", "sparsity": 0.75},
     "gradual": {"mask_policy": "gradual", "sparsity": 0.75},
+    "granet": {"mask_policy": "granet", "sparsity": 0.75},
     "mest": {"mask_policy": "mest-em-s", "gradient_sparsity": 0.0, "sparsity": 0.75},
     "rows": {"gradient_scheme": "channel", "sparsity": 0.75},
 }

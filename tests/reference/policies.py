@@ -32,6 +32,12 @@ def gradual_density(t: float, sparsity: float) -> float:
     return 1 - (sparsity + (0 - sparsity) * (1 - t / 0.8) ** 3)
 
 
+def granet_shares(t: float, task: int, density: float) -> tuple[float, float]:
+    """Pruned as above with n * dt = 110 of 160 epochs, then r from 0.5 to 0.005 by CosineAnnealingLR is exchanged."""
+    reached = 1 - (1 - density) * (1 - (1 - t * 160 / 110) ** 3) if task == 0 and t < 110 / 160 else density
+    return reached * (1 - (0.005 + (0.5 - 0.005) * (1 + math.cos(math.pi * t)) / 2)), reached
+
+
 def mest_factor(t: float) -> float:
     """1, 1/2 and 0 before epochs 90, 120 and 160 of 160."""
     return 1.0 if t < 90 / 160 else 0.5 if t < 120 / 160 else 0.0
@@ -50,6 +56,8 @@ def events(policy: str, task: int, density: float) -> list[tuple[Fraction, float
             found.append((at, density * (1 - rigl_share(t)), density))
         if policy == "gradual" and task == 0 and t <= 0.8:
             found.append((at, gradual_density(t, 1 - density), gradual_density(t, 1 - density)))
+        if policy in ("granet", "granet momentum"):
+            found.append((at, *granet_shares(t, task, density)))
         if policy == "mest-em" and t < 0.75:
             found.append((at, density * (1 - 0.2 * mest_factor(t)), density))
         if policy == "mest-em-s" and t <= 0.8:
@@ -70,12 +78,12 @@ def ac_dc(task: int, density: float) -> list[tuple[Fraction, float, float]]:
 
 
 def grow(policy: str, kept: Mask, missing: int, gradient: Floats, key: tuple[int, int, int]) -> Mask:
-    """The weights that come: RigL's of the largest gradient, at random for the others."""
+    """The weights that come: RigL's and GraNet's of the largest gradient, at random for the others."""
     if missing <= 0:
         return np.zeros_like(kept)
     seed, update, layer = key
     drawn = stream(seed, "grow", update, layer, np.arange(kept.size))
-    by_gradient = policy == "rigl" or policy.endswith("momentum")
+    by_gradient = policy in ("rigl", "granet") or policy.endswith("momentum")
     return top(np.abs(gradient) if by_gradient else drawn, ~kept, missing)
 
 
@@ -89,7 +97,7 @@ class PolicyLearner(_Learner):
         self.smoothed: dict[str, Floats] = {}
         super().__init__(module, config, classes)
         self.network.straight = policy == "sr-ste"
-        if policy in ("snip", "gradual", "ac-dc", "sr-ste"):
+        if policy in ("snip", "gradual", "granet", "granet momentum", "ac-dc", "sr-ste"):
             self._start_dense(module)
 
     def _start_dense(self, module: torch.nn.Module) -> None:
