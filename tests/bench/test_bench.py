@@ -7,13 +7,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
-from sparcl_compile.bench import pool, work
+from sparcl_compile.bench import plots, pool, work
+from sparcl_compile.bench.bench import Line
 from sparcl_compile.bench.jobs import Job, Jobs
 from sparcl_compile.bench.reading import read_grid
 from sparcl_compile.bench.results import Results
@@ -159,8 +162,61 @@ def test_the_test_set_chooses_nothing(whole: Whole, tmp_path: Path) -> None:
 
 
 def test_the_plots_are_pictures(whole: Whole) -> None:
-    for name in ("flops", "seconds", "tasks", "sparsity", "churn"):
+    for name in plots.PLOTS:
         assert (whole.folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.fixture(scope="module")
+def drawn(whole: Whole, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
+    """By name of a plot its axes, from the results that are there already."""
+    folder = Path(shutil.copytree(whole.folder, tmp_path_factory.mktemp("drawn") / "grid.bench"))
+    lines: list[Line] = []
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(plots, "draw", lambda found, _: lines.extend(found) or [])
+        done("bench", whole.grid, "-o", folder, "--plots")
+    made = {name: Figure().add_subplot() for name in plots.PLOTS}
+    for name, axes in made.items():
+        plots.PLOTS[name](axes, lines)
+    return made
+
+
+def seeds_of(whole: Whole, row: str) -> list[dict[str, Any]]:
+    """The runs of a row, one a seed, as their files have them."""
+    return [one for one in runs_of(whole.folder) if (one["row"], one["trial"]) == (row, False)]
+
+
+@pytest.mark.parametrize(
+    ("plot", "cost", "unit"), [("flops", "training_flops", 1e9), ("seconds", "training_seconds", 1)]
+)
+def test_accuracy_is_drawn_against_what_it_cost(
+    plot: str, cost: str, unit: float, whole: Whole, drawn: Mapping[str, Any]
+) -> None:
+    for row, bar in zip(("dense", "sparse"), drawn[plot].containers, strict=True):
+        found = [one["result"] for one in seeds_of(whole, row)]
+        costs = [one[cost]["true_sparse"] if plot == "flops" else one[cost] for one in found]
+        point, _, (deviation,) = bar.lines
+        middle, values = point.get_xydata()[0], [one["class_il"] for one in found]
+        assert middle == pytest.approx([np.mean(costs) / unit, np.mean(values)])
+        (low, high) = deviation.get_segments()[0][:, 1]
+        assert (low, high) == pytest.approx((middle[1] - np.std(values), middle[1] + np.std(values)))
+        assert bar.get_label().startswith(f"{row} (")
+
+
+def test_accuracy_is_drawn_over_the_tasks(whole: Whole, drawn: Mapping[str, Any]) -> None:
+    """The mean over the tasks so far, of the first task alone at first."""
+    for row, curve in zip(("dense", "sparse"), drawn["tasks"].lines, strict=True):
+        found = np.array([one["result"]["accuracy_matrix"] for one in seeds_of(whole, row)], float)
+        wanted = [found[:, 0, 0].mean(), found[:, 1, :].mean()]
+        assert curve.get_xydata().tolist() == [[1, pytest.approx(wanted[0])], [2, pytest.approx(wanted[1])]]
+
+
+@pytest.mark.parametrize("plot", ["sparsity", "churn"])
+def test_masked_layers_are_drawn_in_order(plot: str, whole: Whole, drawn: Mapping[str, Any]) -> None:
+    (curve,) = drawn[plot].lines  # the dense row has no masks
+    found = seeds_of(whole, "sparse")
+    each = [one["churn"] if plot == "churn" else one["result"]["sparsity"]["per_layer"] for one in found]
+    assert curve.get_xdata().tolist() == list(range(1, len(each[0]) + 1))
+    assert curve.get_ydata() == pytest.approx(np.mean([list(one.values()) for one in each], axis=0))
 
 
 def test_the_churn_is_a_share_of_each_masked_layer(whole: Whole) -> None:
