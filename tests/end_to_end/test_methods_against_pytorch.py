@@ -39,3 +39,9 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Given:
 def test_a_run_equals_pytorch(method: str, changed: dict[str, object], given: Given, tmp_path: Path) -> None:
     options = {"target": "ort", "method": method, "dense": ("0.*",), **changed}
     check_same(both(given, tmp_path, methods.run, **options))
+
+
+@pytest.mark.parametrize("changed", [DENSE, {"data_removal": 0.0}, {"target": "ort-training", **DENSE}], ids=str)
+def test_a_joint_run_equals_pytorch(changed: dict[str, object], given: Given, tmp_path: Path) -> None:
+    options = {"target": "ort", "method": "joint", "dense": ("0.*",), **changed}
+    check_same(both(given, tmp_path, methods.run_jointly, **options))

@@ -1,5 +1,6 @@
 """The methods of docs/methods.md that are more than batches from a buffer, around the learner of this package."""
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
@@ -325,3 +326,9 @@ LEARNERS: dict[str, type[_Learner]] = {
 def run(module: torch.nn.Module, tasks: Sequence[Task], config: Config, classes: int) -> Trace:
     """Train a copy of the model by the method that ``config.replay`` names."""
     return run_learner(module, tasks, config, classes, learner_type=LEARNERS.get(config.replay, _Learner))
+
+
+def run_jointly(module: torch.nn.Module, tasks: Sequence[Task], config: Config, classes: int) -> Trace:
+    """Train a copy of the model on all tasks so far, each time one has come: plain training of a growing set."""
+    growing = [tuple(np.concatenate(part) for part in zip(*tasks[: n + 1], strict=True)) for n in range(len(tasks))]
+    return run_learner(module, growing, dataclasses.replace(config, replay="finetune"), classes)
