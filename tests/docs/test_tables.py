@@ -74,6 +74,22 @@ def test_shipped_data() -> None:
         assert agrees(row[-1], [work(runs) for runs in pair]), row
 
 
+def test_shipped_data_in_longer_and_shorter_tasks() -> None:
+    head, rows = table("docs/results.md", "### Longer and shorter tasks")
+    lines = {name: shipped(f": {name}", "shipped_lengths") for name in head[1:-1]}
+    for row, *pair in zip(rows, *lines.values(), strict=True):
+        assert all(agrees(cell, with_seeds(runs)) for cell, runs in zip(row[1:-1], pair, strict=True)), row
+        dense, sparse, *longer = pair
+        assert agrees(row[-1], [100 * work(sparse) / work(dense), 100 * work(longer[1]) / work(longer[0])]), row
+    text = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    for epochs in (3, 20):
+        below = ahead(lines[f"dense, epochs {epochs}"], lines[f"80 % sparse, epochs {epochs}"])
+        (cell,) = re.findall(
+            rf"([\d.]+ ± [\d.]+)(?: points behind dense ones)? after {epochs}(?: epochs)?(?: and|\*\*)", text
+        )
+        assert agrees(cell, below), f"{epochs} epochs: {cell}, not {below}"
+
+
 def test_mask_policies_on_digits_seed_by_seed() -> None:
     alone = {row: [[run] for run in runs] for (row, _), runs in grid("digits_policies").items()}
     for name, _, _, lead, _ in table("docs/results.md", "## Mask policies")[1][1:]:
