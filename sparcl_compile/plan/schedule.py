@@ -2,15 +2,12 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 from sparcl_compile.settings.options import CompileOptions
 from sparcl_compile.settings.policies import BASE as USUAL
-from sparcl_compile.settings.policies import Level, Policy
+from sparcl_compile.settings.policies import Level, Policy, Tasks
 from sparcl_compile.settings.recipes import Recipe
 
-Tasks = Literal["first", "later", "all"]
-"""The tasks that an event belongs to."""
 UPDATES = tuple(i / 10 for i in range(1, 10))
 REMOVALS = (0.1, 0.2, 0.3, 0.4)
 GRADIENT_REFRESH_STEPS = 30

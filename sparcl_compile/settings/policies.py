@@ -27,6 +27,8 @@ MAGNITUDE, ALL = "magnitude", "all"
 GROWTHS = (RANDOM, GRADIENT, MOMENTUM)
 FIRST_MASKS = (MAGNITUDE, RANDOM)
 SomeOptions = TypeVar("SomeOptions", bound=Options)
+Tasks = Literal["first", "later", "all"]
+"""The tasks that an event belongs to."""
 
 TENTHS = tuple(i / 10 for i in range(1, 10))
 """Fractions of a task at which policies exchange weights, as TDM does."""
@@ -65,6 +67,10 @@ class Level:
         """The share of all weights of a layer of this density, at most 1."""
         return min(1.0, self.of_kept * density + self.of_others * (1.0 - density))
 
+    def without(self, share: float) -> "Level":
+        """The level that is left when this share of it is dropped."""
+        return Level(self.of_kept * (1.0 - share), self.of_others * (1.0 - share))
+
 
 BASE = Level()
 """The weights that are usually kept."""
@@ -84,7 +90,7 @@ class Exchange:
     """
 
     at: float
-    tasks: Literal["first", "later", "all"]
+    tasks: Tasks
     remove_to: Level
     grow_to: Level
 
@@ -160,21 +166,13 @@ def granet_exchanges() -> tuple[Exchange, ...]:
     algorithm 1): of what a pruning leaves a share is dropped by magnitude, and as many weights of the largest
     gradient come.
     """
-    first = [Exchange(at, "first", *_exchanged(at, pruned_by(at, GRANET_END))) for at in TENTHS]
-    return tuple(two for one in first for two in _by_task(one))
+    each = [(at, tasks, level) for at in TENTHS for tasks, level in _by_task(pruned_by(at, GRANET_END))]
+    return tuple(Exchange(at, tasks, level.without(granet_share(at)), level) for at, tasks, level in each)
 
 
-def _by_task(first: Exchange) -> tuple[Exchange, ...]:
-    """An exchange of the first task and that of later ones, which is the same where the first has no more weights."""
-    if first.grow_to == BASE:
-        return (dataclasses.replace(first, tasks="all"),)
-    return first, Exchange(first.at, "later", *_exchanged(first.at, BASE))
-
-
-def _exchanged(at: float, level: Level) -> tuple[Level, Level]:
-    """The levels behind the removal and the growth of GraNet."""
-    share = granet_share(at)
-    return Level(level.of_kept * (1.0 - share), level.of_others * (1.0 - share)), level
+def _by_task(level: Level) -> tuple[tuple[Tasks, Level], ...]:
+    """The level of the first task and that of later ones, which have no more than is usually kept."""
+    return (("all", BASE),) if level == BASE else (("first", level), ("later", BASE))
 
 
 def granet_share(at: float) -> float:
