@@ -90,6 +90,16 @@ def test_shipped_data_in_longer_and_shorter_tasks() -> None:
         assert agrees(cell, below), f"{epochs} epochs: {cell}, not {below}"
 
 
+def test_shipped_data_with_merged_batches() -> None:
+    head, rows = table("docs/results.md", "shipped_merged/summary.md")
+    dense, sparse = (shipped(f": {name}", "shipped_merged") for name in head[1:])
+    for row, *pair in zip(rows, dense, sparse, strict=True):
+        assert all(agrees(cell, with_seeds(runs)) for cell, runs in zip(row[1:], pair, strict=True)), row
+    text = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    (cell,) = re.findall(r"([\d.]+ ± [\d.]+) points behind dense ones with merged", text)
+    assert agrees(cell, ahead(dense, sparse)), cell
+
+
 def test_mask_policies_on_digits_seed_by_seed() -> None:
     alone = {row: [[run] for run in runs] for (row, _), runs in grid("digits_policies").items()}
     for name, _, _, lead, _ in table("docs/results.md", "## Mask policies")[1][1:]:
