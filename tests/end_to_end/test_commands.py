@@ -341,8 +341,8 @@ def test_help_and_version(command: str) -> None:
 def test_help_says_what_resuming_may_change() -> None:
     text = " ".join(done("run", "--help").out.split())
     assert (
-        "All options must be as they were, but --lr, --threads, --json, --report, --beside and --log-dir may differ"
-        in text
+        "All options must be as they were, but --lr, --threads, --json, --report, --beside, --log-dir and the place of "
+        "the data may differ" in text
     )
 
 
