@@ -278,10 +278,9 @@ def _parsed(path: Path, mend: str = AGAIN) -> Checkpoint:
 
 
 def _compare(path: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
-    moved = saved.get(SAMPLES) == wanted.get(SAMPLES) and _kind(saved) == _kind(wanted)
-    differing = [
-        key for key in {**saved, **wanted} if saved.get(key) != wanted.get(key) and (key, moved) != (DATA, True)
-    ]
+    differing = [key for key in {**saved, **wanted} if saved.get(key) != wanted.get(key)]
+    if saved.get(SAMPLES) == wanted.get(SAMPLES) and _kind(saved) == _kind(wanted):
+        differing = [key for key in differing if key != DATA]
     if not differing:
         return
     if DATA in wanted and DATA not in saved:
