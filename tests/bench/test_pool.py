@@ -58,8 +58,9 @@ def test_as_many_runs_go_on_at_once_as_the_cores_hold(
     config = joblib.parallel_config
     monkeypatch.setattr(pool, "perform", counted)
     monkeypatch.setattr(joblib, "parallel_config", threads_for)
-    found = list(pool.outcomes([f"run {n}" for n in range(6 * together)], cores, threads, None, tmp_path))  # type: ignore[misc]
+    jobs: list[Any] = [f"run {n}" for n in range(6 * together)]
+    found = list(pool.outcomes(jobs, cores, threads, None, tmp_path))
     assert max(most) == together
-    assert {one["job"] for one in found} == {f"run {n}" for n in range(6 * together)}
+    assert {one["job"] for one in found} == set(jobs)
     assert {one["threads"] for one in found} == {threads}
     assert asked == [{"backend": "loky", "n_jobs": together, "inner_max_num_threads": threads}]
