@@ -49,6 +49,11 @@ def hidden_layers(graph: ir.Graph) -> HiddenLayers:
     return "raised" if raised else "other"
 
 
+def shares_statistics(graph: ir.Graph) -> bool:
+    """Whether the samples of a batch share statistics that training takes: those of BatchNormalization."""
+    return any(node.op_type == BATCH and int_attribute(node, "training_mode", 0) == 1 for node in graph)
+
+
 def _weights(node: ir.Node) -> list[ir.Value]:
     """The weights that a layer reads, directly or through their masks; frozen ones, too."""
     read = [value for slot in WEIGHT_SLOTS.get(node.op_type, ()) if (value := node.inputs[slot]) is not None]

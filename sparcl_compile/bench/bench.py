@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sparcl_compile.bench import pool
-from sparcl_compile.bench.defaults import changed_defaults, in_words
+from sparcl_compile.bench.defaults import changed_defaults, expected, in_words
 from sparcl_compile.bench.grid import Cell, Grid
 from sparcl_compile.bench.jobs import Job, Jobs
 from sparcl_compile.bench.rates import Choice, Trials, choices
@@ -94,7 +94,7 @@ def _tell_changed_defaults(there: Sequence[Job], results: Results, tell: Tell) -
     """Say which options of runs that are there already are those of an older version, which today's are not like."""
     found = [(job, results.read(job.name).result) for job in there]
     changes = [
-        changed_defaults(result.options, compile_options(job.cell.compiling, job.seed))
+        changed_defaults(result.options, expected(compile_options(job.cell.compiling, job.seed), job.model))
         for job, result in found
         if result
     ]

@@ -1,14 +1,17 @@
 """What a run that is there already was learned under, beside what it would be learned under today."""
 
 import dataclasses
+import functools
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from sparcl_compile.interface.options import Options
-from sparcl_compile.settings.methods import loss_classes_of
+import onnx_ir as ir
+
+from sparcl_compile.interface.options import AUTO, Options
+from sparcl_compile.settings.methods import loss_classes_of, settled
 from sparcl_compile.settings.options import CompileOptions
-from sparcl_compile.settings.policies import AUTO
 
 Changed = Mapping[str, tuple[object, object]]
 """Options by name: what a run has, and what it would have today."""
@@ -17,7 +20,7 @@ Changed = Mapping[str, tuple[object, object]]
 def changed_defaults(stored: Mapping[str, object], today: CompileOptions) -> Changed:
     """The options of a run's result that a version of today would give another value.
 
-    A mask policy that suits the model is not looked at: that takes the model.
+    What the model is still to settle is not looked at.
 
     Args:
         stored: the options that the result tells; those that its version did not have yet are left out.
@@ -27,6 +30,21 @@ def changed_defaults(stored: Mapping[str, object], today: CompileOptions) -> Cha
     then = _in_force({**now, **stored})
     told = [name for name in now if now[name] != AUTO]
     return {name: (then[name], now[name]) for name in told if then[name] != now[name]}
+
+
+def expected(options: CompileOptions, model: Path) -> CompileOptions:
+    """The options with the way to replay that a model's file is going to settle, where its operators tell that.
+
+    Parameters that do not train may fix the statistics of a BatchNormalization; only a compilation finds out.
+    """
+    if options.freeze or options.update != "all":
+        return options
+    return settled(options, shares_statistics=_normalises_batches(model))
+
+
+@functools.cache
+def _normalises_batches(model: Path) -> bool:
+    return any(node.op_type == "BatchNormalization" for node in ir.load(model).graph.all_nodes())
 
 
 def in_words(changed: Changed) -> str:

@@ -12,7 +12,7 @@ from sparcl_compile.cli.command import Command, seconds_so_far
 from sparcl_compile.cli.common import silence_libraries
 from sparcl_compile.cli.loudness import is_quiet, is_verbose
 from sparcl_compile.interface.errors import OptionError
-from sparcl_compile.interface.options import STEP_LIMIT
+from sparcl_compile.interface.options import AUTO, STEP_LIMIT
 from sparcl_compile.interface.version import __version__
 from sparcl_compile.passes.schemes.names import SCHEMES, sparsity_for
 from sparcl_compile.settings.methods import LOSS_CLASSES, METHODS
@@ -28,7 +28,7 @@ from sparcl_compile.settings.options import (
     TARGETS,
     CompileOptions,
 )
-from sparcl_compile.settings.policies import AUTO, FIRST_MASKS, GROWTHS, POLICIES
+from sparcl_compile.settings.policies import FIRST_MASKS, GROWTHS, POLICIES
 
 if TYPE_CHECKING:
     from sparcl_compile.interface.artifact import Artifact
@@ -141,9 +141,10 @@ class MethodName(click.Choice[str]):
 )
 @click.option(
     "--replay-batches",
-    type=click.Choice(REPLAY_BATCHES),
+    type=click.Choice([AUTO, *REPLAY_BATCHES]),
     default=DEFAULTS.replay_batches,
-    help="Replay batches as micro-steps of their own, or merged with the current batch.",
+    help="Replay batches as micro-steps of their own, or merged with the current batch; auto merges those that a "
+    "BatchNormalization would normalise apart.",
 )
 @click.option(
     "--loss-classes",
@@ -196,7 +197,8 @@ class MethodName(click.Choice[str]):
     "--batch-size",
     type=int,
     default=DEFAULTS.batch_size,
-    help="Samples a step that layers are chosen and memory is estimated for; a hint, any number trains.",
+    help="New samples a step, beside those replayed, that layers are chosen and memory is estimated for; a hint, any "
+    "number trains.",
 )
 @click.option("--freeze", multiple=True, metavar="GLOB", help="Do not train parameters of this name; may be repeated.")
 @click.option(

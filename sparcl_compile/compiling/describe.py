@@ -35,6 +35,7 @@ from sparcl_compile.passes.sparsifying import mark_dense_weights
 from sparcl_compile.passes.sparsifying.freeze_parameters import update_summary
 from sparcl_compile.plan.channels import channel_spec
 from sparcl_compile.plan.compiled import Compiled
+from sparcl_compile.settings.methods import batch_samples
 from sparcl_compile.settings.options import FEW_EPOCHS, CompileOptions, learning_rates
 from sparcl_compile.settings.policies import smooths
 from sparcl_compile.targets.choice import EXECUTORS
@@ -89,7 +90,8 @@ def _runtime(options: CompileOptions) -> dict[str, str]:
 
 def report(compiled: Compiled, options: CompileOptions, facts: Facts, traces: Iterable[PassTrace]) -> CompileReport:
     """The log: what each pass did, the memory of training, and the choice of kernels."""
-    choices = KernelChoices(options.batch_size, tuple(choices_of(compiled.forward)))
+    samples = batch_samples(options)
+    choices = KernelChoices(samples, tuple(choices_of(compiled.forward)))
     unmasked = mark_dense_weights.remarks(compiled.full) if options.sparsity > 0.0 else ()
     return CompileReport(
         remarks=(
@@ -100,9 +102,7 @@ def report(compiled: Compiled, options: CompileOptions, facts: Facts, traces: It
             *remarks(compiled.full),
         ),
         passes=tuple(traces),
-        memory=memory.to_report(
-            compiled.training, facts.state, options.batch_size, executor_of(EXECUTORS[options.target])
-        ),
+        memory=memory.to_report(compiled.training, facts.state, samples, executor_of(EXECUTORS[options.target])),
         kernels=choices if options.compress and options.select_kernels else None,
     )
 

@@ -1,7 +1,7 @@
 """The options of a compilation with their defaults."""
 
 import dataclasses
-from typing import Literal
+from typing import Literal, TypeVar
 
 LossClasses = Literal["", "all", "task", "batch", "balanced"]
 """The classes that take part in a loss: all, the task's, the batch's, all by how much they are of it, or for nothing
@@ -14,6 +14,8 @@ TARGET = "ort"
 """The default target: any build of ONNX Runtime."""
 STEP_LIMIT = 0.2
 """The largest step of SGD in a layer, as a share of the norm of its weight (docs/algorithm.md, Learning rates)."""
+AUTO = "auto"
+"""An option whose value the model settles; the manifest has what it came to."""
 NOISE = 1e-9
 """Sparsities that differ by less are the same: 1 - 11/20 is not the number 0.45."""
 
@@ -28,14 +30,14 @@ class Options:
     scheme: str = "unstructured"
     gradient_scheme: str = "unstructured"
     distribution: str = "uniform"
-    mask_policy: str = "auto"
+    mask_policy: str = AUTO
     growth: str | None = None
     first_mask: str = "magnitude"
     scaling: str = "density"
     method: str = "der++"
     logit_weight: float | None = None
     label_weight: float | None = None
-    replay_batches: str = "separate"
+    replay_batches: str = AUTO
     loss_classes: str | None = None
     optimizer: str = "sgd"
     momentum: float = 0.0
@@ -98,3 +100,6 @@ class Options:
     def is_sparse(self) -> bool:
         """Whether weights or gradients are sparse."""
         return self.sparsity > 0.0 or self.masks_gradients
+
+
+SomeOptions = TypeVar("SomeOptions", bound=Options)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, cast
 
 from sparcl_compile.interface.errors import FieldError
-from sparcl_compile.interface.options import LossClasses, Options, ReplayClasses
+from sparcl_compile.interface.options import AUTO, LossClasses, Options, ReplayClasses, SomeOptions
 from sparcl_compile.interface.ranges import check_choice
 
 
@@ -225,9 +225,9 @@ def _refused(options: Options, method: Method) -> Sequence[tuple[bool, str, str]
 
 def _idle(options: Options, method: Method) -> Sequence[tuple[str, bool, str]]:
     """Options that a method leaves no effect, whatever their value: the field, whether that is so here, and why."""
-    name = f"`method` {method.name}"
+    name, merged = f"`method` {method.name}", options.replay_batches == "merged"
     return (
-        ("replay_batches", not method.replay.batches, f"{name} replays no batch"),
+        ("replay_batches", merged and not method.replay.batches, f"{name} replays no batch"),
         ("loss_classes", bool(method.current), f"{name} says by itself which classes are in the loss"),
         ("loss_classes", method.targets_labels and options.data_removal == 0.0,
          f"{name} says by itself which classes are in the loss, and with `data_removal` 0 nothing else reads them"),
@@ -249,6 +249,31 @@ def replayed_labels(options: Options) -> float:
     return sum(batch.ce for batch in method_of(options).replay.batches)
 
 
+def settled(options: SomeOptions, shares_statistics: bool) -> SomeOptions:
+    """Return the options with a way to replay: the user's, or else the one that suits the model.
+
+    Merged batches are normalised together. Those of separate batches are not what the model is asked about later: a
+    task of two classes normalises its own by statistics that no other class shares, which costs up to 11 points where
+    tasks are short (docs/defaults.md, Separate and merged batches). Where no statistics are shared the two compute
+    the same, and separate ones need the memory of one batch alone.
+
+    Args:
+        options: as the user gave them.
+        shares_statistics: whether samples of a batch share statistics that training takes: BatchNormalization's.
+    """
+    if options.replay_batches != AUTO:
+        return options
+    method = METHODS[options.method]
+    merges = shares_statistics and bool(method.replay.batches) and not method.projects
+    return dataclasses.replace(options, replay_batches="merged" if merges else "separate")
+
+
+def batch_samples(options: Options) -> int:
+    """The samples that a training step of the graphs computes with at once, of steps of ``batch_size`` new ones."""
+    merged = options.replay_batches == "merged"
+    return options.batch_size * (1 + len(method_of(options).replay.batches) if merged else 1)
+
+
 def accumulates(options: Options) -> bool:
     """Whether gradients are stored before the parameters move."""
     return stores_between_batches(options) or method_of(options).changes_gradients
@@ -256,4 +281,4 @@ def accumulates(options: Options) -> bool:
 
 def stores_between_batches(options: Options) -> bool:
     """Whether the gradients of several batches make one step."""
-    return bool(method_of(options).replay.batches) and options.replay_batches == "separate"
+    return bool(method_of(options).replay.batches) and options.replay_batches != "merged"

@@ -4,7 +4,7 @@ import dataclasses
 import re
 
 from sparcl_compile.interface.errors import FieldError
-from sparcl_compile.interface.options import BATCH_SIZE, STEP_LIMIT, Options
+from sparcl_compile.interface.options import AUTO, BATCH_SIZE, STEP_LIMIT, Options
 from sparcl_compile.interface.ranges import (
     check_choice,
     check_classes,
@@ -129,7 +129,7 @@ _CHOICES = {
     "gradient_scheme": GRADIENT_SCHEMES,
     "distribution": DISTRIBUTIONS,
     "scaling": SCALINGS,
-    "replay_batches": REPLAY_BATCHES,
+    "replay_batches": (AUTO, *REPLAY_BATCHES),
     "optimizer": OPTIMIZERS,
     "recipe": RECIPES,
     "init": INITS,

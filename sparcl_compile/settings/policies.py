@@ -3,11 +3,10 @@
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Literal, TypeVar
+from typing import Literal
 
-from sparcl_compile.interface.options import Options
+from sparcl_compile.interface.options import AUTO, Options, SomeOptions
 
-AUTO = "auto"
 """The policy that suits the model: SparCL's, or RigL's where the classifier is the only layer."""
 TDM, STATIC, SET, RIGL, SNIP, GRADUAL, GRANET, MEST_EM, MEST_EM_S, AC_DC, SR_STE = (
     "tdm",
@@ -26,7 +25,6 @@ RANDOM, GRADIENT, MOMENTUM, NONE = "random", "gradient", "momentum", "none"
 MAGNITUDE, ALL = "magnitude", "all"
 GROWTHS = (RANDOM, GRADIENT, MOMENTUM)
 FIRST_MASKS = (MAGNITUDE, RANDOM)
-SomeOptions = TypeVar("SomeOptions", bound=Options)
 Tasks = Literal["first", "later", "all"]
 """The tasks that an event belongs to."""
 

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 
 from sparcl_compile.interface.errors import FieldError
-from sparcl_compile.interface.options import Options
+from sparcl_compile.interface.options import AUTO, Options
 from sparcl_compile.interface.ranges import check_choice
 from sparcl_compile.passes.schemes.names import n_of_m
 from sparcl_compile.settings.policies import (
-    AUTO,
     FIRST_MASKS,
     GRADIENT,
     GROWTHS,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
+from sparcl_compile.passes.analysis.normalised import shares_statistics
 from sparcl_compile.passes.core.contract import Pass
 from sparcl_compile.passes.core.layers import layer_weights, masked_layers
 from sparcl_compile.passes.differentiating.attach_loss import AttachLoss
@@ -31,8 +32,8 @@ from sparcl_compile.passes.sparsifying.mark_dense_weights import MarkDenseWeight
 from sparcl_compile.passes.sparsifying.scale_by_density import ScaleByDensity
 from sparcl_compile.passes.updating.compute_gradient_rows import ComputeGradientRows
 from sparcl_compile.plan.plan import SparsityPlan, plan_sparsity
-from sparcl_compile.settings import policies
-from sparcl_compile.settings.methods import method_of, stores_between_batches
+from sparcl_compile.settings import methods, policies
+from sparcl_compile.settings.methods import batch_samples, method_of, stores_between_batches
 from sparcl_compile.settings.options import CompileOptions
 from sparcl_compile.settings.policies import first_of, grows_by_gradient, policy_of, smooths
 from sparcl_compile.targets.choice import EXECUTORS
@@ -64,10 +65,12 @@ class Work:
 
 
 def settled(work: Work, sparsified: ir.Model) -> Work:
-    """Return the work with the options that a model settles once it is known which of its weights have a mask."""
+    """Return the work with the options that a model settles once it is known what has a mask, and what trains."""
     masked = masked_layers(sparsified)
     alone = len(masked) == 1 and not set(layer_weights(sparsified)) - set(masked)
-    return dataclasses.replace(work, options=policies.settled(work.options, classifier_alone=alone))
+    options = policies.settled(work.options, classifier_alone=alone)
+    options = methods.settled(options, shares_statistics=shares_statistics(sparsified.graph))
+    return dataclasses.replace(work, options=options)
 
 
 def make(one: type[Pass], work: Work) -> Pass:
@@ -86,7 +89,7 @@ MAKERS: Mapping[type[Pass], Callable[[Work, CompileOptions], Pass]] = {
     LimitSteps: lambda _, o: LimitSteps(o.effective_step_limit * (1.0 - o.momentum)),
     FoldChannels: lambda work, _: FoldChannels(work.plan.capacity),
     SelectKernels: lambda work, o: SelectKernels(
-        work.plan.places, work.plan.updated_places, o.batch_size, work.measure, o.scheme
+        work.plan.places, work.plan.updated_places, batch_samples(o), work.measure, o.scheme
     ),
     CompressWeights: lambda work, o: CompressWeights(work.plan.places, o.scheme),
     AttachLoss: lambda _, o: AttachLoss(method_of(o).distance),
@@ -96,9 +99,11 @@ MAKERS: Mapping[type[Pass], Callable[[Work, CompileOptions], Pass]] = {
     InsertGradientMasks: lambda _, o: InsertGradientMasks(gradient_sparsity=o.effective_gradient_sparsity),
     AttachOptimizer: lambda _, o: AttachOptimizer(o.optimizer, o.momentum, o.weight_decay),
     HalveActivations: lambda _, o: HalveActivations(backward_only=o.activations == "bf16-backward"),
-    OrderBackward: lambda _, o: OrderBackward(batch=o.batch_size, executor=EXECUTORS[o.target], recompute=o.recompute),
+    OrderBackward: lambda _, o: OrderBackward(
+        batch=batch_samples(o), executor=EXECUTORS[o.target], recompute=o.recompute
+    ),
     RecomputeActivations: lambda _, o: RecomputeActivations(
-        enabled=o.recompute, batch=o.batch_size, executor=EXECUTORS[o.target]
+        enabled=o.recompute, batch=batch_samples(o), executor=EXECUTORS[o.target]
     ),
     ComputeGradientRows: lambda _, o: ComputeGradientRows(o.effective_gradient_sparsity),
     Emit: lambda work, o: Emit(
