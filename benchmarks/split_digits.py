@@ -29,7 +29,10 @@ from sparcl_compile.runtime.runs.run import Run
 from sparcl_compile.settings.options import CompileOptions
 
 MODEL = Path("models/digits_cnn.onnx")
-METHODS: Mapping[str, Mapping[str, Any]] = {"der++": {}, "der++ merged": {"replay_batches": "merged"}}
+METHODS: Mapping[str, Mapping[str, Any]] = {
+    "der++": {"replay_batches": "separate"},
+    "der++ merged": {"replay_batches": "merged"},
+}
 DENSE = {"sparsity": 0.0, "gradient_sparsity": 0.0, "data_removal": 0.0}
 NARROW = 7
 """Channels of the first layer; the demo's network has 16. Its work for a sample is that of 80 % sparse weights."""
