@@ -65,6 +65,7 @@ PORTABLE: Mapping[str, Case] = {
             method="der++",
             logit_weight=0.1,
             label_weight=0.5,
+            replay_batches="separate",
             momentum=0.9,
         ),
         "uint8",

@@ -44,9 +44,11 @@ class Form:
 # ones, each rightly.
 FORMS: Mapping[str, Form] = {
     # With the others' seed the masks part by a weight at step 36 from ONNX Runtime 1.29 on.
-    "masked": Form(CompileOptions(sparsity=0.8, method="der++"), {"learning_rate": 0.02, "seed": 9}),
+    "masked": Form(
+        CompileOptions(sparsity=0.8, method="der++", replay_batches="separate"), {"learning_rate": 0.02, "seed": 9}
+    ),
     "masked-er": Form(
-        CompileOptions(sparsity=0.8, gradient_sparsity=0.97, method="er", momentum=0.9),
+        CompileOptions(sparsity=0.8, gradient_sparsity=0.97, method="er", replay_batches="separate", momentum=0.9),
         # With the others' seed a gate flips at step 42, in WASM and with ONNX Runtime's own builder.
         {"learning_rate": 0.004, "augment": "crop_flip", "seed": 8},
     ),

@@ -28,6 +28,14 @@ SAMPLES = 16
 BATCH = 8
 LOGITS = 1e-3
 """Of logits that are far from rounding, in a network with normalisations of small batches."""
+GIVEN = {
+    "sparsity": 0.75,
+    "gradient_sparsity": 0.8,
+    "data_removal": 0.3,
+    "dense": ("conv1*",),
+    "replay_batches": "separate",
+}
+"""Compile options where a test names no others."""
 RATE = 0.001
 """So low that no rounding error reaches a kink of ReLU or MaxPool; what differs then differs in the method."""
 CONSTANT_RATE = {"rate_decay": 0.0}
@@ -112,9 +120,7 @@ def both(
     start: Given, folder: Path, reference_run: ReferenceRun = run, length: Length = Length(), **changed: object
 ) -> Outcome:
     """Make a run twice."""
-    options = CompileOptions(
-        **{"sparsity": 0.75, "gradient_sparsity": 0.8, "data_removal": 0.3, "dense": ("conv1*",), **changed}
-    )
+    options = CompileOptions(**{**GIVEN, **changed})
     compile_model(start.file, folder / "model.sparcl", options)
     artifact = load(folder / "model.sparcl")
     config = RunConfig(
