@@ -17,6 +17,13 @@ def remove_unused(model: ir.Model) -> bool:
     return RemoveUnusedNodesPass()(model).modified or bool(gone)
 
 
+def remove_unread_constants(graph: ir.Graph) -> None:
+    """Remove initializers that no node reads and no output is."""
+    for value in list(graph.initializers.values()):
+        if not value.uses() and not value.is_graph_output():
+            graph.initializers.pop(str(value.name))
+
+
 def remove_identities(model: ir.Model) -> bool:
     """Remove Identity nodes, as IdentityEliminationPass does; returns whether there was any."""
     nodes = [node for node in model.graph if node.op_type == "Identity" and node.domain == ""]

@@ -19,6 +19,7 @@ from sparcl_compile.passes.core.marks import OPTIMIZER_KEY
 from sparcl_compile.passes.core.missing_shapes import state_shapes
 from sparcl_compile.passes.core.phases import Phase
 from sparcl_compile.passes.core.roles import values_with_role
+from sparcl_compile.passes.core.unused import remove_unread_constants
 from sparcl_compile.passes.core.values import BOOL, FLOAT, INT64, constant, dims, feed, value_named
 from sparcl_compile.passes.updating.optimizer_steps import Stepper
 
@@ -47,7 +48,8 @@ class UpdateInBackward(Pass):
        No other view stands in front of this one: of two in a row ONNX Runtime (1.32.0) makes one to a constant shape,
        and the dependency would be gone.
     5. The steps are the last nodes of the file, in the order of the accumulators, which ``order_backward`` chose.
-    6. A graph without accumulators is left alone.
+    6. Constants that nothing reads any more go as well: ONNX Runtime warns of each.
+    7. A graph without accumulators is left alone.
 
     Source: updates inside the backward pass are those of Lin et al., On-Device Training Under 256KB Memory (2022,
     section 3.3), and of Lv et al., Full Parameter Fine-tuning for Large Language Models with Limited Resources (2023,
@@ -77,6 +79,7 @@ class UpdateInBackward(Pass):
         gone = {*weights, *(value for value in graph.inputs if value.name == RESET)}
         graph.remove(below(*gone), safe=True)
         graph.inputs[:] = [value for value in graph.inputs if value not in gone]
+        remove_unread_constants(graph)
         return ir.passes.PassResult(model, True)
 
     def _subtract(self, graph: ir.Graph, found: list[tuple[ir.Value | None, ir.Value]]) -> None:

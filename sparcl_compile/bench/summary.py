@@ -1,8 +1,7 @@
 """The table of a grid, as Markdown."""
 
+import statistics
 from collections.abc import Callable, Sequence
-
-import numpy as np
 
 from sparcl_compile.bench.bench import Line
 from sparcl_compile.bench.rates import mean
@@ -49,8 +48,8 @@ def spread(values: Sequence[float | None], form: str = ".1f") -> str:
     known = [value for value in values if value is not None]
     if not known:
         return "-"
-    deviation = f" ± {np.std(known):{form}}" if len(known) > 1 else ""
-    return f"{np.mean(known):{form}}{deviation}"
+    deviation = f" ± {statistics.pstdev(known):{form}}" if len(known) > 1 else ""
+    return f"{statistics.mean(known):{form}}{deviation}"
 
 
 def _rate(line: Line) -> str:

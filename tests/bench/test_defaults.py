@@ -1,10 +1,13 @@
 import dataclasses
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sparcl_compile.bench.defaults import changed_defaults, in_words
+from models.export import export
+from models.small import mlp
+from sparcl_compile.bench.defaults import changed_defaults, expected, in_words
 from sparcl_compile.settings.options import CompileOptions
 
 
@@ -45,3 +48,24 @@ def test_a_policy_that_the_model_settled_is_no_change(policy: str) -> None:
     assert (
         in_words(changed_defaults(stored(today, mask_policy=policy), named)) == f"--mask-policy {policy} (today: set)"
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({}, "--replay-batches separate (today: merged)"),
+        ({"replay_batches": "separate"}, ""),
+        ({"method": "a-gem"}, ""),
+        ({"update": "bias"}, ""),  # which statistics are fixed takes a compilation
+    ],
+)
+def test_a_way_to_replay_that_the_model_settles_otherwise_today(options: dict[str, Any], told: str, root: Path) -> None:
+    given = CompileOptions(**options)
+    today = expected(given, root / "models" / "digits_cnn.onnx")
+    assert in_words(changed_defaults(stored(given, replay_batches="separate"), today)) == told
+
+
+def test_a_model_without_shared_statistics_replays_as_before(tmp_path: Path) -> None:
+    export(mlp(width=8), (1, 8, 8), tmp_path / "m.onnx")
+    today = expected(CompileOptions(), tmp_path / "m.onnx")
+    assert changed_defaults(stored(today, replay_batches="separate"), today) == {}

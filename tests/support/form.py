@@ -14,6 +14,7 @@ from models.transformer import VisionTransformer
 from sparcl_compile.compiling.compiler import compile_model
 from sparcl_compile.interface.artifact import load
 from sparcl_compile.interface.manifest import Manifest
+from sparcl_compile.interface.options import AUTO
 from sparcl_compile.runtime.data.tables import Table, Tables
 from sparcl_compile.runtime.driver.trainer import Trainer
 from sparcl_compile.runtime.session.engine import Engine, Sizes
@@ -74,9 +75,11 @@ NOTHING = Table(np.zeros((0, 1, 1, 1), np.float32), np.zeros(0, np.int64), ())
 
 
 class Form:
-    """A compiled model with its first state, whose steps a test feeds with batches of its own."""
+    """A compiled model with its first state, whose steps a test feeds with batches of its own, separate ones."""
 
     def __init__(self, source: Path, target: Path, options: CompileOptions) -> None:
+        if options.replay_batches == AUTO:
+            options = dataclasses.replace(options, replay_batches="separate")
         compile_model(source, target, options)
         artifact = load(target)
         self.manifest = self.adapted(artifact.manifest)

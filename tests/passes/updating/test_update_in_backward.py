@@ -5,6 +5,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from sparcl_compile.compiling.compiler import compile_model
 from sparcl_compile.interface.names import Role
 from sparcl_compile.passes.analysis.liveness.in_place import overwritable
 from sparcl_compile.passes.core.marks import PASS_KEY
@@ -93,6 +94,15 @@ def test_an_optimizer_with_state_brings_it_along() -> None:
     assert not model.functions
     assert not [node.name for node in model.graph if node.name == "loss_grad.scaled"]
     assert not UpdateInBackward()(model).modified
+
+
+@pytest.mark.parametrize("options", [{}, {"scheme": "channel"}, {"optimizer": "adamw"}], ids=str)
+def test_no_constant_is_left_that_nothing_reads(options: dict[str, Any], tmp_path: Path) -> None:
+    """ONNX Runtime warns of each."""
+    write_small("resnet", tmp_path / "model.onnx", 0)
+    compile_model(tmp_path / "model.onnx", tmp_path / "a.sparcl", CompileOptions(replay_batches="merged", **options))
+    graph = ir.load(tmp_path / "a.sparcl" / "train" / "training_model.onnx").graph
+    assert [name for name, value in graph.initializers.items() if not value.uses()] == []
 
 
 def test_a_graph_without_accumulators_is_left_alone() -> None:
