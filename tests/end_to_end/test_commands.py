@@ -37,7 +37,7 @@ PASSES = (
     "mark_dense_weights", "freeze_parameters", "raise_signal", "insert_weight_masks", "scale_by_density", "limit_steps",
     "fold_fixed_norms", "attach_loss", "insert_sample_filter", "save_batch_statistics", "differentiate",
     "insert_gradient_masks", "attach_optimizer", "prune_backward", "pack_relu_masks",
-    "order_backward", "recompute_activations", "emit",
+    "order_backward", "recompute_activations", "update_in_backward", "emit",
 )  # fmt: skip
 KEYS = {
     "class_il", "task_il", "accuracy_matrix", "forgetting", "backward_transfer", "learning_accuracy", "sparsity",

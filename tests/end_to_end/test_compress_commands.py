@@ -22,7 +22,7 @@ FORMS = ("--compress", "--no-compress")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A residual network compiled and run in both forms: ``--compress.sparcl``, ``--compress.json`` and so on."""
     made = tmp_path_factory.mktemp("compress")
-    run_forms(made, FORMS, "--no-select-kernels", "--gradient-sparsity", "0.9")
+    run_forms(made, FORMS, "--no-select-kernels", "--gradient-sparsity", "0.9", "--replay-batches", "separate")
     return made
 
 
