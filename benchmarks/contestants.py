@@ -251,6 +251,7 @@ def compile_to(setting: Setting, target: Path) -> None:
         recompute=setting.recompute,
         compress=setting.compress,
         method=setting.method,
+        replay_batches="separate",
         target=setting.target,
         activations=setting.activations,
     )

@@ -101,7 +101,9 @@ def digits(folder: Path) -> Path:
 def resnet18(folder: Path) -> Path:
     """A ResNet-18 of width 20 with images 3x32x32."""
     export(build("resnet18", width=20), COLOUR, folder / "resnet18.onnx")
-    compile_model(folder / "resnet18.onnx", folder / "resnet18.sparcl", CompileOptions(sparsity=0.8, target="ort"))
+    compile_model(
+        folder / "resnet18.onnx", folder / "resnet18.sparcl", CompileOptions(sparsity=0.8, replay_batches="separate")
+    )
     x = np.random.default_rng(0).integers(256, size=(PHOTOS, *COLOUR)).astype(np.uint8)
     save_file({"x": x, "labels": np.arange(PHOTOS) % len(CLASSES)}, folder / SAMPLES)
     return folder / "resnet18.sparcl"

@@ -85,20 +85,20 @@ SETTINGS: Mapping[str, Setting] = {
     "digits_mlp": Setting(lambda: mlp(96), DIGIT, digit_samples, 5, PLAIN_RATES),
     "sensor_cnn": Setting(series_cnn, WINDOW, lambda: (windows(200, 1), windows(60, 2)), 4, PLAIN_RATES),
 }
-LOSS: Mapping[str, Any] = {"loss_classes": "all"}
-"""That of the results that are there."""
+OLD: Mapping[str, Any] = {"loss_classes": "all", "replay_batches": "separate"}
+"""Those of the results that are there."""
 DENSE: Mapping[str, Any] = {"sparsity": 0.0, "gradient_sparsity": 0.0, "data_removal": 0.0}
 FALLING = ", falling"
 CONSTANT: Mapping[str, Any] = {"rate_decay": 0.0}
 METHODS: Mapping[str, Mapping[str, Any]] = {
-    "dense": {**LOSS, **DENSE, **CONSTANT},
-    "sparse": {**LOSS, **CONSTANT},
-    "sparse, unscaled": {**LOSS, "scaling": "none", **CONSTANT},
-    f"dense{FALLING}": {**LOSS, **DENSE},
-    f"sparse{FALLING}": LOSS,
+    "dense": {**OLD, **DENSE, **CONSTANT},
+    "sparse": {**OLD, **CONSTANT},
+    "sparse, unscaled": {**OLD, "scaling": "none", **CONSTANT},
+    f"dense{FALLING}": {**OLD, **DENSE},
+    f"sparse{FALLING}": OLD,
 }
 """The compile options. Those at a constant rate train on batches of 32; the last ones are the tool's defaults but
-for the loss."""
+for these two."""
 EPOCHS = (3, 20)
 SEEDS = 3
 

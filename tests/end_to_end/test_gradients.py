@@ -63,7 +63,7 @@ def test_gradients_equal_autograd(name: str, sparsity: float, tmp_path: Path) ->
     compile_model(
         tmp_path / "model.onnx",
         tmp_path / "model.sparcl",
-        CompileOptions(sparsity=sparsity, gradient_sparsity=0.0),
+        CompileOptions(sparsity=sparsity, gradient_sparsity=0.0, replay_batches="separate"),
     )
     engine = Engine(load(tmp_path / "model.sparcl"), threads=1, sizes=Sizes(dimensions={"samples": BATCH}))
     engine.reset_all()
