@@ -150,7 +150,7 @@ def test_what_changes_nothing_is_refused(option: str, method: str, more: tuple[s
 ACTING = [
     *(("loss_classes", "task", name) for name in METHODS if name not in OWN_LOSS),
     *(("loss_classes", "all", name) for name in ("er", "der++")),
-    *(("replay_batches", "merged", name) for name in METHODS if name not in (*ALONE, "a-gem")),
+    *(("replay_batches", "separate", name) for name in METHODS if name not in (*ALONE, "a-gem")),
 ]
 
 

@@ -38,7 +38,7 @@ def engine_of(name: str, folder: Path) -> tuple[Engine, torch.nn.Module, tuple[i
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         export(module, shape, folder / "model.onnx")
-    options = CompileOptions(sparsity=0.0, gradient_sparsity=0.0, target="ort")
+    options = CompileOptions(sparsity=0.0, gradient_sparsity=0.0, replay_batches="separate")
     compile_model(folder / "model.onnx", folder / "model.sparcl", options)
     engine = Engine(load(folder / "model.sparcl"), threads=1, sizes=Sizes(dimensions={"samples": BATCH}))
     engine.reset_all()

@@ -23,7 +23,7 @@ from tests.support.batches import current_batch
 from tests.support.cli import SMALL_RUN, call, check_refused, done, read_json, write_artifact, write_data, write_model
 
 BATCH, CLASSES = 6, 4
-OFF = {"sparsity": 0.0, "gradient_sparsity": 0.0}
+OFF = {"sparsity": 0.0, "gradient_sparsity": 0.0, "replay_batches": "separate"}
 
 
 @pytest.fixture(scope="module")
