@@ -13,11 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import onnx
 from onnxruntime.tools.mobile_helpers.usability_checker import analyze_model
 
 from sparcl_compile.interface.artifact import load
 from sparcl_compile.interface.onnx_runtime import failures
 
+UNKNOWN_SHAPES = "to populate the shape information"
+"""What the check asks for where a file tells the shape of no value between its nodes."""
 CPU, TRY, KERNELS, FAILED = "CPU", "try NNAPI or CoreML", "needs kernels", "failed"
 
 
@@ -44,7 +47,14 @@ def verdict(path: Path, file: str) -> Verdict:
     try:
         return Verdict(file, TRY if analyze_model(path, logger=quiet) else CPU)
     except (*failures(), ValueError, OSError) as error:
+        if UNKNOWN_SHAPES in str(error) and not _has_inner_values(path):
+            return Verdict(file, CPU, "has no values between its nodes, whose shapes the check asks for")
         return Verdict(file, FAILED, " ".join(str(error).split()))
+
+
+def _has_inner_values(path: Path) -> bool:
+    graph = onnx.load(path).graph
+    return not {name for node in graph.node for name in node.output} <= {one.name for one in graph.output}
 
 
 @click.command()

@@ -63,21 +63,20 @@ BEGINNINGS = (
 """Beginnings of the names of values that passes and the gradient builder insert."""
 OWN = frozenset(
     """
-    accumulate.is_further accuracy.class accuracy.task all_parameters backward_transfer batch broken
-    buffer.labels buffer.logits buffer.seen
-    buffer.x ce ce_weight class_il class_mask class_mean classes count data.count data.mean data.squares data.std
-    data.sum distill distill_target distill_weight done epoch.loss epoch.steps every_place.flat finite
-    filter.ce_weight filter.correct_change filter.counted filter.equal filter.first_learned filter.forgotten filter.hit
-    filter.index filter.is_current filter.is_replay filter.keep filter.keep_replay filter.kept filter.last_correct
-    filter.miss filter.not_learned filter.one filter.prediction filter.sample_correct_delta
-    filter.sample_learned_delta filter.sample_score_delta filter.was_learned filter.zero first_index
-    forgetting gradient_overall gradient_per_layer grow_to keep key labels layout.ints_1_2 lazy_reset_grad
-    learning_accuracy learning_rate length loss losses mean new_order new_position of order overall own_mask paper_dense
-    paper_sparse per_layer position raw relu.ratio relu.training relu.zero remove_to removed removed_now removed_total
-    rows.one_more
-    sample_correct sample_id sample_keep sample_learned sample_score sample_seen samples samples_measured
-    samples_replayed samples_seen score.correct score.seen share slot steps task task_backward_transfer task_forgetting
-    task_il task_learning_accuracy task_mean true_dense true_sparse x_ready
+    accumulate.is_further accuracy.class accuracy.task all_parameters backward_transfer batch broken buffer.labels
+    buffer.logits buffer.seen buffer.x ce ce_weight class_il class_mask class_mean classes count data.count
+    data.mean data.squares data.std data.sum distill distill_target distill_weight done epoch.loss epoch.steps
+    every_place.flat filter.ce_weight filter.correct_change filter.counted filter.equal filter.first_learned
+    filter.forgotten filter.hit filter.index filter.is_current filter.is_replay filter.keep filter.keep_replay
+    filter.kept filter.last_correct filter.miss filter.not_learned filter.one filter.prediction
+    filter.sample_correct_delta filter.sample_learned_delta filter.sample_score_delta filter.was_learned filter.zero
+    finite first_index forgetting gradient_overall gradient_per_layer grow_to in_task keep key labels
+    layout.ints_1_2 lazy_reset_grad learning_accuracy learning_rate length loss losses mean new_order new_position
+    of one_step order overall own_mask paper_dense paper_sparse per_layer position raw relu.ratio relu.training
+    relu.zero remove_to removed removed_now removed_total rows.one_more sample_correct sample_id sample_keep
+    sample_learned sample_score sample_seen samples samples_measured samples_replayed samples_seen score.correct
+    score.seen share slot steps steps_begun task task_backward_transfer task_forgetting task_il
+    task_learning_accuracy task_mean task_step true_dense true_sparse x_ready
     """.split()  # noqa: SIM905 - eighty quoted names would be harder to read
 )
 """Inputs, state and results of the graphs of an artifact, and single values that passes insert."""

@@ -108,8 +108,11 @@ class UpdateInBackward(Pass):
         places, stepper = places_of(model.graph), Stepper(self, model, model.graph)
         for accumulated, weight in found:
             stepper.append(weight, self._freed(model.graph, places, accumulated, weight))
+        calls = set(model.graph)
         for function in list(model.functions.values()):
             inline_calls(model, function)
+        for node in set(model.graph) - calls:
+            self.tag(node)
         state_shapes(model)
 
     def _freed(

@@ -2,12 +2,13 @@
 
 import gc
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from sparcl_compile.cli.after_passes import ALL, asked_for, printer, say_what_did_not_run
 from sparcl_compile.cli.command import Command, seconds_so_far
 from sparcl_compile.cli.common import silence_libraries
 from sparcl_compile.cli.loudness import is_quiet, is_verbose
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from sparcl_compile.interface.report import CompileReport
 
 DEFAULTS = CompileOptions()
-ALL = "all"
-"""Stands for every pass."""
 NEW_OBJECTS = 50_000
 """After so many new objects Python looks for cycles. A graph has millions that stay, and by Python's own number (700) a
 third of a compilation would go into looking through them."""
@@ -259,10 +258,12 @@ def compile_command(
     if dump_after and dump_passes is None:
         raise OptionError(f"--dump-after {dump_after}: says what --dump-passes DIR writes; add that or leave this out")
     watch: list[Callable[[Any, Any], None]] = [_say_pass] if is_verbose() else []
-    watch += [_printer(_passes(print_after, wanted, "--print-after"))] if print_after else []
-    dumped = _passes(dump_after or ALL, wanted, "--dump-after")
+    watch += [printer(asked_for(print_after, wanted, "--print-after"))] if print_after else []
+    dumped = asked_for(dump_after or ALL, wanted, "--dump-after")
     artifact = compile_model(model, wanted, output, watch, dump_passes, dumped, check_passes)
     log = read_report(artifact.folder)
+    say_what_did_not_run(print_after, wanted, "--print-after", log.passes)
+    say_what_did_not_run(dump_after, wanted, "--dump-after", log.passes)
     if as_json:
         click.echo(json.dumps({**plain(artifact.manifest), **plain(log)}, indent=1))
     elif is_quiet():
@@ -279,24 +280,3 @@ def _print_report(artifact: "Artifact", log: "CompileReport") -> None:
 
 def _say_pass(trace: Any, _: Any) -> None:
     click.echo(f"{trace.name}: {1000 * trace.seconds:.0f} ms, {sum(trace.ops_after.values())} nodes", err=True)
-
-
-def _passes(wanted: str, options: CompileOptions, option: str) -> Collection[str]:
-    """The passes of this compilation that a pass, a phase (its last pass) or ``all`` stands for."""
-    from sparcl_compile.cli.inspecting import known_pass
-    from sparcl_compile.targets.choice import steps
-    from sparcl_compile.targets.steps import pass_names
-
-    names = pass_names(steps(options))
-    return names if wanted == ALL else (known_pass(wanted, names, option),)
-
-
-def _printer(wanted: Collection[str]) -> Callable[[Any, Any], None]:
-    from sparcl_compile.compiling.trace import graph_text
-
-    def show(trace: Any, model: Any) -> None:
-        if trace.name in wanted:
-            click.echo(f"# after {trace.name}", err=True)
-            click.echo(graph_text(model), err=True)
-
-    return show

@@ -219,7 +219,7 @@ def memory_table(memory: Memory, layers: int = 0) -> RenderableType:
     ]
     largest = sorted(memory.by_layer, key=lambda one: -one.bytes)[:layers]
     rows += [(f"peak: {one.layer or 'no layer'}", _megabytes(one.bytes)) for one in largest]
-    return table(f"Training memory in MB, batch of {memory.batch} (estimate)", ("", ">"), rows)
+    return table(f"Training memory in MB, {memory.batch} samples at once (estimate)", ("", ">"), rows)
 
 
 def _recompute_row(recompute: Recomputation) -> tuple[str, str]:

@@ -80,7 +80,7 @@ class Memory:
     """An estimate of what training takes.
 
     Attributes:
-        batch: samples of a step.
+        batch: samples that a step computes with at once, merged ones of replay included.
         peak_activation_bytes: the most that activations and gradients take at one time.
         at: the name of the node that runs then.
         by_layer: what each layer takes of it, in graph order.
@@ -139,7 +139,7 @@ class Choice:
 
 @dataclasses.dataclass(frozen=True)
 class KernelChoices:
-    """The choice between dense and sparse kernels, for steps of ``batch`` samples, of the layers that have both."""
+    """The choice between dense and sparse kernels of the layers that have both, for ``batch`` samples at once."""
 
     batch: int
     layers: tuple[Choice, ...]

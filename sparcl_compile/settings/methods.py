@@ -255,7 +255,7 @@ def settled(options: SomeOptions, shares_statistics: bool) -> SomeOptions:
     Merged batches are normalised together. Those of separate batches are not what the model is asked about later: a
     task of two classes normalises its own by statistics that no other class shares, which costs up to 11 points where
     tasks are short (docs/defaults.md, Separate and merged batches). Where no statistics are shared the two compute
-    the same, and separate ones need the memory of one batch alone.
+    the same, and separate ones hold the activations of one batch at a time.
 
     Args:
         options: as the user gave them.

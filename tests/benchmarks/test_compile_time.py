@@ -75,10 +75,10 @@ def weight_bytes(file: Path) -> int:
 
 
 CASES: list[tuple[dict[str, Any], int, int]] = [
-    ({}, 7, 5),
-    ({"scheme": "channel"}, 8, 6),
-    ({"compress": True, "select_kernels": False}, 8, 6),
-    ({"update": "last:1"}, 7, 6),
+    ({}, 7, 6),
+    ({"scheme": "channel"}, 8, 7),
+    ({"compress": True, "select_kernels": False}, 8, 7),
+    ({"update": "last:1"}, 7, 7),
 ]
 """Options, and how often a model is cloned and checked.
 

@@ -70,7 +70,7 @@ def test_passes_in_many_calls_give_the_graph_of_one_call(chain: str, tmp_path: P
 )
 def test_the_graph_is_that_of_a_compilation(chain: str, options: tuple[str, ...], tmp_path: Path) -> None:
     model = write_model(tmp_path, "resnet")
-    done("compile", model, *options)
+    done("compile", model, "--replay-batches", "separate", *options)
     last = one_by_one(CHAINS[chain])[-1]
     wanted = done("inspect", tmp_path / "resnet.sparcl", "--after", last).out
     assert done("opt", model, "-p", CHAINS[chain]).out == wanted
@@ -196,7 +196,7 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 def test_the_graphs_of_an_artifact_say_what_they_lack(tmp_path: Path) -> None:
-    artifact = write_artifact(tmp_path)
+    artifact = write_artifact(tmp_path, "--replay-batches", "separate")
     read, train = artifact / "eval" / "eval_model.onnx", artifact / "train" / "training_model.onnx"
     for one in ("insert_weight_masks", "fold_fixed_norms", "compress_weights", "attach_loss"):
         check_refused(call("opt", read, "-p", one), f"{one}: the graph holds no marked parameters")

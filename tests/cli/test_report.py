@@ -232,7 +232,7 @@ def test_a_gradient_sparsity_without_effect_is_told(chosen: dict[str, Any], expe
 
 def test_memory_table() -> None:
     found = [words(line) for line in cells(report.memory_table(described.MEMORY, layers=1))]
-    assert found[0] == ["Training memory in MB, batch of 32 (estimate)"]
+    assert found[0] == ["Training memory in MB, 32 samples at once (estimate)"]
     assert [line for line in found[1:] if line] == [
         ["activations and gradients at the peak", "3.00"],
         ["with --recompute", "2.00"],

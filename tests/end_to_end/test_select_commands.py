@@ -29,7 +29,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def compiled(model: Path, *options: object) -> Artifact:
-    done("compile", model, "--compress", *options)
+    done("compile", model, "--compress", "--replay-batches", "separate", *options)
     return load(model.with_suffix(".sparcl"))
 
 
@@ -81,7 +81,7 @@ def test_layers_that_measure_faster_are_compressed(model: Path, monkeypatch: pyt
     made = load(model.with_suffix(".sparcl"))
     count = len(made.manifest.weights)
     assert {(weight.stored, weight.reason) for weight in made.manifest.weights} == {("rows", "")}
-    assert f"Sparse kernels in {count} of {count} masked layers: the fastest for batches of 32 as measured" in printed
+    assert f"Sparse kernels in {count} of {count} masked layers: the fastest for batches of 96 as measured" in printed
     assert "2,000.00" in printed
     for layer in choices(made).layers:
         assert layer.measured == Times(dense=2.0, sparse=0.01)

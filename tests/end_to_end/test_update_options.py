@@ -225,13 +225,14 @@ def test_all_rows_of_a_grouped_convolution_are_computed_and_counted(tmp_path: Pa
 
 # The commands
 
+APART = ("--replay-batches", "separate")
 OPTIONS = {
     "last": ("--update", "last:1"),
     "bias": ("--update", "bias"),
     "norm": ("--update", "norm"),
     "freeze": ("--freeze", "stem.*", "--freeze", "bn1.*"),
-    "channel": ("--gradient-scheme", "channel"),
-    "channel-last": ("--gradient-scheme", "channel", "--update", "last:1", "--momentum", "0.9"),
+    "channel": ("--gradient-scheme", "channel", *APART),
+    "channel-last": ("--gradient-scheme", "channel", "--update", "last:1", "--momentum", "0.9", *APART),
     "channel-merged": ("--gradient-scheme", "channel", "--replay-batches", "merged", "--recipe", "reference-code"),
 }
 

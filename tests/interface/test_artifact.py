@@ -21,7 +21,7 @@ from tests.support.schema import check_schema
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_artifact(tmp_path_factory.mktemp("sound"))
+    return write_artifact(tmp_path_factory.mktemp("sound"), "--replay-batches", "separate")
 
 
 @pytest.fixture
@@ -195,7 +195,7 @@ def test_identity_is_that_of_the_content(sound: Path, artifact: Path, tmp_path: 
 
 
 def test_compiling_twice_gives_the_same_bytes(sound: Path, tmp_path: Path) -> None:
-    again = write_artifact(tmp_path)
+    again = write_artifact(tmp_path, "--replay-batches", "separate")
     timed = ("report.json", "manifest.sha256")
     names = [p.relative_to(sound) for p in sorted(sound.rglob("*")) if p.is_file() and p.name not in timed]
     assert len(names) > 15

@@ -22,7 +22,7 @@ from tests.support.cli import SMALL_RUN, arrays, call, check_refused, write_arti
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_artifact(tmp_path_factory.mktemp("sound"))
+    return write_artifact(tmp_path_factory.mktemp("sound"), "--replay-batches", "separate")
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ VARIANTS: list[dict[str, object]] = [
     {"replay_batches": "merged", "momentum": 0.9, "recompute": True},
     {"scheme": "channel"},
     {"gradient_scheme": "channel", "update": "bias"},
+    {"method": "finetune", "update": "bias"},  # limits that fall, in the backward pass
 ]
 
 

@@ -49,7 +49,7 @@ def array_of(value: Any) -> np.ndarray:
 
 
 def watch(folder: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> Watched:
-    artifact = load(write_artifact(folder, *options))
+    artifact = load(write_artifact(folder, "--replay-batches", "separate", *options))
     config = RunConfig(
         data=write_data(folder), learning_rate=0.03, tasks=2, epochs=EPOCHS, batch_size=8, buffer_size=10, threads=1
     )

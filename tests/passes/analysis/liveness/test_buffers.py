@@ -268,8 +268,11 @@ def resnet18_training_model(folder: Path, **options: Any) -> ir.Model:
 
 
 def compiled(path: Path, folder: Path, **options: Any) -> ir.Model:
-    """The training graph of a file, without the optimizer's function; with gradient masks unless options forbid."""
-    model, chosen = load_model(path), CompileOptions(**{"gradient_sparsity": 0.9, **options})
+    """The training graph of a file, without the optimizer; with gradient masks and gradients stored by default."""
+    model, chosen = (
+        load_model(path),
+        CompileOptions(**{"gradient_sparsity": 0.9, "replay_batches": "separate", **options}),
+    )
     return pipeline.run(model, chosen, folder, lambda *_: None).training
 
 

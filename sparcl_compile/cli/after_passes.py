@@ -1,0 +1,57 @@
+"""Behind which passes sparcl-compile shows or writes the graph."""
+
+from collections.abc import Callable, Collection, Iterable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sparcl_compile.settings.methods import settled
+from sparcl_compile.settings.options import CompileOptions
+
+if TYPE_CHECKING:
+    from sparcl_compile.interface.report import PassTrace
+
+ALL = "all"
+"""Stands for every pass."""
+
+
+def asked_for(wanted: str, options: CompileOptions, option: str) -> Collection[str]:
+    """Return the passes of a compilation that a pass, a phase (its last pass) or ``all`` stands for.
+
+    Whether batches of replay are merged is known when the model is read. Merged ones have all passes of separate ones.
+
+    Args:
+        wanted: as the user gave it.
+        options: of the compilation.
+        option: that the user gave it with, for the message.
+
+    Raises:
+        OptionError: there is no such pass.
+    """
+    # What looks for a pass needs the compiler's passes, which --help does not.
+    from sparcl_compile.cli.inspecting import known_pass
+    from sparcl_compile.targets.choice import steps
+    from sparcl_compile.targets.steps import pass_names
+
+    names = pass_names(steps(settled(options, shares_statistics=True)))
+    return names if wanted == ALL else (known_pass(wanted, names, option),)
+
+
+def say_what_did_not_run(wanted: str | None, options: CompileOptions, option: str, log: "Iterable[PassTrace]") -> None:
+    """Say which pass that was asked for by name was none of this model's."""
+    if wanted is None or wanted == ALL:
+        return
+    for missing in set(asked_for(wanted, options, option)) - {trace.name for trace in log}:
+        click.echo(f"note: {option} {wanted}: {missing} did not run, batches of replay are separate here", err=True)
+
+
+def printer(wanted: Collection[str]) -> Callable[[Any, Any], None]:
+    """Return what prints the graph behind these passes."""
+    from sparcl_compile.compiling.trace import graph_text
+
+    def show(trace: Any, model: Any) -> None:
+        if trace.name in wanted:
+            click.echo(f"# after {trace.name}", err=True)
+            click.echo(graph_text(model), err=True)
+
+    return show
