@@ -99,3 +99,10 @@ def gradients_line(options: Options, weights: Sequence[WeightSpec]) -> str:
         f"Gradient masks: none, since gradient sparsity {options.gradient_sparsity:g} spares no weight that is kept at "
         f"sparsity {kept}; give more than {kept} to update fewer"
     )
+
+
+def replay_line(options: Options) -> str:
+    """The line that a step computes with replayed and new samples at once; empty where batches are separate."""
+    if options.replay_batches != "merged":
+        return ""
+    return "Replay: merged with the new samples into one batch; --replay-batches separate keeps fewer activations at a time"

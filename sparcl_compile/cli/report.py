@@ -15,7 +15,7 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from sparcl_compile.cli.notes import MASKS_ONLY, gradients_line, masks_only, notes
+from sparcl_compile.cli.notes import MASKS_ONLY, gradients_line, masks_only, notes, replay_line
 from sparcl_compile.interface.channels import ChannelSpec, Stop
 from sparcl_compile.interface.manifest import IMAGES, Flops, Manifest, Model, Update
 from sparcl_compile.interface.report import Choice, CompileReport, KernelChoices, Memory, PassTrace, Recomputation
@@ -260,7 +260,7 @@ def compile_report(manifest: Manifest, log: CompileReport) -> RenderableType:
         *((line, "") if (line := _form(manifest.weights, log.kernels)) else ()),
         Text(classes_line(manifest.model)),
         Text(update_line(manifest.update)),
-        *((Text(note),) if (note := gradients_line(manifest.options, manifest.weights)) else ()),
+        *map(Text, filter(None, (gradients_line(manifest.options, manifest.weights), replay_line(manifest.options)))),
         Text(rate_line(manifest.optimizer, manifest.weights, manifest.limits_fall)),
         "",
         memory_table(log.memory),

@@ -391,3 +391,12 @@ def test_run_console_does_not_fold_without_a_terminal(monkeypatch: pytest.Monkey
 def test_nothing_is_not_shown_as_less_than_nothing(value: float, shown: str) -> None:
     lines = [words(line) for line in cells(result_table({"backward_transfer": value})) if line]
     assert lines == [["Result"], ["backward transfer", shown]]
+
+
+@pytest.mark.parametrize(("replay", "told"), [("merged", True), ("separate", False)])
+def test_merged_batches_are_told_with_what_takes_less_memory(replay: str, told: bool) -> None:
+    out = io.StringIO()
+    options = dataclasses.replace(MANIFEST.options, replay_batches=replay)
+    report.console(out).print(report.compile_report(dataclasses.replace(MANIFEST, options=options), LOG))
+    assert ("Replay: merged with the new samples" in out.getvalue()) is told
+    assert ("--replay-batches separate keeps fewer activations at a time" in out.getvalue()) is told
