@@ -105,4 +105,5 @@ def replay_line(options: Options) -> str:
     """The line that a step computes with replayed and new samples at once; empty where batches are separate."""
     if options.replay_batches != "merged":
         return ""
-    return "Replay: merged with the new samples into one batch; --replay-batches separate keeps fewer activations at a time"
+    more = "--replay-batches separate keeps fewer activations at a time"
+    return f"Replay: merged with the new samples into one batch; {more}"
