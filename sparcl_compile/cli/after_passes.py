@@ -37,12 +37,10 @@ def asked_for(wanted: str, options: CompileOptions, option: str) -> Collection[s
     return names if wanted == ALL else (known_pass(wanted, names, option),)
 
 
-def say_what_did_not_run(wanted: str | None, options: CompileOptions, option: str, log: "Iterable[PassTrace]") -> None:
-    """Say which pass that was asked for by name was none of this model's."""
-    if wanted is None or wanted == ALL:
-        return
-    for missing in set(asked_for(wanted, options, option)) - {trace.name for trace in log}:
-        click.echo(f"note: {option} {wanted}: {missing} did not run, batches of replay are separate here", err=True)
+def say_what_did_not_run(asked: str, passes: Collection[str], log: "Iterable[PassTrace]") -> None:
+    """Say which passes that were asked for by name were none of this model's."""
+    for missing in set(passes) - {trace.name for trace in log}:
+        click.echo(f"note: {asked}: {missing} did not run, batches of replay are separate here", err=True)
 
 
 def printer(wanted: Collection[str]) -> Callable[[Any, Any], None]:

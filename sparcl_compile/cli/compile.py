@@ -258,12 +258,13 @@ def compile_command(
     if dump_after and dump_passes is None:
         raise OptionError(f"--dump-after {dump_after}: says what --dump-passes DIR writes; add that or leave this out")
     watch: list[Callable[[Any, Any], None]] = [_say_pass] if is_verbose() else []
-    watch += [printer(asked_for(print_after, wanted, "--print-after"))] if print_after else []
+    printed = asked_for(print_after, wanted, "--print-after") if print_after else ()
     dumped = asked_for(dump_after or ALL, wanted, "--dump-after")
+    watch += [printer(printed)] if printed else []
     artifact = compile_model(model, wanted, output, watch, dump_passes, dumped, check_passes)
     log = read_report(artifact.folder)
-    say_what_did_not_run(print_after, wanted, "--print-after", log.passes)
-    say_what_did_not_run(dump_after, wanted, "--dump-after", log.passes)
+    say_what_did_not_run(f"--print-after {print_after}", printed if print_after != ALL else (), log.passes)
+    say_what_did_not_run(f"--dump-after {dump_after}", dumped if dump_after not in (None, ALL) else (), log.passes)
     if as_json:
         click.echo(json.dumps({**plain(artifact.manifest), **plain(log)}, indent=1))
     elif is_quiet():

@@ -1,0 +1,28 @@
+"""The graph behind a pass that only merged batches of replay have."""
+
+from pathlib import Path
+
+import pytest
+
+from models.export import export
+from models.small import mlp
+from tests.support.cli import call, write_model
+
+
+@pytest.mark.parametrize("asked", ["updating", "update_in_backward"])
+def test_a_pass_that_does_not_run_is_told(asked: str, tmp_path: Path) -> None:
+    export(mlp(width=8), (1, 8, 8), tmp_path / "m.onnx")
+    dumps = ("--dump-passes", tmp_path / "dumps", "--dump-after", asked)
+    outcome = call("compile", tmp_path / "m.onnx", "--print-after", asked, *dumps, "--quiet")
+    told = f"{asked}: update_in_backward did not run, batches of replay are separate here"
+    assert outcome.err.splitlines() == [f"note: --print-after {told}", f"note: --dump-after {told}"]
+    assert outcome.code == 0
+
+
+def test_where_it_runs_its_graph_is_shown_and_written(tmp_path: Path) -> None:
+    model = write_model(tmp_path)
+    dumps = ("--dump-passes", tmp_path / "dumps", "--dump-after", "updating")
+    outcome = call("compile", model, "--print-after", "update_in_backward", *dumps, "--quiet")
+    assert outcome.err.startswith("# after update_in_backward")
+    assert "note:" not in outcome.err
+    assert [path.suffix for path in (tmp_path / "dumps").iterdir()] == [".onnx"]
