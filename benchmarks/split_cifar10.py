@@ -28,11 +28,10 @@ WIDTH = 20
 CLASSES = 10
 DER = "--logit-weight 0.1 --label-weight 0.5"
 """DER++'s own weights for these data and this buffer."""
-OLD = f"{DER} --rate-decay 0 --loss-classes all"
-APART = "--replay-batches separate"
-OFF = f"{OLD} {APART} --sparsity 0 --gradient-sparsity 0 --data-removal 0 --compress"
-MASKED = f"{OLD} {APART} --scaling none --sparsity 0.75 --gradient-sparsity 0 --data-removal 0 --recipe"
-FULL = f"{OLD} {APART} --scaling none --sparsity 0.75 --gradient-sparsity 0.8 --data-removal 0.3 --compress --recipe"
+OLD = f"{DER} --rate-decay 0 --loss-classes all --replay-batches separate"
+OFF = f"{OLD} --sparsity 0 --gradient-sparsity 0 --data-removal 0 --compress"
+MASKED = f"{OLD} --scaling none --sparsity 0.75 --gradient-sparsity 0 --data-removal 0 --recipe"
+FULL = f"{OLD} --scaling none --sparsity 0.75 --gradient-sparsity 0.8 --data-removal 0.3 --compress --recipe"
 SCHEMES = ("block4x1", "kernel", "pattern", "4:16")
 
 SETTINGS: Mapping[str, str] = {
