@@ -1,7 +1,7 @@
 """Learns a grid: the trials first, then the runs of the table under the rates that they have chosen."""
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +44,7 @@ class Place:
 class Line:
     """A line of the table: its trials by rate, the rate that was taken, and the runs in the order of the seeds.
 
-    Where there was no rate to take every run has failed.
+    Where there was no rate to take every run has failed, and where trials are to come none has ended.
     """
 
     cell: Cell
@@ -69,23 +69,68 @@ def learn_grid(grid: Grid, folder: Path, place: Place, tell: Tell) -> tuple[Line
     jobs, results = Jobs(grid), Results(folder)
     with locks.writing(folder / locks.FILE, folder, lambda holders: _in_use(folder, holders)):
         tried = [jobs.trials(cell) for cell in grid.cells]
-        _learn(_in_turns([job for several in one.values() for job in several] for one in tried), results, place, tell)
+        _learn(_in_turns(_flat(tried)), results, place, tell)
         trials = [{rate: results.read_all(several) for rate, several in one.items()} for one in tried]
         taken = choices(grid.cells, trials)
         _tell_failures(grid.cells, taken, tell)
-        finals = [
-            [] if choice.failure else jobs.finals(cell, choice.rate)
-            for cell, choice in zip(grid.cells, taken, strict=True)
-        ]
+        finals = _finals(jobs, grid, taken)
         _learn(_in_turns(finals), results, place, tell)
         runs = [results.read_all(several) for several in finals]
         results.tidy()
+    return _lines(grid, trials, taken, runs)
+
+
+def grid_so_far(grid: Grid, folder: Path, tell: Tell) -> tuple[Line, ...]:
+    """What a folder of results has of a grid, also while another process learns it; nothing is learned.
+
+    Args:
+        grid: the grid.
+        folder: the results.
+        tell: is given a line that counts the runs.
+
+    Returns:
+        The lines; runs that are to come have not ended. A line whose trials are not all there has no rate yet.
+
+    Raises:
+        GridError: no run of the grid is there, or the file of one is damaged.
+    """
+    jobs, results = Jobs(grid), Results(folder)
+    tried = [jobs.trials(cell) for cell in grid.cells]
+    trials = [{rate: results.look(several) for rate, several in one.items()} for one in tried]
+    taken = choices(grid.cells, trials)
+    finals = _finals(jobs, grid, taken)
+    known = {job.name: job for job in _in_turns([*_flat(tried), *finals])}
+    there = [job for job in known.values() if results.has(job.name)]
+    if not there:
+        raise GridError(f"{folder}: has no run of this grid yet; learn some of it first")
+    _tell_changed_defaults(there, results, tell)
+    unnamed = sum(choice.open for choice in taken) * len(grid.seeds)
+    tell(f"{len(there)} of {len(known) + unnamed} runs are there")
+    return _lines(grid, trials, taken, [results.look(several) for several in finals])
+
+
+def _finals(jobs: Jobs, grid: Grid, taken: Sequence[Choice]) -> list[list[Job]]:
+    """The runs of each line under the rate that it takes; none where it has none to take."""
+    return [
+        [] if choice.failure or choice.open else jobs.finals(cell, choice.rate)
+        for cell, choice in zip(grid.cells, taken, strict=True)
+    ]
+
+
+def _flat(tried: Sequence[Mapping[float, Sequence[Job]]]) -> list[list[Job]]:
+    """The trials of each line."""
+    return [[job for several in one.values() for job in several] for one in tried]
+
+
+def _lines(
+    grid: Grid, trials: Sequence[Trials], taken: Sequence[Choice], finals: Sequence[tuple[Outcome, ...]]
+) -> tuple[Line, ...]:
     rates = [choice.rate for choice in taken]
-    runs = [own or _failed(choice, grid) for own, choice in zip(runs, taken, strict=True)]
+    runs = [own or _not_begun(choice, grid) for own, choice in zip(finals, taken, strict=True)]
     return tuple(Line(*parts) for parts in zip(grid.cells, trials, rates, runs, strict=True))
 
 
-def _failed(choice: Choice, grid: Grid) -> tuple[Outcome, ...]:
+def _not_begun(choice: Choice, grid: Grid) -> tuple[Outcome, ...]:
     """The runs of a line without a rate, none of which has begun."""
     return tuple(Outcome("", choice.failure, None) for _ in grid.seeds)
 

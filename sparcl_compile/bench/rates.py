@@ -12,10 +12,17 @@ Trials = Mapping[float, Sequence[Outcome]]
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """The rate that a cell takes, None for the artifact's own, or the line that says why there is none to take."""
+    """The rate that a cell takes, or why there is none to take.
+
+    Attributes:
+        rate: the rate; None for the artifact's own, and where there is none to take.
+        failure: the line that says why trials left none.
+        open: whether trials are still to be learned.
+    """
 
     rate: float | None
     failure: str | None = None
+    open: bool = False
 
 
 def mean(trials: Sequence[Outcome]) -> float | None:
@@ -34,10 +41,13 @@ def choices(cells: Sequence[Cell], trials: Sequence[Trials]) -> list[Choice]:
 def best(cell: Cell, trials: Trials) -> Choice:
     """The rate with the best mean, of equals the smallest; a failure where under every rate a trial has failed.
 
-    Where there is nothing to choose it is the cell's only one, or the artifact's own.
+    Where there is nothing to choose it is the cell's only one, or the artifact's own; it is open until all trials have
+    ended.
     """
     if len(cell.rates) < 2:
         return Choice(cell.rates[0] if cell.rates else None)
+    if not all(one.ended for several in trials.values() for one in several):
+        return Choice(None, open=True)
     means = {rate: found for rate in sorted(cell.rates) if (found := mean(trials[rate])) is not None}
     if means:
         return Choice(max(means, key=lambda rate: means[rate]))

@@ -47,7 +47,7 @@ class Result:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """A run that has ended: its result, or the line of its failure.
+    """A run: its result, or the line of its failure; neither where it has not ended.
 
     Attributes:
         churn: the share of the weights kept at the end that the first masks did not keep, by masked weight.
@@ -57,6 +57,11 @@ class Outcome:
     failure: str | None
     result: Result | None
     churn: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has been learned, or has failed."""
+        return self.result is not None or self.failure is not None
 
 
 class Results:
@@ -91,6 +96,10 @@ class Results:
     def read_all(self, jobs: Iterable[Job]) -> tuple[Outcome, ...]:
         """The outcomes of runs, in their order; raises GridError."""
         return tuple(self.read(job.name) for job in jobs)
+
+    def look(self, jobs: Iterable[Job]) -> tuple[Outcome, ...]:
+        """The outcomes of runs, in their order, some of which may not have ended; raises GridError."""
+        return tuple(self.read(job.name) if self.has(job.name) else Outcome(job.name, None, None) for job in jobs)
 
     def write(self, outcome: Mapping[str, Any]) -> None:
         """Write the outcome of a run and remove its state; raises WriteError."""

@@ -17,7 +17,7 @@ ABOUT_RATES = "Class-IL % on held-out training samples, by which the rates were 
 def summary(lines: Sequence[Line]) -> str:
     """The table, and below it the one of the trials where there were any."""
     parts = [
-        f"# Accuracies\n\n{ABOUT}\n",
+        f"# Accuracies\n\n{ABOUT}{_to_come(lines)}\n",
         _table(("row", "model", "data", *COLUMNS), [_cells(line) for line in lines]),
     ]
     tried = [line for line in lines if line.trials]
@@ -27,6 +27,13 @@ def summary(lines: Sequence[Line]) -> str:
             _table(("row", "model", "data", "taken", "by rate: mean (seeds)"), [_tried(line) for line in tried]),
         ]
     return "\n".join(parts)
+
+
+def _to_come(lines: Sequence[Line]) -> str:
+    """The sentence that counts the runs that have not ended; empty where all have."""
+    runs = [run for line in lines for run in line.runs]
+    waiting = sum(not run.ended for run in runs)
+    return f" {waiting} of {len(runs)} runs are to come, each a dash." if waiting else ""
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -59,7 +66,13 @@ def _rate(line: Line) -> str:
 
 
 def _seeds(line: Line) -> str:
-    return ", ".join(f"{run.result.class_il:.1f}" if run.result else "failed" for run in line.runs)
+    return ", ".join(_accuracy(run) for run in line.runs)
+
+
+def _accuracy(run: Outcome) -> str:
+    if run.result is not None:
+        return f"{run.result.class_il:.1f}"
+    return "failed" if run.failure else "-"
 
 
 COLUMNS: dict[str, Callable[[Line], str]] = {
@@ -79,5 +92,5 @@ def _tried(line: Line) -> list[str]:
 
 def _trials(several: Sequence[Outcome]) -> str:
     found = mean(several)
-    each = ", ".join(f"{one.result.class_il:.1f}" if one.result else "failed" for one in several)
+    each = ", ".join(_accuracy(one) for one in several)
     return f"{'-' if found is None else f'{found:.1f}'} ({each})"

@@ -113,12 +113,13 @@ OPT = Guide(
 BENCH = Guide(
     topics={
         "Runs": ("output", "cores", "threads", "dask"),
-        "Results": ("plots",),
+        "Results": ("so-far", "plots"),
         OUTPUT: END,
     },
     examples={
         "sparcl-bench grid.toml": "learn the grid, or what is left of it",
         "sparcl-bench grid.toml --cores 8 --plots": "eight cores, and pictures",
+        "sparcl-bench grid.toml --so-far": "the table of what is there, also while the grid is being learned",
     },
     first="sparcl-bench learns a grid of runs from a TOML file and prints its table.",
 )
