@@ -14,6 +14,7 @@ from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.interface.files import write_atomically
 
 Draw = Callable[[Any, Sequence[Line]], None]
+MARKERS = "os^Dv"
 
 
 def check_installed() -> None:
@@ -37,6 +38,7 @@ def draw(lines: Sequence[Line], folder: Path) -> list[Path]:
     for name, draw_one in PLOTS.items():
         figure = Figure(figsize=(8, 4.5), layout="constrained")
         axes = figure.add_subplot()
+        axes.set_prop_cycle(**styles())
         draw_one(axes, shown)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -45,9 +47,22 @@ def draw(lines: Sequence[Line], folder: Path) -> list[Path]:
     return files
 
 
-def label(line: Line) -> str:
-    """The name of a line in a legend."""
-    return f"{line.cell.row} ({line.cell.model}, {line.cell.data})"
+def styles() -> Mapping[str, Sequence[Any]]:
+    """Colours and markers of the lines, of which no two among fifty are alike."""
+    from matplotlib import colormaps
+
+    pairs = [(colour, marker) for marker in MARKERS for colour in colormaps["tab10"].colors]
+    return {"color": [colour for colour, _ in pairs], "marker": [marker for _, marker in pairs]}
+
+
+def label(line: Line, lines: Sequence[Line]) -> str:
+    """The name of a line in a legend: its row, with what tells it from other lines of the row."""
+    cells = [one.cell for one in lines]
+    if len({cell.row for cell in cells}) == len(cells):
+        return line.cell.row
+    several_models, several_data = len({cell.model for cell in cells}) > 1, len({cell.data for cell in cells}) > 1
+    told = [line.cell.model] * several_models + [line.cell.data] * several_data
+    return f"{line.cell.row} ({', '.join(told)})"
 
 
 def _against(axes: Any, lines: Sequence[Line], name: str, cost: Callable[[Result], float]) -> None:
@@ -55,13 +70,16 @@ def _against(axes: Any, lines: Sequence[Line], name: str, cost: Callable[[Result
         found = results(line)
         values = [one.class_il for one in found]
         at = np.mean([cost(one) for one in found])
-        axes.errorbar(at, np.mean(values), np.std(values), marker="o", capsize=3, linestyle="none", label=label(line))
+        axes.errorbar(at, np.mean(values), np.std(values), capsize=3, linestyle="none", label=label(line, lines))
     axes.set(xlabel=name, ylabel="class-incremental accuracy, %", xlim=(0, None))
 
 
 def _flops(axes: Any, lines: Sequence[Line]) -> None:
     """Accuracy against the true training FLOPs."""
-    _against(axes, lines, "training GFLOPs (true count)", lambda one: one.training_flops[FLOPS] / 1e9)
+    from matplotlib.ticker import EngFormatter
+
+    _against(axes, lines, "training FLOPs (true count)", lambda one: one.training_flops[FLOPS])
+    axes.xaxis.set_major_formatter(EngFormatter())
 
 
 def _seconds(axes: Any, lines: Sequence[Line]) -> None:
@@ -73,8 +91,8 @@ def _tasks(axes: Any, lines: Sequence[Line]) -> None:
     """The mean accuracy on the tasks so far, after each task; the mean over seeds."""
     for line in lines:
         curves = [seen_means(one) for one in results(line)]
-        axes.plot(range(1, len(curves[0]) + 1), np.mean(curves, axis=0), marker="o", label=label(line))
-    axes.set(xlabel="after task", ylabel="class-incremental accuracy on the tasks so far, %", ylim=(0, 100))
+        axes.plot(range(1, len(curves[0]) + 1), np.mean(curves, axis=0), label=label(line, lines))
+    axes.set(xlabel="after task", ylabel="class-incremental accuracy on the tasks so far, %")
     axes.xaxis.get_major_locator().set_params(integer=True)
 
 
@@ -99,7 +117,7 @@ def _by_layer(axes: Any, lines: Sequence[Line], name: str, of: Callable[[Outcome
     for line in lines:
         each = [list(of(run).values()) for run in line.runs if run.result is not None]
         if each[0]:
-            axes.plot(range(1, len(each[0]) + 1), np.mean(each, axis=0), marker="o", label=label(line))
+            axes.plot(range(1, len(each[0]) + 1), np.mean(each, axis=0), label=label(line, lines))
     axes.set(xlabel="masked layer", ylabel=name, ylim=(0, 1))
     axes.xaxis.get_major_locator().set_params(integer=True)
 
