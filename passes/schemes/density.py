@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 
 from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.interface.ranges import check_choice, check_share
@@ -11,8 +12,12 @@ Shapes = Mapping[str, Sequence[int]]
 
 
 def count(share: float, total: int) -> int:
-    """The number of elements that ``share`` of ``total`` stands for: halves round up."""
-    return math.floor(share * total + 0.5)
+    """The number of elements that ``share`` of ``total`` stands for: halves round up.
+
+    A share is the decimal number that it is meant to be: in binary ``1 - 0.9`` is less than a tenth, and 15 of it are
+    less than one and a half.
+    """
+    return math.floor(Fraction(str(round(share, 12))) * total + Fraction(1, 2))
 
 
 def least(shape: Sequence[int], axes: str, classes: int) -> int:

@@ -27,7 +27,7 @@ def removal_note(manifest: Manifest, result: Mapping[str, Any]) -> str:
         return ""
     epochs = result["config"]["epochs"]
     if not presents_twice(epochs, ends):
-        return _too_few(epochs, max(end - start for start, end in _stages(ends)))
+        return _too_few(epochs, ends)
     return (
         f"samples removed 0: a sample leaves when a stage {LEAVES[manifest.options.recipe]}, up to the share "
         f"{manifest.options.data_removal:g} of a task and while a full batch stays; more epochs a task present each "
@@ -35,13 +35,26 @@ def removal_note(manifest: Manifest, result: Mapping[str, Any]) -> str:
     )
 
 
-def _too_few(epochs: int, longest: Fraction) -> str:
+def _too_few(epochs: int, ends: Sequence[Fraction]) -> str:
     plural = "" if epochs == 1 else "s"
-    some, every = math.floor(1 / longest) + 1, math.ceil(2 / longest)
+    lengths = [end - start for start, end in _stages(ends)]
+    some = math.floor(1 / max(lengths)) + 1
+    # Three epochs long, a stage has two whole ones wherever it begins.
+    every = 1 + max(few for few in range(math.ceil(3 / min(lengths)) + 1) if not presents_all_twice(few, ends))
     return (
         f"samples removed 0: one leaves when a stage of data removal has presented it twice, and with {epochs} "
         f"epoch{plural} a task none does; from {some} epochs on some are presented so often, from {every} on all"
     )
+
+
+def presents_all_twice(epochs: int, ends: Sequence[Fraction]) -> bool:
+    """Whether every stage presents every sample twice, incomplete batches apart: it has two whole epochs.
+
+    Args:
+        epochs: of a task.
+        ends: by rising fraction the shares of the task at which a stage ends; the first one begins with the task.
+    """
+    return all(math.floor(epochs * end) - math.ceil(epochs * start) > 1 for start, end in _stages(ends))
 
 
 def presents_twice(epochs: int, ends: Sequence[Fraction]) -> bool:

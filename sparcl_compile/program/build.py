@@ -48,7 +48,8 @@ COUNTERS = {
     "samples_measured": 0,
     "samples_removed": 0,
 }
-"""The integers of a run: where it stands, steps of the optimizer (``count`` is the next one's, from 1), totals."""
+"""The integers of a run: where it stands, steps of the optimizer (``count`` is the next one's, from 1 where its states
+begin), totals."""
 _EVENT = {name: f"event.{name}" for name in LEVELS}
 KEPT = ("order", "position", "length", "done", "total", "now.overall")
 """Values that an epoch's beginning gives its steps, and these hand on."""

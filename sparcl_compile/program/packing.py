@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from sparcl_compile.interface.answers import TASK
-from sparcl_compile.interface.program import Due, Event, Reset, Run
+from sparcl_compile.interface.program import Due, Event, Reset, Run, Set
 from sparcl_compile.program.parts import Parts
 
 PACKINGS = "packings"
@@ -14,7 +14,8 @@ PACKED_AT = (2, 3)
 def packing_parts(states: Sequence[str], statistics: Sequence[str]) -> Parts:
     """Return what PackNet adds to a program whose optimizer has these states, and whose model these statistics."""
     task = {"task": "task"}
-    momenta = (Reset(tuple(states)),) if states else ()
+    # AdamW divides its moments by what they lack of their means, which it counts from their first step.
+    momenta = (Reset(tuple(states)), Set("count", 1)) if states else ()
     kept = (Run("keep_statistics", feeds={**task}),) if statistics else ()
     return Parts(
         begin_task=(*momenta, Run("release")),

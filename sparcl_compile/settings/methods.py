@@ -182,8 +182,10 @@ def check_method(options: Options) -> None:
     if options.loss_classes is not None:
         check_choice("loss_classes", options.loss_classes, LOSS_CLASSES)
     batches = method.replay.batches
-    _check_weight("logit_weight", options.logit_weight, options.method, any(batch.distill for batch in batches))
-    _check_weight("label_weight", options.label_weight, options.method, any(batch.ce for batch in batches))
+    none = "" if any(batch.distill for batch in batches) else NOT_REPLAYED
+    _check_weight("logit_weight", options.logit_weight, options.method, none)
+    none = "" if any(batch.ce for batch in batches) else NOT_REPLAYED
+    _check_weight("label_weight", options.label_weight, options.method, DIRECTION if method.projects else none)
     for applies, problem, mend in _refused(options, method):
         if applies:
             raise FieldError("method", options.method, problem, mend)
@@ -192,12 +194,22 @@ def check_method(options: Options) -> None:
             raise FieldError(field, getattr(options, field), f"changes nothing, {problem}", "leave it out")
 
 
-def _check_weight(field: str, value: float | None, method: str, has: bool) -> None:
-    """Refuse a weight that is not above 0, or of a term that the method's replay does not have."""
+NOT_REPLAYED, DIRECTION = "replays no such batch", "reads the direction of the replayed gradient alone"
+
+
+def _check_weight(field: str, value: float | None, method: str, nothing: str) -> None:
+    """Refuse a weight that is not above 0, or of a term that the method's replay does not have or does not weigh.
+
+    Args:
+        field: the option.
+        value: the weight; None for the method's own.
+        method: its name.
+        nothing: why the weight would weigh nothing; empty where it does.
+    """
     if value is None:
         return
-    if not has:
-        raise FieldError(field, value, f"weighs nothing, `method` {method} replays no such batch", "leave it out")
+    if nothing:
+        raise FieldError(field, value, f"weighs nothing, `method` {method} {nothing}", "leave it out")
     if not 0.0 < value < math.inf:
         raise FieldError(field, value, mend="give a number above 0, for example 0.5")
 

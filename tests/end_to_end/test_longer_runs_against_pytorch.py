@@ -2,8 +2,9 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -102,9 +103,13 @@ def test_ewc_adds_up_the_information_of_all_tasks(start: Start) -> None:
         np.testing.assert_allclose(anchor, learner.anchor[name].numpy(), rtol=0, atol=2e-6, err_msg=name)
 
 
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
-def test_packnet_prunes_and_answers_task_by_task(momentum: float, start: Start) -> None:
-    outcome, learner = start(THREE, method="packnet", momentum=momentum, dense=(), **DENSE)
+@pytest.mark.parametrize(
+    "optimizer",
+    [{}, {"momentum": 0.9}, {"optimizer": "adamw"}],
+    ids=["sgd", "momentum", "adamw"],
+)
+def test_packnet_prunes_and_answers_task_by_task(optimizer: Mapping[str, Any], start: Start) -> None:
+    outcome, learner = start(THREE, method="packnet", dense=(), **DENSE, **optimizer)
     check_same(outcome)
     assert isinstance(learner, methods.PackNet)
     for name, owner in learner.owners.items():

@@ -110,6 +110,10 @@ def test_compressed_weights_learn_by_a_method(method: str, tmp_path: Path) -> No
         (("--method", "a-gem", "--replay-batches", "merged"), ("--method a-gem", "--replay-batches separate")),
         (("--method", "er", "--logit-weight", "0.1"), ("--logit-weight 0.1", "--method er", "leave it out")),
         (("--method", "der", "--label-weight", "1"), ("--label-weight 1.0", "--method der", "leave it out")),
+        (
+            ("--method", "a-gem", "--label-weight", "1"),
+            ("--label-weight 1.0", "a-gem reads the direction", "leave it out"),
+        ),
         (("--label-weight", "0"), ("--label-weight 0.0", "give a number above 0")),
         (("--logit-weight", "nan"), ("--logit-weight nan", "give a number above 0")),
         (("--method", "der", "--loss-classes", "balanced"), ("--method der", "leave --loss-classes out")),

@@ -224,7 +224,9 @@ def dry_run(manifest: Manifest, augment: int) -> DryEngine:
     for block in ("begin_score", "score", "report", "predict", "resize"):
         if block in manifest.program.blocks:
             made.call(block)
-    assert (made.integer("step"), made.integer("count"), made.integer("samples_seen")) == (6, 7, 12)
+    # PackNet's optimizer begins anew with each task, of which the last one has two steps.
+    count = 3 if manifest.options.method == "packnet" else 7
+    assert (made.integer("step"), made.integer("count"), made.integer("samples_seen")) == (6, count, 12)
     return engine
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from .augment import normalise
 from .config import Config
 from .masks import top
+from .network import memories
 from .steps import LEFT_OUT, Part, part
 from .train import Task, Trace, _Learner
 from .train import run as run_learner
@@ -302,9 +303,8 @@ class PackNet(MethodLearner):
         kept = top(np.abs(values), free, count)
         owned[free], owned[kept] = -1, self.task + 1
         values[free & ~kept] = 0
-        memory = self.optimizer.state[weight].get("momentum_buffer")
-        if memory is not None:
-            memory.numpy().reshape(-1)[free & ~kept] = 0
+        for memory in memories(weight, self.optimizer):
+            memory[free & ~kept] = 0
 
     def answers(self, x: NDArray[np.generic], of: int) -> NDArray[np.float32]:
         """Logits of the network of a task: the weights of the tasks up to this one."""

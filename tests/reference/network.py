@@ -16,6 +16,15 @@ Layers = dict[str, Mask]
 Gradients = dict[str, Floats]
 
 
+MEMORIES = ("momentum_buffer", "exp_avg", "exp_avg_sq")
+
+
+def memories(weight: torch.Tensor, optimizer: torch.optim.Optimizer) -> list[NDArray[Any]]:
+    """What an optimizer remembers of a weight's elements, flat, to be written to; not the number of its steps."""
+    state = optimizer.state[weight]
+    return [state[name].numpy().reshape(-1) for name in MEMORIES if state.get(name) is not None]
+
+
 class MaskedNetwork:
     """A copy of a module that computes with ``w * mask``. Masks are flat bool arrays by state_dict name."""
 
@@ -92,10 +101,8 @@ class MaskedNetwork:
         """Replace a layer's mask, and its gradient mask by it; weights and their memory start at 0 where touched."""
         self.masks[name], self.gradient_masks[name] = mask, mask.copy()
         self.weight(name)[touched] = 0
-        for memory in ("momentum_buffer", "exp_avg", "exp_avg_sq"):
-            found = optimizer.state[self.weights[name]].get(memory)
-            if found is not None:
-                found.numpy().reshape(-1)[touched] = 0
+        for memory in memories(self.weights[name], optimizer):
+            memory[touched] = 0
 
     def state(self) -> dict[str, NDArray[Any]]:
         """A copy of the parameters and running statistics by state_dict name."""

@@ -33,8 +33,8 @@ class FilterEvent:
 
 
 def rounded(x: float) -> int:
-    """Round half up."""
-    return math.floor(x + 0.5)
+    """Round half up; a half that floats have missed by a little is one."""
+    return math.floor(round(x, 9) + 0.5)
 
 
 def layer_counts(size: int, sparsity: float, gradient_sparsity: float, recipe: Recipe) -> LayerCounts:

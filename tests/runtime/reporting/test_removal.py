@@ -1,6 +1,7 @@
 """The note of a run that removed nothing, against stages that are walked through step by step."""
 
 import itertools
+from collections import Counter
 from fractions import Fraction
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from sparcl_compile.interface.options import Options
 from sparcl_compile.interface.program import Event, Program
 from sparcl_compile.runtime.driver.interpreter import reached
-from sparcl_compile.runtime.reporting.removal import presents_twice, removal_note
+from sparcl_compile.runtime.reporting.removal import presents_all_twice, presents_twice, removal_note
 from tests.support import described
 
 STAGES = ((1, 10), (1, 5), (3, 10), (2, 5))
@@ -35,6 +36,18 @@ def most_presentations(epochs: int, steps: int) -> int:
     return found
 
 
+def fewest_whole_epochs(epochs: int, steps: int) -> int:
+    """The fewest epochs of which a stage has all steps."""
+    found, fired, seen = epochs, 0, Counter[int]()
+    for epoch in range(epochs):
+        for done in range(1, steps + 1):
+            seen[epoch] += 1
+            while fired < len(STAGES) and reached(STAGES[fired], epoch, epochs, done, steps):
+                found, fired = min(found, sum(made == steps for made in seen.values())), fired + 1
+                seen = Counter()
+    return found
+
+
 @pytest.mark.parametrize("epochs", range(1, 26))
 def test_a_sample_may_be_presented_twice_where_the_steps_of_a_stage_are_of_two_epochs(epochs: int) -> None:
     most = max(most_presentations(epochs, steps) for steps in (1, 2, 3, 7, 10, 36, 100))
@@ -46,7 +59,7 @@ def test_a_number_of_epochs_that_lets_no_sample_leave_is_said(epochs: int) -> No
     found = line(epochs)
     assert found == (
         f"samples removed 0: one leaves when a stage of data removal has presented it twice, and with {epochs} "
-        f"epoch{'s' * (epochs > 1)} a task none does; from 11 epochs on some are presented so often, from 20 on all"
+        f"epoch{'s' * (epochs > 1)} a task none does; from 11 epochs on some are presented so often, from 28 on all"
     )
 
 
@@ -54,7 +67,14 @@ def test_the_numbers_of_epochs_in_the_note_are_true() -> None:
     lengths = [end - start for start, end in itertools.pairwise((Fraction(0), *ENDS))]
     assert all(presents_twice(epochs, ENDS) for epochs in range(11, 60))
     assert [max(lengths) * epochs > 1 for epochs in (10, 11)] == [False, True]
-    assert [min(lengths) * epochs >= 2 for epochs in (19, 20)] == [False, True]
+    assert [presents_all_twice(epochs, ENDS) for epochs in (19, 20, 25, 27)] == [False, True, True, False]
+    assert all(presents_all_twice(epochs, ENDS) for epochs in range(28, 60))
+
+
+@pytest.mark.parametrize("epochs", range(20, 31))
+def test_all_are_presented_twice_where_a_stage_has_the_steps_of_two_whole_epochs(epochs: int) -> None:
+    """Of a hundred steps an epoch a stage that lacks some of an epoch's has not presented their samples."""
+    assert presents_all_twice(epochs, ENDS) == (fewest_whole_epochs(epochs, 100) >= 2)
 
 
 @pytest.mark.parametrize("epochs", [3, 9, 20])
