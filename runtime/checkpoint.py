@@ -12,7 +12,7 @@ import numpy as np
 
 from sparcl_compile.interface import locks, temporary
 from sparcl_compile.interface.artifact import Artifact
-from sparcl_compile.interface.errors import CheckpointError
+from sparcl_compile.interface.errors import BusyError, CheckpointError
 from sparcl_compile.interface.files import check_writable, readable
 from sparcl_compile.interface.manifest import Manifest
 from sparcl_compile.runtime import tensor_files
@@ -120,7 +120,7 @@ def held(folder: Path, field: str = "checkpoint") -> Iterator[None]:
         field: its name in messages.
 
     Raises:
-        CheckpointError: another process runs in it.
+        BusyError: another process runs in it.
         WriteError: checkpoints cannot be written.
     """
     with locks.writing(folder / locks.FILE, folder, lambda holders: _in_use(folder, holders, field)):
@@ -130,8 +130,8 @@ def held(folder: Path, field: str = "checkpoint") -> Iterator[None]:
         yield
 
 
-def _in_use(folder: Path, holders: str, field: str) -> CheckpointError:
-    return CheckpointError(f"{folder}: is in use by {holders}; wait for its end, or name another folder as `{field}`")
+def _in_use(folder: Path, holders: str, field: str) -> BusyError:
+    return BusyError(f"{folder}: is in use by {holders}; wait for its end, or name another folder as `{field}`")
 
 
 def _begins(progress: Mapping[str, Any]) -> bool:
@@ -287,7 +287,9 @@ def _compare(path: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
         mend = "go on with `Learner.open`, or name another folder as `checkpoint`"
         raise CheckpointError(f"{path}: is the state of a learner; {mend}")
     key = min(differing, key=lambda one: one == SAMPLES)  # other samples are told by the option, where that differs
-    told = f"with {key} {saved.get(key)!r}, this one has {wanted.get(key)!r}; give the same options"
+    name = "tasks" if key == "task_classes" else key
+    was, now = (one.get(key) or one.get(name) for one in (saved, wanted))
+    told = f"with `{name}` {was!r}, this one has {now!r}; give the same options"
     if key in BY_CHECKSUM:
         told = BY_CHECKSUM[key].format(data=wanted.get(DATA))
     raise CheckpointError(f"{path}: belongs to a run {told}, or another folder as `checkpoint`")

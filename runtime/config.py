@@ -5,7 +5,8 @@ import os
 from typing import Any
 
 from sparcl_compile.interface.errors import FieldError
-from sparcl_compile.interface.ranges import check_seed
+from sparcl_compile.interface.names import AUGMENTS
+from sparcl_compile.interface.ranges import check_choice, check_seed
 from sparcl_compile.interface.specs import OptimizerSpec
 
 MOST_THREADS = max(64, os.cpu_count() or 1)
@@ -23,6 +24,8 @@ STEPS = 100
 """A run that names no batch size takes the largest of these that gives a task so many steps, or the smallest: what a
 task learns depends on its steps more than on its samples (docs/defaults.md, Steps).
 """
+AUGMENTATIONS = ("auto", "none", *AUGMENTS.values())
+NORMALISATIONS = ("auto", "unit", "raw")
 AT_LEAST_ONE = ("tasks", "epochs", "batch_size", "buffer_size")
 
 
@@ -62,6 +65,8 @@ class RunConfig:
             raise FieldError("learning_rate", self.learning_rate, mend="give a number above 0, for example 0.03")
         if self.threads is not None and not 1 <= self.threads <= MOST_THREADS:
             raise FieldError("threads", self.threads, mend=f"give a number from 1 to {MOST_THREADS}")
+        check_choice("augment", self.augment, AUGMENTATIONS)
+        check_choice("normalise", self.normalise, NORMALISATIONS)
         check_seed(self.seed)
         check_seed(self.class_order_seed or 0, "class_order_seed")
 

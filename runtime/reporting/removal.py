@@ -43,7 +43,7 @@ def _too_few(epochs: int, ends: Sequence[Fraction]) -> str:
     every = 1 + max(few for few in range(math.ceil(3 / min(lengths)) + 1) if not presents_all_twice(few, ends))
     return (
         f"samples removed 0: one leaves when a stage of data removal has presented it twice, and with {epochs} "
-        f"epoch{plural} a task none does; from {some} epochs on some are presented so often, from {every} on all"
+        f"epoch{plural} a task none does; from {some} epochs on every run presents some so often, from {every} on all"
     )
 
 

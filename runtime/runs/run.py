@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sparcl_compile.interface.artifact import Artifact
-from sparcl_compile.interface.errors import TrainingError
+from sparcl_compile.interface.errors import FieldError, TrainingError
 from sparcl_compile.runtime import checkpoint
 from sparcl_compile.runtime.config import RunConfig
 from sparcl_compile.runtime.data.fitting import load_for
@@ -80,17 +80,25 @@ class Run:
         return self.trainer["task"] * self._config.epochs + self.trainer["epoch"]
 
     def resume(self, learning_rate: float | None = None) -> int:
-        """Take up the last checkpoint and return how many epochs are done; raises CheckpointError.
+        """Take up the last checkpoint and return how many epochs are done.
 
         Args:
             learning_rate: another one for the epochs to come; None keeps the run's own.
+
+        Raises:
+            CheckpointError: there is no run to take up, or it is another one.
+            FieldError: there is another learning rate, and no epoch to come.
         """
         arrays, progress = checkpoint.load_run(self._folder, self._identity, self._manifest, self._dimensions)
         self.engine.restore(arrays)
         self.trainer.restore(progress)
         self._resumed = True
         self._rates = progress["learning_rates"]
-        self._set_rate(self._rates[-1]["learning_rate"] if learning_rate is None else learning_rate)
+        last = self._rates[-1]["learning_rate"]
+        if learning_rate not in (None, last) and self.trainer["task"] == len(self.tasks):
+            problem = f"comes too late, all epochs of the run are done, the last with {last:g}"
+            raise FieldError("learning_rate", learning_rate, problem, "leave it out")
+        self._set_rate(last if learning_rate is None else learning_rate)
         return self.epochs_done
 
     def _set_rate(self, rate: float) -> None:

@@ -57,8 +57,8 @@ def learn(
     Raises:
         DataError: the data cannot be read or do not fit the model.
         FieldError: the data have fewer classes than ``tasks``, the buffer does not fit into the memory, the
-            augmentation is one for samples of another kind, ``checkpoint`` lies in an artifact, or no step with a limit
-            depends on such a learning rate.
+            augmentation is one for samples of another kind, ``checkpoint`` lies in an artifact, no step with a limit
+            depends on such a learning rate, or it comes when all epochs of the run are done.
         ArtifactError: the artifact is being replaced, or was since it was loaded.
         CheckpointError: there is no run to resume, or it is another one, or another process runs in the folder.
         TrainingError: the loss is not a number; the state of the last good epoch is kept.

@@ -35,16 +35,30 @@ def changed_defaults(stored: Mapping[str, object], today: CompileOptions) -> Cha
 def expected(options: CompileOptions, model: Path) -> CompileOptions:
     """The options with the way to replay that a model's file is going to settle, where its operators tell that.
 
-    Parameters that do not train may fix the statistics of a BatchNormalization; only a compilation finds out.
+    Parameters that do not train may fix the statistics of a BatchNormalization, and one may lie where no class depends
+    on it, or in a function: only a compilation finds out.
     """
-    if options.freeze or options.update != "all":
-        return options
-    return settled(options, shares_statistics=_normalises_batches(model))
+    certain = not options.freeze and options.update == "all" and _normalises_batches(model)
+    return settled(options, shares_statistics=True) if certain else options
 
 
 @functools.cache
 def _normalises_batches(model: Path) -> bool:
-    return any(node.op_type == "BatchNormalization" for node in ir.load(model).graph.all_nodes())
+    """Whether every output of a model depends on a BatchNormalization."""
+    return all(_is_normalised(value) for value in ir.load(model).graph.outputs)
+
+
+def _is_normalised(output: ir.Value) -> bool:
+    open_values, seen = [output], set[ir.Node]()
+    while open_values:
+        node = open_values.pop().producer()
+        if node is None or node in seen:
+            continue
+        if node.op_type == "BatchNormalization":
+            return True
+        seen.add(node)
+        open_values += [value for value in node.inputs if value is not None]
+    return False
 
 
 def in_words(changed: Changed) -> str:

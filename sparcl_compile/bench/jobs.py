@@ -6,8 +6,11 @@ import json
 import re
 from pathlib import Path
 
+import onnx
+from google.protobuf.message import DecodeError
+
 from sparcl_compile.bench.grid import Cell, Grid
-from sparcl_compile.bench.settings import absolute
+from sparcl_compile.bench.settings import absolute, epochs_of
 from sparcl_compile.interface.files import sha256
 
 NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9.+-]+")
@@ -29,6 +32,7 @@ class Job:
         trial: whether held-out training samples stand in the place of the test set.
         model: the file.
         source: the data, from wherever a worker stands.
+        planned_epochs: of the run that a trial of other epochs chooses for, by which its batch is as large; else None.
     """
 
     name: str
@@ -38,6 +42,7 @@ class Job:
     trial: bool
     model: Path
     source: str
+    planned_epochs: int | None = None
 
 
 class Jobs:
@@ -46,7 +51,7 @@ class Jobs:
     def __init__(self, grid: Grid) -> None:
         self._grid = grid
         self._models = {name: path.absolute() for name, path in grid.models.items()}
-        self._checksums = {name: sha256(path) for name, path in self._models.items()}
+        self._checksums = {name: checksum(path) for name, path in self._models.items()}
 
     def trials(self, cell: Cell) -> dict[float, list[Job]]:
         """The runs by which a cell's rate is chosen, by rate; none where it names fewer than two."""
@@ -54,13 +59,16 @@ class Jobs:
         running = cell.running if epochs is None else {**cell.running, "epochs": epochs}
         tried = dataclasses.replace(cell, running=running)
         rates = cell.rates if len(cell.rates) > 1 else ()
-        return {rate: [self._job(tried, rate, seed, True) for seed in self._grid.choose.seeds] for rate in rates}
+        planned = epochs_of(cell.running)
+        return {
+            rate: [self._job(tried, rate, seed, True, planned) for seed in self._grid.choose.seeds] for rate in rates
+        }
 
     def finals(self, cell: Cell, rate: float | None) -> list[Job]:
         """The runs of a cell under its rate, in the order of the seeds."""
         return [self._job(cell, rate, seed, False) for seed in self._grid.seeds]
 
-    def _job(self, cell: Cell, rate: float | None, seed: int, trial: bool) -> Job:
+    def _job(self, cell: Cell, rate: float | None, seed: int, trial: bool, planned: int | None = None) -> Job:
         source = self._grid.data[cell.data]
         settings = {
             "model": self._checksums[cell.model],
@@ -71,11 +79,28 @@ class Jobs:
             "seed": seed,
             "trial": trial,
         }
+        if planned in (None, cell.running.get("epochs", planned)) or "batch-size" in cell.running:
+            planned = None
+        else:
+            settings["planned_epochs"] = planned
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
         told = (cell.row, cell.model, cell.data, "trial" if trial else "", _rate_text(rate), f"seed{seed}")
         words = "_".join(NOT_IN_NAMES.sub("-", part).strip("-") for part in told if part)
         name = f"{words[:MOST_WORDS]}_{digest}"
-        return Job(name, cell, seed, rate, trial, self._models[cell.model], absolute(source))
+        return Job(name, cell, seed, rate, trial, self._models[cell.model], absolute(source), planned)
+
+
+def checksum(path: Path) -> str:
+    """A checksum over a model's bytes, and over those of the files that hold its weights where such are beside it."""
+    own = sha256(path)
+    try:
+        initializers = onnx.load(path, load_external_data=False).graph.initializer
+    except (DecodeError, UnicodeDecodeError):
+        return own  # no model, which its compilation says
+    names = {each.value for one in initializers for each in one.external_data if each.key == "location"}
+    beside = [path.parent / name for name in sorted(names)]
+    parts = [own, *(sha256(one) for one in beside if one.is_file())]
+    return own if len(parts) == 1 else hashlib.sha256("".join(parts).encode()).hexdigest()
 
 
 def _rate_text(rate: float | None) -> str:

@@ -51,7 +51,8 @@ def styles() -> Mapping[str, Sequence[Any]]:
     """Colours and markers of the lines, of which no two among fifty are alike."""
     from matplotlib import colormaps
 
-    pairs = [(colour, marker) for marker in MARKERS for colour in colormaps["tab10"].colors]
+    colours = colormaps["tab10"]
+    pairs = [(colours(number), marker) for marker in MARKERS for number in range(colours.N)]
     return {"color": [colour for colour, _ in pairs], "marker": [marker for _, marker in pairs]}
 
 

@@ -124,7 +124,13 @@ def _check_rates(file: TomlFile, rows: Mapping[str, Sequence[Cell]]) -> None:
     taking = [(name, cell) for name, own in rows.items() for cell in own if cell.rate_of]
     for name, cell in taking:
         if fault := _fault_of_taken(cell, cells):
-            file.refuse(("rows", name, "run", RATE), f"is {shown(cell.rate_of)}{fault}")
+            file.refuse(_given(file, name), f"is {shown(cell.rate_of)}{fault}")
+
+
+def _given(file: TomlFile, row: str) -> Keys:
+    """The keys below which the rate of a row stands: its own, or that of all rows."""
+    own = file.values.get("rows", {}).get(row, {}).get("run", {})
+    return ("rows", row, "run", RATE) if RATE in own else ("run", RATE)
 
 
 def _fault_of_taken(cell: Cell, cells: Sequence[Cell]) -> str:

@@ -83,6 +83,11 @@ def run_config(values: Values, source: str, rate: float | None, seed: int, threa
     return RunConfig(data=source, learning_rate=rate, seed=seed, threads=threads, **fields)
 
 
+def epochs_of(values: Values) -> int:
+    """The epochs of a task."""
+    return int(values.get("epochs", RunConfig.epochs))
+
+
 _NAMES = {one.field: name for table in (COMPILE, RUN) for name, one in table.items()} | {"learning_rate": RATE}
 
 

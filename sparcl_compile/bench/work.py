@@ -1,6 +1,7 @@
 """One run of a grid, in whatever process it is: compile the model and let the artifact learn."""
 
 import contextlib
+import dataclasses
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -16,9 +17,19 @@ from sparcl_compile.bench.jobs import Job
 from sparcl_compile.bench.results import Result
 from sparcl_compile.bench.settings import compile_options, named, run_config
 from sparcl_compile.interface.artifact import Artifact, load
-from sparcl_compile.interface.errors import TrainingError
+from sparcl_compile.interface.errors import (
+    ArtifactError,
+    BusyError,
+    CheckpointError,
+    DataError,
+    FieldError,
+    GridError,
+    ModelError,
+    TrainingError,
+)
 from sparcl_compile.runtime import checkpoint as checkpoints
 from sparcl_compile.runtime.config import RunConfig
+from sparcl_compile.runtime.data.fitting import load_for
 from sparcl_compile.runtime.data.sources import HELD_OUT
 from sparcl_compile.runtime.reporting.progress import Reporter
 from sparcl_compile.runtime.reporting.report import console
@@ -55,10 +66,9 @@ def perform(job: Job, threads: int, work: Path | None, owner: int) -> dict[str, 
         SparclError: the model cannot be compiled, or the data do not fit; a loss that is no number is a failure of
             this run alone.
     """
-    with _folder(job, work) as folder:
+    with _folder(job, work) as folder, _told_by_row(job, folder):
         artifact = _artifact(job, folder)
-        source = f"{HELD_OUT}{job.source}" if job.trial else job.source
-        config = run_config(job.cell.running, source, job.rate, job.seed, threads)
+        config = _config(job, artifact, threads)
         reporter = None if work is None else Orphan(config, owner)
         run = folder / "run"
         try:
@@ -71,6 +81,35 @@ def perform(job: Job, threads: int, work: Path | None, owner: int) -> dict[str, 
         churn = _churn(artifact, run)
     result["config"]["data"] = job.cell.data
     return {**_told(job), "failure": None, "result": result, "churn": churn}
+
+
+@contextlib.contextmanager
+def _told_by_row(job: Job, folder: Path) -> Iterator[None]:
+    """Say of which row a fault is; what an earlier process has left of a run is mended by removing it."""
+    row = f"row {job.cell.row} ({job.cell.model}, {job.cell.data})"
+    begun = folder.is_dir() and any(folder.iterdir())
+    try:
+        yield
+    except (ArtifactError, CheckpointError) as error:
+        if not begun or isinstance(error, BusyError):
+            raise
+        fault = named(str(error)).partition("; ")[0]
+        raise GridError(f"{row}: {fault}; remove {folder}, and the run begins anew") from error
+    except FieldError as error:
+        raise GridError(f"{row}: {named(error.message)}") from error
+    except (DataError, ModelError) as error:
+        raise GridError(f"{row}: {named(str(error))}") from error
+
+
+def _config(job: Job, artifact: Artifact, threads: int) -> RunConfig:
+    """The options of the run; a trial of other epochs than the run it chooses for has the batches of that one."""
+    source = f"{HELD_OUT}{job.source}" if job.trial else job.source
+    config = run_config(job.cell.running, source, job.rate, job.seed, threads)
+    if job.planned_epochs is None:
+        return config
+    planned = dataclasses.replace(config, epochs=job.planned_epochs)
+    samples = load_for(source, artifact.manifest.model).training_samples
+    return dataclasses.replace(config, batch_size=planned.completed(samples, 0.0)[1])
 
 
 def _failed(job: Job, failure: str) -> dict[str, Any]:

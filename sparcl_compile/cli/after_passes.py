@@ -18,7 +18,8 @@ ALL = "all"
 def asked_for(wanted: str, options: CompileOptions, option: str) -> Collection[str]:
     """Return the passes of a compilation that a pass, a phase (its last pass) or ``all`` stands for.
 
-    Whether batches of replay are merged is known when the model is read. Merged ones have all passes of separate ones.
+    Whether batches of replay are merged is known when the model is read. Merged ones have all passes of separate ones,
+    so that a phase may stand for two: its last one with merged batches, and that with separate ones.
 
     Args:
         wanted: as the user gave it.
@@ -30,16 +31,24 @@ def asked_for(wanted: str, options: CompileOptions, option: str) -> Collection[s
     """
     # What looks for a pass needs the compiler's passes, which --help does not.
     from sparcl_compile.cli.inspecting import known_pass
+    from sparcl_compile.passes.registry import PHASES
     from sparcl_compile.targets.choice import steps
     from sparcl_compile.targets.steps import pass_names
 
-    names = pass_names(steps(settled(options, shares_statistics=True)))
-    return names if wanted == ALL else (known_pass(wanted, names, option),)
+    merged, separate = (pass_names(steps(settled(options, shares_statistics=shares))) for shares in (True, False))
+    if wanted == ALL:
+        return merged
+    found = known_pass(wanted, merged, option)
+    if wanted in merged:
+        return (found,)
+    # A phase may end with another pass where batches are separate, or have none.
+    return {found, *[name for name in separate if PHASES.get(name) == PHASES[found]][-1:]}
 
 
 def say_what_did_not_run(asked: str, passes: Collection[str], log: "Iterable[PassTrace]") -> None:
-    """Say which passes that were asked for by name were none of this model's."""
-    for missing in set(passes) - {trace.name for trace in log}:
+    """Say where none of the passes that a name stands for was one of this model's."""
+    if passes and not {trace.name for trace in log}.intersection(passes):
+        missing = " and ".join(sorted(passes))
         click.echo(f"note: {asked}: {missing} did not run, batches of replay are separate here", err=True)
 
 

@@ -46,6 +46,7 @@ from sparcl_compile.interface.manifest import Manifest
 from sparcl_compile.interface.report import CompileReport, PassTrace
 from sparcl_compile.interface.specs import GraphSpec
 from sparcl_compile.pages.artifact import Compiled
+from sparcl_compile.passes.core.marks import PASS_KEY
 from sparcl_compile.passes.core.phases import phase_named
 from sparcl_compile.passes.registry import PHASES
 
@@ -216,6 +217,7 @@ def model_facts(path: Path) -> dict[str, Any]:
         "parameters": sum(t.size for t in tensors if t is not None and t.dtype.is_floating_point()),
         "macs": macs,
         "macs_unknown": unknown,
+        "made_by": sorted({node.metadata_props.get(PASS_KEY, "") for node in graph} - {""}),
     }
 
 
@@ -260,8 +262,10 @@ def model_summary(path: Path) -> RenderableType:
         ("nodes", sum(found["ops"].values())),
         ("operators", op_counts(found["ops"])),
     ]
-    command = f"Not compiled yet. Compile it: sparcl-compile {shlex.quote(str(path))} --sparsity 0.8"
-    return Group(table(str(path), ("", ""), rows), "", Text(command, overflow="ignore", no_wrap=True))
+    end = f"Not compiled yet. Compile it: sparcl-compile {shlex.quote(str(path))} --sparsity 0.8"
+    if found["made_by"]:
+        end = "A graph between passes. To compile, give the model that it was made from."
+    return Group(table(str(path), ("", ""), rows), "", Text(end, overflow="ignore", no_wrap=True))
 
 
 def _signature(value: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sparcl_compile.cli.loudness import is_quiet
 from sparcl_compile.interface.artifact import Artifact, check_outside, read_report
 from sparcl_compile.interface.codec import plain
 from sparcl_compile.interface.errors import OptionError
@@ -98,5 +99,7 @@ class Recordings:
         estimate = plain(read_report(self._artifact.folder).memory)
         self._history.end({**result, MEMORY: estimate})
         own = Learned(self._folder.name, read_history(self._folder))
+        if not own.history.epochs and not is_quiet():
+            click.echo("note: --report: no epoch of this run was recorded, its page has the result alone", err=True)
         write_text(self._report, run_page([own, *self._other]))
         return self._report

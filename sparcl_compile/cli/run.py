@@ -9,9 +9,8 @@ import click
 from sparcl_compile.cli.command import Command
 from sparcl_compile.cli.common import silence_libraries
 from sparcl_compile.cli.loudness import is_quiet, is_verbose
-from sparcl_compile.interface.names import AUGMENTS
 from sparcl_compile.interface.version import __version__
-from sparcl_compile.runtime.config import RunConfig
+from sparcl_compile.runtime.config import AUGMENTATIONS, NORMALISATIONS, RunConfig
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -60,14 +59,14 @@ def dealing(text: str) -> int | tuple[int, ...]:
 @click.option("--class-order-seed", type=int, help="Shuffle the classes over the tasks.  [default: in order]")
 @click.option(
     "--augment",
-    type=click.Choice(("auto", "none", *AUGMENTS.values())),
+    type=click.Choice(AUGMENTATIONS),
     default=RunConfig.augment,
     help="Training augmentation: crops and mirrors of images, or jitter, shift and scale of series; auto is what the "
     "data ask for.",
 )
 @click.option(
     "--normalise",
-    type=click.Choice(("auto", "unit", "raw")),
+    type=click.Choice(NORMALISATIONS),
     default=RunConfig.normalise,
     help="auto: mean 0, deviation 1; unit: x / 255; raw: as stored.",
 )

@@ -76,6 +76,10 @@ class CheckpointError(SparclError):
     """A run's checkpoint is damaged or belongs to another run."""
 
 
+class BusyError(CheckpointError):
+    """Another process runs in a checkpoint's folder."""
+
+
 class TrainingError(SparclError):
     """Training cannot go on, for example because the loss is not a number.
 

@@ -48,8 +48,7 @@ COUNTERS = {
     "samples_measured": 0,
     "samples_removed": 0,
 }
-"""The integers of a run: where it stands, steps of the optimizer (``count`` is the next one's, from 1 where its states
-begin), totals."""
+"""The integers of a run: where it stands, steps of the optimizer (``count``: the next since states began), totals."""
 _EVENT = {name: f"event.{name}" for name in LEVELS}
 KEPT = ("order", "position", "length", "done", "total", "now.overall")
 """Values that an epoch's beginning gives its steps, and these hand on."""

@@ -3,6 +3,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
 
 from models.export import export
@@ -69,3 +71,34 @@ def test_a_model_without_shared_statistics_replays_as_before(tmp_path: Path) -> 
     export(mlp(width=8), (1, 8, 8), tmp_path / "m.onnx")
     today = expected(CompileOptions(), tmp_path / "m.onnx")
     assert changed_defaults(stored(today, replay_batches="separate"), today) == {}
+
+
+def batch_normalised(text: str) -> onnx.ModelProto:
+    """A model of a text in which ``s`` stands for the constants of a normalisation."""
+    made = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17, "own" : 1]> {text}')
+    made.graph.initializer.extend(
+        onnx.numpy_helper.from_array(np.ones(4, np.float32), name) for name in ("s", "b", "m", "v")
+    )
+    return made
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # It normalises what no class depends on.
+        """g (float[N,4] x) => (float[N,4] y, float[N,4] z) {
+            y = Relu (x)
+            z = BatchNormalization (x, s, b, m, v)
+        }""",
+        # It stands in a function, which the import takes apart.
+        """g (float[N,4] x) => (float[N,4] y) { y = own.normalise (x, s, b, m, v) }
+        <domain: "own", opset_import: ["" : 17]>
+        normalise (x, s, b, m, v) => (y) { y = BatchNormalization (x, s, b, m, v) }""",
+    ],
+)
+@pytest.mark.parametrize("settled", ["merged", "separate"])
+def test_what_only_a_compilation_finds_out_is_not_told(text: str, settled: str, tmp_path: Path) -> None:
+    onnx.save(batch_normalised(text), tmp_path / "m.onnx")
+    given = CompileOptions()
+    found = changed_defaults(stored(given, replay_batches=settled), expected(given, tmp_path / "m.onnx"))
+    assert in_words(found) == ""

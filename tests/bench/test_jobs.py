@@ -4,6 +4,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
 
 from sparcl_compile.bench.grid import Cell, Choose, Grid
@@ -70,3 +72,47 @@ def test_a_long_name_is_one_that_a_file_can_have_while_it_is_written(grid: Grid,
     Results(tmp_path).write({"name": job.name, "failure": "none", "result": None})
     assert Results(tmp_path).has(job.name)
     assert job.name != other.name
+
+
+def test_weights_beside_the_model_are_in_the_name(tmp_path: Path, grid: Grid) -> None:
+    def write(value: float) -> None:
+        model = onnx.parser.parse_model(
+            '<ir_version: 8, opset_import: ["" : 17]> g (float[4] x) => (float[4] y) { y = Add (x, w) }'
+        )
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.full(4, value, np.float32), "w"))
+        (tmp_path / "wide.data").unlink(missing_ok=True)  # it would be appended to
+        onnx.save(model, tmp_path / "wide.onnx", save_as_external_data=True, location="wide.data", size_threshold=0)
+
+    def name() -> str:
+        return Jobs(grid).finals(CELL, 0.1)[0].name
+
+    write(1.0)
+    first, file = name(), (tmp_path / "wide.onnx").read_bytes()
+    write(2.0)
+    (tmp_path / "wide.onnx").write_bytes(file)
+    assert name() != first
+    write(1.0)
+    (tmp_path / "wide.onnx").write_bytes(file)
+    assert name() == first
+    (tmp_path / "wide.data").unlink()
+    assert name() != first  # which its compilation refuses
+
+
+@pytest.mark.parametrize(
+    ("running", "epochs", "planned"),
+    [
+        ({"epochs": 20}, 1, 20),
+        ({}, 1, 5),
+        ({"epochs": 20}, None, None),
+        ({"epochs": 1}, 1, None),
+        ({}, 5, None),
+        ({"epochs": 20, "batch-size": 4}, 1, None),
+    ],
+)
+def test_a_trial_of_other_epochs_knows_those_of_the_run(
+    running: dict[str, Any], epochs: int | None, planned: int | None, grid: Grid
+) -> None:
+    cell = dataclasses.replace(CELL, running=running)
+    made = Jobs(dataclasses.replace(grid, choose=Choose(epochs, (0,))))
+    assert [job.planned_epochs for job in made.trials(cell)[0.1]] == [planned]
+    assert [job.planned_epochs for job in made.finals(cell, 0.1)] == [None, None]

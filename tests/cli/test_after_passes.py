@@ -26,3 +26,14 @@ def test_where_it_runs_its_graph_is_shown_and_written(tmp_path: Path) -> None:
     assert outcome.err.startswith("# after update_in_backward")
     assert "note:" not in outcome.err
     assert [path.suffix for path in (tmp_path / "dumps").iterdir()] == [".onnx"]
+
+
+def test_a_phase_ends_with_another_pass_where_batches_are_separate(tmp_path: Path) -> None:
+    export(mlp(width=8), (1, 8, 8), tmp_path / "m.onnx")
+    dumps = ("--dump-passes", tmp_path / "dumps", "--dump-after", "updating")
+    rows = ("--gradient-scheme", "channel", "--gradient-sparsity", "0.9")
+    outcome = call("compile", tmp_path / "m.onnx", *rows, "--print-after", "updating", *dumps, "--quiet")
+    assert outcome.code == 0
+    assert outcome.err.startswith("# after compute_gradient_rows")
+    assert "did not run" not in outcome.err
+    assert [path.stem.partition("_")[2] for path in (tmp_path / "dumps").iterdir()] == ["compute_gradient_rows"]

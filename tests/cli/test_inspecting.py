@@ -1,5 +1,6 @@
 import dataclasses
 import io
+import json
 import os
 import pathlib
 import subprocess
@@ -17,6 +18,7 @@ from sparcl_compile.interface.report import CompileReport, PassTrace
 from sparcl_compile.interface.specs import GraphSpec, InputSpec
 from sparcl_compile.passes.core.marks import GRAPH_KEY, ROLE_KEY
 from tests.support import described
+from tests.support.cli import done, write_model
 
 NAMES = ("import_forward", "insert_weight_masks", "attach_loss")
 TEXTS = (
@@ -268,3 +270,20 @@ def test_model_with_an_attribute_of_another_type(model_file: pathlib.Path) -> No
     onnx.save(proto, model_file)
     with pytest.raises(ModelError, match=r"attribute value of node .* is of type GRAPHS, not TENSOR; export the model"):
         inspect.model_facts(model_file)
+
+
+def test_a_graph_between_passes_is_no_model_to_compile(tmp_path: pathlib.Path) -> None:
+    model = write_model(tmp_path)
+    assert "Not compiled yet. Compile it: sparcl-compile " in done("inspect", model).out
+    done(
+        "opt",
+        model,
+        "-p",
+        "import_forward,mark_dense_weights,insert_weight_masks{sparsity=0.5}",
+        "-o",
+        tmp_path / "m.onnx",
+    )
+    shown = done("inspect", tmp_path / "m.onnx").out
+    assert "A graph between passes. To compile, give the model that it was made from." in shown
+    assert "sparcl-compile " not in shown
+    assert "insert_weight_masks" in json.loads(done("inspect", tmp_path / "m.onnx", "--json").out)["made_by"]

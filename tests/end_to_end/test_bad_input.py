@@ -395,6 +395,10 @@ def test_the_last_good_epoch_is_kept_and_goes_on_with_another_rate(
         {"after_epochs": 1, "learning_rate": 0.01},
     ]
     assert result["config"]["learning_rate"] == 0.01
+    done(*run, "--resume", "--lr", "0.01")
+    told = "--lr 0.02: comes too late, all epochs of the run are done, the last with 0.01; leave it out"
+    check_refused(call(*run, "--resume", "--lr", "0.02"), told)
+    assert read_json(target)["learning_rates"] == result["learning_rates"]
 
 
 def test_an_epoch_that_ends_in_infinite_weights_is_not_kept(unlimited: Path, data: str, tmp_path: Path) -> None:
@@ -421,7 +425,7 @@ def test_resuming_another_run(artifact: Path, model: Path, data: str, tmp_path: 
     before = contents(tmp_path)
     for changed in (["--seed", "1"], ["--epochs", "3"], ["--tasks", "3"], ["--buffer", "9"], ["--batch-size", "4"]):
         check_refused(call(*run, "--resume", *changed), "state.safetensors", "belongs to a run", changed[1])
-    check_refused(call(*run, "--resume", "--data", other_data), "belongs to a run with data", other_data)
+    check_refused(call(*run, "--resume", "--data", other_data), "belongs to a run with --data", other_data)
     other = call("run", tmp_path / "other.sparcl", *run[2:], "--resume")
     check_refused(other, "belongs to a run of another artifact", "give the artifact that was run")
     assert contents(tmp_path) == before

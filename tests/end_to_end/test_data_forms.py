@@ -289,8 +289,8 @@ def test_tasks_of_given_sizes(artifact: Path, tmp_path: Path) -> None:
     done(*run, "--tasks", "3,1,1", "--json", tmp_path / "result.json")
     assert read_json(tmp_path / "result.json")["classes_by_task"] == [[0, 1, 2], [3], [4]]
     done(*run, "--tasks", "3,1,1", "--resume")
-    check_refused(call(*run, "--tasks", "1,3,1", "--resume"), "belongs to a run with")
-    check_refused(call(*run, "--tasks", "3", "--resume"), "belongs to a run with")
+    check_refused(call(*run, "--tasks", "1,3,1", "--resume"), "belongs to a run with --tasks [")
+    check_refused(call(*run, "--tasks", "3", "--resume"), "belongs to a run with --tasks [", "this one has 3;")
     check_refused(call(*run, "--tasks", "3,1"), "--tasks 3,1: ", "these are 4", "add up to 5")
     check_refused(call(*run, "--tasks", "3,0,2"), "--tasks 3,0,2: give at least 1 class")
     for text in ("3,", "a,b", "3;2", ""):

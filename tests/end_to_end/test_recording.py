@@ -107,6 +107,17 @@ def test_a_finished_run_gives_its_page_again_and_beside_another(made: tuple[Path
     assert len(read_history(folder / "whole" / "run").epochs) == 4
 
 
+def test_the_page_of_a_run_that_was_not_recorded_says_what_it_lacks(made: tuple[Path, Path], tmp_path: Path) -> None:
+    folder, artifact = made
+    run = ("run", artifact, "--data", write_data(folder), *SMALL_RUN, "--checkpoint", tmp_path / "run")
+    done(*run)
+    told = "note: --report: no epoch of this run was recorded, its page has the result alone\n"
+    for loudness, said in (("--verbose", told), ("--quiet", "")):
+        outcome = done(*run, "--resume", "--report", tmp_path / "page.html", loudness)
+        assert (told in outcome.err) == bool(said)
+    assert told not in done(*run, "--report", tmp_path / "page.html").err
+
+
 REFUSED: list[tuple[tuple[object, ...], tuple[str, ...]]] = [
     (("--report", "page.txt"), ("--report page.txt", ".html")),
     (("--beside", "x"), ("--beside x", "--report")),

@@ -32,9 +32,11 @@ SOUND = RunConfig(data="digits", learning_rate=0.03)
         ("tasks", 10**22, "--tasks"),
         ("threads", 0, "--threads"),
         ("threads", 1_000_000, "--threads"),
+        ("normalise", "Raw", "--normalise"),
+        ("augment", "blur", "--augment"),
     ],
 )
-def test_out_of_range(name: str, value: float, flag: str) -> None:
+def test_out_of_range(name: str, value: float | str, flag: str) -> None:
     with pytest.raises(FieldError) as refused:
         dataclasses.replace(SOUND, **{name: value})
     assert str(refused.value).startswith(f"`{name}` {value}: give ")

@@ -59,7 +59,8 @@ def test_a_number_of_epochs_that_lets_no_sample_leave_is_said(epochs: int) -> No
     found = line(epochs)
     assert found == (
         f"samples removed 0: one leaves when a stage of data removal has presented it twice, and with {epochs} "
-        f"epoch{'s' * (epochs > 1)} a task none does; from 11 epochs on some are presented so often, from 28 on all"
+        f"epoch{'s' * (epochs > 1)} a task none does; from 11 epochs on every run presents some so often, "
+        "from 28 on all"
     )
 
 
