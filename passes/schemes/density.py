@@ -10,14 +10,17 @@ from sparcl_compile.passes.schemes.axes import INPUT, OUTPUT
 
 Shapes = Mapping[str, Sequence[int]]
 
+MOST_PARTS = 10**6
+"""The largest denominator of a share. One of more parts is rounded to these, by less than an element of most layers."""
+
 
 def count(share: float, total: int) -> int:
     """The number of elements that ``share`` of ``total`` stands for: halves round up.
 
-    A share is the decimal number that it is meant to be: in binary ``1 - 0.9`` is less than a tenth, and 15 of it are
-    less than one and a half.
+    A share is the fraction that it is meant to be: in binary ``1 - 0.9`` is less than a tenth, and of 15 less than one
+    and a half.
     """
-    return math.floor(Fraction(str(round(share, 12))) * total + Fraction(1, 2))
+    return math.floor(Fraction(share).limit_denominator(MOST_PARTS) * total + Fraction(1, 2))
 
 
 def least(shape: Sequence[int], axes: str, classes: int) -> int:

@@ -13,6 +13,7 @@ from sparcl_compile.bench.rates import Choice, Trials, choices
 from sparcl_compile.bench.results import Outcome, Results
 from sparcl_compile.bench.settings import compile_options
 from sparcl_compile.interface import locks
+from sparcl_compile.interface.artifact import check_outside
 from sparcl_compile.interface.errors import FieldError, GridError
 
 Tell = Callable[[str], None]
@@ -63,9 +64,11 @@ def learn_grid(grid: Grid, folder: Path, place: Place, tell: Tell) -> tuple[Line
         tell: is given a line when a run has ended.
 
     Raises:
+        FieldError: the folder is a compiled artifact or inside of one.
         SparclError: a model cannot be compiled, the data do not fit, or another process learns in the folder; what
             is finished is kept.
     """
+    check_outside(None, folder, "output")
     jobs, results = Jobs(grid), Results(folder)
     with locks.writing(folder / locks.FILE, folder, lambda holders: _in_use(folder, holders)):
         tried = [jobs.trials(cell) for cell in grid.cells]

@@ -2,12 +2,14 @@
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from sparcl_compile.bench.grid import Cell, Grid
 from sparcl_compile.bench.settings import absolute, epochs_of
@@ -32,7 +34,8 @@ class Job:
         trial: whether held-out training samples stand in the place of the test set.
         model: the file.
         source: the data, from wherever a worker stands.
-        planned_epochs: of the run that a trial of other epochs chooses for, by which its batch is as large; else None.
+        planned_epochs: those of the run that a trial of other epochs chooses for, where no option names its batches,
+            which are to be as large as that run's; else None.
     """
 
     name: str
@@ -59,7 +62,8 @@ class Jobs:
         running = cell.running if epochs is None else {**cell.running, "epochs": epochs}
         tried = dataclasses.replace(cell, running=running)
         rates = cell.rates if len(cell.rates) > 1 else ()
-        planned = epochs_of(cell.running)
+        others = "batch-size" not in cell.running and epochs not in (None, epochs_of(cell.running))
+        planned = epochs_of(cell.running) if others else None
         return {
             rate: [self._job(tried, rate, seed, True, planned) for seed in self._grid.choose.seeds] for rate in rates
         }
@@ -79,9 +83,7 @@ class Jobs:
             "seed": seed,
             "trial": trial,
         }
-        if planned in (None, cell.running.get("epochs", planned)) or "batch-size" in cell.running:
-            planned = None
-        else:
+        if planned is not None:
             settings["planned_epochs"] = planned
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
         told = (cell.row, cell.model, cell.data, "trial" if trial else "", _rate_text(rate), f"seed{seed}")
@@ -94,13 +96,23 @@ def checksum(path: Path) -> str:
     """A checksum over a model's bytes, and over those of the files that hold its weights where such are beside it."""
     own = sha256(path)
     try:
-        initializers = onnx.load(path, load_external_data=False).graph.initializer
-    except (DecodeError, UnicodeDecodeError):
+        names = set(_locations(onnx.load_model_from_string(path.read_bytes())))
+    except (DecodeError, ValueError, TypeError):
         return own  # no model, which its compilation says
-    names = {each.value for one in initializers for each in one.external_data if each.key == "location"}
     beside = [path.parent / name for name in sorted(names)]
     parts = [own, *(sha256(one) for one in beside if one.is_file())]
     return own if len(parts) == 1 else hashlib.sha256("".join(parts).encode()).hexdigest()
+
+
+def _locations(message: Message) -> Iterator[str]:
+    """The files in which tensors lie that a message holds, wherever in it."""
+    if isinstance(message, onnx.TensorProto):
+        yield from (each.value for each in message.external_data if each.key == "location")
+        return
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            inner = (value,) if isinstance(value, Message) else value
+            yield from itertools.chain.from_iterable(map(_locations, inner))
 
 
 def _rate_text(rate: float | None) -> str:

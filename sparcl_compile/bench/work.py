@@ -21,19 +21,21 @@ from sparcl_compile.interface.errors import (
     ArtifactError,
     BusyError,
     CheckpointError,
-    DataError,
     FieldError,
     GridError,
-    ModelError,
+    SparclError,
     TrainingError,
 )
 from sparcl_compile.runtime import checkpoint as checkpoints
-from sparcl_compile.runtime.config import RunConfig
+from sparcl_compile.runtime.config import RunConfig, batch_size_for
 from sparcl_compile.runtime.data.fitting import load_for
 from sparcl_compile.runtime.data.sources import HELD_OUT
 from sparcl_compile.runtime.reporting.progress import Reporter
 from sparcl_compile.runtime.reporting.report import console
 from sparcl_compile.runtime.session.tensors import stored
+
+MODEL = "model.sparcl"
+"""The compiled model, in the folder of a run."""
 
 
 class Orphan(Reporter):
@@ -85,20 +87,30 @@ def perform(job: Job, threads: int, work: Path | None, owner: int) -> dict[str, 
 
 @contextlib.contextmanager
 def _told_by_row(job: Job, folder: Path) -> Iterator[None]:
-    """Say of which row a fault is; what an earlier process has left of a run is mended by removing it."""
-    row = f"row {job.cell.row} ({job.cell.model}, {job.cell.data})"
-    begun = folder.is_dir() and any(folder.iterdir())
+    """Say of which row a fault is, and what mends it in a grid."""
+    begun = (folder / MODEL).exists()
     try:
         yield
-    except (ArtifactError, CheckpointError) as error:
-        if not begun or isinstance(error, BusyError):
-            raise
-        fault = named(str(error)).partition("; ")[0]
-        raise GridError(f"{row}: {fault}; remove {folder}, and the run begins anew") from error
-    except FieldError as error:
-        raise GridError(f"{row}: {named(error.message)}") from error
-    except (DataError, ModelError) as error:
-        raise GridError(f"{row}: {named(str(error))}") from error
+    except SparclError as error:
+        told = _told_in_a_grid(error, folder if begun else None)
+        raise GridError(f"row {job.cell.row} ({job.cell.model}, {job.cell.data}): {told}") from error
+
+
+def _told_in_a_grid(error: SparclError, begun: Path | None) -> str:
+    """The line of an error, with the names of a grid's options.
+
+    Args:
+        error: of a command that has other options.
+        begun: the folder that an earlier process has left of the run, which is mended by removing it; None for none.
+    """
+    if isinstance(error, FieldError):
+        return named(error.message)
+    fault, _, mend = named(str(error)).rpartition("; ")
+    if isinstance(error, BusyError):
+        return f"{fault}; wait for its end"
+    if isinstance(error, (ArtifactError, CheckpointError)) and begun is not None:
+        return f"{fault}; remove {begun}, and the run begins anew"
+    return "; ".join(part for part in (fault, mend) if part)
 
 
 def _config(job: Job, artifact: Artifact, threads: int) -> RunConfig:
@@ -107,9 +119,9 @@ def _config(job: Job, artifact: Artifact, threads: int) -> RunConfig:
     config = run_config(job.cell.running, source, job.rate, job.seed, threads)
     if job.planned_epochs is None:
         return config
-    planned = dataclasses.replace(config, epochs=job.planned_epochs)
     samples = load_for(source, artifact.manifest.model).training_samples
-    return dataclasses.replace(config, batch_size=planned.completed(samples, 0.0)[1])
+    size = batch_size_for(samples * job.planned_epochs / config.tasks)
+    return dataclasses.replace(config, batch_size=size)
 
 
 def _failed(job: Job, failure: str) -> dict[str, Any]:
@@ -141,7 +153,7 @@ def _folder(job: Job, work: Path | None) -> Iterator[Path]:
 
 def _artifact(job: Job, folder: Path) -> Artifact:
     """The compiled model; where it is there already, the run goes on with that."""
-    place = folder / "model.sparcl"
+    place = folder / MODEL
     if not place.exists():
         compile_model(job.model, compile_options(job.cell.compiling, job.seed), place)
     return load(place)

@@ -34,7 +34,6 @@ def bench_command(
     from sparcl_compile.bench.plots import check_installed, draw
     from sparcl_compile.bench.reading import read_grid
     from sparcl_compile.bench.summary import summary
-    from sparcl_compile.interface.artifact import check_outside
     from sparcl_compile.interface.errors import FieldError
     from sparcl_compile.interface.files import write_text
 
@@ -44,7 +43,6 @@ def bench_command(
     if plots:
         check_installed()
     wanted, folder = read_grid(grid), output or beside(grid, ".toml", ".bench")
-    check_outside(None, folder, "output")
     click.get_current_context().obj = "interrupted; what is finished is kept, and the same command goes on from there"
     tell = progress_lines()
     lines = grid_so_far(wanted, folder, tell) if so_far else learn_grid(wanted, folder, place, tell)

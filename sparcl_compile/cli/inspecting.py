@@ -217,7 +217,7 @@ def model_facts(path: Path) -> dict[str, Any]:
         "parameters": sum(t.size for t in tensors if t is not None and t.dtype.is_floating_point()),
         "macs": macs,
         "macs_unknown": unknown,
-        "made_by": sorted({node.metadata_props.get(PASS_KEY, "") for node in graph} - {""}),
+        "passes": sorted({node.metadata_props.get(PASS_KEY, "") for node in graph} - {""}),
     }
 
 
@@ -263,7 +263,7 @@ def model_summary(path: Path) -> RenderableType:
         ("operators", op_counts(found["ops"])),
     ]
     end = f"Not compiled yet. Compile it: sparcl-compile {shlex.quote(str(path))} --sparsity 0.8"
-    if found["made_by"]:
+    if found["passes"]:
         end = "A graph between passes. To compile, give the model that it was made from."
     return Group(table(str(path), ("", ""), rows), "", Text(end, overflow="ignore", no_wrap=True))
 

@@ -175,6 +175,10 @@ def _weighted(batch: ReplayBatch, options: Options) -> ReplayBatch:
     return dataclasses.replace(batch, ce=ce, distill=distill)
 
 
+NOT_REPLAYED, DIRECTION = "replays no such batch", "reads the direction of the replayed gradient alone"
+"""Why a weight of replayed samples would weigh nothing."""
+
+
 def check_method(options: Options) -> None:
     """Raise FieldError for a method that does not fit the other options."""
     check_choice("method", options.method, METHODS)
@@ -182,19 +186,16 @@ def check_method(options: Options) -> None:
     if options.loss_classes is not None:
         check_choice("loss_classes", options.loss_classes, LOSS_CLASSES)
     batches = method.replay.batches
-    none = "" if any(batch.distill for batch in batches) else NOT_REPLAYED
-    _check_weight("logit_weight", options.logit_weight, options.method, none)
-    none = "" if any(batch.ce for batch in batches) else NOT_REPLAYED
-    _check_weight("label_weight", options.label_weight, options.method, DIRECTION if method.projects else none)
+    no_logits = "" if any(batch.distill for batch in batches) else NOT_REPLAYED
+    no_labels = "" if any(batch.ce for batch in batches) else NOT_REPLAYED
+    _check_weight("logit_weight", options.logit_weight, options.method, no_logits)
+    _check_weight("label_weight", options.label_weight, options.method, DIRECTION if method.projects else no_labels)
     for applies, problem, mend in _refused(options, method):
         if applies:
             raise FieldError("method", options.method, problem, mend)
     for field, unread, problem in _idle(options, method):
         if unread and getattr(options, field) != getattr(DEFAULTS, field):
             raise FieldError(field, getattr(options, field), f"changes nothing, {problem}", "leave it out")
-
-
-NOT_REPLAYED, DIRECTION = "replays no such batch", "reads the direction of the replayed gradient alone"
 
 
 def _check_weight(field: str, value: float | None, method: str, nothing: str) -> None:

@@ -74,28 +74,47 @@ def test_a_long_name_is_one_that_a_file_can_have_while_it_is_written(grid: Grid,
     assert job.name != other.name
 
 
-def test_weights_beside_the_model_are_in_the_name(tmp_path: Path, grid: Grid) -> None:
-    def write(value: float) -> None:
-        model = onnx.parser.parse_model(
-            '<ir_version: 8, opset_import: ["" : 17]> g (float[4] x) => (float[4] y) { y = Add (x, w) }'
-        )
-        model.graph.initializer.append(onnx.numpy_helper.from_array(np.full(4, value, np.float32), "w"))
-        (tmp_path / "wide.data").unlink(missing_ok=True)  # it would be appended to
-        onnx.save(model, tmp_path / "wide.onnx", save_as_external_data=True, location="wide.data", size_threshold=0)
+OUTSIDE = """<ir_version: 8, opset_import: ["" : 17]> g (float[4] x) => (float[4] y) {
+    c = Constant <value = float[4] {1, 2, 3, 4}> ()
+    y = Add (x, c)
+}"""
+
+
+@pytest.mark.parametrize("constant", [False, True])
+def test_weights_beside_the_model_are_in_the_name(constant: bool, tmp_path: Path, grid: Grid) -> None:
+    model = onnx.parser.parse_model(OUTSIDE if constant else OUTSIDE.replace("x, c", "x, w"))
+    weights_of = onnx.numpy_helper.from_array(np.arange(4, dtype=np.float32), "w")
+    if constant:
+        model.graph.node[0].attribute[0].t.CopyFrom(weights_of)
+    else:
+        model.graph.initializer.append(weights_of)
+    onnx.save(
+        model,
+        tmp_path / "wide.onnx",
+        save_as_external_data=True,
+        location="wide.data",
+        size_threshold=0,
+        convert_attribute=constant,
+    )
+    weights = (tmp_path / "wide.data").read_bytes()
 
     def name() -> str:
         return Jobs(grid).finals(CELL, 0.1)[0].name
 
-    write(1.0)
-    first, file = name(), (tmp_path / "wide.onnx").read_bytes()
-    write(2.0)
-    (tmp_path / "wide.onnx").write_bytes(file)
+    first = name()
+    (tmp_path / "wide.data").write_bytes(weights[::-1])
     assert name() != first
-    write(1.0)
-    (tmp_path / "wide.onnx").write_bytes(file)
+    (tmp_path / "wide.data").write_bytes(weights)
     assert name() == first
     (tmp_path / "wide.data").unlink()
     assert name() != first  # which its compilation refuses
+
+
+@pytest.mark.parametrize("file", ["wide.onnx", "wide.onnxtxt", "wide.json", "wide.textproto"])
+def test_what_is_no_model_has_a_name_as_well(file: str, tmp_path: Path, grid: Grid) -> None:
+    (tmp_path / file).write_bytes(b"no model")
+    of_it = dataclasses.replace(grid, models={"wide": tmp_path / file})
+    assert Jobs(of_it).finals(CELL, 0.1)[0].name.startswith("dense_wide_noise_")
 
 
 @pytest.mark.parametrize(

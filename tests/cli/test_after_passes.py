@@ -37,3 +37,10 @@ def test_a_phase_ends_with_another_pass_where_batches_are_separate(tmp_path: Pat
     assert outcome.err.startswith("# after compute_gradient_rows")
     assert "did not run" not in outcome.err
     assert [path.stem.partition("_")[2] for path in (tmp_path / "dumps").iterdir()] == ["compute_gradient_rows"]
+
+
+def test_a_phase_has_both_last_passes_where_batches_are_merged_and_rows_computed(tmp_path: Path) -> None:
+    rows = ("--gradient-scheme", "channel", "--gradient-sparsity", "0.9")
+    outcome = call("compile", write_model(tmp_path), *rows, "--print-after", "updating", "--quiet")
+    shown = [line.removeprefix("# after ") for line in outcome.err.splitlines() if line.startswith("# after ")]
+    assert shown == ["compute_gradient_rows", "update_in_backward"]

@@ -32,6 +32,9 @@ def test_a_layer_that_would_keep_more_than_it_has_is_whole_and_the_rest_makes_up
         (0.2, 2, 0),
         (0.25, 2, 1),
         (1.0, 7, 7),
+        (5 / 6, 3, 3),
+        (112.5 / 135, 135, 113),
+        (1 / 3, 10**9, 333_333_333),
     ],
 )
 def test_halves_round_up_as_decimals_have_them(share: float, total: int, counted: int) -> None:
