@@ -447,7 +447,7 @@ def test_resuming_with_data_that_have_changed(artifact: Path, tmp_path: Path) ->
     done(*run)
     write_data(tmp_path / "{0}", **arrays(count=25))
     check_refused(call(*run, "--resume"), f"began with other samples: {data} has changed since; give it as it was")
-    check_refused(call(*run, "--resume", "--seed", "1"), "a run with seed 0, this one has 1")
+    check_refused(call(*run, "--resume", "--seed", "1"), "a run with --seed 0, this one has 1")
 
 
 def test_compiling_again_is_the_same_run(model: Path, data: str, tmp_path: Path) -> None:

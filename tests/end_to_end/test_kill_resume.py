@@ -270,9 +270,9 @@ def test_load_says_what_differs(tmp_path: Path) -> None:
         "w": (np.float32, [0.0, 1.0, 2.0]),
         "n": (np.int64, 7),  # a scalar stays one
     }
-    with pytest.raises(CheckpointError, match="seed 1, this one has 2"):
+    with pytest.raises(CheckpointError, match="`seed` 1, this one has 2"):
         checkpoint.load(tmp_path, {"seed": 2})
-    with pytest.raises(CheckpointError, match="lr None, this one has 1"):
+    with pytest.raises(CheckpointError, match="`lr` None, this one has 1"):
         checkpoint.load(tmp_path, {"seed": 1, "lr": 1})
 
 
@@ -280,10 +280,10 @@ def test_load_says_what_differs(tmp_path: Path) -> None:
     ("data", "samples", "refused"),
     [
         ("cifar10:there", "a", ""),
-        ("held-out:cifar10:here", "a", "with data"),
-        ("folder:here", "a", "with data"),
-        ("digits", "a", "with data"),
-        ("cifar10:there", "b", "with data"),
+        ("held-out:cifar10:here", "a", "with `data`"),
+        ("folder:here", "a", "with `data`"),
+        ("digits", "a", "with `data`"),
+        ("cifar10:there", "b", "with `data`"),
         ("cifar10:here", "b", "with other samples"),
     ],
 )
