@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sparcl_compile.interface.artifact import Artifact
-from sparcl_compile.interface.errors import FieldError, TrainingError
+from sparcl_compile.interface.errors import TrainingError
 from sparcl_compile.runtime import checkpoint
 from sparcl_compile.runtime.config import RunConfig
 from sparcl_compile.runtime.data.fitting import load_for
@@ -80,14 +80,10 @@ class Run:
         return self.trainer["task"] * self._config.epochs + self.trainer["epoch"]
 
     def resume(self, learning_rate: float | None = None) -> int:
-        """Take up the last checkpoint and return how many epochs are done.
+        """Take up the last checkpoint and return how many epochs are done; raises CheckpointError.
 
         Args:
-            learning_rate: another one for the epochs to come; None keeps the run's own.
-
-        Raises:
-            CheckpointError: there is no run to take up, or it is another one.
-            FieldError: there is another learning rate, and no epoch to come.
+            learning_rate: another one for the epochs to come; None keeps the run's own, and so does a finished run.
         """
         arrays, progress = checkpoint.load_run(self._folder, self._identity, self._manifest, self._dimensions)
         self.engine.restore(arrays)
@@ -95,11 +91,13 @@ class Run:
         self._resumed = True
         self._rates = progress["learning_rates"]
         last = self._rates[-1]["learning_rate"]
-        if learning_rate not in (None, last) and self.trainer["task"] == len(self.tasks):
-            problem = f"comes too late, all epochs of the run are done, the last with {last:g}"
-            raise FieldError("learning_rate", learning_rate, problem, "leave it out")
-        self._set_rate(last if learning_rate is None else learning_rate)
+        self._set_rate(last if learning_rate is None or self.is_finished else learning_rate)
         return self.epochs_done
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all epochs of all tasks are done."""
+        return bool(self.trainer["task"] == len(self.tasks))
 
     def _set_rate(self, rate: float) -> None:
         if rate != self._rates[-1]["learning_rate"]:

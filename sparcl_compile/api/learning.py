@@ -57,8 +57,8 @@ def learn(
     Raises:
         DataError: the data cannot be read or do not fit the model.
         FieldError: the data have fewer classes than ``tasks``, the buffer does not fit into the memory, the
-            augmentation is one for samples of another kind, ``checkpoint`` lies in an artifact, no step with a limit
-            depends on such a learning rate, or it comes when all epochs of the run are done.
+            augmentation is one for samples of another kind, ``checkpoint`` lies in an artifact, or no step with a limit
+            depends on such a learning rate.
         ArtifactError: the artifact is being replaced, or was since it was loaded.
         CheckpointError: there is no run to resume, or it is another one, or another process runs in the folder.
         TrainingError: the loss is not a number; the state of the last good epoch is kept.
@@ -79,7 +79,10 @@ def learn(
 def _introduce(run: Run, artifact: Artifact, config: RunConfig, resume: bool, shown: Reporter) -> None:
     """Take up the run that is to be resumed, and tell what is to be known before the first step."""
     if resume:
-        shown.resumed(run.resume(config.learning_rate), run.trainer.number("learning_rate"))
+        done, rate = run.resume(config.learning_rate), run.trainer.number("learning_rate")
+        shown.resumed(done, rate)
+        if run.is_finished and config.learning_rate not in (None, rate):
+            shown.note(f"learning rate {config.learning_rate:g} comes too late, all epochs of the run are done")
     shown.classes(len(run.dataset.classes), artifact.manifest.model.classes)
     rate_notes = config.rate_notes(artifact.manifest.optimizer)
     for note in (*rate_notes, *_doubts(artifact, config.normalise), *run.dataset.notes):
