@@ -65,7 +65,7 @@ def perform(job: Job, threads: int, work: Path | None, owner: int) -> dict[str, 
         The outcome as JSON-ready data: the job's settings, the result of the run, or the line of its failure.
 
     Raises:
-        SparclError: the model cannot be compiled, or the data do not fit; a loss that is no number is a failure of
+        GridError: the model cannot be compiled, or the data do not fit; a loss that is no number is a failure of
             this run alone.
     """
     with _folder(job, work) as folder, _told_by_row(job, folder):
