@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from typing import Any
+from typing import Any, Literal, get_args
 
 from sparcl_compile.interface.errors import FieldError
 from sparcl_compile.interface.names import AUGMENTS
@@ -25,7 +25,8 @@ STEPS = 100
 task learns depends on its steps more than on its samples (docs/defaults.md, Steps).
 """
 AUGMENTATIONS = ("auto", "none", *AUGMENTS.values())
-NORMALISATIONS = ("auto", "unit", "raw")
+Normalise = Literal["auto", "unit", "raw"]
+NORMALISATIONS = get_args(Normalise)
 AT_LEAST_ONE = ("tasks", "epochs", "batch_size", "buffer_size")
 
 

@@ -3,19 +3,18 @@
 import dataclasses
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from sparcl_compile.interface.artifact import Artifact
 from sparcl_compile.interface.codec import from_plain
 from sparcl_compile.interface.errors import ArtifactError, CheckpointError, FieldError
 from sparcl_compile.interface.manifest import Manifest
 from sparcl_compile.runtime.checkpoint import ANOTHER, FILE, Checkpoint
-from sparcl_compile.runtime.config import LARGEST, RunConfig
+from sparcl_compile.runtime.config import LARGEST, Normalise, RunConfig
 from sparcl_compile.runtime.data.fitting import check_augment
 
 DEFAULTS: dict[str, Any] = {"seed": 0, "buffer_size": 200, "augment": "auto", "normalise": "auto"}
 """What belongs to a state, where its first opening names nothing else."""
-Normalise = Literal["auto", "unit", "raw"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,8 +49,6 @@ class Opening:
         config.check_buffer(manifest.program.least_buffer)
         config.check_rate(manifest.optimizer.step_limit)
         check_augment(self.augment or "auto", manifest.model)
-        if self.normalise not in (None, *get_args(Normalise)):
-            raise FieldError("normalise", self.normalise, mend=f"give one of {', '.join(get_args(Normalise))}")
 
     def _given(self) -> dict[str, Any]:
         own = {"seed": self.seed, "buffer_size": self.buffer, "augment": self.augment, "normalise": self.normalise}

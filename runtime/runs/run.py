@@ -122,7 +122,7 @@ class Run:
         observer = Observer(self._manifest, self.engine, self.trainer, recorders)
         observer.begin(self.epochs_done)
         with self._interrupt:
-            while self.trainer["task"] < len(self.tasks):
+            while not self.is_finished:
                 self._train_task(reporter, observer)
         self.trainer.call("end_run")
         result = build_result(self._manifest, self.engine.saved(), self.trainer, self._config, self.tasks)
